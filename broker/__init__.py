@@ -1,0 +1,1 @@
+"""The post office: knows messages, knows nothing of emotions."""

@@ -1,0 +1,1 @@
+"""Offline: foreign model formats become artifacts."""

@@ -1,0 +1,92 @@
+"""The seven emotions, their order, and how foreign label sets map onto them.
+
+A foreign class either means one of the seven, or lies outside them (contempt): its probability mass is then
+left out and the rest renormalised. An emotion that a label set does not hold is an abstention, never a zero:
+it is absent from every mapping this file returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import LabelError
+
+EMOTIONS: tuple[str, ...] = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
+
+OUTSIDE = frozenset({"contempt", "unknown", "other", "none", "nf", "not-a-face"})
+
+SYNONYMS: Mapping[str, str] = {
+    "neutral": "neutral",
+    "neutrality": "neutral",
+    "calm": "neutral",
+    "happy": "happy",
+    "happiness": "happy",
+    "joy": "happy",
+    "joyful": "happy",
+    "hap": "happy",
+    "sad": "sad",
+    "sadness": "sad",
+    "surprise": "surprise",
+    "surprised": "surprise",
+    "pleasant_surprise": "surprise",
+    "ps": "surprise",
+    "fear": "fear",
+    "fearful": "fear",
+    "afraid": "fear",
+    "scared": "fear",
+    "disgust": "disgust",
+    "disgusted": "disgust",
+    "anger": "anger",
+    "angry": "anger",
+    "ang": "anger",
+}
+
+
+def emotion_of(label: str) -> str | None:
+    """The emotion a foreign label means, or None where it lies outside the seven.
+
+    Raises LabelError for a word that is in neither list: guessing would be inventing.
+    """
+    word = label.strip().lower().replace(" ", "_")
+    if word in OUTSIDE:
+        return None
+    if word not in SYNONYMS:
+        raise LabelError(
+            f"label '{label}' is none of the emotions bimodal knows; use one of {', '.join(EMOTIONS)} or a synonym of them"
+        )
+    return SYNONYMS[word]
+
+
+class LabelMap:
+    """Maps a model's own classes onto the seven emotions.
+
+    Attributes:
+        labels: the model's classes in output order.
+        known: the emotions among the seven that the model can name, in the order of EMOTIONS.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        targets = [emotion_of(label) for label in labels]
+        self.labels = tuple(labels)
+        self.known = tuple(emotion for emotion in EMOTIONS if emotion in targets)
+        if not self.known:
+            raise LabelError(f"none of the labels {', '.join(labels)} is one of the seven emotions")
+        self._matrix = np.zeros((len(labels), len(self.known)), dtype=np.float64)
+        for row, target in enumerate(targets):
+            if target is not None:
+                self._matrix[row, self.known.index(target)] = 1.0
+
+    def apply(self, probabilities: NDArray[np.floating]) -> list[dict[str, float]]:
+        """float [N, C] rows that sum to 1 → one mapping a row over `known`, each summing to 1.
+
+        A row whose whole mass lies outside the seven maps to the uniform distribution: the model saw no known
+        emotion, and says nothing about which it might be.
+        """
+        mapped = np.asarray(probabilities, dtype=np.float64) @ self._matrix
+        mass = mapped.sum(axis=1, keepdims=True)
+        uniform = np.full_like(mapped, 1.0 / len(self.known))
+        rows = np.where(mass > 1e-9, mapped / np.maximum(mass, 1e-9), uniform)
+        return [dict(zip(self.known, (float(value) for value in row), strict=True)) for row in rows]

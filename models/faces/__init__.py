@@ -1,0 +1,1 @@
+"""Face geometry: pure functions between pixels and what face artifacts take and give."""

@@ -1,0 +1,170 @@
+"""An artifact opened in ONNX Runtime. The only file that opens ONNX Runtime sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from models.contract import INPUTS, Kind, Metadata, Tensor, check, read_properties
+from models.errors import ArtifactError, ProviderError
+
+Provider = Literal["auto", "cpu", "cuda"]
+PROVIDER_NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+ort.set_default_logger_severity(3)
+
+
+class Artifact:
+    """One artifact, checked against its contract and warmed up.
+
+    Attributes:
+        path: the .onnx file.
+        metadata: what the file says of itself.
+        provider: "cpu" or "cuda": what is really active, not what was asked for.
+        inputs, outputs: names, types and shapes of the graph.
+    """
+
+    def __init__(self, path: Path, session: ort.InferenceSession, metadata: Metadata) -> None:
+        self.path = path
+        self.metadata = metadata
+        self.provider = active_provider(session)
+        self.inputs = _tensors(session.get_inputs())
+        self.outputs = _tensors(session.get_outputs())
+        self._session = session
+        self._output_names = [tensor.name for tensor in self.outputs]
+
+    @property
+    def identity(self) -> str:
+        """`name@version`, as events and logs show it."""
+        return f"{self.metadata.name}@{self.metadata.version}"
+
+    def run(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Run the graph once; arrays by input name in, arrays by output name out."""
+        values = self._session.run(self._output_names, inputs)
+        return dict(zip(self._output_names, values, strict=True))
+
+
+def open_artifact(
+    path: Path | str,
+    kind: Kind | None = None,
+    *,
+    provider: Provider = "auto",
+    threads: int = 1,
+    spinning: bool = False,
+) -> Artifact:
+    """Open, check and warm up an artifact.
+
+    Args:
+        kind: what the caller needs it to be; None takes any kind.
+        provider: "cuda" must really be active or ProviderError is raised; "auto" takes CUDA where it works.
+        threads: intra-op threads. One a worker, with as many workers as cores, is the fastest arrangement.
+        spinning: whether idle ONNX Runtime threads burn CPU while they wait.
+
+    Raises:
+        ArtifactError: the file is missing, is no ONNX file, is of another kind, breaks its contract, or fails
+            its warm-up run.
+        ProviderError: the asked-for provider is not active.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(f"there is no model file {path}")
+    session = _open_session(path, provider, threads, spinning)
+    metadata = read_properties(session.get_modelmeta().custom_metadata_map, str(path))
+    if kind is not None and metadata.kind != kind:
+        raise ArtifactError(f"{path} is a {metadata.kind} artifact, but a {kind} artifact is needed here")
+    artifact = Artifact(path, session, metadata)
+    check(metadata, artifact.inputs, artifact.outputs, str(path))
+    warm_up(artifact)
+    return artifact
+
+
+def active_provider(session: ort.InferenceSession) -> str:
+    """What runs the graph: get_providers() of the session is the only call that tells the truth."""
+    return "cuda" if PROVIDER_NAMES["cuda"] in session.get_providers() else "cpu"
+
+
+def warm_up(artifact: Artifact) -> None:
+    """Run the graph on zeros and check what comes out.
+
+    Raises ArtifactError where the run fails or a probability is not finite.
+    """
+    feed = {tensor.name: _zeros(artifact, tensor) for tensor in artifact.inputs}
+    try:
+        outputs = artifact.run(**feed)
+    except Exception as error:  # ONNX Runtime raises its own, undocumented exception classes
+        raise ArtifactError(f"{artifact.path} fails its warm-up run: {_first_line(error)}") from error
+    labels = artifact.metadata.labels
+    if labels is None or "probabilities" not in outputs:
+        return
+    values = outputs["probabilities"]
+    if values.shape[1] != len(labels):
+        raise ArtifactError(
+            f"{artifact.path}: 'probabilities' has {values.shape[1]} classes, but 'labels' names {len(labels)}"
+        )
+    if not np.isfinite(values).all() or np.abs(values.sum(axis=1) - 1.0).max() > 1e-2 or values.min() < -1e-3:
+        raise ArtifactError(
+            f"{artifact.path}: 'probabilities' must be finite, not negative and sum to 1 (is a softmax missing?)"
+        )
+
+
+def _zeros(artifact: Artifact, tensor: Tensor) -> NDArray[Any]:
+    metadata = artifact.metadata
+    free: list[int] = [1 if size is None else size for size in _wanted_shape(metadata.kind, tensor.name)]
+    if tensor.name == "waveform" and metadata.window_s and metadata.sample_rate:
+        free[1] = round(metadata.window_s * metadata.sample_rate)
+    if metadata.kind in ("face-static", "face-detector") and len(free) == 4:
+        free[1] = free[2] = 128
+    if metadata.kind == "fusion":
+        free[1] = len(metadata.labels or ())
+    shape = [size if isinstance(size, int) else free[axis] for axis, size in enumerate(tensor.shape)]
+    return np.zeros(shape, dtype=np.uint8 if tensor.type == "tensor(uint8)" else np.float32)
+
+
+def _wanted_shape(kind: Kind, name: str) -> tuple[int | None, ...]:
+    return next(want.shape for want in INPUTS[kind] if want.name == name)
+
+
+def _open_session(path: Path, provider: Provider, threads: int, spinning: bool) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    wanted = _provider_names(provider)
+    try:
+        session = ort.InferenceSession(str(path), sess_options=options, providers=wanted)
+    except Exception as error:  # ONNX Runtime raises its own, undocumented exception classes
+        raise ArtifactError(f"{path} can't be opened by ONNX Runtime: {_first_line(error)}") from error
+    if provider == "cuda" and active_provider(session) != "cuda":
+        raise ProviderError(
+            "CUDA was asked for but is not active: install onnxruntime-gpu[cuda,cudnn] and a driver for CUDA 13, "
+            "or set 'provider: cpu' (see 'bimodal doctor')"
+        )
+    return session
+
+
+def _provider_names(provider: Provider) -> list[str]:
+    cpu, cuda = PROVIDER_NAMES["cpu"], PROVIDER_NAMES["cuda"]
+    if provider == "cpu":
+        return [cpu]
+    available = ort.get_available_providers()
+    if cuda in available:
+        if hasattr(ort, "preload_dlls") and provider == "cuda":
+            ort.preload_dlls()
+        return [cuda, cpu]
+    if provider == "cuda":
+        raise ProviderError("CUDA was asked for, but this ONNX Runtime is built without it: install onnxruntime-gpu")
+    return [cpu]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _tensors(nodes: list[ort.NodeArg]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in nodes)

@@ -1,0 +1,1 @@
+"""The actors: one folder or file per OS process."""
