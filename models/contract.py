@@ -148,7 +148,8 @@ def read_properties(properties: Mapping[str, str], path: str) -> Metadata:
         )
     if properties[CONTRACT_KEY] != CONTRACT_VERSION:
         raise ArtifactError(
-            f"{path} follows contract version '{properties[CONTRACT_KEY]}', but this bimodal reads version {CONTRACT_VERSION}"
+            f"{path} follows contract version '{properties[CONTRACT_KEY]}', "
+            f"but this bimodal reads version {CONTRACT_VERSION}"
         )
     fields: dict[str, object] = {"contract": properties[CONTRACT_KEY]}
     for field in Metadata.__struct_fields__:

@@ -55,7 +55,8 @@ def emotion_of(label: str) -> str | None:
         return None
     if word not in SYNONYMS:
         raise LabelError(
-            f"label '{label}' is none of the emotions bimodal knows; use one of {', '.join(EMOTIONS)} or a synonym of them"
+            f"label '{label}' is none of the emotions bimodal knows; "
+            f"use one of {', '.join(EMOTIONS)} or a synonym of them"
         )
     return SYNONYMS[word]
 
