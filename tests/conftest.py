@@ -1,0 +1,17 @@
+"""Fixtures every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with data and models that may not be committed; tests that need it are skipped without it."""
+    path = Path(os.environ.get("BIMODAL_SHARED", Path(__file__).parents[1] / ".." / "shared")).resolve()
+    if not (path / "data").is_dir():
+        pytest.skip(f"needs BIMODAL_SHARED (no data at {path})")
+    return path
