@@ -1,0 +1,17 @@
+"""What can go wrong in the post office. Each message is one sentence a user can act on."""
+
+
+class BrokerError(Exception):
+    """Base of every error this room raises on purpose."""
+
+
+class EndpointError(BrokerError):
+    """A socket can't be bound or reached: the address is in use, or belongs to another session."""
+
+
+class MessageError(BrokerError):
+    """Bytes that are no message of this protocol version."""
+
+
+class SlotError(BrokerError):
+    """Shared memory can't be created, or a slot no longer holds what a job says it holds."""

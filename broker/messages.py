@@ -1,0 +1,443 @@
+"""The wire protocol, read top to bottom: every message that crosses a process border, as one msgspec Struct.
+
+Bytes on the wire are one MessagePack map: an Envelope whose `body` is one of the tagged Structs below (the tag
+is the key "type"). Nothing is pickled. Times are integers of nanoseconds: `pts_ns` on the stream's own time
+line (all logic uses it), every other `*_ns` on the capturing host's monotonic clock (latency only).
+Probabilities are maps from emotion to 0…1; an emotion that a model does not know is absent, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from broker.errors import MessageError
+
+PROTOCOL_VERSION = 1
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+
+Modality = Literal["face", "speech"]
+Policy = Literal["latest", "every"]
+Role = Literal["capture", "worker", "fusion", "recorder", "supervisor"]
+State = Literal["starting", "ready", "draining", "stopped", "failed"]
+Probabilities: TypeAlias = dict[str, float]
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
+    """Base of all bodies."""
+
+
+# ---------------------------------------------------------------------------------- who is there
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """Actor → broker, twice a second: I am here. Answered by Welcome, whose envelope carries the epoch.
+
+    A broker that has never seen the sender's incarnation takes it as new and forgets older ones of that name.
+    """
+
+    role: Role
+    modality: Modality | None = None
+    pid: int = 0
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """Broker → actor: known. `fresh` is true where the broker did not know this incarnation before."""
+
+    fresh: bool
+
+
+class Gone(Message, frozen=True, tag="gone"):
+    """Supervisor → broker: this process has exited; whatever it held is free."""
+
+    name: str
+    incarnation: int
+
+
+class Heartbeat(Message, frozen=True, tag="heartbeat"):
+    """Actor → supervisor, twice a second and at each change of state; the supervisor puts it on the bus too.
+
+    `because` is the one sentence that explains `failed`; `figures` are plain numbers for people (fps, drops …);
+    `models` the artifacts in use, by kind, as name@version.
+    """
+
+    name: str
+    incarnation: int
+    state: State
+    pid: int
+    because: str | None = None
+    figures: dict[str, float] = {}
+    models: dict[str, str] = {}
+
+
+# ---------------------------------------------------------------------------------- streams and jobs
+
+
+class StreamOpened(Message, frozen=True, tag="stream_opened"):
+    """Capture → broker → fusion and recorders: a stream begins, or is announced again.
+
+    `run` counts the attempts at the same source: a new run starts everything about the stream afresh. The same
+    run announced again (after a broker or fusion restart, policy `latest`) goes on: nothing before
+    `next_face_seq` and `next_speech_seq` will come any more.
+    Hop k of the sound ends at sound_start_ns + (k + 1) · hop_ns.
+    """
+
+    stream: str
+    run: int
+    policy: Policy
+    source: str
+    has_picture: bool
+    has_sound: bool
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    frames_estimate: int | None = None
+    duration_ns: int | None = None
+    sound_start_ns: int = 0
+    hop_ns: int = 0
+    next_face_seq: int = 0
+    next_speech_seq: int = 0
+
+
+class Job(Message, frozen=True, tag="job"):
+    """Capture → broker → worker: one frame (face) or one speech window, lying in a shared slot.
+
+    Attributes:
+        seq: counts jobs of this stream, run and modality from 0.
+        pts_ns: of a frame, its time; of a speech window, its end.
+        ring, slot, generation: where the data lies; a slot whose generation differs holds something else.
+        shape: uint8 [H, W, 3] RGB of a frame, float32 [samples] of a window.
+        rate, fresh: Hz, and how many samples at the window's end are new since the hop before. Speech only.
+    """
+
+    stream: str
+    run: int
+    modality: Modality
+    seq: int
+    pts_ns: int
+    grab_ns: int
+    ring: str
+    slot: int
+    generation: int
+    shape: tuple[int, ...]
+    rate: int = 0
+    fresh: int = 0
+
+
+class StreamEnded(Message, frozen=True, tag="stream_ended"):
+    """Capture → broker → fusion: no more jobs of this modality; `count` were offered in this run.
+
+    Sent for both modalities of every stream, also for one that it never had (count 0).
+    """
+
+    stream: str
+    run: int
+    modality: Modality
+    count: int
+    end_ns: int = 0
+
+
+class Release(Message, frozen=True, tag="release"):
+    """Broker → capture: slot `slot` is free and its credit is back (policy `every`)."""
+
+    stream: str
+    run: int
+    modality: Modality
+    seq: int
+    slot: int
+
+
+class StartAgain(Message, frozen=True, tag="start_again"):
+    """Broker → capture: a stateful actor was lost, so begin the file again as a new run (policy `every`)."""
+
+    stream: str
+    run: int
+    because: str
+
+
+class StreamClosed(Message, frozen=True, tag="stream_closed"):
+    """Fusion → broker → recorders, recorder → broker → capture: everything of this run is dealt with.
+
+    `because` is set where keeping it failed (a full disk): the sentence for the user.
+    """
+
+    stream: str
+    run: int
+    frames: int = 0
+    because: str | None = None
+
+
+# ---------------------------------------------------------------------------------- workers
+
+
+class Ready(Message, frozen=True, tag="ready"):
+    """Worker → broker: idle. `last` is the number of the last assignment it has answered (0: none yet)."""
+
+    last: int = 0
+
+
+class Assignment(Message, frozen=True, tag="assignment"):
+    """Broker → worker: do this job. `number` counts the assignments to this worker from 1."""
+
+    number: int
+    job: Job
+
+
+class Face(msgspec.Struct, frozen=True, kw_only=True):
+    """One face of a frame as a face worker sees it.
+
+    Attributes:
+        box: [x, y, width, height] in pixels of the frame.
+        score: detection score, 0…1.
+        sharpness: 0…1; a blurred crop is worth less in fusion.
+        mouth: opening of the lips relative to the distance of the eyes, 0 = closed.
+        probabilities: of the static model, calibrated, over the emotions it knows.
+        embedding: float16 little-endian bytes of the static model's embedding, or None where it has none.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    sharpness: float
+    mouth: float
+    probabilities: Probabilities
+    embedding: bytes | None = None
+
+
+class FaceResult(Message, frozen=True, tag="face_result"):
+    """Face worker → broker → fusion: what one frame shows. Also ends the worker's assignment `number`."""
+
+    number: int
+    stream: str
+    run: int
+    seq: int
+    pts_ns: int
+    grab_ns: int
+    faces: tuple[Face, ...]
+    queue_ns: int
+    inference_ns: int
+    models: dict[str, str] = {}
+
+
+class SpeechResult(Message, frozen=True, tag="speech_result"):
+    """Audio worker → broker → fusion: what one speech window carries; there is one for every hop.
+
+    Attributes:
+        pts_ns: the window's end.
+        voice: share of the newest hop that is voice, 0…1.
+        probabilities: None where the gate kept the window from the model.
+        because: why it was gated ("no voice", "too quiet", "not enough sound yet"), else None.
+    """
+
+    number: int
+    stream: str
+    run: int
+    seq: int
+    pts_ns: int
+    grab_ns: int
+    voice: float
+    probabilities: Probabilities | None
+    because: str | None = None
+    queue_ns: int = 0
+    inference_ns: int = 0
+    models: dict[str, str] = {}
+
+
+class JobFailed(Message, frozen=True, tag="job_failed"):
+    """Worker → broker → fusion: this job can't be done, and why; it stands in its place in the order.
+
+    `stale` is true where the slot had been overwritten (policy `latest`): then the frame counts as dropped.
+    """
+
+    number: int
+    stream: str
+    run: int
+    modality: Modality
+    seq: int
+    pts_ns: int
+    grab_ns: int
+    because: str
+    stale: bool = False
+
+
+class Dropped(Message, frozen=True, tag="dropped"):
+    """Broker → fusion: this job will not come (policy `latest`): replaced by a newer one, late, or lost."""
+
+    stream: str
+    run: int
+    modality: Modality
+    seq: int
+    because: str
+
+
+# ---------------------------------------------------------------------------------- the acknowledged lane
+
+
+class Ack(Message, frozen=True, tag="ack"):
+    """Fusion or recorder → broker: every delivery up to and with `number` is dealt with."""
+
+    number: int
+
+
+# ---------------------------------------------------------------------------------- what users see
+
+
+class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
+    """One face with its history; see docs/protocol.md for every field."""
+
+    track: int
+    box: tuple[int, int, int, int]
+    score: float
+    static: Probabilities
+    dynamic: Probabilities | None
+    video: Probabilities
+    fused: Probabilities
+    label: str
+    confidence: float
+    weights: dict[str, float]
+
+
+class Speech(msgspec.Struct, frozen=True, kw_only=True):
+    """The speech window joined to a frame. Gated: label and probabilities are None and `because` says why."""
+
+    label: str | None
+    probabilities: Probabilities | None
+    voice: float
+    age_ms: float
+    because: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What face and voice mean together. Unknown: `label` is None and `because` says why.
+
+    `agreement` of face and voice is 0…1, None where one of them is missing.
+    """
+
+    label: str | None
+    confidence: float | None
+    agreement: float | None = None
+    because: str | None = None
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds from grab: waiting for a worker, in the worker, and until the event."""
+
+    queue: float
+    inference: float
+    total: float
+
+
+class Emotion(Message, frozen=True, tag="emotion"):
+    """Fusion → everyone, one per video frame (per hop, for a stream without picture). `t` is in seconds.
+
+    `failed` says why a frame could not be looked at (its place is kept); None for every frame that was.
+    """
+
+    stream: str
+    seq: int
+    t: float
+    faces: tuple[TrackedFace, ...]
+    speech: Speech | None
+    emotion: Verdict
+    latency_ms: Latency
+    models: dict[str, str]
+    failed: str | None = None
+    run: int = 0
+
+
+LaneMessage: TypeAlias = (
+    StreamOpened | FaceResult | SpeechResult | JobFailed | Dropped | StreamEnded | StreamClosed | Emotion
+)
+
+
+class Delivery(Message, frozen=True, tag="delivery"):
+    """Broker → fusion or recorder, in order and acknowledged: `number` counts per receiver from 1."""
+
+    number: int
+    message: LaneMessage
+
+
+class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The broker's counters of one stream since it was opened."""
+
+    stream: str
+    policy: Policy
+    source: str
+    offered: dict[str, int]
+    done: dict[str, int]
+    dropped: dict[str, int]
+    failed: dict[str, int]
+
+
+class Status(Message, frozen=True, tag="status"):
+    """Broker → bus, once a second: the counters of all streams, and what arrived and could not be read."""
+
+    streams: tuple[StreamStatus, ...]
+    waiting: int
+    workers: dict[str, int]
+    undecodable: int
+
+
+Body: TypeAlias = (
+    Hello
+    | Welcome
+    | Gone
+    | Heartbeat
+    | StreamOpened
+    | Job
+    | StreamEnded
+    | Release
+    | StartAgain
+    | StreamClosed
+    | Ready
+    | Assignment
+    | FaceResult
+    | SpeechResult
+    | JobFailed
+    | Dropped
+    | Ack
+    | Emotion
+    | Delivery
+    | Status
+)
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """What every message travels in.
+
+    Attributes:
+        v: protocol version.
+        epoch: of the broker, as the sender last heard it; 0 where it has not heard from one.
+        sender, incarnation: the process's name, and which life of it this is.
+    """
+
+    v: int
+    epoch: int
+    sender: str
+    incarnation: int
+    body: Body
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Envelope)
+
+
+def encode(envelope: Envelope) -> bytes:
+    """An envelope as MessagePack bytes."""
+    return _encoder.encode(envelope)
+
+
+def decode(data: bytes | memoryview) -> Envelope:
+    """MessagePack bytes → Envelope.
+
+    Raises MessageError for anything else: oversize, another protocol version, an unknown or ill-typed body.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MessageError(f"a message of {len(data)} bytes is larger than {MAX_MESSAGE_BYTES}")
+    try:
+        envelope = _decoder.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, ValueError) as error:
+        raise MessageError(f"not a message of this protocol: {error}") from error
+    if envelope.v != PROTOCOL_VERSION:
+        raise MessageError(f"protocol version {envelope.v} is not {PROTOCOL_VERSION}")
+    return envelope
