@@ -1,0 +1,13 @@
+"""What can go wrong in the actors. Each message is one sentence a user can act on."""
+
+
+class WorkerError(Exception):
+    """Base of every error this room raises on purpose."""
+
+
+class SourceError(WorkerError):
+    """A camera, microphone, file or network stream can't be opened or read."""
+
+
+class ConfigError(WorkerError):
+    """config.yaml says something that it may not."""
