@@ -1,0 +1,316 @@
+"""Who gets which job: a pure state machine, no sockets, no clock of its own.
+
+Every call returns the actions it leads to; the broker process turns them into messages. Two policies:
+
+`latest`: at most one job of a stream and modality waits; a newer one replaces it, and the replacement is an
+action of its own. A job that its worker does not answer before the deadline is given up.
+`every`: jobs wait in order and are never given up; a job whose worker is lost is given out again, three times
+in all, and then fails with the reason. A busy worker gets one such job in advance.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from broker.messages import Job, Modality, Policy
+
+MOST_ATTEMPTS = 3
+LATEST_DEADLINE_NS = 2_000_000_000
+IN_ADVANCE = 2
+
+StreamKey: TypeAlias = "tuple[str, Modality]"
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Give `job` to `worker` as its assignment `number`."""
+
+    worker: str
+    number: int
+    job: Job
+
+
+@dataclass(frozen=True)
+class Drop:
+    """This job will not be done (policy `latest`)."""
+
+    job: Job
+    because: str
+
+
+@dataclass(frozen=True)
+class Fail:
+    """This job can't be done (policy `every`)."""
+
+    job: Job
+    because: str
+
+
+Action: TypeAlias = Assign | Drop | Fail
+
+
+@dataclass
+class Tally:
+    """Counts of one stream and modality since it was opened. `next_seq` is one after the highest seq offered."""
+
+    offered: int = 0
+    done: int = 0
+    dropped: int = 0
+    failed: int = 0
+    next_seq: int = 0
+
+
+@dataclass
+class _Waiting:
+    job: Job
+    attempts: int = 0
+
+
+@dataclass
+class _Held:
+    waiting: _Waiting
+    policy: Policy
+    since_ns: int
+    given_up: bool = False
+
+
+@dataclass
+class _Queue:
+    run: int
+    policy: Policy
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    tally: Tally = field(default_factory=Tally)
+
+
+@dataclass
+class _Worker:
+    modality: Modality
+    held: OrderedDict[int, _Held] = field(default_factory=OrderedDict)
+    assigned: int = 0
+
+
+class Dispatch:
+    """The state of all queues and workers."""
+
+    def __init__(self, deadline_ns: int = LATEST_DEADLINE_NS) -> None:
+        self._deadline_ns = deadline_ns
+        self._queues: dict[StreamKey, _Queue] = {}
+        self._workers: dict[str, _Worker] = {}
+        self._turns: dict[Modality, OrderedDict[StreamKey, None]] = {"face": OrderedDict(), "speech": OrderedDict()}
+        self._idle: dict[Modality, OrderedDict[str, None]] = {"face": OrderedDict(), "speech": OrderedDict()}
+
+    # -------------------------------------------------------------------------------- streams
+
+    def open_stream(self, stream: str, run: int, policy: Policy) -> None:
+        """A stream begins. A new run forgets everything of older ones; the same run again changes nothing."""
+        for modality in ("face", "speech"):
+            queue = self._queues.get((stream, modality))
+            if queue is None or queue.run != run:
+                self._forget((stream, modality))
+                self._queues[stream, modality] = _Queue(run, policy)
+
+    def close_stream(self, stream: str) -> None:
+        """A stream is over; answers that still come are ignored."""
+        for modality in ("face", "speech"):
+            self._forget((stream, modality))
+            self._queues.pop((stream, modality), None)
+
+    def offer(self, job: Job, now_ns: int) -> list[Action]:
+        """A new job. Ignored where its stream is not open in that run, or its seq was offered before."""
+        key: StreamKey = (job.stream, job.modality)
+        queue = self._queues.get(key)
+        if queue is None or queue.run != job.run or job.seq < queue.tally.next_seq:
+            return []
+        actions: list[Action] = []
+        if queue.policy == "latest" and queue.waiting:
+            actions.append(self._drop(queue, queue.waiting.popleft().job, "replaced by a newer one"))
+        queue.tally.offered += 1
+        queue.tally.next_seq = job.seq + 1
+        queue.waiting.append(_Waiting(job))
+        self._turns[job.modality].setdefault(key)
+        return actions + self._match(job.modality, now_ns)
+
+    # -------------------------------------------------------------------------------- workers
+
+    def ready(self, worker: str, modality: Modality, last: int, now_ns: int) -> list[Action]:
+        """A worker says it is idle and has answered assignment `last`.
+
+        Messages of one worker arrive in order, so an assignment up to `last` that is still held was lost.
+        """
+        state = self._workers.setdefault(worker, _Worker(modality, assigned=last))
+        actions: list[Action] = []
+        for number in [number for number in state.held if number <= last]:
+            actions += self._lose(state.held.pop(number), "its answer was lost")
+        if not state.held:
+            self._idle[modality].setdefault(worker)
+        return actions + self._match(modality, now_ns)
+
+    def answered(
+        self, worker: str, number: int, now_ns: int, *, failed: bool = False
+    ) -> tuple[Job | None, list[Action]]:
+        """A worker answers an assignment: the job it was, and what follows.
+
+        The job is None where the answer no longer counts: given up, of an older run, or never asked.
+        """
+        state = self._workers.get(worker)
+        if state is None or number not in state.held:
+            return None, []
+        held = state.held.pop(number)
+        job = held.waiting.job
+        queue = self._queue_of(job)
+        counts = queue is not None and not held.given_up
+        if queue is not None and counts:
+            if failed:
+                queue.tally.failed += 1
+            else:
+                queue.tally.done += 1
+        if not state.held:
+            self._idle[state.modality].setdefault(worker)
+        return (job if counts else None), self._match(state.modality, now_ns)
+
+    def count_stale(self, job: Job) -> None:
+        """A job answered as failed was only overwritten: it counts as dropped."""
+        queue = self._queue_of(job)
+        if queue is not None:
+            queue.tally.failed -= 1
+            queue.tally.dropped += 1
+
+    def gone(self, worker: str, now_ns: int) -> list[Action]:
+        """A worker is lost with all it held."""
+        state = self._workers.pop(worker, None)
+        if state is None:
+            return []
+        self._idle[state.modality].pop(worker, None)
+        actions: list[Action] = []
+        oldest = next(iter(state.held), None)
+        # Newest first: each is put back at the front, so the oldest ends up there.
+        for number in reversed(state.held):
+            if number != oldest:
+                # Given in advance and never begun: no attempt, or a job that kills workers would take it along.
+                state.held[number].waiting.attempts -= 1
+            actions += self._lose(state.held[number], f"{worker} was lost with it")
+        return actions + self._match(state.modality, now_ns)
+
+    def expire(self, now_ns: int) -> list[Action]:
+        """Give up jobs of policy `latest` that a worker has held longer than the deadline."""
+        actions: list[Action] = []
+        for state in self._workers.values():
+            for held in state.held.values():
+                late = now_ns - held.since_ns > self._deadline_ns
+                if held.policy == "latest" and late and not held.given_up:
+                    held.given_up = True
+                    queue = self._queue_of(held.waiting.job)
+                    if queue is not None:
+                        actions.append(self._drop(queue, held.waiting.job, "no worker answered in time"))
+        return actions
+
+    # -------------------------------------------------------------------------------- what is known
+
+    def tally(self, stream: str, modality: Modality) -> Tally:
+        """The counts of one stream and modality; zeros where it is not open."""
+        queue = self._queues.get((stream, modality))
+        return queue.tally if queue is not None else Tally()
+
+    def oldest_open(self, stream: str, modality: Modality) -> int:
+        """The lowest seq that is not yet settled: all before it are done, dropped or failed."""
+        key: StreamKey = (stream, modality)
+        queue = self._queues.get(key)
+        if queue is None:
+            return 0
+        open_seqs = [waiting.job.seq for waiting in queue.waiting]
+        open_seqs += [held.waiting.job.seq for held in self._held_of(key) if not held.given_up]
+        return min(open_seqs, default=queue.tally.next_seq)
+
+    def waiting(self) -> int:
+        """How many jobs wait for a worker."""
+        return sum(len(queue.waiting) for queue in self._queues.values())
+
+    def waiting_of(self, stream: str, modality: Modality) -> int:
+        """How many jobs of one stream and modality wait for a worker."""
+        queue = self._queues.get((stream, modality))
+        return len(queue.waiting) if queue is not None else 0
+
+    def workers(self) -> dict[str, int]:
+        """How many workers there are, by modality."""
+        counts = {"face": 0, "speech": 0}
+        for state in self._workers.values():
+            counts[state.modality] += 1
+        return counts
+
+    # -------------------------------------------------------------------------------- inside
+
+    def _queue_of(self, job: Job) -> _Queue | None:
+        queue = self._queues.get((job.stream, job.modality))
+        return queue if queue is not None and queue.run == job.run else None
+
+    def _held_of(self, key: StreamKey) -> Iterator[_Held]:
+        for state in self._workers.values():
+            for held in state.held.values():
+                if (held.waiting.job.stream, held.waiting.job.modality) == key:
+                    yield held
+
+    def _forget(self, key: StreamKey) -> None:
+        self._turns[key[1]].pop(key, None)
+        for held in self._held_of(key):
+            held.given_up = True
+
+    def _drop(self, queue: _Queue, job: Job, because: str) -> Drop:
+        queue.tally.dropped += 1
+        return Drop(job, because)
+
+    def _lose(self, held: _Held, because: str) -> list[Action]:
+        """The worker of a held job is lost: give it out again, or settle it."""
+        job = held.waiting.job
+        queue = self._queue_of(job)
+        if queue is None or held.given_up:
+            return []
+        if held.policy == "latest":
+            return [self._drop(queue, job, because)]
+        if held.waiting.attempts >= MOST_ATTEMPTS:
+            queue.tally.failed += 1
+            return [Fail(job, f"{MOST_ATTEMPTS} workers in a row were lost with it")]
+        queue.waiting.appendleft(held.waiting)
+        turns = self._turns[job.modality]
+        turns.setdefault((job.stream, job.modality))
+        turns.move_to_end((job.stream, job.modality), last=False)
+        return []
+
+    def _match(self, modality: Modality, now_ns: int) -> list[Action]:
+        """Pair waiting streams with workers until one side runs out; the stream that waited longest goes first."""
+        actions: list[Action] = []
+        turns, idle = self._turns[modality], self._idle[modality]
+        while turns and idle:
+            worker, _ = idle.popitem(last=False)
+            actions.append(self._assign(worker, next(iter(turns)), now_ns))
+        if turns:
+            actions += self._match_in_advance(modality, now_ns)
+        return actions
+
+    def _match_in_advance(self, modality: Modality, now_ns: int) -> list[Action]:
+        """One more `every` job for each worker that is busy with one, so that no core waits for the post."""
+        actions: list[Action] = []
+        turns = self._turns[modality]
+        for name, state in self._workers.items():
+            if state.modality != modality or not 0 < len(state.held) < IN_ADVANCE:
+                continue
+            if any(held.policy != "every" for held in state.held.values()):
+                continue
+            key = next((key for key in turns if self._queues[key].policy == "every"), None)
+            if key is None:
+                break
+            actions.append(self._assign(name, key, now_ns))
+        return actions
+
+    def _assign(self, worker: str, key: StreamKey, now_ns: int) -> Assign:
+        queue, state, turns = self._queues[key], self._workers[worker], self._turns[key[1]]
+        waiting = queue.waiting.popleft()
+        waiting.attempts += 1
+        turns.pop(key)
+        if queue.waiting:
+            turns[key] = None
+        state.assigned += 1
+        state.held[state.assigned] = _Held(waiting, queue.policy, now_ns)
+        return Assign(worker, state.assigned, waiting.job)

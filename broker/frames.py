@@ -1,0 +1,178 @@
+"""Pixels and samples in shared memory: a ring of slots with generations, in files of our own under /dev/shm.
+
+File layout (little endian): a page with magic, slot count and slot size, then the generations (uint64 a slot,
+padded to a page), then the slots, each padded to a page. A generation is odd while its slot is being written
+and even when it is whole; every write raises it by two. A job names slot and generation, so a reader that
+checks the generation after it has read knows whether what it read was that job's data (a sequence lock).
+
+Not multiprocessing.shared_memory: its tracker unlinks segments under live readers on Python < 3.13.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import struct
+from collections import OrderedDict
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.errors import SlotError
+from broker.messages import Job
+
+MAGIC = b"bimodal1"
+PAGE = 4096
+_HEADER = struct.Struct("<8sQQ")
+
+
+def _padded(size: int) -> int:
+    return (size + PAGE - 1) // PAGE * PAGE
+
+
+class Ring:
+    """The writing side: one process creates it, writes slots and, at the end, unlinks it."""
+
+    def __init__(self, folder: Path, name: str, slots: int, slot_bytes: int) -> None:
+        """Allocate the ring `folder/name`.
+
+        Raises SlotError where the memory is not there (a full tmpfs is found here, not by SIGBUS later).
+        """
+        self.name = name
+        self.slots = slots
+        self.slot_bytes = _padded(slot_bytes)
+        self.path = folder / name
+        table = _padded(8 * slots)
+        size = PAGE + table + slots * self.slot_bytes
+        self._map = _create(self.path, size)
+        self._map[: _HEADER.size] = _HEADER.pack(MAGIC, slots, self.slot_bytes)
+        self._generations = np.frombuffer(self._map, dtype=np.uint64, count=slots, offset=PAGE)
+        self._data_offset = PAGE + table
+
+    def write(self, slot: int, array: NDArray[Any]) -> int:
+        """Copy a C-contiguous array into a slot, once, and return the slot's new (even) generation."""
+        if array.nbytes > self.slot_bytes:
+            raise SlotError(f"{array.nbytes} bytes do not fit a slot of {self.slot_bytes}")
+        start = self._data_offset + slot * self.slot_bytes
+        self._generations[slot] += np.uint64(1)
+        target = np.frombuffer(self._map, dtype=array.dtype, count=array.size, offset=start).reshape(array.shape)
+        np.copyto(target, array)
+        self._generations[slot] += np.uint64(1)
+        return int(self._generations[slot])
+
+    def unlink(self) -> None:
+        """Remove the file. Readers that still map it keep their view until they let go."""
+        self.path.unlink(missing_ok=True)
+
+
+class RingReader:
+    """The reading side: maps a ring read-only."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises SlotError where the ring is gone or is none."""
+        try:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise SlotError(f"ring {path.name} is gone") from error
+        magic, slots, slot_bytes = _HEADER.unpack_from(self._map)
+        if magic != MAGIC or len(self._map) < PAGE + _padded(8 * slots) + slots * slot_bytes:
+            raise SlotError(f"{path.name} is no ring of slots")
+        self.slots, self.slot_bytes = int(slots), int(slot_bytes)
+        self._generations = np.frombuffer(self._map, dtype=np.uint64, count=self.slots, offset=PAGE)
+        self._data_offset = PAGE + _padded(8 * self.slots)
+
+    def view(self, job: Job) -> NDArray[Any]:
+        """The job's array, read-only and without a copy: uint8 pixels of a face job, float32 samples of speech.
+
+        Raises SlotError where the slot already holds something else. Call `holds` again after use.
+        """
+        dtype = np.dtype(np.uint8 if job.modality == "face" else np.float32)
+        size = prod(job.shape) * dtype.itemsize
+        if not 0 <= job.slot < self.slots or size > self.slot_bytes or not self.holds(job):
+            raise SlotError(f"slot {job.slot} was overwritten")
+        start = self._data_offset + job.slot * self.slot_bytes
+        return np.frombuffer(self._map, dtype=dtype, count=prod(job.shape), offset=start).reshape(job.shape)
+
+    def holds(self, job: Job) -> bool:
+        """Whether the slot still holds what the job says it holds."""
+        return int(self._generations[job.slot]) == job.generation
+
+
+class RingShelf:
+    """The few rings a worker has open, by name; the one used longest ago is let go first."""
+
+    def __init__(self, folder: Path, most: int = 64) -> None:
+        self._folder = folder
+        self._most = most
+        self._open: OrderedDict[str, RingReader] = OrderedDict()
+
+    def reader(self, name: str) -> RingReader:
+        """The reader of a ring. Raises SlotError where the ring is gone or its name is no plain file name."""
+        if name in self._open:
+            self._open.move_to_end(name)
+            return self._open[name]
+        if "/" in name or name.startswith("."):
+            raise SlotError(f"'{name}' is no ring name")
+        self._open[name] = RingReader(self._folder / name)
+        while len(self._open) > self._most:
+            self._open.popitem(last=False)
+        return self._open[name]
+
+
+class SlotBook:
+    """Which slot is written next. Pure.
+
+    `leased` (policy `every`): a slot is given out again only after its release. Otherwise (policy `latest`)
+    slots go round and are overwritten.
+    """
+
+    def __init__(self, slots: int, leased: bool) -> None:
+        self._free = OrderedDict.fromkeys(range(slots))
+        self._leased = leased
+
+    @property
+    def free(self) -> int:
+        """How many slots can be taken without overwriting a leased one."""
+        return len(self._free)
+
+    def take(self) -> int | None:
+        """The slot that was free longest, or None where all are leased."""
+        if not self._free:
+            return None
+        slot, _ = self._free.popitem(last=False)
+        if not self._leased:
+            self._free[slot] = None
+        return slot
+
+    def release(self, slot: int) -> None:
+        """Give a leased slot back; giving one back twice changes nothing."""
+        self._free.setdefault(slot)
+
+
+def slots_for(budget_bytes: int, slot_bytes: int, fewest: int = 4, most: int = 32) -> int:
+    """How many slots of a size a memory budget pays for, within bounds."""
+    return max(fewest, min(most, budget_bytes // max(1, slot_bytes)))
+
+
+def _create(path: Path, size: int) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+        return mmap.mmap(descriptor, size)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        if error.errno == errno.ENOSPC:
+            raise SlotError(
+                f"shared memory in {path.parent.parent} is full: {size / 2**20:.0f} MB are needed; "
+                "free some, enlarge it, or lower capture.memory_mb in config.yaml"
+            ) from error
+        raise SlotError(f"shared memory {path} can't be created: {error.strerror}") from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,144 @@
+"""An actor's line to the broker, the supervisor and the event bus: what hides sockets from the actors."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+
+from broker.errors import MessageError
+from broker.messages import (
+    PROTOCOL_VERSION,
+    Body,
+    Envelope,
+    Heartbeat,
+    Hello,
+    Welcome,
+    decode,
+    encode,
+)
+from broker.sockets import connect, mailbox_endpoint, supervisor_endpoint
+
+HELLO_EVERY_S = 0.5
+
+
+class Mailbox:
+    """One actor's mailbox. Not for use by several threads; see `line` for those.
+
+    Attributes:
+        epoch: of the broker as last heard; 0 before the first Welcome.
+    """
+
+    def __init__(self, directory: Path, name: str, incarnation: int, hello: Hello) -> None:
+        """Connect to the broker of the session in `directory`; it need not be there yet."""
+        self.name = name
+        self.incarnation = incarnation
+        self.epoch = 0
+        self._directory = directory
+        self._hello = hello
+        self._hello_due = 0.0
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._broker = connect(self._context, zmq.DEALER, mailbox_endpoint(directory))
+        self._supervisor = connect(self._context, zmq.PUSH, supervisor_endpoint(directory))
+        self._supervisor.setsockopt(zmq.SNDHWM, 16)
+
+    def send(self, body: Body) -> None:
+        """Put a message on its way to the broker."""
+        self._broker.send(self._sealed(body))
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Tell the supervisor; a supervisor that does not read never holds an actor up."""
+        with contextlib.suppress(zmq.Again):
+            self._supervisor.send(self._sealed(heartbeat), zmq.NOBLOCK)
+
+    def receive(self, timeout_s: float) -> Body | None:
+        """The next message from the broker, or None when the time is over.
+
+        Says Hello twice a second on the way. A Welcome is returned only when it brings a new epoch.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            now = time.monotonic()
+            if now >= self._hello_due:
+                self._broker.send(self._sealed(self._hello))
+                self._hello_due = now + HELLO_EVERY_S
+            wait_s = max(0.0, min(deadline, self._hello_due) - now)
+            if self._broker.poll(int(wait_s * 1000) + (wait_s > 0)):
+                body = self._read(self._broker.recv())
+                if body is not None:
+                    return body
+            elif time.monotonic() >= deadline:
+                return None
+
+    def _read(self, data: bytes) -> Body | None:
+        try:
+            envelope = decode(data)
+        except MessageError:
+            return None
+        if isinstance(envelope.body, Welcome):
+            if envelope.epoch == self.epoch:
+                return None
+            self.epoch = envelope.epoch
+            return envelope.body
+        return envelope.body if envelope.epoch == self.epoch else None
+
+    def line(self) -> Line:
+        """A line to the same broker for one other thread."""
+        return Line(self, connect(self._context, zmq.DEALER, mailbox_endpoint(self._directory)))
+
+    def _sealed(self, body: Body) -> bytes:
+        return encode(
+            Envelope(v=PROTOCOL_VERSION, epoch=self.epoch, sender=self.name, incarnation=self.incarnation, body=body)
+        )
+
+    def close(self) -> None:
+        """Send what is under way (for half a second at most) and let go."""
+        self._broker.close()
+        self._supervisor.close()
+        self._context.term()
+
+
+class Line:
+    """A one-way line to the broker for a thread of an actor, under the actor's own name."""
+
+    def __init__(self, mailbox: Mailbox, socket: zmq.Socket[bytes]) -> None:
+        self._mailbox = mailbox
+        self._socket = socket
+
+    def send(self, body: Body) -> None:
+        """Put a message on its way to the broker."""
+        self._socket.send(self._mailbox._sealed(body))
+
+    def close(self) -> None:
+        """Send what is under way and let go."""
+        self._socket.close()
+
+
+class Subscriber:
+    """A reader of the event bus, for views and users' programs; survives a broker restart by itself."""
+
+    def __init__(self, endpoint: str, prefixes: Sequence[str]) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = connect(self._context, zmq.SUB, endpoint)
+        for prefix in prefixes:
+            self._socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
+
+    def receive(self, timeout_s: float) -> tuple[str, Body] | None:
+        """The next (topic, message), or None when the time is over. What can't be read is passed over."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            if not self._socket.poll(int(left_s * 1000)):
+                return None
+            frames = self._socket.recv_multipart()
+            if len(frames) == 2:
+                with contextlib.suppress(MessageError, UnicodeDecodeError):
+                    return frames[0].decode(), decode(frames[1]).body
+
+    def close(self) -> None:
+        """Let go of the bus."""
+        self._socket.close(linger=0)
+        self._context.term()

@@ -1,0 +1,341 @@
+"""What the broker does with each message: routing as a pure state machine around dispatch and lanes.
+
+A message comes in with its sender's name; posts (to one actor) and publications (to the event bus) come out.
+Sockets, epochs and clocks stay in broker/process.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from broker.dispatch import Action, Assign, Dispatch, Drop
+from broker.lanes import Lane
+from broker.messages import (
+    Ack,
+    Assignment,
+    Body,
+    Dropped,
+    Emotion,
+    FaceResult,
+    Gone,
+    Heartbeat,
+    Hello,
+    Job,
+    JobFailed,
+    LaneMessage,
+    Modality,
+    Ready,
+    Release,
+    Role,
+    SpeechResult,
+    StartAgain,
+    Status,
+    StreamClosed,
+    StreamEnded,
+    StreamOpened,
+    StreamStatus,
+)
+
+# A receiver that does not read for this long a queue has lost the live streams in it: they are announced again.
+MOST_BACKLOG = 4096
+
+
+@dataclass(frozen=True)
+class Post:
+    """Send `body` to the actor named `to`."""
+
+    to: str
+    body: Body
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Put `body` on the event bus; `name` is its stream or process."""
+
+    name: str
+    body: Emotion | Job | StreamOpened | StreamClosed | Heartbeat | Status
+
+
+Out: TypeAlias = Post | Publish
+
+
+@dataclass
+class _Peer:
+    incarnation: int
+    role: Role
+    modality: Modality | None
+
+
+@dataclass
+class _Stream:
+    opened: StreamOpened
+    capture: str
+    leases: dict[tuple[Modality, int], int] = field(default_factory=dict)
+    unkept_by: set[str] = field(default_factory=set)
+    restarting: bool = False
+
+    @property
+    def every(self) -> bool:
+        return self.opened.policy == "every"
+
+
+class PostOffice:
+    """Peers, streams and lanes, and what each message does to them."""
+
+    def __init__(self, dispatch: Dispatch | None = None) -> None:
+        self.dispatch = dispatch or Dispatch()
+        self._peers: dict[str, _Peer] = {}
+        self._streams: dict[str, _Stream] = {}
+        self._lanes: dict[str, Lane] = {}
+
+    # -------------------------------------------------------------------------------- who is there
+
+    def knows(self, name: str, incarnation: int) -> bool:
+        """Whether this life of this actor has said Hello."""
+        peer = self._peers.get(name)
+        return peer is not None and peer.incarnation == incarnation
+
+    def hello(self, name: str, incarnation: int, hello: Hello, now_ns: int) -> tuple[bool, list[Out]]:
+        """An actor says it is here: whether that is news, and what follows. Older lives are ignored."""
+        peer = self._peers.get(name)
+        if peer is not None and peer.incarnation >= incarnation:
+            return False, []
+        out = self._forget(name, now_ns)
+        self._peers[name] = _Peer(incarnation, hello.role, hello.modality)
+        if hello.role in ("fusion", "recorder"):
+            self._lanes[name] = Lane()
+            for stream in self._streams.values():
+                out += self._begin_again(stream, name)
+        return True, out + self._pump()
+
+    def _begin_again(self, stream: _Stream, newcomer: str) -> list[Out]:
+        """A stateful actor is new: a live stream goes on from here, a file starts again."""
+        if not stream.every:
+            self._lanes[newcomer].push(self._resumed(stream))
+            return []
+        if stream.restarting:
+            return []
+        stream.restarting = True
+        opened = stream.opened
+        return [Post(stream.capture, StartAgain(stream=opened.stream, run=opened.run, because=f"{newcomer} is new"))]
+
+    def _resumed(self, stream: _Stream) -> StreamOpened:
+        opened = stream.opened
+        fields = {name: getattr(opened, name) for name in opened.__struct_fields__}
+        fields["next_face_seq"] = self.dispatch.oldest_open(opened.stream, "face")
+        fields["next_speech_seq"] = self.dispatch.oldest_open(opened.stream, "speech")
+        return StreamOpened(**fields)
+
+    def _forget(self, name: str, now_ns: int) -> list[Out]:
+        if self._peers.pop(name, None) is None:
+            return []
+        self._lanes.pop(name, None)
+        return self._carry_out(self.dispatch.gone(name, now_ns))
+
+    # -------------------------------------------------------------------------------- messages
+
+    def handle(self, sender: str, body: Body, now_ns: int) -> list[Out]:
+        """One message of a known actor: what follows. Messages that have no business here change nothing."""
+        out: list[Out] = []
+        match body:
+            case Job():
+                out = self._offered(body, now_ns)
+            case FaceResult() | SpeechResult() | JobFailed():
+                out = self._answered(sender, body, now_ns)
+            case Ready():
+                out = self._ready(sender, body, now_ns)
+            case Ack():
+                out = self._acknowledged(sender, body)
+            case Emotion():
+                out = self._felt(body)
+            case StreamOpened():
+                out = self._opened(sender, body)
+            case StreamEnded():
+                if self._current(body.stream, body.run):
+                    self._tell("fusion", body)
+            case StreamClosed():
+                out = self._closed(sender, body)
+            case Gone():
+                if self.knows(body.name, body.incarnation):
+                    out = self._forget(body.name, now_ns)
+            case Heartbeat():
+                out = [Publish(body.name, body)]
+            case _:
+                pass
+        return out + self._pump()
+
+    def tick(self, now_ns: int) -> list[Out]:
+        """Deadlines; to be called several times a second."""
+        return self._carry_out(self.dispatch.expire(now_ns)) + self._pump()
+
+    def status(self, undecodable: int) -> Status:
+        """The counters, for the bus."""
+        return Status(
+            streams=tuple(self._stream_status(stream) for stream in self._streams.values()),
+            waiting=self.dispatch.waiting(),
+            workers=self.dispatch.workers(),
+            undecodable=undecodable,
+        )
+
+    # -------------------------------------------------------------------------------- streams
+
+    def _current(self, stream: str, run: int) -> _Stream | None:
+        state = self._streams.get(stream)
+        return state if state is not None and state.opened.run == run and not state.restarting else None
+
+    def _opened(self, sender: str, opened: StreamOpened) -> list[Out]:
+        known = self._streams.get(opened.stream)
+        if known is not None and known.opened.run > opened.run:
+            return []
+        if known is None or known.opened.run != opened.run:
+            self._streams[opened.stream] = _Stream(opened, sender)
+        self.dispatch.open_stream(opened.stream, opened.run, opened.policy)
+        self._tell("fusion", opened)
+        self._tell("recorder", opened)
+        return [Publish(opened.stream, opened)]
+
+    def _closed(self, sender: str, closed: StreamClosed) -> list[Out]:
+        stream = self._current(closed.stream, closed.run)
+        if stream is None:
+            return []
+        if self._peers[sender].role == "fusion":
+            recorders = {name for name in self._lanes if self._peers[name].role == "recorder"}
+            stream.unkept_by = recorders
+            self._tell("recorder", closed)
+            return [Publish(closed.stream, closed)] + ([] if recorders else self._finish(stream, closed))
+        stream.unkept_by.discard(sender)
+        return self._finish(stream, closed) if not stream.unkept_by or closed.because else []
+
+    def _finish(self, stream: _Stream, closed: StreamClosed) -> list[Out]:
+        self.dispatch.close_stream(closed.stream)
+        del self._streams[closed.stream]
+        return [Post(stream.capture, closed)]
+
+    # -------------------------------------------------------------------------------- jobs
+
+    def _offered(self, job: Job, now_ns: int) -> list[Out]:
+        stream = self._current(job.stream, job.run)
+        if stream is None:
+            return []
+        if stream.every:
+            stream.leases[job.modality, job.seq] = job.slot
+        out: list[Out] = [Publish(job.stream, job)] if job.modality == "face" else []
+        return out + self._carry_out(self.dispatch.offer(job, now_ns))
+
+    def _ready(self, sender: str, ready: Ready, now_ns: int) -> list[Out]:
+        modality = self._peers[sender].modality
+        if modality is None:
+            return []
+        return self._carry_out(self.dispatch.ready(sender, modality, ready.last, now_ns))
+
+    def _answered(self, sender: str, answer: FaceResult | SpeechResult | JobFailed, now_ns: int) -> list[Out]:
+        failed = isinstance(answer, JobFailed)
+        job, actions = self.dispatch.answered(sender, answer.number, now_ns, failed=failed)
+        if job is not None and (job.stream, job.seq) == (answer.stream, answer.seq):
+            if isinstance(answer, JobFailed) and answer.stale:
+                self.dispatch.count_stale(job)
+            self._tell("fusion", answer)
+        return self._carry_out(actions)
+
+    def _carry_out(self, actions: list[Action]) -> list[Out]:
+        out: list[Out] = []
+        for action in actions:
+            job = action.job
+            if isinstance(action, Assign):
+                out.append(Post(action.worker, Assignment(number=action.number, job=job)))
+            elif isinstance(action, Drop):
+                self._tell("fusion", _dropped(job, action.because))
+            else:
+                self._tell("fusion", _failed(job, action.because))
+        return out
+
+    def _felt(self, emotion: Emotion) -> list[Out]:
+        stream = self._current(emotion.stream, emotion.run)
+        if stream is None:
+            return []
+        self._tell("recorder", emotion)
+        out: list[Out] = [Publish(emotion.stream, emotion)]
+        return out + (self._release(stream, "face", emotion.seq) if stream.opened.has_picture else [])
+
+    def _release(self, stream: _Stream, modality: Modality, seq: int) -> list[Out]:
+        slot = stream.leases.pop((modality, seq), None)
+        if slot is None:
+            return []
+        opened = stream.opened
+        release = Release(stream=opened.stream, run=opened.run, modality=modality, seq=seq, slot=slot)
+        return [Post(stream.capture, release)]
+
+    # -------------------------------------------------------------------------------- lanes
+
+    def _tell(self, role: Role, message: LaneMessage) -> None:
+        for name, lane in self._lanes.items():
+            if self._peers[name].role == role:
+                lane.push(message)
+                if lane.backlog > MOST_BACKLOG:
+                    self._shed(lane)
+
+    def _shed(self, lane: Lane) -> None:
+        """The receiver is far behind: drop what waits of live streams, and announce them again from here."""
+        live = {name: stream for name, stream in self._streams.items() if not stream.every}
+        if lane.discard(lambda message: message.stream in live):
+            for stream in live.values():
+                lane.push(self._resumed(stream))
+
+    def _acknowledged(self, sender: str, ack: Ack) -> list[Out]:
+        lane = self._lanes.get(sender)
+        if lane is None:
+            return []
+        out: list[Out] = []
+        for message in lane.acknowledge(ack.number):
+            # A frame's credit is back when its event is out; a speech window has no event of its own.
+            speech = isinstance(message, SpeechResult) or (
+                isinstance(message, JobFailed) and message.modality == "speech"
+            )
+            stream = self._current(message.stream, message.run)
+            if speech and stream is not None and isinstance(message, SpeechResult | JobFailed):
+                out += self._release(stream, "speech", message.seq)
+        return out
+
+    def _pump(self) -> list[Out]:
+        """Send what the lanes may send. While a recorder is behind, fusion gets nothing more to do."""
+        out: list[Out] = []
+        behind = False
+        for name, lane in self._lanes.items():
+            if self._peers[name].role == "recorder":
+                out += [Post(name, delivery) for delivery in lane.take()]
+                behind = behind or lane.full
+        for name, lane in self._lanes.items():
+            if self._peers[name].role == "fusion" and not behind:
+                out += [Post(name, delivery) for delivery in lane.take()]
+        return out
+
+    def _stream_status(self, stream: _Stream) -> StreamStatus:
+        opened = stream.opened
+        tallies = {modality: self.dispatch.tally(opened.stream, modality) for modality in ("face", "speech")}
+        return StreamStatus(
+            stream=opened.stream,
+            policy=opened.policy,
+            source=opened.source,
+            offered={modality: tally.offered for modality, tally in tallies.items()},
+            done={modality: tally.done for modality, tally in tallies.items()},
+            dropped={modality: tally.dropped for modality, tally in tallies.items()},
+            failed={modality: tally.failed for modality, tally in tallies.items()},
+        )
+
+
+def _dropped(job: Job, because: str) -> Dropped:
+    return Dropped(stream=job.stream, run=job.run, modality=job.modality, seq=job.seq, because=because)
+
+
+def _failed(job: Job, because: str) -> JobFailed:
+    return JobFailed(
+        number=0,
+        stream=job.stream,
+        run=job.run,
+        modality=job.modality,
+        seq=job.seq,
+        pts_ns=job.pts_ns,
+        grab_ns=job.grab_ns,
+        because=because,
+    )

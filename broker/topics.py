@@ -1,0 +1,37 @@
+"""The event bus: one table of every topic, what it carries, who sends it and how often to expect it.
+
+A topic is the first frame of a PUB message, its Envelope the second. `{…}` stands for a stream or a process.
+Subscribing to a prefix ("emotion.") takes all of its topics. The bus may lose anything for a slow reader.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from broker.messages import Emotion, Heartbeat, Job, Message, Status, StreamClosed, StreamOpened
+
+
+class Topic(NamedTuple):
+    """One row of the table."""
+
+    pattern: str
+    message: type[Message]
+    publisher: str
+    rate: str
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic("emotion.{stream}", Emotion, "fusion", "one per video frame"),
+    Topic("frame.{stream}", Job, "capture", "one per video frame, before it is looked at"),
+    Topic("stream.{stream}", StreamOpened, "capture", "when a stream begins or is announced again"),
+    Topic("closed.{stream}", StreamClosed, "fusion", "when a stream has ended"),
+    Topic("process.{name}", Heartbeat, "supervisor", "two a second for each process"),
+    Topic("status", Status, "broker", "one a second"),
+)
+
+PREFIXES: dict[type[Message], str] = {topic.message: topic.pattern.partition("{")[0] for topic in TOPICS}
+
+
+def topic_of(message: Message, name: str = "") -> bytes:
+    """The topic a message is published under; `name` is its stream or process."""
+    return (PREFIXES[type(message)] + name).encode()
