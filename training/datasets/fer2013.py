@@ -1,0 +1,122 @@
+"""FER2013 pictures (Goodfellow et al. 2013) with the votes of FER+ (Barsoum et al. 2016, arXiv:1608.01041).
+
+On disk: `{split}.csv` beside a folder `{split}/` of 48×48 grey PNG files. A row names its picture in `image` and
+holds the ten FER+ votes in `ferplus_neutral` … `ferplus_NF`.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.emotions import EMOTIONS, emotion_of
+from models.errors import LabelError
+from training.errors import DatasetError
+
+SIDE = 48
+VOTE_PREFIX = "ferplus_"
+LEFT_OUT = -1
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Pictures and their votes.
+
+    Attributes:
+        names: file names, one a picture.
+        pictures: uint8 [N, 48, 48], grey.
+        votes: float32 [N, 7], the votes for each of EMOTIONS; those for contempt, unknown and not-a-face left out.
+        majority: int64 [N], index into EMOTIONS, or LEFT_OUT where the majority rule leaves the picture out.
+    """
+
+    names: tuple[str, ...]
+    pictures: NDArray[np.uint8]
+    votes: NDArray[np.float32]
+    majority: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, chosen: NDArray[np.bool_]) -> Faces:
+        """The pictures where `chosen` (bool [N]) is true."""
+        names = tuple(name for name, keep in zip(self.names, chosen, strict=True) if keep)
+        return Faces(names, self.pictures[chosen], self.votes[chosen], self.majority[chosen])
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """uint8 [N, 48, 48, 3], as a face-static artifact takes them."""
+        return np.repeat(self.pictures[..., None], 3, axis=3)
+
+
+def load_fer2013(folder: Path, split: str) -> Faces:
+    """Read one split, in the order of its CSV file.
+
+    Raises DatasetError where a file is missing, a column is absent or a picture can't be read.
+    """
+    table, pictures = folder / f"{split}.csv", folder / split
+    if not table.is_file() or not pictures.is_dir():
+        raise DatasetError(f"{folder} holds no FER2013 split '{split}': it needs {split}.csv and a folder {split}/")
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise DatasetError(f"{table} has no rows")
+    columns = tuple(name for name in rows[0] if name.startswith(VOTE_PREFIX))
+    all_votes = _all_votes(rows, columns, table)
+    names = tuple(row["image"] for row in rows)
+    return Faces(
+        names=names,
+        pictures=np.stack([_read_picture(pictures / name) for name in names]),
+        votes=emotion_votes(all_votes, columns),
+        majority=majority_of(all_votes, columns),
+    )
+
+
+def emotion_votes(all_votes: NDArray[np.float32], columns: tuple[str, ...]) -> NDArray[np.float32]:
+    """Votes float32 [N, columns] → float32 [N, 7] in the order of EMOTIONS, the other columns left out."""
+    votes = np.zeros((len(all_votes), len(EMOTIONS)), dtype=np.float32)
+    for column, emotion in enumerate(_emotions(columns)):
+        if emotion is not None:
+            votes[:, EMOTIONS.index(emotion)] += all_votes[:, column]
+    return votes
+
+
+def majority_of(all_votes: NDArray[np.float32], columns: tuple[str, ...]) -> NDArray[np.int64]:
+    """The emotion with more than half of all votes, int64 [N]; LEFT_OUT where there is none.
+
+    Pictures won by contempt, unknown or not-a-face, or by no more than half of the votes, are LEFT_OUT.
+    """
+    emotions = _emotions(columns)
+    index = np.array([LEFT_OUT if emotion is None else EMOTIONS.index(emotion) for emotion in emotions])
+    winner = all_votes.argmax(axis=1)
+    decided = all_votes.max(axis=1) * 2 > all_votes.sum(axis=1)
+    return np.where(decided, index[winner], LEFT_OUT).astype(np.int64)
+
+
+def _emotions(columns: tuple[str, ...]) -> list[str | None]:
+    return [emotion_of(column.removeprefix(VOTE_PREFIX)) for column in columns]
+
+
+def _all_votes(rows: list[dict[str, str]], columns: tuple[str, ...], table: Path) -> NDArray[np.float32]:
+    try:
+        known = {emotion for emotion in _emotions(columns) if emotion is not None}
+        votes = np.array([[float(row[column]) for column in columns] for row in rows], dtype=np.float32)
+    except LabelError as error:
+        raise DatasetError(f"{table} has a vote column bimodal does not know: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{table} holds a vote that is no number: {error}") from error
+    if known != set(EMOTIONS) or "image" not in rows[0]:
+        raise DatasetError(f"{table} needs the columns 'image' and {VOTE_PREFIX}neutral … {VOTE_PREFIX}fear")
+    return votes
+
+
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise DatasetError(f"{path} is missing or is no picture")
+    if picture.shape != (SIDE, SIDE):
+        raise DatasetError(f"{path} must be {SIDE}×{SIDE} pixels, but is {picture.shape[1]}×{picture.shape[0]}")
+    return np.asarray(picture, dtype=np.uint8)

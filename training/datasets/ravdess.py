@@ -1,0 +1,123 @@
+"""RAVDESS speech (Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391), always split by actor.
+
+On disk: `Actor_*/03-01-EE-II-SS-RR-AA.flac` or `.wav`: modality 03 (sound only), channel 01 (speech), emotion,
+intensity, statement, repetition, actor. Files of song (channel 02) and of other modalities are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+
+from models.emotions import EMOTIONS, emotion_of
+from training.errors import DatasetError
+
+SAMPLE_RATE = 16_000
+EMOTION_CODES = {
+    "01": "neutral", "02": "calm", "03": "happy", "04": "sad",
+    "05": "angry", "06": "fearful", "07": "disgust", "08": "surprised",
+}  # fmt: skip
+SUFFIXES = (".flac", ".wav")
+VOICE_DB = 35.0
+NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording: where it lies, who speaks, and which of EMOTIONS (an index) is acted; calm is neutral."""
+
+    path: Path
+    actor: int
+    emotion: int
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A clip decoded.
+
+    Attributes:
+        waveform: float32 [S], mono, 16 kHz, −1…1.
+        voice: (first, last + 1) sample of the voice: the stretch within 35 dB of the loudest 32 ms.
+    """
+
+    clip: Clip
+    waveform: NDArray[np.float32]
+    voice: tuple[int, int]
+
+
+def load_ravdess(folder: Path) -> tuple[Recording, ...]:
+    """Every speech clip under `folder`, decoded. Raises DatasetError as find_clips and decode do."""
+    return tuple(record(clip, decode(clip.path)) for clip in find_clips(folder))
+
+
+def record(clip: Clip, waveform: NDArray[np.float32]) -> Recording:
+    """A waveform with the place of its voice; all of it where it is silent throughout."""
+    bounds = librosa.effects.trim(waveform, top_db=VOICE_DB, frame_length=512, hop_length=160)[1]
+    first, last = int(bounds[0]), int(bounds[1])
+    return Recording(clip, waveform, (first, last) if last > first else (0, len(waveform)))
+
+
+def parse_name(path: Path) -> Clip | None:
+    """The clip a file name describes, or None where it is not sound-only speech.
+
+    Raises DatasetError for a name that is not RAVDESS's.
+    """
+    match = NAME.fullmatch(path.stem)
+    if match is None or match[3] not in EMOTION_CODES:
+        raise DatasetError(f"{path} is not named as RAVDESS names its files (03-01-EE-II-SS-RR-AA)")
+    if (match[1], match[2]) != ("03", "01"):
+        return None
+    emotion = emotion_of(EMOTION_CODES[match[3]])
+    return Clip(path, int(match[7]), EMOTIONS.index(str(emotion)))
+
+
+def find_clips(folder: Path) -> tuple[Clip, ...]:
+    """Every speech clip under `folder`, sorted by actor and name.
+
+    Raises DatasetError where there is none.
+    """
+    paths = [path for path in folder.glob("Actor_*/*") if path.suffix.lower() in SUFFIXES]
+    clips = [clip for path in paths if (clip := parse_name(path)) is not None]
+    if not clips:
+        raise DatasetError(f"{folder} holds no RAVDESS speech: it needs Actor_*/03-01-….flac or .wav")
+    return tuple(sorted(clips, key=lambda clip: (clip.actor, clip.path.name)))
+
+
+def actor_folds(actors: Sequence[int], folds: int) -> Iterator[tuple[frozenset[int], frozenset[int]]]:
+    """(actors to train on, actors to validate on) for each fold; every actor is validated on exactly once.
+
+    Neighbouring actors go together, so that with an even number a fold has as many men (odd) as women (even).
+    Raises DatasetError where there are fewer actors than folds, or fewer than two folds.
+    """
+    names = sorted(set(actors))
+    if not 2 <= folds <= len(names):
+        raise DatasetError(f"{folds} folds need 2 folds and as many actors at least, but there are {len(names)} actors")
+    for part in np.array_split(np.array(names), folds):
+        validation = frozenset(int(actor) for actor in part)
+        yield frozenset(names) - validation, validation
+
+
+def decode(path: Path) -> NDArray[np.float32]:
+    """The first sound track as float32 [S], mono, 16 kHz, −1…1.
+
+    Raises DatasetError where the file is missing or holds no sound.
+    """
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+    parts: list[NDArray[np.float32]] = []
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(audio=0):
+                parts.extend(out.to_ndarray().reshape(-1) for out in resampler.resample(frame))
+            parts.extend(out.to_ndarray().reshape(-1) for out in resampler.resample(None))
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise DatasetError(f"{path} can't be decoded: {error}") from error
+    if not parts:
+        raise DatasetError(f"{path} holds no sound")
+    return np.concatenate(parts).astype(np.float32)

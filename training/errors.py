@@ -1,0 +1,9 @@
+"""What can go wrong in training. Each message is one sentence a user can act on."""
+
+
+class TrainingError(Exception):
+    """Base of every error this room raises on purpose: a wrong config, an export that does not agree with torch."""
+
+
+class DatasetError(TrainingError):
+    """A data set is missing, incomplete, or not in the form its reader expects."""

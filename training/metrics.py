@@ -1,0 +1,89 @@
+"""Figures of a classifier: accuracy, unweighted average recall, macro F1, recall by class, calibration error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.floating]
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What an evaluation says.
+
+    Attributes:
+        n: examples measured.
+        accuracy: share of them that are right.
+        uar: mean of the recalls of the classes that occur.
+        macro_f1: mean F1 of the classes that occur.
+        recall: by class; a class that does not occur is absent.
+        ece: expected calibration error, 15 bins of equal width.
+        nll: mean negative log likelihood, in nats.
+        confusion: rows true, columns found, in the order of `labels`.
+    """
+
+    n: int
+    accuracy: float
+    uar: float
+    macro_f1: float
+    recall: dict[str, float]
+    ece: float
+    nll: float
+    labels: tuple[str, ...]
+    confusion: list[list[int]]
+
+
+def measure(true: Labels, probabilities: Probabilities, labels: Sequence[str]) -> Figures:
+    """True classes int [N] and probabilities float [N, C] → figures. N must be at least 1."""
+    found = np.asarray(probabilities).argmax(axis=1)
+    table = confusion(true, found, len(labels))
+    occurs = table.sum(axis=1) > 0
+    recall = np.diag(table) / np.maximum(table.sum(axis=1), 1)
+    f1 = 2 * np.diag(table) / np.maximum(table.sum(axis=1) + table.sum(axis=0), 1)
+    return Figures(
+        n=len(true),
+        accuracy=accuracy(true, found),
+        uar=float(recall[occurs].mean()),
+        macro_f1=float(f1[occurs].mean()),
+        recall={label: float(recall[row]) for row, label in enumerate(labels) if occurs[row]},
+        ece=expected_calibration_error(true, probabilities),
+        nll=negative_log_likelihood(true, probabilities),
+        labels=tuple(labels),
+        confusion=table.tolist(),
+    )
+
+
+def accuracy(true: Labels, found: Labels) -> float:
+    """Share of examples that are right."""
+    return float(np.mean(true == found))
+
+
+def uar(true: Labels, found: Labels) -> float:
+    """Unweighted average recall over the classes that occur in `true`."""
+    return float(np.mean([np.mean(found[true == label] == label) for label in np.unique(true)]))
+
+
+def confusion(true: Labels, found: Labels, classes: int) -> NDArray[np.int64]:
+    """int64 [classes, classes], rows true, columns found."""
+    table = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(table, (true, found), 1)
+    return table
+
+
+def negative_log_likelihood(true: Labels, probabilities: Probabilities) -> float:
+    """Mean −ln p(true class)."""
+    return float(-np.log(np.maximum(np.asarray(probabilities)[np.arange(len(true)), true], 1e-12)).mean())
+
+
+def expected_calibration_error(true: Labels, probabilities: Probabilities, bins: int = 15) -> float:
+    """ECE of Guo et al. 2017 (arXiv:1706.04599): confidence against accuracy in bins of equal width."""
+    values = np.asarray(probabilities, dtype=np.float64)
+    confidence = values.max(axis=1)
+    right = values.argmax(axis=1) == true
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(true))
