@@ -1,0 +1,238 @@
+"""What every actor shares: its settings, its life from start to clean stop, heartbeats, signals, the log.
+
+A process is started as `python -m workers.NAME` with its ActorSettings as JSON in the environment variable
+BIMODAL_ACTOR. Its module hands a class to `main`, and `main` runs the loop that every actor has.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Protocol, TypeVar
+
+import msgspec
+import setproctitle
+
+from broker.errors import BrokerError
+from broker.mailbox import Mailbox
+from broker.messages import Body, Heartbeat, Hello, Modality, Role, State, Welcome
+from models.errors import ModelError
+from workers.errors import WorkerError
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT_KEY = "BIMODAL_ACTOR"
+KNOWN_ERRORS = (BrokerError, ModelError, WorkerError)
+BEAT_EVERY_S = 0.5
+IDLE_S = 0.25
+
+# Exit codes: done; refused with a sentence the heartbeat carries; an error of our own, traceback in the log.
+DONE, REFUSED, BROKEN = 0, 1, 70
+
+_PR_SET_PDEATHSIG = 1
+_T = TypeVar("_T")
+
+
+class ActorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an actor is told at its start.
+
+    Attributes:
+        name: of the process ("face 2"), unique in the session; also its title in `ps`.
+        incarnation: which life of this name it is, from 1.
+        role, modality: what it is to the broker.
+        directory: of the session's sockets.
+        slots: the directory of the session's shared slots.
+        log: the file that takes the log.
+        parent: pid of the supervisor; the actor dies with it.
+        own: the settings of this kind of actor, as JSON-like values.
+    """
+
+    name: str
+    incarnation: int
+    role: Role
+    modality: Modality | None = None
+    directory: str
+    slots: str
+    log: str | None = None
+    parent: int = 0
+    own: dict[str, object] = {}
+
+
+class Actor(Protocol):
+    """What a process must be able to do for `run` to keep it going."""
+
+    models: dict[str, str]
+
+    def welcome(self) -> None:
+        """The broker knows us, for the first time or after a new start of it: say what we hold."""
+
+    def handle(self, body: Body) -> None:
+        """One message of the broker."""
+
+    def idle(self) -> None:
+        """Nothing came for a quarter of a second."""
+
+    def figures(self) -> dict[str, float]:
+        """Plain numbers for the heartbeat."""
+
+    def finished(self) -> int | None:
+        """The exit code once everything is done, else None."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class ActorClass(Protocol):
+    """Builds an actor: loads its models, opens its source. May raise any of KNOWN_ERRORS."""
+
+    def __call__(self, settings: ActorSettings, mailbox: Mailbox, /) -> Actor: ...
+
+
+class Pulse:
+    """When the next heartbeat is due, and what it says."""
+
+    def __init__(self, settings: ActorSettings) -> None:
+        self._settings = settings
+        self._due = 0.0
+        self.models: dict[str, str] = {}
+
+    def now(self, state: State, because: str | None = None, figures: dict[str, float] | None = None) -> Heartbeat:
+        """A heartbeat for a change of state."""
+        self._due = time.monotonic() + BEAT_EVERY_S
+        return Heartbeat(
+            name=self._settings.name,
+            incarnation=self._settings.incarnation,
+            state=state,
+            pid=os.getpid(),
+            because=because,
+            figures=figures or {},
+            models=self.models,
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether half a second has passed since the last one."""
+        return time.monotonic() >= self._due
+
+
+class Stop:
+    """Set by SIGTERM: the actor finishes what it does and leaves."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+        # Ctrl-C reaches the whole terminal group; only the supervisor answers it, and stops us in order.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+
+
+def read_settings() -> ActorSettings:
+    """The settings this process was started with."""
+    return msgspec.json.decode(os.environ.pop(ENVIRONMENT_KEY), type=ActorSettings)
+
+
+def own(settings: ActorSettings, kind: type[_T]) -> _T:
+    """The actor's own settings, typed."""
+    return msgspec.convert(settings.own, kind, strict=False)
+
+
+def set_up(settings: ActorSettings) -> Stop:
+    """Title, log, signals, and death with the parent."""
+    setproctitle.setproctitle(f"bimodal: {settings.name}")
+    die_with_parent(settings.parent)
+    start_log(settings.log, settings.name)
+    faulthandler.enable()
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+    return Stop()
+
+
+def start_log(path: str | None, name: str) -> None:
+    """Send the log, and whatever libraries print, to a file; without a path to stderr."""
+    if path is not None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+    logging.basicConfig(
+        level=os.environ.get("BIMODAL_LOG_LEVEL", "INFO"),
+        format=f"%(asctime)s {name} %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGKILL when the parent ends; leave at once if it has ended already."""
+    if not parent or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(DONE)
+
+
+def main(build: ActorClass) -> None:
+    """Run an actor from start to end and exit with its code."""
+    settings = read_settings()
+    stop = set_up(settings)
+    hello = Hello(role=settings.role, modality=settings.modality, pid=os.getpid())
+    mailbox = Mailbox(Path(settings.directory), settings.name, settings.incarnation, hello)
+    pulse = Pulse(settings)
+    mailbox.beat(pulse.now("starting"))
+    code = _live(settings, mailbox, pulse, stop, build)
+    mailbox.close()
+    sys.exit(code)
+
+
+def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, build: ActorClass) -> int:
+    actor: Actor | None = None
+    try:
+        actor = build(settings, mailbox)
+        pulse.models = actor.models
+        # What is loaded now lives as long as the process: the collector need never look at it again.
+        gc.collect()
+        gc.freeze()
+        code = _loop(actor, mailbox, pulse, stop)
+        mailbox.beat(pulse.now("stopped", figures=actor.figures()))
+    except KNOWN_ERRORS as error:
+        log.info("refused: %s", error, exc_info=error)
+        mailbox.beat(pulse.now("failed", because=str(error)))
+        return REFUSED
+    except Exception as error:
+        log.exception("an error of our own")
+        sentence = f"{settings.name} met an unexpected {type(error).__name__}; the log has the details"
+        mailbox.beat(pulse.now("failed", because=sentence))
+        return BROKEN
+    else:
+        return code
+    finally:
+        if actor is not None:
+            actor.close()
+
+
+def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, stop: Stop) -> int:
+    mailbox.beat(pulse.now("ready"))
+    while not stop.asked:
+        body = mailbox.receive(IDLE_S)
+        if body is None:
+            actor.idle()
+        elif isinstance(body, Welcome):
+            actor.welcome()
+        else:
+            actor.handle(body)
+        code = actor.finished()
+        if code is not None:
+            return code
+        if pulse.due:
+            mailbox.beat(pulse.now("ready", figures=actor.figures()))
+    mailbox.beat(pulse.now("draining"))
+    return DONE

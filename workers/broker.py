@@ -1,0 +1,59 @@
+"""The broker's process: gives it title, log, signals and heartbeat, and runs it (`python -m workers.broker`)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from pathlib import Path
+
+import msgspec
+
+from broker.errors import BrokerError
+from broker.mailbox import Mailbox
+from broker.messages import Heartbeat, Hello
+from broker.process import BrokerProcess
+from workers.actor import BROKEN, DONE, REFUSED, Pulse, own, read_settings, set_up
+
+log = logging.getLogger(__name__)
+
+
+class BrokerSettings(msgspec.Struct, frozen=True):
+    """`events`: further addresses of the event bus, beside the session's own."""
+
+    events: tuple[str, ...] = ()
+
+
+def main() -> int:
+    """Run the broker until it is told to stop."""
+    settings = read_settings()
+    stop = set_up(settings)
+    pulse = Pulse(settings)
+    directory = Path(settings.directory)
+    try:
+        broker = BrokerProcess(
+            directory, settings.name, settings.incarnation, events=own(settings, BrokerSettings).events
+        )
+    except BrokerError as error:
+        log.info("refused: %s", error)
+        line = Mailbox(directory, settings.name, settings.incarnation, Hello(role="supervisor"))
+        line.beat(pulse.now("failed", because=str(error)))
+        line.close()
+        return REFUSED
+
+    def beat() -> Heartbeat | None:
+        return pulse.now("ready") if pulse.due else None
+
+    try:
+        broker.run(lambda: not stop.asked, beat)
+    except Exception:
+        log.exception("an error of our own")
+        return BROKEN
+    finally:
+        with contextlib.suppress(Exception):
+            broker.close()
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

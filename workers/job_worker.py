@@ -1,0 +1,92 @@
+"""What face and audio workers share: take an assignment, read its slot, answer it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from broker.errors import SlotError
+from broker.frames import RingShelf
+from broker.mailbox import Mailbox
+from broker.messages import Assignment, Body, FaceResult, Job, JobFailed, Ready, SpeechResult
+from workers.actor import ActorSettings
+
+log = logging.getLogger(__name__)
+
+
+class JobWorker:
+    """A worker without state: any of them takes any job. Subclasses load their models and do `work`."""
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        self.models: dict[str, str] = {}
+        self._mailbox = mailbox
+        self._shelf = RingShelf(Path(settings.slots))
+        self._last = 0
+        self._done = 0
+        self._busy_ns = 0
+
+    def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult | SpeechResult:
+        """The answer to a job whose data is `data` (a read-only view of the slot)."""
+        raise NotImplementedError
+
+    def welcome(self) -> None:
+        """A broker that is new to us numbers its assignments from 1."""
+        self._last = 0
+        self._mailbox.send(Ready(last=0))
+
+    def handle(self, body: Body) -> None:
+        """Answer an assignment."""
+        if isinstance(body, Assignment):
+            self._mailbox.send(self._answer(body))
+            self._last = body.number
+
+    def _answer(self, assignment: Assignment) -> FaceResult | SpeechResult | JobFailed:
+        job = assignment.job
+        taken_ns = time.monotonic_ns()
+        try:
+            reader = self._shelf.reader(job.ring)
+            answer = self.work(assignment, reader.view(job), taken_ns)
+            if not reader.holds(job):
+                raise SlotError(f"slot {job.slot} was overwritten while it was read")
+        except SlotError as error:
+            return _failed(assignment.number, job, str(error), stale=True)
+        except Exception as error:  # one bad job must not take the worker down
+            log.exception("job %s/%s/%d failed", job.stream, job.modality, job.seq)
+            return _failed(assignment.number, job, f"{type(error).__name__} in the {job.modality} worker", stale=False)
+        self._done += 1
+        self._busy_ns += time.monotonic_ns() - taken_ns
+        return answer
+
+    def idle(self) -> None:
+        """Say again that we are free, in case the broker missed it."""
+        self._mailbox.send(Ready(last=self._last))
+
+    def figures(self) -> dict[str, float]:
+        """Jobs done and the mean milliseconds of one."""
+        mean_ms = self._busy_ns / self._done / 1e6 if self._done else 0.0
+        return {"done": float(self._done), "mean_ms": round(mean_ms, 3)}
+
+    def finished(self) -> int | None:
+        """A worker is never done by itself."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to let go of that the process's end does not free."""
+
+
+def _failed(number: int, job: Job, because: str, *, stale: bool) -> JobFailed:
+    return JobFailed(
+        number=number,
+        stream=job.stream,
+        run=job.run,
+        modality=job.modality,
+        seq=job.seq,
+        pts_ns=job.pts_ns,
+        grab_ns=job.grab_ns,
+        because=because,
+        stale=stale,
+    )
