@@ -1,0 +1,201 @@
+"""What a whole recording amounts to: an accumulator that takes events and returns one plain value."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TypeAlias
+
+import msgspec
+
+from broker.messages import Emotion, StreamOpened
+
+Shares: TypeAlias = dict[str, float]
+DECIMALS = 4
+
+
+class TrackSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One face from its first frame to its last; `share` and `dominant` are of its own fused labels."""
+
+    track: int
+    frames: int
+    first_t: float
+    last_t: float
+    dominant: str | None
+    share: Shares
+
+
+class LatencySummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds from grab to event over all frames; None where there were none."""
+
+    mean: float | None
+    largest: float | None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """NAME.summary.json, field by field; docs/events.md says what each means."""
+
+    file: str
+    stream: str
+    frames: int
+    frames_lost: int
+    frames_with_face: int
+    duration_s: float
+    faces: int
+    max_faces_at_once: int
+    dominant: dict[str, str | None]
+    share: dict[str, Shares]
+    tracks: list[TrackSummary]
+    because: dict[str, dict[str, int]]
+    latency_ms: LatencySummary
+    wall_s: float
+    fps: float
+    models: dict[str, str]
+
+
+class Labels:
+    """Counts labels, and how sure each of them was."""
+
+    def __init__(self) -> None:
+        self._frames: Counter[str] = Counter()
+        self._confidence: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, label: str, confidence: float) -> None:
+        self._frames[label] += 1
+        self._confidence[label] += confidence
+
+    @property
+    def dominant(self) -> str | None:
+        """The label with the largest confidence summed over all frames: time, in which sure moments count more."""
+        return max(self._confidence, key=lambda label: self._confidence[label], default=None)
+
+    @property
+    def share(self) -> Shares:
+        """Share of each label among the frames that have one, the most frequent first; sums to 1, or is empty."""
+        total = self._frames.total()
+        return {label: round(count / total, DECIMALS) for label, count in self._frames.most_common()}
+
+
+class Track:
+    """What is known of one face so far."""
+
+    def __init__(self, first_t: float) -> None:
+        self.first_t = self.last_t = first_t
+        self.frames = 0
+        self.labels = Labels()
+
+    def summary(self, track: int) -> TrackSummary:
+        return TrackSummary(
+            track=track,
+            frames=self.frames,
+            first_t=self.first_t,
+            last_t=self.last_t,
+            dominant=self.labels.dominant,
+            share=self.labels.share,
+        )
+
+
+class Summarizer:
+    """Takes a stream's events in order; `summary` may be asked for at any time."""
+
+    def __init__(self, opened: StreamOpened, source_file: str) -> None:
+        self._opened = opened
+        self._file = source_file
+        self._frames = self._lost = self._with_face = self._most_faces = 0
+        self._next_seq = opened.next_face_seq if opened.has_picture else opened.next_speech_seq
+        self._span: tuple[float, float] | None = None
+        self._labels = {"video": Labels(), "speech": Labels(), "emotion": Labels()}
+        self._because: dict[str, Counter[str]] = {"speech": Counter(), "emotion": Counter(), "failed": Counter()}
+        self._tracks: dict[int, Track] = {}
+        self._latency_sum = self._latency_largest = 0.0
+        self._models: dict[str, list[str]] = {}
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number that comes next if no frame is lost; a lower one is out of order."""
+        return self._next_seq
+
+    def add(self, event: Emotion) -> None:
+        """Take the next event. Its `seq` must not be below `next_seq`."""
+        self._lost += event.seq - self._next_seq
+        self._next_seq = event.seq + 1
+        self._frames += 1
+        self._span = (event.t if self._span is None else self._span[0], event.t)
+        self._latency_sum += event.latency_ms.total
+        self._latency_largest = max(self._latency_largest, event.latency_ms.total)
+        if event.failed is not None:
+            self._lost += 1
+            self._because["failed"][event.failed] += 1
+        self._add_faces(event)
+        self._add_speech_and_verdict(event)
+        for kind, identity in event.models.items():
+            used = self._models.setdefault(kind, [])
+            if identity not in used:
+                used.append(identity)
+
+    def _add_faces(self, event: Emotion) -> None:
+        self._with_face += bool(event.faces)
+        self._most_faces = max(self._most_faces, len(event.faces))
+        for face in event.faces:
+            track = self._tracks.setdefault(face.track, Track(event.t))
+            track.frames += 1
+            track.last_t = event.t
+            track.labels.add(face.label, face.confidence)
+            if face.video:
+                label = max(face.video, key=lambda emotion: face.video[emotion])
+                self._labels["video"].add(label, face.video[label])
+
+    def _add_speech_and_verdict(self, event: Emotion) -> None:
+        speech, verdict = event.speech, event.emotion
+        if speech is not None and speech.label is not None:
+            self._labels["speech"].add(speech.label, (speech.probabilities or {}).get(speech.label, 0.0))
+        elif speech is not None and speech.because is not None:
+            self._because["speech"][speech.because] += 1
+        if verdict.label is not None:
+            self._labels["emotion"].add(verdict.label, verdict.confidence or 0.0)
+        elif verdict.because is not None:
+            self._because["emotion"][verdict.because] += 1
+
+    def summary(self, wall_s: float, frames_offered: int | None = None) -> Summary:
+        """Everything so far.
+
+        Args:
+            wall_s: seconds that the work has taken.
+            frames_offered: how many frames the stream had in all, where known: missing ones at the end are lost too.
+        """
+        missing = 0 if frames_offered is None else max(0, frames_offered - self._next_seq)
+        return Summary(
+            file=self._file,
+            stream=self._opened.stream,
+            frames=self._frames,
+            frames_lost=self._lost + missing,
+            frames_with_face=self._with_face,
+            duration_s=round(self._duration_s(), DECIMALS),
+            faces=len(self._tracks),
+            max_faces_at_once=self._most_faces,
+            dominant={what: labels.dominant for what, labels in self._labels.items()},
+            share={what: labels.share for what, labels in self._labels.items()},
+            tracks=[track.summary(number) for number, track in sorted(self._tracks.items())],
+            because={what: dict(counter.most_common()) for what, counter in self._because.items()},
+            latency_ms=self._latency(),
+            wall_s=round(wall_s, DECIMALS),
+            fps=round(self._frames / wall_s, DECIMALS) if wall_s > 0 else 0.0,
+            models={kind: ", ".join(used) for kind, used in self._models.items()},
+        )
+
+    def _latency(self) -> LatencySummary:
+        if self._frames == 0:
+            return LatencySummary(mean=None, largest=None)
+        mean = self._latency_sum / self._frames
+        return LatencySummary(mean=round(mean, DECIMALS), largest=round(self._latency_largest, DECIMALS))
+
+    def _duration_s(self) -> float:
+        """What the source says of itself, else from the first frame to the end of the last."""
+        if self._opened.duration_ns is not None:
+            return self._opened.duration_ns / 1e9
+        if self._span is None:
+            return 0.0
+        if self._opened.has_picture:
+            frame_s = 1.0 / self._opened.fps if self._opened.fps > 0 else 0.0
+        else:
+            frame_s = self._opened.hop_ns / 1e9
+        return self._span[1] - self._span[0] + frame_s
