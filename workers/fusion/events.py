@@ -1,0 +1,110 @@
+"""The events that users see. Numbers are rounded here, once, so that the JSON stays readable."""
+
+from __future__ import annotations
+
+from broker.messages import (
+    Emotion,
+    FaceResult,
+    JobFailed,
+    Latency,
+    Probabilities,
+    Speech,
+    SpeechResult,
+    TrackedFace,
+    Verdict,
+)
+from workers.fusion.combine import top
+from workers.fusion.join import JoinedSpeech
+from workers.fusion.reliability import unit
+from workers.fusion.scene import FusedFace, Meaning
+
+DECIMALS = 4
+
+
+def emotion(
+    outcome: FaceResult | SpeechResult | JobFailed,
+    faces: tuple[FusedFace, ...],
+    speech: JoinedSpeech,
+    meaning: Meaning,
+    *,
+    min_confidence: float,
+    dynamic: str | None,
+    now_ns: int,
+) -> Emotion:
+    """The event of one frame, or of one hop where there is no picture.
+
+    Args:
+        outcome: what the event is about: sequence, time, latency, and the failure if it is one.
+        min_confidence: a verdict less sure than this gets no label.
+        dynamic: name@version of the dynamic model; named where a face carries its opinion.
+        now_ns: the monotonic clock now.
+    """
+    models = {} if isinstance(outcome, JobFailed) else dict(outcome.models)
+    if speech.result is not None:
+        models |= speech.result.models
+    if dynamic and any(face.dynamic is not None for face in faces):
+        models["face-dynamic"] = dynamic
+    return Emotion(
+        stream=outcome.stream,
+        run=outcome.run,
+        seq=outcome.seq,
+        t=round(outcome.pts_ns / 1e9, 6),
+        faces=tuple(_face(face) for face in faces),
+        speech=_speech(speech),
+        emotion=_verdict(meaning, min_confidence),
+        latency_ms=_latency(outcome, now_ns),
+        models=models,
+        failed=outcome.because if isinstance(outcome, JobFailed) else None,
+    )
+
+
+def _face(fused: FusedFace) -> TrackedFace:
+    x, y, width, height = fused.face.box
+    label, confidence = top(fused.fused)
+    return TrackedFace(
+        track=fused.track,
+        box=(round(x), round(y), round(width), round(height)),
+        score=round(unit(fused.face.score), DECIMALS),
+        static=_rounded(fused.static),
+        dynamic=_rounded(fused.dynamic) if fused.dynamic is not None else None,
+        video=_rounded(fused.video),
+        fused=_rounded(fused.fused),
+        label=label,
+        confidence=round(confidence, DECIMALS),
+        weights=_rounded(fused.weights),
+    )
+
+
+def _speech(speech: JoinedSpeech) -> Speech | None:
+    if speech.result is None:
+        return None
+    label = top(speech.probabilities)[0] if speech.probabilities is not None else None
+    return Speech(
+        label=label,
+        probabilities=_rounded(speech.probabilities) if speech.probabilities is not None else None,
+        voice=round(unit(speech.result.voice), DECIMALS),
+        age_ms=round(speech.age_ns / 1e6, 3),
+        because=speech.because,
+    )
+
+
+def _verdict(meaning: Meaning, min_confidence: float) -> Verdict:
+    if meaning.probabilities is None:
+        return Verdict(label=None, confidence=None, because=meaning.because)
+    label, confidence = top(meaning.probabilities)
+    confidence = round(confidence, DECIMALS)
+    agreement = round(meaning.agreement, DECIMALS) if meaning.agreement is not None else None
+    if confidence < min_confidence:
+        because = f"confidence {confidence:g} is below {min_confidence:g}"
+        return Verdict(label=None, confidence=confidence, agreement=agreement, because=because)
+    return Verdict(label=label, confidence=confidence, agreement=agreement)
+
+
+def _latency(outcome: FaceResult | SpeechResult | JobFailed, now_ns: int) -> Latency:
+    worked = (0, 0) if isinstance(outcome, JobFailed) else (outcome.queue_ns, outcome.inference_ns)
+    queue, inference, total = (round(value / 1e6, 3) for value in (*worked, now_ns - outcome.grab_ns))
+    return Latency(queue=queue, inference=inference, total=total)
+
+
+def _rounded(probabilities: Probabilities) -> Probabilities:
+    return {emotion: round(value, DECIMALS) for emotion, value in probabilities.items()}

@@ -1,0 +1,159 @@
+"""What one moment means: the faces with their history, the voice, and both together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.messages import Face, Probabilities
+from workers.fusion import reliability
+from workers.fusion.combine import STRATEGIES, Opinion, agreement, average, clean, shares
+from workers.fusion.dynamic import DynamicModel, DynamicTrack, decode_embedding
+from workers.fusion.join import JoinedSpeech
+from workers.fusion.settings import FusionSettings
+from workers.fusion.smooth import Smoother
+from workers.fusion.speaker import SeenMouth, SpeakerFinder
+from workers.fusion.tracks import FaceTracker, Observation
+
+
+class FusedFace(NamedTuple):
+    """One face of a moment. `fused` is smoothed; `weights` of video and speech sum to 1."""
+
+    track: int
+    face: Face
+    static: Probabilities
+    dynamic: Probabilities | None
+    video: Probabilities
+    fused: Probabilities
+    weights: dict[str, float]
+
+
+class Meaning(NamedTuple):
+    """What a moment means as a whole: `probabilities` None where nothing is usable, and `because` says why."""
+
+    probabilities: Probabilities | None
+    agreement: float | None = None
+    because: str | None = None
+
+
+class _Readable(NamedTuple):
+    """A face whose numbers are numbers."""
+
+    face: Face
+    static: Probabilities
+    embedding: NDArray[np.float32] | None
+
+
+@dataclass
+class _Person:
+    """What is remembered of a track."""
+
+    smoother: Smoother
+    dynamic: DynamicTrack | None
+
+
+class Scene:
+    """Everything that fusion remembers of one stream and run, moment after moment in their order."""
+
+    def __init__(self, settings: FusionSettings, dynamic: DynamicModel | None) -> None:
+        self._settings = settings
+        self._model = dynamic
+        self._strategy = STRATEGIES[settings.strategy]
+        self._tracker = FaceTracker(settings.track_memory_s)
+        self._speakers = SpeakerFinder(settings.speaker_window_s)
+        self._people: dict[int, _Person] = {}
+        self._voice = Smoother(settings.smoothing_s)
+        self._heard: Probabilities | None = None
+        self._static_model: str | None = None
+
+    def hear(self, pts_ns: int, speech: JoinedSpeech) -> None:
+        """The speech of this moment; before `look` or `listen`, and for a moment that could not be looked at too."""
+        self._speakers.hear(pts_ns, speech.passed)
+        usable = speech.probabilities
+        self._heard = self._voice.update(pts_ns, usable) if usable is not None else None
+
+    def listen(self, speech: JoinedSpeech, no_face: str) -> Meaning:
+        """What the voice alone means; `no_face` says why there is no face."""
+        if self._heard is None:
+            return Meaning(None, because=f"{no_face}, {speech.because}")
+        return Meaning(self._heard)
+
+    def look(
+        self, pts_ns: int, faces: tuple[Face, ...], speech: JoinedSpeech, models: Mapping[str, str]
+    ) -> tuple[tuple[FusedFace, ...], Meaning]:
+        """The faces of a frame, in the order of their tracks, and what the frame means.
+
+        `models` names the models behind the faces: embeddings of another static model are not comparable.
+        """
+        self._static_model_is(models.get("face-static"))
+        readable = [face for face in map(_read, faces) if face is not None]
+        numbers = self._tracker.update(pts_ns, [Observation(each.face.box, each.embedding) for each in readable])
+        mouths = [
+            SeenMouth(number, each.face.mouth, each.face.box[2] * each.face.box[3])
+            for number, each in zip(numbers, readable, strict=True)
+        ]
+        self._forget()
+        speaker = self._speakers.see(pts_ns, mouths)
+        seen = sorted(zip(numbers, readable, strict=True), key=lambda pair: pair[0])
+        fused = tuple(self._fuse(pts_ns, number, each, speech if number == speaker else None) for number, each in seen)
+        spoken = next((face for face in fused if face.track == speaker), None)
+        if spoken is None:
+            return fused, self.listen(speech, "face not readable" if faces else "no face")
+        shared = agreement(spoken.video, speech.probabilities) if speech.probabilities is not None else None
+        return fused, Meaning(spoken.fused, shared)
+
+    def _fuse(self, pts_ns: int, number: int, each: _Readable, speech: JoinedSpeech | None) -> FusedFace:
+        """One face; `speech` where the voice is its own."""
+        person = self._person(number)
+        dynamic = person.dynamic.observe(pts_ns, each.embedding) if person.dynamic is not None else None
+        opinions = [Opinion("static", each.static, self._settings.static_weight)]
+        if dynamic is not None:
+            opinions.append(Opinion("dynamic", dynamic, self._settings.dynamic_weight))
+        video = average(opinions)
+        worth = {"video": reliability.of_face(each.face.score, each.face.sharpness)}
+        voice = speech.probabilities if speech is not None else None
+        if speech is not None and voice is not None:
+            worth["speech"] = speech.reliability
+        weights = {"video": 0.0, "speech": 0.0} | shares(self._weights, worth)
+        modalities = [Opinion("video", video, weights["video"])]
+        if voice is not None:
+            modalities.append(Opinion("speech", voice, weights["speech"]))
+        fused = person.smoother.update(pts_ns, self._strategy(modalities))
+        return FusedFace(number, each.face, each.static, dynamic, video, fused, weights)
+
+    @property
+    def _weights(self) -> dict[str, float]:
+        return {"video": self._settings.video_weight, "speech": self._settings.speech_weight}
+
+    def _person(self, number: int) -> _Person:
+        if number not in self._people:
+            self._people[number] = _Person(Smoother(self._settings.smoothing_s), self._dynamic_track())
+        return self._people[number]
+
+    def _dynamic_track(self) -> DynamicTrack | None:
+        return DynamicTrack(self._model) if self._model is not None else None
+
+    def _static_model_is(self, identity: str | None) -> None:
+        """With another static model, what the dynamic one has seen is worth nothing any more."""
+        if identity != self._static_model:
+            for person in self._people.values():
+                person.dynamic = self._dynamic_track()
+        self._static_model = identity
+
+    def _forget(self) -> None:
+        alive = self._tracker.alive
+        self._people = {number: person for number, person in self._people.items() if number in alive}
+        self._speakers.forget(alive)
+
+
+def _read(face: Face) -> _Readable | None:
+    """None for a face without usable probabilities or without extent."""
+    static = clean(face.probabilities)
+    if static is None or not all(map(math.isfinite, face.box)) or min(face.box[2:]) <= 0:
+        return None
+    return _Readable(face, static, decode_embedding(face.embedding))

@@ -1,0 +1,59 @@
+"""What a user may set about fusion, with the defaults; docs/fusion.md explains each."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import msgspec
+
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of fusion. `msgspec.convert(mapping, FusionSettings)` checks the ranges that the types name.
+
+    Attributes:
+        strategy: how video and speech become one: a name of combine.STRATEGIES.
+        video_weight, speech_weight: relative weights of the modalities before reliability scales them. A weight
+            of 0 counts only where the other modality is missing.
+        static_weight, dynamic_weight: relative weights of the two face models.
+        smoothing_s: time constant of the exponential smoothing of what is fused, in seconds; 0 switches it off.
+        track_memory_s: how long a face may be out of sight and keep its track, in seconds.
+        min_confidence: a verdict less sure than this has no label. The default, 0.3, is twice the chance of one
+            in seven: a model that hesitates between three emotions still gets its label, one that hesitates
+            between four, or that saw none of the seven and answers uniformly, does not.
+        speech_delay_ms: a frame is joined with the newest hop that ended at least so long before it. The delay is
+            what a live hop needs to be ready, so that live and offline give the same answer.
+        speech_max_age_s: how long after its successor was due a hop still counts; its weight falls linearly to 0.
+        speaker_window_s: over which stretch mouths are compared with the voice, in seconds.
+        order_limit: policy `latest` only: how many results may wait for an earlier one before that one counts as
+            dropped, and how many hops are kept. A net under the broker, which reports every job that is lost.
+
+    Raises ValueError (ValidationError when converted) where a number is not finite or a pair of weights is all 0.
+    """
+
+    strategy: Literal["average", "product"] = "average"
+    video_weight: NotNegative = 0.7
+    speech_weight: NotNegative = 0.3
+    static_weight: NotNegative = 0.5
+    dynamic_weight: NotNegative = 0.5
+    smoothing_s: NotNegative = 0.3
+    track_memory_s: NotNegative = 1.0
+    min_confidence: Share = 0.3
+    speech_delay_ms: NotNegative = 120.0
+    speech_max_age_s: Positive = 2.0
+    speaker_window_s: Positive = 2.0
+    order_limit: Count = 256
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"'{name}' must be a finite number, but is {value}")
+        for first, second in (("video_weight", "speech_weight"), ("static_weight", "dynamic_weight")):
+            if getattr(self, first) + getattr(self, second) <= 0:
+                raise ValueError(f"'{first}' and '{second}' are both 0; give at least one of them a weight")

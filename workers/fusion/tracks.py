@@ -1,0 +1,179 @@
+"""Follows faces from frame to frame: each face of a frame gets the number of its track."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.fusion.assignment import cheapest
+
+NOT_THE_SAME = 3.0
+"""A pair that costs more than this is not the same face: a new track is cheaper."""
+IMPOSSIBLE = 1e6
+LARGEST_STEP = 1.0
+"""How far from its expected place a face may be, in face sizes, beside what REACH_PER_S allows."""
+REACH_PER_S = 1.0
+LARGEST_SIZE_RATIO = 2.5
+VELOCITY_TIME_S = 0.15
+"""Over how long the velocity of a face is averaged: boxes tremble."""
+COASTING_TIME_S = 0.5
+"""How long a face that is out of sight goes on moving."""
+EMBEDDING_TIME_S = 1.0
+
+
+class Observation(NamedTuple):
+    """One face of a frame: box [x, y, width, height] in pixels, width and height > 0, and its embedding or None."""
+
+    box: tuple[float, float, float, float]
+    embedding: NDArray[np.float32] | None = None
+
+
+@dataclass
+class Track:
+    """One face over time. Positions in pixels, velocities in pixels a second."""
+
+    number: int
+    centre: tuple[float, float]
+    size: tuple[float, float]
+    seen_ns: int
+    velocity: tuple[float, float] | None = None
+    embedding: NDArray[np.float32] | None = None
+
+    def expected(self, pts_ns: int) -> tuple[float, float]:
+        """Where the centre should be: going on as before, and slowing down the longer nothing is seen."""
+        if self.velocity is None:
+            return self.centre
+        gap = _seconds(pts_ns - self.seen_ns)
+        way = COASTING_TIME_S * -math.expm1(-gap / COASTING_TIME_S)
+        return self.centre[0] + self.velocity[0] * way, self.centre[1] + self.velocity[1] * way
+
+    def see(self, pts_ns: int, face: Observation) -> None:
+        """The face was found again."""
+        gap = _seconds(pts_ns - self.seen_ns)
+        centre = _centre(face.box)
+        if gap > 0:
+            measured = ((centre[0] - self.centre[0]) / gap, (centre[1] - self.centre[1]) / gap)
+            self.velocity = _towards(self.velocity, measured, -math.expm1(-gap / VELOCITY_TIME_S))
+        if face.embedding is not None:
+            self.embedding = _blend(self.embedding, face.embedding, -math.expm1(-gap / EMBEDDING_TIME_S))
+        self.centre, self.size, self.seen_ns = centre, face.box[2:], max(self.seen_ns, pts_ns)
+
+
+class FaceTracker:
+    """Tracks of one stream and run, counted from 1. No two faces of a frame share a track.
+
+    All faces of a frame are given to tracks at once, so that the sum of costs is smallest. A cost adds up distance
+    from the expected place (in face sizes), lack of overlap, change of size, unlikeness of the embeddings where
+    there are any, and time out of sight, so that a face in view goes before one that is out of it.
+    """
+
+    def __init__(self, memory_s: float) -> None:
+        """`memory_s`: how long a track lives without being seen, in seconds."""
+        self._memory_s = memory_s
+        self._tracks: list[Track] = []
+        self._count = 0
+
+    @property
+    def alive(self) -> frozenset[int]:
+        """The numbers of all tracks that may still be seen again."""
+        return frozenset(track.number for track in self._tracks)
+
+    def update(self, pts_ns: int, faces: Sequence[Observation]) -> list[int]:
+        """The track of each face of the frame at `pts_ns`, in the order of `faces`. Frames come in their order."""
+        memory_ns = round(self._memory_s * 1e9)
+        self._tracks = [track for track in self._tracks if pts_ns - track.seen_ns <= memory_ns]
+        numbers: list[int] = []
+        for face, track in zip(faces, self._match(pts_ns, faces), strict=True):
+            if track is None:
+                track = self._begin(pts_ns, face)
+            else:
+                track.see(pts_ns, face)
+            numbers.append(track.number)
+        return numbers
+
+    def _begin(self, pts_ns: int, face: Observation) -> Track:
+        self._count += 1
+        track = Track(self._count, _centre(face.box), face.box[2:], pts_ns)
+        if face.embedding is not None:
+            track.embedding = _blend(None, face.embedding, 1.0)
+        self._tracks.append(track)
+        return track
+
+    def _match(self, pts_ns: int, faces: Sequence[Observation]) -> list[Track | None]:
+        matched: list[Track | None] = [None] * len(faces)
+        if not faces or not self._tracks:
+            return matched
+        tracks = self._tracks
+        costs = np.full((len(faces), len(tracks) + len(faces)), NOT_THE_SAME)
+        for row, face in enumerate(faces):
+            for column, track in enumerate(tracks):
+                costs[row, column] = self._cost(pts_ns, track, face)
+        for row, column in enumerate(cheapest(costs)):
+            if column < len(tracks) and costs[row, column] < NOT_THE_SAME:
+                matched[row] = tracks[column]
+        return matched
+
+    def _cost(self, pts_ns: int, track: Track, face: Observation) -> float:
+        gap = _seconds(pts_ns - track.seen_ns)
+        expected, centre = track.expected(pts_ns), _centre(face.box)
+        side, track_side = math.sqrt(face.box[2] * face.box[3]), math.sqrt(track.size[0] * track.size[1])
+        step = math.dist(expected, centre) / ((side + track_side) / 2)
+        growth = abs(math.log(side / track_side))
+        if step > LARGEST_STEP + REACH_PER_S * gap or growth > math.log(LARGEST_SIZE_RATIO):
+            return IMPOSSIBLE
+        overlap = _overlap(_box(expected, track.size), face.box)
+        unlikeness = _unlikeness(track.embedding, face.embedding)
+        hidden = gap / self._memory_s if self._memory_s > 0 else 0.0
+        return step + (1.0 - overlap) + 0.5 * growth + unlikeness + 0.5 * min(1.0, hidden)
+
+
+def _seconds(time_ns: int) -> float:
+    return max(0, time_ns) / 1e9
+
+
+def _centre(box: tuple[float, float, float, float]) -> tuple[float, float]:
+    return box[0] + box[2] / 2, box[1] + box[3] / 2
+
+
+def _box(centre: tuple[float, float], size: tuple[float, float]) -> tuple[float, float, float, float]:
+    return centre[0] - size[0] / 2, centre[1] - size[1] / 2, size[0], size[1]
+
+
+def _overlap(first: tuple[float, float, float, float], second: tuple[float, float, float, float]) -> float:
+    """Intersection over union of two boxes, 0…1."""
+    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    common = width * height
+    return common / (first[2] * first[3] + second[2] * second[3] - common)
+
+
+def _towards(held: tuple[float, float] | None, new: tuple[float, float], share: float) -> tuple[float, float]:
+    if held is None:
+        return new[0] * share, new[1] * share
+    return held[0] + share * (new[0] - held[0]), held[1] + share * (new[1] - held[1])
+
+
+def _blend(held: NDArray[np.float32] | None, new: NDArray[np.float32], share: float) -> NDArray[np.float32] | None:
+    """`held` moved towards the direction of `new`; a new one of another length starts afresh."""
+    length = float(np.linalg.norm(new))
+    if length <= 0:
+        return held
+    direction = (new / length).astype(np.float32)
+    if held is None or held.shape != new.shape:
+        return direction
+    return (held + share * (direction - held)).astype(np.float32)
+
+
+def _unlikeness(held: NDArray[np.float32] | None, new: NDArray[np.float32] | None) -> float:
+    """1 − cosine, 0…2; 0 where one has no embedding or they can't be compared."""
+    if held is None or new is None or held.shape != new.shape:
+        return 0.0
+    lengths = float(np.linalg.norm(held) * np.linalg.norm(new))
+    return 1.0 - float(np.dot(held, new)) / lengths if lengths > 0 else 0.0
