@@ -85,6 +85,10 @@ class Mailbox:
             return envelope.body
         return envelope.body if envelope.epoch == self.epoch else None
 
+    def waiting(self) -> bool:
+        """Whether a message lies ready to be received."""
+        return bool(self._broker.poll(0))
+
     def line(self) -> Line:
         """A line to the same broker for one other thread."""
         return Line(self, connect(self._context, zmq.DEALER, mailbox_endpoint(self._directory)))

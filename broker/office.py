@@ -234,7 +234,11 @@ class PostOffice:
         job, actions = self.dispatch.answered(sender, answer.number, now_ns, failed=failed)
         if job is not None and (job.stream, job.seq) == (answer.stream, answer.seq):
             if isinstance(answer, JobFailed) and answer.stale:
-                self.dispatch.count_stale(job)
+                if self._streams[job.stream].every:
+                    # A leased slot is never overwritten; should it be gone all the same, the frame keeps its place.
+                    answer = _failed(job, answer.because)
+                else:
+                    self.dispatch.count_stale(job)
             self._tell("fusion", answer)
         return self._carry_out(actions)
 

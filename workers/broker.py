@@ -7,21 +7,14 @@ import logging
 import sys
 from pathlib import Path
 
-import msgspec
-
 from broker.errors import BrokerError
 from broker.mailbox import Mailbox
 from broker.messages import Heartbeat, Hello
 from broker.process import BrokerProcess
 from workers.actor import BROKEN, DONE, REFUSED, Pulse, own, read_settings, set_up
+from workers.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
-
-
-class BrokerSettings(msgspec.Struct, frozen=True):
-    """`events`: further addresses of the event bus, beside the session's own."""
-
-    events: tuple[str, ...] = ()
 
 
 def main() -> int:

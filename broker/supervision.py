@@ -1,0 +1,52 @@
+"""The supervisor's sockets: where heartbeats arrive, and its line to the broker."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import zmq
+
+from broker.errors import MessageError
+from broker.mailbox import Mailbox
+from broker.messages import Gone, Heartbeat, Hello, decode
+from broker.sockets import bind, supervisor_endpoint
+
+NAME = "supervisor"
+
+
+class SupervisorLine:
+    """Owns both sockets. For the supervisor's main thread only."""
+
+    def __init__(self, directory: Path) -> None:
+        """Bind the heartbeats' address of the session; raises EndpointError where that fails."""
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._heartbeats = bind(self._context, zmq.PULL, supervisor_endpoint(directory))
+        self._mailbox = Mailbox(directory, NAME, 1, Hello(role="supervisor", pid=os.getpid()))
+
+    def receive(self, timeout_s: float) -> list[Heartbeat]:
+        """Every heartbeat that came, waiting up to `timeout_s` for the first."""
+        while self._mailbox.receive(0.0) is not None:
+            pass
+        found: list[Heartbeat] = []
+        deadline = time.monotonic() + timeout_s
+        while self._heartbeats.poll(0 if found else int(max(0.0, deadline - time.monotonic()) * 1000)):
+            try:
+                body = decode(self._heartbeats.recv()).body
+            except MessageError:
+                continue
+            if isinstance(body, Heartbeat):
+                found.append(body)
+        return found
+
+    def send(self, message: Gone | Heartbeat) -> None:
+        """Tell the broker; nothing is said while it has not answered yet."""
+        if self._mailbox.epoch:
+            self._mailbox.send(message)
+
+    def close(self) -> None:
+        """Let go of both."""
+        self._heartbeats.close()
+        self._mailbox.close()
+        self._context.term()

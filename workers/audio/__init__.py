@@ -1,0 +1,1 @@
+"""Audio workers: window, voice activity, speech model."""

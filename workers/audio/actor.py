@@ -1,0 +1,62 @@
+"""The audio worker's process: speech windows in, readings out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from numpy.typing import NDArray
+
+from broker.mailbox import Mailbox
+from broker.messages import Assignment, SpeechResult
+from models.session import open_artifact
+from workers.actor import ActorSettings, own
+from workers.audio.pipeline import SpeechPipeline
+from workers.errors import ConfigError
+from workers.job_worker import JobWorker
+from workers.settings import AudioActorSettings
+
+
+class AudioActor(JobWorker):
+    """Holds the artifacts and no state between windows."""
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        """Load and warm up; raises ArtifactError, ProviderError, or ConfigError for windows too short."""
+        super().__init__(settings, mailbox)
+        mine = own(settings, AudioActorSettings)
+        runtime = mine.runtime
+        speech = open_artifact(
+            mine.speech, "speech", provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning
+        )
+        wanted_s = speech.metadata.window_s or 0.0
+        if wanted_s > mine.window_s:
+            raise ConfigError(
+                f"{speech.metadata.name} wants windows of {wanted_s:g} s, but capture cuts {mine.window_s:g} s; "
+                f"set capture.window_s to {wanted_s:g} or more"
+            )
+        self.models = {"speech": speech.identity}
+        voice_activity = None
+        if mine.voice_activity is not None:
+            # Its steps are far too small for CUDA to be worth the way there.
+            voice_activity = open_artifact(mine.voice_activity, "voice-activity", provider="cpu", threads=1)
+            self.models["voice-activity"] = voice_activity.identity
+        self._pipeline = SpeechPipeline(speech, voice_activity, mine.audio)
+
+    def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> SpeechResult:
+        """What one window carries, float32 [samples] at the source's rate."""
+        job = assignment.job
+        reading = self._pipeline(data, job.rate, job.fresh)
+        return SpeechResult(
+            number=assignment.number,
+            stream=job.stream,
+            run=job.run,
+            seq=job.seq,
+            pts_ns=job.pts_ns,
+            grab_ns=job.grab_ns,
+            voice=reading.voice,
+            probabilities=reading.probabilities,
+            because=reading.because,
+            queue_ns=taken_ns - job.grab_ns,
+            inference_ns=time.monotonic_ns() - taken_ns,
+            models=self.models,
+        )

@@ -1,0 +1,1 @@
+"""Capture: camera, microphone, media files and network streams, one clock."""

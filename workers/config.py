@@ -1,0 +1,226 @@
+"""config.yaml as typed models that forbid unknown keys. What the keys mean stands in config.yaml itself."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+
+from workers.audio.settings import AudioSettings
+from workers.errors import ConfigError
+from workers.face.settings import FaceSettings
+from workers.fusion.settings import FusionSettings
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+def _struct(kind: type[_S]) -> PlainValidator:
+    """Validates a section whose keys are the fields of an actor's own settings."""
+
+    def convert(value: Any) -> _S:
+        if isinstance(value, kind):
+            return value
+        if value is not None and not isinstance(value, dict):
+            raise ValueError("must be a section of keys and values")
+        for key in value or {}:
+            if key not in kind.__struct_fields__:
+                raise ValueError(_unknown(str(key), kind.__struct_fields__))
+        return msgspec.convert(value or {}, kind)
+
+    return PlainValidator(convert)
+
+
+class Section(BaseModel):
+    """A part of config.yaml: unknown keys are refused, and so are values of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def _stream_name(name: str) -> str:
+    if not name or len(name) > 64 or name.startswith(".") or any(c in "/\\\0" or not c.isprintable() for c in name):
+        raise ValueError("a stream's name is 1 to 64 printable characters without slashes")
+    return name
+
+
+class StreamConfig(Section):
+    """One stream: `auto`, or a camera and/or a microphone, or a url, or a file."""
+
+    auto: bool = False
+    camera: int | str | None = None
+    microphone: int | str | None = None
+    url: str | None = None
+    file: Path | None = None
+    loop: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StreamConfig:
+        devices = self.camera is not None or self.microphone is not None
+        sources = [self.auto, devices, self.url is not None, self.file is not None]
+        if sum(sources) != 1:
+            raise ValueError("needs exactly one source: 'auto', 'camera' and/or 'microphone', 'url', or 'file'")
+        if self.loop and self.file is None:
+            raise ValueError("'loop' goes with 'file' only")
+        return self
+
+
+class ModelsConfig(Section):
+    """A catalog name, a path to an .onnx, or none where the kind may be missing."""
+
+    face_detector: str = Field("blazeface-short", alias="face-detector")
+    face_landmarks: str = Field("facemesh-468", alias="face-landmarks")
+    face_static: str = Field("face-compact", alias="face-static")
+    face_dynamic: str = Field("none", alias="face-dynamic")
+    speech: str = "speech-compact"
+    voice_activity: str = Field("silero-vad", alias="voice-activity")
+
+
+class RuntimeConfig(Section):
+    """How ONNX Runtime runs in every worker."""
+
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(1, ge=1, le=256)
+    spinning: bool = False
+
+
+class CountConfig(Section):
+    """How many processes of one kind."""
+
+    count: int | Literal["auto"] = "auto"
+
+    @model_validator(mode="after")
+    def _in_range(self) -> CountConfig:
+        if self.count != "auto" and not 1 <= self.count <= 256:
+            raise ValueError("'count' must be 'auto' or a number from 1 to 256")
+        return self
+
+
+class WorkersConfig(Section):
+    """How many workers."""
+
+    face: CountConfig = CountConfig()
+    audio: CountConfig = CountConfig(count=1)
+
+
+class CaptureConfig(Section):
+    """How sources are read."""
+
+    max_height: int = Field(720, ge=64, le=8640)
+    memory_mb: int = Field(64, ge=1, le=65536)
+    hop_s: float = Field(0.5, ge=0.1, le=10)
+    window_s: float = Field(4.0, ge=0.5, le=30)
+
+
+class OutputsConfig(Section):
+    """What leaves the system beside the event bus of the session."""
+
+    record: Path | None = None
+    events: tuple[str, ...] = ()
+
+
+class LogConfig(Section):
+    """Where the log goes, and how much of it."""
+
+    file: Path | None = None
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+StreamName = Annotated[str, AfterValidator(_stream_name)]
+
+
+class Config(Section):
+    """All of config.yaml."""
+
+    streams: dict[StreamName, StreamConfig] = {"desk": StreamConfig(auto=True)}
+    models: ModelsConfig = ModelsConfig()  # type: ignore[call-arg]
+    runtime: RuntimeConfig = RuntimeConfig()  # type: ignore[call-arg]
+    workers: WorkersConfig = WorkersConfig()
+    capture: CaptureConfig = CaptureConfig()  # type: ignore[call-arg]
+    face: Annotated[FaceSettings, _struct(FaceSettings)] = FaceSettings()
+    audio: Annotated[AudioSettings, _struct(AudioSettings)] = AudioSettings()
+    fusion: Annotated[FusionSettings, _struct(FusionSettings)] = FusionSettings()
+    outputs: OutputsConfig = OutputsConfig()
+    log: LogConfig = LogConfig()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _some_stream(self) -> Config:
+        if not self.streams:
+            raise ValueError("'streams' names no stream")
+        return self
+
+
+def load_config(path: Path) -> Config:
+    """config.yaml → Config.
+
+    Raises ConfigError, naming file, place and the nearest right key, where the file is missing or wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no config file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {_yaml_place(error)}") from error
+    return check_config({} if values is None else values, str(path))
+
+
+def check_config(values: object, origin: str) -> Config:
+    """Values as YAML gives them → Config; raises ConfigError, naming `origin`."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{origin} must hold keys and values, not a {type(values).__name__}")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {_sentence(error)}") from error
+
+
+def _yaml_place(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"{problem} in line {mark.line + 1}, column {mark.column + 1}" if mark else problem
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing that is wrong, as one sentence."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
+    if first["type"] == "extra_forbidden":
+        parent = first["loc"][:-1]
+        return _within(".".join(map(str, parent)), _unknown(str(first["loc"][-1]), _known_keys(parent)))
+    message = first["msg"].removeprefix("Value error, ")
+    return _within(place, message[:1].lower() + message[1:])
+
+
+def _within(place: str, message: str) -> str:
+    return f"in '{place}': {message}" if place else message
+
+
+def _unknown(key: str, known: tuple[str, ...] | list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+    return f"unknown key '{key}'; {hint}"
+
+
+def _known_keys(place: tuple[int | str, ...]) -> list[str]:
+    """The keys that are known at a place of the file."""
+    model: type[BaseModel] = Config
+    for part in place:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if part in fields:
+            found = fields[str(part)].annotation
+            model = found if isinstance(found, type) and issubclass(found, BaseModel) else StreamConfig
+    return [field.alias or name for name, field in model.model_fields.items()]

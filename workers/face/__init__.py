@@ -1,0 +1,1 @@
+"""Face workers: detect, landmarks, crop, static model."""

@@ -1,0 +1,73 @@
+"""The face worker's process: frames in, faces out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.mailbox import Mailbox
+from broker.messages import Assignment, Face, FaceResult
+from models.session import open_artifact
+from workers.actor import ActorSettings, own
+from workers.face.pipeline import FacePipeline, FoundFace
+from workers.job_worker import JobWorker
+from workers.settings import FaceActorSettings
+
+
+class FaceActor(JobWorker):
+    """Holds the three artifacts and no state between frames."""
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        """Load and warm up; raises ArtifactError or ProviderError."""
+        super().__init__(settings, mailbox)
+        mine = own(settings, FaceActorSettings)
+        runtime = mine.runtime
+        # The cores belong to the workers: OpenCV's own threads would only fight over them.
+        cv2.setNumThreads(1)
+        opened = {
+            kind: open_artifact(
+                path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning
+            )
+            for kind, path in (
+                ("face-detector", mine.detector),
+                ("face-landmarks", mine.landmarks),
+                ("face-static", mine.static),
+            )
+        }
+        self.models = {kind: artifact.identity for kind, artifact in opened.items()}
+        self._pipeline = FacePipeline(
+            opened["face-detector"], opened["face-landmarks"], opened["face-static"], mine.face
+        )
+
+    def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult:
+        """The faces of one frame, uint8 [H, W, 3] RGB."""
+        job = assignment.job
+        faces = tuple(_face(found) for found in self._pipeline(data))
+        return FaceResult(
+            number=assignment.number,
+            stream=job.stream,
+            run=job.run,
+            seq=job.seq,
+            pts_ns=job.pts_ns,
+            grab_ns=job.grab_ns,
+            faces=faces,
+            queue_ns=taken_ns - job.grab_ns,
+            inference_ns=time.monotonic_ns() - taken_ns,
+            models=self.models,
+        )
+
+
+def _face(found: FoundFace) -> Face:
+    embedding = found.embedding
+    return Face(
+        box=found.box,
+        score=found.score,
+        sharpness=found.sharpness,
+        mouth=found.mouth,
+        probabilities=found.probabilities,
+        embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
+    )

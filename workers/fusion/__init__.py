@@ -1,0 +1,1 @@
+"""Fusion: order, align, track, dynamic model, fuse, smooth."""

@@ -1,0 +1,1 @@
+"""Recorders: what people keep."""

@@ -1,0 +1,101 @@
+"""What each kind of process is told at its start: plain values that travel as JSON.
+
+The supervisor makes them from config.yaml (workers/processes.py). They import nothing heavy, so that neither
+side pays for the other's libraries.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from broker.messages import Policy
+from workers.audio.settings import AudioSettings
+from workers.face.settings import FaceSettings
+from workers.fusion.settings import FusionSettings
+
+
+class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`events`: further addresses of the event bus, beside the session's own."""
+
+    events: tuple[str, ...] = ()
+
+
+class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How ONNX Runtime runs: execution provider, threads a session, whether idle threads spin."""
+
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 1
+    spinning: bool = False
+
+
+class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths of the three artifacts of a face worker."""
+
+    detector: str
+    landmarks: str
+    static: str
+    runtime: RuntimeSettings
+    face: FaceSettings
+
+
+class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths of an audio worker's artifacts; `window_s` is what capture cuts."""
+
+    speech: str
+    voice_activity: str | None
+    window_s: float
+    runtime: RuntimeSettings
+    audio: AudioSettings
+
+
+class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`dynamic` is the path of the dynamic artifact, None where there is none; `static` tells its space."""
+
+    dynamic: str | None
+    static: str
+    runtime: RuntimeSettings
+    fusion: FusionSettings
+
+
+class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where recordings go, and the file name (without ending) of each stream; others use their own name."""
+
+    folder: str
+    names: dict[str, str] = {}
+
+
+class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One stream and its source.
+
+    Attributes:
+        auto, camera, microphone, url, file: the source, as in config.yaml.
+        loop: begin a file again at its end, for ever.
+        policy: `every` for files that are analysed, `latest` for what is live.
+        realtime: play a file at its own pace.
+        max_height: higher pictures are scaled down to it.
+        memory_mb: what the stream's shared slots may take.
+        hop_s, window_s: how sound is cut into windows.
+        speech: whether anyone listens; without a speech model no sound is read.
+    """
+
+    stream: str
+    auto: bool = False
+    camera: int | str | None = None
+    microphone: int | str | None = None
+    url: str | None = None
+    file: str | None = None
+    loop: bool = False
+    policy: Policy
+    realtime: bool
+    max_height: int
+    memory_mb: int
+    hop_s: float
+    window_s: float
+    speech: bool
+
+    @property
+    def ends(self) -> bool:
+        """Whether the source is over some time: a file that is not looped."""
+        return self.file is not None and not self.loop
