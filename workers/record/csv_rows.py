@@ -40,7 +40,7 @@ def csv_header() -> bytes:
 
 
 def csv_lines(event: Emotion) -> bytes:
-    """The event's rows, UTF-8, each with a line feed; numbers rounded to 6 decimals, None as an empty cell."""
+    """The event's rows, UTF-8, one line each; see docs/events.md for how a cell is written."""
     return _lines(rows(event))
 
 
@@ -84,5 +84,12 @@ def _emotion_cells(probabilities: Mapping[str, float] | None) -> tuple[Cell, ...
 def _lines(table: Iterable[tuple[Cell, ...]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([round(cell, DECIMALS) if isinstance(cell, float) else cell for cell in row] for row in table)
+    writer.writerows([_written(cell) for cell in row] for row in table)
     return text.getvalue().encode()
+
+
+def _written(cell: Cell) -> Cell:
+    """Numbers rounded; text on one line, so that a row is a line and tools that read by lines work."""
+    if isinstance(cell, float):
+        return round(cell, DECIMALS)
+    return " ".join(cell.splitlines()) if isinstance(cell, str) else cell
