@@ -11,7 +11,7 @@ in all, and then fails with the reason. A busy worker gets one such job in advan
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -104,13 +104,14 @@ class Dispatch:
 
     # -------------------------------------------------------------------------------- streams
 
-    def open_stream(self, stream: str, run: int, policy: Policy) -> None:
-        """A stream begins. A new run forgets everything of older ones; the same run again changes nothing."""
-        for modality in ("face", "speech"):
+    def open_stream(self, stream: str, run: int, policy: Policy, next_seqs: Mapping[Modality, int]) -> None:
+        """A stream begins, with jobs from `next_seqs` on. A new run forgets everything of older ones; the same run
+        again changes nothing."""
+        for modality, next_seq in next_seqs.items():
             queue = self._queues.get((stream, modality))
             if queue is None or queue.run != run:
                 self._forget((stream, modality))
-                self._queues[stream, modality] = _Queue(run, policy)
+                self._queues[stream, modality] = _Queue(run, policy, tally=Tally(next_seq=next_seq))
 
     def close_stream(self, stream: str) -> None:
         """A stream is over; answers that still come are ignored."""

@@ -190,7 +190,8 @@ class PostOffice:
             return []
         if known is None or known.opened.run != opened.run:
             self._streams[opened.stream] = _Stream(opened, sender)
-        self.dispatch.open_stream(opened.stream, opened.run, opened.policy)
+        next_seqs: dict[Modality, int] = {"face": opened.next_face_seq, "speech": opened.next_speech_seq}
+        self.dispatch.open_stream(opened.stream, opened.run, opened.policy, next_seqs)
         self._tell("fusion", opened)
         self._tell("recorder", opened)
         return [Publish(opened.stream, opened)]
@@ -220,8 +221,19 @@ class PostOffice:
             return []
         if stream.every:
             stream.leases[job.modality, job.seq] = job.slot
+        else:
+            self._tell_missing(job)
         out: list[Out] = [Publish(job.stream, job)] if job.modality == "face" else []
         return out + self._carry_out(self.dispatch.offer(job, now_ns))
+
+    def _tell_missing(self, job: Job) -> None:
+        """Jobs that were offered while no broker was there: fusion must not wait for them."""
+        due = self.dispatch.tally(job.stream, job.modality).next_seq
+        for seq in range(max(due, job.seq - MOST_BACKLOG), job.seq):
+            missing = Dropped(
+                stream=job.stream, run=job.run, modality=job.modality, seq=seq, because="no broker was there"
+            )
+            self._tell("fusion", missing)
 
     def _ready(self, sender: str, ready: Ready, now_ns: int) -> list[Out]:
         modality = self._peers[sender].modality

@@ -22,6 +22,7 @@ FLUSH_EVERY_S = 1.0
 
 class _Open(NamedTuple):
     run: int
+    live: bool
     recording: Recording
 
 
@@ -59,7 +60,7 @@ class RecordActor(LaneReader):
         name = self._names.get(opened.stream, opened.stream)
         try:
             recording = Recording(self._folder, name, opened, opened.source, time.monotonic())
-            self._recordings[opened.stream] = _Open(opened.run, recording)
+            self._recordings[opened.stream] = _Open(opened.run, opened.policy == "latest", recording)
         except WorkerError as error:
             self._give_up(opened.stream, opened.run, error)
 
@@ -111,6 +112,12 @@ class RecordActor(LaneReader):
         return {"kept": float(self._frames)}
 
     def close(self) -> None:
-        """A recording that is not complete is not kept under its name."""
-        for known in self._recordings.values():
-            known.recording.abandon()
+        """A live stream is complete whenever it is stopped; a file that was not looked at to its end is not."""
+        for stream, known in self._recordings.items():
+            if not known.live:
+                known.recording.abandon()
+                continue
+            try:
+                known.recording.close(time.monotonic())
+            except WorkerError:
+                log.exception("the recording of %s can't be completed", stream)

@@ -1,0 +1,98 @@
+"""The front door: the `bimodal` command, which only mounts the rooms' commands and imports each when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+
+class Room(NamedTuple):
+    """Where a command lives, and the line that `bimodal --help` shows for it."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS: dict[str, Room] = {
+    "up": Room("workers.commands.up", "up", "Start everything and show emotions live, until Ctrl-C."),
+    "analyze": Room(
+        "workers.commands.analyze", "analyze", "Look at media files, every frame of them, and write results."
+    ),
+    "subscribe": Room("workers.commands.subscribe", "subscribe", "Print live events as JSON lines."),
+    "devices": Room("workers.commands.devices", "devices", "List cameras and microphones."),
+    "doctor": Room("workers.commands.doctor", "doctor", "Check this machine, and say what to do."),
+    "models": Room("models.commands", "app", "List, show and verify models."),
+    "export": Room("export.commands", "app", "Turn foreign models into artifacts (needs the extra 'export')."),
+    "train": Room("training.commands", "train", "Train models on your own data (needs the extra 'training')."),
+    "evaluate": Room("training.commands", "evaluate", "Measure models on held-out data (needs the extra 'training')."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Knows every command's name and help line without importing it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """The commands, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """A stand-in with the command's name and help line: enough to list it."""
+        room = COMMANDS.get(cmd_name)
+        return None if room is None else _stand_in(cmd_name, room)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, imported now that it is about to run."""
+        room = COMMANDS.get(args[0]) if args else None
+        if room is None:
+            return super().resolve_command(ctx, args)
+        return args[0], _load(args[0], room), args[1:]
+
+
+def _stand_in(name: str, room: Room) -> Any:
+    app = typer.Typer(add_completion=False)
+    app.command(name=name, help=room.help)(lambda: None)
+    return typer.main.get_command(app)
+
+
+def _load(name: str, room: Room) -> Any:
+    try:
+        found = getattr(importlib.import_module(room.module), room.attribute)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("broker", "models", "workers", "export", "training"):
+            raise
+        extra = "training" if room.module.startswith("training") else "export"
+        typer.echo(f"bimodal {name} needs the package '{missing}': pip install 'bimodal-emotion[{extra}]'", err=True)
+        raise SystemExit(1) from error
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    app.command(name=name)(found)
+    return typer.main.get_command(app)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="bimodal: which emotions faces show and voices carry, live, from separate processes.",
+)
+
+
+@app.callback()
+def _front_door() -> None:
+    """Mount the commands."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
