@@ -50,7 +50,7 @@ def random_window(recording: Recording, length: int, random: np.random.Generator
         noise = tilt(noise, -0.9)
     noise *= loudness * 10 ** (-random.uniform(10, 60) / 20) / (float(np.std(noise)) + 1e-9)
     gain = 10 ** (random.uniform(-20, 20) / 20)
-    return np.clip((window + noise) * gain, -1, 1)
+    return np.asarray(np.clip((window + noise) * gain, -1, 1), dtype=np.float32)
 
 
 def tilt(waveform: NDArray[np.float32], amount: float) -> NDArray[np.float32]:

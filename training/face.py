@@ -60,7 +60,7 @@ def train_face(config: FaceConfig, faces: Faces, watch: Faces, say: Say) -> Face
     if len(faces) < 2:
         raise DatasetError(f"{config.data} has {len(faces)} trainable pictures, and training needs at least 2")
     network = FaceCompact(len(EMOTIONS), config.widths, config.depth, config.dropout)
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     optimizer = torch.optim.SGD(
         network.parameters(), config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
     )
@@ -88,14 +88,6 @@ def save_weights(network: FaceCompact, config: FaceConfig) -> None:
     torch.save(network.state_dict(), folder / "weights.pt")
 
 
-def load_weights(config: FaceConfig) -> FaceCompact:
-    """The network with the weights of the last run."""
-    network = FaceCompact(len(EMOTIONS), config.widths, config.depth, config.dropout)
-    path = config.runs / config.name / "weights.pt"
-    network.load_state_dict(torch.load(path, weights_only=True))
-    return network.eval()
-
-
 def logits_of(network: FaceCompact, pictures: NDArray[np.uint8], batch: int = 128) -> NDArray[np.float32]:
     """uint8 [N, 48, 48] → logits float32 [N, 7]."""
     network.eval()
@@ -107,9 +99,7 @@ def logits_of(network: FaceCompact, pictures: NDArray[np.uint8], batch: int = 12
     return np.concatenate(rows) if rows else np.zeros((0, len(EMOTIONS)), np.float32)
 
 
-def _batches(
-    weights: NDArray[np.float64], batch: int, random: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
+def _batches(weights: NDArray[np.float64], batch: int, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     drawn = random.choice(len(weights), size=len(weights), p=weights)
     batch = min(batch, len(weights))
     for start in range(0, len(drawn) - batch + 1, batch):

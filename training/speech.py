@@ -14,6 +14,7 @@ from torch.nn import functional
 from models.architectures.speech_compact import BANDS, FrontEnd, SpeechCompact
 from models.emotions import EMOTIONS
 from training.augment_sound import draw_length, mask, random_window
+from training.calibrate import softmax
 from training.config import SpeechConfig
 from training.datasets.ravdess import Recording, actor_folds
 from training.errors import DatasetError
@@ -31,13 +32,25 @@ class Fold:
         actors: those validated on.
         true: int64 [N], indices into EMOTIONS.
         logits: float32 [N, 7], of the centre window of each clip.
-        live: for every clip, logits float32 [windows, 7] of the windows a live worker would have cut.
+        live: float32 [M, 7], logits of the windows that a live worker would have cut, clip by clip.
+        live_clip: int64 [M], which of the N clips each of them comes from.
     """
 
     actors: frozenset[int]
     true: NDArray[np.int64]
     logits: NDArray[np.float32]
-    live: tuple[NDArray[np.float32], ...]
+    live: NDArray[np.float32]
+    live_clip: NDArray[np.int64]
+
+    @property
+    def live_true(self) -> NDArray[np.int64]:
+        """int64 [M], the emotion of each live window."""
+        return self.true[self.live_clip]
+
+    def clip_means(self) -> NDArray[np.float64]:
+        """float64 [N, 7], mean over the probabilities of each clip's live windows."""
+        probabilities = softmax(self.live)
+        return np.stack([probabilities[self.live_clip == clip].mean(axis=0) for clip in range(len(self.true))])
 
 
 def cross_validate(config: SpeechConfig, recordings: Sequence[Recording], say: Say) -> list[Fold]:
@@ -46,16 +59,22 @@ def cross_validate(config: SpeechConfig, recordings: Sequence[Recording], say: S
     for number, (training, validation) in enumerate(actor_folds([r.clip.actor for r in recordings], config.folds)):
         say(f"fold {number + 1}/{config.folds}: actors {', '.join(map(str, sorted(validation)))} are left out")
         network = train_speech(config, [r for r in recordings if r.clip.actor in training], say)
-        held_out = [r for r in recordings if r.clip.actor in validation]
-        fold = Fold(
-            actors=validation,
-            true=labels_of(held_out),
-            logits=logits_of(network, [centre_window(r.waveform) for r in held_out]),
-            live=tuple(logits_of(network, live_windows(r)) for r in held_out),
-        )
+        fold = predict(network, [r for r in recordings if r.clip.actor in validation])
         say(f"fold {number + 1}/{config.folds}: UAR {uar(fold.true, fold.logits.argmax(axis=1)):.3f}")
         folds.append(fold)
     return folds
+
+
+def predict(network: SpeechCompact, recordings: Sequence[Recording]) -> Fold:
+    """What a network says of recordings: the centre window and the live windows of each."""
+    live = [logits_of(network, live_windows(recording)) for recording in recordings]
+    return Fold(
+        actors=frozenset(recording.clip.actor for recording in recordings),
+        true=labels_of(recordings),
+        logits=logits_of(network, [centre_window(recording) for recording in recordings]),
+        live=np.concatenate(live),
+        live_clip=np.repeat(np.arange(len(recordings)), [len(rows) for rows in live]),
+    )
 
 
 def train_speech(config: SpeechConfig, recordings: Sequence[Recording], say: Say) -> SpeechCompact:
@@ -98,13 +117,6 @@ def logits_of(network: SpeechCompact, windows: Sequence[NDArray[np.float32]]) ->
     with torch.inference_mode():
         rows = [network(front_end(torch.from_numpy(window)[None]))[0].numpy() for window in windows]
     return np.stack(rows) if rows else np.zeros((0, len(EMOTIONS)), np.float32)
-
-
-def save_weights(network: SpeechCompact, config: SpeechConfig) -> None:
-    """A plain state dict under the runs folder."""
-    folder = config.runs / config.name
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), folder / "weights.pt")
 
 
 def _step(

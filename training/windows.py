@@ -1,36 +1,57 @@
-"""The windows of a recording that an evaluation hears: what a live worker would cut."""
+"""The windows of a recording that an evaluation hears: what a live worker would cut for this model."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.contract import Metadata
 from training.augment_sound import cut
-from training.datasets.ravdess import SAMPLE_RATE, Recording
-
-WINDOW_S, MINIMUM_S, HOP_S = 3.0, 1.0, 0.5
+from training.datasets.ravdess import Recording
 
 
-def centre_window(waveform: NDArray[np.float32], seconds: float = WINDOW_S) -> NDArray[np.float32]:
-    """The middle `seconds` of a waveform, or all of it where it is shorter; at least 1 s, padded with zeros."""
-    length = min(len(waveform), round(seconds * SAMPLE_RATE))
-    length = max(length, round(MINIMUM_S * SAMPLE_RATE))
-    return cut(waveform, (len(waveform) - length) // 2, length)
+@dataclass(frozen=True)
+class Listening:
+    """How a live worker listens with a model: longest and shortest window and hop, in seconds."""
+
+    window_s: float = 3.0
+    minimum_s: float = 1.0
+    hop_s: float = 0.5
+
+    @classmethod
+    def of(cls, metadata: Metadata) -> Listening:
+        """As a speech artifact's metadata asks; a hop of 0.5 s where it does not say."""
+        return cls(metadata.window_s or 3.0, metadata.minimum_window_s or 1.0, metadata.interval_s or 0.5)
 
 
-def live_windows(recording: Recording) -> list[NDArray[np.float32]]:
-    """A window each hop, of all that was heard up to then but at most 3 s and at least 1 s, while the voice speaks.
+def centre_window(recording: Recording, listening: Listening = Listening()) -> NDArray[np.float32]:
+    """The middle of a recording, one window long; all of a shorter one, padded with zeros to the shortest window."""
+    longest, shortest, _ = _samples(recording, listening)
+    length = max(min(len(recording.waveform), longest), shortest)
+    return cut(recording.waveform, (len(recording.waveform) - length) // 2, length)
 
-    A hop counts where its newest half second overlaps the voice and half a second of voice was heard; a clip too
-    short for that gives its centre window.
+
+def live_windows(recording: Recording, listening: Listening = Listening()) -> list[NDArray[np.float32]]:
+    """A window each hop while the voice speaks: all that was heard up to then, but at most the longest window.
+
+    A hop counts where it overlaps the voice and as much voice as one hop was heard by its end; a recording too short
+    for that gives its centre window.
     """
+    longest, shortest, hop = _samples(recording, listening)
     first, last = recording.voice
-    hop, shortest, longest = (round(seconds * SAMPLE_RATE) for seconds in (HOP_S, MINIMUM_S, WINDOW_S))
     ends = [
         end
         for end in range(shortest, len(recording.waveform) + 1, hop)
         if end - hop < last and min(end, last) - first >= hop
     ]
     if not ends:
-        return [centre_window(recording.waveform)]
+        return [centre_window(recording, listening)]
     return [recording.waveform[max(0, end - longest) : end] for end in ends]
+
+
+def _samples(recording: Recording, listening: Listening) -> tuple[int, int, int]:
+    seconds = (listening.window_s, listening.minimum_s, listening.hop_s)
+    longest, shortest, hop = (round(value * recording.rate) for value in seconds)
+    return longest, shortest, hop

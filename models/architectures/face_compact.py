@@ -98,6 +98,8 @@ def standardise(pictures: Tensor) -> Tensor:
 class FaceCompactGraph(nn.Module):
     """What is exported: crops uint8 [N, 48, 48, 3] RGB → probabilities [N, classes], embedding [N, 128]."""
 
+    luma: Tensor
+
     def __init__(self, network: FaceCompact, temperature: float) -> None:
         super().__init__()
         self.network = network

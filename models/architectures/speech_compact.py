@@ -22,27 +22,26 @@ POWER_FLOOR = 1e-3  # of a waveform at RMS 1: about 60 dB under speech
 class LogMel(nn.Module):
     """waveform float32 [N, S] → log-mel power float32 [N, 64, frames].
 
-    Framing, window and DFT are one convolution: three times faster in ONNX Runtime than its STFT operator. Equals
+    Framing, window and DFT are one convolution: twice as fast in ONNX Runtime as its STFT operator. Equals
     ln(librosa.feature.melspectrogram(y, sr=16000, n_fft=512, win_length=400, hop_length=160, center=False,
-    n_mels=64) + 1e-3) within 1e-3.
+    n_mels=64) + 1e-3) within 1e-3, where y has 56 zeros before and behind: librosa's windows are 400 of 512 samples.
     """
+
+    kernels: Tensor
+    mel: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        window = np.zeros(FFT)
-        before = (FFT - WINDOW) // 2
-        window[before : before + WINDOW] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-        angle = 2 * np.pi * np.outer(np.arange(FFT // 2 + 1), np.arange(FFT)) / FFT
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+        places = np.arange(WINDOW) + (FFT - WINDOW) // 2
+        angle = 2 * np.pi * np.outer(np.arange(FFT // 2 + 1), places) / FFT
         kernels = np.concatenate([np.cos(angle), np.sin(angle)]) * window
-        used = slice(before, before + WINDOW)  # the window is 0 elsewhere: those taps cost time and add nothing
-        self.before = before
-        self.register_buffer("kernels", torch.tensor(kernels[:, None, used], dtype=torch.float32), persistent=False)
+        self.register_buffer("kernels", torch.tensor(kernels[:, None], dtype=torch.float32), persistent=False)
         mel = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FFT, n_mels=BANDS)
         self.register_buffer("mel", torch.tensor(mel[:, :, None], dtype=torch.float32), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        framed = waveform[:, None, self.before : waveform.shape[1] - (FFT - WINDOW - self.before)]
-        spectrum = functional.conv1d(framed, self.kernels, stride=HOP)
+        spectrum = functional.conv1d(waveform[:, None], self.kernels, stride=HOP)
         power = spectrum * spectrum
         half = FFT // 2 + 1
         bands = functional.conv1d(power[:, :half] + power[:, half:], self.mel)
@@ -86,7 +85,7 @@ class ResidualBlock(nn.Module):
         )
         self.squeeze = nn.Linear(channels, channels // 8)
         self.excite = nn.Linear(channels // 8, channels)
-        self.shortcut = nn.AvgPool1d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
+        self.shortcut = nn.AvgPool1d(3, stride, padding=1) if stride > 1 else nn.Identity()
 
     def forward(self, sound: Tensor) -> Tensor:
         path = self.path(sound)

@@ -45,23 +45,26 @@ class Recording:
     Attributes:
         waveform: float32 [S], mono, 16 kHz, −1…1.
         voice: (first, last + 1) sample of the voice: the stretch within 35 dB of the loudest 32 ms.
+        rate: samples a second.
     """
 
     clip: Clip
     waveform: NDArray[np.float32]
     voice: tuple[int, int]
+    rate: int = SAMPLE_RATE
 
 
-def load_ravdess(folder: Path) -> tuple[Recording, ...]:
+def load_ravdess(folder: Path, rate: int = SAMPLE_RATE) -> tuple[Recording, ...]:
     """Every speech clip under `folder`, decoded. Raises DatasetError as find_clips and decode do."""
-    return tuple(record(clip, decode(clip.path)) for clip in find_clips(folder))
+    return tuple(record(clip, decode(clip.path, rate), rate) for clip in find_clips(folder))
 
 
-def record(clip: Clip, waveform: NDArray[np.float32]) -> Recording:
+def record(clip: Clip, waveform: NDArray[np.float32], rate: int = SAMPLE_RATE) -> Recording:
     """A waveform with the place of its voice; all of it where it is silent throughout."""
-    bounds = librosa.effects.trim(waveform, top_db=VOICE_DB, frame_length=512, hop_length=160)[1]
+    frame, hop = round(0.032 * rate), round(0.01 * rate)
+    bounds = librosa.effects.trim(waveform, top_db=VOICE_DB, frame_length=frame, hop_length=hop)[1]
     first, last = int(bounds[0]), int(bounds[1])
-    return Recording(clip, waveform, (first, last) if last > first else (0, len(waveform)))
+    return Recording(clip, waveform, (first, last) if last > first else (0, len(waveform)), rate)
 
 
 def parse_name(path: Path) -> Clip | None:
@@ -104,20 +107,24 @@ def actor_folds(actors: Sequence[int], folds: int) -> Iterator[tuple[frozenset[i
         yield frozenset(names) - validation, validation
 
 
-def decode(path: Path) -> NDArray[np.float32]:
-    """The first sound track as float32 [S], mono, 16 kHz, −1…1.
+def decode(path: Path, rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """The first sound track as float32 [S], mono, resampled to `rate` Hz, −1…1.
 
     Raises DatasetError where the file is missing or holds no sound.
     """
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
     parts: list[NDArray[np.float32]] = []
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(audio=0):
-                parts.extend(out.to_ndarray().reshape(-1) for out in resampler.resample(frame))
-            parts.extend(out.to_ndarray().reshape(-1) for out in resampler.resample(None))
+                parts.extend(_samples(resampler.resample(frame)))
+            parts.extend(_samples(resampler.resample(None)))
     except (av.FFmpegError, OSError, IndexError) as error:
         raise DatasetError(f"{path} can't be decoded: {error}") from error
     if not parts:
         raise DatasetError(f"{path} holds no sound")
-    return np.concatenate(parts).astype(np.float32)
+    return np.concatenate(parts)
+
+
+def _samples(frames: Sequence[av.AudioFrame]) -> list[NDArray[np.float32]]:
+    return [np.asarray(frame.to_ndarray(), dtype=np.float32).reshape(-1) for frame in frames]

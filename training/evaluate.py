@@ -1,0 +1,160 @@
+"""Measure an artifact on labelled data, through ONNX Runtime as the live workers run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+import models
+from models.contract import Metadata
+from models.emotions import EMOTIONS, LabelMap
+from models.session import Artifact, open_artifact
+from training.datasets.fer2013 import LEFT_OUT, Faces, load_fer2013
+from training.datasets.ravdess import Recording, load_ravdess
+from training.errors import DatasetError, TrainingError
+from training.metrics import Figures, measure
+from training.windows import Listening, centre_window, live_windows
+
+FACE_PROTOCOL = (
+    "FER+ majority of seven emotions; pictures won by contempt, unknown or not-a-face, or by no more than half of the "
+    "votes, left out; whole 48×48 pictures"
+)
+SPEECH_PROTOCOL = "the centre window of each clip; calm counts as neutral"
+LIVE_PROTOCOL = "every window a live worker would cut while the voice speaks"
+LIVE_MEAN_PROTOCOL = "mean over the live windows of each clip"
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What `bimodal evaluate` says.
+
+    Attributes:
+        model: `name@version`.
+        data: what was measured on.
+        protocol: how.
+        seen_in_training: the artifact's metadata says that it was trained on some of this data; no figure to report.
+        figures: of the protocol.
+        further: figures of other protocols, by protocol.
+    """
+
+    model: str
+    data: str
+    protocol: str
+    seen_in_training: bool
+    figures: Figures
+    further: dict[str, Figures] = {}
+
+
+def evaluate_face(path: Path, data: Path, split: str = "valid") -> Evaluation:
+    """Measure a face-static artifact on one split in FER2013's form.
+
+    Raises ArtifactError for the model, DatasetError for the data.
+    """
+    artifact = open_artifact(path, "face-static")
+    faces = load_fer2013(data, split)
+    decided = faces.take(faces.majority != LEFT_OUT)
+    if not len(decided):
+        raise DatasetError(f"no picture of {data}/{split} has an emotion that more than half of the raters named")
+    return Evaluation(
+        model=artifact.identity,
+        data=f"{data.name}/{split}",
+        protocol=FACE_PROTOCOL,
+        seen_in_training=bool({f"fer2013/{split}"} & trained_on(artifact.metadata)),
+        figures=measure(decided.majority, face_probabilities(artifact, decided), EMOTIONS),
+    )
+
+
+def evaluate_speech(path: Path, data: Path, actors: Sequence[int] | None = None) -> Evaluation:
+    """Measure a speech artifact on RAVDESS speech; `actors` None means all that are there.
+
+    Raises ArtifactError for the model, DatasetError for the data.
+    """
+    artifact = open_artifact(path, "speech")
+    recordings = load_ravdess(data, artifact.metadata.sample_rate or 16_000)
+    heard = [r for r in recordings if actors is None or r.clip.actor in actors]
+    if not heard:
+        raise DatasetError(f"{data} holds no clip of the actors asked for")
+    true = np.array([r.clip.emotion for r in heard], dtype=np.int64)
+    listening = Listening.of(artifact.metadata)
+    live = [speech_probabilities(artifact, live_windows(r, listening)) for r in heard]
+    names = {f"ravdess/Actor_{r.clip.actor:02d}" for r in heard}
+    centre = speech_probabilities(artifact, [centre_window(r, listening) for r in heard])
+    return Evaluation(
+        model=artifact.identity,
+        data=f"{data.name}, {len(names)} actors",
+        protocol=SPEECH_PROTOCOL,
+        seen_in_training=bool(names & trained_on(artifact.metadata)),
+        figures=measure(true, centre, EMOTIONS),
+        further=live_figures(true, live),
+    )
+
+
+def live_figures(true: NDArray[np.int64], live: Sequence[NDArray[np.floating]]) -> dict[str, Figures]:
+    """Probabilities [windows, 7] of each clip's live windows → figures by window and by clip."""
+    by_window = np.repeat(true, [len(rows) for rows in live])
+    return {
+        LIVE_PROTOCOL: measure(by_window, np.concatenate(live), EMOTIONS),
+        LIVE_MEAN_PROTOCOL: measure(true, np.stack([rows.mean(axis=0) for rows in live]), EMOTIONS),
+    }
+
+
+def face_probabilities(artifact: Artifact, faces: Faces, batch: int = 64) -> NDArray[np.float64]:
+    """Probabilities over EMOTIONS float64 [N, 7]; pictures are resized where the artifact fixes another size."""
+    _, height, width, _ = artifact.inputs[0].shape
+    pictures: NDArray[Any] = faces.rgb()
+    if isinstance(height, int) and isinstance(width, int) and pictures.shape[1:3] != (height, width):
+        pictures = np.stack([cv2.resize(picture, (width, height)) for picture in pictures])
+    starts = range(0, len(pictures), batch)
+    rows = [artifact.run(faces=pictures[start : start + batch])["probabilities"] for start in starts]
+    return over_emotions(artifact.metadata, np.concatenate(rows))
+
+
+def speech_probabilities(artifact: Artifact, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Probabilities over EMOTIONS float64 [N, 7]; zeros follow the sound where the artifact fixes another length."""
+    size = artifact.inputs[0].shape[1]
+    rows = []
+    for window in windows:
+        fitted = window
+        if isinstance(size, int):
+            fitted = np.zeros(size, np.float32)
+            fitted[: min(size, len(window))] = window[-size:]
+        rows.append(artifact.run(waveform=fitted[None])["probabilities"])
+    return over_emotions(artifact.metadata, np.concatenate(rows))
+
+
+def over_emotions(metadata: Metadata, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """A model's own classes → float64 [N, 7] over EMOTIONS; what it can't name it can't get right (0)."""
+    mapped = LabelMap(metadata.labels or ()).apply(probabilities)
+    return np.array([[row.get(emotion, 0.0) for emotion in EMOTIONS] for row in mapped])
+
+
+def trained_on(metadata: Metadata) -> set[str]:
+    """The parts of data sets that the artifact says it learnt from, like `fer2013/train` and `ravdess/Actor_01`."""
+    named = (metadata.metrics or {}).get("trained_on", [])
+    return {str(part) for part in named} if isinstance(named, list) else set()
+
+
+def find_model(name_or_path: str) -> Path:
+    """A path as it is; a name as the model of that name beside the room models.
+
+    Raises TrainingError, listing the names there are, where it is neither.
+    """
+    given = Path(name_or_path)
+    if given.is_file():
+        return given
+    room = Path(models.__file__).parent
+    shipped = room / name_or_path / "model.onnx"
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(path.parent.name for path in room.glob("*/model.onnx"))) or "none"
+    raise TrainingError(f"'{name_or_path}' is neither a model file nor the name of a model (there are: {names})")
+
+
+def voices(recordings: Sequence[Recording]) -> list[str]:
+    """The parts of RAVDESS that recordings come from, as `trained_on` names them."""
+    return sorted({f"ravdess/Actor_{recording.clip.actor:02d}" for recording in recordings})

@@ -1,0 +1,120 @@
+"""speech-compact from raw files to a checked artifact: validate by actor, calibrate, train on all, export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.architectures.speech_compact import SpeechCompact, SpeechCompactGraph
+from models.contract import CONTRACT_VERSION, Metadata
+from models.emotions import EMOTIONS
+from training.calibrate import cross_fitted, fit_temperature
+from training.config import SpeechConfig
+from training.datasets.ravdess import SAMPLE_RATE, Recording, load_ravdess
+from training.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
+from training.metrics import Figures, measure
+from training.speech import Fold, Say, cross_validate, train_speech
+from training.to_artifact import write_artifact
+from training.windows import Listening, centre_window
+
+LICENSE = "CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on"
+SOURCE = "trained by this project on RAVDESS speech"
+
+
+def make_speech(config: SpeechConfig, say: Say) -> Path:
+    """Validate by actor, then train on all actors with the same settings, and ship. Returns the artifact's path.
+
+    Raises DatasetError for the data, TrainingError where the exported graph does not answer as torch does.
+    """
+    recordings = load_ravdess(config.data)
+    folds = cross_validate(config, recordings, say)
+    metrics = out_of_fold_metrics(folds)
+    say(f"UAR {metrics['uar']} on actors left out, by fold {metrics['uar_folds']}")
+    say("the network that ships learns from all actors")
+    network = train_speech(config, recordings, say)
+    metrics["trained_on"] = voices(recordings)
+    return ship_speech(config, network, pooled_temperature(folds), metrics, recordings, say)
+
+
+def pooled_temperature(folds: Sequence[Fold]) -> float:
+    """Of the live windows of all folds, each predicted by the network that never heard its actor."""
+    logits = np.concatenate([fold.live for fold in folds])
+    return round(fit_temperature(logits, np.concatenate([fold.live_true for fold in folds])), 4)
+
+
+def out_of_fold_metrics(folds: Sequence[Fold]) -> dict[str, object]:
+    """Figures on actors left out; probabilities of a fold are calibrated by the live windows of the other folds."""
+    centre = _figures([(fold.logits, fold.true) for fold in folds])
+    live = _figures([(fold.live, fold.live_true) for fold in folds])
+    mean = [measure(fold.true, fold.clip_means(), EMOTIONS) for fold in folds]
+    by_fold = [measure(fold.true, _exponents(fold.logits), EMOTIONS).uar for fold in folds]
+    return {
+        "uar": round(float(np.mean(by_fold)), 4),
+        "uar_folds": {_actors(fold): round(uar, 4) for fold, uar in zip(folds, by_fold, strict=True)},
+        "accuracy": round(centre.accuracy, 4),
+        "macro_f1": round(centre.macro_f1, 4),
+        "ece": round(centre.ece, 4),
+        "n": centre.n,
+        "recall": {label: round(value, 4) for label, value in centre.recall.items()},
+        "protocol": f"RAVDESS speech, {len(folds)} folds by actor: {SPEECH_PROTOCOL}",
+        "live": {"protocol": LIVE_PROTOCOL, "uar": round(live.uar, 4), "ece": round(live.ece, 4), "n": live.n},
+        "live_mean": {"protocol": LIVE_MEAN_PROTOCOL, "uar": round(float(np.mean([m.uar for m in mean])), 4)},
+    }
+
+
+def ship_speech(
+    config: SpeechConfig,
+    network: SpeechCompact,
+    temperature: float,
+    metrics: dict[str, object],
+    recordings: Sequence[Recording],
+    say: Say,
+) -> Path:
+    """Export with its temperature and figures, and check it against torch on random and real sound."""
+    listening = Listening()
+    metadata = Metadata(
+        contract=CONTRACT_VERSION,
+        kind="speech",
+        name=config.name,
+        version=config.version,
+        license=LICENSE,
+        source=SOURCE,
+        labels=EMOTIONS,
+        sample_rate=SAMPLE_RATE,
+        window_s=listening.window_s,
+        minimum_window_s=listening.minimum_s,
+        interval_s=listening.hop_s,
+        temperature=temperature,
+        metrics=metrics,
+    )
+    path = config.output / "model.onnx"
+    example = np.zeros((2, 2 * SAMPLE_RATE), np.float32)
+    checks = _checks(config.seed, recordings)
+    graph = SpeechCompactGraph(network, temperature)
+    difference = write_artifact(graph, metadata, example, {0: "batch", 1: "samples"}, checks, path)
+    say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
+    return path
+
+
+def _figures(parts: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]) -> Figures:
+    return measure(np.concatenate([true for _, true in parts]), cross_fitted(parts), EMOTIONS)
+
+
+def _exponents(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.exp(logits - logits.max(axis=1, keepdims=True)))
+
+
+def _actors(fold: Fold) -> str:
+    return f"actors {min(fold.actors)}-{max(fold.actors)}"
+
+
+def _checks(seed: int, recordings: Sequence[Recording]) -> list[NDArray[Any]]:
+    random = np.random.default_rng(seed)
+    noise = (0.1 * random.standard_normal((5, 3 * SAMPLE_RATE))).astype(np.float32)
+    real = [centre_window(recording)[None] for recording in recordings[:3]]
+    silence = np.zeros((1, SAMPLE_RATE), np.float32)
+    return [noise, noise[:1], noise[:, : SAMPLE_RATE + 37], silence, *real]

@@ -1,0 +1,102 @@
+"""A trained graph → an artifact: export, metadata, and proof that ONNX Runtime answers as torch does."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models.contract import INPUTS, OUTPUTS, Metadata, to_properties
+from models.session import open_artifact
+from training.errors import TrainingError
+
+OPSET = 18
+TOLERANCE = 1e-4
+
+
+def write_artifact(
+    graph: nn.Module,
+    metadata: Metadata,
+    example: NDArray[Any],
+    dynamic: Mapping[int, str],
+    checks: Sequence[NDArray[Any]],
+    path: Path,
+) -> float:
+    """Export, add the metadata, check, and put the file at `path` in one move.
+
+    Args:
+        graph: takes and returns what the contract of `metadata.kind` says, in its order.
+        example: an input of the wanted shape, at least 2 long on every dynamic axis.
+        dynamic: names of the axes of the input that may have any size.
+        checks: inputs on which ONNX Runtime and torch must agree; random and real ones, several batch sizes.
+
+    Returns:
+        The largest difference between torch and ONNX Runtime.
+
+    Raises:
+        ArtifactError: the exported file breaks its contract.
+        TrainingError: torch and ONNX Runtime differ by more than 1e-4.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new.onnx")
+    try:
+        _export(graph.eval(), metadata, example, dynamic, fresh)
+        set_metadata(fresh, metadata)
+        difference = parity(graph, fresh, checks)
+        if not difference <= TOLERANCE:
+            raise TrainingError(f"{path}: ONNX Runtime and torch differ by {difference:.1e}, more than {TOLERANCE:.0e}")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return difference
+
+
+def set_metadata(path: Path, metadata: Metadata) -> None:
+    """Write `metadata_props`; needs no training again. What stood there before is gone."""
+    model = onnx.load(str(path))
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, to_properties(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def parity(graph: nn.Module, path: Path, checks: Sequence[NDArray[Any]]) -> float:
+    """Largest difference between the outputs of torch and of the artifact at `path` (opened as users open it)."""
+    artifact = open_artifact(path, provider="cpu")
+    worst = 0.0
+    for values in checks:
+        with torch.inference_mode():
+            wanted = graph(torch.from_numpy(values))
+        wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+        found = artifact.run(**{artifact.inputs[0].name: values})
+        for tensor, name in zip(wanted, (out.name for out in artifact.outputs), strict=True):
+            worst = max(worst, float(np.abs(found[name] - tensor.numpy()).max(initial=0.0)))
+    return worst
+
+
+def _export(
+    graph: nn.Module, metadata: Metadata, example: NDArray[Any], dynamic: Mapping[int, str], path: Path
+) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter warns of its own deprecated calls
+        torch.onnx.export(
+            graph,
+            (torch.from_numpy(example),),
+            str(path),
+            input_names=[want.name for want in INPUTS[metadata.kind]],
+            output_names=[want.name for want in OUTPUTS[metadata.kind]],
+            dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in dynamic.items()},),
+            opset_version=OPSET,
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
