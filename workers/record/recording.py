@@ -173,6 +173,16 @@ class Recording:
         self._files.clear()
         return paths
 
+    def stop(self, now: float) -> tuple[Path, ...]:
+        """The recorder is going before the stream has ended: finish what a live stream gave, abandon a file.
+
+        Returns the finished paths, none for a file. Raises RecordError where the disk refuses.
+        """
+        if self._live and self._files:
+            return self.close(now)
+        self.abandon()
+        return ()
+
     def abandon(self) -> None:
         """Delete the temporary files, if there still are any; never raises."""
         for file in self._files.values():

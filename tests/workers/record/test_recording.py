@@ -162,6 +162,18 @@ def test_of_a_live_stream_everything_before_the_disk_refused_is_kept(tmp_path: P
     assert len(kept) > 5
 
 
+@pytest.mark.parametrize(("policy", "left"), [("latest", FINISHED), ("every", [])])
+def test_stopping_early_finishes_a_live_stream_and_abandons_a_file(
+    tmp_path: Path, policy: str, left: list[str]
+) -> None:
+    recording = start(tmp_path, policy=policy)
+    recording.add(event(0))
+    assert sorted(path.name for path in recording.stop(now=101.0)) == left
+    assert names(tmp_path) == left
+    assert recording.stop(now=102.0) == ()
+    assert names(tmp_path) == left
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "x" * 300, "nul\0"])
 def test_names_that_are_no_plain_file_names_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(RecordError, match="can't name a result"):

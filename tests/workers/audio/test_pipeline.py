@@ -1,0 +1,155 @@
+"""One speech window: gated for the right reason, or read without a number going wrong."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from models.emotions import EMOTIONS
+from models.session import Artifact, open_artifact
+from tests.artifacts import make_speech
+from tests.workers.audio.sound import noise, tone
+from workers.audio.pipeline import NO_VOICE, NOT_ENOUGH, TOO_QUIET, SpeechPipeline, SpeechReading
+from workers.audio.settings import AudioSettings
+from workers.errors import WorkerError
+
+RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000)
+
+
+def is_sound(reading: SpeechReading) -> bool:
+    """Never NaN, either gated or a distribution, and never both."""
+    if not 0.0 <= reading.voice <= 1.0:
+        return False
+    if reading.probabilities is None:
+        return reading.because in (NO_VOICE, NOT_ENOUGH, TOO_QUIET)
+    values = list(reading.probabilities.values())
+    whole = math.isclose(sum(values), 1.0, abs_tol=1e-5)
+    return reading.because is None and whole and all(0.0 <= value <= 1.0 for value in values)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seconds=st.floats(0, 5),
+    rate=st.sampled_from(RATES) | st.integers(4_000, 192_000),
+    dbfs=st.floats(-130, 3),
+    fresh_s=st.floats(0, 6),
+    context_s=st.floats(0, 1),
+)
+def test_any_window_gives_a_sound_reading(
+    tiny_speech: Artifact,
+    tiny_voice_activity: Artifact,
+    seconds: float,
+    rate: int,
+    dbfs: float,
+    fresh_s: float,
+    context_s: float,
+) -> None:
+    pipeline = SpeechPipeline(tiny_speech, tiny_voice_activity, AudioSettings(context_s=context_s))
+    window = noise(seconds, rate, dbfs)
+    reading = pipeline(window, rate, round(fresh_s * rate))
+    assert is_sound(reading)
+    if reading.probabilities is not None:
+        assert window.size / rate >= 0.5
+        assert reading.voice >= AudioSettings().minimum_voice_share
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    samples=hnp.arrays(np.float32, st.integers(0, 9_000), elements=st.floats(width=32)),
+    rate=st.sampled_from(RATES),
+    fresh=st.integers(-10, 10_000),
+)
+def test_any_numbers_at_all_give_a_sound_reading(
+    pipeline: SpeechPipeline, samples: np.ndarray, rate: int, fresh: int
+) -> None:
+    assert is_sound(pipeline(samples, rate, fresh))
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_loud_sound_is_read(pipeline: SpeechPipeline, rate: int) -> None:
+    reading = pipeline(tone(3.0, rate, -10.0), rate, rate // 4)
+    assert reading.because is None
+    assert reading.voice == 1.0
+    assert reading.probabilities is not None
+    assert max(reading.probabilities, key=reading.probabilities.__getitem__) == "sad"
+    assert set(reading.probabilities) == set(EMOTIONS)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("dbfs", [-120.0, -80.0, -61.0])
+def test_silence_is_too_quiet(pipeline: SpeechPipeline, rate: int, dbfs: float) -> None:
+    reading = pipeline(tone(3.0, rate, dbfs), rate, rate // 4)
+    assert reading == SpeechReading(voice=0.0, probabilities=None, because=TOO_QUIET)
+
+
+def test_digital_silence_with_a_constant_offset_is_too_quiet(pipeline: SpeechPipeline) -> None:
+    assert pipeline(np.full(48_000, 0.2, np.float32), 16_000, 4_000).because == TOO_QUIET
+
+
+def test_sound_above_the_floor_without_voice_is_no_voice(pipeline: SpeechPipeline) -> None:
+    assert pipeline(tone(3.0, 16_000, -50.0), 16_000, 4_000).because == NO_VOICE
+
+
+def test_a_short_window_with_voice_is_not_enough_yet(pipeline: SpeechPipeline) -> None:
+    assert pipeline(tone(0.45, 16_000, -10.0), 16_000, 4_000).because == NOT_ENOUGH
+    assert pipeline(tone(0.5, 16_000, -10.0), 16_000, 4_000).because is None
+
+
+def test_no_sound_at_all_is_not_enough_yet(pipeline: SpeechPipeline) -> None:
+    assert pipeline(np.zeros(0, np.float32), 16_000, 0).because == NOT_ENOUGH
+
+
+@pytest.mark.parametrize(("old_dbfs", "new_dbfs", "because"), [(-10, -90, TOO_QUIET), (-90, -10, None)])
+def test_only_the_newest_hop_opens_the_gate(
+    pipeline: SpeechPipeline, old_dbfs: float, new_dbfs: float, because: str | None
+) -> None:
+    window = np.concatenate([tone(2.5, 16_000, old_dbfs), tone(0.5, 16_000, new_dbfs)])
+    assert pipeline(window, 16_000, 8_000).because == because
+
+
+def test_voice_is_the_share_of_the_hop(pipeline: SpeechPipeline) -> None:
+    window = np.concatenate([tone(2.0, 16_000, -90), tone(0.512, 16_000, -10)])
+    assert pipeline(window, 16_000, 16_384).voice == pytest.approx(0.5, abs=0.04)
+
+
+def test_only_the_last_window_seconds_reach_the_model(tmp_path: Path, tiny_voice_activity: Artifact) -> None:
+    speech = open_artifact(make_speech(tmp_path / "model.onnx", window_s=1.0), provider="cpu")
+    pipeline = SpeechPipeline(speech, tiny_voice_activity, AudioSettings())
+    late, window = tone(1.0, 16_000, -20), np.concatenate([tone(9.0, 16_000, -1), tone(1.0, 16_000, -20)])
+    assert pipeline(window, 16_000, 4_000).probabilities == pipeline(late, 16_000, 4_000).probabilities
+
+
+def test_foreign_labels_become_the_seven_emotions(tmp_path: Path, tiny_voice_activity: Artifact) -> None:
+    path = make_speech(tmp_path / "model.onnx", labels=("calm", "contempt", "angry", "neutral"))
+    pipeline = SpeechPipeline(open_artifact(path, provider="cpu"), tiny_voice_activity, AudioSettings())
+    reading = pipeline(tone(3.0, 16_000, -10.0), 16_000, 4_000)
+    assert is_sound(reading)
+    assert set(reading.probabilities or {}) == {"neutral", "anger"}
+
+
+def test_without_voice_activity_sound_above_the_floor_is_voice(tiny_speech: Artifact) -> None:
+    pipeline = SpeechPipeline(tiny_speech, None, AudioSettings())
+    assert pipeline(noise(3.0, 16_000, -40.0), 16_000, 4_000).voice == 1.0
+    half = np.concatenate([noise(2.0, 16_000, -90), noise(1.0, 16_000, -40)])
+    assert pipeline(half, 16_000, 32_000).voice == pytest.approx(0.5, abs=0.05)
+    assert pipeline(noise(3.0, 16_000, -90.0), 16_000, 4_000).because == TOO_QUIET
+
+
+def test_settings_move_the_gate(tiny_speech: Artifact, tiny_voice_activity: Artifact) -> None:
+    sound = tone(3.0, 16_000, -50.0)
+    deaf = AudioSettings(energy_floor_dbfs=-45.0)
+    assert SpeechPipeline(tiny_speech, tiny_voice_activity, deaf)(sound, 16_000, 4_000).because == TOO_QUIET
+    keen = AudioSettings(voice_threshold=0.0)
+    assert SpeechPipeline(tiny_speech, tiny_voice_activity, keen)(sound, 16_000, 4_000).because is None
+
+
+@pytest.mark.parametrize(("shape", "rate"), [((100, 2), 16_000), ((100,), 0), ((100,), -1)])
+def test_what_is_no_mono_sound_is_refused(pipeline: SpeechPipeline, shape: tuple[int, ...], rate: int) -> None:
+    with pytest.raises(WorkerError, match="must be mono with a rate"):
+        pipeline(np.zeros(shape, np.float32), rate, 10)
