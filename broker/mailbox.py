@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,12 +48,12 @@ class Mailbox:
 
     def send(self, body: Body) -> None:
         """Put a message on its way to the broker."""
-        self._broker.send(self._sealed(body))
+        self._broker.send(self.sealed(body))
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Tell the supervisor; a supervisor that does not read never holds an actor up."""
         with contextlib.suppress(zmq.Again):
-            self._supervisor.send(self._sealed(heartbeat), zmq.NOBLOCK)
+            self._supervisor.send(self.sealed(heartbeat), zmq.NOBLOCK)
 
     def receive(self, timeout_s: float) -> Body | None:
         """The next message from the broker, or None when the time is over.
@@ -63,7 +64,7 @@ class Mailbox:
         while True:
             now = time.monotonic()
             if now >= self._hello_due:
-                self._broker.send(self._sealed(self._hello))
+                self._broker.send(self.sealed(self._hello))
                 self._hello_due = now + HELLO_EVERY_S
             wait_s = max(0.0, min(deadline, self._hello_due) - now)
             if self._broker.poll(int(wait_s * 1000) + (wait_s > 0)):
@@ -90,10 +91,11 @@ class Mailbox:
         return bool(self._broker.poll(0))
 
     def line(self) -> Line:
-        """A line to the same broker for one other thread."""
+        """A line to the same broker for other threads."""
         return Line(self, connect(self._context, zmq.DEALER, mailbox_endpoint(self._directory)))
 
-    def _sealed(self, body: Body) -> bytes:
+    def sealed(self, body: Body) -> bytes:
+        """A message in its envelope, as bytes."""
         return encode(
             Envelope(v=PROTOCOL_VERSION, epoch=self.epoch, sender=self.name, incarnation=self.incarnation, body=body)
         )
@@ -106,19 +108,26 @@ class Mailbox:
 
 
 class Line:
-    """A one-way line to the broker for a thread of an actor, under the actor's own name."""
+    """A one-way line to the broker, under the actor's own name, that several threads may share.
+
+    What is sent on one line arrives in that order; nothing is promised between a line and the mailbox itself.
+    """
 
     def __init__(self, mailbox: Mailbox, socket: zmq.Socket[bytes]) -> None:
         self._mailbox = mailbox
         self._socket = socket
+        self._lock = threading.Lock()
 
     def send(self, body: Body) -> None:
         """Put a message on its way to the broker."""
-        self._socket.send(self._mailbox._sealed(body))
+        data = self._mailbox.sealed(body)
+        with self._lock:
+            self._socket.send(data)
 
     def close(self) -> None:
         """Send what is under way and let go."""
-        self._socket.close()
+        with self._lock:
+            self._socket.close()
 
 
 class Subscriber:

@@ -1,0 +1,49 @@
+# make run: start everything on whatever camera and microphone there is.  make test: the whole check.
+# Both do all set-up from a fresh clone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: run test system lint types imports pytest clean
+
+run: .make/run
+	$(BIN)/bimodal up
+
+test: .make/test lint types imports pytest
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+imports:
+	$(BIN)/lint-imports
+
+pytest:
+	$(BIN)/python -m pytest
+
+# What pip can't bring: PortAudio for the microphone, libGL and GLib for OpenCV.
+system: .make/system
+
+.make/system:
+	@mkdir -p .make
+	@sh ./scripts/system-libraries.sh
+	@touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+.make/run: pyproject.toml constraints.txt .make/system | $(BIN)/python
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+.make/test: pyproject.toml constraints.txt .make/system | $(BIN)/python
+	$(PIP) install -c constraints.txt -e '.[test,training,convert]'
+	@touch $@ .make/run
+
+clean:
+	rm -rf .make $(VENV) build dist *.egg-info

@@ -1,0 +1,86 @@
+"""The capture process: one stream's source in, frames and speech windows out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from broker.mailbox import Mailbox
+from broker.messages import Body, Release, StartAgain, StreamClosed
+from workers.actor import DONE, ActorSettings, own
+from workers.capture.run import Run
+from workers.capture.source import open_source
+from workers.errors import SourceError
+from workers.settings import CaptureSettings
+
+RUNS_A_LIFE = 1000
+
+
+class CaptureActor:
+    """Starts runs of its source: one, and for a file one more whenever something stateful was lost."""
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        """Open the source; raises SourceError with the reason where that fails."""
+        self.models: dict[str, str] = {}
+        self._mine = own(settings, CaptureSettings)
+        self._slots = Path(settings.slots)
+        self._mailbox = mailbox
+        self._next_run = settings.incarnation * RUNS_A_LIFE
+        self._source = open_source(self._mine)
+        self._line = mailbox.line()
+        self._run: Run | None = None
+        self._closed: StreamClosed | None = None
+
+    def welcome(self) -> None:
+        """A broker that is new to us: a live stream goes on, a file begins (again)."""
+        if self._run is not None and self._mine.policy == "latest":
+            self._run.announce()
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._run is not None:
+            self._run.close()
+            self._source = open_source(self._mine)
+        self._run = Run(self._mine, self._source, self._next_run, self._line, self._slots)
+        self._next_run += 1
+        self._run.start()
+
+    def handle(self, body: Body) -> None:
+        """Credits, a new start, the end."""
+        run = self._run
+        if run is None:
+            return
+        match body:
+            case Release() if body.run == run.number:
+                run.release(body.modality, body.seq)
+            case StartAgain() if body.run == run.number:
+                self._begin()
+            case StreamClosed() if body.run == run.number:
+                self._closed = body
+            case _:
+                pass
+
+    def idle(self) -> None:
+        """Nothing to do."""
+
+    def figures(self) -> dict[str, float]:
+        """Frames and windows offered in this run."""
+        if self._run is None:
+            return {}
+        return {"frames": float(self._run.offered("face")), "windows": float(self._run.offered("speech"))}
+
+    def finished(self) -> int | None:
+        """Done when everything of the run is dealt with. Raises what went wrong in reading or keeping it."""
+        if self._run is not None and self._run.error is not None:
+            raise self._run.error
+        if self._closed is None:
+            return None
+        if self._closed.because is not None:
+            raise SourceError(self._closed.because)
+        return DONE
+
+    def close(self) -> None:
+        """Stop reading, unlink the slots."""
+        if self._run is not None:
+            self._run.close()
+        self._line.close()

@@ -1,0 +1,226 @@
+"""One run of a stream: reader threads that bring pictures and sound into slots, from begin to end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from broker.errors import BrokerError
+from broker.mailbox import Line
+from broker.messages import Modality, StreamEnded, StreamOpened
+from workers.capture.hops import HopCutter, Window
+from workers.capture.items import Picture
+from workers.capture.outlet import Outlet
+from workers.capture.source import OpenSource
+from workers.errors import WorkerError
+from workers.settings import CaptureSettings
+
+log = logging.getLogger(__name__)
+
+# Sound is small and fast to read: without a limit it would be read to its end before the picture has begun.
+SOUND_AHEAD_NS = 30_000_000_000
+JOIN_S = 5.0
+
+
+class Pace:
+    """Holds items back until their time where a source is played at its own pace. The clock starts with the first."""
+
+    def __init__(self, realtime: bool, stopped: threading.Event) -> None:
+        self._realtime = realtime
+        self._stopped = stopped
+        self._lock = threading.Lock()
+        self._zero_ns: int | None = None
+
+    def hold(self, pts_ns: int, grab_ns: int) -> int:
+        """Wait for an item's time; returns when it was grabbed, which at this pace is now."""
+        if not self._realtime:
+            return grab_ns
+        with self._lock:
+            if self._zero_ns is None:
+                self._zero_ns = time.monotonic_ns() - pts_ns
+        self._stopped.wait(max(0, self._zero_ns + pts_ns - time.monotonic_ns()) / 1e9)
+        return time.monotonic_ns()
+
+
+class Run:
+    """Reader threads, outlets and their end.
+
+    Attributes:
+        number: of the run, higher than every older one of the stream.
+        error: what stopped a reader before its end, else None.
+    """
+
+    def __init__(self, settings: CaptureSettings, source: OpenSource, number: int, line: Line, slots: Path) -> None:
+        self.number = number
+        self.error: Exception | None = None
+        self._settings = settings
+        self._source = source
+        self._line = line
+        self._stopped = threading.Event()
+        self._picture_over = threading.Event()
+        self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
+        budget = settings.memory_mb * 2**20
+        self._outlets: dict[Modality, Outlet] = {
+            modality: Outlet(line, slots, settings.stream, number, modality, settings.policy, budget)
+            for modality in ("face", "speech")
+        }
+        self._threads = [
+            threading.Thread(target=self._guard, args=(read,), name=read.__name__, daemon=True)
+            for read in self._readers()
+        ]
+
+    def _readers(self) -> list[Callable[[], None]]:
+        if self._source.mixed is not None:
+            return [self._read_mixed]
+        readers: list[Callable[[], None]] = []
+        if self._source.pictures is not None:
+            readers.append(self._read_pictures)
+        if self._hears:
+            readers.append(self._read_sounds)
+        return readers
+
+    @property
+    def _hears(self) -> bool:
+        return self._source.info.has_sound and self._settings.speech
+
+    # -------------------------------------------------------------------------------- begin and end
+
+    def start(self) -> None:
+        """Announce the stream and begin to read."""
+        self.announce()
+        if not self._source.info.has_picture:
+            self._end("face")
+        if not self._hears:
+            self._end("speech")
+        for thread in self._threads:
+            thread.start()
+
+    def announce(self) -> None:
+        """Say what the stream is, and from which job on."""
+        info, settings = self._source.info, self._settings
+        self._line.send(
+            StreamOpened(
+                stream=settings.stream,
+                run=self.number,
+                policy=settings.policy,
+                source=info.name,
+                has_picture=info.has_picture,
+                has_sound=self._hears,
+                width=info.width,
+                height=info.height,
+                fps=info.fps,
+                frames_estimate=info.frames_estimate,
+                duration_ns=info.duration_ns,
+                sound_start_ns=self._source.sound_start_ns,
+                hop_ns=round(settings.hop_s * 1e9),
+                next_face_seq=self._outlets["face"].next_seq,
+                next_speech_seq=self._outlets["speech"].next_seq,
+            )
+        )
+
+    def release(self, modality: Modality, seq: int) -> None:
+        """A job is settled; its slot is free."""
+        self._outlets[modality].release(seq)
+
+    def offered(self, modality: Modality) -> int:
+        """How many jobs were offered so far."""
+        return self._outlets[modality].next_seq
+
+    def close(self) -> None:
+        """Stop reading and unlink the slots."""
+        self._stopped.set()
+        self._source.stop()
+        for outlet in self._outlets.values():
+            outlet.stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(JOIN_S)
+        for outlet in self._outlets.values():
+            outlet.close()
+
+    # -------------------------------------------------------------------------------- readers, each in its thread
+
+    def _guard(self, read: Callable[[], None]) -> None:
+        try:
+            read()
+        except (WorkerError, BrokerError) as error:
+            self.error = error
+        except Exception as error:
+            log.exception("reading %s failed", self._settings.stream)
+            self.error = error
+
+    def _read_pictures(self) -> None:
+        assert self._source.pictures is not None
+        try:
+            for picture in self._source.pictures():
+                if not self._put_picture(picture):
+                    return
+        finally:
+            self._picture_over.set()
+        self._end("face")
+
+    def _read_sounds(self) -> None:
+        assert self._source.sounds is not None
+        cutter = HopCutter(self._settings.window_s, self._settings.hop_s)
+        for sound in self._source.sounds():
+            if not self._put_windows(cutter.feed(sound)):
+                return
+        if self._put_windows(cutter.flush()):
+            self._end("speech")
+
+    def _read_mixed(self) -> None:
+        assert self._source.mixed is not None
+        cutter = HopCutter(self._settings.window_s, self._settings.hop_s)
+        self._picture_over.set()  # one reader brings both, so neither can run ahead of the other
+        for item in self._source.mixed():
+            if isinstance(item, Picture):
+                going = self._put_picture(item)
+            else:
+                going = not self._hears or self._put_windows(cutter.feed(item))
+            if not going:
+                return
+        self._end("face")
+        self._end("speech")
+
+    def _put_picture(self, picture: Picture) -> bool:
+        grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)
+        return self._outlets["face"].put(picture.pixels, pts_ns=picture.pts_ns, grab_ns=grab_ns)
+
+    def _put_windows(self, windows: Iterator[Window] | list[Window]) -> bool:
+        for window in windows:
+            self._wait_for_picture(window.end_ns)
+            grab_ns = self._pace.hold(window.end_ns, window.grab_ns)
+            put = self._outlets["speech"].put(
+                window.samples,
+                pts_ns=window.end_ns,
+                grab_ns=grab_ns,
+                rate=window.rate,
+                fresh=window.new_samples,
+                largest=round(self._settings.window_s * window.rate + 1) * window.samples.itemsize,
+            )
+            if not put:
+                return False
+        return not self._stopped.is_set()
+
+    def _wait_for_picture(self, end_ns: int) -> None:
+        """Keep sound of a file from running far ahead of the picture."""
+        if self._source.info.live or not self._source.info.has_picture:
+            return
+        while end_ns > self._outlets["face"].offered_ns + SOUND_AHEAD_NS and not self._stopped.is_set():
+            if self._picture_over.wait(0.02):
+                return
+
+    def _end(self, modality: Modality) -> None:
+        outlet = self._outlets[modality]
+        self._line.send(
+            StreamEnded(
+                stream=self._settings.stream,
+                run=self.number,
+                modality=modality,
+                count=outlet.next_seq,
+                end_ns=outlet.offered_ns,
+            )
+        )
