@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from typing import TypeAlias
 
@@ -11,6 +12,11 @@ from broker.messages import Emotion, StreamOpened
 
 Shares: TypeAlias = dict[str, float]
 DECIMALS = 4
+
+
+def kind_of_reason(because: str) -> str:
+    """A reason without its numbers, so that "confidence 0.21 is below 0.3" counts once and not once per value."""
+    return re.sub(r"\d+(\.\d+)?(e-?\d+)?", "…", because)
 
 
 class TrackSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +130,7 @@ class Summarizer:
         self._latency_largest = max(self._latency_largest, event.latency_ms.total)
         if event.failed is not None:
             self._lost += 1
-            self._because["failed"][event.failed] += 1
+            self._because["failed"][kind_of_reason(event.failed)] += 1
         self._add_faces(event)
         self._add_speech_and_verdict(event)
         for kind, identity in event.models.items():
@@ -149,11 +155,11 @@ class Summarizer:
         if speech is not None and speech.label is not None:
             self._labels["speech"].add(speech.label, (speech.probabilities or {}).get(speech.label, 0.0))
         elif speech is not None and speech.because is not None:
-            self._because["speech"][speech.because] += 1
+            self._because["speech"][kind_of_reason(speech.because)] += 1
         if verdict.label is not None:
             self._labels["emotion"].add(verdict.label, verdict.confidence or 0.0)
         elif verdict.because is not None:
-            self._because["emotion"][verdict.because] += 1
+            self._because["emotion"][kind_of_reason(verdict.because)] += 1
 
     def summary(self, wall_s: float, frames_offered: int | None = None) -> Summary:
         """Everything so far.

@@ -76,6 +76,14 @@ def test_reasons_are_counted() -> None:
     assert summary.because["emotion"] == {"no face, no voice": 3}
 
 
+def test_reasons_that_differ_in_a_number_are_one_reason() -> None:
+    verdicts = [
+        Verdict(label=None, confidence=c, because=f"confidence {c:g} is below 0.3") for c in (0.21, 0.199, 2e-7)
+    ]
+    summary = summarize([event(seq, verdict=verdict) for seq, verdict in enumerate(verdicts)])
+    assert summary.because["emotion"] == {"confidence … is below …": 3}
+
+
 @pytest.mark.parametrize(
     ("changes", "seconds"),
     [
