@@ -11,3 +11,7 @@ class SourceError(WorkerError):
 
 class ConfigError(WorkerError):
     """config.yaml says something that it may not."""
+
+
+class SystemFailedError(WorkerError):
+    """No process of a kind that is needed can work."""

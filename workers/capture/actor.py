@@ -64,10 +64,13 @@ class CaptureActor:
         """Nothing to do."""
 
     def figures(self) -> dict[str, float]:
-        """Frames and windows offered in this run."""
+        """Frames and windows offered in this run, and how many frames there may be."""
         if self._run is None:
             return {}
-        return {"frames": float(self._run.offered("face")), "windows": float(self._run.offered("speech"))}
+        figures = {"frames": float(self._run.offered("face")), "windows": float(self._run.offered("speech"))}
+        if self._source.info.frames_estimate:
+            figures["frames_estimate"] = float(self._source.info.frames_estimate)
+        return figures
 
     def finished(self) -> int | None:
         """Done when everything of the run is dealt with. Raises what went wrong in reading or keeping it."""

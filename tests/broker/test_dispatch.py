@@ -1,0 +1,229 @@
+"""Dispatch under random offers, readies, answers and losses."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+
+from broker.dispatch import MOST_ATTEMPTS, Action, Assign, Dispatch, Drop, Fail
+from broker.messages import Job, Policy
+from tests.broker.making import job
+
+STREAMS: dict[str, Policy] = {"live 1": "latest", "live 2": "latest", "file 1": "every", "file 2": "every"}
+SECOND = 1_000_000_000
+
+
+class DispatchMachine(RuleBasedStateMachine):
+    """Plays capture and the workers against a Dispatch, and keeps its own books."""
+
+    workers = Bundle("workers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dispatch = Dispatch(deadline_ns=2 * SECOND)
+        for stream, policy in STREAMS.items():
+            self.dispatch.open_stream(stream, 1, policy, {"face": 0, "speech": 0})
+        self.now = 0
+        self.next_seq: dict[str, int] = defaultdict(int)
+        self.settled: Counter[tuple[str, int]] = Counter()
+        self.reasons: dict[tuple[str, int], str] = {}
+        self.held: dict[str, dict[int, Job]] = {}
+        self.attempts: Counter[tuple[str, int]] = Counter()
+        self.last_assigned: dict[str, int] = {}
+        self.named = 0
+
+    def carry_out(self, actions: list[Action]) -> None:
+        for action in actions:
+            key = (action.job.stream, action.job.seq)
+            if isinstance(action, Assign):
+                assert action.worker in self.held, "given to a worker that is not there"
+                newest = self.next_seq[action.job.stream] - 1
+                if STREAMS[action.job.stream] == "latest":
+                    assert action.job.seq == newest, "`latest` must hand out the newest"
+                    assert not self.held[action.worker], "a live job must not wait behind another"
+                assert len(self.held[action.worker]) < 2
+                assert self.settled[key] == 0, "given out after it was settled"
+                self.held[action.worker][action.number] = action.job
+                self.last_assigned[action.worker] = action.number
+            else:
+                wanted = Drop if STREAMS[action.job.stream] == "latest" else Fail
+                assert isinstance(action, wanted)
+                self.settled[key] += 1
+                self.reasons[key] = action.because
+
+    @rule(target=workers)
+    def hire(self) -> str:
+        self.named += 1
+        name = f"face {self.named}"
+        self.held[name] = {}
+        self.last_assigned[name] = 0
+        self.carry_out(self.dispatch.ready(name, "face", 0, self.now))
+        return name
+
+    @rule(stream=st.sampled_from(sorted(STREAMS)))
+    def offer(self, stream: str) -> None:
+        seq = self.next_seq[stream]
+        self.next_seq[stream] += 1
+        self.carry_out(self.dispatch.offer(job(stream, seq), self.now))
+
+    @rule(worker=workers, failed=st.booleans())
+    def answer_oldest(self, worker: str, failed: bool) -> None:
+        if not self.held.get(worker):
+            return
+        number = min(self.held[worker])
+        held = self.held[worker].pop(number)
+        answered, actions = self.dispatch.answered(worker, number, self.now, failed=failed)
+        if answered is not None:
+            assert answered == held
+            self.settled[held.stream, held.seq] += 1
+        else:
+            assert STREAMS[held.stream] == "latest", "an answer to an `every` job always counts"
+            assert self.settled[held.stream, held.seq] == 1
+        self.carry_out(actions)
+
+    @rule(worker=workers)
+    def say_ready_again(self, worker: str) -> None:
+        if worker in self.held:
+            answered = min(self.held[worker], default=self.last_assigned[worker] + 1) - 1
+            self.carry_out(self.dispatch.ready(worker, "face", answered, self.now))
+
+    @rule(worker=consumes(workers))
+    def lose(self, worker: str) -> None:
+        begun = min(self.held[worker], default=None)
+        if begun is not None:
+            lost = self.held[worker][begun]
+            self.attempts[lost.stream, lost.seq] += 1
+        del self.held[worker]
+        self.carry_out(self.dispatch.gone(worker, self.now))
+
+    @rule(seconds=st.integers(0, 5))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds * SECOND
+        self.carry_out(self.dispatch.expire(self.now))
+
+    @invariant()
+    def settles_each_job_at_most_once(self) -> None:
+        assert all(count == 1 for count in self.settled.values())
+
+    @invariant()
+    def keeps_one_live_job_waiting_at_most(self) -> None:
+        for stream, policy in STREAMS.items():
+            if policy == "latest":
+                assert self.dispatch.waiting_of(stream, "face") <= 1
+
+    @invariant()
+    def fails_only_what_killed_three_workers(self) -> None:
+        for (stream, seq), reason in self.reasons.items():
+            if STREAMS[stream] == "every" and "in a row" in reason:
+                assert self.attempts[stream, seq] == MOST_ATTEMPTS
+
+    @invariant()
+    def leaves_no_worker_idle_while_jobs_wait(self) -> None:
+        if any(not held for held in self.held.values()):
+            assert self.dispatch.waiting() == 0
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def finish_everything(self) -> None:
+        """With one worker that answers, every job comes to its end, and the tallies add up."""
+        while any(self.held.values()) or self.dispatch.waiting():
+            for worker in list(self.held):
+                self.answer_oldest(worker, failed=False)
+        for stream, policy in STREAMS.items():
+            for seq in range(self.next_seq[stream]):
+                assert self.settled[stream, seq] == 1
+            tally = self.dispatch.tally(stream, "face")
+            assert tally.offered == tally.done + tally.dropped + tally.failed == self.next_seq[stream]
+            assert tally.dropped == 0 or policy == "latest"
+            assert self.dispatch.oldest_open(stream, "face") == self.next_seq[stream]
+
+
+DispatchMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestDispatch = DispatchMachine.TestCase
+
+
+def assigned(actions: list[Action]) -> list[tuple[str, int]]:
+    return [(action.job.stream, action.job.seq) for action in actions if isinstance(action, Assign)]
+
+
+def test_streams_take_turns() -> None:
+    dispatch = Dispatch()
+    for stream in ("a", "b", "c"):
+        dispatch.open_stream(stream, 1, "every", {"face": 0, "speech": 0})
+        for seq in range(3):
+            dispatch.offer(job(stream, seq), 0)
+    given = assigned(dispatch.ready("face 1", "face", 0, 0))
+    while len(given) < 9:
+        number = len(given) - 1 if len(given) > 1 else 1
+        _, actions = dispatch.answered("face 1", number, 0)
+        given += assigned(actions)
+    assert [stream for stream, _ in given] == ["a", "b", "c"] * 3
+    for stream in ("a", "b", "c"):
+        assert [seq for name, seq in given if name == stream] == [0, 1, 2]
+
+
+def test_a_busy_stream_does_not_starve_a_quiet_one() -> None:
+    dispatch = Dispatch()
+    for stream in ("busy", "quiet"):
+        dispatch.open_stream(stream, 1, "latest", {"face": 0, "speech": 0})
+    dispatch.ready("face 1", "face", 0, 0)
+    dispatch.offer(job("busy", 0), 0)
+    dispatch.offer(job("quiet", 0), 0)
+    for seq in range(1, 100):
+        dispatch.offer(job("busy", seq), 0)
+    _, actions = dispatch.answered("face 1", 1, 0)
+    assert assigned(actions) == [("quiet", 0)]
+
+
+def test_modalities_do_not_mix() -> None:
+    dispatch = Dispatch()
+    dispatch.open_stream("a", 1, "every", {"face": 0, "speech": 0})
+    dispatch.ready("audio 1", "speech", 0, 0)
+    assert dispatch.offer(job("a", 0, "face"), 0) == []
+    assert assigned(dispatch.offer(job("a", 0, "speech"), 0)) == [("a", 0)]
+
+
+def test_a_job_given_in_advance_is_not_blamed_for_the_one_before_it() -> None:
+    dispatch = Dispatch()
+    dispatch.open_stream("a", 1, "every", {"face": 0, "speech": 0})
+    for seq in range(2):
+        dispatch.offer(job("a", seq), 0)
+    outcomes: list[Action] = []
+    for life in range(MOST_ATTEMPTS):
+        given = dispatch.ready(f"face {life}", "face", 0, 0)
+        assert assigned(given) == [("a", 0), ("a", 1)]
+        outcomes = dispatch.gone(f"face {life}", 0)
+    assert [(action.job.seq, type(action)) for action in outcomes] == [(0, Fail)]
+    assert assigned(dispatch.ready("face 9", "face", 0, 0)) == [("a", 1)]
+
+
+def test_a_new_run_forgets_the_old_one() -> None:
+    dispatch = Dispatch()
+    dispatch.open_stream("a", 1, "every", {"face": 0, "speech": 0})
+    dispatch.ready("face 1", "face", 0, 0)
+    for seq in range(3):
+        dispatch.offer(job("a", seq), 0)
+    dispatch.open_stream("a", 2, "every", {"face": 0, "speech": 0})
+    assert dispatch.offer(job("a", 0, run=1), 0) == []
+    assert dispatch.waiting() == 0
+    old, _ = dispatch.answered("face 1", 1, 0)
+    assert old is None
+    assert dispatch.gone("face 1", 0) == []
+    dispatch.ready("face 2", "face", 0, 0)
+    assert assigned(dispatch.offer(job("a", 0, run=2), 0)) == [("a", 0)]
+
+
+def test_a_live_job_that_nobody_answers_is_given_up_and_its_late_answer_ignored() -> None:
+    dispatch = Dispatch(deadline_ns=SECOND)
+    dispatch.open_stream("a", 1, "latest", {"face": 0, "speech": 0})
+    dispatch.ready("face 1", "face", 0, 0)
+    dispatch.offer(job("a", 0), 0)
+    assert dispatch.expire(SECOND) == []
+    assert [(type(action), action.job.seq) for action in dispatch.expire(SECOND + 1)] == [(Drop, 0)]
+    assert dispatch.expire(SECOND + 2) == []
+    late, _ = dispatch.answered("face 1", 1, SECOND + 3)
+    assert late is None
+    assert dispatch.tally("a", "face").dropped == 1

@@ -1,0 +1,129 @@
+"""What `bimodal analyze` does beneath its progress bar: many files through one system, every frame of each."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.errors import EndpointError
+from workers.config import Config
+from workers.errors import SystemFailedError
+from workers.processes import capture_settings, processes, source
+from workers.settings import RecordActorSettings
+from workers.supervisor import Child, Session, Supervisor
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+TURN_S = 0.1
+
+
+@dataclass
+class Analysed:
+    """One input on its way.
+
+    Attributes:
+        name: of its results and its stream.
+        frames: looked at so far.
+        frames_estimate: how many there are, where known.
+        because: the sentence that says why it failed, else None.
+    """
+
+    file: Path
+    name: str
+    frames: int = 0
+    frames_estimate: int | None = None
+    because: str | None = None
+    done: bool = False
+
+
+def result_names(files: Iterable[Path]) -> list[str]:
+    """A name for each input's results: its stem, or its whole name (and a number) where stems would collide."""
+    files = list(files)
+    stems = Counter(file.stem for file in files)
+    names: list[str] = []
+    for file in files:
+        name = file.stem if stems[file.stem] == 1 else file.name
+        unique, number = name, 2
+        while unique in names:
+            unique, number = f"{name}-{number}", number + 1
+        names.append(unique)
+    return names
+
+
+class Analysis:
+    """Runs the inputs, a few at once, and keeps score."""
+
+    def __init__(self, config: Config, files: list[Path], out: Path, *, realtime: bool, log_file: Path | None) -> None:
+        """Start the system.
+
+        Raises EndpointError, CatalogError and the like where it can't be.
+        """
+        self.inputs = [Analysed(file, name) for file, name in zip(files, result_names(files), strict=True)]
+        self._config = config
+        self._realtime = realtime
+        self._waiting = deque(self.inputs)
+        self._running: dict[str, Analysed] = {}
+        record = RecordActorSettings(folder=str(out))
+        specs = processes(config, record=record)
+        self._session = Session(f"analyze-{os.getpid()}")
+        try:
+            self._supervisor = Supervisor(self._session, specs, log_file)
+        except EndpointError:
+            self._session.close()
+            raise
+
+    def run(self, changed: Callable[[], None]) -> None:
+        """Work until every input is done or has failed; `changed` is called several times a second.
+
+        Raises SystemFailedError, with the sentence, where the system itself can't work.
+        """
+        while self._waiting or self._running:
+            self._supervisor.step(TURN_S)
+            self._settle()
+            self._fill()
+            self._check()
+            changed()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < AT_ONCE:
+            analysed = self._waiting.popleft()
+            settings = capture_settings(
+                self._config, analysed.name, policy="every", realtime=self._realtime, file=analysed.file.absolute()
+            )
+            spec = source(analysed.name, settings)
+            self._supervisor.add(spec)
+            self._running[spec.name] = analysed
+
+    def _settle(self) -> None:
+        for name, analysed in list(self._running.items()):
+            child = self._supervisor.children[name]
+            if child.heartbeat is not None:
+                analysed.frames = int(child.heartbeat.figures.get("frames", analysed.frames))
+                estimate = child.heartbeat.figures.get("frames_estimate")
+                analysed.frames_estimate = int(estimate) if estimate else analysed.frames_estimate
+            if child.finished or child.life.state == "failed":
+                analysed.done = child.finished
+                analysed.because = None if child.finished else (child.life.because or "it could not be read")
+                log.info("%s: %s", analysed.file, analysed.because or "done")
+                del self._running[name]
+                self._supervisor.remove(name)
+
+    def _check(self) -> None:
+        """A role without any process left that could still work means that nothing will move any more."""
+        roles: dict[str, list[Child]] = {}
+        for child in self._supervisor.children.values():
+            if child.spec.role != "capture":
+                roles.setdefault(child.spec.role, []).append(child)
+        for children in roles.values():
+            if all(child.life.state == "failed" for child in children):
+                raise SystemFailedError(children[0].life.because or f"{children[0].spec.name} can't be started")
+
+    def close(self) -> None:
+        """Stop everything and leave nothing behind."""
+        self._supervisor.stop()
+        self._session.close()

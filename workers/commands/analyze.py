@@ -1,0 +1,123 @@
+"""`bimodal analyze`: media files in, results out, with a progress bar."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from workers.actor import REFUSED
+from workers.analysis import Analysed, Analysis
+from workers.commands.options import ConfigOption, config_of, with_counts
+from workers.edge import edge, open_log, say
+from workers.errors import ConfigError
+
+
+class Speed(StrEnum):
+    """How fast a file is played."""
+
+    FAST = "fast"
+    REALTIME = "realtime"
+
+
+def analyze(
+    files: Annotated[list[Path], typer.Argument(help="Videos or sound files; anything FFmpeg reads.", metavar="FILE…")],
+    out: Annotated[Path, typer.Option(help="The folder for the results; made where it is missing.")],
+    config: ConfigOption = None,
+    face_workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Face workers; by default config.yaml's, else one a core.")
+    ] = None,
+    audio_workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Audio workers; by default config.yaml's, else 1.")
+    ] = None,
+    speed: Annotated[
+        Speed, typer.Option(help="[b]fast[/b]: as fast as the pipeline takes it; [b]realtime[/b]: its own pace.")
+    ] = Speed.FAST,
+) -> None:
+    """Look at every frame of media files and write, for each, NAME.jsonl (one event per frame), NAME.csv (one row
+    per frame and face) and NAME.summary.json.
+
+    Files run several at once. One that can't be read costs one sentence and exit code 1, after the others are done.
+    A file's results appear under their names only when they are complete.
+
+    Example: [b]bimodal analyze interview.mp4 talk.mov --out results/[/b]
+    """
+    log_file = open_log(None, "INFO", "analyze")
+    with edge(log_file):
+        loaded = with_counts(config_of(config), face_workers, audio_workers)
+        _check_folder(out)
+        analysis = Analysis(loaded, files, out.absolute(), realtime=speed is Speed.REALTIME, log_file=log_file)
+        signal.signal(signal.SIGTERM, _interrupt)
+        begun = time.monotonic()
+        try:
+            _watch(analysis)
+        except KeyboardInterrupt:
+            say("stopped; files that were not complete have no results")
+            raise typer.Exit(130) from None
+        finally:
+            analysis.close()
+        _report(analysis.inputs, out, time.monotonic() - begun)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _check_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder {out} can't be made: {error.strerror}") from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise ConfigError(f"the folder {out} can't be written to")
+
+
+def _watch(analysis: Analysis) -> None:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.fields[whole]} frames"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def changed() -> None:
+            for analysed in analysis.inputs:
+                _draw(progress, tasks, analysed)
+
+        analysis.run(changed)
+        changed()
+
+
+def _draw(progress: Progress, tasks: dict[str, TaskID], analysed: Analysed) -> None:
+    if analysed.frames == 0 and not analysed.done:
+        return
+    whole = analysed.frames if analysed.done else analysed.frames_estimate
+    if analysed.name not in tasks:
+        tasks[analysed.name] = progress.add_task(analysed.name, total=None, whole="?")
+    shown = str(whole) if whole else "?"
+    progress.update(tasks[analysed.name], completed=analysed.frames, total=whole, whole=shown)
+
+
+def _report(inputs: list[Analysed], out: Path, wall_s: float) -> None:
+    failed = [analysed for analysed in inputs if analysed.because is not None]
+    frames = sum(analysed.frames for analysed in inputs if analysed.done)
+    done = len(inputs) - len(failed)
+    if done:
+        files = "1 file" if done == 1 else f"{done} files"
+        typer.echo(f"{files}, {frames} frames in {wall_s:.1f} s ({frames / wall_s:.1f} frames a second) → {out}/")
+    sys.stdout.flush()
+    for analysed in failed:
+        say(analysed.because or f"{analysed.file} failed")
+    if failed:
+        raise typer.Exit(REFUSED)

@@ -1,0 +1,33 @@
+"""Options that several commands share, and what they do to the config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers.config import Config, CountConfig, load_config
+
+DEFAULT = Path("config.yaml")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(help="The config file; by default ./config.yaml, and without one the built-in defaults."),
+]
+SessionOption = Annotated[
+    str, typer.Option(help="Name of the running system, to have several on one machine.", metavar="NAME")
+]
+
+
+def config_of(path: Path | None) -> Config:
+    """The config that the user named, ./config.yaml, or the defaults. Raises ConfigError where it is wrong."""
+    if path is not None:
+        return load_config(path)
+    return load_config(DEFAULT) if DEFAULT.is_file() else Config()
+
+
+def with_counts(config: Config, face: int | None, audio: int | None) -> Config:
+    """The config with other numbers of workers, where given."""
+    changes = {name: CountConfig(count=count) for name, count in (("face", face), ("audio", audio)) if count}
+    return config.model_copy(update={"workers": config.workers.model_copy(update=changes)})

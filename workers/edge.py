@@ -1,0 +1,68 @@
+"""The edge to the user: errors become one sentence on stderr and an exit code, tracebacks go to the log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from workers.actor import BROKEN, KNOWN_ERRORS, REFUSED
+
+log = logging.getLogger(__name__)
+
+LOG_KEEPS_BYTES = 16 * 2**20
+
+
+def say(sentence: str) -> None:
+    """One sentence to the user, on stderr."""
+    typer.echo(f"bimodal: {sentence}", err=True)
+
+
+@contextmanager
+def edge(log_file: Path | None = None) -> Iterator[None]:
+    """Run a command; an error of ours becomes its sentence, any other one sentence that names the log."""
+    try:
+        yield
+    except KNOWN_ERRORS as error:
+        log.info("refused: %s", error, exc_info=error)
+        say(str(error))
+        raise typer.Exit(REFUSED) from error
+    except (typer.Exit, typer.Abort, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        log.exception("an error of our own")
+        place = f"; the log {log_file} has the details" if log_file is not None else f": {error}"
+        say(f"met an unexpected {type(error).__name__}{place}")
+        raise typer.Exit(BROKEN) from error
+
+
+def state_directory() -> Path:
+    """Where logs go: XDG_STATE_HOME/bimodal, by default ~/.local/state/bimodal."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "bimodal"
+
+
+def open_log(file: Path | None, level: str, session: str) -> Path:
+    """Send this process's log to `file`, by default SESSION.log in the state directory; what is long is rotated.
+
+    Raises OSError where it can't be written.
+    """
+    path = file if file is not None else state_directory() / f"{session}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > LOG_KEEPS_BYTES:
+        path.replace(path.with_suffix(path.suffix + ".1"))
+    os.environ["BIMODAL_LOG_LEVEL"] = level
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s supervisor %(levelname)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    return path.resolve()
+
+
+def is_terminal() -> bool:
+    """Whether a person reads stdout."""
+    return sys.stdout.isatty()
