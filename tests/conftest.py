@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples in every run, and no limit of time for one of them: a busy machine fails no test.
+hypothesis.settings.register_profile("bimodal", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("bimodal")
 
 
 @pytest.fixture(scope="session")

@@ -53,5 +53,6 @@ class Fusion:
         if closed is not None and closed.run >= opened.run:
             return closed if closed.run == opened.run else None
         if held is None or held.opened.run < opened.run:
+            self._closed.pop(opened.stream, None)
             self._streams[opened.stream] = StreamFusion(opened, self._settings, self._dynamic)
         return None
