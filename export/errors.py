@@ -1,0 +1,13 @@
+"""What can go wrong when models are converted. Each message is one sentence a user can act on."""
+
+
+class ExportError(Exception):
+    """Base of every error this room raises on purpose."""
+
+
+class SourceModelError(ExportError):
+    """A foreign model can't be had, or is not what the exporter knows."""
+
+
+class ParityError(ExportError):
+    """A converted graph does not answer as its original does."""

@@ -1,0 +1,30 @@
+"""What a user may set about finding faces (`face:` in config.yaml)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+Tiles = Literal["off", "auto"]
+
+
+class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which faces of a frame are looked at.
+
+    Attributes:
+        max_faces: at most so many faces of a frame, the largest first.
+        min_score: detections below this score (0…1) are no faces.
+        min_size: faces whose box is narrower than this many pixels of the frame are too small to read.
+        min_presence: faces whose landmarks are less sure than this (0…1) are dropped.
+        tiles: `auto` also looks into overlapping parts of the frame, which finds small faces at more cost a frame;
+            `off` looks at the whole frame only, for one person in front of a camera.
+    """
+
+    max_faces: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+    min_score: Share = 0.5
+    min_size: Annotated[int, msgspec.Meta(ge=1)] = 24
+    min_presence: Share = 0.5
+    tiles: Tiles = "auto"
