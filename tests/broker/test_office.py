@@ -1,0 +1,280 @@
+"""The post office: credits, restarts, live streams that go on, and the end of a stream."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from broker.lanes import CREDIT
+from broker.messages import (
+    Ack,
+    Assignment,
+    Body,
+    Delivery,
+    Dropped,
+    Emotion,
+    FaceResult,
+    Gone,
+    Hello,
+    JobFailed,
+    Latency,
+    Ready,
+    Release,
+    Role,
+    SpeechResult,
+    StartAgain,
+    StreamClosed,
+    StreamEnded,
+    StreamOpened,
+    Verdict,
+)
+from broker.office import MOST_BACKLOG, Out, Post, PostOffice, Publish
+from tests.broker.making import job, opened
+
+T = TypeVar("T")
+
+
+class House:
+    """A post office with its actors; keeps what each was sent."""
+
+    def __init__(self, *roles: Role) -> None:
+        self.office = PostOffice()
+        self.posts: list[Post] = []
+        self.published: list[Publish] = []
+        self.lives: dict[str, int] = {}
+        for role in roles or ("capture", "fusion", "recorder"):
+            self.join(role, role)
+
+    def join(self, name: str, role: Role, modality: str | None = None) -> None:
+        self.lives[name] = self.lives.get(name, 0) + 1
+        hello = Hello(role=role, modality=modality)  # type: ignore[arg-type]
+        fresh, out = self.office.hello(name, self.lives[name], hello, 0)
+        assert fresh
+        self.keep(out)
+
+    def hire(self, name: str, modality: str = "face") -> None:
+        self.join(name, "worker", modality)
+        self.say(name, Ready())
+
+    def say(self, sender: str, body: Body) -> None:
+        self.keep(self.office.handle(sender, body, 0))
+
+    def keep(self, out: list[Out]) -> None:
+        for item in out:
+            (self.posts if isinstance(item, Post) else self.published).append(item)  # type: ignore[arg-type]
+
+    def sent(self, name: str, kind: type[T]) -> list[T]:
+        return [post.body for post in self.posts if post.to == name and isinstance(post.body, kind)]
+
+    def delivered(self, name: str, kind: type[T]) -> list[T]:
+        return [found.message for found in self.sent(name, Delivery) if isinstance(found.message, kind)]
+
+
+def face_result(number: int, seq: int, stream: str = "film", run: int = 1) -> FaceResult:
+    return FaceResult(
+        number=number, stream=stream, run=run, seq=seq, pts_ns=0, grab_ns=0, faces=(), queue_ns=0, inference_ns=0
+    )
+
+
+def speech_result(number: int, seq: int) -> SpeechResult:
+    return SpeechResult(
+        number=number, stream="film", run=1, seq=seq, pts_ns=0, grab_ns=0, voice=0.0, probabilities=None
+    )
+
+
+def emotion(seq: int, stream: str = "film", run: int = 1) -> Emotion:
+    return Emotion(
+        stream=stream,
+        run=run,
+        seq=seq,
+        t=0.0,
+        faces=(),
+        speech=None,
+        emotion=Verdict(label=None, confidence=None, because="no face, no voice"),
+        latency_ms=Latency(queue=0.0, inference=0.0, total=0.0),
+        models={},
+    )
+
+
+def test_a_frame_gets_its_credit_back_when_its_event_is_out_and_not_before() -> None:
+    house = House()
+    house.hire("face 1")
+    house.say("capture", opened("film", "every"))
+    house.say("capture", job("film", 0))
+    assert [found.job.seq for found in house.sent("face 1", Assignment)] == [0]
+    house.say("face 1", face_result(1, 0))
+    house.say("fusion", Ack(number=2))
+    assert house.sent("capture", Release) == []
+    house.say("fusion", emotion(0))
+    assert [(found.modality, found.seq, found.slot) for found in house.sent("capture", Release)] == [("face", 0, 0)]
+    assert [found.seq for found in house.delivered("recorder", Emotion)] == [0]
+    assert [item.body.seq for item in house.published if isinstance(item.body, Emotion)] == [0]
+    house.say("fusion", emotion(0))
+    assert len(house.sent("capture", Release)) == 1
+
+
+def test_a_speech_window_gets_its_credit_back_when_fusion_has_it() -> None:
+    house = House()
+    house.hire("audio 1", "speech")
+    house.say("capture", opened("film", "every"))
+    house.say("capture", job("film", 0, "speech"))
+    house.say("audio 1", speech_result(1, 0))
+    assert house.sent("capture", Release) == []
+    house.say("fusion", Ack(number=2))
+    assert [(found.modality, found.seq) for found in house.sent("capture", Release)] == [("speech", 0)]
+
+
+def test_a_lost_worker_costs_no_frame_of_a_file() -> None:
+    house = House()
+    house.hire("face 1")
+    house.say("capture", opened("film", "every"))
+    house.say("capture", job("film", 0))
+    house.say("supervisor", Gone(name="face 1", incarnation=1))
+    house.hire("face 2")
+    assert [found.job.seq for found in house.sent("face 2", Assignment)] == [0]
+    house.say("face 1", face_result(1, 0))
+    assert house.delivered("fusion", FaceResult) == []
+
+
+def test_an_older_life_of_a_name_is_not_listened_to() -> None:
+    house = House()
+    house.hire("face 1")
+    house.hire("face 1")
+    assert house.office.knows("face 1", 2)
+    assert not house.office.knows("face 1", 1)
+    fresh, out = house.office.hello("face 1", 1, Hello(role="worker", modality="face"), 0)
+    assert (fresh, out) == (False, [])
+    house.say("supervisor", Gone(name="face 1", incarnation=1))
+    assert house.office.knows("face 1", 2)
+
+
+def test_a_file_starts_again_when_fusion_or_a_recorder_is_new() -> None:
+    for lost in ("fusion", "recorder"):
+        house = House()
+        house.say("capture", opened("film", "every", run=1))
+        house.say("capture", opened("live", "latest", run=1))
+        house.join(lost, lost)  # type: ignore[arg-type]
+        assert [found.stream for found in house.sent("capture", StartAgain)] == ["film"]
+        # Whatever the old run still says is not for the newcomer: it would take a part for the whole.
+        house.say("fusion", StreamClosed(stream="film", run=1))
+        house.say("fusion", emotion(0, run=1))
+        assert not [found for found in house.delivered("recorder", StreamClosed) if found.stream == "film"]
+        house.say("capture", opened("film", "every", run=2))
+        assert house.delivered(lost, StreamOpened)[-1].run == 2
+
+
+def test_a_live_stream_goes_on_from_the_first_open_frame_when_fusion_is_new() -> None:
+    house = House()
+    house.say("capture", opened("desk", "latest"))
+    house.hire("face 1")
+    for seq in range(3):
+        house.say("capture", job("desk", seq))
+    house.say("face 1", face_result(1, 0, "desk"))
+    house.join("fusion", "fusion")
+    again = house.delivered("fusion", StreamOpened)[-1]
+    assert (again.run, again.next_face_seq) == (1, 2)
+
+
+def test_frames_that_no_broker_saw_are_reported_missing() -> None:
+    house = House()
+    house.say("capture", opened("desk", "latest"))
+    house.say("capture", job("desk", 0))
+    house.say("capture", job("desk", 3))
+    missing = [found.seq for found in house.delivered("fusion", Dropped) if found.because == "no broker was there"]
+    assert missing == [1, 2]
+
+
+def test_replaced_frames_are_told_to_fusion_and_counted() -> None:
+    house = House()
+    house.say("capture", opened("desk", "latest"))
+    for seq in range(5):
+        house.say("capture", job("desk", seq))
+    assert [found.seq for found in house.delivered("fusion", Dropped)] == [0, 1, 2, 3]
+    assert house.office.status(0).streams[0].dropped["face"] == 4
+
+
+def test_an_overwritten_frame_counts_as_dropped_live_and_as_failed_in_a_file() -> None:
+    for policy, stale, counted in (("latest", True, "dropped"), ("every", False, "failed")):
+        house = House()
+        house.hire("face 1")
+        house.say("capture", opened("s", policy))  # type: ignore[arg-type]
+        house.say("capture", job("s", 0))
+        answer = JobFailed(
+            number=1, stream="s", run=1, modality="face", seq=0, pts_ns=0, grab_ns=0, because="overwritten", stale=True
+        )
+        house.say("face 1", answer)
+        assert [found.stale for found in house.delivered("fusion", JobFailed)] == [stale]
+        assert getattr(house.office.status(0).streams[0], counted)["face"] == 1
+
+
+def test_a_recorder_that_is_behind_holds_fusion_up() -> None:
+    house = House()
+    house.say("capture", opened("film", "every"))
+    for seq in range(CREDIT):
+        house.say("fusion", emotion(seq))
+    before = len(house.sent("fusion", Delivery))
+    house.say("capture", StreamEnded(stream="film", run=1, modality="speech", count=0))
+    assert len(house.sent("fusion", Delivery)) == before
+    house.say("recorder", Ack(number=10))
+    assert len(house.sent("fusion", Delivery)) == before + 1
+
+
+def test_a_receiver_that_is_far_behind_loses_live_frames_but_no_file() -> None:
+    house = House("capture", "fusion")
+    house.say("capture", opened("desk", "latest"))
+    house.say("capture", opened("film", "every"))
+    house.say("capture", StreamEnded(stream="film", run=1, modality="speech", count=0))
+    for seq in range(MOST_BACKLOG + 10):
+        house.say("capture", job("desk", seq))
+    house.say("fusion", Ack(number=MOST_BACKLOG))
+    house.say("fusion", Ack(number=2 * MOST_BACKLOG))
+    announced = [found for found in house.delivered("fusion", StreamOpened) if found.stream == "desk"]
+    assert announced[-1].next_face_seq > CREDIT
+    assert len(house.delivered("fusion", StreamEnded)) == 1
+    assert len(house.delivered("fusion", Dropped)) < MOST_BACKLOG
+
+
+def test_a_stream_is_closed_for_capture_when_every_recorder_has_kept_it() -> None:
+    house = House("capture", "fusion", "recorder")
+    house.join("recorder 2", "recorder")
+    house.say("capture", opened("film", "every"))
+    house.say("fusion", StreamClosed(stream="film", run=1, frames=3))
+    assert [found.frames for found in house.delivered("recorder", StreamClosed)] == [3]
+    house.say("recorder", StreamClosed(stream="film", run=1))
+    assert house.sent("capture", StreamClosed) == []
+    house.say("recorder 2", StreamClosed(stream="film", run=1))
+    assert len(house.sent("capture", StreamClosed)) == 1
+    assert house.office.status(0).streams == ()
+
+
+def test_a_recorder_that_fails_closes_the_stream_with_its_reason() -> None:
+    house = House()
+    house.say("capture", opened("film", "every"))
+    house.say("recorder", StreamClosed(stream="film", run=1, because="the disk is full"))
+    assert [found.because for found in house.sent("capture", StreamClosed)] == ["the disk is full"]
+
+
+def test_without_a_recorder_fusion_closes_the_stream() -> None:
+    house = House("capture", "fusion")
+    house.say("capture", opened("film", "every"))
+    house.say("fusion", StreamClosed(stream="film", run=1))
+    assert len(house.sent("capture", StreamClosed)) == 1
+
+
+def test_messages_out_of_place_change_nothing() -> None:
+    house = House()
+    house.say("capture", opened("film", "every", run=2))
+    before = len(house.posts)
+    for body in (
+        job("nowhere", 0),
+        job("film", 0, run=1),
+        opened("film", "every", run=1),
+        face_result(9, 0),
+        Ready(),
+        Ack(number=99),
+        emotion(0, run=1),
+        StreamClosed(stream="film", run=1),
+        Hello(role="capture"),
+    ):
+        house.say("capture", body)
+    assert len(house.posts) == before
+    assert house.office.status(0).streams[0].offered == {"face": 0, "speech": 0}

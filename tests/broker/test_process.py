@@ -1,0 +1,166 @@
+"""The broker process over real sockets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from broker.errors import EndpointError
+from broker.mailbox import Mailbox, Subscriber
+from broker.messages import Assignment, Delivery, Hello, Ready, Status, StreamOpened, Welcome, encode
+from broker.process import BrokerProcess
+from broker.sockets import (
+    bind,
+    connect,
+    events_endpoint,
+    mailbox_endpoint,
+    make_private,
+    refuse_open_tcp,
+)
+from tests.broker.making import job, opened
+from tests.broker.test_messages import sealed
+
+PATIENCE_S = 20.0
+
+
+class Running:
+    """A broker in a thread."""
+
+    def __init__(self, directory: Path, incarnation: int = 1) -> None:
+        self.broker = BrokerProcess(directory, "broker", incarnation)
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        self.broker.run(lambda: not self.stopped.is_set(), lambda: None)
+        self.broker.close()
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    place = tmp_path / "s"
+    make_private(place)
+    return place
+
+
+@pytest.fixture
+def start(directory: Path) -> Iterator[Callable[[], Running]]:
+    brokers: list[Running] = []
+
+    def begin() -> Running:
+        brokers.append(Running(directory, len(brokers) + 1))
+        return brokers[-1]
+
+    yield begin
+    for broker in brokers:
+        broker.stop()
+
+
+@pytest.fixture
+def actor(directory: Path) -> Iterator[Callable[..., Mailbox]]:
+    boxes: list[Mailbox] = []
+
+    def join(name: str, hello: Hello) -> Mailbox:
+        boxes.append(Mailbox(directory, name, 1, hello))
+        return boxes[-1]
+
+    yield join
+    for box in boxes:
+        box.close()
+
+
+def test_a_job_goes_from_capture_to_a_worker(start: Callable[[], Running], actor: Callable[..., Mailbox]) -> None:
+    start()
+    capture = actor("capture a", Hello(role="capture"))
+    worker = actor("face 1", Hello(role="worker", modality="face"))
+    assert isinstance(capture.receive(PATIENCE_S), Welcome)
+    assert isinstance(worker.receive(PATIENCE_S), Welcome)
+    worker.send(Ready())
+    capture.send(opened("a", "latest"))
+    capture.send(job("a", 0))
+    assert worker.receive(PATIENCE_S) == Assignment(number=1, job=job("a", 0))
+
+
+def test_actors_find_a_broker_that_was_started_again(
+    start: Callable[[], Running], actor: Callable[..., Mailbox]
+) -> None:
+    first = start()
+    fusion = actor("fusion", Hello(role="fusion"))
+    capture = actor("capture a", Hello(role="capture"))
+    assert isinstance(capture.receive(PATIENCE_S), Welcome)
+    assert isinstance(fusion.receive(PATIENCE_S), Welcome)
+    old_epoch = capture.epoch
+    first.stop()
+    start()
+    assert isinstance(capture.receive(PATIENCE_S), Welcome)
+    assert isinstance(fusion.receive(PATIENCE_S), Welcome)
+    assert capture.epoch > old_epoch
+    capture.send(opened("a", "latest"))
+    found = fusion.receive(PATIENCE_S)
+    assert isinstance(found, Delivery)
+    assert isinstance(found.message, StreamOpened)
+
+
+def test_what_is_no_message_is_counted_and_takes_nothing_down(
+    start: Callable[[], Running], directory: Path, actor: Callable[..., Mailbox]
+) -> None:
+    start()
+    bus = Subscriber(events_endpoint(directory), ["status"])
+    context = zmq.Context[zmq.Socket[bytes]]()
+    stranger = connect(context, zmq.DEALER, mailbox_endpoint(directory))
+    rubbish = [b"", b"\xc1", b"x" * 1000, encode(sealed(Ready(), v=9)), b"\x91" * 5000]
+    for data in rubbish:
+        stranger.send(data)
+    stranger.send_multipart([b"two", b"frames"])
+    # Well-formed, but from nobody the broker knows: not rubbish, and not listened to.
+    stranger.send(encode(sealed(Ready())))
+    seen = 0
+    while seen < len(rubbish) + 1:
+        found = bus.receive(PATIENCE_S)
+        assert found is not None
+        assert isinstance(found[1], Status)
+        seen = found[1].undecodable
+    assert seen == len(rubbish) + 1
+    assert isinstance(actor("capture a", Hello(role="capture")).receive(PATIENCE_S), Welcome)
+    bus.close()
+    stranger.close()
+    context.term()
+
+
+def test_an_address_in_use_is_named(directory: Path) -> None:
+    context = zmq.Context[zmq.Socket[bytes]]()
+    first = bind(context, zmq.PUB, "tcp://127.0.0.1:*")
+    taken = first.getsockopt_string(zmq.LAST_ENDPOINT)
+    with pytest.raises(EndpointError, match="can't be bound"):
+        BrokerProcess(directory, "broker", 1, events=[taken])
+    first.close()
+    context.term()
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://0.0.0.0:5655", "tcp://*:5655", "tcp://192.168.1.4:1", "tcp://[::]:5655"])
+def test_tcp_that_others_can_reach_is_refused(endpoint: str) -> None:
+    with pytest.raises(EndpointError, match="other machines"):
+        refuse_open_tcp(endpoint)
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5655", "tcp://localhost:1", "tcp://[::1]:9", "ipc:///x"])
+def test_loopback_is_allowed(endpoint: str) -> None:
+    refuse_open_tcp(endpoint)
+
+
+def test_a_session_is_private_and_its_path_short_enough(tmp_path: Path) -> None:
+    place = tmp_path / "p"
+    place.mkdir(mode=0o755)
+    make_private(place)
+    assert place.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(EndpointError, match="too long"):
+        make_private(tmp_path / ("x" * 120))

@@ -1,0 +1,42 @@
+"""`bimodal doctor`: check this machine, and say what to do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from workers.actor import REFUSED
+from workers.checkup import Finding, check_up
+from workers.commands.options import ConfigOption, config_of
+from workers.edge import edge
+
+MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]![/]", "wrong": "[red]wrong[/]"}
+
+
+def doctor(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check libraries, the execution provider that is really active, camera, microphone, shared memory and models.
+
+    Exit code 1 where something is wrong; a warning (no camera, say) is none.
+    """
+    with edge():
+        findings = check_up(config_of(config))
+        if as_json:
+            typer.echo(msgspec.json.encode(findings).decode())
+        else:
+            _draw(findings)
+        if any(finding.verdict == "wrong" for finding in findings):
+            raise typer.Exit(REFUSED)
+
+
+def _draw(findings: list[Finding]) -> None:
+    table = Table("check", "", "found", "what to do", box=None, pad_edge=False)
+    for finding in findings:
+        table.add_row(finding.check, MARKS[finding.verdict], finding.found, finding.advice or "")
+    Console().print(table)

@@ -1,0 +1,144 @@
+"""`bimodal up`: start everything, show a live line per stream, stop cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from broker.mailbox import Subscriber
+from broker.sockets import events_endpoint
+from workers.commands.options import ConfigOption, SessionOption, config_of
+from workers.config import Config
+from workers.edge import edge, is_terminal, open_log, say
+from workers.errors import SystemFailedError
+from workers.live_lines import LiveLines
+from workers.processes import live_sources, processes
+from workers.settings import RecordActorSettings
+from workers.supervisor import Session, Supervisor
+
+TURN_S = 0.05
+PLAIN_LINE_EVERY_S = 1.0
+
+
+class Stopped:
+    """Set by Ctrl-C and SIGTERM."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, _number: int, _frame: object) -> None:
+        self.asked = True
+
+
+def up(
+    config: ConfigOption = None,
+    for_seconds: Annotated[
+        float | None, typer.Option("--for", min=0.1, help="Stop by itself after so many seconds.", metavar="SECONDS")
+    ] = None,
+    session: SessionOption = "default",
+) -> None:
+    """Start every process, watch them, and show each stream's emotion until Ctrl-C.
+
+    Without a config file it takes the first camera and microphone, and where there is none plays the demo clip.
+
+    Example: [b]bimodal up --config config.yaml[/b]
+    """
+    with edge():
+        loaded = config_of(config)
+        log_file = open_log(loaded.log.file, loaded.log.level, session)
+    with edge(log_file):
+        stopped = Stopped()
+        with _system(loaded, session, log_file) as (supervisor, bus):
+            typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
+            _show(supervisor, bus, stopped, for_seconds)
+
+
+@contextlib.contextmanager
+def _system(config: Config, name: str, log_file: Path) -> Iterator[tuple[Supervisor, Subscriber]]:
+    folder = config.outputs.record
+    record = RecordActorSettings(folder=str(folder.absolute())) if folder is not None else None
+    specs = processes(config, record=record) + live_sources(config)
+    held = Session(name)
+    with contextlib.ExitStack() as stack:
+        stack.callback(held.close)
+        supervisor = Supervisor(held, specs, log_file)
+        stack.callback(supervisor.stop)
+        bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])
+        stack.callback(bus.close)
+        yield supervisor, bus
+
+
+def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped, for_seconds: float | None) -> None:
+    lines = LiveLines()
+    end = time.monotonic() + for_seconds if for_seconds is not None else None
+    screen = Screen()
+    with screen:
+        while not stopped.asked and (end is None or time.monotonic() < end):
+            supervisor.step(TURN_S)
+            while (found := bus.receive(0.0)) is not None:
+                lines.take(found[1], time.monotonic())
+            screen.draw(lines)
+            _check(supervisor)
+            if _all_ended(supervisor):
+                return
+        screen.last(lines)
+    say("stopping")
+
+
+def _check(supervisor: Supervisor) -> None:
+    """Raises SystemFailedError where nothing can work, with the sentence that says why."""
+    children = supervisor.children.values()
+    for child in children:
+        if child.life.state == "failed" and child.spec.role != "capture" and not child.was_ready:
+            raise SystemFailedError(child.life.because or f"{child.spec.name} can't be started")
+    sources = [child for child in children if child.spec.role == "capture"]
+    if sources and all(child.life.state == "failed" for child in sources):
+        raise SystemFailedError("; ".join(child.life.because or f"{child.spec.name} failed" for child in sources))
+
+
+def _all_ended(supervisor: Supervisor) -> bool:
+    sources = [child for child in supervisor.children.values() if child.spec.role == "capture"]
+    return bool(sources) and all(child.finished or child.life.state == "failed" for child in sources)
+
+
+class Screen:
+    """Draws the lines in place on a terminal, and one plain line a second elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=Console(), refresh_per_second=8, transient=False) if is_terminal() else None
+        self._due = 0.0
+
+    def __enter__(self) -> Screen:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def draw(self, lines: LiveLines) -> None:
+        """Show what is new."""
+        now = time.monotonic()
+        texts = lines.texts(now)
+        if self._live is not None:
+            self._live.update(Text("\n".join(texts), no_wrap=True, overflow="ellipsis"))
+        elif now >= self._due and texts:
+            self._due = now + PLAIN_LINE_EVERY_S
+            typer.echo("\n".join(texts))
+
+    def last(self, lines: LiveLines) -> None:
+        """Show the end of it where lines are not drawn in place."""
+        if self._live is None:
+            typer.echo("\n".join(lines.texts(time.monotonic())))
