@@ -43,7 +43,7 @@ class SpeechLine:
 
     Policy `every`: a frame waits for the hops it could need (`awaited`), so what it is joined with does not depend
     on when results arrive. Hop k may be the last one, cut short to not less than half a hop, so a frame waits for
-    it as soon as such a short one could have ended in time, and no hop counts as ended earlier than that.
+    it as soon as such a short one could have ended in time, and looks at no hop that it did not wait for.
     Policy `latest`: nothing waits, and the hops' own times are taken as they are.
     """
 
@@ -79,7 +79,7 @@ class SpeechLine:
         """The speech of the frame of this time. Frames are to be asked for in their order."""
         moment = pts_ns - self._delay_ns
         candidates = self._candidates(pts_ns)
-        reached = max((seq for seq in candidates if self._end_ns(self._coming[seq]) <= moment), default=-1)
+        reached = max((seq for seq in candidates if self._coming[seq].pts_ns <= moment), default=-1)
         spans = []
         for seq in sorted(seq for seq in candidates if seq <= reached):
             self._newest = seq
@@ -107,18 +107,16 @@ class SpeechLine:
         return f"speech failed: {self._failure.because}" if self._failure is not None else "no speech yet"
 
     def _candidates(self, pts_ns: int) -> list[int]:
-        """The hops that may have ended in time. Sound may run hours ahead: not all that came are looked at."""
+        """The hops that may belong to a frame of this time: under `every`, those it waited for and no others.
+
+        Sound may run hours ahead of the picture, so not all that came are looked at.
+        """
         if not self._on_grid:
             return list(self._coming)
         first, beyond = self._newest + 1, self.awaited(pts_ns)
         if beyond - first > len(self._coming):
             return [seq for seq in self._coming if seq < beyond]
         return [seq for seq in range(first, beyond) if seq in self._coming]
-
-    def _end_ns(self, hop: SpeechResult | JobFailed) -> int:
-        if not self._on_grid:
-            return hop.pts_ns
-        return max(hop.pts_ns, self._start_ns + hop.seq * self._hop_ns + self._hop_ns // 2)
 
     def _span(self, hop: SpeechResult) -> Span:
         return Span(hop.pts_ns - self._hop_ns, hop.pts_ns, reliability.unit(hop.voice))

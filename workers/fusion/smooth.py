@@ -42,8 +42,7 @@ class Smoother:
                     for emotion, probability in probabilities.items()
                 }
             )
-        self._value, self._input = value, probabilities
-        self._pts_ns = max(pts_ns, self._pts_ns) if before is not None else pts_ns
+        self._value, self._input, self._pts_ns = value, probabilities, pts_ns
         return value
 
 

@@ -61,7 +61,7 @@ class Track:
             self.velocity = _towards(self.velocity, measured, -math.expm1(-gap / VELOCITY_TIME_S))
         if face.embedding is not None:
             self.embedding = _blend(self.embedding, face.embedding, -math.expm1(-gap / EMBEDDING_TIME_S))
-        self.centre, self.size, self.seen_ns = centre, face.box[2:], max(self.seen_ns, pts_ns)
+        self.centre, self.size, self.seen_ns = centre, face.box[2:], pts_ns
 
 
 class FaceTracker:
@@ -86,7 +86,7 @@ class FaceTracker:
     def update(self, pts_ns: int, faces: Sequence[Observation]) -> list[int]:
         """The track of each face of the frame at `pts_ns`, in the order of `faces`. Frames come in their order."""
         memory_ns = round(self._memory_s * 1e9)
-        self._tracks = [track for track in self._tracks if pts_ns - track.seen_ns <= memory_ns]
+        self._tracks = [track for track in self._tracks if abs(pts_ns - track.seen_ns) <= memory_ns]
         numbers: list[int] = []
         for face, track in zip(faces, self._match(pts_ns, faces), strict=True):
             if track is None:

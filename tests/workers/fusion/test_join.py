@@ -66,6 +66,17 @@ def test_a_short_last_hop_counts_from_its_own_end() -> None:
     assert joined_seq(speech, HOP_NS + 120 * MS + DELAY_NS) == 1
 
 
+def test_a_hop_that_ends_too_early_counts_only_from_where_frames_wait_for_it() -> None:
+    """Whether its result is there before could depend on chance."""
+    speech = line()
+    speech.add(hop(0))
+    speech.add(hop(1, pts_ns=HOP_NS + 10 * MS))
+    assert speech.awaited(HOP_NS + 50 * MS + DELAY_NS) == 1
+    assert joined_seq(speech, HOP_NS + 50 * MS + DELAY_NS) == 0
+    assert speech.awaited(HOP_NS + 100 * MS + DELAY_NS) == 2
+    assert joined_seq(speech, HOP_NS + 100 * MS + DELAY_NS) == 1
+
+
 def test_nothing_is_awaited_before_the_sound_starts_nor_without_sound_nor_live() -> None:
     assert line(sound_start_ns=10 * HOP_NS).awaited(5 * HOP_NS) == 0
     assert line(has_sound=False, hop_ns=0).awaited(10**12) == 0

@@ -83,6 +83,13 @@ def test_it_lies_between_what_was_and_what_is(before: dict[str, float], after: d
         assert low - 1e-9 <= value[emotion] <= high + 1e-9
 
 
+def test_a_jump_back_in_time_does_not_stop_it() -> None:
+    smoother = Smoother(0.1)
+    smoother.update(3600 * SECOND, sure("sad"))
+    assert smoother.update(0, sure("happy"))["sad"] == pytest.approx(0.88)
+    assert smoother.update(SECOND, sure("happy"))["happy"] > 0.87
+
+
 def test_an_emotion_that_appears_starts_at_its_own_value() -> None:
     smoother = Smoother(0.3)
     smoother.update(0, {"happy": 0.5, "sad": 0.5})

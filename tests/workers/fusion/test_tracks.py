@@ -113,10 +113,33 @@ def test_a_track_does_not_outlive_its_memory() -> None:
     assert tracker.update(SECOND + MS, [at(100)]) == [2]
 
 
+def test_a_jump_back_in_time_does_not_keep_tracks_for_ever() -> None:
+    tracker = FaceTracker(1.0)
+    tracker.update(3600 * SECOND, [at(100)])
+    assert tracker.update(0, [at(100)]) == [2]
+    assert tracker.alive == {2}
+
+
 def test_a_far_jump_is_another_face() -> None:
     tracker = FaceTracker(1.0)
     tracker.update(0, [at(100)])
     assert tracker.update(40 * MS, [at(100 + 3 * SIDE)]) == [2]
+
+
+def test_how_far_a_face_may_have_moved_depends_on_how_long_it_was_not_seen() -> None:
+    for gap_ns, track in ((40 * MS, 2), (800 * MS, 1)):
+        tracker = FaceTracker(1.0)
+        tracker.update(0, [at(100)])
+        assert tracker.update(gap_ns, [at(100 + 1.4 * SIDE)]) == [track]
+
+
+def test_a_face_in_view_goes_before_one_that_is_out_of_sight() -> None:
+    tracker = FaceTracker(1.0)
+    assert tracker.update(0, [at(100), at(160)]) == [1, 2]
+    assert tracker.update(40 * MS, [at(100), at(160)]) == [1, 2]
+    for step in range(2, 21):
+        assert tracker.update(step * 40 * MS, [at(100)]) == [1]
+    assert tracker.update(21 * 40 * MS, [at(132)]) == [1]
 
 
 def test_a_face_of_quite_another_size_is_another_face() -> None:
