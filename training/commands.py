@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,10 +86,10 @@ def actors_of(split: str) -> tuple[int, ...] | None:
         return None
     actors: list[int] = []
     for part in split.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdigit() or not (last or first).isdigit():
+        span = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if span is None:
             raise TrainingError(f"--split '{split}' must be 'all' or name actors, as in '1-4,9'")
-        actors.extend(range(int(first), int(last or first) + 1))
+        actors.extend(range(int(span[1]), int(span[2] or span[1]) + 1))
     return tuple(actors)
 
 

@@ -92,7 +92,7 @@ def ship_speech(
         metrics=metrics,
     )
     path = config.output / "model.onnx"
-    example = np.zeros((2, 2 * SAMPLE_RATE), np.float32)
+    example = np.zeros((2, SAMPLE_RATE // 4), np.float32)  # short: the exporter unrolls an LSTM while it looks at it
     checks = _checks(config.seed, recordings)
     graph = SpeechCompactGraph(network, temperature)
     difference = write_artifact(graph, metadata, example, {0: "batch", 1: "samples"}, checks, path)

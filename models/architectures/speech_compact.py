@@ -56,7 +56,11 @@ def level(waveform: Tensor) -> Tensor:
 
 
 class FrontEnd(nn.Module):
-    """waveform float32 [N, S] → features float32 [N, 128, frames]: 64 standardised log-mel bands and their slopes."""
+    """waveform float32 [N, S] → features float32 [N, 128, frames]: 64 log-mel bands and their slopes.
+
+    Every band has mean 0 over the window, so that the colour of a microphone matters little; all together have
+    deviation 1.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +68,7 @@ class FrontEnd(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         bands = self.log_mel(level(waveform))
-        centred = bands - bands.mean(dim=(1, 2), keepdim=True)
+        centred = bands - bands.mean(dim=2, keepdim=True)
         bands = centred / torch.sqrt((centred * centred).mean(dim=(1, 2), keepdim=True) + 1e-2)
         padded = functional.pad(bands, (1, 1), mode="replicate")
         slope = padded[:, :, 2:] - padded[:, :, :-2]
