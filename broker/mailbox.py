@@ -134,6 +134,8 @@ class Subscriber:
     """A reader of the event bus, for views and users' programs; survives a broker restart by itself."""
 
     def __init__(self, endpoint: str, prefixes: Sequence[str]) -> None:
+        """Subscribe to every topic that begins with one of `prefixes`; the bus need not be there yet."""
+        self.endpoint = endpoint
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = connect(self._context, zmq.SUB, endpoint)
         for prefix in prefixes:

@@ -114,7 +114,7 @@ class Run:
                 fps=info.fps,
                 frames_estimate=info.frames_estimate,
                 duration_ns=info.duration_ns,
-                sound_start_ns=self._source.sound_start_ns,
+                sound_start_ns=info.sound_start_ns,
                 hop_ns=round(settings.hop_s * 1e9),
                 next_face_seq=self._outlets["face"].next_seq,
                 next_speech_seq=self._outlets["speech"].next_seq,
@@ -132,7 +132,7 @@ class Run:
     def close(self) -> None:
         """Stop reading and unlink the slots."""
         self._stopped.set()
-        self._source.stop()
+        self._source.stopped.set()
         for outlet in self._outlets.values():
             outlet.stop()
         for thread in self._threads:
@@ -189,7 +189,7 @@ class Run:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)
         return self._outlets["face"].put(picture.pixels, pts_ns=picture.pts_ns, grab_ns=grab_ns)
 
-    def _put_windows(self, windows: Iterator[Window] | list[Window]) -> bool:
+    def _put_windows(self, windows: Iterator[Window]) -> bool:
         for window in windows:
             self._wait_for_picture(window.end_ns)
             grab_ns = self._pace.hold(window.end_ns, window.grab_ns)
