@@ -1,0 +1,62 @@
+"""A source's own clock (its ADC, its time stamps) → the monotonic clock of this machine. Pure.
+
+A reading of both clocks at once comes late by whatever held the reading thread up, never early. So the smallest of
+the newest differences is the true one, and the map follows it slowly: crystals differ by some 0.01 %.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class ClockMap:
+    """Maps times of one clock to another from noisy pairs of readings.
+
+    What comes out follows the source's clock, with at most 0.1 % of stretch (`slew`), and so keeps the distances
+    between the source's samples.
+
+    Attributes:
+        leaps: how often the map had to jump, because the source lost time that it does not know of.
+    """
+
+    def __init__(
+        self, *, readings: int = 64, slew: float = 1e-3, leap_ns: int | None = None, patience: int = 8
+    ) -> None:
+        """
+        Args:
+            readings: how many of the newest pairs the smallest difference is taken from.
+            slew: how fast the map may move, as a share of the source's time.
+            leap_ns: a difference larger than this in each of the last `patience` pairs (or once, downwards, where
+                lateness can't explain it) makes the map jump; None never jumps.
+        """
+        self._slew, self._leap_ns, self._patience = slew, leap_ns, patience
+        self._differences: deque[int] = deque(maxlen=readings)
+        self._offset_ns: int | None = None
+        self._last_source_ns = 0
+        self.leaps = 0
+
+    def map(self, source_ns: int, measured_ns: int) -> int:
+        """Where `source_ns` lies on the other clock, given that it was measured to be at `measured_ns`."""
+        difference = measured_ns - source_ns
+        self._differences.append(difference)
+        if self._offset_ns is None:
+            self._offset_ns = difference
+        elif not self._leapt():
+            most = round(max(0, source_ns - self._last_source_ns) * self._slew)
+            wanted = min(self._differences) - self._offset_ns
+            self._offset_ns += max(-most, min(most, wanted))
+        self._last_source_ns = source_ns
+        return source_ns + self._offset_ns
+
+    def _leapt(self) -> bool:
+        if self._leap_ns is None or self._offset_ns is None:
+            return False
+        newest = list(self._differences)[-self._patience :]
+        fell = newest[-1] - self._offset_ns < -self._leap_ns
+        rose = len(newest) == self._patience and min(newest) - self._offset_ns > self._leap_ns
+        if fell or rose:
+            self._offset_ns = newest[-1] if fell else min(newest)
+            self._differences.clear()
+            self._differences.append(self._offset_ns)
+            self.leaps += 1
+        return fell or rose

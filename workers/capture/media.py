@@ -1,0 +1,225 @@
+"""Media files, read with PyAV. Picture and sound are opened apart, so badly interleaved files can't deadlock.
+
+Nothing here waits: who plays a file at its own pace holds the items back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import av.container
+from av.stream import Disposition
+
+from workers.capture.conversion import PixelConverter, SampleConverter
+from workers.capture.items import Picture, Sound, SourceInfo
+from workers.capture.timeline import Timeline
+from workers.errors import SourceError
+
+NANO = 1_000_000_000
+DEFAULT_FPS = Fraction(25)
+# FFmpeg "plays" any text file as a terminal picture; to us that is no media file.
+NO_MEDIA_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
+MOST_READ_ERRORS = 100
+
+Report = Callable[[str], None]
+
+
+def probe(path: Path | str) -> SourceInfo:
+    """What a media file holds; the first picture and the first sound are decoded to be sure.
+
+    Raises SourceError with one sentence where the file is missing, empty, broken, no media file, or holds neither
+    picture nor sound that can be decoded.
+    """
+    path = Path(path)
+    with _opened(path) as container:
+        video, audio = _picture_stream(container), _sound_stream(container)
+        if video is None and audio is None:
+            raise SourceError(f"{path} has no picture and no sound")
+        fps = float(_fps(video)) if video is not None else 0.0
+        frames = video.frames if video is not None else 0
+        duration_ns = container.duration * 1000 if container.duration and container.duration > 0 else None
+    width, height = _first_size(path) if video is not None else (0, 0)
+    first = next(sounds(path), None) if audio is not None else None
+    if video is None and first is None:
+        raise SourceError(f"{path} has no picture, and no sound in it can be decoded")
+    estimate = frames or (round(duration_ns / NANO * fps) if duration_ns and fps else 0)
+    return SourceInfo(
+        has_picture=video is not None,
+        has_sound=first is not None,
+        width=width,
+        height=height,
+        fps=fps,
+        frames_estimate=estimate or None if video is not None else None,
+        duration_ns=duration_ns,
+        sample_rate=first.rate if first is not None else 0,
+        live=False,
+        name=path.name,
+        sound_start_ns=first.pts_ns if first is not None else 0,
+    )
+
+
+def pictures(path: Path | str, max_height: int | None = None, report: Report | None = None) -> Iterator[Picture]:
+    """The pictures of a media file in the order in which they are shown.
+
+    Args:
+        max_height: higher pictures are scaled down to it.
+        report: is told, once each, of every packet that can't be decoded and is skipped.
+
+    Raises SourceError where the file can't be opened, or not one picture of it can be decoded.
+    """
+    path = Path(path)
+    with _opened(path) as container:
+        stream = _picture_stream(container)
+        if stream is None:
+            raise SourceError(f"{path} has no picture")
+        stream.thread_type = "AUTO"
+        convert, line, origin_ns = PixelConverter(max_height), Timeline(), _origin_ns(container)
+        period_ns = round(NANO / _fps(stream))
+        for frame in decoded(container, stream, str(path), report):
+            assert isinstance(frame, av.VideoFrame)
+            pts_ns = line.place(_pts_ns(frame, origin_ns), period_ns)
+            yield Picture(pts_ns, time.monotonic_ns(), convert(frame))
+
+
+def sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
+    """The sound of a media file, mono at its own rate, in pieces as the file holds them.
+
+    Raises SourceError where the file can't be opened, or none of its sound can be decoded.
+    """
+    path = Path(path)
+    with _opened(path) as container:
+        stream = _sound_stream(container)
+        if stream is None:
+            raise SourceError(f"{path} has no sound")
+        convert, line, origin_ns = SampleConverter(), Timeline(), _origin_ns(container)
+        for frame in decoded(container, stream, str(path), report):
+            assert isinstance(frame, av.AudioFrame)
+            samples = convert(frame)
+            pts_ns = line.place(_pts_ns(frame, origin_ns), samples.size * NANO // convert.rate)
+            yield Sound(pts_ns, time.monotonic_ns(), samples, convert.rate)
+
+
+def decoded(
+    container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream, name: str, report: Report | None
+) -> Iterator[av.VideoFrame | av.AudioFrame]:
+    """All frames of one stream. What can't be decoded is reported and skipped.
+
+    Raises SourceError where nothing at all could be decoded, though there was something.
+    """
+    any_frame, problem = False, None
+    for packet in _packets(container, stream):
+        try:
+            if isinstance(packet, av.FFmpegError):
+                raise packet
+            for frame in packet.decode():
+                any_frame = True
+                yield frame
+        except av.EOFError:
+            break
+        except av.FFmpegError as error:
+            problem = error.strerror
+            if report is not None:
+                report(f"{name}: a damaged packet was skipped ({problem})")
+    if not any_frame and problem is not None:
+        raise SourceError(f"no {stream.type} in {name} can be decoded ({problem})")
+
+
+def _packets(
+    container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream
+) -> Iterator[av.Packet[av.VideoStream] | av.Packet[av.AudioStream] | av.FFmpegError]:
+    """Packets, and the errors met in reading them; reading goes on after an error, a limited number of times."""
+    for _ in range(MOST_READ_ERRORS):
+        try:
+            yield from container.demux(stream)
+            return
+        except av.EOFError:
+            return
+        except av.FFmpegError as error:
+            yield error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[av.container.InputContainer]:
+    """A media file; every way in which it can't be opened becomes one sentence."""
+    _check_file(path)
+    try:
+        container = av.open(str(path.absolute()))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(_why_not(path, error)) from error
+    with container:
+        if container.format.name in NO_MEDIA_FORMATS:
+            raise SourceError(f"{path} is not a media file")
+        yield container
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise SourceError(f"{path} is a folder, not a media file")
+        if not path.exists():
+            raise SourceError(f"there is no file {path}")
+        if path.is_file() and path.stat().st_size == 0:
+            raise SourceError(f"{path} is empty (0 bytes)")
+    except OSError as error:
+        raise SourceError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return f"{path} may not be read: permission denied"
+    if isinstance(error, av.InvalidDataError):
+        with path.open("rb") as file:
+            looks_like_mp4 = file.read(12)[4:8] == b"ftyp"
+        if looks_like_mp4:
+            return f"{path} is cut off: its index (moov) is missing, so nothing of it can be played"
+        return f"{path} is not a media file, or it is damaged"
+    return f"{path} can't be opened: {getattr(error, 'strerror', None) or error}"
+
+
+def _picture_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The first video stream that can be decoded and is not a cover picture."""
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    return next(
+        (s for s in container.streams.video if s.codec_context is not None and not s.disposition & covers), None
+    )
+
+
+def _sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+    return next((s for s in container.streams.audio if s.codec_context is not None), None)
+
+
+def _fps(stream: av.VideoStream) -> Fraction:
+    return stream.average_rate or stream.guessed_rate or DEFAULT_FPS
+
+
+def _origin_ns(container: av.container.InputContainer) -> int:
+    """Where the stream's own time line begins: the smallest start of picture and sound, as the file tells it.
+
+    Read from the headers, so that picture and sound, opened apart, agree on it.
+    """
+    streams = [stream for stream in (_picture_stream(container), _sound_stream(container)) if stream is not None]
+    starts = [_nano(s.start_time, s.time_base) for s in streams if s.start_time is not None and s.time_base]
+    return min(starts, default=0)
+
+
+def _pts_ns(frame: av.VideoFrame | av.AudioFrame, origin_ns: int) -> int | None:
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return _nano(frame.pts, frame.time_base) - origin_ns
+
+
+def _nano(ticks: int, time_base: Fraction) -> int:
+    return ticks * NANO * time_base.numerator // time_base.denominator
+
+
+def _first_size(path: Path) -> tuple[int, int]:
+    """(width, height) of the first picture, upright."""
+    for picture in islice(pictures(path), 1):
+        return picture.pixels.shape[1], picture.pixels.shape[0]
+    raise SourceError(f"{path} holds no picture that can be decoded")
