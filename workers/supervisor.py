@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
+import setproctitle
 
 import workers
 from broker.errors import EndpointError
@@ -89,6 +90,7 @@ class Supervisor:
     """Keeps the processes of a session as the table says."""
 
     def __init__(self, session: Session, specs: Iterable[ProcessSpec], log_file: Path | None) -> None:
+        setproctitle.setproctitle("bimodal: supervisor")
         self._session = session
         self._log_file = log_file
         self._line = SupervisorLine(session.directory)
