@@ -83,6 +83,9 @@ class Actor(Protocol):
     def figures(self) -> dict[str, float]:
         """Plain numbers for the heartbeat."""
 
+    def trouble(self) -> str | None:
+        """What is wrong while it works all the same (a camera that was unplugged), else None."""
+
     def finished(self) -> int | None:
         """The exit code once everything is done, else None."""
 
@@ -233,6 +236,6 @@ def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, stop: Stop) -> int:
         if code is not None:
             return code
         if pulse.due:
-            mailbox.beat(pulse.now("ready", figures=actor.figures()))
+            mailbox.beat(pulse.now("ready", because=actor.trouble(), figures=actor.figures()))
     mailbox.beat(pulse.now("draining"))
     return DONE

@@ -70,6 +70,10 @@ class JobWorker:
         mean_ms = self._busy_ns / self._done / 1e6 if self._done else 0.0
         return {"done": float(self._done), "mean_ms": round(mean_ms, 3)}
 
+    def trouble(self) -> str | None:
+        """None: what fails here fails a job or the process."""
+        return None
+
     def finished(self) -> int | None:
         """A worker is never done by itself."""
         return None

@@ -44,6 +44,10 @@ class LaneReader:
         """Acknowledge what is left."""
         self._acknowledge()
 
+    def trouble(self) -> str | None:
+        """None: what fails here fails a job or the process."""
+        return None
+
     def finished(self) -> int | None:
         """Never by itself."""
         return None

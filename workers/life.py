@@ -62,7 +62,7 @@ class Life:
         if incarnation != self.incarnation or self.state in ("stopped", "failed"):
             return False
         self._heard = now
-        if because is not None:
+        if because is not None or state == "ready":
             self.because = because
         if state == "ready" and self._ready_at is None:
             self._ready_at = now

@@ -96,6 +96,8 @@ class LiveLines:
     def _mind(self, heartbeat: Heartbeat) -> None:
         if heartbeat.state in ("stopped", "failed") and heartbeat.because:
             self.troubles[heartbeat.name] = f"{heartbeat.name} {heartbeat.state}: {heartbeat.because}"
+        elif heartbeat.state == "ready" and heartbeat.because:
+            self.troubles[heartbeat.name] = f"{heartbeat.name}: {heartbeat.because}"
         elif heartbeat.state == "ready":
             self.troubles.pop(heartbeat.name, None)
 

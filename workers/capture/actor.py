@@ -33,7 +33,7 @@ class CaptureActor:
     def welcome(self) -> None:
         """A broker that is new to us: a live stream goes on, a file begins (again)."""
         if self._run is not None and self._mine.policy == "latest":
-            self._run.announce()
+            self._run.announce_again()
         else:
             self._begin()
 
@@ -71,6 +71,10 @@ class CaptureActor:
         if self._source.info.frames_estimate:
             figures["frames_estimate"] = float(self._source.info.frames_estimate)
         return figures
+
+    def trouble(self) -> str | None:
+        """What the source suffers, as long as it does."""
+        return self._source.trouble
 
     def finished(self) -> int | None:
         """Done when everything of the run is dealt with. Raises what went wrong in reading or keeping it."""

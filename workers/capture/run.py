@@ -12,7 +12,7 @@ from broker.errors import BrokerError
 from broker.mailbox import Line
 from broker.messages import Modality, StreamEnded, StreamOpened
 from workers.capture.hops import HopCutter, Window
-from workers.capture.items import Picture
+from workers.capture.items import Connected, Picture
 from workers.capture.outlet import Outlet
 from workers.capture.source import OpenSource
 from workers.errors import WorkerError
@@ -61,6 +61,7 @@ class Run:
         self._line = line
         self._stopped = threading.Event()
         self._picture_over = threading.Event()
+        self._announced = False
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
         budget = settings.memory_mb * 2**20
         self._outlets: dict[Modality, Outlet] = {
@@ -89,17 +90,26 @@ class Run:
     # -------------------------------------------------------------------------------- begin and end
 
     def start(self) -> None:
-        """Announce the stream and begin to read."""
-        self.announce()
+        """Announce the stream, unless only its connection will tell what it is, and begin to read."""
+        if self._source.mixed is None:
+            self._announce_first()
+        for thread in self._threads:
+            thread.start()
+
+    def announce_again(self) -> None:
+        """Say to a new broker what was said to the old one, and from which job on."""
+        if self._announced:
+            self._announce()
+
+    def _announce_first(self) -> None:
+        self._announce()
+        self._announced = True
         if not self._source.info.has_picture:
             self._end("face")
         if not self._hears:
             self._end("speech")
-        for thread in self._threads:
-            thread.start()
 
-    def announce(self) -> None:
-        """Say what the stream is, and from which job on."""
+    def _announce(self) -> None:
         info, settings = self._source.info, self._settings
         self._line.send(
             StreamOpened(
@@ -176,14 +186,18 @@ class Run:
         cutter = HopCutter(self._settings.window_s, self._settings.hop_s)
         self._picture_over.set()  # one reader brings both, so neither can run ahead of the other
         for item in self._source.mixed():
+            if isinstance(item, Connected):
+                # A stream is what its first connection said; what a later one adds, fusion was not told of.
+                if not self._announced:
+                    self._source.info = item.info
+                    self._announce_first()
+                continue
             if isinstance(item, Picture):
-                going = self._put_picture(item)
+                going = not self._source.info.has_picture or self._put_picture(item)
             else:
                 going = not self._hears or self._put_windows(cutter.feed(item))
             if not going:
                 return
-        self._end("face")
-        self._end("speech")
 
     def _put_picture(self, picture: Picture) -> bool:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)
