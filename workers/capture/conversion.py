@@ -92,4 +92,5 @@ def _weights(frame: av.AudioFrame) -> NDArray[np.float32]:
     weights = np.array([SIDE_CHANNEL_WEIGHTS.get(name, OTHER_CHANNEL_WEIGHT) for name in names], np.float32)
     if weights.sum() == 0:
         weights[:] = 1.0
-    return weights / weights.sum()
+    normal: NDArray[np.float32] = weights / weights.sum()
+    return normal

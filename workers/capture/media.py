@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import av.container
@@ -38,7 +39,7 @@ def probe(path: Path | str) -> SourceInfo:
     """
     path = Path(path)
     with _opened(path) as container:
-        video, audio = _picture_stream(container), _sound_stream(container)
+        video, audio = picture_stream(container), sound_stream(container)
         if video is None and audio is None:
             raise SourceError(f"{path} has no picture and no sound")
         fps = float(_fps(video)) if video is not None else 0.0
@@ -75,7 +76,7 @@ def pictures(path: Path | str, max_height: int | None = None, report: Report | N
     """
     path = Path(path)
     with _opened(path) as container:
-        stream = _picture_stream(container)
+        stream = picture_stream(container)
         if stream is None:
             raise SourceError(f"{path} has no picture")
         stream.thread_type = "AUTO"
@@ -94,7 +95,7 @@ def sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
     """
     path = Path(path)
     with _opened(path) as container:
-        stream = _sound_stream(container)
+        stream = sound_stream(container)
         if stream is None:
             raise SourceError(f"{path} has no sound")
         convert, line, origin_ns = SampleConverter(), Timeline(), _origin_ns(container)
@@ -132,7 +133,7 @@ def decoded(
 
 def _packets(
     container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream
-) -> Iterator[av.Packet[av.VideoStream] | av.Packet[av.AudioStream] | av.FFmpegError]:
+) -> Iterator[av.Packet[Any] | av.FFmpegError]:
     """Packets, and the errors met in reading them; reading goes on after an error, a limited number of times."""
     for _ in range(MOST_READ_ERRORS):
         try:
@@ -182,7 +183,7 @@ def _why_not(path: Path, error: Exception) -> str:
     return f"{path} can't be opened: {getattr(error, 'strerror', None) or error}"
 
 
-def _picture_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+def picture_stream(container: av.container.InputContainer) -> av.VideoStream | None:
     """The first video stream that can be decoded and is not a cover picture."""
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
     return next(
@@ -190,7 +191,7 @@ def _picture_stream(container: av.container.InputContainer) -> av.VideoStream | 
     )
 
 
-def _sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
@@ -203,18 +204,18 @@ def _origin_ns(container: av.container.InputContainer) -> int:
 
     Read from the headers, so that picture and sound, opened apart, agree on it.
     """
-    streams = [stream for stream in (_picture_stream(container), _sound_stream(container)) if stream is not None]
-    starts = [_nano(s.start_time, s.time_base) for s in streams if s.start_time is not None and s.time_base]
+    streams = [stream for stream in (picture_stream(container), sound_stream(container)) if stream is not None]
+    starts = [nano(s.start_time, s.time_base) for s in streams if s.start_time is not None and s.time_base]
     return min(starts, default=0)
 
 
 def _pts_ns(frame: av.VideoFrame | av.AudioFrame, origin_ns: int) -> int | None:
     if frame.pts is None or frame.time_base is None:
         return None
-    return _nano(frame.pts, frame.time_base) - origin_ns
+    return nano(frame.pts, frame.time_base) - origin_ns
 
 
-def _nano(ticks: int, time_base: Fraction) -> int:
+def nano(ticks: int, time_base: Fraction) -> int:
     return ticks * NANO * time_base.numerator // time_base.denominator
 
 

@@ -1,0 +1,110 @@
+"""Which cameras and microphones are there, and which of them work. Quick and quiet."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.capture.microphone import Microphone, MicrophoneDevice
+from workers.capture.microphone import microphones as list_microphones
+from workers.errors import SourceError
+
+SYSFS = Path("/sys/class/video4linux")
+MOST_INDEXES = 4
+PROBE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class CameraDevice:
+    """A camera: its index, and what the system calls it. `path` is "" where cameras have none."""
+
+    index: int
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What `auto` takes: the first camera and the first microphone that work.
+
+    A missing one stays missing, beside the other: a live face and the demo's voice together would be invented.
+    Only where neither works the demo clip is played.
+    """
+
+    camera: CameraDevice | None
+    microphone: MicrophoneDevice | None
+
+    @property
+    def demo(self) -> bool:
+        """Whether there is nothing but the demo clip."""
+        return self.camera is None and self.microphone is None
+
+
+def cameras() -> list[CameraDevice]:
+    """All cameras. On Linux they are read from sysfs, without opening one; elsewhere the first few are tried."""
+    return _video4linux(SYSFS) if sys.platform == "linux" else _tried()
+
+
+def microphones() -> list[MicrophoneDevice]:
+    """All microphones; raises SourceError, saying what to install, where PortAudio is missing."""
+    return list_microphones()
+
+
+def first_camera() -> CameraDevice | None:
+    """The first camera that gives a picture."""
+    return next((camera for camera in cameras() if _gives_pictures(camera.index)), None)
+
+
+def first_microphone() -> MicrophoneDevice | None:
+    """The first microphone that can be opened, the system's default before the others. None without PortAudio too."""
+    try:
+        devices = sorted(microphones(), key=lambda device: not device.default)
+    except SourceError:
+        return None
+    return next((device for device in devices if _opens(device)), None)
+
+
+def auto() -> Found:
+    """What `auto` takes on this machine now."""
+    return Found(first_camera(), first_microphone())
+
+
+def _video4linux(folder: Path) -> list[CameraDevice]:
+    """Nodes with `index` 0: a camera's further nodes carry its metadata."""
+    found = []
+    for node in sorted(folder.glob("video*"), key=lambda node: int(node.name.removeprefix("video"))):
+        path = Path("/dev") / node.name
+        if path.exists() and _text(node / "index") in ("0", ""):
+            name = _text(node / "name") or node.name
+            found.append(CameraDevice(int(node.name.removeprefix("video")), name, str(path)))
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _tried() -> list[CameraDevice]:
+    return [CameraDevice(index, f"camera {index}", "") for index in range(MOST_INDEXES) if _gives_pictures(index)]
+
+
+def _gives_pictures(index: int) -> bool:
+    from workers.capture.camera import Camera
+
+    try:
+        Camera(index, silence_s=PROBE_S).close()
+    except SourceError:
+        return False
+    return True
+
+
+def _opens(device: MicrophoneDevice) -> bool:
+    try:
+        Microphone(device.index).close()
+    except SourceError:
+        return False
+    return True

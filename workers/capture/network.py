@@ -1,0 +1,239 @@
+"""Network streams (RTSP, HTTP MJPEG, MPEG-TS, anything FFmpeg opens), read with PyAV, opened again when lost.
+
+FFmpeg gives up on a stalled server only where it is given a time limit, and many protocols end without an error
+when the server dies: the clean end of a live stream is a loss like any other.
+"""
+
+from __future__ import annotations
+
+import errno
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import av
+import av.container
+
+from workers.back_off import BackOff
+from workers.capture.clock_map import ClockMap
+from workers.capture.conversion import PixelConverter, SampleConverter
+from workers.capture.items import Connected, Interruption, Picture, Sound, SourceInfo
+from workers.capture.media import nano, picture_stream, sound_stream
+from workers.capture.redact import redact
+from workers.errors import SourceError
+
+NANO = 1_000_000_000
+OPEN_S, READ_S = 5.0, 3.0
+QUEUED = 8
+POLL_S = 0.1
+STEP_NS = 1_000_000
+LEAP_NS = 2_000_000_000
+# How far a recording on a server may be read before its time.
+AHEAD_NS = 1_000_000_000
+# These carry no times of their own: a picture's time is when it comes.
+UNTIMED_FORMATS = {"mpjpeg", "mjpeg", "image2pipe"}
+LOST = {errno.EIO, errno.EPIPE, errno.ECONNRESET}
+OPTIONS = {"analyzeduration": "2000000", "fflags": "nobuffer"}
+
+Item: TypeAlias = Picture | Sound | Connected
+News: TypeAlias = Picture | Sound | Connected | Interruption
+
+
+def watch(
+    url: str,
+    stop: threading.Event,
+    *,
+    anchor_ns: int | None = None,
+    max_height: int | None = None,
+    back_off: BackOff | None = None,
+    limits_s: tuple[float, float] = (OPEN_S, READ_S),
+) -> Iterator[News]:
+    """Pictures and sounds of a network stream until `stop` is set, through every loss of it.
+
+    Each connection begins with `Connected`, each loss (and each failed try) is told by an `Interruption`, after
+    which it waits and tries again. Times lie on one line through all connections: within one, the stream's own
+    times, laid on the monotonic clock by their arrival; a loss is a gap as long as it lasted. Pictures come with
+    strictly increasing `pts_ns`.
+
+    Args:
+        anchor_ns: the moment of the monotonic clock that is 0 on the line; by default now.
+        limits_s: seconds that opening, and waiting for data, may take.
+
+    Raises SourceError where the address can't be right, whatever the server does.
+    """
+    line = _Line(time.monotonic_ns() if anchor_ns is None else anchor_ns)
+    waits = back_off or BackOff()
+    while not stop.is_set():
+        connection = _Connection(url, line, max_height, limits_s)
+        try:
+            for item in connection.items(stop):
+                if not isinstance(item, Connected):
+                    waits.reset()
+                yield item
+        finally:
+            connection.close()
+        if stop.is_set():
+            return
+        retry_s = waits.next()
+        yield Interruption(connection.because, retry_s)
+        stop.wait(retry_s)
+
+
+class _Line:
+    """The stream's time line, through all connections."""
+
+    def __init__(self, anchor_ns: int) -> None:
+        self.anchor_ns = anchor_ns
+        self._last_picture_ns = -STEP_NS
+        self._sound_end_ns = 0
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns() - self.anchor_ns
+
+    def picture(self, pts_ns: int) -> int:
+        self._last_picture_ns = max(pts_ns, self._last_picture_ns + STEP_NS)
+        return self._last_picture_ns
+
+    def sound(self, pts_ns: int, begins: bool) -> int:
+        """Within a connection as it is (the hop cutter joins it); a new connection begins after the old one's end."""
+        return max(pts_ns, self._sound_end_ns) if begins else pts_ns
+
+    def heard_to(self, end_ns: int) -> None:
+        self._sound_end_ns = max(self._sound_end_ns, end_ns)
+
+
+class _Connection:
+    """One connection, read by a thread of its own, so that stopping never waits for the network."""
+
+    def __init__(self, url: str, line: _Line, max_height: int | None, limits_s: tuple[float, float]) -> None:
+        self.because = "it was stopped"
+        self._url, self._name, self._line, self._limits_s = url, redact(url), line, limits_s
+        self._max_height = max_height
+        self._queue: queue.Queue[Item | SourceError | None] = queue.Queue(QUEUED)
+        self._closed = threading.Event()
+        self._clock = ClockMap()
+        self._newest_ns = 0
+        self._thread = threading.Thread(target=self._read, name="network", daemon=True)
+        self._thread.start()
+
+    def items(self, stop: threading.Event) -> Iterator[Item]:
+        """What comes, until the connection is lost or `stop` is set."""
+        while not stop.is_set():
+            try:
+                item = self._queue.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            if isinstance(item, SourceError):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """Have the thread end; at the latest when its wait for the network does."""
+        self._closed.set()
+
+    # -------------------------------------------------------------------------------- the connection's thread
+
+    def _read(self) -> None:
+        last: SourceError | None = None
+        try:
+            with self._open() as container:
+                self._read_all(container)
+            self.because = f"{self._name} ended the stream"
+        except av.ProtocolNotFoundError:
+            last = SourceError(f"{self._name} is no address that can be opened: its protocol is unknown")
+        except SourceError as error:
+            self.because = str(error)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self.because = f"{self._name}: {_reason(error)}"
+        self._hand_over(last)
+
+    def _open(self) -> av.container.InputContainer:
+        options = dict(OPTIONS)
+        if self._url.startswith(("rtsp://", "rtsps://")):
+            options["rtsp_transport"] = "tcp"
+        return av.open(self._url, timeout=self._limits_s, options=options)
+
+    def _read_all(self, container: av.container.InputContainer) -> None:
+        video, audio = picture_stream(container), sound_stream(container)
+        streams: list[av.VideoStream | av.AudioStream] = [s for s in (video, audio) if s is not None]
+        if not streams:
+            raise SourceError(f"{self._name} carries no picture and no sound")
+        if video is not None:
+            video.thread_type = "SLICE"  # threads over frames would hold frames back
+        timed = container.format.name not in UNTIMED_FORMATS
+        recording = container.duration is not None and container.duration > 0
+        pixels, samples = PixelConverter(self._max_height), SampleConverter()
+        begins = True
+        self._hand_over(Connected(self._info(video, audio)))
+        for packet in container.demux(streams):
+            for frame in _decoded(packet):
+                if self._closed.is_set():
+                    return
+                grab_ns = time.monotonic_ns()
+                pts_ns = self._pts_ns(frame, grab_ns, timed)
+                if recording:
+                    self._closed.wait(max(0, pts_ns - AHEAD_NS - self._line.now_ns()) / NANO)
+                if isinstance(frame, av.VideoFrame):
+                    self._hand_over(Picture(self._line.picture(pts_ns), grab_ns, pixels(frame)))
+                else:
+                    mono = samples(frame)
+                    pts_ns, begins = self._line.sound(pts_ns, begins), False
+                    self._line.heard_to(pts_ns + mono.size * NANO // samples.rate)
+                    self._hand_over(Sound(pts_ns, grab_ns, mono, samples.rate))
+
+    def _pts_ns(self, frame: av.VideoFrame | av.AudioFrame, grab_ns: int, timed: bool) -> int:
+        """On the line: by the stream's own times where it has them, else by when it came."""
+        now_ns = grab_ns - self._line.anchor_ns
+        if not timed or frame.pts is None or frame.time_base is None:
+            return now_ns
+        source_ns = nano(frame.pts, frame.time_base)
+        if abs(source_ns - self._newest_ns) > LEAP_NS:
+            self._clock = ClockMap()  # the server began to count anew
+        self._newest_ns = source_ns
+        return self._clock.map(source_ns, now_ns)
+
+    def _info(self, video: av.VideoStream | None, audio: av.AudioStream | None) -> SourceInfo:
+        fps = (video.average_rate or video.guessed_rate) if video is not None else None
+        return SourceInfo(
+            has_picture=video is not None,
+            has_sound=audio is not None,
+            width=video.width if video is not None else 0,
+            height=video.height if video is not None else 0,
+            fps=float(fps or 0),
+            frames_estimate=None,
+            duration_ns=None,
+            sample_rate=audio.rate if audio is not None else 0,
+            live=True,
+            name=self._name,
+        )
+
+    def _hand_over(self, item: Item | SourceError | None) -> None:
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=POLL_S)
+                return
+            except queue.Full:
+                continue
+
+
+def _decoded(packet: av.Packet[Any]) -> list[Any]:
+    """The frames of a packet; a damaged one has none (the next key frame mends it)."""
+    try:
+        return list(packet.decode())
+    except (av.EOFError, av.InvalidDataError):
+        return []
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the address that FFmpeg puts into its messages."""
+    if isinstance(error, av.ExitError):
+        return "the server sent nothing any more"
+    if getattr(error, "errno", None) in LOST:
+        return "the connection was lost"
+    if isinstance(error, av.InvalidDataError):
+        return "the server sends no stream that can be read"
+    return str(getattr(error, "strerror", None) or type(error).__name__)
