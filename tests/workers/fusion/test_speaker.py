@@ -57,6 +57,16 @@ def test_a_mouth_that_moves_in_silence_does_not_speak() -> None:
     assert talk.go(2, 1.0, t1=(STILL, 100), t2=(TALKING, 400))[-1] == 2
 
 
+def test_a_slow_smile_is_not_speech() -> None:
+    finder = SpeakerFinder(2.0)
+    for index in range(60):
+        pts_ns = index * FRAME_NS
+        smile = 0.4 * math.sin(math.pi * index / 60)
+        finder.hear(pts_ns, [Span(pts_ns - FRAME_NS, pts_ns, 1.0)])
+        speaker = finder.see(pts_ns, [SeenMouth(1, smile, 400), SeenMouth(2, opening(pts_ns, TALKING / 2), 100)])
+    assert speaker == 2
+
+
 def test_two_mouths_that_move_alike_give_no_speaker() -> None:
     assert set(Talk().go(3, 1.0, t1=(TALKING, 100), t2=(0.9 * TALKING, 400))) == {2}
 
