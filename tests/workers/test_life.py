@@ -1,0 +1,113 @@
+"""The life of a child process as the supervisor sees it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.life import KILL_AFTER_S, MOST_DEATHS, SILENT_S, SOON_S, START_LIMIT_S, WITHIN_S, Life
+
+
+def test_it_is_started_becomes_ready_and_ends() -> None:
+    life = Life()
+    assert life.due(0.0) == "start"
+    assert life.started(0.0) == 1
+    assert life.state == "starting"
+    assert life.heard(1, "ready", None, 1.0)
+    assert not life.heard(1, "ready", None, 1.5)
+    assert life.state == "ready"
+    life.exited(2.0, again=False)
+    assert life.state == "stopped"
+
+
+def test_a_heartbeat_of_an_older_life_is_none() -> None:
+    life = Life()
+    life.started(0.0)
+    life.exited(1.0, again=True)
+    life.started(2.0)
+    assert not life.heard(1, "ready", None, 3.0)
+    assert life.state == "starting"
+
+
+def test_the_watchdog_is_armed_at_ready_and_kills_after_a_dump() -> None:
+    life = Life()
+    life.started(0.0)
+    assert life.due(SILENT_S * 3) == "nothing", "loading may take its time"
+    life.heard(1, "ready", None, 20.0)
+    assert life.due(20.0 + SILENT_S) == "nothing"
+    assert life.due(20.1 + SILENT_S) == "dump"
+    assert life.due(20.2 + SILENT_S) == "nothing"
+    assert life.due(20.3 + SILENT_S + KILL_AFTER_S) == "kill"
+
+
+def test_one_that_answers_again_is_left_alone() -> None:
+    life = Life()
+    life.started(0.0)
+    life.heard(1, "ready", None, 0.0)
+    assert life.due(6.0) == "dump"
+    life.heard(1, "ready", None, 6.5)
+    assert life.due(10.0) == "nothing"
+
+
+def test_one_that_never_gets_ready_is_killed_too() -> None:
+    life = Life()
+    life.started(0.0)
+    assert life.due(START_LIMIT_S + 1) == "dump"
+    assert life.due(START_LIMIT_S + KILL_AFTER_S + 2) == "kill"
+
+
+def test_restarts_back_off() -> None:
+    life, now, waits = Life(), 0.0, []
+    for _ in range(4):
+        life.started(now)
+        life.exited(now, again=True)
+        begin = now
+        while life.due(now) != "start":
+            now += 0.25
+        waits.append(now - begin)
+    assert waits == [0.5, 1.0, 2.0, 4.0]
+
+
+def test_five_quick_deaths_in_a_minute_are_a_failure() -> None:
+    life = Life()
+    for death in range(MOST_DEATHS):
+        assert life.state != "failed"
+        life.started(death * 10.0)
+        life.exited(death * 10.0 + 1, again=True)
+    assert life.state == "failed"
+    assert life.because
+    assert life.due(1e9) == "nothing"
+
+
+@given(st.lists(st.floats(SOON_S + 0.1, 1000.0), min_size=1, max_size=30))
+def test_deaths_long_after_ready_never_fail_it(lives: list[float]) -> None:
+    life, now = Life(), 0.0
+    for length in lives:
+        incarnation = life.started(now)
+        life.heard(incarnation, "ready", None, now)
+        now += length
+        life.exited(now, again=True)
+        assert life.state == "stopped"
+
+
+@given(st.lists(st.floats(0.0, WITHIN_S * 2), min_size=1, max_size=40))
+def test_it_fails_exactly_when_five_deaths_lie_within_a_minute(gaps: list[float]) -> None:
+    life, now, deaths = Life(), 0.0, []
+    for gap in gaps:
+        now += gap
+        life.started(now)
+        life.exited(now, again=True)
+        deaths.append(now)
+        recent = [death for death in deaths if now - death <= WITHIN_S]
+        assert (life.state == "failed") == (len(recent) >= MOST_DEATHS)
+        if life.state == "failed":
+            return
+
+
+def test_trouble_is_told_and_forgotten() -> None:
+    life = Life()
+    life.started(0.0)
+    life.heard(1, "ready", "the camera was unplugged", 1.0)
+    assert life.because == "the camera was unplugged"
+    life.heard(1, "ready", None, 2.0)
+    assert life.because is None
