@@ -1,0 +1,140 @@
+"""Makes demo.mp4 out of portrait.jpg and espeak-ng: `python -m workers.demo.make [FILE]`.
+
+A face that moves and speaks two sentences, with a pause in which it is silent, and two seconds without a face.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from workers.capture.media import pictures, sounds
+from workers.demo.expressions import Expression, express
+
+HERE = Path(__file__).parent
+WIDTH, HEIGHT, FPS = 640, 360, 25
+RATE = 48000
+SECONDS = 14.0
+AWAY = (7.0, 9.0)
+TURN_S = 0.24
+SURPRISED_FROM = 9.0
+OPENING_PX = 9.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What is said, when it begins, and how espeak-ng says it (pitch 0–99, words a minute)."""
+
+    text: str
+    begins_s: float
+    pitch: int
+    speed: int
+
+
+SENTENCES = (
+    Sentence("What a wonderful morning! I am so happy to see you all again.", 0.8, 75, 160),
+    Sentence("Oh! I really did not expect that. What on earth has happened here?", 9.5, 55, 165),
+)
+
+
+def main() -> None:
+    """Write the clip."""
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "demo.mp4"
+    speech = say_all(SENTENCES)
+    loudness = loudness_of(speech)
+    portrait = next(pictures(HERE / "portrait.jpg")).pixels
+    frames = [frame_at(portrait, number / FPS, loudness[number]) for number in range(round(SECONDS * FPS))]
+    write(target, frames, speech)
+
+
+def say_all(sentences: tuple[Sentence, ...]) -> NDArray[np.float32]:
+    """float32 [SECONDS · RATE]: all sentences in their places, silence between them."""
+    track = np.zeros(round(SECONDS * RATE), np.float32)
+    for sentence in sentences:
+        voice = say(sentence)
+        begin = round(sentence.begins_s * RATE)
+        track[begin : begin + voice.size] += voice[: track.size - begin]
+    return np.asarray(0.7 * track / np.abs(track).max(), np.float32)
+
+
+def say(sentence: Sentence) -> NDArray[np.float32]:
+    """float32 [n] at RATE, by espeak-ng."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "speech.wav"
+        voice = ["-v", "en-us+f3", "-p", str(sentence.pitch), "-s", str(sentence.speed)]
+        subprocess.run(["espeak-ng", *voice, "-w", str(file), sentence.text], check=True)
+        pieces = list(sounds(file))
+    samples = np.concatenate([piece.samples for piece in pieces])
+    return np.asarray(soxr.resample(samples, pieces[0].rate, RATE), np.float32)
+
+
+def loudness_of(speech: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [frames], 0…1: how loud it is at each frame, a little smoothed."""
+    per_frame = speech.reshape(-1, RATE // FPS)
+    level = np.sqrt((per_frame**2).mean(axis=1))
+    smooth = np.convolve(level, [0.25, 0.5, 0.25], mode="same")
+    return np.asarray(np.clip(smooth / np.percentile(smooth[smooth > 0.01], 90), 0, 1), np.float32)
+
+
+def frame_at(portrait: NDArray[np.uint8], t: float, loudness: float) -> NDArray[np.uint8]:
+    """uint8 [HEIGHT, WIDTH, 3] at `t` seconds."""
+    surprise = _ease((t - SURPRISED_FROM) / 0.8) * (1 - _ease((t - (SECONDS - 0.8)) / 0.8))
+    expression = Expression(
+        opening=OPENING_PX * loudness + 5 * surprise,
+        brows=6 * surprise + 1.5 * loudness,
+        narrowing=7 * surprise,
+        drooping=3 * surprise,
+    )
+    x, y, wide = _view(t)
+    scale = WIDTH / wide
+    matrix = np.array([[scale, 0, WIDTH / 2 - x * scale], [0, scale, HEIGHT / 2 - y * scale]], np.float32)
+    shown = express(portrait, expression)
+    view = cv2.warpAffine(shown, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(view, np.uint8)
+
+
+def _view(t: float) -> tuple[float, float, float]:
+    """Centre and width of what the camera sees, in pixels of the portrait: it strolls, and looks away for a while."""
+    x = 230 + 22 * np.sin(2 * np.pi * t / SECONDS)
+    y = 132 + 8 * np.sin(4 * np.pi * t / SECONDS)
+    wide = 390 - 70 * np.sin(np.pi * t / SECONDS) ** 2
+    away = _ease((t - AWAY[0] + TURN_S) / TURN_S) * (1 - _ease((t - AWAY[1]) / TURN_S))
+    return x + away * (424 - x), y + away * (70 - y), wide + away * (150 - wide)
+
+
+def _ease(share: float) -> float:
+    """0…1 with a soft start and end."""
+    share = min(1.0, max(0.0, share))
+    return share * share * (3 - 2 * share)
+
+
+def write(target: Path, frames: list[NDArray[np.uint8]], speech: NDArray[np.float32]) -> None:
+    """H.264 and AAC in an mp4 whose index comes first."""
+    with av.open(str(target), "w", options={"movflags": "+faststart"}) as container:
+        video = container.add_stream("libx264", rate=FPS, options={"crf": "23", "preset": "slow"})
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        audio = container.add_stream("aac", rate=RATE, layout="mono")
+        audio.bit_rate = 64000
+        for number, pixels in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, FPS)
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+        sound = av.AudioFrame.from_ndarray(speech[None], format="fltp", layout="mono")
+        sound.sample_rate, sound.pts, sound.time_base = RATE, 0, Fraction(1, RATE)
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+
+
+if __name__ == "__main__":
+    main()
