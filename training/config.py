@@ -45,6 +45,7 @@ class FaceConfig(Config):
 
     Attributes:
         sizes: side of the pictures in each epoch; small ones first save time (progressive resizing).
+        curve: (epoch, share of learning_rate) points, joined by straight lines.
         widths, depth, dropout: see FaceCompact.
         balance: pictures are drawn with (share of their emotion) ** -balance; 0 draws all alike.
         calibration_every: each n-th training picture is kept for calibration and never trained on.
@@ -53,6 +54,7 @@ class FaceConfig(Config):
     """
 
     sizes: tuple[int, ...] = Field(min_length=1)
+    curve: tuple[tuple[float, float], ...] = Field(default=((0, 0.04), (3, 1), (10, 0)), min_length=2)
     widths: tuple[int, ...] = (64, 128, 224)
     depth: PositiveInt = 2
     dropout: float = Field(default=0.2, ge=0, lt=1)

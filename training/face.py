@@ -48,6 +48,12 @@ def draw_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.flo
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
+def rate_share(config: FaceConfig, epochs: float) -> float:
+    """Share of the learning rate after so many epochs (a float): the curve of the config."""
+    places, shares = zip(*config.curve, strict=True)
+    return float(np.interp(epochs, places, shares))
+
+
 def train_face(config: FaceConfig, faces: Faces, watch: Faces, say: Say) -> FaceCompact:
     """Fit the network on `faces`; `watch` (never trained on) is only measured after each epoch.
 
@@ -64,8 +70,8 @@ def train_face(config: FaceConfig, faces: Faces, watch: Faces, say: Say) -> Face
     optimizer = torch.optim.SGD(
         network.parameters(), config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
     )
-    steps = max(1, len(faces) // config.batch) * len(config.sizes)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps + 1)
+    batches = max(1, len(faces) // config.batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(config, step / batches))
     weights = draw_weights(targets, config.balance)
     for epoch, size in enumerate(config.sizes):
         started, losses = time.monotonic(), []

@@ -1,0 +1,77 @@
+"""How a data set frames its faces, so that live faces can be cut out alike: `python -m training.crop FOLDER`.
+
+Runs the detector and the mesh over pictures of FER2013 and prints the `crop` a face-static model trained on them
+should carry: the square around a face that its 48×48 picture is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import DatasetError
+
+ENLARGED = 192
+BORDER = 96
+LEVEL_DEGREES = 10.0
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How pictures frame their faces; medians, and quartiles of the scale.
+
+    Attributes:
+        faces: in how many pictures a face was found.
+        scale: side of the picture over the longer side of the box of the mesh points.
+        shift_x, shift_y: centre of the picture minus centre of the box, in box widths and heights, right and down.
+        scale_quartiles: of `scale`.
+        roll_deviation: standard deviation of the angle of the line through the eyes, in degrees.
+    """
+
+    faces: int
+    scale: float
+    shift_x: float
+    shift_y: float
+    scale_quartiles: tuple[float, float]
+    roll_deviation: float
+
+
+def learn_framing(points: NDArray[np.floating], eyes: NDArray[np.floating], side: float) -> Framing:
+    """Mesh points float [N, 468, 2] and eyes float [N, 2, 2] (left in the picture first), in pixels → framing.
+
+    Scale and shifts come from faces that stand nearly level, whose box does not depend on the roll; the roll from all.
+    Raises DatasetError where no face stands within 10° of level.
+    """
+    line = eyes[:, 1] - eyes[:, 0]
+    roll = np.degrees(np.arctan2(line[:, 1], line[:, 0]))
+    level = points[np.abs(roll) < LEVEL_DEGREES]
+    if not len(level):
+        raise DatasetError("no picture shows a face that is nearly level, so there is no framing to learn")
+    low, high = level.min(axis=1), level.max(axis=1)
+    size, centre = high - low, (low + high) / 2
+    scale = side / size.max(axis=1)
+    shift = (side / 2 - centre) / size
+    quartiles = np.percentile(scale, [25, 75])
+    return Framing(
+        faces=len(points),
+        scale=float(np.median(scale)),
+        shift_x=float(np.median(shift[:, 0])),
+        shift_y=float(np.median(shift[:, 1])),
+        scale_quartiles=(float(quartiles[0]), float(quartiles[1])),
+        roll_deviation=float(roll.std()),
+    )
+
+
+def enlarge(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey [48, 48] → RGB [384, 384, 3] with its border repeated, so that a detector sees a whole head."""
+    large = cv2.resize(picture, (ENLARGED, ENLARGED), interpolation=cv2.INTER_CUBIC)
+    framed = cv2.copyMakeBorder(large, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REPLICATE)
+    return np.asarray(np.repeat(framed[..., None], 3, axis=2), dtype=np.uint8)
+
+
+def to_picture(points: NDArray[np.floating], side: int) -> NDArray[np.float64]:
+    """Places in an enlarged picture → places in the picture itself, in its pixels."""
+    return (np.asarray(points, dtype=np.float64) - BORDER) * side / ENLARGED
