@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -17,6 +17,7 @@ from models.catalog import entries, verify
 from models.errors import ModelError
 from workers.capture.discover import cameras, microphones
 from workers.config import Config
+from workers.errors import SourceError
 from workers.processes import cores
 
 Verdict = Literal["ok", "warning", "wrong"]
@@ -122,8 +123,15 @@ def _shared_memory(config: Config) -> Finding:
     return Finding("shared memory", "ok", found)
 
 
-def _devices(kind: str, find: Callable[[], list[object]]) -> Finding:
-    raise NotImplementedError
+def _devices(kind: str, find: Callable[[], Sequence[object]]) -> Finding:
+    try:
+        found = find()
+    except SourceError as error:
+        return Finding(kind, "warning", "can't be looked for", str(error))
+    if not found:
+        return Finding(kind, "warning", "none", f"plug one in, or analyze files; 'auto' then plays without a {kind}")
+    names = ", ".join(str(getattr(device, "name", device)) for device in found)
+    return Finding(kind, "ok", names)
 
 
 def _models() -> list[Finding]:

@@ -13,8 +13,8 @@ from broker.mailbox import Line
 from broker.messages import Modality, StreamEnded, StreamOpened
 from workers.capture.hops import HopCutter, Window
 from workers.capture.items import Connected, Picture
+from workers.capture.opened import OpenSource
 from workers.capture.outlet import Outlet
-from workers.capture.source import OpenSource
 from workers.errors import WorkerError
 from workers.settings import CaptureSettings
 
@@ -174,7 +174,7 @@ class Run:
 
     def _read_sounds(self) -> None:
         assert self._source.sounds is not None
-        cutter = HopCutter(self._settings.window_s, self._settings.hop_s)
+        cutter = self._cutter()
         for sound in self._source.sounds():
             if not self._put_windows(cutter.feed(sound)):
                 return
@@ -183,7 +183,7 @@ class Run:
 
     def _read_mixed(self) -> None:
         assert self._source.mixed is not None
-        cutter = HopCutter(self._settings.window_s, self._settings.hop_s)
+        cutter = self._cutter()
         self._picture_over.set()  # one reader brings both, so neither can run ahead of the other
         for item in self._source.mixed():
             if isinstance(item, Connected):
@@ -198,6 +198,11 @@ class Run:
                 going = not self._hears or self._put_windows(cutter.feed(item))
             if not going:
                 return
+
+    def _cutter(self) -> HopCutter:
+        """After a live source was away for longer than a window, what was before it is of no use any more."""
+        window_s = self._settings.window_s
+        return HopCutter(window_s, self._settings.hop_s, most_gap_s=window_s if self._source.info.live else None)
 
     def _put_picture(self, picture: Picture) -> bool:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)

@@ -1,0 +1,30 @@
+"""An opened source: what it is, and the iterators that the reader threads walk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from workers.capture.items import Connected, Picture, Sound, SourceInfo
+
+
+@dataclass
+class OpenSource:
+    """What a run reads from.
+
+    Attributes:
+        info: what the source is.
+        pictures, sounds: begin to read one of both, each in a thread of its own; None where there is none.
+        mixed: begins to read both from one connection, which says what it carries with `Connected`; None where
+            they are read apart.
+        stopped: ends live readers soon once it is set.
+        trouble: what a live source suffers at the moment, in one sentence, else None.
+    """
+
+    info: SourceInfo
+    pictures: Callable[[], Iterator[Picture]] | None = None
+    sounds: Callable[[], Iterator[Sound]] | None = None
+    mixed: Callable[[], Iterator[Picture | Sound | Connected]] | None = None
+    stopped: threading.Event = field(default_factory=threading.Event)
+    trouble: str | None = None
