@@ -16,6 +16,8 @@ from models.errors import ArtifactError, ProviderError
 Provider = Literal["auto", "cpu", "cuda"]
 PROVIDER_NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
+NVIDIA_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/nvhost-gpu"))
+
 ort.set_default_logger_severity(3)
 
 
@@ -151,9 +153,11 @@ def _provider_names(provider: Provider) -> list[str]:
     cpu, cuda = PROVIDER_NAMES["cpu"], PROVIDER_NAMES["cuda"]
     if provider == "cpu":
         return [cpu]
-    available = ort.get_available_providers()
-    if cuda in available:
-        if hasattr(ort, "preload_dlls") and provider == "cuda":
+    if cuda in ort.get_available_providers():
+        # Where no NVIDIA driver is loaded, trying CUDA would only cost time and print errors.
+        if provider == "auto" and not any(node.exists() for node in NVIDIA_NODES):
+            return [cpu]
+        if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
         return [cuda, cpu]
     if provider == "cuda":

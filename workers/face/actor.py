@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from broker.mailbox import Mailbox
 from broker.messages import Assignment, Face, FaceResult
-from models.session import open_artifact
+from models.contract import Kind
+from models.session import Artifact, open_artifact
 from workers.actor import ActorSettings, own
 from workers.face.pipeline import FacePipeline, FoundFace
 from workers.job_worker import JobWorker
-from workers.settings import FaceActorSettings
+from workers.settings import FaceActorSettings, RuntimeSettings
 
 
 class FaceActor(JobWorker):
@@ -28,20 +29,11 @@ class FaceActor(JobWorker):
         runtime = mine.runtime
         # The cores belong to the workers: OpenCV's own threads would only fight over them.
         cv2.setNumThreads(1)
-        opened = {
-            kind: open_artifact(
-                path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning
-            )
-            for kind, path in (
-                ("face-detector", mine.detector),
-                ("face-landmarks", mine.landmarks),
-                ("face-static", mine.static),
-            )
-        }
-        self.models = {kind: artifact.identity for kind, artifact in opened.items()}
-        self._pipeline = FacePipeline(
-            opened["face-detector"], opened["face-landmarks"], opened["face-static"], mine.face
-        )
+        detector = _open(mine.detector, "face-detector", runtime)
+        landmarks = _open(mine.landmarks, "face-landmarks", runtime)
+        static = _open(mine.static, "face-static", runtime)
+        self.models = {artifact.metadata.kind: artifact.identity for artifact in (detector, landmarks, static)}
+        self._pipeline = FacePipeline(detector, landmarks, static, mine.face)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult:
         """The faces of one frame, uint8 [H, W, 3] RGB."""
@@ -59,6 +51,10 @@ class FaceActor(JobWorker):
             inference_ns=time.monotonic_ns() - taken_ns,
             models=self.models,
         )
+
+
+def _open(path: str, kind: Kind, runtime: RuntimeSettings) -> Artifact:
+    return open_artifact(path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning)
 
 
 def _face(found: FoundFace) -> Face:
