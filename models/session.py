@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -155,7 +156,7 @@ def _provider_names(provider: Provider) -> list[str]:
         return [cpu]
     if cuda in ort.get_available_providers():
         # Where no NVIDIA driver is loaded, trying CUDA would only cost time and print errors.
-        if provider == "auto" and not any(node.exists() for node in NVIDIA_NODES):
+        if provider == "auto" and sys.platform == "linux" and not any(node.exists() for node in NVIDIA_NODES):
             return [cpu]
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
