@@ -1,0 +1,129 @@
+"""`bimodal up`: live, watched, and stopped without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from broker.messages import Emotion, Heartbeat
+from tests.end_to_end.driving import Driven, run
+from tests.media import face_clip
+
+TITLES = {"broker", "face 1", "face 2", "audio 1", "fusion", "capture clip"}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config that plays a talking face for ever."""
+    folder = tmp_path_factory.mktemp("up")
+    clip = face_clip(folder / "clip.mp4", 3.0)
+    path = folder / "config.yaml"
+    path.write_text(
+        f"streams: {{clip: {{file: '{clip}', loop: true}}}}\nworkers: {{face: {{count: 2}}}}\n"
+        f"log: {{file: '{folder / 'log'}'}}\n"
+    )
+    return path
+
+
+def up(config: Path, session: str, *more: str) -> Driven:
+    return Driven("up", "--config", config, "--session", session, *more, session=session)
+
+
+def is_event(body: object) -> bool:
+    return isinstance(body, Emotion)
+
+
+def ready_again(name: str, pid: int) -> object:
+    def check(body: object) -> bool:
+        return isinstance(body, Heartbeat) and body.name == name and body.state == "ready" and body.pid != pid
+
+    return check
+
+
+def test_it_runs_shows_a_line_and_stops_by_itself(config: Path) -> None:
+    code, out, err = run("up", "--config", config, "--session", "test-for", "--for", "6")
+    assert code == 0, err
+    lines = [line for line in out.splitlines() if line.startswith("clip: ")]
+    assert any("1 face" in line and "fps" in line for line in lines), out
+
+
+def test_processes_have_titles_and_ctrl_c_leaves_nothing(config: Path) -> None:
+    with up(config, "test-titles") as driven:
+        driven.wait_for(is_event)
+        children = driven.children()
+        assert set(children) == TITLES
+        assert " ".join(psutil.Process(driven.process.pid).cmdline()).strip() == "bimodal: supervisor"
+        driven.interrupt()
+        code, _, err = driven.finish()
+        assert code == 0, err
+        assert not [child for child in children.values() if child.is_running() and child.status() != "zombie"]
+        assert driven.left_behind() == []
+
+
+@pytest.mark.parametrize("victim", sorted(TITLES))
+def test_whoever_is_killed_comes_back_and_the_stream_goes_on(config: Path, victim: str) -> None:
+    session = f"test-{victim.replace(' ', '-')}"
+    with up(config, session) as driven:
+        driven.wait_for(is_event)
+        pid = driven.kill(victim)
+        driven.wait_for(ready_again(victim, pid))  # type: ignore[arg-type]
+        for _ in range(10):
+            driven.wait_for(is_event)
+        assert set(driven.children()) == TITLES
+
+
+def test_everything_ends_with_a_supervisor_that_is_killed_and_the_next_start_sweeps(config: Path) -> None:
+    with up(config, "test-sweep") as driven:
+        driven.wait_for(is_event)
+        children = list(driven.children().values())
+        driven.process.kill()
+        driven.process.wait()
+        gone, alive = psutil.wait_procs(children, timeout=20)
+        assert len(gone) == len(TITLES)
+        assert alive == []
+        assert driven.left_behind()
+    with up(config, "test-sweep") as driven:
+        driven.wait_for(is_event)
+        driven.interrupt()
+        assert driven.finish()[0] == 0
+        assert driven.left_behind() == []
+
+
+def test_a_second_one_of_the_same_name_refuses(config: Path) -> None:
+    with up(config, "test-twice") as driven:
+        driven.wait_for(is_event)
+        code, _, err = run("up", "--config", config, "--session", "test-twice")
+        assert code == 1
+        assert "already runs as session 'test-twice'" in err
+        driven.wait_for(is_event)
+
+
+def test_terminate_is_as_good_as_ctrl_c(config: Path) -> None:
+    with up(config, "test-term") as driven:
+        driven.wait_for(is_event)
+        os.kill(driven.process.pid, signal.SIGTERM)
+        assert driven.finish()[0] == 0
+        assert driven.left_behind() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("streams: {clip: {file: /nowhere.mp4}}", "/nowhere.mp4"),
+        ("streams: {clip: {camera: 97}}", "camera 97"),
+        ("fuson: {}", "did you mean 'fusion'?"),
+        ("models: {speech: facemesh-468}", "is a face-landmarks artifact, but a speech artifact is needed"),
+        ("outputs: {events: ['tcp://0.0.0.0:5655']}", "other machines"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    code, _, err = run("up", "--config", path, "--session", "test-wrong", "--for", "60")
+    assert code == 1
+    assert sentence in err
+    assert "Traceback" not in err
