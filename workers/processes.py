@@ -24,14 +24,15 @@ from workers.settings import (
 
 Role = Literal["broker", "face", "audio", "fusion", "record", "capture"]
 
-# What each role is to the broker, its module, and which roles must be ready before it starts.
+# What each role is to the broker, its module, and which roles must be ready before it starts. Capture does not wait
+# for workers: its jobs do. It waits for those who would miss the beginning of a stream.
 TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
     "broker": ("supervisor", "workers.broker", ()),
     "face": ("worker", "workers.face", ()),
     "audio": ("worker", "workers.audio", ()),
     "fusion": ("fusion", "workers.fusion", ()),
     "record": ("recorder", "workers.record", ()),
-    "capture": ("capture", "workers.capture", ("broker", "face", "audio", "fusion", "record")),
+    "capture": ("capture", "workers.capture", ("broker", "fusion", "record")),
 }
 
 

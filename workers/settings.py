@@ -60,10 +60,9 @@ class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where recordings go, and the file name (without ending) of each stream; others use their own name."""
+    """Where recordings go."""
 
     folder: str
-    names: dict[str, str] = {}
 
 
 class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):

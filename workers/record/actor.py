@@ -22,7 +22,6 @@ FLUSH_EVERY_S = 1.0
 
 class _Open(NamedTuple):
     run: int
-    live: bool
     recording: Recording
 
 
@@ -33,7 +32,6 @@ class RecordActor(LaneReader):
         super().__init__(mailbox)
         mine = own(settings, RecordActorSettings)
         self._folder = Path(mine.folder)
-        self._names = mine.names
         self._recordings: dict[str, _Open] = {}
         self._flush_due = 0.0
         self._frames = 0
@@ -57,10 +55,13 @@ class RecordActor(LaneReader):
             if known.run == opened.run:
                 return
             known.recording.abandon()
-        name = self._names.get(opened.stream, opened.stream)
+        name = opened.stream
+        if opened.policy == "latest":
+            # A live stream has no end that would give its results a name of their own.
+            name = f"{name} {time.strftime('%Y-%m-%d %H.%M.%S')}"
         try:
             recording = Recording(self._folder, name, opened, opened.source, time.monotonic())
-            self._recordings[opened.stream] = _Open(opened.run, opened.policy == "latest", recording)
+            self._recordings[opened.stream] = _Open(opened.run, recording)
         except WorkerError as error:
             self._give_up(opened.stream, opened.run, error)
 
@@ -114,10 +115,7 @@ class RecordActor(LaneReader):
     def close(self) -> None:
         """A live stream is complete whenever it is stopped; a file that was not looked at to its end is not."""
         for stream, known in self._recordings.items():
-            if not known.live:
-                known.recording.abandon()
-                continue
             try:
-                known.recording.close(time.monotonic())
+                known.recording.stop(time.monotonic())
             except WorkerError:
                 log.exception("the recording of %s can't be completed", stream)
