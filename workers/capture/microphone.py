@@ -53,7 +53,7 @@ class _Block:
 
 
 class Microphone:
-    """An open, recording microphone.
+    """An open, recording microphone. One a process: opening or listing looks for devices anew, which ends others.
 
     Attributes:
         info: its rate and name.
@@ -86,6 +86,7 @@ class Microphone:
         self._name = "the default microphone" if device is None else f"microphone {device}"
         try:
             with quiet_stderr():
+                _look_again(sounddevice)
                 about = sounddevice.query_devices(device, "input")
                 self._rate = int(rate or about["default_samplerate"])
                 self._blocks: queue.Queue[_Block] = queue.Queue(round(QUEUED_S / BLOCK_S))
@@ -167,8 +168,7 @@ def microphones() -> list[MicrophoneDevice]:
     sounddevice = _sounddevice()
     try:
         with quiet_stderr():
-            sounddevice._terminate()  # PortAudio looks for devices only when it begins
-            sounddevice._initialize()
+            _look_again(sounddevice)
             devices = list(sounddevice.query_devices())
             default = int(sounddevice.default.device[0])
     except sounddevice.PortAudioError as error:
@@ -196,6 +196,12 @@ def _sounddevice() -> Any:
     except ImportError as error:
         raise SourceError("microphones need the package sounddevice: pip install sounddevice") from error
     return sounddevice
+
+
+def _look_again(sounddevice: Any) -> None:
+    """PortAudio looks for devices only when it begins; one that was plugged in since needs a new beginning."""
+    sounddevice._terminate()
+    sounddevice._initialize()
 
 
 def _reason(error: Exception) -> str:

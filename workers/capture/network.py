@@ -35,7 +35,7 @@ AHEAD_NS = 1_000_000_000
 # These carry no times of their own: a picture's time is when it comes.
 UNTIMED_FORMATS = {"mpjpeg", "mjpeg", "image2pipe"}
 LOST = {errno.EIO, errno.EPIPE, errno.ECONNRESET}
-OPTIONS = {"analyzeduration": "2000000", "fflags": "nobuffer"}
+OPTIONS = {"analyzeduration": "2000000"}
 
 Item: TypeAlias = Picture | Sound | Connected
 News: TypeAlias = Picture | Sound | Connected | Interruption
@@ -87,21 +87,26 @@ class _Line:
     def __init__(self, anchor_ns: int) -> None:
         self.anchor_ns = anchor_ns
         self._last_picture_ns = -STEP_NS
-        self._sound_end_ns = 0
+        self._end_ns = 0
 
     def now_ns(self) -> int:
+        """Where this moment lies."""
         return time.monotonic_ns() - self.anchor_ns
 
+    def ahead_ns(self) -> int:
+        """How far what was placed reaches beyond this moment: a server may send faster than time goes."""
+        return max(0, self._end_ns - self.now_ns())
+
     def picture(self, pts_ns: int) -> int:
+        """Place a picture."""
         self._last_picture_ns = max(pts_ns, self._last_picture_ns + STEP_NS)
+        self._end_ns = max(self._end_ns, self._last_picture_ns + STEP_NS)
         return self._last_picture_ns
 
-    def sound(self, pts_ns: int, begins: bool) -> int:
-        """Within a connection as it is (the hop cutter joins it); a new connection begins after the old one's end."""
-        return max(pts_ns, self._sound_end_ns) if begins else pts_ns
-
-    def heard_to(self, end_ns: int) -> None:
-        self._sound_end_ns = max(self._sound_end_ns, end_ns)
+    def sound(self, pts_ns: int, duration_ns: int) -> int:
+        """Place a sound: where it says, for the hop cutter joins what jitters."""
+        self._end_ns = max(self._end_ns, pts_ns + duration_ns)
+        return pts_ns
 
 
 class _Connection:
@@ -114,7 +119,8 @@ class _Connection:
         self._queue: queue.Queue[Item | SourceError | None] = queue.Queue(QUEUED)
         self._closed = threading.Event()
         self._clock = ClockMap()
-        self._newest_ns = 0
+        self._newest_ns: int | None = None
+        self._shift_ns = 0
         self._thread = threading.Thread(target=self._read, name="network", daemon=True)
         self._thread.start()
 
@@ -167,7 +173,6 @@ class _Connection:
         timed = container.format.name not in UNTIMED_FORMATS
         recording = container.duration is not None and container.duration > 0
         pixels, samples = PixelConverter(self._max_height), SampleConverter()
-        begins = True
         self._hand_over(Connected(self._info(video, audio)))
         for packet in container.demux(streams):
             for frame in _decoded(packet):
@@ -181,8 +186,7 @@ class _Connection:
                     self._hand_over(Picture(self._line.picture(pts_ns), grab_ns, pixels(frame)))
                 else:
                     mono = samples(frame)
-                    pts_ns, begins = self._line.sound(pts_ns, begins), False
-                    self._line.heard_to(pts_ns + mono.size * NANO // samples.rate)
+                    pts_ns = self._line.sound(pts_ns, mono.size * NANO // samples.rate)
                     self._hand_over(Sound(pts_ns, grab_ns, mono, samples.rate))
 
     def _pts_ns(self, frame: av.VideoFrame | av.AudioFrame, grab_ns: int, timed: bool) -> int:
@@ -191,10 +195,11 @@ class _Connection:
         if not timed or frame.pts is None or frame.time_base is None:
             return now_ns
         source_ns = nano(frame.pts, frame.time_base)
-        if abs(source_ns - self._newest_ns) > LEAP_NS:
-            self._clock = ClockMap()  # the server began to count anew
+        if self._newest_ns is None or abs(source_ns - self._newest_ns) > LEAP_NS:
+            # The first, or the server began to count anew: behind all that was.
+            self._clock, self._shift_ns = ClockMap(), self._line.ahead_ns()
         self._newest_ns = source_ns
-        return self._clock.map(source_ns, now_ns)
+        return self._clock.map(source_ns, now_ns + self._shift_ns)
 
     def _info(self, video: av.VideoStream | None, audio: av.AudioStream | None) -> SourceInfo:
         fps = (video.average_rate or video.guessed_rate) if video is not None else None
