@@ -70,11 +70,11 @@ def auto() -> Found:
     return Found(first_camera(), first_microphone())
 
 
-def _video4linux(folder: Path) -> list[CameraDevice]:
+def _video4linux(folder: Path, devices: Path = Path("/dev")) -> list[CameraDevice]:
     """Nodes with `index` 0: a camera's further nodes carry its metadata."""
     found = []
     for node in sorted(folder.glob("video*"), key=lambda node: int(node.name.removeprefix("video"))):
-        path = Path("/dev") / node.name
+        path = devices / node.name
         if path.exists() and _text(node / "index") in ("0", ""):
             name = _text(node / "name") or node.name
             found.append(CameraDevice(int(node.name.removeprefix("video")), name, str(path)))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +44,19 @@ def probe(path: Path | str) -> SourceInfo:
         fps = float(_fps(video)) if video is not None else 0.0
         frames = video.frames if video is not None else 0
         duration_ns = container.duration * 1000 if container.duration and container.duration > 0 else None
-    width, height = _first_size(path) if video is not None else (0, 0)
+    size = _first_size(path) if video is not None else None
     first = next(sounds(path), None) if audio is not None else None
-    if video is None and first is None:
-        raise SourceError(f"{path} has no picture, and no sound in it can be decoded")
+    if size is None and first is None:
+        raise SourceError(f"{path} holds no picture and no sound: its streams are empty")
+    width, height = size or (0, 0)
     estimate = frames or (round(duration_ns / NANO * fps) if duration_ns and fps else 0)
     return SourceInfo(
-        has_picture=video is not None,
+        has_picture=size is not None,
         has_sound=first is not None,
         width=width,
         height=height,
         fps=fps,
-        frames_estimate=estimate or None if video is not None else None,
+        frames_estimate=estimate or None if size is not None else None,
         duration_ns=duration_ns,
         sample_rate=first.rate if first is not None else 0,
         live=False,
@@ -219,8 +219,7 @@ def nano(ticks: int, time_base: Fraction) -> int:
     return ticks * NANO * time_base.numerator // time_base.denominator
 
 
-def _first_size(path: Path) -> tuple[int, int]:
-    """(width, height) of the first picture, upright."""
-    for picture in islice(pictures(path), 1):
-        return picture.pixels.shape[1], picture.pixels.shape[0]
-    raise SourceError(f"{path} holds no picture that can be decoded")
+def _first_size(path: Path) -> tuple[int, int] | None:
+    """(width, height) of the first picture, upright; None where the stream is empty."""
+    shape = next((picture.pixels.shape for picture in pictures(path)), None)
+    return (shape[1], shape[0]) if shape is not None else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import threading
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from workers.back_off import BackOff
 from workers.capture.clock_map import ClockMap
+from workers.capture.quiet import quiet_stderr
 from workers.capture.redact import redact
 from workers.capture.timeline import LEAP_NS, STEP_NS, Timeline
 
@@ -107,3 +110,23 @@ def test_a_back_off_that_would_not_wait_is_refused(schedule: tuple[float, float,
 )
 def test_passwords_are_not_shown(url: str, shown: str) -> None:
     assert redact(url) == shown
+
+
+def test_stderr_comes_back_when_the_last_thread_is_done(capfd: pytest.CaptureFixture[str]) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with quiet_stderr():
+            inside.set()
+            leave.wait(30)
+
+    holder = threading.Thread(target=hold)
+    with quiet_stderr():
+        holder.start()
+        assert inside.wait(30)
+        os.write(2, b"hidden")
+    os.write(2, b"hidden too")
+    leave.set()
+    holder.join(30)
+    os.write(2, b"shown")
+    assert capfd.readouterr().err == "shown"

@@ -1,0 +1,203 @@
+"""A real microphone where there is none: PulseAudio's null sink, heard through PortAudio."""
+
+from __future__ import annotations
+
+import ctypes.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import media as made
+
+NANO = 1_000_000_000
+RATE = 48000
+MISSING = [
+    name
+    for name, there in (
+        ("pulseaudio", shutil.which("pulseaudio")),
+        ("paplay", shutil.which("paplay")),
+        ("libportaudio2", ctypes.util.find_library("portaudio")),
+    )
+    if not there
+]
+needs_pulse = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)} (apt-get install)")
+
+# In a process of its own: PortAudio reads its surroundings once. It records until the parent closes stdin.
+RECORDER = """
+import sys, threading, time
+import numpy as np
+from workers.capture.hops import HopCutter
+from workers.capture.microphone import Microphone
+from workers.errors import SourceError
+
+stop = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+anchor_ns = time.monotonic_ns()
+ends, parts = [], []
+with Microphone(anchor_ns=anchor_ns, rate=48000) as microphone:
+    try:
+        for sound in microphone.sounds(stop):
+            if not parts:
+                print("recording", anchor_ns, flush=True)
+            ends.append((sound.pts_ns, sound.samples.size, sound.grab_ns))
+            parts.append(sound.samples)
+    except SourceError as error:
+        print(error, flush=True)
+    np.savez(sys.argv[1], sound=np.concatenate(parts), ends=np.array(ends), anchor=anchor_ns,
+             overflows=microphone.overflows)
+"""
+
+
+class Pulse:
+    """A private PulseAudio server with one microphone that plays what is sent to it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.chmod(0o700)
+        self._socket = folder / "native"
+        self.environment = {
+            **os.environ,
+            "PULSE_RUNTIME_PATH": str(folder),
+            "PULSE_SERVER": f"unix:{self._socket}",
+            "PULSE_SOURCE": "mic1.monitor",
+            "HOME": str(folder),
+        }
+        self.server = subprocess.Popen(
+            [
+                "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
+                "-L", f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}",
+                "-L", f"module-null-sink sink_name=mic1 rate={RATE} norewinds=1",
+            ],
+            env=self.environment,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self._wait()
+
+    def _wait(self) -> None:
+        """Until it answers; `pactl` itself waits for the socket no longer than a moment."""
+        for _ in range(500):
+            asked = ["pactl", "info"]
+            if subprocess.run(asked, env=self.environment, capture_output=True, check=False).returncode == 0:
+                return
+        raise RuntimeError("pulseaudio does not answer")
+
+    def play(self, file: Path) -> None:
+        """Play a file to its end."""
+        subprocess.run(["paplay", "-d", "mic1", str(file)], env=self.environment, check=True, timeout=60)
+
+    def close(self) -> None:
+        self.server.kill()
+        self.server.wait()
+
+
+@pytest.fixture
+def pulse(tmp_path: Path) -> Iterator[Pulse]:
+    folder = tmp_path / "pulse"
+    folder.mkdir()
+    server = Pulse(folder)
+    yield server
+    server.close()
+
+
+def start_recorder(pulse: Pulse, target: Path) -> subprocess.Popen[str]:
+    recorder = subprocess.Popen(
+        [sys.executable, "-c", RECORDER, str(target)],
+        env=pulse.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert recorder.stdout is not None
+    line = recorder.stdout.readline()
+    if not line.startswith("recording"):
+        raise AssertionError(f"the recorder said {line!r} and {recorder.communicate()}")
+    return recorder
+
+
+def find(told: np.ndarray, heard: np.ndarray) -> int:
+    """Where in what was heard the told sound begins."""
+    size = told.size + heard.size
+    return int(np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(told, size)), size).argmax())
+
+
+@needs_pulse
+def test_what_is_played_is_heard_at_its_time(pulse: Pulse, tmp_path: Path) -> None:
+    told = made.noise(3.0, RATE)
+    file = made.write_clip(tmp_path / "noise.wav", sound=told, rate=RATE, sound_codec="pcm_s16le")
+    recorder = start_recorder(pulse, tmp_path / "heard.npz")
+    pulse.play(file)
+    said, errors = recorder.communicate(timeout=60)
+    assert (recorder.returncode, said, errors) == (0, "", "")
+    found = np.load(tmp_path / "heard.npz")
+    sound, blocks = found["sound"], found["ends"]
+    begin = find(told[: RATE // 2], sound)
+    heard = sound[begin : begin + told.size]
+    assert np.corrcoef(told[: heard.size], heard)[0, 1] > 0.99
+    assert heard.size > 2.5 * RATE
+    assert found["overflows"] == 0
+
+    pts_ns, counted_ns = blocks[:, 0], np.cumsum(np.r_[0, blocks[:-1, 1]]) * NANO // RATE
+    drift_ns = (pts_ns - pts_ns[0]) - counted_ns
+    assert np.abs(drift_ns).max() < 60_000_000  # the line goes with the samples
+    lateness_ns = blocks[:, 2] - int(found["anchor"]) - (pts_ns + blocks[:, 1] * NANO // RATE)
+    assert np.median(lateness_ns) > -20_000_000  # no sound from the future
+    assert np.median(lateness_ns) < 1_000_000_000
+
+
+@needs_pulse
+def test_a_microphone_whose_server_dies_says_so(pulse: Pulse, tmp_path: Path) -> None:
+    recorder = start_recorder(pulse, tmp_path / "heard.npz")
+    pulse.close()
+    assert recorder.stdout is not None
+    assert recorder.stdout.readline() in (
+        "the default microphone stopped; was it unplugged?\n",
+        "the default microphone delivered nothing for 5 s\n",
+    )
+    recorder.communicate(timeout=60)  # PortAudio itself writes to stderr here
+    assert recorder.returncode == 0
+
+
+@needs_pulse
+def test_devices_lists_the_microphone_and_auto_takes_it(pulse: Pulse) -> None:
+    told = subprocess.run(
+        [sys.executable, "bimodal.py", "devices", "--json"],
+        env=pulse.environment,
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = json.loads(told.stdout)
+    assert "pulse" in [microphone["name"] for microphone in found["microphones"]]
+    assert found["auto"]["microphone"] is not None
+    assert found["auto"]["demo"] is False
+    assert told.stderr == ""
+
+
+def test_without_portaudio_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
+    code = """
+import threading
+from workers.capture import discover
+from workers.capture.microphone import Microphone
+from workers.errors import SourceError
+assert discover.first_microphone() is None
+try:
+    Microphone()
+except SourceError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[3]}"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "apt-get install libportaudio2" in told.stdout
