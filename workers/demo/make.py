@@ -90,10 +90,10 @@ def frame_at(portrait: NDArray[np.uint8], t: float, loudness: float) -> NDArray[
     """uint8 [HEIGHT, WIDTH, 3] at `t` seconds."""
     surprise = _ease((t - SURPRISED_FROM) / 0.8) * (1 - _ease((t - (SECONDS - 0.8)) / 0.8))
     expression = Expression(
-        opening=OPENING_PX * loudness + 5 * surprise,
-        brows=6 * surprise + 1.5 * loudness,
-        narrowing=7 * surprise,
-        drooping=3 * surprise,
+        opening=OPENING_PX * loudness + 9 * surprise,
+        brows=7 * surprise + 1.5 * loudness,
+        narrowing=9 * surprise,
+        drooping=4 * surprise,
     )
     x, y, wide = _view(t)
     scale = WIDTH / wide
