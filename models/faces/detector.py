@@ -1,0 +1,76 @@
+"""A frame → detected faces, with a face-detector artifact.
+
+Decoding follows MediaPipe's TensorsToDetectionsCalculator. The short-range network sees only faces that are large in
+its 128×128 input, so small faces are looked for in overlapping square tiles of the frame as well.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.faces.anchors import make_anchors
+from models.faces.detections import Detections, join, weighted_suppression
+from models.faces.geometry import DetectorGeometry, geometry_of
+from models.faces.letterbox import Letterbox, fit, letterbox
+from models.faces.tiles import Tile, cut_off, make_tiles
+from models.session import Artifact
+
+
+class Detector:
+    """Finds faces in one frame at a time; what it finds depends on that frame only.
+
+    Args:
+        artifact: of the kind `face-detector`.
+        min_score: detections below this are no faces.
+
+    Raises ArtifactError where the artifact's geometry can't be read.
+    """
+
+    def __init__(self, artifact: Artifact, *, min_score: float = 0.5) -> None:
+        self.geometry = geometry_of(artifact, DetectorGeometry)
+        self._artifact = artifact
+        self._anchors = make_anchors(self.geometry.anchors)
+        self._min_score = min_score
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Detections:
+        """uint8 [H, W, 3] RGB → the faces that are large in it, best first, at the cost of one run."""
+        height, width = frame.shape[:2]
+        return weighted_suppression(self._look(frame, Tile(0, 0, width, height)), self.geometry.suppression)
+
+    def look_closer(self, frame: NDArray[np.uint8], large: Detections) -> Detections:
+        """The faces `large` of the same frame and the small ones, best first, at the cost of one run a tile."""
+        height, width = frame.shape[:2]
+        found = [large]
+        for tile in make_tiles(width, height):
+            seen = self._look(frame, tile)
+            found.append(seen.take(~cut_off(seen.boxes, tile, width, height)))
+        return weighted_suppression(join(found), self.geometry.suppression)
+
+    def _look(self, frame: NDArray[np.uint8], tile: Tile) -> Detections:
+        part = frame[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
+        size = self.geometry.size
+        raw = self._artifact.run(image=letterbox(part, size)[None])
+        place = fit(tile.left, tile.top, tile.width, tile.height, size)
+        return decode(raw["boxes"][0], raw["scores"][0, :, 0], self._anchors, self.geometry, place, self._min_score)
+
+
+def decode(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    anchors: NDArray[np.float32],
+    geometry: DetectorGeometry,
+    place: Letterbox,
+    min_score: float,
+) -> Detections:
+    """Raw boxes float32 [K, 4 + 2P] and scores [K] → the detections of at least `min_score`, not yet joined."""
+    clipped = np.clip(scores.astype(np.float64), -geometry.score_clip, geometry.score_clip)
+    probabilities = (1 / (1 + np.exp(-clipped))).astype(np.float32)
+    likely = probabilities >= min_score
+    raw, centres = boxes[likely] / np.float32(geometry.scale), anchors[likely]
+    pairs = raw.reshape(len(raw), boxes.shape[1] // 2, 2)  # centre, size, then the keypoints
+    sizes = pairs[:, 1] * np.float32(geometry.size)
+    points = place.to_frame((pairs[:, [0, *range(2, pairs.shape[1])]] + centres[:, None]) * np.float32(geometry.size))
+    sizes = sizes / np.float32(place.factor)
+    found = np.concatenate([points[:, 0] - sizes / 2, sizes], axis=1).astype(np.float32)
+    return Detections(found, probabilities[likely], points[:, 1:])

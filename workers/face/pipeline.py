@@ -1,0 +1,154 @@
+"""One frame → the faces in it, each with what the static model sees: detect, landmarks, crop, static model."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contract import Crop
+from models.emotions import LabelMap
+from models.errors import ArtifactError
+from models.faces.crop import crop_face
+from models.faces.detections import Detections
+from models.faces.detector import Detector
+from models.faces.measures import mouth_opening, sharpness
+from models.faces.mesh import Landmarks, Mesh, square_of_detection, square_of_points
+from models.session import Artifact
+from workers.face.settings import FaceSettings
+
+DEFAULT_CROP_SIZE = 112
+"""Side of the crop where a static model takes any size."""
+
+DOUBT = 0.03
+"""A face whose presence lies between this and `min_presence` is looked at again; below it there is nothing to see."""
+
+CLOSE_UP, CLOSE_UP_PRESENCE = 0.25, 0.9
+"""A face this high, in shorter sides of the frame, that surely looks into the camera is a close-up."""
+
+
+class FoundFace(msgspec.Struct, frozen=True, kw_only=True):
+    """One face of a frame.
+
+    Attributes:
+        box: (x, y, width, height) in pixels of the frame; may reach over its edges.
+        score: of the detection, 0…1.
+        presence: how sure the landmark model is that it looks at a face, 0…1.
+        sharpness: of the crop, 0…1.
+        mouth: gap between the lips over the distance of the eyes, 0 = closed.
+        probabilities: by emotion, over those that the static model knows; sum to 1.
+        embedding: float32 [D], None where the static model gives none.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    presence: float
+    sharpness: float
+    mouth: float
+    probabilities: dict[str, float]
+    embedding: NDArray[np.float32] | None
+
+
+class FacePipeline:
+    """Three artifacts behind one call. Keeps nothing from frame to frame.
+
+    Args:
+        detector, landmarks, static: opened artifacts of these kinds.
+        settings: which faces are looked at.
+
+    Raises ArtifactError where geometry or crop size can't be read from an artifact.
+    """
+
+    def __init__(self, detector: Artifact, landmarks: Artifact, static: Artifact, settings: FaceSettings) -> None:
+        self._detector = Detector(detector, min_score=settings.min_score)
+        self._landmarks = Landmarks(landmarks)
+        self._static = static
+        self._labels = LabelMap(cast("tuple[str, ...]", static.metadata.labels))
+        self._crop = cast("Crop", static.metadata.crop)
+        self._size = crop_size(static)
+        self._settings = settings
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> list[FoundFace]:
+        """uint8 [H, W, 3] RGB → at most `max_faces` faces, the largest first."""
+        found, mesh = self._find(pixels)
+        present = mesh.presence >= self._settings.min_presence
+        return self._read(pixels, found.take(present), Mesh(mesh.points[present], mesh.presence[present]))
+
+    def _find(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
+        """Detections and their landmarks; into tiles only as the settings say."""
+        large = self._detector(pixels)
+        if self._settings.tiles == "always":
+            return self._with_mesh(pixels, self._detector.look_closer(pixels, large))
+        found, mesh = self._with_mesh(pixels, large)
+        if self._settings.tiles == "off" or close_up(found, mesh, min(pixels.shape[:2])):
+            return found, mesh
+        return self._with_mesh(pixels, self._detector.look_closer(pixels, large))
+
+    def _with_mesh(self, pixels: NDArray[np.uint8], found: Detections) -> tuple[Detections, Mesh]:
+        found = self._largest(found)
+        squares = [
+            square_of_detection(box, keypoints, self._landmarks.geometry)
+            for box, keypoints in zip(found.boxes, found.keypoints, strict=True)
+        ]
+        return found, self._look_again(pixels, self._landmarks(pixels, squares))
+
+    def _largest(self, found: Detections) -> Detections:
+        wide = found.take(found.boxes[:, 2] >= self._settings.min_size)
+        by_size = np.argsort(-wide.boxes[:, 2] * wide.boxes[:, 3], kind="stable")
+        return wide.take(by_size[: self._settings.max_faces])
+
+    def _look_again(self, pixels: NDArray[np.uint8], mesh: Mesh) -> Mesh:
+        """Doubtful faces once more, in the square around their own points; the surer look counts.
+
+        A turned face lies badly in the square around its detection: the second look finds many of those, and
+        unmasks most of what is no face.
+        """
+        doubtful = np.flatnonzero((mesh.presence >= DOUBT) & (mesh.presence < self._settings.min_presence))
+        squares = [square_of_points(mesh.points[face], self._landmarks.geometry) for face in doubtful]
+        again = self._landmarks(pixels, squares)
+        surer = again.presence > mesh.presence[doubtful]
+        points, presence = mesh.points.copy(), mesh.presence.copy()
+        points[doubtful[surer]], presence[doubtful[surer]] = again.points[surer], again.presence[surer]
+        return Mesh(points, presence)
+
+    def _read(self, pixels: NDArray[np.uint8], found: Detections, mesh: Mesh) -> list[FoundFace]:
+        """What the static model says of every face, in one run."""
+        if len(found) == 0:
+            return []
+        crops = np.stack([crop_face(pixels, points, self._crop, self._size) for points in mesh.points])
+        answer = self._static.run(faces=crops)
+        embeddings = answer.get("embedding")
+        return [
+            FoundFace(
+                box=cast("tuple[float, float, float, float]", tuple(float(value) for value in found.boxes[face])),
+                score=float(found.scores[face]),
+                presence=float(mesh.presence[face]),
+                sharpness=sharpness(crops[face]),
+                mouth=mouth_opening(mesh.points[face]),
+                probabilities=probabilities,
+                embedding=None if embeddings is None else embeddings[face],
+            )
+            for face, probabilities in enumerate(self._labels.apply(answer["probabilities"]))
+        ]
+
+
+def close_up(found: Detections, mesh: Mesh, side: int) -> bool:
+    """Whether one face is so large and sure, in a frame with that shorter side, that small ones don't matter.
+
+    One person in front of a camera is told from a hall full of people by this, and costs one look.
+    """
+    return bool(((found.boxes[:, 3] >= CLOSE_UP * side) & (mesh.presence >= CLOSE_UP_PRESENCE)).any())
+
+
+def crop_size(static: Artifact) -> int:
+    """Side of the square crops that a face-static artifact takes.
+
+    Raises ArtifactError where it wants crops that are not square.
+    """
+    _, height, width, _ = static.inputs[0].shape
+    fixed = [side for side in (height, width) if isinstance(side, int)]
+    if len(set(fixed)) > 1:
+        raise ArtifactError(f"{static.path} wants faces of {width}×{height} pixels, but faces are cut out square")
+    return fixed[0] if fixed else DEFAULT_CROP_SIZE
