@@ -1,22 +1,31 @@
 """How a data set frames its faces, so that live faces can be cut out alike: `python -m training.crop FOLDER`.
 
-Runs the detector and the mesh over pictures of FER2013 and prints the `crop` a face-static model trained on them
-should carry: the square around a face that its 48×48 picture is.
+Runs the detector and the mesh over pictures of FER2013's split `train` and prints what the `crop` of a face-static
+model trained on them should be: the square around a face that its 48×48 picture is.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.faces.crop import EYE_CORNERS
+from models.faces.detector import Detector
+from models.faces.mesh import Landmarks, square_of_detection
+from models.session import open_artifact
+from training.datasets.fer2013 import SIDE, load_fer2013
 from training.errors import DatasetError
+from training.evaluate import find_model
 
 ENLARGED = 192
 BORDER = 96
 LEVEL_DEGREES = 10.0
+PRESENCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -75,3 +84,34 @@ def enlarge(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def to_picture(points: NDArray[np.floating], side: int) -> NDArray[np.float64]:
     """Places in an enlarged picture → places in the picture itself, in its pixels."""
     return (np.asarray(points, dtype=np.float64) - BORDER) * side / ENLARGED
+
+
+class Finder:
+    """The mesh of the face of a picture, by the detector and landmark artifacts that live workers use."""
+
+    def __init__(self) -> None:
+        self._detector = Detector(open_artifact(find_model("blazeface-short"), "face-detector", provider="cpu"))
+        self._landmarks = Landmarks(open_artifact(find_model("facemesh-468"), "face-landmarks", provider="cpu"))
+
+    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """RGB [H, W, 3] → points float32 [468, 3] of the surest face in its pixels, or None."""
+        found = self._detector(picture)
+        if not len(found.boxes):
+            return None
+        square = square_of_detection(found.boxes[0], found.keypoints[0], self._landmarks.geometry)
+        mesh = self._landmarks(picture, [square])
+        return mesh.points[0] if mesh.presence[0] >= PRESENCE else None
+
+
+def framing_of(pictures: NDArray[np.uint8], finder: Finder) -> Framing:
+    """Grey pictures [N, 48, 48] → how they frame their faces. Raises DatasetError where no face is found."""
+    found = [points for picture in pictures if (points := finder(enlarge(picture))) is not None]
+    if not found:
+        raise DatasetError("no face was found in any picture, so there is no framing to learn")
+    places = to_picture(np.stack(found)[:, :, :2], SIDE)
+    return learn_framing(places, places[:, list(EYE_CORNERS)], SIDE)
+
+
+if __name__ == "__main__":
+    training = load_fer2013(Path(sys.argv[1]), "train")
+    print(framing_of(training.pictures[:: max(1, len(training) // 1000)], Finder()))
