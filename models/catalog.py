@@ -1,6 +1,6 @@
 """Names → artifact files: what ships, where it comes from, and the checksum that says it is still the same.
 
-`python -m models.catalog pin` writes the checksums of the files that lie there into catalog.yaml.
+`bimodal models pin` writes the checksums of the files that lie there into catalog.yaml.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-import sys
 from pathlib import Path
 
 import msgspec
@@ -130,12 +129,3 @@ def pin(catalog: Path = CATALOG) -> list[str]:
         changed.append(entry.name)
     catalog.write_text(text, encoding="utf-8")
     return changed
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] != ["pin"]:
-        raise SystemExit("usage: python -m models.catalog pin")
-    try:
-        print("pinned:", ", ".join(pin()) or "nothing had changed")
-    except CatalogError as wrong:
-        raise SystemExit(str(wrong)) from wrong
