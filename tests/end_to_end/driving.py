@@ -25,10 +25,22 @@ PATIENCE_S = 90.0
 class Driven:
     """A `bimodal` command in a process of its own."""
 
-    def __init__(self, *arguments: str | Path, session: str | None = None, cwd: Path = REPOSITORY) -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        session: str | None = None,
+        cwd: Path = REPOSITORY,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         command = [sys.executable, str(REPOSITORY / "bimodal.py"), *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            start_new_session=True,
+            env=environment,
         )
         self.session = session or f"analyze-{self.process.pid}"
         self._bus: Subscriber | None = None

@@ -6,8 +6,6 @@ import http.server
 import itertools
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -15,53 +13,13 @@ import numpy as np
 import pytest
 
 from tests import media as made
+from tests.http_server import Serve, Server, serving
 from workers.back_off import BackOff
 from workers.capture.items import Connected, Interruption, Picture, Sound
 from workers.capture.network import News, watch
 from workers.errors import SourceError
 
-Serve = Callable[[http.server.BaseHTTPRequestHandler], None]
 JPEGS = [cv2.imencode(".jpg", made.numbered(number))[1].tobytes() for number in range(100)]
-
-
-class Server:
-    """An HTTP server that serves every request by a function, until it is stopped."""
-
-    def __init__(self, serve: Serve, port: int = 0) -> None:
-        self.closing = threading.Event()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                try:
-                    serve(self)
-                except OSError:
-                    self.close_connection = True
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        class QuickServer(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            block_on_close = False
-            allow_reuse_address = True
-
-        self._server = QuickServer(("127.0.0.1", port), Handler)
-        self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def close(self) -> None:
-        self.closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@contextmanager
-def serving(serve: Serve, port: int = 0) -> Iterator[Server]:
-    server = Server(serve, port)
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 def send_jpegs(count: int, then: threading.Event | None = None) -> Serve:
