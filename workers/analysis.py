@@ -13,8 +13,9 @@ from broker.errors import EndpointError
 from workers.config import Config
 from workers.errors import SystemFailedError
 from workers.processes import capture_settings, processes, source
+from workers.session import Session
 from workers.settings import RecordActorSettings
-from workers.supervisor import Child, Session, Supervisor
+from workers.supervisor import Child, Supervisor
 
 log = logging.getLogger(__name__)
 

@@ -151,7 +151,7 @@ class Config(Section):
     audio: Annotated[AudioSettings, _struct(AudioSettings)] = AudioSettings()
     fusion: Annotated[FusionSettings, _struct(FusionSettings)] = FusionSettings()
     outputs: OutputsConfig = OutputsConfig()
-    log: LogConfig = LogConfig()  # type: ignore[call-arg]
+    log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
     def _some_stream(self) -> Config:

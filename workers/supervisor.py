@@ -6,10 +6,8 @@ One loop, one thread: children die with the thread that started them, so that mu
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,52 +19,16 @@ import msgspec
 import setproctitle
 
 import workers
-from broker.errors import EndpointError
 from broker.messages import Gone, Heartbeat
-from broker.sockets import make_private, session_directory, slots_directory
 from broker.supervision import SupervisorLine
 from workers.actor import DONE, ENVIRONMENT_KEY, REFUSED, ActorSettings
 from workers.life import Life
 from workers.processes import ProcessSpec
+from workers.session import Session
 
 log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 2.5
-
-
-class Session:
-    """The private directories of one running system, held by a lock as long as it runs."""
-
-    def __init__(self, name: str) -> None:
-        """Take the session, sweeping what a killed supervisor left behind.
-
-        Raises EndpointError where another supervisor holds it.
-        """
-        self.name = name
-        self.directory = session_directory(name)
-        self.slots = slots_directory(name)
-        make_private(self.directory)
-        self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise EndpointError(
-                f"another bimodal already runs as session '{name}'; stop it, or choose another name with --session"
-            ) from error
-        self._sweep()
-        make_private(self.slots)
-
-    def _sweep(self) -> None:
-        shutil.rmtree(self.slots, ignore_errors=True)
-        for leftover in self.directory.glob("*.ipc"):
-            leftover.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Remove everything of the session."""
-        self._sweep()
-        shutil.rmtree(self.directory, ignore_errors=True)
-        os.close(self._lock)
 
 
 class Child:

@@ -22,8 +22,9 @@ from workers.edge import edge, is_terminal, open_log, say
 from workers.errors import SystemFailedError
 from workers.live_lines import LiveLines
 from workers.processes import live_sources, processes
+from workers.session import Session
 from workers.settings import RecordActorSettings
-from workers.supervisor import Session, Supervisor
+from workers.supervisor import Supervisor
 
 TURN_S = 0.05
 PLAIN_LINE_EVERY_S = 1.0

@@ -1,0 +1,51 @@
+"""Live processes are light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "tensorflow", "keras", "mediapipe", "librosa", "scipy", "onnx", "sklearn")
+REPOSITORY = Path(__file__).parents[2]
+
+
+def imported_by(statement: str) -> set[str]:
+    """The top-level packages that a statement loads in a fresh interpreter."""
+    code = f"{statement}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "workers.face.actor",
+        "workers.audio.actor",
+        "workers.fusion.actor",
+        "workers.record.actor",
+        "workers.capture.actor",
+        "workers.broker",
+        "workers.supervisor",
+        "workers.commands.up",
+        "workers.commands.analyze",
+    ],
+)
+def test_no_process_loads_what_only_training_and_export_need(module: str) -> None:
+    assert not imported_by(f"import {module}") & set(HEAVY)
+
+
+def test_a_process_loads_only_the_libraries_of_its_own_work() -> None:
+    assert not imported_by("import workers.broker") & {"cv2", "onnxruntime", "av", "sounddevice", "pydantic", "typer"}
+    assert not imported_by("import workers.capture.actor, workers.capture.media") & {
+        "onnxruntime", "sounddevice", "cv2", "pydantic", "typer",
+    }  # fmt: skip
+    assert not imported_by("import workers.face.actor") & {"av", "sounddevice", "soxr", "pydantic", "typer"}
+    assert not imported_by("import workers.audio.actor") & {"av", "sounddevice", "cv2", "pydantic", "typer"}
+    assert not imported_by("import workers.record.actor") & {"av", "cv2", "onnxruntime", "pydantic", "typer"}
+
+
+def test_the_front_door_loads_no_room() -> None:
+    assert not imported_by("import bimodal") & {"broker", "models", "workers", "export", "training", "numpy"}
