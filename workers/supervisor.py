@@ -29,6 +29,7 @@ from workers.session import Session
 log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 2.5
+BROKER_END_S = 0.4
 
 
 class Child:
@@ -187,7 +188,8 @@ class Supervisor:
             for child in group:
                 if child.process is not None:
                     _signal(child.process, signal.SIGTERM)
-            self._await(group, deadline, meanwhile)
+            # The broker goes when nobody needs it any more; a child that had to be killed must not cost it its end.
+            self._await(group, max(deadline, time.monotonic() + BROKER_END_S), meanwhile)
         self._line.close()
 
     def _await(self, group: list[Child], deadline: float, meanwhile: Callable[[], None]) -> None:
