@@ -25,6 +25,9 @@ DEFAULT_CROP_SIZE = 112
 DOUBT = 0.03
 """A face whose presence lies between this and `min_presence` is looked at again; below it there is nothing to see."""
 
+SPARE = 8
+"""So many detections more than `max_faces` are looked at, since some turn out to be no face."""
+
 CLOSE_UP, CLOSE_UP_PRESENCE = 0.25, 0.9
 """A face this high, in shorter sides of the frame, that surely looks into the camera is a close-up."""
 
@@ -73,8 +76,10 @@ class FacePipeline:
     def __call__(self, pixels: NDArray[np.uint8]) -> list[FoundFace]:
         """uint8 [H, W, 3] RGB → at most `max_faces` faces, the largest first."""
         found, mesh = self._find(pixels)
-        present = mesh.presence >= self._settings.min_presence
-        return self._read(pixels, found.take(present), Mesh(mesh.points[present], mesh.presence[present]))
+        # Letters and foliage may look like a face to one of the two networks, seldom to both.
+        present = np.flatnonzero(mesh.presence * found.scores >= self._settings.min_presence)
+        largest = present[: self._settings.max_faces]
+        return self._read(pixels, found.take(largest), Mesh(mesh.points[largest], mesh.presence[largest]))
 
     def _find(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
         """Detections and their landmarks; into tiles only as the settings say."""
@@ -87,23 +92,23 @@ class FacePipeline:
         return self._with_mesh(pixels, self._detector.look_closer(pixels, large))
 
     def _with_mesh(self, pixels: NDArray[np.uint8], found: Detections) -> tuple[Detections, Mesh]:
-        found = self._largest(found)
+        found = self._candidates(found)
         squares = [
             square_of_detection(box, keypoints, self._landmarks.geometry)
             for box, keypoints in zip(found.boxes, found.keypoints, strict=True)
         ]
         return found, self._look_again(pixels, self._landmarks(pixels, squares))
 
-    def _largest(self, found: Detections) -> Detections:
+    def _candidates(self, found: Detections) -> Detections:
+        """The largest detections, some more than faces are wanted: not all of them are faces."""
         wide = found.take(found.boxes[:, 2] >= self._settings.min_size)
         by_size = np.argsort(-wide.boxes[:, 2] * wide.boxes[:, 3], kind="stable")
-        return wide.take(by_size[: self._settings.max_faces])
+        return wide.take(by_size[: self._settings.max_faces + SPARE])
 
     def _look_again(self, pixels: NDArray[np.uint8], mesh: Mesh) -> Mesh:
         """Doubtful faces once more, in the square around their own points; the surer look counts.
 
-        A turned face lies badly in the square around its detection: the second look finds many of those, and
-        unmasks most of what is no face.
+        A face in profile lies badly in the square around its detection; the second look finds many of those.
         """
         doubtful = np.flatnonzero((mesh.presence >= DOUBT) & (mesh.presence < self._settings.min_presence))
         squares = [square_of_points(mesh.points[face], self._landmarks.geometry) for face in doubtful]

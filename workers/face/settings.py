@@ -18,7 +18,7 @@ class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_faces: at most so many faces of a frame, the largest first.
         min_score: detections below this score (0…1) are no faces.
         min_size: faces whose box is narrower than this many pixels of the frame are too small to read.
-        min_presence: faces whose landmarks are less sure than this (0…1) are dropped.
+        min_presence: faces are dropped where score × presence (how sure the landmark model is, 0…1) is below this.
         tiles: `auto` looks at the whole frame first and, unless it shows a close-up, into overlapping parts of it as
             well, which finds small faces at about ten times the cost of looking once; `always` does so in every
             frame; `off` never.
@@ -27,5 +27,5 @@ class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_faces: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
     min_score: Share = 0.5
     min_size: Annotated[int, msgspec.Meta(ge=1)] = 24
-    min_presence: Share = 0.4
+    min_presence: Share = 0.5
     tiles: Tiles = "auto"
