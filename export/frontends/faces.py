@@ -1,0 +1,159 @@
+"""What a face network wants its pixels to be, as pieces of an ONNX graph (opset 18), and the same in numpy.
+
+Crops come in as uint8 [N, H, W, 3] RGB; size and geometry are the worker's, values are the graph's.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+Nodes = list[onnx.NodeProto]
+Constants = list[onnx.TensorProto]
+
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R BT.601: how OpenCV and Pillow make grey."""
+
+Colour = Literal["rgb", "bgr", "grey"]
+Layout = Literal["nchw", "nhwc"]
+
+
+class Pixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Values a face network wants: ((0…255) · scale + offset − mean) / deviation.
+
+    Attributes:
+        colour: order of the channels; `grey` has one.
+        layout: `nchw` has the channels before the rows, `nhwc` behind the columns.
+        scale, offset: of every value, first.
+        mean, deviation: one value, or one a channel in the order of `colour`; empty for none.
+    """
+
+    colour: Colour = "rgb"
+    layout: Layout = "nchw"
+    scale: float = 1.0
+    offset: float = 0.0
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("deviation", self.deviation)):
+            if len(values) not in (0, 1, self.channels):
+                raise ValueError(f"{name} has {len(values)} values, but colour '{self.colour}' {self.channels}")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name} holds something that is no finite number")
+        if not all(value > 0 for value in self.deviation):
+            raise ValueError("deviation must be above 0")
+        if not (np.isfinite(self.scale) and np.isfinite(self.offset)) or self.scale == 0:
+            raise ValueError("scale and offset must be finite numbers, and scale not 0")
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return 1 if self.colour == "grey" else 3
+
+
+def pixel_nodes(pixels: Pixels, source: str, result: str) -> tuple[Nodes, Constants]:
+    """`source` uint8 [N, H, W, 3] RGB → `result` float32 [N, C, H, W] or [N, H, W, C], as `pixels` says.
+
+    Names of everything in between begin with `result` and a colon.
+    """
+    nodes = [helper.make_node("Cast", [source], [f"{result}:float"], to=TensorProto.FLOAT)]
+    constants: Constants = []
+    last = f"{result}:float"
+    for make in (_colour_nodes, _value_nodes, _layout_nodes):
+        more, held, last = make(pixels, last, result)
+        nodes += more
+        constants += held
+    nodes[-1].output[0] = result
+    return nodes, constants
+
+
+def grey_nodes(source: str, result: str) -> tuple[Nodes, Constants]:
+    """float32 [N, H, W, 3] RGB → [N, H, W, 1] grey of the same range."""
+    luma = _constant(f"{result}:luma", np.array(LUMA, np.float32)[:, None])
+    return [helper.make_node("MatMul", [source, luma.name], [result])], [luma]
+
+
+def flip_nodes(source: str, result: str) -> tuple[Nodes, Constants]:
+    """RGB ↔ BGR, [N, H, W, 3] → the same shape."""
+    order = _constant(f"{result}:order", np.array([2, 1, 0], np.int64))
+    return [helper.make_node("Gather", [source, order.name], [result], axis=3)], [order]
+
+
+def affine_nodes(
+    factor: NDArray[np.float32], shift: NDArray[np.float32], source: str, result: str
+) -> tuple[Nodes, Constants]:
+    """source · factor + shift, both broadcast over the last axis; a step that changes nothing is left out."""
+    nodes, constants, last = [], [], source
+    for op_type, values, neutral in (("Mul", factor, 1.0), ("Add", shift, 0.0)):
+        if np.all(values == neutral):
+            continue
+        constants.append(_constant(f"{result}:{op_type.lower()}", values))
+        nodes.append(helper.make_node(op_type, [last, constants[-1].name], [f"{result}:{op_type.lower()}ed"]))
+        last = nodes[-1].output[0]
+    if not nodes:
+        nodes = [helper.make_node("Identity", [source], [result])]
+    nodes[-1].output[0] = result
+    return nodes, constants
+
+
+def channels_first_nodes(source: str, result: str) -> tuple[Nodes, Constants]:
+    """[N, H, W, C] → [N, C, H, W]."""
+    return [helper.make_node("Transpose", [source], [result], perm=[0, 3, 1, 2])], []
+
+
+def factor_and_shift(pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """All of `pixels`' arithmetic as value · factor + shift, float32 [1 or C] each."""
+    mean = np.array(pixels.mean or (0.0,), np.float64)
+    deviation = np.array(pixels.deviation or (1.0,), np.float64)
+    factor, shift = pixels.scale / deviation, (pixels.offset - mean) / deviation
+    return factor.astype(np.float32), shift.astype(np.float32)
+
+
+def as_numpy(pixels: Pixels, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The same in numpy, step by step as it is written down, in float64: what parity is measured against.
+
+    uint8 [N, H, W, 3] RGB → float32 [N, C, H, W] or [N, H, W, C].
+    """
+    values = faces.astype(np.float64)
+    if pixels.colour == "bgr":
+        values = values[..., ::-1]
+    elif pixels.colour == "grey":
+        values = (values * LUMA).sum(axis=3, keepdims=True)
+    values = values * pixels.scale + pixels.offset
+    values = (values - np.array(pixels.mean or (0.0,))) / np.array(pixels.deviation or (1.0,))
+    if pixels.layout == "nchw":
+        values = values.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(values, np.float32)
+
+
+def _colour_nodes(pixels: Pixels, source: str, result: str) -> tuple[Nodes, Constants, str]:
+    if pixels.colour == "rgb":
+        return [], [], source
+    make = flip_nodes if pixels.colour == "bgr" else grey_nodes
+    nodes, constants = make(source, f"{result}:colour")
+    return nodes, constants, f"{result}:colour"
+
+
+def _value_nodes(pixels: Pixels, source: str, result: str) -> tuple[Nodes, Constants, str]:
+    factor, shift = factor_and_shift(pixels)
+    if np.all(factor == 1.0) and np.all(shift == 0.0):
+        return [], [], source
+    nodes, constants = affine_nodes(factor, shift, source, f"{result}:values")
+    return nodes, constants, f"{result}:values"
+
+
+def _layout_nodes(pixels: Pixels, source: str, result: str) -> tuple[Nodes, Constants, str]:
+    if pixels.layout == "nhwc":
+        return [], [], source
+    nodes, constants = channels_first_nodes(source, f"{result}:layout")
+    return nodes, constants, f"{result}:layout"
+
+
+def _constant(name: str, values: NDArray[np.generic]) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.ascontiguousarray(values), name)
