@@ -54,8 +54,8 @@ class StreamLine:
         faces = "1 face" if len(event.faces) == 1 else f"{len(event.faces) or 'no'} faces"
         voice = _voice(event)
         return (
-            f"{self.stream}: {word:<24} {faces}, {voice} | {rate:4.1f} fps, "
-            f"{event.latency_ms.total:5.1f} ms, {self.dropped} dropped"
+            f"{self.stream}: {word:<16} {faces}, {voice} | {rate:4.1f} fps, "
+            f"{event.latency_ms.total:.0f} ms, {self.dropped} dropped"
         )
 
 

@@ -38,7 +38,7 @@ def test_a_line_says_label_rate_latency_and_drops() -> None:
     )
     lines.take(Status(streams=(status,), waiting=0, workers={}, undecodable=0), 2.0)
     (text,) = lines.texts(2.0)
-    for part in ("desk: happy 77%", "no faces", "voice sad", "30.0 fps", "19.8 ms", "10 dropped"):
+    for part in ("desk: happy 77%", "no faces", "voice sad", "30.0 fps", "20 ms", "10 dropped"):
         assert part in text
 
 
