@@ -1,0 +1,54 @@
+"""A graph in the making: pieces add nodes and constants to it and pass on the names of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike
+from onnx import helper, numpy_helper
+
+
+class Draft:
+    """Nodes and constants with names that no other draft of another `prefix` has.
+
+    Attributes:
+        nodes: in the order in which they run.
+        constants: initializers.
+    """
+
+    def __init__(self, prefix: str = "frontend") -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._prefix = prefix
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node with one output; returns the output's name."""
+        return self.nodes_out(operator, inputs, 1, **attributes)[0]
+
+    def nodes_out(self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
+        """Add a node with several outputs; returns their names."""
+        names = [f"{self._prefix}:{operator}_{len(self.nodes)}_{number}" for number in range(outputs)]
+        self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
+        return names
+
+    def floats(self, values: ArrayLike) -> str:
+        """Add a float32 constant; returns its name."""
+        return self._constant(np.asarray(values, np.float32))
+
+    def integers(self, values: ArrayLike) -> str:
+        """Add an int64 constant (shapes, axes, indices); returns its name."""
+        return self._constant(np.asarray(values, np.int64))
+
+    def graph(
+        self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+    ) -> onnx.GraphProto:
+        """What was drafted, as a graph."""
+        return helper.make_graph(self.nodes, name, list(inputs), list(outputs), self.constants)
+
+    def _constant(self, values: np.ndarray[Any, Any]) -> str:
+        name = f"{self._prefix}:constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(values, name))
+        return name
