@@ -1,6 +1,7 @@
-"""The acknowledged, credited lane to one receiver (fusion, a recorder): a pure state machine.
+"""The acknowledged, credited lanes to fusion and recorders: pure state machines.
 
-At most `credit` deliveries are under way at once; more wait in order. The receiver acknowledges cumulatively.
+At most `credit` deliveries of a lane are under way at once; more wait in order. The receiver acknowledges
+cumulatively. While a recorder is behind, fusion gets nothing more to do.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from broker.messages import Delivery, LaneMessage
+from broker.messages import Delivery, LaneMessage, Role
 
 CREDIT = 256
+# A receiver that lets this many wait has lost the live streams in them: they are announced again.
+MOST_BACKLOG = 4096
 
 
 class Lane:
@@ -58,3 +61,45 @@ class Lane:
         before = len(self._waiting)
         self._waiting = deque(message for message in self._waiting if not unwanted(message))
         return before - len(self._waiting)
+
+
+class Lanes:
+    """The lanes of all receivers, by name."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, Lane] = {}
+        self._roles: dict[str, Role] = {}
+
+    def open(self, name: str, role: Role) -> Lane:
+        """A fresh lane for a receiver that is new."""
+        self._lanes[name], self._roles[name] = Lane(), role
+        return self._lanes[name]
+
+    def close(self, name: str) -> None:
+        """The receiver is gone, and with it what it had not acknowledged."""
+        self._lanes.pop(name, None)
+        self._roles.pop(name, None)
+
+    def of(self, role: Role) -> dict[str, Lane]:
+        """The lanes of one role's receivers."""
+        return {name: lane for name, lane in self._lanes.items() if self._roles[name] == role}
+
+    def tell(self, role: Role, message: LaneMessage) -> list[Lane]:
+        """Put a message on the lanes of a role; returns those that are too far behind."""
+        lanes = self.of(role).values()
+        for lane in lanes:
+            lane.push(message)
+        return [lane for lane in lanes if lane.backlog > MOST_BACKLOG]
+
+    def acknowledge(self, name: str, number: int) -> list[LaneMessage]:
+        """What a receiver has dealt with; nothing for one that has no lane."""
+        lane = self._lanes.get(name)
+        return lane.acknowledge(number) if lane is not None else []
+
+    def take(self) -> list[tuple[str, Delivery]]:
+        """What may be sent now, and to whom."""
+        recorders = self.of("recorder")
+        found = [(name, delivery) for name, lane in recorders.items() for delivery in lane.take()]
+        if any(lane.full for lane in recorders.values()):
+            return found
+        return found + [(name, delivery) for name, lane in self.of("fusion").items() for delivery in lane.take()]

@@ -260,6 +260,21 @@ class JobFailed(Message, frozen=True, tag="job_failed"):
     stale: bool = False
 
 
+def failed(job: Job, because: str, *, number: int = 0, stale: bool = False) -> JobFailed:
+    """The failure of a job; `number` is the worker's assignment, 0 where no worker says it."""
+    return JobFailed(
+        number=number,
+        stream=job.stream,
+        run=job.run,
+        modality=job.modality,
+        seq=job.seq,
+        pts_ns=job.pts_ns,
+        grab_ns=job.grab_ns,
+        because=because,
+        stale=stale,
+    )
+
+
 class Dropped(Message, frozen=True, tag="dropped"):
     """Broker → fusion: this job will not come (policy `latest`): replaced by a newer one, late, or lost."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from broker.dispatch import Action, Assign, Dispatch, Drop
-from broker.lanes import Lane
+from broker.lanes import MOST_BACKLOG, Lane, Lanes
 from broker.messages import (
     Ack,
     Assignment,
@@ -35,10 +35,8 @@ from broker.messages import (
     StreamEnded,
     StreamOpened,
     StreamStatus,
+    failed,
 )
-
-# A receiver that does not read for this long a queue has lost the live streams in it: they are announced again.
-MOST_BACKLOG = 4096
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class PostOffice:
         self.dispatch = dispatch or Dispatch()
         self._peers: dict[str, _Peer] = {}
         self._streams: dict[str, _Stream] = {}
-        self._lanes: dict[str, Lane] = {}
+        self._lanes = Lanes()
 
     # -------------------------------------------------------------------------------- who is there
 
@@ -104,15 +102,15 @@ class PostOffice:
         out = self._forget(name, now_ns)
         self._peers[name] = _Peer(incarnation, hello.role, hello.modality)
         if hello.role in ("fusion", "recorder"):
-            self._lanes[name] = Lane()
+            lane = self._lanes.open(name, hello.role)
             for stream in self._streams.values():
-                out += self._begin_again(stream, name)
+                out += self._begin_again(stream, name, lane)
         return True, out + self._pump()
 
-    def _begin_again(self, stream: _Stream, newcomer: str) -> list[Out]:
+    def _begin_again(self, stream: _Stream, newcomer: str, lane: Lane) -> list[Out]:
         """A stateful actor is new: a live stream goes on from here, a file starts again."""
         if not stream.every:
-            self._lanes[newcomer].push(self._resumed(stream))
+            lane.push(self._resumed(stream))
             return []
         if stream.restarting:
             return []
@@ -130,7 +128,7 @@ class PostOffice:
     def _forget(self, name: str, now_ns: int) -> list[Out]:
         if self._peers.pop(name, None) is None:
             return []
-        self._lanes.pop(name, None)
+        self._lanes.close(name)
         return self._carry_out(self.dispatch.gone(name, now_ns))
 
     # -------------------------------------------------------------------------------- messages
@@ -201,7 +199,7 @@ class PostOffice:
         if stream is None:
             return []
         if self._peers[sender].role == "fusion":
-            recorders = {name for name in self._lanes if self._peers[name].role == "recorder"}
+            recorders = set(self._lanes.of("recorder"))
             stream.unkept_by = recorders
             self._tell("recorder", closed)
             return [Publish(closed.stream, closed)] + ([] if recorders else self._finish(stream, closed))
@@ -242,13 +240,13 @@ class PostOffice:
         return self._carry_out(self.dispatch.ready(sender, modality, ready.last, now_ns))
 
     def _answered(self, sender: str, answer: FaceResult | SpeechResult | JobFailed, now_ns: int) -> list[Out]:
-        failed = isinstance(answer, JobFailed)
-        job, actions = self.dispatch.answered(sender, answer.number, now_ns, failed=failed)
+        bad = isinstance(answer, JobFailed)
+        job, actions = self.dispatch.answered(sender, answer.number, now_ns, failed=bad)
         if job is not None and (job.stream, job.seq) == (answer.stream, answer.seq):
             if isinstance(answer, JobFailed) and answer.stale:
                 if self._streams[job.stream].every:
                     # A leased slot is never overwritten; should it be gone all the same, the frame keeps its place.
-                    answer = _failed(job, answer.because)
+                    answer = failed(job, answer.because)
                 else:
                     self.dispatch.count_stale(job)
             self._tell("fusion", answer)
@@ -263,7 +261,7 @@ class PostOffice:
             elif isinstance(action, Drop):
                 self._tell("fusion", _dropped(job, action.because))
             else:
-                self._tell("fusion", _failed(job, action.because))
+                self._tell("fusion", failed(job, action.because))
         return out
 
     def _felt(self, emotion: Emotion) -> list[Out]:
@@ -285,11 +283,8 @@ class PostOffice:
     # -------------------------------------------------------------------------------- lanes
 
     def _tell(self, role: Role, message: LaneMessage) -> None:
-        for name, lane in self._lanes.items():
-            if self._peers[name].role == role:
-                lane.push(message)
-                if lane.backlog > MOST_BACKLOG:
-                    self._shed(lane)
+        for lane in self._lanes.tell(role, message):
+            self._shed(lane)
 
     def _shed(self, lane: Lane) -> None:
         """The receiver is far behind: drop what waits of live streams, and announce them again from here."""
@@ -299,11 +294,8 @@ class PostOffice:
                 lane.push(self._resumed(stream))
 
     def _acknowledged(self, sender: str, ack: Ack) -> list[Out]:
-        lane = self._lanes.get(sender)
-        if lane is None:
-            return []
         out: list[Out] = []
-        for message in lane.acknowledge(ack.number):
+        for message in self._lanes.acknowledge(sender, ack.number):
             # A frame's credit is back when its event is out; a speech window has no event of its own.
             speech = isinstance(message, SpeechResult) or (
                 isinstance(message, JobFailed) and message.modality == "speech"
@@ -314,17 +306,7 @@ class PostOffice:
         return out
 
     def _pump(self) -> list[Out]:
-        """Send what the lanes may send. While a recorder is behind, fusion gets nothing more to do."""
-        out: list[Out] = []
-        behind = False
-        for name, lane in self._lanes.items():
-            if self._peers[name].role == "recorder":
-                out += [Post(name, delivery) for delivery in lane.take()]
-                behind = behind or lane.full
-        for name, lane in self._lanes.items():
-            if self._peers[name].role == "fusion" and not behind:
-                out += [Post(name, delivery) for delivery in lane.take()]
-        return out
+        return [Post(name, delivery) for name, delivery in self._lanes.take()]
 
     def _stream_status(self, stream: _Stream) -> StreamStatus:
         opened = stream.opened
@@ -342,16 +324,3 @@ class PostOffice:
 
 def _dropped(job: Job, because: str) -> Dropped:
     return Dropped(stream=job.stream, run=job.run, modality=job.modality, seq=job.seq, because=because)
-
-
-def _failed(job: Job, because: str) -> JobFailed:
-    return JobFailed(
-        number=0,
-        stream=job.stream,
-        run=job.run,
-        modality=job.modality,
-        seq=job.seq,
-        pts_ns=job.pts_ns,
-        grab_ns=job.grab_ns,
-        because=because,
-    )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from broker.errors import SlotError
 from broker.frames import RingShelf
 from broker.mailbox import Mailbox
-from broker.messages import Assignment, Body, FaceResult, Job, JobFailed, Ready, SpeechResult
+from broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, failed
 from workers.actor import ActorSettings
 
 log = logging.getLogger(__name__)
@@ -53,10 +53,11 @@ class JobWorker:
             if not reader.holds(job):
                 raise SlotError(f"slot {job.slot} was overwritten while it was read")
         except SlotError as error:
-            return _failed(assignment.number, job, str(error), stale=True)
+            return failed(job, str(error), number=assignment.number, stale=True)
         except Exception as error:  # one bad job must not take the worker down
             log.exception("job %s/%s/%d failed", job.stream, job.modality, job.seq)
-            return _failed(assignment.number, job, f"{type(error).__name__} in the {job.modality} worker", stale=False)
+            because = f"{type(error).__name__} in the {job.modality} worker"
+            return failed(job, because, number=assignment.number)
         self._done += 1
         self._busy_ns += time.monotonic_ns() - taken_ns
         return answer
@@ -80,17 +81,3 @@ class JobWorker:
 
     def close(self) -> None:
         """Nothing to let go of that the process's end does not free."""
-
-
-def _failed(number: int, job: Job, because: str, *, stale: bool) -> JobFailed:
-    return JobFailed(
-        number=number,
-        stream=job.stream,
-        run=job.run,
-        modality=job.modality,
-        seq=job.seq,
-        pts_ns=job.pts_ns,
-        grab_ns=job.grab_ns,
-        because=because,
-        stale=stale,
-    )

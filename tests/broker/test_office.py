@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from broker.lanes import CREDIT
+from broker.lanes import CREDIT, MOST_BACKLOG
 from broker.messages import (
     Ack,
     Assignment,
@@ -27,7 +27,7 @@ from broker.messages import (
     StreamOpened,
     Verdict,
 )
-from broker.office import MOST_BACKLOG, Out, Post, PostOffice, Publish
+from broker.office import Out, Post, PostOffice, Publish
 from tests.broker.making import job, opened
 
 T = TypeVar("T")
