@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import ParityError
+from models.session import Artifact
+
+Original = Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]]
+"""The original model: a batch of the artifact's input → its outputs under the artifact's names."""
+
+Cases = Mapping[str, Sequence[NDArray[Any]]]
+"""What is fed to both, by kind ("random", "real"): batches of any size."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -21,6 +29,7 @@ class Difference(msgspec.Struct, frozen=True):
         largest: largest absolute difference.
         reach: largest absolute value of the original's output, so that `largest` can be judged.
         tolerance: what `largest` may be.
+        agreement: share of rows in which both name the same class; None where the output has no classes.
     """
 
     output: str
@@ -29,11 +38,13 @@ class Difference(msgspec.Struct, frozen=True):
     largest: float
     reach: float
     tolerance: float
+    agreement: float | None = None
 
     def __str__(self) -> str:
+        labels = "" if self.agreement is None else f", same label in {100 * self.agreement:.4g} %"
         return (
             f"{self.output} on {self.cases} {self.inputs}: "
-            f"at most {self.largest:.1e} of ±{self.reach:.4g} away (tolerance {self.tolerance:.0e})"
+            f"at most {self.largest:.1e} of ±{self.reach:.4g} away (tolerance {self.tolerance:.0e}){labels}"
         )
 
 
@@ -50,6 +61,41 @@ def measure(
     return Difference(output, inputs, len(ours), largest, reach, tolerance)
 
 
+def compare(artifact: Artifact, original: Original, cases: Cases, tolerance: float = 1e-4) -> list[Difference]:
+    """Feed all cases to both; one difference for every output and kind of input.
+
+    Args:
+        tolerance: absolute for probabilities; of the reach (at least 1) for every other output.
+
+    Raises ParityError where the shapes differ.
+    """
+    found = []
+    for inputs, batches in cases.items():
+        if not batches:
+            continue
+        theirs = [original(batch) for batch in batches]
+        ours = [artifact.run(**{artifact.inputs[0].name: batch}) for batch in batches]
+        for output in theirs[0]:
+            found.append(
+                _compare_output(output, inputs, [o[output] for o in ours], [t[output] for t in theirs], tolerance)
+            )
+    return found
+
+
+def _compare_output(
+    output: str, inputs: str, ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]], tolerance: float
+) -> Difference:
+    for mine, other in zip(ours, theirs, strict=True):
+        if mine.shape != other.shape:
+            raise ParityError(f"'{output}' has shape {mine.shape} in the artifact, but {other.shape} in the original")
+    mine, other = (np.concatenate(list(values)) for values in (ours, theirs))
+    found = measure(output, inputs, [mine], [other], tolerance)
+    if output == "probabilities":
+        agreement = float((mine.argmax(axis=1) == other.argmax(axis=1)).mean())
+        return msgspec.structs.replace(found, cases=len(mine), agreement=agreement)
+    return msgspec.structs.replace(found, cases=len(mine), tolerance=tolerance * max(1.0, found.reach))
+
+
 def require(name: str, differences: Sequence[Difference]) -> None:
     """Raises ParityError naming the first output that is further away than its tolerance (or not a number)."""
     for difference in differences:
@@ -58,5 +104,11 @@ def require(name: str, differences: Sequence[Difference]) -> None:
 
 
 def as_metrics(differences: Sequence[Difference]) -> dict[str, object]:
-    """For the metadata: largest difference by output and kind of input, two digits."""
-    return {f"parity_{item.output}_{item.inputs}": float(f"{item.largest:.1e}") for item in differences}
+    """For the metadata: largest difference by output and kind of input, two digits, and the agreement of labels."""
+    metrics: dict[str, object] = {
+        f"parity_{item.output}_{item.inputs}": float(f"{item.largest:.1e}") for item in differences
+    }
+    for item in differences:
+        if item.agreement is not None:
+            metrics[f"agreement_{item.inputs}"] = round(item.agreement, 4)
+    return metrics
