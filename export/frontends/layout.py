@@ -1,0 +1,61 @@
+"""Pieces that arrange features: side by side, stretched in time, averaged, turned. float32 throughout."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from export.frontends.draft import Draft
+from export.frontends.levels import Count, Rms, ZeroCrossings
+from export.frontends.spectrum import LogMel, Mfcc
+
+Feature = LogMel | Mfcc | Rms | ZeroCrossings
+
+
+class Stack(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="stack"):
+    """Several features of the same sound side by side: [N, S] → [N, T, sum of their widths]."""
+
+    of: tuple[Feature, ...]
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        return draft.node("Concat", *(feature(draft, source) for feature in self.of), axis=2)
+
+
+class Stretch(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="stretch"):
+    """[N, T, F] → [N, steps, F]: linear in between, first and last step stay (numpy.interp over linspace)."""
+
+    steps: Count
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        picture = draft.node("Unsqueeze", source, draft.integers([1]))
+        stretched = draft.node(
+            "Resize",
+            picture,
+            "",
+            "",
+            draft.integers([self.steps]),
+            mode="linear",
+            coordinate_transformation_mode="align_corners",
+            axes=[2],
+        )
+        return draft.node("Squeeze", stretched, draft.integers([1]))
+
+
+class MeanOfFeatures(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="mean_of_features"):
+    """One value a step: [N, T, F] → [N, T, 1]."""
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        return draft.node("ReduceMean", source, draft.integers([2]))
+
+
+class Turn(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="turn"):
+    """Features before time: [N, T, F] → [N, F, T]."""
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        return draft.node("Transpose", source, perm=[0, 2, 1])
+
+
+class AddChannel(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="add_channel"):
+    """A last axis of one channel, as Conv2D in Keras wants: [N, A, B] → [N, A, B, 1]."""
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        return draft.node("Unsqueeze", source, draft.integers([-1]))

@@ -1,0 +1,117 @@
+"""Pieces that work on samples: scale, silence off both ends, length, loudness, zero crossings. float32 throughout."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+from onnx import TensorProto
+
+from export.frontends.draft import Draft
+from export.frontends.framing import windows_mean
+
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class Scale(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="scale"):
+    """Every value times `by`, same shape (32768 brings −1…1 to the scale of 16-bit samples)."""
+
+    by: float
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        return draft.node("Mul", source, draft.floats(self.by))
+
+
+class Standardise(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="standardise"):
+    """(x − mean) / √(variance + epsilon) over everything but the batch, same shape."""
+
+    epsilon: Annotated[float, Meta(ge=0)] = 1e-8
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        shape = draft.node("Shape", source)
+        flat = draft.node("Flatten", source, axis=1)
+        centred = draft.node("Sub", flat, draft.node("ReduceMean", flat, draft.integers([1])))
+        squares = draft.node("Mul", centred, centred)
+        variance = draft.node("ReduceMean", squares, draft.integers([1]))
+        deviation = draft.node("Sqrt", draft.node("Add", variance, draft.floats(self.epsilon)))
+        return draft.node("Reshape", draft.node("Div", centred, deviation), shape)
+
+
+class Trim(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="trim"):
+    """Silence off both ends, as librosa.effects.trim: frames more than `top_db` below the loudest one are silent.
+
+    [N, S] → [N, S]: what is left begins at the first sample, zeros stand behind it. A waveform of zeros stays.
+    """
+
+    top_db: Positive = 60.0
+    frame: Count = 2048
+    hop: Count = 512
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        loud = self._loud_frames(draft, source)
+        first = draft.node("ArgMax", loud, axis=1, keepdims=1)
+        last = draft.node("ArgMax", loud, axis=1, keepdims=1, select_last_index=1)
+        start = draft.node("Mul", first, draft.integers(self.hop))
+        behind = draft.node("Mul", draft.node("Add", last, draft.integers(1)), draft.integers(self.hop))
+        length = draft.node("Squeeze", draft.node("Slice", draft.node("Shape", source), *self._second(draft)))
+        end = draft.node("Min", behind, length)
+        samples = draft.node("Range", draft.integers(0), length, draft.integers(1))
+        places = draft.node("Add", draft.node("Unsqueeze", samples, draft.integers([0])), start)
+        inside = draft.node("Less", places, end)
+        safe = draft.node("Where", inside, places, draft.integers(0))
+        return draft.node("Where", inside, draft.node("GatherElements", source, safe, axis=1), draft.floats(0.0))
+
+    def _loud_frames(self, draft: Draft, source: str) -> str:
+        """float32 [N, T], 1 where a frame is not silent; powers below 1e-10 count as 1e-10."""
+        power = windows_mean(draft, draft.node("Mul", source, source), self.frame, self.hop, self.frame // 2)
+        power = draft.node("Max", draft.node("Squeeze", power, draft.integers([2])), draft.floats(1e-10))
+        loudest = draft.node("ReduceMax", power, draft.integers([1]))
+        threshold = draft.node("Mul", loudest, draft.floats(10 ** (-self.top_db / 10)))
+        return draft.node("Cast", draft.node("Greater", power, threshold), to=TensorProto.FLOAT)
+
+    def _second(self, draft: Draft) -> tuple[str, str]:
+        return draft.integers([1]), draft.integers([2])
+
+
+class Fit(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="fit"):
+    """[N, S] → [N, samples]: cut off behind, or zeros behind."""
+
+    samples: Count
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        longer = draft.node("Pad", source, draft.integers([0, 0, 0, self.samples]))
+        starts, ends, axes = draft.integers([0]), draft.integers([self.samples]), draft.integers([1])
+        return draft.node("Slice", longer, starts, ends, axes)
+
+
+class Rms(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="rms"):
+    """Root mean square a frame, [N, S] → [N, 1 + S // hop, 1], as librosa.feature.rms (centred, zeros around)."""
+
+    frame: Count = 2048
+    hop: Count = 512
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        squares = draft.node("Mul", source, source)
+        return draft.node("Sqrt", windows_mean(draft, squares, self.frame, self.hop, self.frame // 2))
+
+
+class ZeroCrossings(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="zero_crossings"):
+    """Share of samples whose sign differs from the one before, [N, S] → [N, 1 + S // hop, 1].
+
+    As librosa.feature.zero_crossing_rate: centred, the edges repeated, zero (and all within ±1e-10) counts as positive.
+    """
+
+    frame: Annotated[int, Meta(ge=2, multiple_of=2)] = 2048
+    hop: Count = 512
+
+    def __call__(self, draft: Draft, source: str) -> str:
+        negative = draft.node("Less", source, draft.floats(-1e-10))
+        sign = draft.node("Cast", negative, to=TensorProto.FLOAT)
+        axis, beginning, end = draft.integers([1]), draft.integers([0]), draft.integers([2**62])
+        later = draft.node("Slice", sign, draft.integers([1]), end, axis)
+        earlier = draft.node("Slice", sign, beginning, draft.integers([-1]), axis)
+        crossings = draft.node("Abs", draft.node("Sub", later, earlier))
+        # A frame's first sample has none before it in the frame, so size − 1 pairs are counted among size samples.
+        share = windows_mean(draft, crossings, self.frame - 1, self.hop, self.frame // 2)
+        return draft.node("Mul", share, draft.floats((self.frame - 1) / self.frame))
