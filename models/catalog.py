@@ -1,4 +1,4 @@
-"""Names → artifact files: what ships, where it comes from, and the checksum that says it is still the same.
+"""Names → artifact files: what ships, what can be fetched, and the checksums that say it is still the same.
 
 `bimodal models pin` writes the checksums of the files that lie there into catalog.yaml.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import yaml
 
 from models.contract import Kind
 from models.errors import CatalogError
+from models.folders import user_models
 from models.session import open_artifact
 
 ROOT = Path(__file__).parent
@@ -41,30 +44,65 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sha256: str
 
 
+class Download(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model of others that `bimodal models fetch` makes into an artifact of the user's own folder.
+
+    Attributes:
+        name: what config.yaml calls the artifact.
+        kind: what it becomes.
+        url: of the authors' file, its last part being the file's name.
+        sha256: of the authors' file; None where nobody could look yet: then it is pinned at the first fetch.
+        bytes: size of the authors' file, where known.
+        license, source: of the weights, shown before anything is fetched.
+        export: arguments of `bimodal export` that convert the file, the file and --out left out.
+    """
+
+    name: str
+    kind: Kind
+    url: str
+    sha256: str | None = None
+    bytes: int | None = None
+    license: str
+    source: str
+    export: tuple[str, ...]
+
+    @property
+    def file_name(self) -> str:
+        """The authors' name of the file."""
+        return self.url.rpartition("/")[2]
+
+
 def entries(catalog: Path = CATALOG) -> list[Entry]:
-    """Every artifact of the catalog, in its order.
+    """Every artifact that ships, in the catalog's order.
 
     Raises CatalogError where the file can't be read or says something that it may not.
     """
-    try:
-        table = yaml.safe_load(catalog.read_text(encoding="utf-8"))
-        rows = [{"name": name, **fields} for name, fields in table["models"].items()]
-        return msgspec.convert(rows, list[Entry])
-    except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError, KeyError, AttributeError) as error:
-        raise CatalogError(f"{catalog} is not a catalog of models: {error}") from error
+    return _rows(catalog, "models", list[Entry])
+
+
+def downloads(catalog: Path = CATALOG) -> list[Download]:
+    """Every model that can be fetched, in the catalog's order; raises as `entries`."""
+    return _rows(catalog, "fetch", list[Download])
+
+
+def installed(folder: Path | None = None) -> dict[str, Path]:
+    """What lies in the user's model folder: name → file."""
+    return {path.parent.name: path for path in sorted((folder or user_models()).glob("[!.]*/model.onnx"))}
 
 
 def find(name: str, catalog: Path = CATALOG) -> Entry:
-    """The entry of that name.
+    """The entry of that name among those that ship.
 
     Raises CatalogError, naming the nearest name there is.
     """
-    known = {entry.name: entry for entry in entries(catalog)}
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    raise CatalogError(f"there is no model '{name}': {hint}The catalog has {', '.join(known)}")
+    return _named(name, entries(catalog), catalog)
+
+
+def find_download(name: str, catalog: Path = CATALOG) -> Download:
+    """The model of that name among those that can be fetched; raises as `find`."""
+    if any(entry.name == name for entry in entries(catalog)):
+        raise CatalogError(f"model '{name}' ships with bimodal: there is nothing to fetch")
+    return _named(name, downloads(catalog), catalog)
 
 
 def path_of(entry: Entry, catalog: Path = CATALOG) -> Path:
@@ -73,7 +111,7 @@ def path_of(entry: Entry, catalog: Path = CATALOG) -> Path:
 
 
 def resolve(name_or_path: str, catalog: Path = CATALOG) -> Path:
-    """The file that a name of the catalog, or a path to an .onnx file, means.
+    """The file that a name, or a path to an .onnx file, means: what ships first, then the user's own folder.
 
     Raises CatalogError where the name is unknown or the file is not there.
     """
@@ -82,11 +120,22 @@ def resolve(name_or_path: str, catalog: Path = CATALOG) -> Path:
         if not path.is_file():
             raise CatalogError(f"there is no model file {name_or_path}")
         return path
-    entry = find(name_or_path, catalog)
-    path = path_of(entry, catalog)
+    shipped = {entry.name: entry for entry in entries(catalog)}
+    if name_or_path not in shipped:
+        return _not_shipped(name_or_path, catalog)
+    path = path_of(shipped[name_or_path], catalog)
     if not path.is_file():
-        raise CatalogError(f"the file of model '{entry.name}' is missing: {path}; install bimodal again")
+        raise CatalogError(f"the file of model '{name_or_path}' is missing: {path}; install bimodal again")
     return path
+
+
+def _not_shipped(name: str, catalog: Path) -> Path:
+    own = installed()
+    if name in own:
+        return own[name]
+    if any(download.name == name for download in downloads(catalog)):
+        raise CatalogError(f"model '{name}' is not on this machine yet: run 'bimodal models fetch {name}'")
+    raise _unknown(name, catalog)
 
 
 def verify(entry: Entry, catalog: Path = CATALOG) -> None:
@@ -106,9 +155,28 @@ def verify(entry: Entry, catalog: Path = CATALOG) -> None:
         raise CatalogError(f"model '{entry.name}' calls itself '{metadata.name}' in {path}")
 
 
+def verify_installed(name: str) -> None:
+    """As `verify`, for a model of the user's own folder, against the note that was made when it was installed.
+
+    Raises CatalogError or ArtifactError.
+    """
+    path = installed().get(name)
+    if path is None:
+        raise _unknown(name, CATALOG)
+    note = path.with_name("entry.json")
+    try:
+        entry = msgspec.json.decode(note.read_bytes(), type=Entry)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CatalogError(f"model '{name}' in {path.parent} was not installed by bimodal: it has no note") from error
+    if sha256_of(path) != entry.sha256:
+        raise CatalogError(f"model '{name}' was changed after it was installed: {path} has another sha256")
+    open_artifact(path, entry.kind, provider="cpu")
+
+
 def sha256_of(path: Path) -> str:
     """Of the file's bytes, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def pin(catalog: Path = CATALOG) -> list[str]:
@@ -129,3 +197,31 @@ def pin(catalog: Path = CATALOG) -> list[str]:
         changed.append(entry.name)
     catalog.write_text(text, encoding="utf-8")
     return changed
+
+
+_Rows = TypeVar("_Rows", list[Entry], list[Download])
+_Row = TypeVar("_Row", Entry, Download)
+
+
+def _rows(catalog: Path, section: str, kind: type[_Rows]) -> _Rows:
+    try:
+        table = yaml.safe_load(catalog.read_text(encoding="utf-8"))
+        named = table["models"] if section == "models" else table.get(section) or {}
+        return msgspec.convert([{"name": name, **fields} for name, fields in named.items()], kind)
+    except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError, KeyError, AttributeError) as error:
+        raise CatalogError(f"{catalog} is not a catalog of models: {error}") from error
+
+
+def _named(name: str, rows: Sequence[_Row], catalog: Path) -> _Row:
+    for row in rows:
+        if row.name == name:
+            return row
+    raise _unknown(name, catalog)
+
+
+def _unknown(name: str, catalog: Path) -> CatalogError:
+    known = [entry.name for entry in entries(catalog)] + [download.name for download in downloads(catalog)]
+    known += [own for own in installed() if own not in known]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return CatalogError(f"there is no model '{name}': {hint}The catalog has {', '.join(known)}")

@@ -1,40 +1,55 @@
-"""`bimodal models`: list, show and verify what is in the catalog."""
+"""`bimodal models`: list, show, fetch and verify what is in the catalog and in the user's own folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from models.catalog import Entry, entries, find, path_of, pin, resolve, verify
+from models.catalog import (
+    Download,
+    Entry,
+    downloads,
+    entries,
+    installed,
+    path_of,
+    pin,
+    resolve,
+    verify,
+    verify_installed,
+)
+from models.commands_fetch import fetch, one_sentence
 from models.errors import ModelError
+from models.folders import user_models
 from models.session import Artifact, open_artifact
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show and verify models.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show, fetch and verify models.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """Every model of the catalog, and whether its file is there."""
-    with _one_sentence():
-        rows = [
-            {**msgspec.to_builtins(entry), "path": str(path_of(entry)), "present": path_of(entry).is_file()}
-            for entry in entries()
-        ]
+    """Every model that ships, can be fetched, or lies in your own folder, and whether its file is there."""
+    with one_sentence():
+        own = installed()
+        rows = [_row(entry, path_of(entry)) for entry in entries()]
+        rows += [_row(entry, own.get(entry.name, user_models() / entry.name / "model.onnx")) for entry in downloads()]
+        known = {row["name"] for row in rows}
+        rows += [_own_row(path) for name, path in own.items() if name not in known]
     if as_json:
         _print_json(rows)
         return
-    table = Table("name", "kind", "there", "licence", "source")
+    table = Table(Column("name", no_wrap=True), Column("kind", no_wrap=True), "there", "licence", "source")
     for row in rows:
-        table.add_row(row["name"], row["kind"], "yes" if row["present"] else "no", row["license"], row["source"])
+        there = "yes" if row["present"] else "fetch" if "url" in row else "no"
+        table.add_row(str(row["name"]), str(row["kind"]), there, str(row["license"]), str(row["source"]))
     Console().print(table)
 
 
@@ -43,7 +58,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A name of the catalog, or an .onnx file.")], as_json: AsJson = False
 ) -> None:
     """What one model says of itself: inputs, outputs and metadata."""
-    with _one_sentence():
+    with one_sentence():
         artifact = open_artifact(resolve(name), provider="cpu")
     facts = _facts(artifact)
     if as_json:
@@ -55,15 +70,20 @@ def show(
     Console().print(table)
 
 
+app.command()(fetch)
+
+
 @app.command("verify")
 def verify_models(
-    name: Annotated[str | None, typer.Argument(help="A name of the catalog; every model where left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A name; every model that is there where left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Checksum, contract and a first run of one model or of all. Exit status 1 where one fails."""
-    with _one_sentence():
-        chosen = entries() if name is None else [find(name)]
-    verdicts = {entry.name: _verdict(entry) for entry in chosen}
+    with one_sentence():
+        checks = {entry.name: partial(verify, entry) for entry in entries()}
+        checks = {own: partial(verify_installed, own) for own in installed()} | checks
+    chosen = checks if name is None else {name: checks.get(name, partial(verify_installed, name))}
+    verdicts = {key: _verdict(check) for key, check in chosen.items()}
     if as_json:
         _print_json([{"name": key, "ok": wrong is None, "because": wrong} for key, wrong in verdicts.items()])
     else:
@@ -76,15 +96,30 @@ def verify_models(
 @app.command("pin")
 def pin_models() -> None:
     """Write the checksums of the files that are there into the catalog, after a model was made again."""
-    with _one_sentence():
+    with one_sentence():
         changed = pin()
     typer.echo(f"pinned: {', '.join(changed)}" if changed else "nothing had changed")
 
 
-def _verdict(entry: Entry) -> str | None:
+def _row(entry: Entry | Download, path: Path) -> dict[str, object]:
+    facts: dict[str, object] = msgspec.to_builtins(entry)
+    return {**facts, "path": str(path), "present": path.is_file()}
+
+
+def _own_row(path: Path) -> dict[str, object]:
+    """A model that the user made; a damaged one is listed, too."""
+    row: dict[str, object] = {"name": path.parent.name, "path": str(path), "present": True}
+    try:
+        metadata = open_artifact(path, provider="cpu").metadata
+    except ModelError as error:
+        return {**row, "kind": "damaged", "license": "", "source": str(error)}
+    return {**row, "kind": metadata.kind, "license": metadata.license, "source": metadata.source}
+
+
+def _verdict(check: Callable[[], None]) -> str | None:
     """None, or the sentence that says what is wrong."""
     try:
-        verify(entry)
+        check()
     except ModelError as error:
         return str(error)
     return None
@@ -102,13 +137,3 @@ def _facts(artifact: Artifact) -> dict[str, object]:
 
 def _print_json(value: object) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Errors as one sentence and exit status 1."""
-    try:
-        yield
-    except ModelError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error

@@ -17,5 +17,9 @@ class CatalogError(ModelError):
     """A catalog name is unknown, or a catalogued file fails its checksum."""
 
 
+class DownloadError(ModelError):
+    """A file can't be had from its address, or is not the one that was expected."""
+
+
 class LabelError(ModelError):
     """A label set holds a word that maps to none of the seven emotions."""

@@ -1,0 +1,140 @@
+"""`bimodal models fetch`: an authors' file becomes an artifact of the user's own folder.
+
+The order is what makes it safe: download, checksum, and only then anything opens the file: the exporter, in a process
+of its own. What is installed was opened and checked as an artifact first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from models.catalog import ROOT, Download, sha256_of
+from models.download import DEFAULT_PATIENCE, Patience, Progress, download
+from models.errors import CatalogError, DownloadError
+from models.install import install
+from models.pins import pinned, remember
+from models.session import open_artifact
+
+Say = Callable[[str], None]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where things lie and come from.
+
+    Attributes:
+        models: the user's model folder.
+        cache: of downloads that are under way.
+        mirror: a folder with the authors' files, instead of the web.
+    """
+
+    models: Path
+    cache: Path
+    mirror: Path | None = None
+
+
+def fetch_model(
+    wanted: Download, place: Place, say: Say, progress: Progress, patience: Patience = DEFAULT_PATIENCE
+) -> Path:
+    """Get, check, convert and install one model; the artifact's path.
+
+    Raises DownloadError (can't be had, or another file than expected), CatalogError (can't be converted or installed)
+    or ArtifactError; the model folder is then as it was.
+    """
+    if place.mirror is not None:
+        return _make(_of_mirror(wanted, place.mirror), wanted, place, say)
+    source = _of_web(wanted, place, progress, patience)
+    made = _make(source, wanted, place, say)
+    shutil.rmtree(source.parent)
+    return made
+
+
+def _of_mirror(wanted: Download, mirror: Path) -> Path:
+    """The file under its own name, or any file that is it."""
+    if not mirror.is_dir():
+        raise DownloadError(f"there is no folder {mirror}")
+    named = mirror / wanted.file_name
+    if named.is_file():
+        return named
+    for path in sorted(mirror.iterdir()):
+        if path.is_file() and path.stat().st_size == wanted.bytes and sha256_of(path) == wanted.sha256:
+            return path
+    raise DownloadError(f"{mirror} has no file '{wanted.file_name}', nor one with its checksum")
+
+
+def _of_web(wanted: Download, place: Place, progress: Progress, patience: Patience) -> Path:
+    """The file, whole and checked, in the cache. A resumed one that turns out wrong is fetched once more from 0."""
+    folder = place.cache / wanted.name
+    whole, part = folder / wanted.file_name, folder / f"{wanted.file_name}.part"
+    expected = _expected(wanted, place)
+    if expected is None and urlsplit(wanted.url).scheme != "https" and urlsplit(wanted.url).hostname != "127.0.0.1":
+        raise DownloadError(f"{wanted.url} has no known checksum, so it is only fetched by https")
+    if whole.is_file() and expected in (None, sha256_of(whole)):
+        return whole
+    resumed = part.is_file()
+    while True:
+        download(wanted.url, part, size=wanted.bytes, progress=progress, patience=patience)
+        found = sha256_of(part)
+        if expected in (None, found):
+            return part.replace(whole)
+        part.unlink()
+        if not resumed:
+            raise DownloadError(_another(wanted, found, expected))
+        resumed = False
+
+
+def _make(source: Path, wanted: Download, place: Place, say: Say) -> Path:
+    found, expected = sha256_of(source), _expected(wanted, place)
+    if expected not in (None, found):
+        raise DownloadError(_another(wanted, found, expected))
+    say(f"{source.name}: sha256 {found} {'as expected' if expected else 'pinned: it is the first fetch'}")
+    try:
+        place.models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="bimodal-") as scratch:
+            _convert(source, wanted, Path(scratch), say)
+            artifact = Path(scratch) / wanted.name / "model.onnx"
+            if not artifact.is_file():
+                raise CatalogError(f"the exporter made no model '{wanted.name}' of {source}")
+            open_artifact(artifact, wanted.kind, provider="cpu")
+            made = install(artifact, wanted.name, place.models)
+    except OSError as error:
+        raise CatalogError(f"model '{wanted.name}' can't be installed in {place.models}: {error}") from error
+    if wanted.sha256 is None:
+        remember(place.models, wanted.url, found)
+    return made
+
+
+def _expected(wanted: Download, place: Place) -> str | None:
+    return wanted.sha256 or pinned(place.models).get(wanted.url)
+
+
+def _another(wanted: Download, found: str, expected: str | None) -> str:
+    return (
+        f"{wanted.file_name} is not the file that the catalog knows: its sha256 is {found}, not {expected}; "
+        f"nothing was opened or installed"
+    )
+
+
+def _convert(source: Path, wanted: Download, out: Path, say: Say) -> None:
+    """Run the exporter, which also checks parity, in a process of its own.
+
+    Raises CatalogError with the exporter's own last sentence.
+    """
+    say(f"converting {source.name} and comparing it with the original …")
+    command = [sys.executable, "-m", "bimodal", "export", *wanted.export, str(source), "--out", str(out)]
+    paths = [str(ROOT.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=out, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"the exporter ended with {done.returncode}"])[-1]
+        raise CatalogError(f"{source.name} can't be converted: {reason}")
+    for line in done.stdout.splitlines():
+        say(f"  {line}")
