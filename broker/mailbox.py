@@ -44,7 +44,6 @@ class Mailbox:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._broker = connect(self._context, zmq.DEALER, mailbox_endpoint(directory))
         self._supervisor = connect(self._context, zmq.PUSH, supervisor_endpoint(directory))
-        self._supervisor.setsockopt(zmq.SNDHWM, 16)
 
     def send(self, body: Body) -> None:
         """Put a message on its way to the broker."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -70,7 +71,9 @@ class BrokerProcess:
                 self._publish("", self._office.status(self._undecodable))
             heartbeat = beat()
             if heartbeat is not None:
-                self._supervisor.send(self._sealed(heartbeat))
+                # A supervisor that is stopped must not stop the broker.
+                with contextlib.suppress(zmq.Again):
+                    self._supervisor.send(self._sealed(heartbeat), zmq.NOBLOCK)
 
     def _read_mail(self) -> None:
         for _ in range(MOST_PER_TURN):

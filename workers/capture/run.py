@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 # Sound is small and fast to read: without a limit it would be read to its end before the picture has begun.
 SOUND_AHEAD_NS = 30_000_000_000
-JOIN_S = 5.0
+JOIN_S = 1.0
 
 
 class Pace:
