@@ -157,7 +157,7 @@ class SlotBook:
 
 def slots_for(budget_bytes: int, slot_bytes: int, fewest: int = 4, most: int = 32) -> int:
     """How many slots of a size a memory budget pays for, within bounds."""
-    return max(fewest, min(most, budget_bytes // max(1, slot_bytes)))
+    return max(fewest, min(most, budget_bytes // _padded(max(1, slot_bytes))))
 
 
 def _create(path: Path, size: int) -> mmap.mmap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,9 @@ class Outlet:
     def _room(self, size: int) -> tuple[Ring, SlotBook]:
         """The ring for arrays of a size; a larger one where the source's pictures have grown."""
         if self._book is None or size > self._rings[-1].slot_bytes:
-            slots = slots_for(self._budget_bytes, size)
+            # Small shared memory (64 MB in a container) is shared by several streams: fewer slots, not a failure.
+            budget = min(self._budget_bytes, shutil.disk_usage(self._folder).free // 3)
+            slots = slots_for(budget, size)
             name = f"{self._stream}.{self._run}.{self._modality}.{len(self._rings)}"
             self._rings.append(Ring(self._folder, name, slots, size))
             self._book = SlotBook(slots, self._leased)
