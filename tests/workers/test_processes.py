@@ -1,0 +1,77 @@
+"""The process table, and the names of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import CatalogError
+from workers.analysis import result_names
+from workers.config import Config, check_config
+from workers.processes import TABLE, cores, live_sources, processes
+from workers.settings import RecordActorSettings
+
+stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])
+suffixes = st.sampled_from([".mp4", ".mkv", "", ".wav"])
+paths = st.builds(lambda folder, stem, suffix: Path(folder) / (stem + suffix), st.sampled_from("xyz"), stems, suffixes)
+
+
+def config(**values: object) -> Config:
+    return check_config(values, "test")
+
+
+def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
+    rows = processes(config(), record=RecordActorSettings(folder="x")) + live_sources(config())
+    assert {row.role for row in rows} == set(TABLE)
+    for row in rows:
+        assert (Path(__file__).parents[2] / (row.module.replace(".", "/"))).exists() or (
+            Path(__file__).parents[2] / (row.module.replace(".", "/") + ".py")
+        ).exists()
+        assert set(row.needs) <= set(TABLE)
+
+
+@given(st.integers(1, 8), st.integers(1, 4), st.booleans())
+def test_names_are_unique_and_counts_are_kept(faces: int, voices: int, record: bool) -> None:
+    wanted = config(workers={"face": {"count": faces}, "audio": {"count": voices}})
+    rows = processes(wanted, record=RecordActorSettings(folder="x") if record else None)
+    names = [row.name for row in rows]
+    assert len(set(names)) == len(names)
+    assert [row.role for row in rows].count("face") == faces
+    assert [row.role for row in rows].count("audio") == voices
+    assert [row.role for row in rows].count("record") == record
+
+
+def test_auto_means_a_face_worker_for_each_core() -> None:
+    assert [row.role for row in processes(config(), record=None)].count("face") == cores()
+
+
+def test_without_a_speech_model_nobody_listens() -> None:
+    silent = config(models={"speech": "none"})
+    assert "audio" not in [row.role for row in processes(silent, record=None)]
+    assert all(not row.settings.speech for row in live_sources(silent))  # type: ignore[attr-defined]
+
+
+def test_each_stream_has_a_source_of_its_own() -> None:
+    rows = live_sources(config(streams={"a": {"camera": 0}, "b": {"url": "rtsp://x"}, "c": {"file": "x.mp4"}}))
+    assert [(row.name, row.ends) for row in rows] == [("capture a", False), ("capture b", False), ("capture c", True)]
+
+
+def test_a_model_that_does_not_exist_is_named() -> None:
+    with pytest.raises(CatalogError, match="face-compact"):
+        processes(config(models={"face-static": "face-compat"}), record=None)
+
+
+@given(st.lists(paths, max_size=8))
+def test_results_never_share_a_name(files: list[Path]) -> None:
+    names = result_names(files)
+    assert len(names) == len(files)
+    assert len(set(names)) == len(names)
+
+
+def test_results_are_named_after_their_files() -> None:
+    assert result_names([Path("x/a.mp4"), Path("b.wav")]) == ["a", "b"]
+    assert result_names([Path("a.mp4"), Path("a.mkv")]) == ["a.mp4", "a.mkv"]
+    assert result_names([Path("x/a.mp4"), Path("y/a.mp4")]) == ["a.mp4", "a.mp4-2"]
