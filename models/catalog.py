@@ -54,7 +54,8 @@ class Download(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         sha256: of the authors' file; None where nobody could look yet: then it is pinned at the first fetch.
         bytes: size of the authors' file, where known.
         license, source: of the weights, shown before anything is fetched.
-        export: arguments of `bimodal export` that convert the file, the file and --out left out.
+        export: arguments of `bimodal export` that convert the file, the file and --out left out; none where the file
+            already is an artifact.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Download(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bytes: int | None = None
     license: str
     source: str
-    export: tuple[str, ...]
+    export: tuple[str, ...] = ()
 
     @property
     def file_name(self) -> str:

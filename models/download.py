@@ -128,7 +128,7 @@ def _receive(
     response: http.client.HTTPResponse, file: BinaryIO, have: int, total: int | None, size: int | None, say: Progress
 ) -> None:
     say(have, total)
-    while piece := response.read(PIECE):
+    while piece := response.read1(PIECE):  # what is there, so that a stall loses nothing
         have += len(piece)
         if have > (size or LIMIT_BYTES):
             raise DownloadError(f"{response.url} sends more than the {size or LIMIT_BYTES} bytes it may have")

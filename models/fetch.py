@@ -85,7 +85,7 @@ def _of_web(wanted: Download, place: Place, progress: Progress, patience: Patien
         found = sha256_of(part)
         if expected in (None, found):
             return part.replace(whole)
-        part.unlink()
+        shutil.rmtree(folder)
         if not resumed:
             raise DownloadError(_another(wanted, found, expected))
         resumed = False
@@ -99,10 +99,7 @@ def _make(source: Path, wanted: Download, place: Place, say: Say) -> Path:
     try:
         place.models.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="bimodal-") as scratch:
-            _convert(source, wanted, Path(scratch), say)
-            artifact = Path(scratch) / wanted.name / "model.onnx"
-            if not artifact.is_file():
-                raise CatalogError(f"the exporter made no model '{wanted.name}' of {source}")
+            artifact = _convert(source, wanted, Path(scratch), say) if wanted.export else source
             open_artifact(artifact, wanted.kind, provider="cpu")
             made = install(artifact, wanted.name, place.models)
     except OSError as error:
@@ -123,18 +120,20 @@ def _another(wanted: Download, found: str, expected: str | None) -> str:
     )
 
 
-def _convert(source: Path, wanted: Download, out: Path, say: Say) -> None:
-    """Run the exporter, which also checks parity, in a process of its own.
+def _convert(source: Path, wanted: Download, out: Path, say: Say) -> Path:
+    """Run the exporter, which also checks parity, in a process of its own; the artifact's path.
 
     Raises CatalogError with the exporter's own last sentence.
     """
     say(f"converting {source.name} and comparing it with the original …")
-    command = [sys.executable, "-m", "bimodal", "export", *wanted.export, str(source), "--out", str(out)]
+    command = [sys.executable, "-m", "bimodal", "export", *wanted.export, str(source.absolute()), "--out", str(out)]
     paths = [str(ROOT.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=out, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"the exporter ended with {done.returncode}"])[-1]
+    artifact = out / wanted.name / "model.onnx"
+    if done.returncode != 0 or not artifact.is_file():
+        reason = (done.stderr.strip().splitlines() or [f"the exporter made no model '{wanted.name}'"])[-1]
         raise CatalogError(f"{source.name} can't be converted: {reason}")
     for line in done.stdout.splitlines():
         say(f"  {line}")
+    return artifact
