@@ -37,11 +37,14 @@ def fit_temperature(logits: Logits, true: NDArray[np.int64]) -> float:
     return float(math.exp(found.x))
 
 
-def cross_fitted(parts: Sequence[tuple[Logits, NDArray[np.int64]]]) -> NDArray[np.float64]:
-    """Probabilities of every part with the temperature of the other parts, stacked: calibration measured honestly."""
+def cross_fitted(measured: Sequence[Logits], fitted: Sequence[tuple[Logits, NDArray[np.int64]]]) -> NDArray[np.float64]:
+    """Probabilities of every part of `measured` with a temperature fitted on the other parts of `fitted`, stacked.
+
+    So calibration is measured on examples that it never saw. Both hold the same parts (folds) in the same order.
+    """
     rows = []
-    for number, (logits, _) in enumerate(parts):
-        others = [part for index, part in enumerate(parts) if index != number]
+    for number, logits in enumerate(measured):
+        others = [part for index, part in enumerate(fitted) if index != number]
         temperature = fit_temperature(
             np.concatenate([part[0] for part in others]), np.concatenate([part[1] for part in others])
         )

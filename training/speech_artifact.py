@@ -16,7 +16,7 @@ from training.calibrate import cross_fitted, fit_temperature
 from training.config import SpeechConfig
 from training.datasets.ravdess import SAMPLE_RATE, Recording, load_ravdess
 from training.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
-from training.metrics import Figures, measure
+from training.metrics import measure
 from training.speech import Fold, Say, cross_validate, train_speech
 from training.to_artifact import write_artifact
 from training.windows import Listening, centre_window
@@ -48,8 +48,9 @@ def pooled_temperature(folds: Sequence[Fold]) -> float:
 
 def out_of_fold_metrics(folds: Sequence[Fold]) -> dict[str, object]:
     """Figures on actors left out; probabilities of a fold are calibrated by the live windows of the other folds."""
-    centre = _figures([(fold.logits, fold.true) for fold in folds])
-    live = _figures([(fold.live, fold.live_true) for fold in folds])
+    fitted = [(fold.live, fold.live_true) for fold in folds]
+    centre = measure(_stacked([f.true for f in folds]), cross_fitted([f.logits for f in folds], fitted), EMOTIONS)
+    live = measure(_stacked([f.live_true for f in folds]), cross_fitted([f.live for f in folds], fitted), EMOTIONS)
     mean = [measure(fold.true, fold.clip_means(), EMOTIONS) for fold in folds]
     by_fold = [measure(fold.true, _exponents(fold.logits), EMOTIONS).uar for fold in folds]
     return {
@@ -100,8 +101,8 @@ def ship_speech(
     return path
 
 
-def _figures(parts: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]) -> Figures:
-    return measure(np.concatenate([true for _, true in parts]), cross_fitted(parts), EMOTIONS)
+def _stacked(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate(labels)
 
 
 def _exponents(logits: NDArray[np.float32]) -> NDArray[np.float32]:

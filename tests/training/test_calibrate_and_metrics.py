@@ -46,7 +46,7 @@ def test_calibration_without_examples_is_refused() -> None:
 def test_cross_fitting_gives_each_part_the_temperature_of_the_others() -> None:
     sure, true = guesses(2, 500, 4.0)
     unsure, other = guesses(3, 500, 1.0)
-    rows = cross_fitted([(sure, true), (unsure, other)])
+    rows = cross_fitted([sure, unsure], [(sure, true), (unsure, other)])
     assert np.allclose(rows[:500], softmax(sure, fit_temperature(unsure, other)))
     assert np.allclose(rows[500:], softmax(unsure, fit_temperature(sure, true)))
 
