@@ -11,6 +11,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -75,12 +76,32 @@ class StreamConfig(Section):
         return self
 
 
-class ModelsConfig(Section):
-    """A catalog name, a path to an .onnx, or none where the kind may be missing."""
+def _some_model(name: str) -> str:
+    if name in ("none", ""):
+        raise ValueError("must name a model: only face-dynamic, speech and voice-activity may be none")
+    return name
 
-    face_detector: str = Field("blazeface-short", alias="face-detector")
-    face_landmarks: str = Field("facemesh-468", alias="face-landmarks")
-    face_static: str = Field("face-compact", alias="face-static")
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _no_model_twice(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("names the same model twice")
+    return names
+
+
+Model = Annotated[str, AfterValidator(_some_model)]
+Ensemble = Annotated[tuple[Model, ...], BeforeValidator(_as_list), AfterValidator(_no_model_twice)]
+
+
+class ModelsConfig(Section):
+    """A catalog name, a path to an .onnx, or none where the kind may be missing; several static ones are averaged."""
+
+    face_detector: Model = Field("blazeface-short", alias="face-detector")
+    face_landmarks: Model = Field("facemesh-468", alias="face-landmarks")
+    face_static: Ensemble = Field(("face-compact",), alias="face-static", min_length=1, max_length=8)
     face_dynamic: str = Field("none", alias="face-dynamic")
     speech: str = "speech-compact"
     voice_activity: str = Field("silero-vad", alias="voice-activity")

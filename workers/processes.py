@@ -84,7 +84,7 @@ def face_workers(config: Config) -> list[ProcessSpec]:
     settings = FaceActorSettings(
         detector=str(resolve(config.models.face_detector)),
         landmarks=str(resolve(config.models.face_landmarks)),
-        static=str(resolve(config.models.face_static)),
+        static=tuple(str(resolve(name)) for name in config.models.face_static),
         runtime=_runtime(config),
         face=config.face,
     )
@@ -164,7 +164,7 @@ def cores() -> int:
 def _fusion(config: Config) -> FusionActorSettings:
     return FusionActorSettings(
         dynamic=_optional(config.models.face_dynamic),
-        static=str(resolve(config.models.face_static)),
+        static=str(resolve(config.models.face_static[0])),
         runtime=_runtime(config),
         fusion=config.fusion,
     )

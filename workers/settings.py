@@ -31,11 +31,11 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of the three artifacts of a face worker."""
+    """Paths of a face worker's artifacts; several static ones are averaged."""
 
     detector: str
     landmarks: str
-    static: str
+    static: tuple[str, ...]
     runtime: RuntimeSettings
     face: FaceSettings
 
@@ -51,7 +51,8 @@ class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`dynamic` is the path of the dynamic artifact, None where there is none; `static` tells its space."""
+    """`dynamic` is the path of the dynamic artifact, None where there is none; `static`, the
+    first of the static ones, tells its space."""
 
     dynamic: str | None
     static: str

@@ -15,8 +15,9 @@ from models.catalog import resolve
 from models.errors import ArtifactError
 from models.session import Artifact, open_artifact
 from tests.artifacts import make_face_static
-from workers.face.pipeline import FacePipeline, crop_size
+from workers.face.pipeline import FacePipeline
 from workers.face.settings import FaceSettings
+from workers.face.static import crop_size
 
 EMPTY = np.full((120, 160, 3), 90, np.uint8)
 

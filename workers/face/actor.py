@@ -20,7 +20,7 @@ from workers.settings import FaceActorSettings, RuntimeSettings
 
 
 class FaceActor(JobWorker):
-    """Holds the three artifacts and no state between frames."""
+    """Holds the artifacts and no state between frames."""
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Load and warm up; raises ArtifactError or ProviderError."""
@@ -31,8 +31,9 @@ class FaceActor(JobWorker):
         cv2.setNumThreads(1)
         detector = _open(mine.detector, "face-detector", runtime)
         landmarks = _open(mine.landmarks, "face-landmarks", runtime)
-        static = _open(mine.static, "face-static", runtime)
-        self.models = {artifact.metadata.kind: artifact.identity for artifact in (detector, landmarks, static)}
+        static = [_open(path, "face-static", runtime) for path in mine.static]
+        self.models = {artifact.metadata.kind: artifact.identity for artifact in (detector, landmarks)}
+        self.models["face-static"] = "+".join(artifact.identity for artifact in static)
         self._pipeline = FacePipeline(detector, landmarks, static, mine.face)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult:

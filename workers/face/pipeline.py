@@ -1,26 +1,21 @@
-"""One frame → the faces in it, each with what the static model sees: detect, landmarks, crop, static model."""
+"""One frame → the faces in it, each with what the static model sees: detect, landmarks, crop, static models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import Crop
-from models.emotions import LabelMap
-from models.errors import ArtifactError
-from models.faces.crop import crop_face
 from models.faces.detections import Detections
 from models.faces.detector import Detector
 from models.faces.measures import mouth_opening, sharpness
 from models.faces.mesh import Landmarks, Mesh, square_of_detection, square_of_points
 from models.session import Artifact
 from workers.face.settings import FaceSettings
-
-DEFAULT_CROP_SIZE = 112
-"""Side of the crop where a static model takes any size."""
+from workers.face.static import StaticModels
 
 DOUBT = 0.03
 """A face whose presence lies between this and `min_presence` is looked at again; below it there is nothing to see."""
@@ -41,8 +36,8 @@ class FoundFace(msgspec.Struct, frozen=True, kw_only=True):
         presence: how sure the landmark model is that it looks at a face, 0…1.
         sharpness: of the crop, 0…1.
         mouth: gap between the lips over the distance of the eyes, 0 = closed.
-        probabilities: by emotion, over those that the static model knows; sum to 1.
-        embedding: float32 [D], None where the static model gives none.
+        probabilities: by emotion, over those that the static models know; sum to 1.
+        embedding: float32 [D] of the first static model, None where it gives none.
     """
 
     box: tuple[float, float, float, float]
@@ -55,22 +50,22 @@ class FoundFace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FacePipeline:
-    """Three artifacts behind one call. Keeps nothing from frame to frame.
+    """All face artifacts behind one call. Keeps nothing from frame to frame.
 
     Args:
-        detector, landmarks, static: opened artifacts of these kinds.
+        detector, landmarks: opened artifacts of these kinds.
+        static: one face-static artifact, or several that are averaged.
         settings: which faces are looked at.
 
     Raises ArtifactError where geometry or crop size can't be read from an artifact.
     """
 
-    def __init__(self, detector: Artifact, landmarks: Artifact, static: Artifact, settings: FaceSettings) -> None:
+    def __init__(
+        self, detector: Artifact, landmarks: Artifact, static: Artifact | Sequence[Artifact], settings: FaceSettings
+    ) -> None:
         self._detector = Detector(detector, min_score=settings.min_score)
         self._landmarks = Landmarks(landmarks)
-        self._static = static
-        self._labels = LabelMap(cast("tuple[str, ...]", static.metadata.labels))
-        self._crop = cast("Crop", static.metadata.crop)
-        self._size = crop_size(static)
+        self._static = StaticModels([static] if isinstance(static, Artifact) else static)
         self._settings = settings
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[FoundFace]:
@@ -119,23 +114,21 @@ class FacePipeline:
         return Mesh(points, presence)
 
     def _read(self, pixels: NDArray[np.uint8], found: Detections, mesh: Mesh) -> list[FoundFace]:
-        """What the static model says of every face, in one run."""
+        """What the static models say of every face."""
         if len(found) == 0:
             return []
-        crops = np.stack([crop_face(pixels, points, self._crop, self._size) for points in mesh.points])
-        answer = self._static.run(faces=crops)
-        embeddings = answer.get("embedding")
+        seen = self._static(pixels, mesh.points)
         return [
             FoundFace(
                 box=cast("tuple[float, float, float, float]", tuple(float(value) for value in found.boxes[face])),
                 score=float(found.scores[face]),
                 presence=float(mesh.presence[face]),
-                sharpness=sharpness(crops[face]),
+                sharpness=sharpness(seen.crops[face]),
                 mouth=mouth_opening(mesh.points[face]),
                 probabilities=probabilities,
-                embedding=None if embeddings is None else embeddings[face],
+                embedding=None if seen.embeddings is None else seen.embeddings[face],
             )
-            for face, probabilities in enumerate(self._labels.apply(answer["probabilities"]))
+            for face, probabilities in enumerate(seen.probabilities)
         ]
 
 
@@ -145,15 +138,3 @@ def close_up(found: Detections, mesh: Mesh, side: int) -> bool:
     One person in front of a camera is told from a hall full of people by this, and costs one look.
     """
     return bool(((found.boxes[:, 3] >= CLOSE_UP * side) & (mesh.presence >= CLOSE_UP_PRESENCE)).any())
-
-
-def crop_size(static: Artifact) -> int:
-    """Side of the square crops that a face-static artifact takes.
-
-    Raises ArtifactError where it wants crops that are not square.
-    """
-    _, height, width, _ = static.inputs[0].shape
-    fixed = [side for side in (height, width) if isinstance(side, int)]
-    if len(set(fixed)) > 1:
-        raise ArtifactError(f"{static.path} wants faces of {width}×{height} pixels, but faces are cut out square")
-    return fixed[0] if fixed else DEFAULT_CROP_SIZE

@@ -1,0 +1,108 @@
+"""Several static models as one: in config.yaml, in what a worker is told, and in what is said of a face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.contract import Crop
+from models.errors import CatalogError
+from models.session import Artifact, open_artifact
+from tests.artifacts import make_face_static
+from workers.config import Config, check_config
+from workers.errors import ConfigError
+from workers.face.static import StaticModels
+from workers.processes import processes
+from workers.settings import FaceActorSettings, FusionActorSettings
+
+POINTS = np.random.default_rng(0).uniform(20, 180, (2, 468, 3)).astype(np.float32)
+FRAME = np.random.default_rng(1).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+SIX = ("sad", "happy", "neutral", "anger", "fear", "disgust")
+
+
+def static(path: Path, **how: object) -> Artifact:
+    return open_artifact(make_face_static(path, **how), "face-static", provider="cpu")  # type: ignore[arg-type]
+
+
+def config(value: object) -> Config:
+    return check_config({"models": {"face-static": value, "speech": "none"}}, "test")
+
+
+def test_one_model_says_what_it_says(tmp_path: Path) -> None:
+    model = static(tmp_path / "a.onnx")
+    seen = StaticModels([model])(FRAME, POINTS)
+    expected = model.run(faces=seen.crops)
+    for face, said in enumerate(seen.probabilities):
+        assert list(said.values()) == pytest.approx(list(expected["probabilities"][face]), abs=1e-6)
+    assert seen.embeddings is not None
+    np.testing.assert_array_equal(seen.embeddings, expected["embedding"])
+
+
+def test_each_emotion_is_averaged_over_the_models_that_know_it(tmp_path: Path) -> None:
+    first, second = static(tmp_path / "a.onnx"), static(tmp_path / "b.onnx", labels=SIX, embedding=None)
+    together = StaticModels([first, second])(FRAME, POINTS)
+    one, other = StaticModels([first])(FRAME, POINTS), StaticModels([second])(FRAME, POINTS)
+    for face, said in enumerate(together.probabilities):
+        alone, six = one.probabilities[face], other.probabilities[face]
+        masses = {emotion: (alone[emotion] + six[emotion]) / 2 for emotion in six} | {"surprise": alone["surprise"]}
+        expected = {emotion: mass / sum(masses.values()) for emotion, mass in masses.items()}
+        assert said == pytest.approx(expected)
+        assert sum(said.values()) == pytest.approx(1.0)
+
+
+def test_the_order_decides_only_whose_embedding_it_is(tmp_path: Path) -> None:
+    """Each model gets its own crop, whatever the other's."""
+    first = static(tmp_path / "a.onnx", embedding=8)
+    second = static(tmp_path / "b.onnx", embedding=16, size=64, crop=Crop(scale=1.5, rotate=False))
+    ahead, behind = StaticModels([first, second])(FRAME, POINTS), StaticModels([second, first])(FRAME, POINTS)
+    for one, other in zip(ahead.probabilities, behind.probabilities, strict=True):
+        assert one == pytest.approx(other)
+    assert ahead.embeddings is not None
+    assert behind.embeddings is not None
+    assert (ahead.embeddings.shape, behind.embeddings.shape) == ((2, 8), (2, 16))
+    assert (ahead.crops.shape[1], behind.crops.shape[1]) == (48, 64)
+
+
+def test_a_first_model_without_embedding_gives_none(tmp_path: Path) -> None:
+    first, second = static(tmp_path / "a.onnx", embedding=None), static(tmp_path / "b.onnx")
+    assert StaticModels([first, second])(FRAME, POINTS).embeddings is None
+
+
+def test_a_name_and_a_list_of_it_are_the_same() -> None:
+    assert config("face-compact") == config(["face-compact"])
+    assert config(["a.onnx", "b.onnx"]).models.face_static == ("a.onnx", "b.onnx")
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ([], "in 'models.face-static'"),
+        ("none", "must name a model: only face-dynamic, speech and voice-activity may be none"),
+        (["face-compact", "none"], "must name a model"),
+        (["face-compact", "face-compact"], "names the same model twice"),
+        (["face-compact", 3], "in 'models.face-static.1'"),
+        (3, "in 'models.face-static'"),
+        ({"a": 1}, "in 'models.face-static'"),
+    ],
+)
+def test_what_can_not_be_is_said_in_one_sentence(value: object, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(value)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_workers_get_all_of_them_and_fusion_the_first(tmp_path: Path) -> None:
+    paths = [str(make_face_static(tmp_path / f"{name}.onnx", name=name)) for name in ("a", "b")]
+    told = [row.settings for row in processes(config(paths), record=None)]
+    faces = [settings for settings in told if isinstance(settings, FaceActorSettings)]
+    fusion = [settings for settings in told if isinstance(settings, FusionActorSettings)]
+    assert [settings.static for settings in faces] == [tuple(paths)] * len(faces)
+    assert [settings.static for settings in fusion] == [paths[0]]
+
+
+def test_an_unknown_name_among_them_is_told() -> None:
+    with pytest.raises(CatalogError, match="did you mean 'face-compact'"):
+        processes(config(["face-compact", "face-compct"]), record=None)

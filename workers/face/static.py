@@ -1,0 +1,84 @@
+"""What the static models see: one artifact, or several as an ensemble, each with its own crop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.messages import Probabilities
+from models.contract import Crop
+from models.emotions import LabelMap
+from models.errors import ArtifactError
+from models.faces.crop import crop_face
+from models.session import Artifact
+from workers.fusion.combine import Opinion, average
+
+DEFAULT_CROP_SIZE = 112
+"""Side of the crop where a static model takes any size."""
+
+
+class Seen(NamedTuple):
+    """Of N faces.
+
+    Attributes:
+        crops: of the first model, uint8 [N, size, size, 3].
+        probabilities: one mapping a face over the emotions that any model knows; each sums to 1.
+        embeddings: of the first model, float32 [N, D]; None where it gives none.
+    """
+
+    crops: NDArray[np.uint8]
+    probabilities: list[Probabilities]
+    embeddings: NDArray[np.float32] | None
+
+
+class StaticModels:
+    """One or more face-static artifacts behind one call.
+
+    Each model's probabilities are calibrated inside its graph. They are averaged for every emotion over the models that
+    know it (one that does not know it abstains), and brought back to a sum of 1.
+
+    Raises ArtifactError where a crop size can't be read from an artifact.
+    """
+
+    def __init__(self, artifacts: Sequence[Artifact]) -> None:
+        self._models = [_Static(artifact) for artifact in artifacts]
+
+    def __call__(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> Seen:
+        """Frame uint8 [H, W, 3] RGB and meshes float32 [N, 468, 3] in its pixels, N ≥ 1 → what is seen, in one run
+        of each model."""
+        answers = [model(pixels, points) for model in self._models]
+        together = [
+            average([Opinion(str(number), said, 1.0) for number, said in enumerate(face)])
+            for face in zip(*(answer.probabilities for answer in answers), strict=True)
+        ]
+        return answers[0]._replace(probabilities=together)
+
+
+class _Static:
+    """One of them."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+        self._labels = LabelMap(cast("tuple[str, ...]", artifact.metadata.labels))
+        self._crop = cast("Crop", artifact.metadata.crop)
+        self._size = crop_size(artifact)
+
+    def __call__(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> Seen:
+        crops = np.stack([crop_face(pixels, face, self._crop, self._size) for face in points])
+        answer = self._artifact.run(faces=crops)
+        return Seen(crops, self._labels.apply(answer["probabilities"]), answer.get("embedding"))
+
+
+def crop_size(static: Artifact) -> int:
+    """Side of the square crops that a face-static artifact takes.
+
+    Raises ArtifactError where it wants crops that are not square.
+    """
+    _, height, width, _ = static.inputs[0].shape
+    fixed = [side for side in (height, width) if isinstance(side, int)]
+    if len(set(fixed)) > 1:
+        raise ArtifactError(f"{static.path} wants faces of {width}×{height} pixels, but faces are cut out square")
+    return fixed[0] if fixed else DEFAULT_CROP_SIZE
