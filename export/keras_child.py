@@ -1,0 +1,153 @@
+"""The only place where Keras opens a file: a process of its own, which converts and answers, and then ends.
+
+Run as `python -I keras_child.py REQUEST.json`; imports nothing of this project. Reads and writes plain JSON, ONNX and
+.npy files in the folder of the request: `request.json`, `features_<n>.npy` → `network.onnx`, `answers_<n>.npy`,
+`report.json` (either `error`, or `input_shape`, `output_shape` and `versions`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+OPSET = 18
+
+DANGEROUS_OPERATIONS = {
+    *("EagerPyFunc", "PyFunc", "PyFuncStateless", "ReadFile", "WriteFile", "MatchingFiles", "Save", "SaveSlices"),
+    *(
+        "PrintV2",
+        "Print",
+        "WholeFileReader",
+        "WholeFileReaderV2",
+        "TFRecordReader",
+        "TFRecordReaderV2",
+        "DebugIdentity",
+    ),
+    *("TextLineReader", "TextLineReaderV2", "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "XlaLaunch"),
+    *("LoadLibrary", "RpcCall", "RemoteCall", "TextLineDataset", "TFRecordDataset", "DeleteSessionTensor"),
+    *(
+        "InitializeTableFromTextFile",
+        "InitializeTableFromTextFileV2",
+        "CreateSummaryFileWriter",
+        "FileSystemSetConfiguration",
+    ),
+}
+"""TensorFlow operations that touch files, processes or the network: none has a place in a network."""
+
+
+class RefusedError(Exception):
+    """The file holds something that is not opened."""
+
+
+def main(folder: Path) -> int:
+    """Do what the request in `folder` asks; the exit status says whether it worked."""
+    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    try:
+        report = _convert(request, folder)
+    except Exception as error:  # whatever Keras and TensorFlow raise goes to the parent as one sentence
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        report = {"error": " ".join(lines)[:400] or type(error).__name__}
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    return 1 if "error" in report else 0
+
+
+def _convert(request: dict[str, Any], folder: Path) -> dict[str, Any]:
+    import keras
+    import tensorflow
+
+    versions = {"keras": keras.__version__, "tensorflow": tensorflow.__version__}
+    if request["format"] == "saved-model":
+        network, shapes = _saved_model(Path(request["file"]), folder / "network.onnx")
+    else:
+        network, shapes = _keras_model(request, folder / "network.onnx")
+    _answer(network, folder)
+    return {"input_shape": shapes[0], "output_shape": shapes[1], "versions": versions}
+
+
+def _keras_model(request: dict[str, Any], out: Path) -> tuple[Any, tuple[list[Any], list[Any]]]:
+    import keras
+    import numpy as np
+
+    if request["format"] == "weights":
+        inputs = keras.Input(request["architecture"]["input"])
+        model = keras.Sequential([inputs, *(_layer(each) for each in request["architecture"]["layers"])])
+        model.load_weights(request["file"])
+    else:
+        model = keras.models.load_model(request["file"], compile=False, safe_mode=True)
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise RefusedError(
+            f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs, but one of each is needed"
+        )
+    shapes = (list(model.inputs[0].shape), list(model.outputs[0].shape))
+
+    def network(batch: Any) -> Any:
+        return np.asarray(model(batch, training=False))
+
+    network(np.zeros([size or 1 for size in shapes[0]], np.float32))  # an exporter wants a model that ran once
+    model.export(str(out), format="onnx", opset_version=OPSET, verbose=False)
+    return network, shapes
+
+
+def _layer(description: dict[str, Any]) -> Any:
+    import keras
+
+    make = getattr(keras.layers, description["kind"])
+    inner = [] if description["of"] is None else [_layer(description["of"])]
+    return make(*inner, **description["settings"])
+
+
+def _saved_model(path: Path, out: Path) -> tuple[Any, tuple[list[Any], list[Any]]]:
+    import tensorflow as tf
+    import tf2onnx
+
+    _refuse_operations(path)
+    loaded = tf.saved_model.load(str(path))
+    serve = loaded.signatures.get("serving_default")
+    if serve is None:
+        raise RefusedError("the SavedModel has no signature 'serving_default'")
+    inputs = serve.structured_input_signature[1]
+    outputs = serve.structured_outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise RefusedError(f"it has {len(inputs)} inputs and {len(outputs)} outputs, but one of each is needed")
+    ((name, spec),) = inputs.items()
+    ((result, answer),) = outputs.items()
+
+    def network(batch: Any) -> Any:
+        return serve(**{name: tf.constant(batch)})[result]
+
+    tf2onnx.convert.from_function(tf.function(network), input_signature=[spec], opset=OPSET, output_path=str(out))
+    return (lambda batch: network(batch).numpy()), (list(spec.shape), list(answer.shape))
+
+
+def _refuse_operations(path: Path) -> None:
+    """Every operation of every function is looked at before TensorFlow loads anything."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    for graph in saved.meta_graphs:
+        nodes = [*graph.graph_def.node, *(node for f in graph.graph_def.library.function for node in f.node_def)]
+        for node in nodes:
+            # SaveV2 and RestoreV2 are part of every SavedModel: they are how its variables are read.
+            if node.op in DANGEROUS_OPERATIONS:
+                raise RefusedError(
+                    f"the SavedModel's node '{node.name}' is a {node.op}, which is no arithmetic: it is refused"
+                )
+
+
+def _answer(network: Any, folder: Path) -> None:
+    import numpy as np
+
+    for features in sorted(folder.glob("features_*.npy")):
+        answers = np.asarray(network(np.load(features, allow_pickle=False)), np.float32)
+        np.save(folder / features.name.replace("features", "answers"), answers, allow_pickle=False)
+
+
+if __name__ == "__main__":
+    os.environ.update(KERAS_BACKEND="tensorflow", CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")
+    os.environ.update(OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+    os.environ.update(TF_ENABLE_ONEDNN_OPTS="0")
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,117 @@
+"""All that a Keras file does not say of itself: its front end, its labels, where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+from export.errors import SourceModelError
+from export.frontends.faces import Pixels
+from export.frontends.presets import SPEECH_PRESETS
+from export.frontends.speech import SpeechFrontend
+from export.keras_architecture import Architecture, Layer
+from models.contract import Crop
+
+# How FER2013 frames its faces, learned from its pictures; face-compact uses the same.
+FER2013_CROP = Crop(scale=1.08, shift_y=-0.054, rotate=True)
+
+
+class FaceFrontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """From `faces` uint8 [N, size, size, 3] RGB to what the network was trained on."""
+
+    size: Annotated[int, Meta(ge=8, le=1024)]
+    pixels: Pixels = Pixels(layout="nhwc")
+    crop: Crop = Crop()
+
+
+class Recipe(Struct, frozen=True, kw_only=True):
+    """What turns a network into an artifact.
+
+    Attributes:
+        frontend: what is done to a waveform or a face before the network.
+        labels: the network's classes in output order; the probabilities of equal ones are added up.
+        license, source: of the weights.
+        logits: whether a softmax is still missing.
+        architecture: the layers of a file that holds only weights.
+    """
+
+    frontend: SpeechFrontend | FaceFrontend
+    labels: tuple[str, ...] = ()
+    license: str = "unknown"
+    source: str = ""
+    logits: bool = False
+    architecture: Architecture | None = None
+
+
+class Words(Struct, frozen=True, forbid_unknown_fields=True):
+    """The fields of a Recipe that a YAML file may say beside the front end."""
+
+    labels: tuple[str, ...] = ()
+    license: str = "unknown"
+    source: str = ""
+    logits: bool = False
+
+
+def _dense(classes: int) -> Layer:
+    return Layer("Dense", {"units": classes, "activation": "softmax"})
+
+
+LSTM_352X15 = Architecture(
+    (352, 15), (Layer("LSTM", {"units": 64, "return_sequences": True}), Layer("LSTM", {"units": 64}), _dense(6))
+)
+
+MINI_XCEPTION = Recipe(
+    frontend=FaceFrontend(
+        size=64, pixels=Pixels(colour="grey", layout="nhwc", scale=2 / 255, offset=-1.0), crop=FER2013_CROP
+    ),
+    labels=("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+    license="MIT",
+    source="https://github.com/oarriaga/face_classification",
+)
+
+PRESETS: Mapping[str, Recipe] = {
+    "mini-xception": MINI_XCEPTION,
+    **{
+        name: Recipe(
+            frontend=preset.frontend,
+            labels=preset.labels,
+            license=preset.license,
+            source=preset.source,
+            architecture=LSTM_352X15 if name == "ser-352x15" else None,
+        )
+        for name, preset in SPEECH_PRESETS.items()
+    },
+}
+
+
+def read_preset(name: str) -> Recipe:
+    """Raises SourceModelError, naming those there are."""
+    if name not in PRESETS:
+        raise SourceModelError(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A YAML file with `kind` (speech or face-static), the fields of that kind's front end, and those of a recipe.
+
+    Raises SourceModelError where the file can't be read or says something that it may not.
+    """
+    try:
+        table: dict[str, Any] = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        kind = table.pop("kind", None)
+        kinds: dict[object, type[SpeechFrontend | FaceFrontend]] = {
+            "speech": SpeechFrontend,
+            "face-static": FaceFrontend,
+        }
+        if kind not in kinds:
+            raise SourceModelError(f"{path} must say 'kind: speech' or 'kind: face-static'")
+        own = {name: table.pop(name) for name in Words.__struct_fields__ if name in table}
+        frontend = msgspec.convert(table, kinds[kind])
+        return Recipe(frontend=frontend, **msgspec.structs.asdict(msgspec.convert(own, Words)))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError, TypeError, ValueError) as error:
+        raise SourceModelError(f"{path} describes no front end: {' '.join(str(error).split())}") from error
