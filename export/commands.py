@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import importlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from export.errors import ExportError
-from models.errors import ModelError
+from export.one_sentence import one_sentence
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn foreign models into artifacts.")
 
@@ -35,7 +33,7 @@ def mediapipe(
     ] = None,
 ) -> None:
     """MediaPipe's face detector and face mesh, out of the wheel mediapipe==0.10.21 (which is never installed)."""
-    with _one_sentence():
+    with one_sentence():
         from export.adopt import adopt_mediapipe
         from export.pictures import read_picture
 
@@ -46,20 +44,22 @@ def mediapipe(
 @app.command()
 def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
     """Silero's voice-activity network for 16 kHz, out of the wheel silero-vad (which is never installed)."""
-    with _one_sentence():
+    with one_sentence():
         from export.adopt import adopt_silero
 
         adopt_silero(out, typer.echo, wheel=wheel)
 
 
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Errors as one sentence and exit status 1."""
-    try:
-        yield
-    except (ExportError, ModelError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
-    except ModuleNotFoundError as error:
-        typer.echo(f"this needs the package '{error.name}': pip install 'bimodal-emotion[convert]'", err=True)
-        raise typer.Exit(1) from error
+def _room_mates() -> None:
+    """Commands that have a file of their own; each imports what it needs when it is used."""
+    for name in ("torch", "onnx", "keras", "quantize"):
+        try:
+            module = importlib.import_module(f"export.commands_{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"export.commands_{name}":
+                raise
+            continue
+        app.command(name=name)(getattr(module, name))
+
+
+_room_mates()

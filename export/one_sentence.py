@@ -1,0 +1,24 @@
+"""Errors at the command line: one sentence and exit status 1, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from export.errors import ExportError
+from models.errors import ModelError
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turns this room's and the library's errors, and a missing package, into a sentence on stderr."""
+    try:
+        yield
+    except (ExportError, ModelError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    except ModuleNotFoundError as error:
+        typer.echo(f"this needs the package '{error.name}': pip install 'bimodal-emotion[convert]'", err=True)
+        raise typer.Exit(1) from error

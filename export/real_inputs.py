@@ -1,0 +1,69 @@
+"""Real faces and sounds out of files, as an artifact gets to see them, to measure parity on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import SourceModelError
+from export.pictures import read_picture
+from models.catalog import resolve
+from models.contract import Crop
+from models.faces.crop import crop_face
+from models.faces.detector import Detector
+from models.faces.mesh import Landmarks, square_of_detection
+from models.session import open_artifact
+
+LONGEST_S = 60.0
+
+
+def faces_of(paths: Sequence[Path], crop: Crop, size: int) -> NDArray[np.uint8]:
+    """uint8 [N, size, size, 3] RGB: every face in the pictures, cut out; a picture without one counts as a face.
+
+    Raises SourceModelError where a file is no picture.
+    """
+    if not paths:
+        return np.zeros((0, size, size, 3), np.uint8)
+    detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"))
+    landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
+    faces = []
+    for path in paths:
+        picture = read_picture(path)
+        found = detector(picture)
+        squares = [
+            square_of_detection(box, keypoints, landmarks.geometry)
+            for box, keypoints in zip(found.boxes, found.keypoints, strict=True)
+        ]
+        if squares:
+            faces += [crop_face(picture, mesh, crop, size) for mesh in landmarks(picture, squares).points]
+        else:
+            faces.append(np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), np.uint8))
+    return np.stack(faces)
+
+
+def sounds_of(paths: Sequence[Path], rate: int) -> list[NDArray[np.float32]]:
+    """float32 [samples], −1…1, mono at `rate`: at most the first minute of every file.
+
+    Raises SourceModelError where a file holds no sound.
+    """
+    return [_read_sound(path, rate) for path in paths]
+
+
+def _read_sound(path: Path, rate: int) -> NDArray[np.float32]:
+    parts, wanted = [], round(LONGEST_S * rate)
+    try:
+        with av.open(str(path)) as container:
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+            for frame in container.decode(audio=0):
+                parts += [part.to_ndarray()[0] for part in resampler.resample(frame)]
+                if sum(map(len, parts)) >= wanted:
+                    break
+            parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise SourceModelError(f"{path} can't be read as a sound: {error}") from error
+    return np.concatenate([*parts, np.zeros(0, np.float32)])[:wanted].astype(np.float32)
