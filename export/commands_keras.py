@@ -39,7 +39,7 @@ def keras(
     version: Annotated[str, typer.Option(help="Version of the artifact.")] = "1",
     license: Annotated[str | None, typer.Option(help="Licence of the weights.")] = None,
     source: Annotated[str | None, typer.Option(help="Where the weights come from.")] = None,
-    tolerance: Annotated[float, typer.Option(help="What a probability may differ from the original's.")] = 1e-3,
+    tolerance: Annotated[float, typer.Option(help="What a probability may differ from the original's.")] = 1e-4,
 ) -> None:
     """A Keras network of your own or of others, with its preprocessing inside the graph.
 

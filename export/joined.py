@@ -75,8 +75,8 @@ def _drop_identities(graph: onnx.GraphProto) -> None:
         return
     outputs = {value.name for value in graph.output}
     for node in [node for node in graph.node if node.op_type == "Identity"]:
-        makers = [other for other in graph.node if node.input[0] in other.output]
-        if not makers:
+        made = any(node.input[0] in other.output for other in graph.node)
+        if node.output[0] in outputs and not made:
             continue
         old, new = (node.output[0], node.input[0]) if node.output[0] not in outputs else (node.input[0], node.output[0])
         graph.node.remove(node)

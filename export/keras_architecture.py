@@ -66,7 +66,7 @@ def read_architecture(path: Path) -> Architecture:
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
         table["layers"] = [_spelled_out(layer) for layer in table["layers"]]
         return msgspec.convert(table, Architecture)
-    except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError, KeyError, ValueError) as error:
+    except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError, KeyError, ValueError, AttributeError) as error:
         reason = str(error).replace("\n", " ")
         raise SourceModelError(f"{path} describes no architecture: {reason}") from error
 

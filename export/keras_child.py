@@ -49,7 +49,8 @@ def main(folder: Path) -> int:
         report = _convert(request, folder)
     except Exception as error:  # whatever Keras and TensorFlow raise goes to the parent as one sentence
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        report = {"error": " ".join(lines)[:400] or type(error).__name__}
+        shown = lines[-1:] if lines[:1] == ["in user code:"] else lines  # TensorFlow puts its own call stack there
+        report = {"error": " ".join(shown)[:400] or type(error).__name__}
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     return 1 if "error" in report else 0
 
@@ -116,7 +117,7 @@ def _saved_model(path: Path, out: Path) -> tuple[Any, tuple[list[Any], list[Any]
     ((result, answer),) = outputs.items()
 
     def network(batch: Any) -> Any:
-        return serve(**{name: tf.constant(batch)})[result]
+        return serve(**{name: tf.convert_to_tensor(batch)})[result]
 
     tf2onnx.convert.from_function(tf.function(network), input_signature=[spec], opset=OPSET, output_path=str(out))
     return (lambda batch: network(batch).numpy()), (list(spec.shape), list(answer.shape))
