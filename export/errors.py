@@ -11,3 +11,7 @@ class SourceModelError(ExportError):
 
 class ParityError(ExportError):
     """A converted graph does not answer as its original does."""
+
+
+class QuantizationError(ExportError):
+    """A model can't be made smaller, or loses too much by it."""

@@ -134,6 +134,6 @@ def _convert(source: Path, wanted: Download, out: Path, say: Say) -> Path:
     if done.returncode != 0 or not artifact.is_file():
         reason = (done.stderr.strip().splitlines() or [f"the exporter made no model '{wanted.name}'"])[-1]
         raise CatalogError(f"{source.name} can't be converted: {reason}")
-    for line in done.stdout.splitlines():
+    for line in done.stdout.splitlines()[:-1]:  # the last one says where the scratch file lies
         say(f"  {line}")
     return artifact

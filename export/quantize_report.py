@@ -1,0 +1,151 @@
+"""An artifact and its INT8 twin, side by side on inputs that neither was calibrated on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import QuantizationError
+from models.emotions import LabelMap
+from models.session import Artifact
+
+PAIRS = 40
+WARM = 3
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One of the two: size of the file, median time of one input on one thread, and share of right answers (None
+    without labels)."""
+
+    megabytes: float
+    milliseconds: float
+    accuracy: float | None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What quantisation costs and gains.
+
+    Attributes:
+        speedup: median of time(fp32) / time(INT8) of runs in turn.
+        agreement: share of inputs on which both name the same class.
+        loss: points of accuracy that INT8 loses; without labels, of answers that changed, which is at least as many.
+        examples, labelled: inputs measured on, and how many of them had a label that the model knows.
+        calibrated_on: inputs the ranges were learnt from; none of them is measured on.
+        reduce_range: whether weights have 7 bits, for CPUs without VNNI.
+    """
+
+    name: str
+    fp32: Side
+    int8: Side
+    speedup: float
+    agreement: float
+    loss: float
+    examples: int
+    labelled: int
+    calibrated_on: int
+    reduce_range: bool
+
+
+def compare(
+    fp32: Artifact,
+    int8: Artifact,
+    inputs: Sequence[NDArray[Any]],
+    emotions: Sequence[str | None],
+    *,
+    calibrated_on: int,
+    reduce_range: bool,
+) -> Report:
+    """Run both on every input (batches of one) and, in turn, against the clock."""
+    left, right = named(fp32, inputs), named(int8, inputs)
+    known = LabelMap(fp32.metadata.labels or ()).known
+    labelled = [number for number, emotion in enumerate(emotions) if emotion in known]
+    first, second = (_accuracy(answers, emotions, labelled) for answers in (left, right))
+    agreement = float(np.mean([mine == theirs for mine, theirs in zip(left, right, strict=True)]))
+    lost = first - second if first is not None and second is not None else 1.0 - agreement
+    times = against_the_clock(fp32, int8, inputs[0])
+    sides = [
+        Side(round(artifact.path.stat().st_size / 1e6, 3), round(float(np.median(taken)) * 1e3, 4), accuracy)
+        for artifact, taken, accuracy in zip((fp32, int8), times, (first, second), strict=True)
+    ]
+    return Report(
+        name=int8.metadata.name,
+        fp32=sides[0],
+        int8=sides[1],
+        speedup=round(float(np.median(times[0] / times[1])), 2),
+        agreement=round(agreement, 4),
+        loss=round(100 * lost, 3),
+        examples=len(inputs),
+        labelled=len(labelled),
+        calibrated_on=calibrated_on,
+        reduce_range=reduce_range,
+    )
+
+
+def require(report: Report, most_loss: float) -> None:
+    """Raises QuantizationError where it loses more than `most_loss` points."""
+    if report.loss > most_loss:
+        what = "of accuracy" if report.labelled else "of agreement (there were no labels)"
+        raise QuantizationError(
+            f"{report.name} loses {report.loss:.2f} points {what} on {report.labelled or report.examples} inputs, more "
+            f"than the {most_loss:g} allowed (--most-loss): nothing was written or installed"
+        )
+
+
+def named(artifact: Artifact, inputs: Sequence[NDArray[Any]]) -> list[str]:
+    """The emotion that the artifact names for each batch of one."""
+    labels = LabelMap(artifact.metadata.labels or ())
+    name = artifact.inputs[0].name
+    answers = (labels.apply(artifact.run(**{name: batch})["probabilities"])[0] for batch in inputs)
+    return [max(answer, key=answer.__getitem__) for answer in answers]
+
+
+def against_the_clock(first: Artifact, second: Artifact, batch: NDArray[Any]) -> NDArray[np.float64]:
+    """Seconds [2, PAIRS]: both in turn, so that whatever else the machine does slows both."""
+    taken = np.zeros((2, PAIRS + WARM))
+    for turn in range(PAIRS + WARM):
+        for side, artifact in enumerate((first, second)):
+            begin = time.perf_counter()
+            artifact.run(**{artifact.inputs[0].name: batch})
+            taken[side, turn] = time.perf_counter() - begin
+    return taken[:, WARM:]
+
+
+def card(report: Report, original: Artifact, source: Path) -> str:
+    """The model card of the INT8 twin, in Markdown."""
+    metadata = original.metadata
+    return (
+        f"# {report.name}\n\n{metadata.name} {metadata.version} ({source.name}) in 8-bit integers, made by "
+        f"`bimodal export quantize`.\nPreprocessing and softmax are the original's.\n\n"
+        f"| | fp32 | INT8 |\n|---|---|---|\n"
+        + "".join(f"| {' | '.join(row)} |\n" for row in rows(report))
+        + f"\nMeasured on {report.examples} inputs that were not among the {report.calibrated_on} calibrated on.\n\n"
+        f"Licence: {metadata.license}. Source: {metadata.source}.\n"
+    )
+
+
+def rows(report: Report) -> list[tuple[str, str, str]]:
+    """What is measured, fp32 and INT8, as words."""
+    return [
+        ("size, MB", f"{report.fp32.megabytes:.2f}", f"{report.int8.megabytes:.2f}"),
+        ("one input, one thread, ms", f"{report.fp32.milliseconds:.2f}", f"{report.int8.milliseconds:.2f}"),
+        ("speed", "1×", f"{report.speedup:.2f}×"),
+        ("accuracy", _percent(report.fp32), _percent(report.int8)),
+        ("same answer", "", f"{100 * report.agreement:.2f} %"),
+        ("loss, points", "", f"{report.loss:.2f}"),
+    ]
+
+
+def _percent(side: Side) -> str:
+    return "no labels" if side.accuracy is None else f"{100 * side.accuracy:.2f} %"
+
+
+def _accuracy(answers: Sequence[str], emotions: Sequence[str | None], labelled: Sequence[int]) -> float | None:
+    if not labelled:
+        return None
+    return round(float(np.mean([answers[number] == emotions[number] for number in labelled])), 5)
