@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.errors import SourceModelError
 from export.frontends.faces import as_numpy
 from export.frontends.speech import SpeechFrontend
 from export.keras_recipe import FaceFrontend
@@ -38,12 +39,19 @@ def cases(frontend: SpeechFrontend | FaceFrontend, real: Sequence[Path]) -> Case
 
 
 def reference(frontend: SpeechFrontend | FaceFrontend, batch: NDArray[Any]) -> NDArray[np.float32]:
-    """What the original would have been fed: librosa's features, or numpy's pixels."""
+    """What the original would have been fed: librosa's features, or numpy's pixels.
+
+    Raises SourceModelError where the steps of a front end do not fit together.
+    """
     if isinstance(frontend, FaceFrontend):
         return as_numpy(frontend.pixels, batch)
     from export.frontends.reference import features
 
-    return np.stack([features(frontend, waveform) for waveform in batch])
+    try:
+        return np.stack([features(frontend, waveform) for waveform in batch])
+    except Exception as error:  # librosa, numpy and scipy each raise their own where steps do not fit together
+        reason = " ".join(str(error).split())[:300]
+        raise SourceModelError(f"the front end's steps do not fit together: {reason}") from error
 
 
 def one_and_five(inputs: NDArray[Any]) -> list[NDArray[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,15 +9,13 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
+from export import onnx_description
 from export.errors import SourceModelError
 from export.frontends.faces import Pixels
 from export.frontends.presets import SPEECH_PRESETS
 from export.frontends.speech import SpeechFrontend
 from export.keras_architecture import Architecture, Layer
 from models.contract import Crop
-
-# How FER2013 frames its faces, learned from its pictures; face-compact uses the same.
-FER2013_CROP = Crop(scale=1.08, shift_y=-0.054, rotate=True)
 
 
 class FaceFrontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,35 +62,36 @@ LSTM_352X15 = Architecture(
     (352, 15), (Layer("LSTM", {"units": 64, "return_sequences": True}), Layer("LSTM", {"units": 64}), _dense(6))
 )
 
-MINI_XCEPTION = Recipe(
-    frontend=FaceFrontend(
-        size=64, pixels=Pixels(colour="grey", layout="nhwc", scale=2 / 255, offset=-1.0), crop=FER2013_CROP
-    ),
-    labels=("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
-    license="MIT",
-    source="https://github.com/oarriaga/face_classification",
-)
+FACE_PRESETS = ("mini-xception",)
+"""Those of `bimodal export onnx` whose networks are published as Keras files."""
 
-PRESETS: Mapping[str, Recipe] = {
-    "mini-xception": MINI_XCEPTION,
-    **{
-        name: Recipe(
-            frontend=preset.frontend,
-            labels=preset.labels,
-            license=preset.license,
-            source=preset.source,
-            architecture=LSTM_352X15 if name == "ser-352x15" else None,
-        )
-        for name, preset in SPEECH_PRESETS.items()
-    },
-}
+PRESETS: tuple[str, ...] = (*FACE_PRESETS, *SPEECH_PRESETS)
 
 
 def read_preset(name: str) -> Recipe:
     """Raises SourceModelError, naming those there are."""
-    if name not in PRESETS:
+    if name in SPEECH_PRESETS:
+        found = SPEECH_PRESETS[name]
+        layers = LSTM_352X15 if name == "ser-352x15" else None
+        return Recipe(
+            frontend=found.frontend,
+            labels=found.labels,
+            license=found.license,
+            source=found.source,
+            architecture=layers,
+        )
+    if name not in FACE_PRESETS:
         raise SourceModelError(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")
-    return PRESETS[name]
+    said = onnx_description.read_preset(name)
+    frontend = FaceFrontend(size=said.size or 0, pixels=said.pixels or Pixels(), crop=said.crop or Crop())
+    return Recipe(
+        frontend=frontend, labels=said.labels or (), license=said.license or "unknown", source=said.source or ""
+    )
+
+
+def with_words(recipe: Recipe, **words: object) -> Recipe:
+    """The recipe with these fields in place of its own; None leaves a field as it is."""
+    return msgspec.structs.replace(recipe, **{key: value for key, value in words.items() if value is not None})
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -43,7 +43,7 @@ SER_352X15 = SpeechPreset(
         ),
     ),
     labels=("neutral", "happy", "sad", "angry", "fear", "disgust"),
-    license="MIT",
+    license="MIT (weights); its training data, RAVDESS among it, is non-commercial",
     source="https://github.com/S-Gemmin/speech-emotion-recognition",
 )
 
@@ -75,7 +75,7 @@ CONV1D_216 = SpeechPreset(
         steps=(Fit(110_250), Mfcc(Mel(rate=44_100, padding="reflect"), coefficients=13), MeanOfFeatures()),
     ),
     labels=("angry", "calm", "fearful", "happy", "sad") * 2,
-    license="MIT",
+    license="MIT (weights); its training data, RAVDESS and SAVEE, is non-commercial",
     source="https://github.com/MiteshPuthran/Speech-Emotion-Analyzer",
 )
 
