@@ -26,8 +26,9 @@ def canonicalize(graph: onnx.GraphProto) -> None:
         for name in node.input:
             if name in constants and name not in names:
                 names[name] = _keep(constants[name], kept)
+        stem = "value" if node.op_type == "Constant" else node.op_type.lower()  # initializers are called constant_…
         for position, name in enumerate(node.output):
-            names.setdefault(name, f"{node.op_type.lower()}_{number}" + (f"_{position}" if position else ""))
+            names.setdefault(name, f"{stem}_{number}" + (f"_{position}" if position else ""))
         _rename(node, names, number)
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(nodes)

@@ -37,6 +37,7 @@ def torch(
     sound: flags.Sound = None,
     preset: flags.Preset = None,
     config: flags.Config = None,
+    size: flags.Size = None,
     max_size: flags.MaxSize = 500,
 ) -> None:
     """PyTorch weights of a known network, or any TorchScript file, described as for 'bimodal export onnx'.
@@ -49,7 +50,7 @@ def torch(
 
         own = {
             "name": name, "version": version, "labels": words(labels), "license": license, "source": source,
-            "crop": crop, "temperature": temperature,
+            "crop": crop, "temperature": temperature, "size": size,
         }  # fmt: skip
         said = description_of(preset, config, own)
         pictures, sounds = picture or [], sound or []
@@ -58,8 +59,10 @@ def torch(
 
             export_torchscript(file, said, out, typer.echo, largest_mb=max_size, pictures=pictures, sounds=sounds)
             return
-        if preset or config:
-            raise SourceModelError(f"--preset and --config describe a torchscript file; {architecture} is known")
+        if preset or config or size:
+            raise SourceModelError(
+                f"--preset, --config and --size describe a torchscript file; {architecture} is known"
+            )
         from export.from_torch import export_torch
 
         export_torch(file, architecture, out, typer.echo, said=said, pictures=pictures, sounds=sounds)

@@ -42,7 +42,8 @@ def export_torch(
         path: a state dict (or a checkpoint that holds one).
         name: of the architecture, see export/torch_architectures.py.
         said: what the user says of the model; fields that are None keep the network's own.
-        pictures, sounds: real inputs to measure parity on, beside random ones.
+        pictures, sounds: real inputs to measure parity on, beside random ones;
+            without any, what ships with the demo.
 
     Raises ExportError (file, weights, parity) or ArtifactError (contract).
     """
@@ -52,7 +53,7 @@ def export_torch(
     metadata = _with(known.metadata, said)
     graph = known.build(read_state_dict(path), path, metadata.temperature or 1.0)
     random = np.random.default_rng(0)
-    model = convert(graph, metadata, known.example(2, random), known.dynamic)
+    model = convert(graph, metadata, known.example(random), known.dynamic)
     cases = _cases(known, metadata, pictures, sounds)
     return ship(model, metadata, original(graph, metadata), cases, out, say)
 
@@ -68,7 +69,7 @@ def _with(metadata: Metadata, said: Description) -> Metadata:
 
 def _cases(known: Architecture, metadata: Metadata, pictures: Sequence[Path], sounds: Sequence[Path]) -> Cases:
     random = np.random.default_rng(1)
-    cases: dict[str, list[NDArray[Any]]] = {"random": [known.example(count, random) for count in BATCHES]}
+    cases: dict[str, list[NDArray[Any]]] = {"random": [known.inputs(count, random) for count in BATCHES]}
     if metadata.kind == "face-static":
         real = faces_of(pictures, metadata.crop or Crop(), cases["random"][0].shape[1])
         cases["real"] = [real[:1], real[:5]] if len(real) else []

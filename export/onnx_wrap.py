@@ -66,6 +66,7 @@ def raise_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 def wrap(model: onnx.ModelProto, said: Description, ports: Ports, shell: Shell) -> onnx.ModelProto:
     """The graph, of opset 18 or newer, under the contract's names, with all that is done to values inside."""
     foreign = compose.add_prefix(model, PREFIX).graph
+    _hold_constants(foreign)
     if shell.dynamic:
         _free_reshapes(foreign)
     before, after = Draft("before"), Draft("after")
@@ -130,6 +131,19 @@ def _name_last(draft: Draft, last: str, name: str) -> None:
     """Give the newest node's output the name that the graph beyond knows."""
     assert draft.nodes[-1].output[0] == last
     draft.nodes[-1].output[0] = name
+
+
+def _hold_constants(graph: onnx.GraphProto) -> None:
+    """Constant nodes become initializers, as everywhere else in artifacts."""
+    kept = []
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            graph.initializer.append(node.attribute[0].t)
+            graph.initializer[-1].name = node.output[0]
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _free_reshapes(graph: onnx.GraphProto) -> None:

@@ -21,12 +21,18 @@ from models.session import open_artifact
 
 LONGEST_S = 60.0
 
+DEMO = Path(__file__).parents[1] / "workers" / "demo"
+"""The portrait and the clip that ship: real inputs for whoever names none."""
+
 
 def faces_of(paths: Sequence[Path], crop: Crop, size: int) -> NDArray[np.uint8]:
-    """uint8 [N, size, size, 3] RGB: every face in the pictures, cut out; a picture without one counts as a face.
+    """uint8 [N, size, size, 3] RGB: every face in the pictures, cut out, and the same mirrored.
+
+    A picture in which no face is found counts as a face. Without `paths` it is the portrait that ships.
 
     Raises SourceModelError where a file is no picture.
     """
+    paths = paths or [path for path in [DEMO / "portrait.jpg"] if path.is_file()]
     if not paths:
         return np.zeros((0, size, size, 3), np.uint8)
     detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"))
@@ -43,14 +49,18 @@ def faces_of(paths: Sequence[Path], crop: Crop, size: int) -> NDArray[np.uint8]:
             faces += [crop_face(picture, mesh, crop, size) for mesh in landmarks(picture, squares).points]
         else:
             faces.append(np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), np.uint8))
-    return np.stack(faces)
+    found_all = np.stack(faces)
+    return np.concatenate([found_all, found_all[:, :, ::-1]])
 
 
 def sounds_of(paths: Sequence[Path], rate: int) -> list[NDArray[np.float32]]:
     """float32 [samples], −1…1, mono at `rate`: at most the first minute of every file.
 
+    Without `paths` it is the sound of the demo clip that ships.
+
     Raises SourceModelError where a file holds no sound.
     """
+    paths = paths or [path for path in [DEMO / "demo.mp4"] if path.is_file()]
     return [_read_sound(path, rate) for path in paths]
 
 

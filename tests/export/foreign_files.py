@@ -1,0 +1,248 @@
+"""Small ONNX files as other people publish them, honest and not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from export.frontends.faces import Pixels
+from export.onnx_description import Description
+
+PLAIN = ("--kind", "face-static", "--labels", "happy,sad,fear", "--colour", "rgb", "--layout", "nchw")
+"""What describes `plain`."""
+
+FLOAT = TensorProto.FLOAT
+Arrays = Mapping[str, NDArray[Any]]
+node = helper.make_node
+value = helper.make_tensor_value_info
+
+
+def described() -> Description:
+    return Description(kind="face-static", labels=("happy", "sad", "fear"), pixels=Pixels())
+
+
+def plain(path: Path, *, mixed: bool = False, noisy: bool = False) -> Path:
+    """[N, 3, 8, 8] → three probabilities, of the means of red, green and blue.
+
+    `mixed` lets the inputs of a batch influence each other, `noisy` adds noise that differs from run to run.
+    """
+    first = [node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0)]
+    if mixed:
+        first = [
+            node("ReduceMean", ["x", "all"], ["m"], keepdims=1),
+            node("Sub", ["x", "m"], ["y"]),
+            node("ReduceMean", ["y", "axes"], ["mean"], keepdims=0),
+        ]
+    if noisy:
+        first = [node("RandomNormalLike", ["x"], ["n"], scale=300.0), node("Add", ["x", "n"], ["y"])]
+        first.append(node("ReduceMean", ["y", "axes"], ["mean"], keepdims=0))
+    nodes = [*first, node("MatMul", ["mean", "w"], ["l"]), node("Softmax", ["l"], ["p"], axis=1)]
+    constants = {"axes": ints(2, 3), "all": ints(0), "w": random((3, 3), 0.05)}
+    return save(path, nodes, {"x": ["N", 3, 8, 8]}, {"p": ["N", 3]}, constants)
+
+
+def ferplus(path: Path) -> Path:
+    """As CNTK wrote the zoo's FER+: opset 8, IR 3, weights listed as inputs, batch fixed to 1, logits."""
+    constants = {
+        "scale": np.array([255.0], np.float32),
+        "w1": random((4, 1, 3, 3), 0.3),
+        "p": random((4, 8, 8, 8), 0.3),
+        "b": random((1, 8), 0.1),
+        "shape1": ints(1, 256),
+        "shape2": ints(256, 8),
+    }
+    nodes = [
+        node("Div", ["Input3", "scale"], ["d"]),
+        node("Conv", ["d", "w1"], ["c"], auto_pad="SAME_UPPER", kernel_shape=[3, 3], strides=[1, 1]),
+        node("Relu", ["c"], ["r"]),
+        node("MaxPool", ["r"], ["m"], kernel_shape=[8, 8], strides=[8, 8], auto_pad="VALID"),
+        node("Dropout", ["m"], ["o"], ratio=0.5),
+        node("Reshape", ["o", "shape1"], ["f"]),
+        node("Reshape", ["p", "shape2"], ["q"]),
+        node("MatMul", ["f", "q"], ["s"]),
+        node("Add", ["s", "b"], ["Plus692_Output_0"]),
+    ]
+    shapes = {"Input3": [1, 1, 64, 64]}
+    return save(path, nodes, shapes, {"Plus692_Output_0": [1, 8]}, constants, opset=8, ir=3)
+
+
+def hsemotion(path: Path, outputs: int) -> Path:
+    """[N, 3, 224, 224] of opset 11 → `outputs` logits; `mean` is an inner tensor [N, 3, 1, 1]."""
+    nodes = [
+        node("GlobalAveragePool", ["input"], ["mean"]),
+        node("Flatten", ["mean"], ["flat"], axis=1),
+        node("Gemm", ["flat", "w"], ["output"]),
+    ]
+    shapes = {"input": ["batch_size", 3, 224, 224]}
+    return save(path, nodes, shapes, {"output": ["batch_size", outputs]}, {"w": random((3, outputs), 1)}, opset=11)
+
+
+def wav2vec2(path: Path, mask: bool) -> Path:
+    """`input_values` [N, S] (and `attention_mask`) of opset 14 → four logits."""
+    nodes = [
+        node("Cast", ["attention_mask"], ["counted"], to=FLOAT),
+        node("Mul", ["input_values", "counted"], ["heard"]),
+        node("Unsqueeze", ["heard" if mask else "input_values", "one"], ["u"]),
+        node("Conv", ["u", "w1"], ["c"], strides=[320]),
+        node("Relu", ["c"], ["r"]),
+        node("ReduceMean", ["r"], ["m"], axes=[2], keepdims=0),
+        node("MatMul", ["m", "w2"], ["logits"]),
+    ]
+    constants = {"one": ints(1), "w1": random((6, 1, 400), 0.2), "w2": random((6, 4), 0.5)}
+    shapes: dict[str, Sequence[Any]] = {"input_values": ["N", "S"]}
+    if mask:
+        shapes["attention_mask"] = ["N", "S"]
+    nodes = nodes if mask else nodes[2:]
+    return save(path, nodes, shapes, {"logits": ["N", 4]}, constants, opset=14)
+
+
+def mini_xception(path: Path) -> Path:
+    """[N, 64, 64, 1] of −1…1 → seven probabilities."""
+    nodes = [
+        node("Reshape", ["x", "shape"], ["f"]),
+        node("MatMul", ["f", "w"], ["l"]),
+        node("Softmax", ["l"], ["p"], axis=1),
+    ]
+    constants = {"shape": ints(-1, 4096), "w": random((4096, 7), 0.01)}
+    return save(path, nodes, {"x": ["N", 64, 64, 1]}, {"p": ["N", 7]}, constants)
+
+
+def sequence(path: Path, steps: int, width: int) -> Path:
+    """[N, steps, width] → two probabilities."""
+    nodes = [
+        node("ReduceMean", ["x", "axes"], ["m"], keepdims=0),
+        node("MatMul", ["m", "w"], ["l"]),
+        node("Softmax", ["l"], ["p"], axis=1),
+    ]
+    constants = {"axes": ints(1), "w": random((width, 2), 1)}
+    return save(path, nodes, {"x": ["N", steps, width]}, {"p": ["N", 2]}, constants)
+
+
+def with_branches(path: Path) -> Path:
+    """`plain` with an If around the last step; both branches read a tensor from outside."""
+    model = onnx.load(str(plain(path)))
+    branch = helper.make_graph(
+        [node("Softmax", ["l"], ["inner"], axis=1)], "branch", [], [value("inner", FLOAT, ["N", 3])]
+    )
+    model.graph.node.pop()
+    model.graph.node.append(node("If", ["yes"], ["p"], then_branch=branch, else_branch=branch))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    return _rewrite(path, model)
+
+
+def with_function(path: Path) -> Path:
+    """`plain` with its last step as a function of the file."""
+    return _functions(path, {"Last": [node("Softmax", ["a"], ["b"], axis=1)]})
+
+
+def endless_function(path: Path) -> Path:
+    """A function that calls itself."""
+    return _functions(path, {"Last": [node("Last", ["a"], ["b"], domain="own")]})
+
+
+def exploding_functions(path: Path) -> Path:
+    """Twenty functions, each of which calls the next one four times."""
+    names = ["Last", *(f"F{number}" for number in range(20))]
+    bodies = {
+        name: [
+            node(following, ["a" if n == 0 else f"t{n - 1}"], ["b" if n == 3 else f"t{n}"], domain="own")
+            for n in range(4)
+        ]
+        for name, following in pairwise(names)
+    }
+    return _functions(path, {**bodies, names[-1]: [node("Relu", ["a"], ["b"])]})
+
+
+def external(
+    path: Path,
+    location: str,
+    *,
+    written: bool = True,
+    offset: str = "0",
+    length: str | None = None,
+    padding: int = 0,
+) -> Path:
+    """`plain` with its weights in another file."""
+    model = onnx.load(str(plain(path)))
+    tensor = next(item for item in model.graph.initializer if item.name == "w")
+    content = tensor.raw_data + bytes(padding)
+    if written:
+        (path.parent / location).write_bytes(content)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, text in (("location", location), ("offset", offset), ("length", length or str(len(content)))):
+        tensor.external_data.add(key=key, value=text)
+    return _rewrite(path, model)
+
+
+def pictures(count: int, size: int) -> NDArray[np.uint8]:
+    """Random pictures with something to see: their brightness and colours differ."""
+    generator = np.random.default_rng(5)
+    tone = generator.integers(0, 200, (count, 1, 1, 3))
+    return np.asarray(tone + generator.integers(0, 56, (count, size, size, 3)), np.uint8)
+
+
+def run(path: Path, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
+    """The file itself in ONNX Runtime."""
+    return list(ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, inputs))
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def ints(*values: int) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
+
+
+def random(shape: Sequence[int], scale: float) -> NDArray[np.float32]:
+    return np.random.default_rng(len(shape)).normal(0, scale, shape).astype(np.float32)
+
+
+def save(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, Sequence[Any]],
+    outputs: Mapping[str, Sequence[Any]],
+    constants: Arrays,
+    *,
+    opset: int = 18,
+    ir: int = 8,
+) -> Path:
+    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    infos = [
+        value(name, TensorProto.INT64 if name == "attention_mask" else FLOAT, list(shape))
+        for name, shape in inputs.items()
+    ]
+    if ir < 4:
+        infos += [value(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in initializers]
+    results = [value(name, FLOAT, list(shape)) for name, shape in outputs.items()]
+    graph = helper.make_graph(list(nodes), "foreign", infos, results, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+    onnx.checker.check_model(model)
+    return _rewrite(path, model)
+
+
+def _functions(path: Path, bodies: Mapping[str, Sequence[onnx.NodeProto]]) -> Path:
+    model = onnx.load(str(plain(path)))
+    model.graph.node.pop()
+    model.graph.node.append(node("Last", ["l"], ["p"], domain="own"))
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    model.opset_import.append(opsets[1])
+    for name, body in bodies.items():
+        model.functions.append(helper.make_function("own", name, ["a"], ["b"], list(body), opsets))
+    return _rewrite(path, model)
+
+
+def _rewrite(path: Path, model: onnx.ModelProto) -> Path:
+    path.write_bytes(model.SerializeToString())
+    return path
