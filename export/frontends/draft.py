@@ -26,13 +26,9 @@ class Draft:
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output; returns the output's name."""
-        return self.nodes_out(operator, inputs, 1, **attributes)[0]
-
-    def nodes_out(self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
-        """Add a node with several outputs; returns their names."""
-        names = [f"{self._prefix}:{operator}_{len(self.nodes)}_{number}" for number in range(outputs)]
-        self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
-        return names
+        name = f"{self._prefix}:{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        return name
 
     def floats(self, values: ArrayLike) -> str:
         """Add a float32 constant; returns its name."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Literal
-
-from numpy.typing import ArrayLike
 
 from export.frontends.draft import Draft
 
@@ -17,19 +15,30 @@ def padded(draft: Draft, waveform: str, each_side: int, mode: Padding) -> str:
     return draft.node("Pad", waveform, draft.integers([0, each_side, 0, each_side]), mode=mode)
 
 
-def frames(draft: Draft, sound: str, size: int, hop: int, tables: Sequence[ArrayLike]) -> list[str]:
-    """[N, P] → for every table [N, 1 + (P − size) // hop, len(table)]: the samples at the table's places of each frame.
+def frames(draft: Draft, sound: str, size: int, hop: int) -> str:
+    """[N, P] → [N, 1 + (P − size) // hop, size].
 
-    Args:
-        tables: places in a frame, each below `size`.
+    Blocks as long as the greatest common divisor of size and hop are gathered, which is much faster than samples.
     """
+    block = math.gcd(size, hop)
     length = draft.node("Slice", draft.node("Shape", sound), draft.integers([1]), draft.integers([2]))
-    places_left = draft.node("Sub", length, draft.integers([size - hop]))
-    count = draft.node("Div", places_left, draft.integers([hop]))
-    last = draft.node("Mul", draft.node("Squeeze", count), draft.integers(hop))
-    starts = draft.node("Range", draft.integers(0), last, draft.integers(hop))
+    blocks = draft.node("Div", length, draft.integers([block]))
+    whole = draft.node("Mul", blocks, draft.integers([block]))
+    cut = draft.node("Slice", sound, draft.integers([0]), whole, draft.integers([1]))
+    rows = draft.node("Reshape", cut, draft.integers([0, -1, block]))
+    # The last start at which a whole frame remains, and one more as the end of the range.
+    end = draft.node("Squeeze", draft.node("Sub", blocks, draft.integers([size // block - 1])))
+    starts = draft.node("Range", draft.integers(0), end, draft.integers(hop // block))
     starts = draft.node("Unsqueeze", starts, draft.integers([1]))
-    return [draft.node("Gather", sound, draft.node("Add", starts, draft.integers(table)), axis=1) for table in tables]
+    places = draft.node("Add", starts, draft.integers(range(size // block)))
+    return draft.node("Reshape", draft.node("Gather", rows, places, axis=1), draft.integers([0, 0, size]))
+
+
+def part(draft: Draft, framed: str, first: int, last: int) -> str:
+    """[N, T, size] → the places from `first` to `last`, both counted; backwards where `last` is smaller."""
+    step = 1 if last >= first else -1
+    starts, ends = draft.integers([first]), draft.integers([last + step])
+    return draft.node("Slice", framed, starts, ends, draft.integers([2]), draft.integers([step]))
 
 
 def windows_mean(draft: Draft, sound: str, size: int, hop: int, each_side: int) -> str:

@@ -1,7 +1,8 @@
 """Pieces that work on spectra: log-mel power and MFCC, as librosa computes them.
 
-The DFT is a matrix product on folded frames: a periodic Hann window is symmetric, so the even and the odd half of a
-frame carry its cosine and its sine part, which halves work and weights against a plain matrix or convolution.
+The DFT is a matrix product on folded frames. Cosines are the same, and sines opposite, at a place and at its mirror
+image in the frame; even and odd frequencies are the same or opposite again at the mirror image in a half. Folding twice
+leaves a quarter of the work and of the weights of a plain matrix or convolution.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from export.frontends.draft import Draft
-from export.frontends.framing import Padding, frames, padded
+from export.frontends.framing import Padding, frames, padded, part
 from export.frontends.levels import Count, Positive
 
 Matrix = NDArray[np.float64]
@@ -32,7 +33,7 @@ class Mel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
 
     rate: Count
-    fft: Annotated[int, Meta(ge=4, le=65_536, multiple_of=2)] = 2048
+    fft: Annotated[int, Meta(ge=4, le=65_536, multiple_of=4)] = 2048
     window: Annotated[int, Meta(ge=0, le=65_536, multiple_of=2)] = 0
     hop: Count = 512
     bands: Count = 128
@@ -43,26 +44,52 @@ class Mel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def power(self, draft: Draft, waveform: str) -> str:
         """[N, S] → power in bands, [N, T, bands]."""
-        half = self.fft // 2
-        sound = padded(draft, waveform, half, self.padding) if self.centre else waveform
-        places = np.arange(half + 1)
-        forward, mirrored = frames(draft, sound, self.fft, self.hop, [places, (self.fft - places) % self.fft])
-        cosines, sines = self._transforms()
-        real = draft.node("MatMul", draft.node("Add", forward, mirrored), draft.floats(cosines))
-        imaginary = draft.node("MatMul", draft.node("Sub", forward, mirrored), draft.floats(sines))
-        power = draft.node("Add", draft.node("Mul", real, real), draft.node("Mul", imaginary, imaginary))
-        return draft.node("MatMul", power, draft.floats(self._filters().T))
+        sound = padded(draft, waveform, self.fft // 2, self.padding) if self.centre else waveform
+        filters = self._filters().T
+        even, odd = (
+            draft.node("MatMul", power, draft.floats(filters[first::2]))
+            for first, power in enumerate(self._spectrum(draft, sound))
+        )
+        return draft.node("Add", even, odd)
 
-    def _transforms(self) -> tuple[Matrix, Matrix]:
-        """Windowed cosines and sines, each [fft / 2 + 1 places, fft / 2 + 1 frequencies]."""
-        half = self.fft // 2
-        places = np.arange(half + 1)
-        angles = 2 * np.pi * (np.outer(places, np.arange(half + 1)) % self.fft) / self.fft
+    def _spectrum(self, draft: Draft, sound: str) -> tuple[str, str]:
+        """[N, P] → power at even and at odd frequencies, [N, T, fft / 4 + 1] and [N, T, fft / 4]."""
+        half, quarter = self.fft // 2, self.fft // 4
+        framed = frames(draft, sound, self.fft, self.hop)
+        outer = part(draft, framed, 0, quarter)
+        # The mirror image of place 0 is itself, and its window 0: it only has to stand there.
+        mirror = part(draft, framed, self.fft - 1, self.fft - quarter)
+        outer_mirror = draft.node("Concat", part(draft, framed, 0, 0), mirror, axis=2)
+        inner, inner_mirror = part(draft, framed, half, quarter), part(draft, framed, half, half + quarter)
+        outer_window, inner_window = (draft.floats(window) for window in self._windows())
+
+        def folded(operator: str) -> tuple[str, str]:
+            """The sum and the difference of what the two quarters of a frame hold, each with its mirror image."""
+            first = draft.node("Mul", draft.node(operator, outer, outer_mirror), outer_window)
+            second = draft.node("Mul", draft.node(operator, inner, inner_mirror), inner_window)
+            return draft.node("Add", first, second), draft.node("Sub", first, second)
+
+        cosine_even, cosine_odd = folded("Add")
+        sine_odd, sine_even = folded("Sub")
+        return (
+            self._power_at(draft, cosine_even, sine_even, np.arange(0, half + 1, 2)),
+            self._power_at(draft, cosine_odd, sine_odd, np.arange(1, half + 1, 2)),
+        )
+
+    def _power_at(self, draft: Draft, cosine: str, sine: str, frequencies: NDArray[np.int64]) -> str:
+        angles = 2 * np.pi * (np.outer(np.arange(self.fft // 4 + 1), frequencies) % self.fft) / self.fft
+        real = draft.node("MatMul", cosine, draft.floats(np.cos(angles)))
+        imaginary = draft.node("MatMul", sine, draft.floats(np.sin(angles)))
+        return draft.node("Add", draft.node("Mul", real, real), draft.node("Mul", imaginary, imaginary))
+
+    def _windows(self) -> tuple[Matrix, Matrix]:
+        """The Hann window from a frame's end to its quarter, and from its middle to its quarter."""
+        half, quarter = self.fft // 2, self.fft // 4
         size = self.window or self.fft
-        inside = places - (self.fft - size) // 2
+        inside = np.arange(half + 1) - (self.fft - size) // 2
         window = np.where(inside >= 0, 0.5 - 0.5 * np.cos(2 * np.pi * inside / size), 0.0)
-        window[[0, half]] /= 2  # these two places are their own mirror images, and would count twice
-        return window[:, None] * np.cos(angles), window[:, None] * np.sin(angles)
+        window[[0, quarter, half]] /= 2  # these places are the mirror images of themselves, and would count twice
+        return window[: quarter + 1], window[: quarter - 1 : -1]
 
     def _filters(self) -> NDArray[np.float32]:
         import librosa
