@@ -6,8 +6,6 @@ import hashlib
 import http.server
 import re
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -30,7 +28,6 @@ from models.pins import pinned
 from tests.artifacts import make_face_static, make_speech
 from tests.http_server import Serve, serving
 
-REPOSITORY = Path(__file__).parents[2]
 QUICK = Patience(attempts=3, pause_s=0.0, timeout_s=0.3)
 NAME = "tiny-face-static"
 
@@ -456,13 +453,3 @@ def test_own_models_are_listed_and_verified(home: Path, tmp_path: Path) -> None:
     assert not rows["emo-affectnet"]["present"]
     assert CliRunner().invoke(app, ["verify", "tiny-speech"]).output.strip() == "tiny-speech: ok"
     assert "tiny-speech" in CliRunner().invoke(app, ["list"]).output
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize("name", ["mini-xception", "ser-352x15"])
-def test_real_keras_files_from_a_folder(home: Path, shared: Path, name: str) -> None:
-    command = [sys.executable, str(REPOSITORY / "bimodal.py"), "models", "fetch", name, "--yes"]
-    done = subprocess.run([*command, "--from", str(shared / "models")], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert resolve(name).is_relative_to(home)
-    verify_installed(name)
