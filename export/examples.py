@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,11 +73,11 @@ def split(folder: Path, kind: str, *, calibration: int, evaluation: int) -> Spli
     return Split(first[:calibration], second[:evaluation])
 
 
-def read(examples: Sequence[Example], artifact: Artifact) -> list[NDArray[Any]]:
+def read(examples: Sequence[Example], artifact: Artifact) -> Iterator[NDArray[Any]]:
     """What the artifact gets to see of each: a batch of one. Raises SourceModelError where a file can't be read."""
     readers = {"face-static": _read_face, "speech": _read_speech, "face-dynamic": _read_embeddings}
     reader = readers[artifact.metadata.kind]
-    return [reader(example.path, artifact)[np.newaxis] for example in examples]
+    return (reader(example.path, artifact)[np.newaxis] for example in examples)
 
 
 def _shuffled(examples: list[Example]) -> list[Example]:

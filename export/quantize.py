@@ -7,7 +7,7 @@ and dense layers are calibrated on real inputs; LSTMs take their scales from eac
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 """The mark by which ONNX Runtime's quantiser knows that the graph is already simplified."""
 
 
-def quantize(artifact: Path, path: Path, calibration: Sequence[NDArray[Any]], *, reduce_range: bool) -> Artifact:
+def quantize(artifact: Path, path: Path, calibration: Iterable[NDArray[Any]], *, reduce_range: bool) -> Artifact:
     """Write the artifact's INT8 twin, named with the suffix `-int8`, to `path`.
 
     Args:
@@ -122,10 +122,8 @@ def _dynamic(model: onnx.ModelProto, learned: set[str], folder: Path, reduce_ran
 
 
 def _static(
-    model: onnx.ModelProto, learned: set[str], calibration: Sequence[NDArray[Any]], folder: Path, reduce_range: bool
+    model: onnx.ModelProto, learned: set[str], calibration: Iterable[NDArray[Any]], folder: Path, reduce_range: bool
 ) -> onnx.ModelProto:
-    if not calibration:
-        raise QuantizationError("there is nothing to calibrate with")
     onnx.save_model(model, str(folder / "float.onnx"))
     quantize_static(
         folder / "float.onnx",
@@ -146,7 +144,7 @@ def _static(
 class _Inputs(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
     """Hands out one batch after another, then None."""
 
-    def __init__(self, name: str, batches: Sequence[NDArray[Any]]) -> None:
+    def __init__(self, name: str, batches: Iterable[NDArray[Any]]) -> None:
         self._feeds: Iterator[dict[str, NDArray[Any]]] = ({name: batch} for batch in batches)
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,20 +55,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def compare(
     fp32: Artifact,
     int8: Artifact,
-    inputs: Sequence[NDArray[Any]],
+    inputs: Iterable[NDArray[Any]],
     emotions: Sequence[str | None],
     *,
     calibrated_on: int,
     reduce_range: bool,
 ) -> Report:
     """Run both on every input (batches of one) and, in turn, against the clock."""
-    left, right = named(fp32, inputs), named(int8, inputs)
-    known = LabelMap(fp32.metadata.labels or ()).known
-    labelled = [number for number, emotion in enumerate(emotions) if emotion in known]
+    labels = LabelMap(fp32.metadata.labels or ())
+    left, right, batch = _answers(fp32, int8, labels, inputs)
+    labelled = [number for number, emotion in enumerate(emotions) if emotion in labels.known]
     first, second = (_accuracy(answers, emotions, labelled) for answers in (left, right))
     agreement = float(np.mean([mine == theirs for mine, theirs in zip(left, right, strict=True)]))
     lost = first - second if first is not None and second is not None else 1.0 - agreement
-    times = against_the_clock(fp32, int8, inputs[0])
+    times = against_the_clock(fp32, int8, batch)
     sides = [
         Side(round(artifact.path.stat().st_size / 1e6, 3), round(float(np.median(taken)) * 1e3, 4), accuracy)
         for artifact, taken, accuracy in zip((fp32, int8), times, (first, second), strict=True)
@@ -80,7 +80,7 @@ def compare(
         speedup=round(float(np.median(times[0] / times[1])), 2),
         agreement=round(agreement, 4),
         loss=round(100 * lost, 3),
-        examples=len(inputs),
+        examples=len(left),
         labelled=len(labelled),
         calibrated_on=calibrated_on,
         reduce_range=reduce_range,
@@ -95,14 +95,6 @@ def require(report: Report, most_loss: float) -> None:
             f"{report.name} loses {report.loss:.2f} points {what} on {report.labelled or report.examples} inputs, more "
             f"than the {most_loss:g} allowed (--most-loss): nothing was written or installed"
         )
-
-
-def named(artifact: Artifact, inputs: Sequence[NDArray[Any]]) -> list[str]:
-    """The emotion that the artifact names for each batch of one."""
-    labels = LabelMap(artifact.metadata.labels or ())
-    name = artifact.inputs[0].name
-    answers = (labels.apply(artifact.run(**{name: batch})["probabilities"])[0] for batch in inputs)
-    return [max(answer, key=answer.__getitem__) for answer in answers]
 
 
 def against_the_clock(first: Artifact, second: Artifact, batch: NDArray[Any]) -> NDArray[np.float64]:
@@ -139,6 +131,20 @@ def rows(report: Report) -> list[tuple[str, str, str]]:
         ("same answer", "", f"{100 * report.agreement:.2f} %"),
         ("loss, points", "", f"{report.loss:.2f}"),
     ]
+
+
+def _answers(
+    fp32: Artifact, int8: Artifact, labels: LabelMap, inputs: Iterable[NDArray[Any]]
+) -> tuple[list[str], list[str], NDArray[Any]]:
+    """The emotion that each names for every input, and the last input."""
+    left: list[str] = []
+    right: list[str] = []
+    batch = np.zeros(0)
+    for batch in inputs:
+        for artifact, answers in ((fp32, left), (int8, right)):
+            said = labels.apply(artifact.run(**{artifact.inputs[0].name: batch})["probabilities"])[0]
+            answers.append(max(said, key=said.__getitem__))
+    return left, right, batch
 
 
 def _percent(side: Side) -> str:

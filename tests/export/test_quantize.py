@@ -298,7 +298,7 @@ def test_too_little_or_wrong_data_is_told(tmp_path: Path, face: Artifact) -> Non
     for name in "bcdefg":
         (tmp_path / f"{name}.png").write_bytes(b"not a picture")
     with pytest.raises(SourceModelError, match="can't be read as a picture"):
-        read(split(tmp_path, "face-static", calibration=9, evaluation=9).calibration, face)
+        list(read(split(tmp_path, "face-static", calibration=9, evaluation=9).calibration, face))
 
 
 def test_embeddings_are_read_without_pickle(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_embeddings_are_read_without_pickle(tmp_path: Path) -> None:
     assert {batch.shape for batch in read(found.evaluation, network)} == {(1, 10, 32)}
     np.save(folder / "0.npy", np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(SourceModelError, match="can't be read as an array"):
-        read([example for part in found for example in part if example.path.stem == "0"], network)
+        list(read([example for part in found for example in part if example.path.stem == "0"], network))
 
 
 # ------------------------------------------------------------------------------------ the report
