@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from export.errors import SourceModelError
 from export.onnx_functions import write_functions_out
-from export.onnx_walk import nodes_of, tensors_of
+from export.onnx_walk import names_of, nodes_of, tensors_of
 
 MEGABYTE = 1_000_000
 LARGEST_MB = 500
@@ -39,6 +39,8 @@ def read_foreign(path: Path, largest_mb: int = LARGEST_MB) -> onnx.ModelProto:
         raise SourceModelError(f"{path} is no ONNX file") from error
     if not model.graph.node or not model.graph.output:
         raise SourceModelError(f"{path} is no ONNX file, or one without a graph")
+    if not all(isinstance(name, str) for name in names_of(model)):  # protobuf hands out bytes where it is no UTF-8
+        raise SourceModelError(f"{path} is no ONNX file, or a broken one: it holds names that are no text")
     _put_external_data_in(model, path, budget)
     write_functions_out(model, path)
     _check_operators(model, path)

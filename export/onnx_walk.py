@@ -33,6 +33,26 @@ def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
+def names_of(model: onnx.ModelProto) -> Iterator[str]:
+    """Every name that a graph or function is held together by."""
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+    for node in (*nested(model.graph.node), *nested(node for function in model.functions for node in function.node)):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        for graph in inner_graphs(node):
+            yield from _graph_names(graph)
+    yield from _graph_names(model.graph)
+    yield from (entry.domain for entry in model.opset_import)
+
+
+def _graph_names(graph: onnx.GraphProto) -> Iterator[str]:
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        yield value.name
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+
+
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every constant, wherever it is kept."""
     yield from _graph_tensors(model.graph)

@@ -58,7 +58,8 @@ def find_ports(model: onnx.ModelProto, said: Description, path: Path) -> Ports:
         raise SourceModelError(f"{path} needs the input '{unfed[0]}' beside '{chosen}', and nothing feeds it")
     tensor = inputs[chosen].type.tensor_type
     if tensor.elem_type not in FLOATS:
-        kind = TensorProto.DataType.Name(tensor.elem_type)
+        known = tensor.elem_type in TensorProto.DataType.values()
+        kind = TensorProto.DataType.Name(tensor.elem_type) if known else f"values of type {tensor.elem_type}"
         raise SourceModelError(f"{path}: input '{chosen}' takes {kind}, but only floating point can be fed")
     return Ports(
         input=chosen,

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
@@ -201,6 +203,22 @@ def test_what_can_not_run_everywhere_is_named(
 def test_no_onnx_is_said_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "odd.onnx").write_bytes(content)
     assert "is no ONNX file" in _refused(tmp_path, str(tmp_path / "odd.onnx"), *files.PLAIN)
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_broken_bytes_are_refused_or_do_no_harm(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.mktemp("broken")
+    content = bytearray(files.with_function(folder / "broken.onnx").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    (folder / "broken.onnx").write_bytes(content)
+    try:
+        model = read_foreign(folder / "broken.onnx")
+    except SourceModelError:
+        return
+    assert not model.functions
+    assert model.graph.node
 
 
 @pytest.mark.parametrize("make", [files.endless_function, files.exploding_functions])
