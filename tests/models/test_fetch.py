@@ -225,6 +225,21 @@ def test_a_busy_server_is_asked_again(place: Place, artifact: bytes) -> None:
         assert fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK).is_file()
 
 
+def test_a_redirect_is_followed_and_the_range_goes_with_it(place: Place, artifact: bytes) -> None:
+    """As model hubs do: the address leads to a store of theirs."""
+    shelf = Shelf(artifact, ends=[321])
+
+    def serve(request: Handler) -> None:
+        if request.path.startswith("/folder"):
+            refusing(302, {"Location": "/store/1"})(request)
+        else:
+            shelf(request)
+
+    with serving(serve) as server:
+        assert fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK).read_bytes() == artifact
+    assert shelf.ranges == [None, "bytes=321-"]
+
+
 # ------------------------------------------------------------------------------------ bad servers
 
 
