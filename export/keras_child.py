@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ DANGEROUS_OPERATIONS = {
 """TensorFlow operations that touch files, processes or the network: none has a place in a network."""
 
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Keras writes its errors for a terminal."""
+
+
 class RefusedError(Exception):
     """The file holds something that is not opened."""
 
@@ -48,7 +53,7 @@ def main(folder: Path) -> int:
     try:
         report = _convert(request, folder)
     except Exception as error:  # whatever Keras and TensorFlow raise goes to the parent as one sentence
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in COLOURS.sub("", str(error)).splitlines() if line.strip()]
         shown = lines[-1:] if lines[:1] == ["in user code:"] else lines  # TensorFlow puts its own call stack there
         report = {"error": " ".join(shown)[:400] or type(error).__name__}
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
@@ -64,7 +69,7 @@ def _convert(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         network, shapes = _saved_model(Path(request["file"]), folder / "network.onnx")
     else:
         network, shapes = _keras_model(request, folder / "network.onnx")
-    _answer(network, folder)
+    _answer(network, shapes[0], folder)
     return {"input_shape": shapes[0], "output_shape": shapes[1], "versions": versions}
 
 
@@ -139,12 +144,16 @@ def _refuse_operations(path: Path) -> None:
                 )
 
 
-def _answer(network: Any, folder: Path) -> None:
+def _answer(network: Any, wanted: list[Any], folder: Path) -> None:
     import numpy as np
 
-    for features in sorted(folder.glob("features_*.npy")):
-        answers = np.asarray(network(np.load(features, allow_pickle=False)), np.float32)
-        np.save(folder / features.name.replace("features", "answers"), answers, allow_pickle=False)
+    for path in sorted(folder.glob("features_*.npy")):
+        features = np.load(path, allow_pickle=False)
+        given = list(features.shape)
+        if len(given) != len(wanted) or any(size not in (None, own) for size, own in zip(wanted, given, strict=True)):
+            raise RefusedError(f"it takes inputs of shape {wanted[1:]}, but the front end gives {given[1:]}")
+        answers = np.asarray(network(features), np.float32)
+        np.save(folder / path.name.replace("features", "answers"), answers, allow_pickle=False)
 
 
 if __name__ == "__main__":

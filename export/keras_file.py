@@ -23,6 +23,7 @@ Format = Literal["h5", "keras", "weights", "saved-model"]
 Config = dict[str, Any]
 
 LARGEST_CONFIG = 64 * 2**20
+ZIP_MEMBERS = frozenset({"config.json", "metadata.json", "model.weights.h5"})
 OWN_MODULES = re.compile(
     r"(tensorflow\.)?keras(\.(src\.)?(layers|initializers|regularizers|constraints|models|dtype_policies)(\.\w+)*)?"
 )
@@ -84,6 +85,9 @@ def modern(config: Config) -> Config:
 def _config_of_zip(path: Path) -> Config:
     try:
         with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                if member not in ZIP_MEMBERS:
+                    raise SourceModelError(f"{path} holds '{member}', which is no part of a network: it is refused")
             if archive.getinfo("config.json").file_size > LARGEST_CONFIG:
                 raise SourceModelError(f"{path}: its config.json is larger than any network's")
             config = json.loads(archive.read("config.json"))

@@ -17,10 +17,10 @@ def make(folder: Path) -> None:
     keras.utils.set_random_seed(7)
     lstm = keras.Sequential(
         [
-            keras.Input((352, 15)),
+            keras.Input((20, 8)),
             layers.LSTM(4, return_sequences=True),
             layers.Bidirectional(layers.LSTM(3)),
-            layers.Dense(6, activation="softmax"),
+            layers.Dense(3, activation="softmax"),
         ]
     )
     lstm.save_weights(folder / "lstm.weights.h5")
@@ -34,12 +34,27 @@ def make(folder: Path) -> None:
         ]
     )
     conv.export(folder / "saved", verbose=False)
+    _make_reader(folder / "reader")
     image = keras.Input((64, 64, 1))
     middle = layers.Conv2D(3, 3, activation="relu")(image)
     classes = layers.Dense(7, activation="softmax")(layers.GlobalAveragePooling2D()(middle))
     keras.Model(image, classes).save(folder / "face.h5")
     keras.Sequential([keras.Input((20, 8)), layers.GRU(3), layers.Dense(3)]).save(folder / "gru.keras")
     _make_refused(folder)
+
+
+def _make_reader(folder: Path) -> None:
+    """A SavedModel that reads a file of this machine when it is asked."""
+    import tensorflow as tf
+
+    class Reader(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 20, 8))])
+        def serve(self, values: tf.Tensor) -> dict[str, tf.Tensor]:
+            length = tf.strings.length(tf.io.read_file("/etc/hostname"))
+            return {"scores": tf.reduce_sum(values, axis=1)[:, :3] + tf.cast(length, tf.float32)}
+
+    reader = Reader()
+    tf.saved_model.save(reader, str(folder), signatures=reader.serve)
 
 
 def _make_refused(folder: Path) -> None:

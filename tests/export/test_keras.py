@@ -21,11 +21,13 @@ from export.commands_keras import keras as command
 from export.errors import ParityError, SourceModelError
 from export.from_keras import export_keras
 from export.frontends.faces import Pixels
-from export.frontends.presets import SPEECH_PRESETS
+from export.frontends.layout import Stretch
+from export.frontends.levels import Fit
+from export.frontends.spectrum import Mel, Mfcc
 from export.joined import join
 from export.keras_architecture import read_architecture
 from export.keras_process import Conversion, convert
-from export.keras_recipe import FaceFrontend, Recipe, read_preset
+from export.keras_recipe import FaceFrontend, Recipe, read_preset, read_recipe
 from models.contract import CONTRACT_VERSION, Metadata
 from models.session import open_artifact
 
@@ -34,11 +36,11 @@ for package in ("tensorflow", "tf2onnx", "librosa"):
         pytest.skip(f"needs {package}", allow_module_level=True)
 
 LSTM = """
-input: [352, 15]
+input: [20, 8]
 layers:
   - LSTM: {units: 4, return_sequences: true}
   - Bidirectional: {of: {LSTM: {units: 3}}}
-  - Dense: {units: 6, activation: softmax}
+  - Dense: {units: 3, activation: softmax}
 """
 
 SHORT = """
@@ -53,6 +55,9 @@ steps:
   - {step: mfcc, coefficients: 8, mel: {rate: 8000, fft: 256, hop: 160, bands: 20}}
   - {step: standardise}
 """
+
+
+LONGER = (Fit(4_000), Mfcc(Mel(rate=8_000, fft=256, hop=160, bands=20), coefficients=8))
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +78,16 @@ def run(*words: str) -> tuple[int, str]:
 
 
 def test_weights_with_their_layers_described(files: Path, tmp_path: Path) -> None:
-    weights = str(files / "lstm.weights.h5")
-    words = [weights, "--name", "mine", "--preset", "ser-352x15", "--out", str(tmp_path)]
-    status, said = run(*words, "--architecture", str(files / "lstm.yaml"))
+    words = [str(files / "lstm.weights.h5"), "--name", "mine", "--frontend", str(files / "short.yaml")]
+    status, said = run(*words, "--out", str(tmp_path), "--architecture", str(files / "lstm.yaml"))
     assert status == 0, said
     artifact = open_artifact(tmp_path / "mine/model.onnx", "speech", provider="cpu")
-    assert artifact.metadata.labels == SPEECH_PRESETS["ser-352x15"].labels
-    assert (artifact.metadata.sample_rate, artifact.metadata.window_s) == (48_000, 3.75)
+    assert artifact.metadata.labels == ("happy", "sad", "neutral")
+    assert (artifact.metadata.sample_rate, artifact.metadata.window_s) == (8_000, 1.0)
     assert artifact.metadata.metrics is not None
     assert artifact.metadata.metrics["agreement_random"] == 1.0
-    answer = artifact.run(waveform=np.zeros((3, 70_001), np.float32))["probabilities"]
-    assert answer.shape == (3, 6)
+    answer = artifact.run(waveform=np.zeros((3, 7_001), np.float32))["probabilities"]
+    assert answer.shape == (3, 3)
 
 
 def test_saved_model_whose_classes_are_added_up(files: Path, tmp_path: Path) -> None:
@@ -137,6 +141,12 @@ def test_lambda_layers_are_refused_by_name_and_never_run(files: Path, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+def test_saved_models_that_touch_files_are_refused(files: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceModelError, match="node 'ReadFile' is a ReadFile, which is no arithmetic"):
+        export_keras(files / "reader", read_recipe(files / "short.yaml"), "x", tmp_path, print)
+    assert not list(tmp_path.iterdir())
+
+
 def test_custom_objects_are_refused_by_name(files: Path, tmp_path: Path) -> None:
     status, said = run(str(files / "custom.keras"), "--name", "x", "--preset", "seed-mel15", "--out", str(tmp_path))
     assert status == 1
@@ -144,13 +154,18 @@ def test_custom_objects_are_refused_by_name(files: Path, tmp_path: Path) -> None
 
 
 def test_what_does_not_fit_is_one_sentence(files: Path, tmp_path: Path) -> None:
-    recipe, weights = read_preset("ser-352x15"), files / "lstm.weights.h5"
+    recipe, weights = read_recipe(files / "short.yaml"), files / "lstm.weights.h5"
     with pytest.raises(SourceModelError, match="holds weights only"):
-        export_keras(weights, msgspec.structs.replace(recipe, architecture=None), "x", tmp_path, print)
-    with pytest.raises(SourceModelError, match="have no names"):
-        export_keras(weights, msgspec.structs.replace(recipe, labels=()), "x", tmp_path, print)
-    with pytest.raises(SourceModelError, match="Keras can't convert"):  # its layers are not those of the preset
         export_keras(weights, recipe, "x", tmp_path, print)
+    with pytest.raises(SourceModelError, match="have no names"):
+        export_keras(files / "gru.keras", msgspec.structs.replace(recipe, labels=()), "x", tmp_path, print)
+    bare = msgspec.structs.replace(recipe, frontend=msgspec.structs.replace(recipe.frontend, steps=(Stretch(9),)))
+    with pytest.raises(SourceModelError, match="steps do not fit together"):
+        export_keras(files / "gru.keras", bare, "x", tmp_path, print)
+    longer = msgspec.structs.replace(recipe, frontend=msgspec.structs.replace(recipe.frontend, steps=LONGER))
+    sentence = r"Keras can't convert .*: it takes inputs of shape \[20, 8\], but the front end gives \[26, 8\]"
+    with pytest.raises(SourceModelError, match=sentence):
+        export_keras(files / "gru.keras", longer, "x", tmp_path, print)
     status, said = run(str(weights), "--name", "x", "--out", str(tmp_path))
     assert (status, said.strip()) == (1, "say what stands before the network: either --preset or --frontend")
     assert not list(tmp_path.iterdir())

@@ -105,6 +105,14 @@ def test_slow_layers_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_a_zip_holds_nothing_but_a_network(tmp_path: Path) -> None:
+    path = keras_file(tmp_path, sequential(layer("Dense")))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("assets/../../evil.py", "print('here')")
+    with pytest.raises(SourceModelError, match="holds 'assets/"):
+        inspect(path)
+
+
 def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
     path = h5_file(tmp_path, sequential(layer("Dense")))
     with h5py.File(path, "r+") as file:
