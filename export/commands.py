@@ -53,12 +53,7 @@ def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
 def _room_mates() -> None:
     """Commands that have a file of their own; each imports what it needs when it is used."""
     for name in ("torch", "onnx", "keras", "quantize"):
-        try:
-            module = importlib.import_module(f"export.commands_{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"export.commands_{name}":
-                raise
-            continue
+        module = importlib.import_module(f"export.commands_{name}")
         app.command(name=name)(getattr(module, name))
 
 

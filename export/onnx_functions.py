@@ -29,7 +29,10 @@ def write_functions_out(model: onnx.ModelProto, path: Path) -> None:
     bodies = {(function.domain, function.name): function for function in model.functions}
     if _count(model.graph.node, bodies, {}, (), path) > MOST_NODES:
         raise SourceModelError(f"{path} holds functions that write out to more than {MOST_NODES:,} operators")
-    model.CopyFrom(inliner.inline_local_functions(model))
+    try:
+        model.CopyFrom(inliner.inline_local_functions(model))
+    except Exception as error:  # the inliner raises RuntimeError and others for calls that don't fit
+        raise SourceModelError(f"{path} holds functions that are called wrongly") from error
     del model.functions[:]
 
 

@@ -8,10 +8,7 @@ and what it may write. That is no sandbox: export only files of people you trust
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -28,10 +25,8 @@ from export.from_onnx import adopt
 from export.onnx_description import Description
 from export.ship import Say
 from export.torch_weights import is_torchscript
+from export.torchscript_process import TorchScriptProcess
 
-CHILD = Path(__file__).with_name("torchscript_child.py")
-TIMEOUT_S = 600
-MEMORY_BYTES = 16_000_000_000
 MOST_CODE_BYTES = 50_000_000
 
 FORBIDDEN = re.compile(
@@ -56,20 +51,15 @@ def export_torchscript(
     Raises ExportError or ArtifactError.
     """
     _look_through(path, largest_mb)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        exported = folder / "module.onnx"
-        _child(path, [_example(said, path)], folder, exported)
+    with tempfile.TemporaryDirectory() as scratch, TorchScriptProcess(path) as module:
+        exported = Path(scratch) / "module.onnx"
+        module(_example(said, path), exported)
         model = read_foreign(exported, largest_mb)
         wanted = _numbers(model, said)
-        known: dict[tuple[tuple[int, ...], bytes], list[NDArray[Any]]] = {}
 
         def run(values: NDArray[Any]) -> Sequence[NDArray[Any]]:
-            values = np.ascontiguousarray(values, np.float32)
-            key = (values.shape, values.tobytes())
-            if key not in known:  # the same inputs are asked about again, and a child costs seconds
-                known[key] = _child(path, [values], folder, None)[0]
-            return [known[key][number] for number in wanted]
+            answers = module(values)
+            return [answers[number] for number in wanted]
 
         return adopt(model, path, said, out, say, run=run, pictures=pictures, sounds=sounds)
 
@@ -120,36 +110,3 @@ def _numbers(model: onnx.ModelProto, said: Description) -> list[int]:
     if unknown:
         raise SourceModelError(f"the module has no output '{unknown[0]}'; it has {', '.join(names)}")
     return [names.index(name) for name in chosen]
-
-
-def _child(
-    path: Path, batches: Sequence[NDArray[Any]], folder: Path, exported: Path | None
-) -> list[list[NDArray[Any]]]:
-    """Outputs for every batch, by the child process; with `exported` the module is written there as ONNX, too."""
-    inputs, outputs = folder / "inputs.npz", folder / "outputs.npz"
-    np.savez(inputs, **{str(number): batch for number, batch in enumerate(batches)})  # type: ignore[arg-type]
-    command = [sys.executable, "-I", str(CHILD), str(path.resolve()), str(inputs), str(outputs)]
-    command += [str(exported)] if exported else []
-    environment = {"OMP_NUM_THREADS": "1", "HOME": str(folder), "TMPDIR": str(folder), "PATH": os.defpath}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, cwd=folder, env=environment,
-            preexec_fn=_limit if os.name == "posix" else None, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise SourceModelError(f"{path} did not answer within {TIMEOUT_S} seconds") from error
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
-        raise SourceModelError(f"{path} can't be run as TorchScript: {reason}")
-    with np.load(outputs, allow_pickle=False) as found:
-        count = len(found.files) // len(batches)
-        return [[found[f"{batch}.{number}"] for number in range(count)] for batch in range(len(batches))]
-
-
-def _limit() -> None:
-    """In the child, before it becomes Python: so much memory, so large files, no core dump."""
-    import resource  # Unix only
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000 * MEGABYTE, 4_000 * MEGABYTE))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

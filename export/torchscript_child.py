@@ -1,14 +1,16 @@
 """Run as a script in a process of its own: opens a TorchScript file, answers inputs with it, writes it as ONNX.
 
-    python -I torchscript_child.py FILE INPUTS.npz OUTPUTS.npz [MODEL.onnx]
+    python -I torchscript_child.py FILE
 
-Inputs are arrays `0`, `1`, …; outputs are arrays `0.0`, `0.1`, … (input, output). With a fourth argument the module is
-written as ONNX, traced with the input `0`. Imports nothing of ours: a foreign file shares nothing with us here.
+Each line on stdin is a JSON list [inputs, outputs, model]: paths of a .npy file to read, of an .npz file to write
+(arrays `0`, `1` … for the outputs), and of an .onnx file to write, traced with these inputs, or null. Each is answered
+with a JSON line: null, or what went wrong. Imports nothing of ours: a foreign file shares nothing with us here.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 
@@ -18,24 +20,36 @@ import torch
 INPUT, OPSET = "input", 18
 
 
-def main(file: str, inputs: str, outputs: str, onnx: str | None = None) -> None:
-    """Prints the number of outputs as JSON."""
+def main(file: str) -> None:
+    """Answers until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the file or the exporter prints is no answer
     torch.set_num_threads(1)
-    module = torch.jit.load(file, map_location="cpu").eval()  # type: ignore[no-untyped-call]
-    with np.load(inputs, allow_pickle=False) as given:
-        batches = [torch.from_numpy(given[str(number)]) for number in range(len(given.files))]
+    module: torch.nn.Module | None = None
+    for line in sys.stdin:
+        try:
+            if module is None:
+                module = torch.jit.load(file, map_location="cpu").eval()  # type: ignore[no-untyped-call]
+            _answer(module, *json.loads(line))
+            wrong = None
+        except Exception as error:  # the parent makes one sentence of it
+            lines = [text.strip() for text in str(error).splitlines() if text.strip()]
+            wrong = f"{type(error).__name__}: {' '.join(lines[-1:] or ['no reason given'])[:300]}"
+        print(json.dumps(wrong), file=answers, flush=True)
+
+
+def _answer(module: torch.nn.Module, inputs: str, outputs: str, model: str | None) -> None:
+    batch = torch.from_numpy(np.load(inputs, allow_pickle=False))
     with torch.inference_mode():
-        answers = [_listed(module(batch)) for batch in batches]
-    found = {f"{b}.{n}": value.numpy() for b, answer in enumerate(answers) for n, value in enumerate(answer)}
-    np.savez(outputs, **found)  # type: ignore[arg-type]
-    if onnx is not None:
-        names = [f"output_{number}" for number in range(len(answers[0]))]
+        found = _listed(module(batch))
+    np.savez(outputs, **{str(n): tensor.numpy() for n, tensor in enumerate(found)})  # type: ignore[arg-type]
+    if model is not None:
+        names = [f"output_{number}" for number in range(len(found))]
         axes = {name: {0: "batch"} for name in (INPUT, *names)}
         torch.onnx.export(
-            module, (batches[0],), onnx, input_names=[INPUT], output_names=names, dynamic_axes=axes,
-            opset_version=OPSET, dynamo=False,
+            module, (batch,), model, input_names=[INPUT], output_names=names, dynamic_axes=axes, opset_version=OPSET,
+            dynamo=False,
         )  # fmt: skip
-    print(json.dumps(len(answers[0])))
 
 
 def _listed(answer: object) -> list[torch.Tensor]:
@@ -48,8 +62,4 @@ def _listed(answer: object) -> list[torch.Tensor]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # the exporter warns of its own deprecated calls
-    try:
-        main(*sys.argv[1:])
-    except Exception as error:  # the parent makes one sentence of it
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        sys.exit(f"{type(error).__name__}: {' '.join(lines[-1:] or ['no reason given'])[:300]}")
+    main(sys.argv[1])

@@ -322,7 +322,9 @@ DESCRIBED = "kind: face-static\nlabels: [happy, sad, fear]\nsize: 16\npixels: {s
 
 def test_torchscript_becomes_an_artifact_in_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "words.yaml").write_text(DESCRIBED + "logits: true\nembedding: output_1\n")
-    file = _script(tmp_path / "net.pt", "m = x.mean((2, 3))\n        return m * 9.0, m.relu()")
+    file = _script(
+        tmp_path / "net.pt", "print('hello', x.shape)\n        m = x.mean((2, 3))\n        return m * 9.0, m.relu()"
+    )
     more = ("--config", str(tmp_path / "words.yaml"), "--name", "scripted")
     result = _export(file, "torchscript", tmp_path / "out", *more)
     assert result.exit_code == 0, result.output
