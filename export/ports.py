@@ -88,6 +88,10 @@ def face_size(ports: Ports, said: Description, path: Path) -> int:
             f"{pixels.channels} channel{'s' if pixels.channels > 1 else ''} ({pixels.colour}): say --layout or --colour"
         )
     sides = {size for axis, size in enumerate(ports.shape) if axis not in (0, channel) and size is not None}
+    if pixels.resize is not None:
+        if sides - {pixels.resize.side}:
+            raise SourceModelError(f"{path} takes {_spelled(ports.shape)}, not faces resized to {pixels.resize.side}")
+        sides.clear()
     sides |= {said.size} if said.size is not None else set()
     if not sides:
         raise SourceModelError(f"{path} takes faces of any size: say which it was trained on with --size")

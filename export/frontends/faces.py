@@ -1,12 +1,13 @@
 """What a face network wants its pixels to be, as pieces of an ONNX graph (opset 18), and the same in numpy.
 
-Crops come in as uint8 [N, H, W, 3] RGB; size and geometry are the worker's, values are the graph's.
+Crops come in as uint8 [N, H, W, 3] RGB; which square of the frame they show is the worker's, values are the graph's.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+import cv2
 import msgspec
 import numpy as np
 import onnx
@@ -16,11 +17,28 @@ from onnx import TensorProto, helper, numpy_helper
 Nodes = list[onnx.NodeProto]
 Constants = list[onnx.TensorProto]
 
+LARGEST_SIDE = 2048
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601: how OpenCV and Pillow make grey."""
 
 Colour = Literal["rgb", "bgr", "grey"]
 Layout = Literal["nchw", "nhwc"]
+Sampling = Literal["linear", "nearest"]
+
+
+class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Crops of another size than the network's, brought to `side` pixels inside the graph.
+
+    For networks that were trained on faces blown up from a certain size, as by a `nearest` resize; for others the
+    worker's own crop is the better one, since it averages where it shrinks.
+    """
+
+    side: int
+    sampling: Sampling = "linear"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.side <= LARGEST_SIDE:
+            raise ValueError(f"side must be from 1 to {LARGEST_SIDE}, but is {self.side}")
 
 
 class Pixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +49,7 @@ class Pixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         layout: `nchw` has the channels before the rows, `nhwc` behind the columns.
         scale, offset: of every value, first.
         mean, deviation: one value, or one a channel in the order of `colour`; empty for none.
+        resize: what is done to the crops before all of that; None where they come in the network's own size.
     """
 
     colour: Colour = "rgb"
@@ -39,6 +58,7 @@ class Pixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset: float = 0.0
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
+    resize: Resize | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("deviation", self.deviation)):
@@ -65,10 +85,41 @@ def pixel_nodes(pixels: Pixels, source: str, result: str) -> tuple[Nodes, Consta
     nodes = [helper.make_node("Cast", [source], [f"{result}:float"], to=TensorProto.FLOAT)]
     constants: Constants = []
     last = f"{result}:float"
-    for make in (_colour_nodes, _value_nodes, _layout_nodes):
+    for make in (_size_nodes, _colour_nodes, _value_nodes, _layout_nodes):
         more, held, last = make(pixels, last, result)
         nodes += more
         constants += held
+    nodes[-1].output[0] = result
+    return nodes, constants
+
+
+def resize_nodes(resize: Resize, source: str, result: str) -> tuple[Nodes, Constants]:
+    """float32 [N, H, W, C] → [N, side, side, C]: `linear` as OpenCV's INTER_LINEAR, `nearest` as its INTER_NEAREST."""
+    if resize.sampling == "nearest":
+        return _nearest_nodes(resize.side, source, result)
+    sizes = _constant(f"{result}:sizes", np.array([resize.side, resize.side], np.int64))
+    how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return [helper.make_node("Resize", [source, "", "", sizes.name], [result], axes=[1, 2], **how)], [sizes]
+
+
+def _nearest_nodes(side: int, source: str, result: str) -> tuple[Nodes, Constants]:
+    """Row and column k of the result are number k · H // side of the source, in whole numbers: the operator Resize (and
+    OpenCV, for some sizes) divides floats, and takes the pixel before where the quotient is whole."""
+    numbers = _constant(f"{result}:numbers", np.arange(side, dtype=np.int64))
+    whole = _constant(f"{result}:side", np.array([side], np.int64))
+    nodes, last = [helper.make_node("Shape", [source], [f"{result}:shape"])], source
+    constants = [numbers, whole]
+    for axis, name in ((1, "rows"), (2, "columns")):
+        place = _constant(f"{result}:{name}-axis", np.array([axis], np.int64))
+        constants.append(place)
+        taken = f"{result}:{name}"
+        nodes += [
+            helper.make_node("Gather", [f"{result}:shape", place.name], [f"{taken}-there"]),
+            helper.make_node("Mul", [numbers.name, f"{taken}-there"], [f"{taken}-product"]),
+            helper.make_node("Div", [f"{taken}-product", whole.name], [f"{taken}-index"]),
+            helper.make_node("Gather", [last, f"{taken}-index"], [taken], axis=axis),
+        ]
+        last = taken
     nodes[-1].output[0] = result
     return nodes, constants
 
@@ -121,6 +172,8 @@ def as_numpy(pixels: Pixels, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
     uint8 [N, H, W, 3] RGB → float32 [N, C, H, W] or [N, H, W, C].
     """
     values = faces.astype(np.float64)
+    if pixels.resize is not None:
+        values = _resized(pixels.resize, values)
     if pixels.colour == "bgr":
         values = values[..., ::-1]
     elif pixels.colour == "grey":
@@ -130,6 +183,21 @@ def as_numpy(pixels: Pixels, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
     if pixels.layout == "nchw":
         values = values.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(values, np.float32)
+
+
+def _resized(resize: Resize, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    side = resize.side
+    if resize.sampling == "nearest":
+        rows, columns = (np.arange(side) * size // side for size in values.shape[1:3])
+        return values[:, rows][:, :, columns]
+    return np.stack([cv2.resize(face, (side, side), interpolation=cv2.INTER_LINEAR) for face in values])
+
+
+def _size_nodes(pixels: Pixels, source: str, result: str) -> tuple[Nodes, Constants, str]:
+    if pixels.resize is None:
+        return [], [], source
+    nodes, constants = resize_nodes(pixels.resize, source, f"{result}:sized")
+    return nodes, constants, f"{result}:sized"
 
 
 def _colour_nodes(pixels: Pixels, source: str, result: str) -> tuple[Nodes, Constants, str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from export.frontends.faces import Pixels, as_numpy, pixel_nodes
+from export.frontends.faces import Pixels, Resize, Sampling, as_numpy, pixel_nodes
 
 NUMBERS = st.floats(-300, 300, width=32)
 DEVIATIONS = st.floats(0.125, 300, width=32)
@@ -58,6 +58,24 @@ def test_graph_equals_numpy(pixels: Pixels, count: int, height: int, width: int,
     assert found.shape == expected.shape
     reach = float(np.abs(expected).max()) + 300 * max(1.0, *(1 / d for d in pixels.deviation or (1.0,)))
     np.testing.assert_allclose(found, expected, atol=1e-6 * reach)
+
+
+@pytest.mark.parametrize("sampling", ["linear", "nearest"])
+@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+@settings(max_examples=40)
+def test_resizing_equals_opencv_and_whole_numbers(
+    sampling: Sampling, count: int, before: int, after: int, seed: int
+) -> None:
+    faces = np.random.default_rng(seed).integers(0, 256, (count, before, before, 3), dtype=np.uint8)
+    pixels = Pixels(colour="bgr", scale=1 / 255, resize=Resize(after, sampling))
+    found = _run(pixels, faces)
+    assert found.shape == (count, 3, after, after)
+    np.testing.assert_allclose(found, as_numpy(pixels, faces), atol=2e-4)
+
+
+def test_a_side_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="side must be from 1"):
+        Resize(0)
 
 
 def test_imagenet_by_hand() -> None:
