@@ -52,8 +52,12 @@ class Driven:
         if self._bus is not None:
             self._bus.close()
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
