@@ -67,22 +67,21 @@ class Lanes:
     """The lanes of all receivers, by name."""
 
     def __init__(self) -> None:
-        self._lanes: dict[str, Lane] = {}
-        self._roles: dict[str, Role] = {}
+        self._lanes: dict[Role, dict[str, Lane]] = {"fusion": {}, "recorder": {}}
 
     def open(self, name: str, role: Role) -> Lane:
         """A fresh lane for a receiver that is new."""
-        self._lanes[name], self._roles[name] = Lane(), role
-        return self._lanes[name]
+        self._lanes[role][name] = lane = Lane()
+        return lane
 
     def close(self, name: str) -> None:
         """The receiver is gone, and with it what it had not acknowledged."""
-        self._lanes.pop(name, None)
-        self._roles.pop(name, None)
+        for lanes in self._lanes.values():
+            lanes.pop(name, None)
 
     def of(self, role: Role) -> dict[str, Lane]:
         """The lanes of one role's receivers."""
-        return {name: lane for name, lane in self._lanes.items() if self._roles[name] == role}
+        return self._lanes[role]
 
     def tell(self, role: Role, message: LaneMessage) -> list[Lane]:
         """Put a message on the lanes of a role; returns those that are too far behind."""
@@ -93,7 +92,7 @@ class Lanes:
 
     def acknowledge(self, name: str, number: int) -> list[LaneMessage]:
         """What a receiver has dealt with; nothing for one that has no lane."""
-        lane = self._lanes.get(name)
+        lane = next((lanes[name] for lanes in self._lanes.values() if name in lanes), None)
         return lane.acknowledge(number) if lane is not None else []
 
     def take(self) -> list[tuple[str, Delivery]]:

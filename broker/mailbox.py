@@ -12,14 +12,12 @@ import zmq
 
 from broker.errors import MessageError
 from broker.messages import (
-    PROTOCOL_VERSION,
     Body,
-    Envelope,
     Heartbeat,
     Hello,
     Welcome,
     decode,
-    encode,
+    seal,
 )
 from broker.sockets import connect, mailbox_endpoint, supervisor_endpoint
 
@@ -95,9 +93,7 @@ class Mailbox:
 
     def sealed(self, body: Body) -> bytes:
         """A message in its envelope, as bytes."""
-        return encode(
-            Envelope(v=PROTOCOL_VERSION, epoch=self.epoch, sender=self.name, incarnation=self.incarnation, body=body)
-        )
+        return seal(body, epoch=self.epoch, sender=self.name, incarnation=self.incarnation)
 
     def close(self) -> None:
         """Send what is under way (for half a second at most) and let go."""

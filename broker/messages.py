@@ -442,6 +442,11 @@ def encode(envelope: Envelope) -> bytes:
     return _encoder.encode(envelope)
 
 
+def seal(body: Body, *, epoch: int, sender: str, incarnation: int) -> bytes:
+    """A message in its envelope, as MessagePack bytes."""
+    return encode(Envelope(v=PROTOCOL_VERSION, epoch=epoch, sender=sender, incarnation=incarnation, body=body))
+
+
 def decode(data: bytes | memoryview) -> Envelope:
     """MessagePack bytes → Envelope.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
+
 from broker.dispatch import Action, Assign, Dispatch, Drop
 from broker.lanes import MOST_BACKLOG, Lane, Lanes
 from broker.messages import (
@@ -120,10 +122,11 @@ class PostOffice:
 
     def _resumed(self, stream: _Stream) -> StreamOpened:
         opened = stream.opened
-        fields = {name: getattr(opened, name) for name in opened.__struct_fields__}
-        fields["next_face_seq"] = self.dispatch.oldest_open(opened.stream, "face")
-        fields["next_speech_seq"] = self.dispatch.oldest_open(opened.stream, "speech")
-        return StreamOpened(**fields)
+        return msgspec.structs.replace(
+            opened,
+            next_face_seq=self.dispatch.oldest_open(opened.stream, "face"),
+            next_speech_seq=self.dispatch.oldest_open(opened.stream, "speech"),
+        )
 
     def _forget(self, name: str, now_ns: int) -> list[Out]:
         if self._peers.pop(name, None) is None:

@@ -12,10 +12,8 @@ import zmq
 
 from broker.errors import MessageError
 from broker.messages import (
-    PROTOCOL_VERSION,
     Body,
     Emotion,
-    Envelope,
     Heartbeat,
     Hello,
     Job,
@@ -24,7 +22,7 @@ from broker.messages import (
     StreamOpened,
     Welcome,
     decode,
-    encode,
+    seal,
 )
 from broker.office import Out, Post, PostOffice
 from broker.sockets import bind, bind_also, connect, events_endpoint, mailbox_endpoint, supervisor_endpoint
@@ -119,9 +117,7 @@ class BrokerProcess:
         self._events.send_multipart([topic_of(body, name), self._sealed(body)])
 
     def _sealed(self, body: Body) -> bytes:
-        return encode(
-            Envelope(v=PROTOCOL_VERSION, epoch=self._epoch, sender=self._name, incarnation=self._incarnation, body=body)
-        )
+        return seal(body, epoch=self._epoch, sender=self._name, incarnation=self._incarnation)
 
     def close(self) -> None:
         """Let go of all sockets."""

@@ -13,9 +13,17 @@ from broker.errors import SlotError
 from broker.frames import RingShelf
 from broker.mailbox import Mailbox
 from broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, failed
+from models.contract import Kind
+from models.session import Artifact, open_artifact
 from workers.actor import ActorSettings
+from workers.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
+
+
+def open_model(path: str, kind: Kind, runtime: RuntimeSettings) -> Artifact:
+    """A worker's artifact, opened as config.yaml's `runtime` says; raises ArtifactError or ProviderError."""
+    return open_artifact(path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning)
 
 
 class JobWorker:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from broker.messages import Body, Emotion, Heartbeat, Status, StreamOpened
 
 RATE_WINDOW_S = 2.0
-SILENT_S = 3.0
 
 
 @dataclass

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -178,7 +178,7 @@ class Supervisor:
 
     # -------------------------------------------------------------------------------- the end
 
-    def stop(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def stop(self) -> None:
         """Stop all processes: TERM, and KILL after 2.5 s; then let go of the sockets."""
         deadline = time.monotonic() + STOP_WITHIN_S
         running = [child for child in self.children.values() if child.process is not None]
@@ -189,10 +189,10 @@ class Supervisor:
                 if child.process is not None:
                     _signal(child.process, signal.SIGTERM)
             # The broker goes when nobody needs it any more; a child that had to be killed must not cost it its end.
-            self._await(group, max(deadline, time.monotonic() + BROKER_END_S), meanwhile)
+            self._await(group, max(deadline, time.monotonic() + BROKER_END_S))
         self._line.close()
 
-    def _await(self, group: list[Child], deadline: float, meanwhile: Callable[[], None]) -> None:
+    def _await(self, group: list[Child], deadline: float) -> None:
         for child in group:
             process = child.process
             assert process is not None
@@ -203,7 +203,6 @@ class Supervisor:
                 process.kill()
                 process.wait()
             child.process = None
-            meanwhile()
 
 
 def _how_it_died(code: int) -> str:

@@ -13,7 +13,7 @@ from models.session import open_artifact
 from workers.actor import ActorSettings, own
 from workers.audio.pipeline import SpeechPipeline
 from workers.errors import ConfigError
-from workers.job_worker import JobWorker
+from workers.job_worker import JobWorker, open_model
 from workers.settings import AudioActorSettings
 
 
@@ -24,10 +24,7 @@ class AudioActor(JobWorker):
         """Load and warm up; raises ArtifactError, ProviderError, or ConfigError for windows too short."""
         super().__init__(settings, mailbox)
         mine = own(settings, AudioActorSettings)
-        runtime = mine.runtime
-        speech = open_artifact(
-            mine.speech, "speech", provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning
-        )
+        speech = open_model(mine.speech, "speech", mine.runtime)
         wanted_s = speech.metadata.window_s or 0.0
         if wanted_s > mine.window_s:
             raise ConfigError(

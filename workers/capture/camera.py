@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.capture.conversion import scaled_size
+from workers.capture.hand_over import hand_over
 from workers.capture.items import Picture, SourceInfo
 from workers.capture.quiet import quiet_stderr
 from workers.errors import SourceError
@@ -217,12 +218,7 @@ class Camera:
         return f"{self._name} can't be opened; is another program using it? See 'bimodal devices'"
 
     def _hand_over(self, item: Grabbed | SourceError | None) -> None:
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=POLL_S)
-                return
-            except queue.Full:
-                continue
+        hand_over(item, self._queue, self._closed)
 
 
 def _end(closed: threading.Event, thread: threading.Thread) -> None:

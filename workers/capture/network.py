@@ -19,6 +19,7 @@ import av.container
 from workers.back_off import BackOff
 from workers.capture.clock_map import ClockMap
 from workers.capture.conversion import PixelConverter, SampleConverter
+from workers.capture.hand_over import hand_over
 from workers.capture.items import Connected, Interruption, Picture, Sound, SourceInfo
 from workers.capture.media import nano, picture_stream, sound_stream
 from workers.capture.redact import redact
@@ -217,12 +218,7 @@ class _Connection:
         )
 
     def _hand_over(self, item: Item | SourceError | None) -> None:
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=POLL_S)
-                return
-            except queue.Full:
-                continue
+        hand_over(item, self._queue, self._closed)
 
 
 def _decoded(packet: av.Packet[Any]) -> list[Any]:

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from broker.mailbox import Mailbox
 from broker.messages import Assignment, Face, FaceResult
-from models.contract import Kind
-from models.session import Artifact, open_artifact
 from workers.actor import ActorSettings, own
 from workers.face.pipeline import FacePipeline, FoundFace
-from workers.job_worker import JobWorker
-from workers.settings import FaceActorSettings, RuntimeSettings
+from workers.job_worker import JobWorker, open_model
+from workers.settings import FaceActorSettings
 
 
 class FaceActor(JobWorker):
@@ -29,9 +27,9 @@ class FaceActor(JobWorker):
         runtime = mine.runtime
         # The cores belong to the workers: OpenCV's own threads would only fight over them.
         cv2.setNumThreads(1)
-        detector = _open(mine.detector, "face-detector", runtime)
-        landmarks = _open(mine.landmarks, "face-landmarks", runtime)
-        static = [_open(path, "face-static", runtime) for path in mine.static]
+        detector = open_model(mine.detector, "face-detector", runtime)
+        landmarks = open_model(mine.landmarks, "face-landmarks", runtime)
+        static = [open_model(path, "face-static", runtime) for path in mine.static]
         self.models = {artifact.metadata.kind: artifact.identity for artifact in (detector, landmarks)}
         self.models["face-static"] = "+".join(artifact.identity for artifact in static)
         self._pipeline = FacePipeline(detector, landmarks, static, mine.face)
@@ -52,10 +50,6 @@ class FaceActor(JobWorker):
             inference_ns=time.monotonic_ns() - taken_ns,
             models=self.models,
         )
-
-
-def _open(path: str, kind: Kind, runtime: RuntimeSettings) -> Artifact:
-    return open_artifact(path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning)
 
 
 def _face(found: FoundFace) -> Face:
