@@ -5,6 +5,7 @@ All sockets of a session lie in its private directory (0700), so that only its u
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import tempfile
@@ -66,12 +67,20 @@ def supervisor_endpoint(directory: Path) -> str:
     return f"ipc://{directory / 'supervisor.ipc'}"
 
 
-def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
-    """A bound socket with our options.
+def visitor_endpoint(directory: Path, stream: str) -> str:
+    """Where the live page hands what a visitor's browser sends to the capture process of a stream."""
+    name = hashlib.blake2s(stream.encode(), digest_size=4).hexdigest()  # a stream's name may be longer than a path
+    return f"ipc://{directory / f'v-{name}.ipc'}"
+
+
+def bind(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, *, most: int | None = None
+) -> zmq.Socket[bytes]:
+    """A bound socket with our options; `most` as for `connect`.
 
     Raises EndpointError, naming the endpoint, where it is in use or can't be bound, and for TCP beyond loopback.
     """
-    socket = _socket(context, kind)
+    socket = _socket(context, kind, most)
     try:
         bind_also(socket, endpoint)
     except EndpointError:
@@ -91,9 +100,15 @@ def bind_also(socket: zmq.Socket[bytes], endpoint: str) -> None:
         ) from error
 
 
-def connect(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
-    """A connected socket with our options; the peer need not be there yet."""
-    socket = _socket(context, kind)
+def connect(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, *, most: int | None = None
+) -> zmq.Socket[bytes]:
+    """A connected socket with our options; the peer need not be there yet.
+
+    Args:
+        most: messages that may wait on this side; then nothing is kept for a peer that is not there, either.
+    """
+    socket = _socket(context, kind, most)
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
@@ -113,7 +128,7 @@ def refuse_open_tcp(endpoint: str) -> None:
         raise EndpointError(f"{endpoint} is reachable from other machines; only loopback is allowed without keys")
 
 
-def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[bytes]:
+def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, most: int | None = None) -> zmq.Socket[bytes]:
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 500)
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
@@ -126,4 +141,8 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[by
         # Flow is bounded by credits, so these queues must never block or drop.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
+    if most is not None:
+        socket.setsockopt(zmq.SNDHWM, most)
+        socket.setsockopt(zmq.RCVHWM, most)
+        socket.setsockopt(zmq.IMMEDIATE, 1)
     return socket
