@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -143,10 +143,24 @@ class CaptureConfig(Section):
     window_s: float = Field(4.0, ge=0.5, le=30)
 
 
+class RecordConfig(Section):
+    """Recordings of the live streams; docs/recordings.md says what lies where. A plain folder is the short form."""
+
+    folder: Path
+    split_minutes: float = Field(60.0, gt=0, le=1440)
+    retention_days: float | None = Field(None, gt=0)
+
+
+def _folder_only(value: object) -> object:
+    if value is not None and not isinstance(value, str | Path | dict | RecordConfig):
+        raise ValueError("must be a folder, or a section with the key 'folder'")
+    return {"folder": value} if isinstance(value, str | Path) else value
+
+
 class OutputsConfig(Section):
     """What leaves the system beside the event bus of the session."""
 
-    record: Path | None = None
+    record: Annotated[RecordConfig | None, BeforeValidator(_folder_only)] = None
     events: tuple[str, ...] = ()
 
 
@@ -243,5 +257,6 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
         if part in fields:
             found = fields[str(part)].annotation
-            model = found if isinstance(found, type) and issubclass(found, BaseModel) else StreamConfig
+            kinds = [kind for kind in (found, *get_args(found)) if isinstance(kind, type)]
+            model = next((kind for kind in kinds if issubclass(kind, BaseModel)), StreamConfig)
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -61,9 +61,18 @@ class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where recordings go."""
+    """Where recordings go.
+
+    Attributes:
+        folder: of the results of files, and the session folder of live streams (docs/recordings.md).
+        split_s: seconds of the stream's own time in one part of a live stream's recording.
+        session: what is known of the whole session (workers/record/provenance.py), as JSON-like values, which goes
+            beside the results of each file; empty where it lies in the session folder already.
+    """
 
     folder: str
+    split_s: float = 3600.0
+    session: dict[str, object] = {}
 
 
 class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):

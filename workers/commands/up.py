@@ -68,7 +68,7 @@ def up(
 @contextlib.contextmanager
 def _system(config: Config, name: str, log_file: Path) -> Iterator[tuple[Supervisor, Subscriber]]:
     folder = config.outputs.record
-    record = RecordActorSettings(folder=str(folder.absolute())) if folder is not None else None
+    record = RecordActorSettings(folder=str(folder.folder.absolute())) if folder is not None else None
     specs = processes(config, record=record) + live_sources(config)
     held = Session(name)
     with contextlib.ExitStack() as stack:
