@@ -56,7 +56,7 @@ def _stream_name(name: str) -> str:
 
 
 class StreamConfig(Section):
-    """One stream: `auto`, or a camera and/or a microphone, or a url, or a file."""
+    """One stream: `auto`, or a camera and/or a microphone, or a url, or a file, or visitors' browsers."""
 
     auto: bool = False
     camera: int | str | None = None
@@ -64,13 +64,16 @@ class StreamConfig(Section):
     url: str | None = None
     file: Path | None = None
     loop: bool = False
+    browser: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> StreamConfig:
         devices = self.camera is not None or self.microphone is not None
-        sources = [self.auto, devices, self.url is not None, self.file is not None]
+        sources = [self.auto, devices, self.url is not None, self.file is not None, self.browser]
         if sum(sources) != 1:
-            raise ValueError("needs exactly one source: 'auto', 'camera' and/or 'microphone', 'url', or 'file'")
+            raise ValueError(
+                "needs exactly one source: 'auto', 'camera' and/or 'microphone', 'url', 'file', or 'browser'"
+            )
         if self.loop and self.file is None:
             raise ValueError("'loop' goes with 'file' only")
         return self

@@ -133,6 +133,7 @@ def live_sources(config: Config) -> list[ProcessSpec]:
                     url=stream.url,
                     file=str(stream.file) if stream.file is not None else None,
                     loop=stream.loop,
+                    browser=stream.browser,
                 ),
             )
         )

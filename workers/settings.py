@@ -79,7 +79,7 @@ class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One stream and its source.
 
     Attributes:
-        auto, camera, microphone, url, file: the source, as in config.yaml.
+        auto, camera, microphone, url, file, browser: the source, as in config.yaml.
         loop: begin a file again at its end, for ever.
         policy: `every` for files that are analysed, `latest` for what is live.
         realtime: play a file at its own pace.
@@ -96,6 +96,7 @@ class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     file: str | None = None
     loop: bool = False
+    browser: bool = False
     policy: Policy
     realtime: bool
     max_height: int

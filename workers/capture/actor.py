@@ -25,7 +25,8 @@ class CaptureActor:
         self._slots = Path(settings.slots)
         self._mailbox = mailbox
         self._next_run = settings.incarnation * RUNS_A_LIFE
-        self._source = open_source(self._mine)
+        self._directory = Path(settings.directory)
+        self._source = open_source(self._mine, self._directory)
         self._line = mailbox.line()
         self._run: Run | None = None
         self._closed: StreamClosed | None = None
@@ -40,7 +41,7 @@ class CaptureActor:
     def _begin(self) -> None:
         if self._run is not None:
             self._run.close()
-            self._source = open_source(self._mine)
+            self._source = open_source(self._mine, self._directory)
         self._run = Run(self._mine, self._source, self._next_run, self._line, self._slots)
         self._next_run += 1
         self._run.start()

@@ -18,6 +18,7 @@ class OpenSource:
         pictures, sounds: begin to read one of both, each in a thread of its own; None where there is none.
         mixed: begins to read both from one connection, which says what it carries with `Connected`; None where
             they are read apart.
+        largest_picture: bytes that a picture may have where they change their size; slots are made for it.
         stopped: ends live readers soon once it is set.
         trouble: what a live source suffers at the moment, in one sentence, else None.
     """
@@ -26,5 +27,6 @@ class OpenSource:
     pictures: Callable[[], Iterator[Picture]] | None = None
     sounds: Callable[[], Iterator[Sound]] | None = None
     mixed: Callable[[], Iterator[Picture | Sound | Connected]] | None = None
+    largest_picture: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
     trouble: str | None = None

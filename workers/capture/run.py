@@ -206,7 +206,9 @@ class Run:
 
     def _put_picture(self, picture: Picture) -> bool:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)
-        return self._outlets["face"].put(picture.pixels, pts_ns=picture.pts_ns, grab_ns=grab_ns)
+        return self._outlets["face"].put(
+            picture.pixels, pts_ns=picture.pts_ns, grab_ns=grab_ns, largest=self._source.largest_picture
+        )
 
     def _put_windows(self, windows: Iterator[Window]) -> bool:
         for window in windows:

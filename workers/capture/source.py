@@ -13,10 +13,14 @@ from workers.settings import CaptureSettings
 DEMO = Path(__file__).parents[1] / "demo" / "demo.mp4"
 
 
-def open_source(settings: CaptureSettings) -> OpenSource:
-    """Open what the settings name. Raises SourceError, with the reason, where that fails."""
+def open_source(settings: CaptureSettings, directory: Path) -> OpenSource:
+    """Open what the settings name; `directory` is the session's. Raises SourceError, with the reason."""
     if settings.file is not None:
         return file_source(Path(settings.file), settings.max_height, loop=settings.loop)
+    if settings.browser:
+        from workers.capture import browser
+
+        return browser.browser_source(settings.stream, directory, settings.max_height)
     # What only live sources need is loaded only for them: OpenCV alone takes a tenth of a second.
     from workers.capture import live
 
