@@ -25,6 +25,7 @@ COMMANDS: dict[str, Room] = {
     "subscribe": Room("workers.commands.subscribe", "subscribe", "Print live events as JSON lines."),
     "devices": Room("workers.commands.devices", "devices", "List cameras and microphones."),
     "doctor": Room("workers.commands.doctor", "doctor", "Check this machine, and say what to do."),
+    "keys": Room("workers.commands.keys", "app", "Make the keys and certificates of this machine."),
     "models": Room("models.commands", "app", "List, show and verify models."),
     "export": Room("export.commands", "app", "Turn foreign models into artifacts (needs the extra 'export')."),
     "train": Room("training.commands", "train", "Train models on your own data (needs the extra 'training')."),
