@@ -11,7 +11,7 @@ in all, and then fails with the reason. A busy worker gets one such job in advan
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -101,6 +101,7 @@ class Dispatch:
         self._workers: dict[str, _Worker] = {}
         self._turns: dict[Modality, OrderedDict[StreamKey, None]] = {"face": OrderedDict(), "speech": OrderedDict()}
         self._idle: dict[Modality, OrderedDict[str, None]] = {"face": OrderedDict(), "speech": OrderedDict()}
+        self._off_duty: frozenset[str] = frozenset()
 
     # -------------------------------------------------------------------------------- streams
 
@@ -145,8 +146,7 @@ class Dispatch:
         actions: list[Action] = []
         for number in [number for number in state.held if number <= last]:
             actions += self._lose(state.held.pop(number), "its answer was lost")
-        if not state.held:
-            self._idle[modality].setdefault(worker)
+        self._rest(worker, state)
         return actions + self._match(modality, now_ns)
 
     def answered(
@@ -168,8 +168,7 @@ class Dispatch:
                 queue.tally.failed += 1
             else:
                 queue.tally.done += 1
-        if not state.held:
-            self._idle[state.modality].setdefault(worker)
+        self._rest(worker, state)
         return (job if counts else None), self._match(state.modality, now_ns)
 
     def count_stale(self, job: Job) -> None:
@@ -194,6 +193,14 @@ class Dispatch:
                 state.held[number].waiting.attempts -= 1
             actions += self._lose(state.held[number], f"{worker} was lost with it")
         return actions + self._match(state.modality, now_ns)
+
+    def off_duty(self, workers: Collection[str], now_ns: int) -> list[Action]:
+        """Exactly these workers get no job from now on, whether they are here yet or not; the others do."""
+        self._off_duty = frozenset(workers)
+        for name, state in self._workers.items():
+            self._idle[state.modality].pop(name, None)
+            self._rest(name, state)
+        return self._match("face", now_ns) + self._match("speech", now_ns)
 
     def expire(self, now_ns: int) -> list[Action]:
         """Give up jobs of policy `latest` that a worker has held longer than the deadline."""
@@ -235,13 +242,18 @@ class Dispatch:
         return len(queue.waiting) if queue is not None else 0
 
     def workers(self) -> dict[str, int]:
-        """How many workers there are, by modality."""
+        """How many workers there are for jobs, by modality."""
         counts = {"face": 0, "speech": 0}
-        for state in self._workers.values():
-            counts[state.modality] += 1
+        for name, state in self._workers.items():
+            counts[state.modality] += name not in self._off_duty
         return counts
 
     # -------------------------------------------------------------------------------- inside
+
+    def _rest(self, worker: str, state: _Worker) -> None:
+        """It may have a job, if it holds none and is on duty."""
+        if not state.held and worker not in self._off_duty:
+            self._idle[state.modality].setdefault(worker)
 
     def _queue_of(self, job: Job) -> _Queue | None:
         queue = self._queues.get((job.stream, job.modality))
@@ -295,7 +307,7 @@ class Dispatch:
         actions: list[Action] = []
         turns = self._turns[modality]
         for name, state in self._workers.items():
-            if state.modality != modality or not 0 < len(state.held) < IN_ADVANCE:
+            if state.modality != modality or not 0 < len(state.held) < IN_ADVANCE or name in self._off_duty:
                 continue
             if any(held.policy != "every" for held in state.held.values()):
                 continue

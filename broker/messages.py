@@ -59,7 +59,8 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     """Actor → supervisor, twice a second and at each change of state; the supervisor puts it on the bus too.
 
     `because` is the one sentence that explains `failed`; `figures` are plain numbers for people (fps, drops …);
-    `models` the artifacts in use, by kind, as name@version.
+    `models` the artifacts in use, by kind, as name@version. The supervisor adds figures of its own on the way:
+    `cpu_percent` (of one core), `memory_mb` (private), `restarts`, `up_s`; and sends one of itself ("supervisor").
     """
 
     name: str
@@ -69,6 +70,41 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     because: str | None = None
     figures: dict[str, float] = {}
     models: dict[str, str] = {}
+
+
+# ---------------------------------------------------------------------------------- what the supervisor changes
+
+
+class OffDuty(Message, frozen=True, tag="off_duty"):
+    """Supervisor → broker: exactly these workers get no job: they load beside those they will replace, or are about
+    to leave. What they hold they finish. One message moves the work from the old ones to the new."""
+
+    workers: tuple[str, ...]
+
+
+class Reconfigure(Message, frozen=True, tag="reconfigure"):
+    """Supervisor → broker → actor `to`: work with these settings from now on. Repeated until it is answered.
+
+    `settings` are those of the actor's kind (workers/settings.py), whole; `revision` counts what was told to anyone.
+    """
+
+    to: str
+    revision: int
+    settings: dict[str, object]
+
+
+class Reconfigured(Message, frozen=True, tag="reconfigured"):
+    """Actor → broker → supervisor: dealt with. `because` says why it goes on as it was, None where it changed."""
+
+    name: str
+    revision: int
+    because: str | None = None
+
+
+class StreamWithdrawn(Message, frozen=True, tag="stream_withdrawn"):
+    """Supervisor → broker: the source of this stream was taken out of the config; the stream ends with what it has."""
+
+    stream: str
 
 
 # ---------------------------------------------------------------------------------- streams and jobs
@@ -398,6 +434,10 @@ Body: TypeAlias = (
     | Welcome
     | Gone
     | Heartbeat
+    | OffDuty
+    | Reconfigure
+    | Reconfigured
+    | StreamWithdrawn
     | StreamOpened
     | Job
     | StreamEnded

@@ -27,7 +27,10 @@ from broker.messages import (
     JobFailed,
     LaneMessage,
     Modality,
+    OffDuty,
     Ready,
+    Reconfigure,
+    Reconfigured,
     Release,
     Role,
     SpeechResult,
@@ -37,8 +40,12 @@ from broker.messages import (
     StreamEnded,
     StreamOpened,
     StreamStatus,
+    StreamWithdrawn,
     failed,
 )
+
+# The name that the supervisor says Hello with.
+SUPERVISOR = "supervisor"
 
 
 @dataclass(frozen=True)
@@ -162,9 +169,26 @@ class PostOffice:
                     out = self._forget(body.name, now_ns)
             case Heartbeat():
                 out = [Publish(body.name, body)]
+            case OffDuty() | Reconfigure() | StreamWithdrawn():
+                out = self._ordered(sender, body, now_ns)
+            case Reconfigured():
+                out = [Post(SUPERVISOR, body)]
             case _:
                 pass
         return out + self._pump()
+
+    def _ordered(self, sender: str, order: OffDuty | Reconfigure | StreamWithdrawn, now_ns: int) -> list[Out]:
+        """What only the supervisor may say."""
+        if self._peers[sender].role != "supervisor":
+            return []
+        match order:
+            case OffDuty():
+                return self._carry_out(self.dispatch.off_duty(order.workers, now_ns))
+            case Reconfigure():
+                return [Post(order.to, order)] if order.to in self._peers else []
+            case StreamWithdrawn():
+                self._withdraw(order.stream)
+                return []
 
     def tick(self, now_ns: int) -> list[Out]:
         """Deadlines; to be called several times a second."""
@@ -213,6 +237,16 @@ class PostOffice:
         self.dispatch.close_stream(closed.stream)
         del self._streams[closed.stream]
         return [Post(stream.capture, closed)]
+
+    def _withdraw(self, name: str) -> None:
+        """Nothing more comes of this stream: it ends as one that is over, and closes when its jobs are settled."""
+        stream = self._streams.get(name)
+        if stream is None:
+            return
+        modalities: tuple[Modality, ...] = ("face", "speech")
+        for modality in modalities:
+            count = self.dispatch.tally(name, modality).next_seq
+            self._tell("fusion", StreamEnded(stream=name, run=stream.opened.run, modality=modality, count=count))
 
     # -------------------------------------------------------------------------------- jobs
 

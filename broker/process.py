@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import zmq
 
-from broker.errors import MessageError
+from broker.errors import BrokerError, MessageError
 from broker.messages import (
     Body,
     Emotion,
     Heartbeat,
     Hello,
     Job,
+    Reconfigure,
+    Reconfigured,
     Status,
     StreamClosed,
     StreamOpened,
@@ -24,7 +27,7 @@ from broker.messages import (
     decode,
     seal,
 )
-from broker.office import Out, Post, PostOffice
+from broker.office import SUPERVISOR, Out, Post, PostOffice
 from broker.sockets import bind, bind_also, connect, events_endpoint, mailbox_endpoint, supervisor_endpoint
 from broker.topics import topic_of
 
@@ -53,8 +56,8 @@ class BrokerProcess:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._supervisor = connect(self._context, zmq.PUSH, supervisor_endpoint(directory))
         self._events = bind(self._context, zmq.PUB, events_endpoint(directory))
-        for endpoint in events:
-            bind_also(self._events, endpoint)
+        self._served: tuple[str, ...] = ()
+        self._serve_events(tuple(events))
         self._mailbox = bind(self._context, zmq.ROUTER, mailbox_endpoint(directory))
 
     def run(self, keep_on: Callable[[], bool], beat: Callable[[], Heartbeat | None]) -> None:
@@ -66,7 +69,9 @@ class BrokerProcess:
             self._send(self._office.tick(time.monotonic_ns()))
             if now >= self._status_due:
                 self._status_due = now + STATUS_EVERY_S
-                self._publish("", self._office.status(self._undecodable))
+                status = self._office.status(self._undecodable)
+                self._publish("", status)
+                self._post(SUPERVISOR, status)
             heartbeat = beat()
             if heartbeat is not None:
                 # A supervisor that is stopped must not stop the broker.
@@ -98,7 +103,39 @@ class BrokerProcess:
                 self._post(envelope.sender, Welcome(fresh=fresh))
             self._send(out)
         elif envelope.epoch == self._epoch and self._office.knows(envelope.sender, envelope.incarnation):
-            self._send(self._office.handle(envelope.sender, envelope.body, now_ns))
+            if isinstance(envelope.body, Reconfigure) and (envelope.sender, envelope.body.to) == (
+                SUPERVISOR,
+                self._name,
+            ):
+                self._reconfigure(envelope.body)
+            else:
+                self._send(self._office.handle(envelope.sender, envelope.body, now_ns))
+
+    def _reconfigure(self, order: Reconfigure) -> None:
+        """Move the event bus to other addresses beside the session's own, or say why not and leave it as it is."""
+        because = None
+        try:
+            wanted = msgspec.convert(order.settings.get("events", ()), tuple[str, ...])
+            self._serve_events(wanted)
+        except (BrokerError, msgspec.ValidationError) as error:
+            because = str(error)
+        self._post(SUPERVISOR, Reconfigured(name=self._name, revision=order.revision, because=because))
+
+    def _serve_events(self, wanted: tuple[str, ...]) -> None:
+        bound: list[str] = []
+        try:
+            for endpoint in wanted:
+                if endpoint not in self._served:
+                    bind_also(self._events, endpoint)
+                    bound.append(endpoint)
+        except BrokerError:
+            for endpoint in bound:
+                self._events.unbind(endpoint)
+            raise
+        for endpoint in self._served:
+            if endpoint not in wanted:
+                self._events.unbind(endpoint)
+        self._served = wanted
 
     def _send(self, out: list[Out]) -> None:
         for item in out:

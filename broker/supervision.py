@@ -5,15 +5,30 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TypeAlias
 
 import zmq
 
 from broker.errors import MessageError
 from broker.mailbox import Mailbox
-from broker.messages import Gone, Heartbeat, Hello, decode
+from broker.messages import (
+    Gone,
+    Heartbeat,
+    Hello,
+    OffDuty,
+    Reconfigure,
+    Reconfigured,
+    Status,
+    StreamWithdrawn,
+    Welcome,
+    decode,
+)
 from broker.sockets import bind, supervisor_endpoint
 
 NAME = "supervisor"
+
+Order: TypeAlias = Gone | Heartbeat | OffDuty | Reconfigure | StreamWithdrawn
+Report: TypeAlias = Heartbeat | Welcome | Reconfigured | Status
 
 
 class SupervisorLine:
@@ -25,11 +40,13 @@ class SupervisorLine:
         self._heartbeats = bind(self._context, zmq.PULL, supervisor_endpoint(directory))
         self._mailbox = Mailbox(directory, NAME, 1, Hello(role="supervisor", pid=os.getpid()))
 
-    def receive(self, timeout_s: float) -> list[Heartbeat]:
-        """Every heartbeat that came, waiting up to `timeout_s` for the first."""
-        while self._mailbox.receive(0.0) is not None:
-            pass
-        found: list[Heartbeat] = []
+    def receive(self, timeout_s: float) -> list[Report]:
+        """What came, waiting up to `timeout_s` for the first heartbeat: heartbeats of all processes; a Welcome from a
+        broker that is new and knows nothing of what it was told before; answers and counters of the broker."""
+        found: list[Report] = []
+        while (body := self._mailbox.receive(0.0)) is not None:
+            if isinstance(body, Welcome | Reconfigured | Status):
+                found.append(body)
         deadline = time.monotonic() + timeout_s
         while self._heartbeats.poll(0 if found else int(max(0.0, deadline - time.monotonic()) * 1000)):
             try:
@@ -40,7 +57,7 @@ class SupervisorLine:
                 found.append(body)
         return found
 
-    def send(self, message: Gone | Heartbeat) -> None:
+    def send(self, message: Order) -> None:
         """Tell the broker; nothing is said while it has not answered yet."""
         if self._mailbox.epoch:
             self._mailbox.send(message)

@@ -34,12 +34,14 @@ class DispatchMachine(RuleBasedStateMachine):
         self.attempts: Counter[tuple[str, int]] = Counter()
         self.last_assigned: dict[str, int] = {}
         self.named = 0
+        self.off_duty: frozenset[str] = frozenset()
 
     def carry_out(self, actions: list[Action]) -> None:
         for action in actions:
             key = (action.job.stream, action.job.seq)
             if isinstance(action, Assign):
                 assert action.worker in self.held, "given to a worker that is not there"
+                assert action.worker not in self.off_duty, "given to a worker that is off duty"
                 newest = self.next_seq[action.job.stream] - 1
                 if STREAMS[action.job.stream] == "latest":
                     assert action.job.seq == newest, "`latest` must hand out the newest"
@@ -99,6 +101,11 @@ class DispatchMachine(RuleBasedStateMachine):
         del self.held[worker]
         self.carry_out(self.dispatch.gone(worker, self.now))
 
+    @rule(data=st.data())
+    def change_who_is_on_duty(self, data: st.DataObject) -> None:
+        self.off_duty = data.draw(st.frozensets(st.sampled_from(sorted(self.held)))) if self.held else frozenset()
+        self.carry_out(self.dispatch.off_duty(self.off_duty, self.now))
+
     @rule(seconds=st.integers(0, 5))
     def wait(self, seconds: int) -> None:
         self.now += seconds * SECOND
@@ -122,13 +129,15 @@ class DispatchMachine(RuleBasedStateMachine):
 
     @invariant()
     def leaves_no_worker_idle_while_jobs_wait(self) -> None:
-        if any(not held for held in self.held.values()):
+        if any(not held for worker, held in self.held.items() if worker not in self.off_duty):
             assert self.dispatch.waiting() == 0
 
     @precondition(lambda self: self.held)
     @rule()
     def finish_everything(self) -> None:
         """With one worker that answers, every job comes to its end, and the tallies add up."""
+        self.off_duty = frozenset()
+        self.carry_out(self.dispatch.off_duty((), self.now))
         while any(self.held.values()) or self.dispatch.waiting():
             for worker in list(self.held):
                 self.answer_oldest(worker, failed=False)
@@ -176,6 +185,23 @@ def test_a_busy_stream_does_not_starve_a_quiet_one() -> None:
         dispatch.offer(job("busy", seq), 0)
     _, actions = dispatch.answered("face 1", 1, 0)
     assert assigned(actions) == [("quiet", 0)]
+
+
+def test_one_word_moves_the_work_from_the_old_workers_to_the_new() -> None:
+    dispatch = Dispatch()
+    dispatch.open_stream("a", 1, "every", {"face": 0, "speech": 0})
+    dispatch.off_duty(["face 2"], 0)
+    for seq in range(4):
+        dispatch.offer(job("a", seq), 0)
+    assert dispatch.ready("face 2", "face", 0, 0) == []
+    assert assigned(dispatch.ready("face 1", "face", 0, 0)) == [("a", 0), ("a", 1)]
+    assert dispatch.workers() == {"face": 1, "speech": 0}
+    taken_over = dispatch.off_duty(["face 1"], 0)
+    assert {action.worker for action in taken_over if isinstance(action, Assign)} == {"face 2"}
+    assert assigned(taken_over) == [("a", 2), ("a", 3)]
+    finished, more = dispatch.answered("face 1", 1, 0)
+    assert finished is not None, "what the old one holds still counts"
+    assert assigned(more) == []
 
 
 def test_modalities_do_not_mix() -> None:
