@@ -19,7 +19,8 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 Modality = Literal["face", "speech"]
 Policy = Literal["latest", "every"]
-Role = Literal["capture", "worker", "fusion", "recorder", "supervisor"]
+# An observer only listens to the bus; the broker has nothing for it to do.
+Role = Literal["capture", "worker", "fusion", "recorder", "supervisor", "observer"]
 State = Literal["starting", "ready", "draining", "stopped", "failed"]
 Probabilities: TypeAlias = dict[str, float]
 
@@ -59,8 +60,9 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     """Actor → supervisor, twice a second and at each change of state; the supervisor puts it on the bus too.
 
     `because` is the one sentence that explains `failed`; `figures` are plain numbers for people (fps, drops …);
-    `models` the artifacts in use, by kind, as name@version. The supervisor adds figures of its own on the way:
-    `cpu_percent` (of one core), `memory_mb` (private), `restarts`, `up_s`; and sends one of itself ("supervisor").
+    `models` the artifacts in use, by kind, as name@version; `address` is the URL where people reach it (the live page).
+    The supervisor adds figures of its own on the way: `cpu_percent` (of one core), `memory_mb` (private), `restarts`,
+    `up_s`; and sends one of itself ("supervisor").
     """
 
     name: str
@@ -70,6 +72,7 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     because: str | None = None
     figures: dict[str, float] = {}
     models: dict[str, str] = {}
+    address: str | None = None
 
 
 # ---------------------------------------------------------------------------------- what the supervisor changes

@@ -106,6 +106,7 @@ class Pulse:
         self._settings = settings
         self._due = 0.0
         self.models: dict[str, str] = {}
+        self.address: str | None = None
 
     def now(self, state: State, because: str | None = None, figures: dict[str, float] | None = None) -> Heartbeat:
         """A heartbeat for a change of state."""
@@ -118,6 +119,7 @@ class Pulse:
             because=because,
             figures=figures or {},
             models=self.models,
+            address=self.address,
         )
 
     @property
@@ -201,6 +203,7 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, b
     try:
         actor = build(settings, mailbox)
         pulse.models = actor.models
+        pulse.address = getattr(actor, "address", None)
         # What is loaded now lives as long as the process: the collector need never look at it again.
         gc.collect()
         gc.freeze()

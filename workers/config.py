@@ -23,6 +23,7 @@ from workers.audio.settings import AudioSettings
 from workers.errors import ConfigError
 from workers.face.settings import FaceSettings
 from workers.fusion.settings import FusionSettings
+from workers.view.settings import is_loopback
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -160,9 +161,47 @@ def _folder_only(value: object) -> object:
     return {"folder": value} if isinstance(value, str | Path) else value
 
 
+class ViewConfig(Section):
+    """The live page; docs/view.md. `true`, `false`, a port, or "host:port" are short forms."""
+
+    enabled: bool = True
+    host: str = Field("127.0.0.1", min_length=1, max_length=253)
+    port: int = Field(8484, ge=0, le=65535)
+    token: str | None = Field(None, min_length=16, max_length=256)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    faces: Literal["show", "hide"] = "show"
+
+    @model_validator(mode="after")
+    def _safe(self) -> ViewConfig:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("'tls_certificate' and 'tls_key' go together")
+        if self.enabled and self.token is None and not is_loopback(self.host):
+            raise ValueError(
+                f"host '{self.host}' is reachable from other machines and needs a 'token' of at least 16 characters"
+            )
+        return self
+
+
+def _view_section(value: object) -> object:
+    match value:
+        case None | False:
+            return {"enabled": False}
+        case True:
+            return {}
+        case int():
+            return {"port": value}
+        case str():
+            host, _, port = value.rpartition(":")
+            return {"host": (host or value).strip("[]"), **({"port": int(port)} if host and port.isdigit() else {})}
+        case _:
+            return value
+
+
 class OutputsConfig(Section):
     """What leaves the system beside the event bus of the session."""
 
+    view: Annotated[ViewConfig, BeforeValidator(_view_section)] = ViewConfig()  # type: ignore[call-arg]
     record: Annotated[RecordConfig | None, BeforeValidator(_folder_only)] = None
     events: tuple[str, ...] = ()
 

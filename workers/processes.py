@@ -20,9 +20,10 @@ from workers.settings import (
     FusionActorSettings,
     RecordActorSettings,
     RuntimeSettings,
+    ViewActorSettings,
 )
 
-Role = Literal["broker", "face", "audio", "fusion", "record", "capture"]
+Role = Literal["broker", "face", "audio", "fusion", "record", "view", "capture"]
 
 # What each role is to the broker, its module, and which roles must be ready before it starts. Capture does not wait
 # for workers: its jobs do. It waits for those who would miss the beginning of a stream.
@@ -32,6 +33,7 @@ TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
     "audio": ("worker", "workers.audio", ()),
     "fusion": ("fusion", "workers.fusion", ()),
     "record": ("recorder", "workers.record", ()),
+    "view": ("observer", "workers.view", ()),
     "capture": ("capture", "workers.capture", ("broker", "fusion", "record")),
 }
 
@@ -115,6 +117,22 @@ def audio_workers(config: Config) -> list[ProcessSpec]:
 def source(stream: str, settings: CaptureSettings) -> ProcessSpec:
     """The capture process of one stream."""
     return ProcessSpec(name=f"capture {stream}", role="capture", settings=settings, ends=settings.ends)
+
+
+def view(config: Config) -> list[ProcessSpec]:
+    """The live page, where the config wants it."""
+    wanted = config.outputs.view
+    if not wanted.enabled:
+        return []
+    settings = ViewActorSettings(
+        host=wanted.host,
+        port=wanted.port,
+        token=wanted.token,
+        tls_certificate=str(wanted.tls_certificate.absolute()) if wanted.tls_certificate else None,
+        tls_key=str(wanted.tls_key.absolute()) if wanted.tls_key else None,
+        faces=wanted.faces,
+    )
+    return [ProcessSpec(name="view", role="view", settings=settings)]
 
 
 def live_sources(config: Config) -> list[ProcessSpec]:

@@ -75,6 +75,24 @@ class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     session: dict[str, object] = {}
 
 
+class ViewActorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The live page: where it is served, who may see it, and what of it.
+
+    Attributes:
+        port: where to begin to look for a free one; 0 takes any.
+        token: what a visitor must know; None on loopback only.
+        tls_certificate, tls_key: paths of PEM files, both or neither.
+        faces: "hide" sends boxes without video.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8484
+    token: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    faces: Literal["show", "hide"] = "show"
+
+
 class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One stream and its source.
 

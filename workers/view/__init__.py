@@ -1,0 +1,1 @@
+"""The live page: what people see of the streams and the processes, in a browser."""
