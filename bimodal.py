@@ -29,6 +29,7 @@ COMMANDS: dict[str, Room] = {
     "models": Room("models.commands", "app", "List, show and verify models."),
     "export": Room("export.commands", "app", "Turn foreign models into artifacts (needs the extra 'export')."),
     "train": Room("training.commands", "train", "Train models on your own data (needs the extra 'training')."),
+    "data": Room("training.commands_data", "app", "Make data sets ready to train on (needs the extra 'training')."),
     "evaluate": Room("training.commands", "evaluate", "Measure models on held-out data (needs the extra 'training')."),
 }
 

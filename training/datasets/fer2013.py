@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import cv2
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from models.emotions import EMOTIONS, emotion_of
 from models.errors import LabelError
+from training.datasets.items import Item, label_of, split_of
 from training.errors import DatasetError
 
 SIDE = 48
 VOTE_PREFIX = "ferplus_"
+GIVEN = "fer2013"
 LEFT_OUT = -1
 
 
@@ -32,20 +35,25 @@ class Faces:
         pictures: uint8 [N, 48, 48], grey.
         votes: float32 [N, 7], the votes for each of EMOTIONS; those for contempt, unknown and not-a-face left out.
         majority: int64 [N], index into EMOTIONS, or LEFT_OUT where the majority rule leaves the picture out.
+        given: int64 [N], the label that the data set gives beside the votes, as `majority`; None where there is none.
+        speakers: who is seen, one a picture; none where that is unknown.
     """
 
     names: tuple[str, ...]
     pictures: NDArray[np.uint8]
     votes: NDArray[np.float32]
     majority: NDArray[np.int64]
+    given: NDArray[np.int64] | None = None
+    speakers: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def take(self, chosen: NDArray[np.bool_]) -> Faces:
         """The pictures where `chosen` (bool [N]) is true."""
-        names = tuple(name for name, keep in zip(self.names, chosen, strict=True) if keep)
-        return Faces(names, self.pictures[chosen], self.votes[chosen], self.majority[chosen])
+        given = None if self.given is None else self.given[chosen]
+        names, speakers = tuple(compress(self.names, chosen)), tuple(compress(self.speakers, chosen))
+        return Faces(names, self.pictures[chosen], self.votes[chosen], self.majority[chosen], given, speakers)
 
     def rgb(self) -> NDArray[np.uint8]:
         """uint8 [N, 48, 48, 3], as a face-static artifact takes them."""
@@ -60,10 +68,7 @@ def load_fer2013(folder: Path, split: str) -> Faces:
     table, pictures = folder / f"{split}.csv", folder / split
     if not table.is_file() or not pictures.is_dir():
         raise DatasetError(f"{folder} holds no FER2013 split '{split}': it needs {split}.csv and a folder {split}/")
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise DatasetError(f"{table} has no rows")
+    rows = _rows(table)
     columns = tuple(name for name in rows[0] if name.startswith(VOTE_PREFIX))
     all_votes = _all_votes(rows, columns, table)
     names = tuple(row["image"] for row in rows)
@@ -72,7 +77,47 @@ def load_fer2013(folder: Path, split: str) -> Faces:
         pictures=np.stack([_read_picture(pictures / name) for name in names]),
         votes=emotion_votes(all_votes, columns),
         majority=majority_of(all_votes, columns),
+        given=_given(rows, table),
     )
+
+
+def split_tables(folder: Path) -> list[Path]:
+    """The tables of splits in a folder: those with an FER2013 label or FER+ votes, and a folder of pictures beside."""
+    found = []
+    for table in sorted(folder.glob("*.csv")):
+        if table.with_suffix("").is_dir():
+            with table.open(encoding="utf-8", errors="replace") as file:
+                first = file.readline()
+            if VOTE_PREFIX in first or GIVEN in first.strip().split(","):
+                found.append(table)
+    return found
+
+
+def read_split_tables(folder: Path) -> list[Item]:
+    """Every row of every split, without its picture. Raises DatasetError as `load_fer2013`."""
+    items = [item for table in split_tables(folder) for item in _table_items(table)]
+    if not items:
+        raise DatasetError(f"{folder} holds no FER2013 split: it needs train.csv and a folder train/")
+    return items
+
+
+def _table_items(table: Path) -> list[Item]:
+    rows = _rows(table)
+    given = _given(rows, table)
+    columns = tuple(name for name in rows[0] if name.startswith(VOTE_PREFIX))
+    all_votes = _all_votes(rows, columns, table) if columns else None
+    decided = given if all_votes is None else majority_of(all_votes, columns)
+    words = [column.removeprefix(VOTE_PREFIX) for column in columns]
+    return [
+        Item(
+            path=table.with_suffix("") / row["image"],
+            label=None if decided is None else _decided(decided[place]),
+            split=split_of(table.stem),
+            votes=None if all_votes is None else dict(zip(words, all_votes[place].tolist(), strict=True)),
+            given=None if given is None else _decided(given[place]),
+        )
+        for place, row in enumerate(rows)
+    ]
 
 
 def emotion_votes(all_votes: NDArray[np.float32], columns: tuple[str, ...]) -> NDArray[np.float32]:
@@ -94,6 +139,27 @@ def majority_of(all_votes: NDArray[np.float32], columns: tuple[str, ...]) -> NDA
     winner = all_votes.argmax(axis=1)
     decided = all_votes.max(axis=1) * 2 > all_votes.sum(axis=1)
     return np.where(decided, index[winner], LEFT_OUT).astype(np.int64)
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise DatasetError(f"{table} has no rows")
+    if "image" not in rows[0]:
+        raise DatasetError(f"{table} needs the column 'image'")
+    return rows
+
+
+def _given(rows: list[dict[str, str]], table: Path) -> NDArray[np.int64] | None:
+    if GIVEN not in rows[0]:
+        return None
+    labels = [label_of(row[GIVEN], str(table)) for row in rows]
+    return np.array([LEFT_OUT if label is None else label for label in labels], dtype=np.int64)
+
+
+def _decided(label: np.int64) -> int | None:
+    return None if label == LEFT_OUT else int(label)
 
 
 def _emotions(columns: tuple[str, ...]) -> list[str | None]:

@@ -31,11 +31,20 @@ NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording: where it lies, who speaks, and which of EMOTIONS (an index) is acted; calm is neutral."""
+    """One recording: where it lies, who speaks, and which of EMOTIONS (an index) is acted; calm is neutral.
+
+    `voice` names the speaker of another data set than RAVDESS, as in `emo-db/03`.
+    """
 
     path: Path
     actor: int
     emotion: int
+    voice: str = ""
+
+    @property
+    def part(self) -> str:
+        """The part of its data set that it comes from, as an artifact's `trained_on` names it."""
+        return self.voice or f"ravdess/Actor_{self.actor:02d}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,155 @@
+"""What every reader of a data set gives: items, and how they are divided into parts to train on and to measure on."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.emotions import EMOTIONS, emotion_of
+from models.errors import LabelError
+from training.errors import DatasetError
+
+Medium = Literal["picture", "sound", "video"]
+
+SUFFIXES: Mapping[Medium, tuple[str, ...]] = {
+    "picture": (".png", ".jpg", ".jpeg", ".bmp"),
+    "sound": (".wav", ".flac", ".mp3", ".ogg"),
+    "video": (".mp4", ".flv", ".mov", ".avi", ".mkv", ".webm", ".mpg"),
+}
+
+VALID_SHARE = 0.2
+"""Of the speakers (or, at random, of the items) that become `valid` where a data set has no parts of its own."""
+
+SPLITS: Mapping[str, str] = {
+    "train": "train", "training": "train", "train_set": "train",
+    "valid": "valid", "validation": "valid", "val": "valid", "val_set": "valid", "publictest": "valid", "dev": "valid",
+    "test": "test", "privatetest": "test", "test_set": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Item:
+    """One example.
+
+    Attributes:
+        path: its file; of a picture that stands in a table, the table.
+        label: index into EMOTIONS; None where it is outside the seven or undecided.
+        split: "train", "valid", "test", or another word of the data set's own; "" where it has no parts.
+        speaker: who is seen or heard, unique in the data set; "" where that is unknown.
+        pixels: grey uint8 [H, W], where the picture stands in a table.
+        votes: how many raters said which word (FER+), where there are votes.
+        clip: the recording that a face was cut out of, "" for a picture of its own.
+        time_s: where in that recording.
+        given: for data sets with two labels (FER2013 beside FER+), the first of them.
+    """
+
+    path: Path
+    label: int | None
+    split: str = ""
+    speaker: str = ""
+    pixels: NDArray[np.uint8] | None = None
+    votes: Mapping[str, float] | None = None
+    clip: str = ""
+    time_s: float = 0.0
+    given: int | None = None
+
+    @property
+    def medium(self) -> Medium:
+        """Picture, sound or video."""
+        return "picture" if self.pixels is not None else medium_of(self.path)
+
+
+def medium_of(path: Path) -> Medium:
+    """What a file is, by its suffix; raises DatasetError for one that is none of the three."""
+    for medium, suffixes in SUFFIXES.items():
+        if path.suffix.lower() in suffixes:
+            return medium
+    known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+    raise DatasetError(f"{path} is neither picture, sound nor video: known are {known}")
+
+
+def label_of(word: str, where: str) -> int | None:
+    """Index of the emotion that a data set's word means; None for one outside the seven.
+
+    Raises DatasetError, naming `where`, for a word that bimodal does not know.
+    """
+    try:
+        emotion = emotion_of(word)
+    except LabelError as error:
+        raise DatasetError(f"{where}: {error}") from error
+    return None if emotion is None else EMOTIONS.index(emotion)
+
+
+def split_of(word: str) -> str:
+    """A data set's own word for a part → train, valid or test; any other word stays as it is."""
+    return SPLITS.get(word.strip().lower(), word.strip())
+
+
+def files_under(folder: Path, medium: Medium) -> list[Path]:
+    """Every file of that medium under a folder, hidden ones left out, in the order of their paths."""
+    if not folder.is_dir():
+        raise DatasetError(f"there is no folder {folder}")
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES[medium])
+    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+
+
+def divided(items: Sequence[Item], how: Literal["auto", "official", "speaker", "random"], seed: int) -> list[Item]:
+    """Every item with a split.
+
+    `auto` keeps the data set's own parts where every item has one, else divides by speaker: a fifth of them, drawn by
+    `seed`, becomes `valid`. `random` divides by item, and puts the same speaker on both sides.
+
+    Raises DatasetError where what is asked for can't be had; `random` is never chosen by itself.
+    """
+    official = bool(items) and all(item.split for item in items)
+    if how == "official" and not official:
+        raise DatasetError("this data set has no parts of its own: leave --split out, or ask for 'speaker' or 'random'")
+    if how == "official" or (how == "auto" and official):
+        return list(items)
+    if how == "random":
+        order = random.Random(seed).sample(range(len(items)), len(items))
+        valid = set(order[: round(VALID_SHARE * len(items))])
+        return [replace(item, split="valid" if place in valid else "train") for place, item in enumerate(items)]
+    held_out = held_out_speakers([item.speaker for item in items], seed)
+    return [replace(item, split="valid" if item.speaker in held_out else "train") for item in items]
+
+
+def held_out_speakers(speakers: Sequence[str], seed: int) -> frozenset[str]:
+    """A fifth of the speakers, one at least. Raises DatasetError where there are fewer than two, or unknown ones."""
+    names = sorted(set(speakers))
+    if "" in names or len(names) < 2:
+        raise DatasetError(
+            "this data set does not say who is seen or heard, so it can't be divided by speaker: ask for "
+            "--split random, and mind that its figures will be too good"
+        )
+    shuffled = random.Random(seed).sample(names, len(names))
+    return frozenset(shuffled[: max(1, round(VALID_SHARE * len(names)))])
+
+
+def number_of_speaker(speaker: str, everyone: Sequence[str]) -> int:
+    """A whole number for a speaker: the one in the name where each name has its own, else the place in the list."""
+    numbers = {name: re.search(r"\d+", name) for name in everyone}
+    found = {name: int(match[0]) for name, match in numbers.items() if match}
+    if len(found) == len(set(everyone)) == len(set(found.values())):
+        return found[speaker]
+    return sorted(set(everyone)).index(speaker) + 1
+
+
+def summary(items: Sequence[Item]) -> str:
+    """How many of what, in one line."""
+    counts = Counter(item.label for item in items)
+    by_emotion = ", ".join(f"{emotion} {counts[place]}" for place, emotion in enumerate(EMOTIONS) if counts[place])
+    speakers = {item.speaker for item in items if item.speaker}
+    parts = Counter(item.split for item in items)
+    outside = f", outside the seven {counts[None]}" if counts[None] else ""
+    by_part = "; ".join(f"{part} {count}" for part, count in sorted(parts.items()) if part)
+    who = f", {len(speakers)} speakers" if speakers else ""
+    return f"{len(items)} items{who}: {by_emotion}{outside}" + (f" ({by_part})" if by_part else "")

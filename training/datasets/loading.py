@@ -1,0 +1,169 @@
+"""A folder in any form that a reader knows → arrays to train on and to measure on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.emotions import EMOTIONS
+from training.datasets.fer2013 import LEFT_OUT, SIDE, VOTE_PREFIX, Faces, emotion_votes, majority_of
+from training.datasets.items import Item, held_out_speakers, number_of_speaker
+from training.datasets.ravdess import SAMPLE_RATE, Clip, Recording, decode, record
+from training.datasets.readers import reader_of
+from training.errors import DatasetError
+
+Labels = Literal["auto", "ferplus", "fer2013"]
+RATERS = 10.0
+SEED = 0
+
+
+def picture_items(folder: Path, split: str) -> list[Item]:
+    """The pictures of one split of a folder, in the reader's order.
+
+    Where the data set has no parts but speakers, a fifth of them is `valid` and the others are `train`.
+    Raises DatasetError, naming the splits there are.
+    """
+    reader = reader_of(folder, ["picture"])
+    items = [item for item in reader.read(folder) if item.medium == "picture"]
+    splits = sorted({item.split for item in items})
+    if splits == [""] and split in ("train", "valid") and all(item.speaker for item in items):
+        held_out = held_out_speakers([item.speaker for item in items], SEED)
+        return [item for item in items if (item.speaker in held_out) == (split == "valid")]
+    chosen = [item for item in items if item.split == split]
+    if not chosen:
+        there = ", ".join(name or "(none)" for name in splits)
+        raise DatasetError(f"{folder} holds no split '{split}' (there are: {there}); 'bimodal data prepare' makes some")
+    return chosen
+
+
+def has_split(folder: Path, split: str) -> bool:
+    """Whether `picture_items` would find any."""
+    try:
+        return bool(picture_items(folder, split))
+    except DatasetError:
+        return False
+
+
+def load_faces(folder: Path, split: str, labels: Labels = "auto") -> Faces:
+    """One split of any picture data set as grey 48×48 pictures with votes; a plain label counts as ten votes.
+
+    Args:
+        labels: `ferplus` are the votes, `fer2013` the label beside them; `auto` the votes where there are any.
+
+    Raises DatasetError where a picture can't be read or the labels asked for are not there.
+    """
+    items = picture_items(folder, split)
+    votes, majority = votes_of(items, labels, folder)
+    return Faces(
+        names=tuple(item.path.name for item in items),
+        pictures=np.stack([grey(item) for item in items]),
+        votes=votes,
+        majority=majority,
+        speakers=tuple(item.speaker for item in items) if all(item.speaker for item in items) else (),
+    )
+
+
+def votes_of(items: Sequence[Item], labels: Labels, folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Votes float32 [N, 7] and majority int64 [N] (LEFT_OUT where undecided) as `labels` says."""
+    if labels == "fer2013" and all(item.given is None for item in items):
+        raise DatasetError(f"{folder} has no FER2013 labels: leave --labels out")
+    if labels == "ferplus" and not all(item.votes for item in items):
+        raise DatasetError(f"{folder} has no FER+ votes: leave --labels out")
+    if labels != "fer2013" and all(item.votes for item in items):
+        words = tuple((items[0].votes or {}).keys())
+        table = np.array([[(item.votes or {}).get(word, 0.0) for word in words] for item in items], np.float32)
+        columns = tuple(VOTE_PREFIX + word for word in words)
+        return emotion_votes(table, columns), majority_of(table, columns)
+    found = [item.given if labels == "fer2013" else item.label for item in items]
+    majority = np.array([LEFT_OUT if label is None else label for label in found], np.int64)
+    votes = np.zeros((len(items), len(EMOTIONS)), np.float32)
+    decided = majority != LEFT_OUT
+    votes[decided, majority[decided]] = RATERS
+    return votes, majority
+
+
+def grey(item: Item) -> NDArray[np.uint8]:
+    """uint8 [48, 48]; larger pictures are averaged. Raises DatasetError where there is none."""
+    picture = item.pixels if item.pixels is not None else cv2.imread(str(item.path), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise DatasetError(f"{item.path} is missing or is no picture")
+    return fitted(np.asarray(picture, np.uint8), SIDE)
+
+
+def colour(item: Item, side: int) -> NDArray[np.uint8]:
+    """uint8 [side, side, 3] RGB. Raises DatasetError where there is none."""
+    if item.pixels is not None:
+        return fitted(np.repeat(item.pixels[..., None], 3, axis=2), side)
+    picture = cv2.imread(str(item.path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise DatasetError(f"{item.path} is missing or is no picture")
+    return fitted(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8), side)
+
+
+def fitted(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A picture of any size as a square of `side` pixels: averaged where it shrinks, linear where it grows."""
+    if picture.shape[:2] == (side, side):
+        return picture
+    how = cv2.INTER_AREA if min(picture.shape[:2]) > side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=how), np.uint8)
+
+
+def sound_items(folder: Path) -> tuple[str, list[Item]]:
+    """(data set's name, its sounds with an emotion of the seven). Raises DatasetError where there is none."""
+    reader = reader_of(folder, ["sound"])
+    items = [item for item in reader.read(folder) if item.medium == "sound" and item.label is not None]
+    if not items:
+        raise DatasetError(f"{folder} holds no sound that is labelled with one of {', '.join(EMOTIONS)}")
+    return (folder.name if reader.name == "manifest" else reader.name), items
+
+
+def load_recordings(folder: Path, rate: int = SAMPLE_RATE, split: str | None = None) -> tuple[Recording, ...]:
+    """Every labelled sound of any speech data set, decoded, sorted by speaker and name; only one split where named.
+
+    Raises DatasetError where a file can't be decoded, nobody knows who speaks, or the split is empty.
+    """
+    return tuple(decoded(clip, rate) for clip in find_recordings(folder, split))
+
+
+def find_recordings(folder: Path, split: str | None = None) -> list[Clip]:
+    """The same without decoding."""
+    name, items = sound_items(folder)
+    if any(not item.speaker for item in items):
+        raise DatasetError(f"{folder} does not say who speaks: add a column 'speaker' to its manifest.csv")
+    everyone = [item.speaker for item in items]
+    clips = []
+    for item in items:
+        if split is None or item.split == split:
+            voice = "" if name == "ravdess" else f"{name}/{item.speaker}"
+            clips.append(Clip(item.path, number_of_speaker(item.speaker, everyone), item.label or 0, voice))
+    if not clips:
+        raise DatasetError(f"{folder} holds no sound of the split '{split}'")
+    return sorted(clips, key=lambda clip: (clip.actor, clip.path.name))
+
+
+def decoded(clip: Clip, rate: int = SAMPLE_RATE) -> Recording:
+    """A clip with its sound. Raises DatasetError as `decode`."""
+    return record(clip, decode(clip.path, rate), rate)
+
+
+def tracks(folder: Path, split: str) -> Iterator[list[Item]]:
+    """The faces of every recording of a prepared video tree, in the order of time.
+
+    Raises DatasetError where the folder is not prepared.
+    """
+    reader = reader_of(folder)
+    if reader.media == ("video",):
+        raise DatasetError(f"{folder} holds videos: run 'bimodal data prepare {reader.name} {folder} DST' first")
+    by_clip: dict[str, list[Item]] = {}
+    for item in reader.read(folder):
+        if item.clip and item.medium == "picture" and item.split == split:
+            by_clip.setdefault(item.clip, []).append(item)
+    if not by_clip:
+        raise DatasetError(f"{folder} holds no recordings of the split '{split}'; 'bimodal data prepare' makes them")
+    for clip in sorted(by_clip):
+        yield sorted(by_clip[clip], key=lambda item: item.time_s)
