@@ -204,6 +204,7 @@ class OutputsConfig(Section):
     view: Annotated[ViewConfig, BeforeValidator(_view_section)] = ViewConfig()  # type: ignore[call-arg]
     record: Annotated[RecordConfig | None, BeforeValidator(_folder_only)] = None
     events: tuple[str, ...] = ()
+    lsl: bool | Literal["machine"] = False
 
 
 class LogConfig(Section):

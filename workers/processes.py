@@ -18,12 +18,13 @@ from workers.settings import (
     CaptureSettings,
     FaceActorSettings,
     FusionActorSettings,
+    LslActorSettings,
     RecordActorSettings,
     RuntimeSettings,
     ViewActorSettings,
 )
 
-Role = Literal["broker", "face", "audio", "fusion", "record", "view", "capture"]
+Role = Literal["broker", "face", "audio", "fusion", "record", "view", "lsl", "capture"]
 
 # What each role is to the broker, its module, and which roles must be ready before it starts. Capture does not wait
 # for workers: its jobs do. It waits for those who would miss the beginning of a stream.
@@ -34,6 +35,7 @@ TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
     "fusion": ("fusion", "workers.fusion", ()),
     "record": ("recorder", "workers.record", ()),
     "view": ("observer", "workers.view", ()),
+    "lsl": ("observer", "workers.lsl", ()),
     "capture": ("capture", "workers.capture", ("broker", "fusion", "record")),
 }
 
@@ -112,6 +114,15 @@ def audio_workers(config: Config) -> list[ProcessSpec]:
         ProcessSpec(name=f"audio {number}", role="audio", modality="speech", settings=settings)
         for number in range(1, (1 if count == "auto" else count) + 1)
     ]
+
+
+def lsl(config: Config) -> list[ProcessSpec]:
+    """Events as streams of the Lab Streaming Layer, where the config wants them."""
+    wanted = config.outputs.lsl
+    if not wanted:
+        return []
+    settings = LslActorSettings(streams=tuple(config.streams), machine_only=wanted == "machine")
+    return [ProcessSpec(name="lsl", role="lsl", settings=settings)]
 
 
 def source(stream: str, settings: CaptureSettings) -> ProcessSpec:

@@ -66,12 +66,14 @@ class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         folder: of the results of files, and the session folder of live streams (docs/recordings.md).
         split_s: seconds of the stream's own time in one part of a live stream's recording.
+        sources: of the streams that are read from a file: its path.
         session: what is known of the whole session (workers/record/provenance.py), as JSON-like values, which goes
             beside the results of each file; empty where it lies in the session folder already.
     """
 
     folder: str
     split_s: float = 3600.0
+    sources: dict[str, str] = {}
     session: dict[str, object] = {}
 
 
@@ -91,6 +93,13 @@ class ViewActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_certificate: str | None = None
     tls_key: str | None = None
     faces: Literal["show", "hide"] = "show"
+
+
+class LslActorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The streams that recorders find from the start; `machine_only`: not announced to other machines."""
+
+    streams: tuple[str, ...] = ()
+    machine_only: bool = False
 
 
 class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):

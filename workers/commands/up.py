@@ -6,6 +6,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +22,9 @@ from workers.config import Config
 from workers.edge import edge, is_terminal, open_log, say
 from workers.errors import SystemFailedError
 from workers.live_lines import LiveLines
-from workers.processes import live_sources, processes
+from workers.processes import live_sources, lsl, processes
+from workers.record.session_folder import begin_session, end_session
 from workers.session import Session
-from workers.settings import RecordActorSettings
 from workers.supervisor import Supervisor
 
 TURN_S = 0.05
@@ -67,17 +68,23 @@ def up(
 
 @contextlib.contextmanager
 def _system(config: Config, name: str, log_file: Path) -> Iterator[tuple[Supervisor, Subscriber]]:
-    folder = config.outputs.record
-    record = RecordActorSettings(folder=str(folder.folder.absolute())) if folder is not None else None
-    specs = processes(config, record=record) + live_sources(config)
     held = Session(name)
     with contextlib.ExitStack() as stack:
         stack.callback(held.close)
+        record = begin_session(config, name, datetime.now().astimezone())
+        if record is not None:
+            stack.callback(_end_recording, Path(record.folder))
+        specs = processes(config, record=record) + lsl(config) + live_sources(config)
         supervisor = Supervisor(held, specs, log_file)
         stack.callback(supervisor.stop)
         bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])
         stack.callback(bus.close)
         yield supervisor, bus
+
+
+def _end_recording(folder: Path) -> None:
+    if end_session(folder, datetime.now().astimezone()):
+        say(f"recorded in {folder}; 'bimodal report {folder}' makes its pages")
 
 
 def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped, for_seconds: float | None) -> None:
