@@ -15,3 +15,7 @@ class MessageError(BrokerError):
 
 class SlotError(BrokerError):
     """Shared memory can't be created, or a slot no longer holds what a job says it holds."""
+
+
+class KeysError(BrokerError):
+    """A CURVE key is missing, broken, or lies where others can read it."""

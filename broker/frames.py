@@ -124,6 +124,14 @@ class RingShelf:
             self._open.popitem(last=False)
         return self._open[name]
 
+    def copy(self, job: Job) -> bytes:
+        """What a job's slot holds, for a worker that can't read it itself; raises SlotError as `view`."""
+        reader = self.reader(job.ring)
+        data = reader.view(job).tobytes()
+        if not reader.holds(job):
+            raise SlotError(f"slot {job.slot} was overwritten while it was read")
+        return data
+
 
 class SlotBook:
     """Which slot is written next. Pure.

@@ -5,16 +5,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import zmq
 
-from broker.errors import BrokerError, MessageError
+from broker.bus import EventBus
+from broker.doors import Doors
+from broker.errors import BrokerError, MessageError, SlotError
+from broker.frames import RingShelf
+from broker.keys import keys_folder
 from broker.messages import (
+    Assignment,
     Body,
     Emotion,
+    Envelope,
     Heartbeat,
     Hello,
     Job,
@@ -25,58 +32,102 @@ from broker.messages import (
     StreamOpened,
     Welcome,
     decode,
+    failed,
     seal,
 )
 from broker.office import SUPERVISOR, Out, Post, PostOffice
-from broker.sockets import bind, bind_also, connect, events_endpoint, mailbox_endpoint, supervisor_endpoint
+from broker.remote import RemotePeers, admit
+from broker.sockets import bind, connect, mailbox_endpoint, supervisor_endpoint
 from broker.topics import topic_of
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-STATUS_EVERY_S = 1.0
+SECOND_S = 1.0
 MOST_PER_TURN = 256
 
 
 class BrokerProcess:
     """Owns the sockets. One loop, one thread."""
 
-    def __init__(self, directory: Path, name: str, incarnation: int, events: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        incarnation: int,
+        events: Sequence[str] = (),
+        *,
+        workers: Sequence[str] = (),
+        slots: Path | None = None,
+        keys: Path | None = None,
+    ) -> None:
         """Bind the mailbox and the event bus of the session in `directory`, and the bus at `events` too.
 
-        Raises EndpointError where an address is in use.
+        Args:
+            workers: addresses for workers on other machines, which are sent what lies in the rings of `slots`.
+            keys: the folder of keys, by default the user's.
+
+        Raises EndpointError where an address is in use, KeysError where one needs keys and there are none.
         """
         self._name = name
         self._incarnation = incarnation
         self._epoch = time.time_ns()
         self._office = PostOffice()
         self._addresses: dict[str, bytes] = {}
+        self._remote = RemotePeers()
+        self._shelf = RingShelf(slots if slots is not None else directory)
         self._undecodable = 0
-        self._status_due = 0.0
+        self._second_due = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._supervisor = connect(self._context, zmq.PUSH, supervisor_endpoint(directory))
-        self._events = bind(self._context, zmq.PUB, events_endpoint(directory))
-        self._served: tuple[str, ...] = ()
-        self._serve_events(tuple(events))
+        self._doors = Doors(self._context, keys if keys is not None else keys_folder())
+        self._events = EventBus(self._context, directory, self._doors)
+        try:
+            self._events.serve(events, workers)
+        except BrokerError:
+            self._doors.close()
+            raise
         self._mailbox = bind(self._context, zmq.ROUTER, mailbox_endpoint(directory))
 
     def run(self, keep_on: Callable[[], bool], beat: Callable[[], Heartbeat | None]) -> None:
         """Serve until `keep_on` says no. `beat` gives the heartbeat when one is due."""
         while keep_on():
-            if self._mailbox.poll(int(TICK_S * 1000)):
-                self._read_mail()
+            self._await_mail()
             now = time.monotonic()
             self._send(self._office.tick(time.monotonic_ns()))
-            if now >= self._status_due:
-                self._status_due = now + STATUS_EVERY_S
-                status = self._office.status(self._undecodable)
-                self._publish("", status)
-                self._post(SUPERVISOR, status)
+            if now >= self._second_due:
+                self._second_due = now + SECOND_S
+                self._each_second()
             heartbeat = beat()
             if heartbeat is not None:
                 # A supervisor that is stopped must not stop the broker.
                 with contextlib.suppress(zmq.Again):
                     self._supervisor.send(self._sealed(heartbeat), zmq.NOBLOCK)
+
+    def _each_second(self) -> None:
+        status = self._office.status(self._undecodable)
+        self._publish("", status)
+        self._post(SUPERVISOR, status)
+        self._doors.events.tend()
+        now_ns = time.monotonic_ns()
+        gone = self._remote.all_gone() if self._doors.workers.tend() else self._remote.silent(now_ns)
+        for message in gone:
+            self._send(self._office.handle(self._name, message, now_ns))
+
+    # -------------------------------------------------------------------------------- what comes in
+
+    def _await_mail(self) -> None:
+        """Wait a moment for mail and read what there is."""
+        poller = zmq.Poller()
+        poller.register(self._mailbox, zmq.POLLIN)
+        remote = self._doors.workers.socket
+        if remote is not None:
+            poller.register(remote, zmq.POLLIN)
+        waiting = dict(poller.poll(int(TICK_S * 1000)))
+        if self._mailbox in waiting:
+            self._read_mail()
+        if remote is not None and remote in waiting:
+            self._read_remote_mail(remote)
 
     def _read_mail(self) -> None:
         for _ in range(MOST_PER_TURN):
@@ -84,22 +135,41 @@ class BrokerProcess:
                 frames = self._mailbox.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._receive(frames)
+            try:
+                envelope = _letter(frames)
+            except MessageError as error:
+                self._drop(error)
+                continue
+            self._receive(envelope, frames[0])
 
-    def _receive(self, frames: list[bytes]) -> None:
-        try:
-            if len(frames) != 2:
-                raise MessageError(f"a message of {len(frames)} frames")
-            envelope = decode(frames[1])
-        except MessageError as error:
-            self._undecodable += 1
-            log.warning("dropped what is no message: %s", error)
-            return
+    def _read_remote_mail(self, mailbox: zmq.Socket[bytes]) -> None:
+        for _ in range(MOST_PER_TURN):
+            try:
+                frames = mailbox.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            now_ns = time.monotonic_ns()
+            try:
+                envelope = admit(_letter([frame.bytes for frame in frames]), str(frames[-1].get("User-Id")), now_ns)
+            except MessageError as error:
+                self._drop(error)
+                continue
+            for gone in self._remote.heard(envelope.sender, envelope.incarnation, frames[0].bytes, now_ns):
+                self._send(self._office.handle(self._name, gone, now_ns))
+            self._receive(envelope)
+
+    def _drop(self, error: MessageError) -> None:
+        self._undecodable += 1
+        log.warning("dropped what is no message: %s", error)
+
+    def _receive(self, envelope: Envelope, address: bytes | None = None) -> None:
+        """One message; `address` is the sender's at the session's own mailbox."""
         now_ns = time.monotonic_ns()
         if isinstance(envelope.body, Hello):
             fresh, out = self._office.hello(envelope.sender, envelope.incarnation, envelope.body, now_ns)
             if self._office.knows(envelope.sender, envelope.incarnation):
-                self._addresses[envelope.sender] = frames[0]
+                if address is not None:
+                    self._addresses[envelope.sender] = address
                 self._post(envelope.sender, Welcome(fresh=fresh))
             self._send(out)
         elif envelope.epoch == self._epoch and self._office.knows(envelope.sender, envelope.incarnation):
@@ -112,52 +182,67 @@ class BrokerProcess:
                 self._send(self._office.handle(envelope.sender, envelope.body, now_ns))
 
     def _reconfigure(self, order: Reconfigure) -> None:
-        """Move the event bus to other addresses beside the session's own, or say why not and leave it as it is."""
+        """Move the event bus and the workers' door to other addresses, or say why not and leave them as they are."""
         because = None
         try:
-            wanted = msgspec.convert(order.settings.get("events", ()), tuple[str, ...])
-            self._serve_events(wanted)
+            events = msgspec.convert(order.settings.get("events", ()), tuple[str, ...])
+            workers = msgspec.convert(order.settings.get("workers", ()), tuple[str, ...])
+            self._events.serve(events, workers)
         except (BrokerError, msgspec.ValidationError) as error:
             because = str(error)
         self._post(SUPERVISOR, Reconfigured(name=self._name, revision=order.revision, because=because))
 
-    def _serve_events(self, wanted: tuple[str, ...]) -> None:
-        bound: list[str] = []
-        try:
-            for endpoint in wanted:
-                if endpoint not in self._served:
-                    bind_also(self._events, endpoint)
-                    bound.append(endpoint)
-        except BrokerError:
-            for endpoint in bound:
-                self._events.unbind(endpoint)
-            raise
-        for endpoint in self._served:
-            if endpoint not in wanted:
-                self._events.unbind(endpoint)
-        self._served = wanted
+    # -------------------------------------------------------------------------------- what goes out
 
     def _send(self, out: list[Out]) -> None:
-        for item in out:
+        left = deque(out)
+        while left:
+            item = left.popleft()
             if isinstance(item, Post):
-                self._post(item.to, item.body)
+                left += self._post(item.to, item.body)
             else:
                 self._publish(item.name, item.body)
 
-    def _post(self, name: str, body: Body) -> None:
+    def _post(self, name: str, body: Body) -> list[Out]:
+        """Send to one actor: what else follows."""
+        if name in self._remote:
+            return self._post_remote(name, body)
         address = self._addresses.get(name)
         if address is not None:
             # A ROUTER drops what it can't route: a peer that is gone is the supervisor's to report.
             self._mailbox.send_multipart([address, self._sealed(body)])
+        return []
+
+    def _post_remote(self, name: str, body: Body) -> list[Out]:
+        """The other machine can't read our slots: what lies there goes along, as a frame of its own."""
+        if self._doors.workers.socket is None:
+            return []
+        frames = [self._remote.address(name), self._sealed(body)]
+        if isinstance(body, Assignment):
+            try:
+                frames.append(self._shelf.copy(body.job))
+            except SlotError as error:
+                answer = failed(body.job, str(error), number=body.number, stale=True)
+                return self._office.handle(name, answer, time.monotonic_ns())
+        self._doors.workers.socket.send_multipart(frames)
+        return []
 
     def _publish(self, name: str, body: Emotion | Job | StreamOpened | StreamClosed | Heartbeat | Status) -> None:
-        self._events.send_multipart([topic_of(body, name), self._sealed(body)])
+        self._events.publish([topic_of(body, name), self._sealed(body)])
 
     def _sealed(self, body: Body) -> bytes:
         return seal(body, epoch=self._epoch, sender=self._name, incarnation=self._incarnation)
 
     def close(self) -> None:
         """Let go of all sockets."""
-        for socket in (self._mailbox, self._events, self._supervisor):
-            socket.close()
+        self._mailbox.close()
+        self._supervisor.close()
+        self._events.close()
+        self._doors.close()
         self._context.term()
+
+
+def _letter(frames: Sequence[bytes]) -> Envelope:
+    if len(frames) != 2:
+        raise MessageError(f"a message of {len(frames)} frames")
+    return decode(frames[1])

@@ -1,19 +1,24 @@
 """Endpoints and socket options: where every ZeroMQ socket of the system is made.
 
-All sockets of a session lie in its private directory (0700), so that only its user reaches them.
+All sockets of a session lie in its private directory (0700), so that only its user reaches them. What is reachable
+from other machines is encrypted, and open only to the keys that are allowed (CURVE, ZeroMQ RFC 26).
 """
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import stat
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
 
 from broker.errors import EndpointError
+from broker.keys import KeyPair, Room
 from broker.messages import MAX_MESSAGE_BYTES
 
 # The longest path of a Unix socket on Linux is 107 bytes; ZeroMQ's "ipc://" does not count.
@@ -35,21 +40,33 @@ def slots_directory(session: str) -> Path:
 
 
 def make_private(directory: Path) -> None:
-    """Create a directory that only this user can enter.
+    """Create a directory that only this user can enter, or take over one of theirs.
 
-    Raises EndpointError where it can't be made, belongs to someone else, or its path is too long for sockets.
+    Raises EndpointError where it can't be made, belongs to someone else, is a link, lies where others could put
+    another one in its place, or its path is too long for sockets.
     """
     if len(str(directory / "supervisor.ipc").encode()) > MAX_SOCKET_PATH:
         raise EndpointError(f"{directory} is too long a path for sockets; set XDG_RUNTIME_DIR to a shorter one")
     try:
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_open_parent(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
         status = directory.lstat()
+        if status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode):
+            directory.chmod(0o700)
+            return
     except OSError as error:
         raise EndpointError(f"the session directory {directory} can't be made: {error.strerror}") from error
-    if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
-        raise EndpointError(f"{directory} belongs to another user; remove it or set XDG_RUNTIME_DIR")
-    directory.chmod(0o700)
+    raise EndpointError(f"{directory} belongs to another user or is a link; remove it or set XDG_RUNTIME_DIR")
+
+
+def _refuse_open_parent(parent: Path) -> None:
+    """Others must not be able to rename what lies in it: ours or the system's, and sticky where others may write."""
+    link, status = parent.lstat(), parent.stat()
+    trusted = (0, os.getuid())
+    writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if link.st_uid not in trusted or status.st_uid not in trusted or (writable and not status.st_mode & stat.S_ISVTX):
+        raise EndpointError(f"other users can change {parent}; remove it or set XDG_RUNTIME_DIR to a folder of yours")
 
 
 def mailbox_endpoint(directory: Path) -> str:
@@ -73,6 +90,14 @@ def visitor_endpoint(directory: Path, stream: str) -> str:
     return f"ipc://{directory / f'v-{name}.ipc'}"
 
 
+@dataclass(frozen=True)
+class Login:
+    """How a client shows itself to a guarded address: the server's public key, and an own pair."""
+
+    server_key: str
+    own: KeyPair
+
+
 def bind(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, *, most: int | None = None
 ) -> zmq.Socket[bytes]:
@@ -91,25 +116,99 @@ def bind(
 
 def bind_also(socket: zmq.Socket[bytes], endpoint: str) -> None:
     """Bind a socket to one more endpoint; raises EndpointError like `bind`."""
-    refuse_open_tcp(endpoint)
+    if needs_keys(endpoint):
+        raise EndpointError(f"{endpoint} is reachable from other machines; only loopback is allowed without keys")
+    _bind(socket, endpoint)
+
+
+def guarded(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, server: KeyPair, room: Room, endpoints: Sequence[str]
+) -> zmq.Socket[bytes]:
+    """A socket bound to addresses that only holders of allowed keys can use; a Guard of the context must run.
+
+    Raises EndpointError where an address is in use or is no TCP address.
+    """
+    socket = _socket(context, kind)
+    socket.curve_server = True
+    socket.curve_secretkey = server.secret
+    socket.setsockopt(zmq.ZAP_DOMAIN, room.encode())
+    # Without this ZeroMQ would let everyone in should the guard be gone.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    if kind == zmq.ROUTER:
+        # A stranger must not take over the connection of another by calling itself so.
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
+    _find_dead_peers(socket)
     try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        raise EndpointError(
-            f"{endpoint} can't be bound ({error.strerror.lower()}): is another bimodal using it?"
-        ) from error
+        move_guarded(socket, (), endpoints)
+    except EndpointError:
+        socket.close()
+        raise
+    return socket
+
+
+def move(socket: zmq.Socket[bytes], have: Sequence[str], wanted: Sequence[str]) -> None:
+    """Bind a socket to the `wanted` endpoints beside what it `have`s, and let go of the others.
+
+    Raises EndpointError like `bind`; then everything is as it was.
+    """
+    _move(socket, have, wanted, bind_also)
+
+
+def move_guarded(socket: zmq.Socket[bytes], have: Sequence[str], wanted: Sequence[str]) -> None:
+    """As `move`, for a socket that `guarded` made."""
+    for endpoint in wanted:
+        if not endpoint.startswith("tcp://"):
+            raise EndpointError(f"'{endpoint}' is no address for other machines, such as tcp://0.0.0.0:5656")
+    _move(socket, have, wanted, _bind)
+
+
+def _move(
+    socket: zmq.Socket[bytes],
+    have: Sequence[str],
+    wanted: Sequence[str],
+    bind_one: Callable[[zmq.Socket[bytes], str], None],
+) -> None:
+    bound: list[str] = []
+    try:
+        for endpoint in wanted:
+            if endpoint not in have:
+                bind_one(socket, endpoint)
+                bound.append(endpoint)
+    except EndpointError:
+        for endpoint in bound:
+            socket.unbind(endpoint)
+        raise
+    for endpoint in have:
+        if endpoint not in wanted:
+            socket.unbind(endpoint)
 
 
 def connect(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, *, most: int | None = None
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    endpoint: str,
+    *,
+    most: int | None = None,
+    login: Login | None = None,
 ) -> zmq.Socket[bytes]:
     """A connected socket with our options; the peer need not be there yet.
 
     Args:
         most: messages that may wait on this side; then nothing is kept for a peer that is not there, either.
+        login: for a guarded address.
+
+    Raises EndpointError where the address is none, and for TCP beyond loopback without a login.
     """
+    if login is None and needs_keys(endpoint):
+        raise EndpointError(f"{endpoint} is on another machine, and needs its key: --server-key (docs/security.md)")
     socket = _socket(context, kind, most)
+    if login is not None:
+        socket.curve_serverkey = login.server_key.encode()
+        socket.curve_publickey = login.own.public.encode()
+        socket.curve_secretkey = login.own.secret
+        _find_dead_peers(socket)
     try:
+        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         socket.connect(endpoint)
     except zmq.ZMQError as error:
         socket.close()
@@ -119,13 +218,42 @@ def connect(
     return socket
 
 
-def refuse_open_tcp(endpoint: str) -> None:
-    """Raises EndpointError for TCP on anything but loopback: that needs CURVE keys."""
-    if not endpoint.startswith("tcp://"):
-        return
-    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    if not (host == "localhost" or host == "::1" or host.startswith("127.")):
-        raise EndpointError(f"{endpoint} is reachable from other machines; only loopback is allowed without keys")
+def needs_keys(endpoint: str) -> bool:
+    """Whether an address is reachable from other machines.
+
+    Raises EndpointError for what is neither TCP nor a socket file: other transports know no keys, and an abstract
+    socket (ipc://@name) no owner.
+    """
+    transport, _, place = endpoint.partition("://")
+    if transport == "ipc" and place and not place.startswith("@"):
+        return False
+    if transport != "tcp":
+        raise EndpointError(f"'{endpoint}' is no address that can be used: take tcp://ADDRESS:PORT or ipc:///PATH")
+    host = place.rpartition(":")[0].strip("[]")
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
+
+
+def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    # A socket file takes its mode from the mask: ours are for nobody else, wherever they lie.
+    mask = os.umask(0o077)
+    try:
+        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise EndpointError(
+            f"{endpoint} can't be bound ({error.strerror.lower()}): is another bimodal using it?"
+        ) from error
+    finally:
+        os.umask(mask)
+
+
+def _find_dead_peers(socket: zmq.Socket[bytes]) -> None:
+    """A machine that was switched off says no goodbye."""
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
 
 
 def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, most: int | None = None) -> zmq.Socket[bytes]:

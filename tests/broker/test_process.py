@@ -19,7 +19,7 @@ from broker.sockets import (
     events_endpoint,
     mailbox_endpoint,
     make_private,
-    refuse_open_tcp,
+    needs_keys,
 )
 from tests.broker.making import job, opened
 from tests.broker.test_messages import sealed
@@ -149,12 +149,18 @@ def test_an_address_in_use_is_named(directory: Path) -> None:
 @pytest.mark.parametrize("endpoint", ["tcp://0.0.0.0:5655", "tcp://*:5655", "tcp://192.168.1.4:1", "tcp://[::]:5655"])
 def test_tcp_that_others_can_reach_is_refused(endpoint: str) -> None:
     with pytest.raises(EndpointError, match="other machines"):
-        refuse_open_tcp(endpoint)
+        bind(zmq.Context.instance(), zmq.PUB, endpoint)
+
+
+@pytest.mark.parametrize("endpoint", ["ws://127.0.0.1:5655", "udp://127.0.0.1:1", "ipc://@name", "ipc://", "5655", ""])
+def test_other_transports_than_tcp_and_socket_files_are_refused(endpoint: str) -> None:
+    with pytest.raises(EndpointError, match="no address that can be used"):
+        bind(zmq.Context.instance(), zmq.PUB, endpoint)
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5655", "tcp://localhost:1", "tcp://[::1]:9", "ipc:///x"])
 def test_loopback_is_allowed(endpoint: str) -> None:
-    refuse_open_tcp(endpoint)
+    assert not needs_keys(endpoint)
 
 
 def test_a_session_is_private_and_its_path_short_enough(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The event bus: the PUB socket of the session, further addresses of it, and its twin for other machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+
+from broker.doors import Doors
+from broker.errors import BrokerError
+from broker.sockets import bind, events_endpoint, move, needs_keys
+
+
+class EventBus:
+    """May lose anything for a slow reader, and never waits for one."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: Path, doors: Doors) -> None:
+        """Bind it at its address in the session's directory; raises EndpointError where that is in use."""
+        self._socket = bind(context, zmq.PUB, events_endpoint(directory))
+        self._doors = doors
+        self._near: tuple[str, ...] = ()
+
+    def serve(self, events: Sequence[str], workers: Sequence[str]) -> None:
+        """Be reachable at `events` too: of loopback and socket files openly, of anything else with keys only.
+
+        `workers` are the addresses of the other door. Raises EndpointError or KeysError; what was served before, is.
+        """
+        near = tuple(endpoint for endpoint in events if not needs_keys(endpoint))
+        before = self._near
+        move(self._socket, before, near)
+        self._near = near
+        try:
+            self._doors.serve(events=[endpoint for endpoint in events if endpoint not in near], workers=workers)
+        except BrokerError:
+            move(self._socket, near, before)
+            self._near = before
+            raise
+
+    def publish(self, frames: list[bytes]) -> None:
+        """Put a message on it."""
+        self._socket.send_multipart(frames)
+        if self._doors.events.socket is not None:
+            self._doors.events.socket.send_multipart(frames)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._socket.close()

@@ -1,0 +1,111 @@
+"""The sockets for other machines: a second event bus and a second mailbox, open to allowed keys only.
+
+They are sockets of their own, so that nothing that a stranger does reaches the ones of the session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+
+from broker.errors import EndpointError, KeysError
+from broker.guard import Guard
+from broker.keys import OWN, Room, allowed, own, own_names
+from broker.sockets import guarded, move_guarded
+
+log = logging.getLogger(__name__)
+
+
+class Door:
+    """The socket of one room, and who was allowed when it was opened."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, room: Room, folder: Path) -> None:
+        self.socket: zmq.Socket[bytes] | None = None
+        self._context, self._kind, self._room, self._folder = context, kind, room, folder
+        self.addresses: tuple[str, ...] = ()
+        self._admitted: set[str] = set()
+
+    @property
+    def shut(self) -> bool:
+        """Whether it should be open and is not: its holders were cut off and it could not be opened again yet."""
+        return bool(self.addresses) and self.socket is None
+
+    def serve(self, wanted: tuple[str, ...]) -> None:
+        """Be reachable at these addresses; raises EndpointError or KeysError, and then all is as it was."""
+        if not wanted:
+            self.close()
+        elif self.socket is None:
+            self._admitted = set(allowed(self._folder, self._room))
+            self.socket = guarded(self._context, self._kind, own(self._folder), self._room, wanted)
+        else:
+            move_guarded(self.socket, self.addresses, wanted)
+        self.addresses = wanted
+
+    def tend(self) -> bool:
+        """Cut everyone off where a key was removed, and open again for those still allowed.
+
+        Says whether everyone lost the connection since the last call.
+        """
+        now = set(allowed(self._folder, self._room))
+        if self.socket is not None and self._admitted - now:
+            log.info("a key was removed: connections to the %s are closed, allowed ones come back", self._room)
+            self.close()
+        self._admitted = now
+        if not self.shut:
+            return False
+        # The old socket lets go of its port a moment after it is closed; a key that is gone is missed once a second.
+        with contextlib.suppress(EndpointError, KeysError):
+            self.serve(self.addresses)
+        return True
+
+    def close(self) -> None:
+        """Close the socket, if it is open."""
+        if self.socket is not None:
+            self.socket.close(linger=0)
+            self.socket = None
+
+
+class Doors:
+    """Both doors and their guard."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> None:
+        """Nothing is open yet. `folder` holds the keys."""
+        self._context, self._folder = context, folder
+        self._guard: Guard | None = None
+        self.events = Door(context, zmq.PUB, "events", folder)
+        self.workers = Door(context, zmq.ROUTER, "workers", folder)
+
+    def serve(self, *, events: Sequence[str], workers: Sequence[str]) -> None:
+        """Open both at these addresses; an empty list closes.
+
+        Raises KeysError where this machine has no key of its own, EndpointError where an address is in use.
+        """
+        wanted = [*events, *workers]
+        if wanted and OWN not in own_names(self._folder):
+            raise KeysError(
+                f"{wanted[0]} is reachable from other machines, and that needs keys: run 'bimodal keys create', "
+                "then 'bimodal keys allow' for each machine that may connect (docs/security.md)"
+            )
+        if wanted and self._guard is None:
+            own(self._folder)
+            self._guard = Guard(self._context, self._folder)
+            self._guard.start()
+        before = self.events.addresses
+        self.events.serve(tuple(events))
+        try:
+            self.workers.serve(tuple(workers))
+        except EndpointError:
+            self.events.serve(before)
+            raise
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.events.close()
+        self.workers.close()
+        if self._guard is not None:
+            self._guard.stop()
+            self._guard = None
