@@ -7,12 +7,16 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from broker.errors import EndpointError
 from workers.config import Config
 from workers.errors import SystemFailedError
 from workers.processes import capture_settings, processes, source
+from workers.record.provenance import describe_session
 from workers.session import Session
 from workers.settings import RecordActorSettings
 from workers.supervisor import Child, Supervisor
@@ -69,9 +73,15 @@ class Analysis:
         self._realtime = realtime
         self._waiting = deque(self.inputs)
         self._running: dict[str, Analysed] = {}
-        record = RecordActorSettings(folder=str(out))
+        name = f"analyze-{os.getpid()}"
+        described = describe_session(config, "analysis", name, datetime.now().astimezone())
+        record = RecordActorSettings(
+            folder=str(out),
+            sources={analysed.name: str(analysed.file.absolute()) for analysed in self.inputs},
+            session=msgspec.to_builtins(described),
+        )
         specs = processes(config, record=record)
-        self._session = Session(f"analyze-{os.getpid()}")
+        self._session = Session(name)
         try:
             self._supervisor = Supervisor(self._session, specs, log_file)
         except EndpointError:

@@ -12,6 +12,7 @@ from broker.messages import Emotion
 from tests.end_to_end.driving import Driven, events_of, run, summary_of
 from tests.media import face_clip, noise, scene, silence, speech, write_clip
 
+RESULTS = (".csv", ".jsonl", ".parquet", ".session.json", ".summary.json")
 SEVEN = {"neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"}
 
 
@@ -45,11 +46,10 @@ def check_distribution(values: dict[str, float]) -> None:
     assert all(value >= 0 for value in values.values())
 
 
-def test_every_file_has_its_three_results_and_nothing_else_is_left(results: Path) -> None:
+def test_every_file_has_its_results_and_nothing_else_is_left(results: Path) -> None:
     expected = ["in and out", "late picture", "nobody", "noisy", "talking", "two faces", "voice"]
     assert names(results) == expected
-    suffixes = (".csv", ".jsonl", ".summary.json")
-    assert {path.name for path in results.iterdir()} == {name + suffix for name in expected for suffix in suffixes}
+    assert {path.name for path in results.iterdir()} == {name + suffix for name in expected for suffix in RESULTS}
 
 
 def test_each_frame_is_present_in_order(results: Path) -> None:
@@ -193,7 +193,7 @@ def test_broken_files_cost_one_sentence_each_after_the_others_are_done(tmp_path:
     for sentence, file in zip(sentences, broken, strict=True):
         assert sentence.startswith("bimodal: ")
         assert file.name in sentence
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"good.csv", "good.jsonl", "good.summary.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"good{suffix}" for suffix in RESULTS}
 
 
 def test_two_files_of_one_stem_do_not_overwrite_each_other(tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def test_recordings_of_a_live_stream_are_complete_when_it_is_stopped(tmp_path: P
         driven.wait_for(lambda body: isinstance(body, Emotion) and body.seq > 30)
         driven.interrupt()
         assert driven.finish()[0] == 0
-    kept = sorted(path.name for path in (tmp_path / "kept").iterdir())
-    assert len(kept) == 3
-    assert all(name.startswith("desk ") for name in kept)
-    lines = (tmp_path / "kept" / kept[1]).read_text().splitlines()
+    (session,) = (tmp_path / "kept").iterdir()
+    kept = {path.name for path in (session / "desk").iterdir()}
+    assert kept == {"stream.json", *(f"1000-0001{end}" for end in (".jsonl", ".csv", ".parquet", ".summary.json"))}
+    lines = (session / "desk" / "1000-0001.jsonl").read_text().splitlines()
     assert len(lines) > 20

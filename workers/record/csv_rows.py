@@ -11,6 +11,7 @@ from broker.messages import Emotion, Speech, TrackedFace
 from models.emotions import EMOTIONS
 
 Cell: TypeAlias = "str | int | float | None"
+Row: TypeAlias = "tuple[Cell, ...]"
 
 DECIMALS = 6
 
@@ -39,14 +40,14 @@ def csv_header() -> bytes:
     return _lines([COLUMNS])
 
 
-def csv_lines(event: Emotion) -> bytes:
-    """The event's rows, UTF-8, one line each; see docs/events.md for how a cell is written."""
-    return _lines(rows(event))
+def csv_lines(table: Iterable[Row]) -> bytes:
+    """Rows as UTF-8 text, one line each; see docs/events.md for how a cell is written."""
+    return _lines(table)
 
 
-def rows(event: Emotion) -> list[tuple[Cell, ...]]:
+def rows(event: Emotion) -> list[Row]:
     """One row per face in the order of COLUMNS, or a single one with empty face cells."""
-    frame: tuple[Cell, ...] = (event.stream, event.seq, event.t)
+    frame: Row = (event.stream, event.seq, event.t)
     verdict, latency = event.emotion, event.latency_ms
     rest = (
         *_speech_cells(event.speech),
@@ -54,12 +55,12 @@ def rows(event: Emotion) -> list[tuple[Cell, ...]]:
         *(latency.queue, latency.inference, latency.total),
         event.failed,
     )
-    no_face: tuple[Cell, ...] = (None,) * len(FACE_COLUMNS)
+    no_face: Row = (None,) * len(FACE_COLUMNS)
     faces = [_face_cells(face) for face in event.faces] or [no_face]
     return [(*frame, *cells, *rest) for cells in faces]
 
 
-def _face_cells(face: TrackedFace) -> tuple[Cell, ...]:
+def _face_cells(face: TrackedFace) -> Row:
     return (
         *(face.track, *face.box, face.score),
         *_emotion_cells(face.static),
@@ -70,18 +71,18 @@ def _face_cells(face: TrackedFace) -> tuple[Cell, ...]:
     )
 
 
-def _speech_cells(speech: Speech | None) -> tuple[Cell, ...]:
+def _speech_cells(speech: Speech | None) -> Row:
     if speech is None:
         return (None,) * len(SPEECH_COLUMNS)
     return (speech.label, speech.voice, speech.age_ms, speech.because, *_emotion_cells(speech.probabilities))
 
 
-def _emotion_cells(probabilities: Mapping[str, float] | None) -> tuple[Cell, ...]:
+def _emotion_cells(probabilities: Mapping[str, float] | None) -> Row:
     known = probabilities or {}
     return tuple(known.get(emotion) for emotion in EMOTIONS)
 
 
-def _lines(table: Iterable[tuple[Cell, ...]]) -> bytes:
+def _lines(table: Iterable[Row]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([_written(cell) for cell in row] for row in table)

@@ -2,144 +2,125 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from broker.messages import Emotion, StreamOpened
-from workers.record.csv_rows import csv_header, csv_lines
+from workers.record.csv_rows import csv_header, csv_lines, rows
 from workers.record.errors import RecordError, describe
 from workers.record.jsonl import event_line
+from workers.record.part_file import PartFile
+from workers.record.records import CLIP_SUFFIX, ClipRecord, pretty
 from workers.record.summary import Summarizer
+from workers.record.table import TableFile
 
-SUFFIXES = (".jsonl", ".csv", ".summary.json")
+LINES, CSV, TABLE, SUMMARY = ".jsonl", ".csv", ".parquet", ".summary.json"
 LONGEST_NAME = 200
 PENDING_BYTES = 1024 * 1024
 
 
-class PartFile:
-    """A file under its temporary name `.NAME.part`; whole lines are kept back until `flush` writes them.
-
-    Raises OSError as the system gives it.
-    """
-
-    def __init__(self, final: Path) -> None:
-        self.final = final
-        self.part = final.with_name(f".{final.name}.part")
-        self._pending: list[bytes] = []
-        self._written = 0
-        self._file: BinaryIO | None = self.part.open("wb", buffering=0)
-
-    def write(self, lines: bytes) -> None:
-        """Keep whole lines for the next flush."""
-        self._pending.append(lines)
-
-    def flush(self) -> None:
-        """Write what is pending, so that a reader of the temporary file sees whole lines only."""
-        data = memoryview(b"".join(self._pending))
-        self._pending.clear()
-        size = len(data)
-        while self._file is not None and data:
-            data = data[self._file.write(data) :]
-        self._written += size
-
-    def finish(self) -> None:
-        """Write what is pending through to the disk and close; the temporary name stays."""
-        self.flush()
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
-
-    def rename(self) -> None:
-        """Take the finished name, replacing an older result."""
-        self.part.replace(self.final)
-
-    def keep(self) -> None:
-        """Close, and keep under the temporary name what the last whole flush had written; never raises."""
-        with contextlib.suppress(OSError):
-            if self._file is not None:
-                os.ftruncate(self._file.fileno(), self._written)
-                self._file.close()
-        self._file = None
-
-    def discard(self) -> None:
-        """Close and delete the temporary file; never raises."""
-        with contextlib.suppress(OSError):
-            if self._file is not None:
-                self._file.close()
-        self._file = None
-        with contextlib.suppress(OSError):
-            self.part.unlink(missing_ok=True)
-
-
 class Recording:
-    """NAME.jsonl, NAME.csv and NAME.summary.json of one run of one stream, in `folder` (made where it is missing).
+    """NAME.jsonl, NAME.csv, NAME.parquet and NAME.summary.json of one run of one stream, in `folder` (made where it
+    is missing); beside a clip's results NAME.session.json too.
 
-    Results of an earlier run keep their place until this one is complete. After a RecordError the recording is over
-    and there is nothing to clean up: of a file (policy `every`) the temporaries are deleted, since it can be looked
-    at again; of a live stream they stay, with every line of the last flush, since that moment does not come back.
+    Of a file (policy `every`), results of an earlier run keep their place until this one is complete. The lines of a
+    live stream stand under their own name from the beginning. After a RecordError the recording is over and there is
+    nothing to clean up: of a file the temporaries are deleted, since it can be looked at again; of a live stream
+    every line of the last flush stays, since that moment does not come back.
 
     Args:
         folder: where the files go.
-        name: NAME, a plain file name.
+        name: NAME, a plain file name; of a live stream one that is not taken.
         opened: the stream, as capture announced it.
         source_file: what the summary calls `file`.
         now: monotonic seconds at the start of the work.
+        clip: what NAME.session.json says, asked for at the end; None writes none.
+        lines: whether NAME.jsonl is written; without it, everything else is made for lines that lie there already.
 
     Raises RecordError where the files can't be made.
     """
 
-    def __init__(self, folder: Path, name: str, opened: StreamOpened, source_file: str, now: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        opened: StreamOpened,
+        source_file: str,
+        now: float,
+        *,
+        clip: Callable[[], ClipRecord] | None = None,
+        lines: bool = True,
+    ) -> None:
         _check_name(name)
         self.folder = folder
         self.name = name
         self._live = opened.policy == "latest"
         self._started = now
+        self._clip = clip
         self._summary = Summarizer(opened, source_file.encode("utf-8", "replace").decode())
-        self._files: dict[str, PartFile] = {}
+        self._texts: dict[str, PartFile] = {}
+        self._table: TableFile | None = None
         self._unflushed = 0
         self._current = folder / name
+        wanted = [LINES] * lines + [CSV, TABLE] + [CLIP_SUFFIX] * (clip is not None) + [SUMMARY]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for suffix in SUFFIXES:
+            for suffix in wanted:
                 self._current = folder / f"{name}{suffix}"
-                self._files[suffix] = PartFile(self._current)
+                if suffix == TABLE:
+                    self._table = TableFile(self._current)
+                else:
+                    self._texts[suffix] = PartFile(self._current, at_once=self._live and suffix == LINES)
         except OSError as error:
             self.abandon()
             raise RecordError(describe(error, self._current)) from error
-        self._files[".csv"].write(csv_header())
+        self._texts[CSV].write(csv_header())
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number that comes next if no frame is lost."""
+        return self._summary.next_seq
+
+    @property
+    def frames(self) -> int:
+        """Events taken so far."""
+        return self._summary.frames
 
     def add(self, event: Emotion) -> None:
         """Take the stream's next event; it reaches the disk with the next `flush`.
 
         Raises RecordError where the event is out of order, the recording is over, or the disk refuses.
         """
-        self._check_open()
+        table_file = self._check_open()
         if event.seq < self._summary.next_seq:
             raise self._given_up(
                 f"frame {event.seq} of {event.stream} came when frame {self._summary.next_seq} was due, "
                 "so its results would not be in order; start again"
             )
-        line, table = event_line(event), csv_lines(event)
-        self._files[".jsonl"].write(line)
-        self._files[".csv"].write(table)
+        table = rows(event)
+        lines = csv_lines(table)
+        self._texts[CSV].write(lines)
+        table_file.add(event, table)
+        self._unflushed += len(lines)
+        if LINES in self._texts:
+            line = event_line(event)
+            self._texts[LINES].write(line)
+            self._unflushed += len(line)
         self._summary.add(event)
-        self._unflushed += len(line) + len(table)
         if self._unflushed > PENDING_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write everything so far into the temporary files; call it about once a second.
+        """Write everything so far into the files; call it twice a second.
 
         Raises RecordError where the disk refuses.
         """
         self._check_open()
         try:
-            for file in self._files.values():
+            for file in self._files():
                 self._current = file.final
                 file.flush()
         except OSError as error:
@@ -147,9 +128,9 @@ class Recording:
         self._unflushed = 0
 
     def close(self, now: float, frames_offered: int | None = None) -> tuple[Path, ...]:
-        """Write the summary, give the files their finished names, and return them: events, table, summary.
+        """Write table and summary, give the files their finished names, and return them: lines, CSV, table, summary.
 
-        The summary is renamed last: where it lies, the other two are complete.
+        The summary is renamed last: where it lies, the others are complete.
 
         Args:
             now: monotonic seconds.
@@ -159,18 +140,20 @@ class Recording:
         """
         self._check_open()
         summary = self._summary.summary(now - self._started, frames_offered)
-        self._files[".summary.json"].write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+        self._texts[SUMMARY].write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+        if self._clip is not None:
+            self._texts[CLIP_SUFFIX].write(pretty(self._clip()))
         try:
-            for file in self._files.values():
+            for file in self._files():
                 self._current = file.final
                 file.finish()
-            for file in self._files.values():
+            for file in self._files():
                 self._current = file.final
                 file.rename()
         except OSError as error:
             raise self._failed(error) from error
-        paths = tuple(file.final for file in self._files.values())
-        self._files.clear()
+        paths = tuple(file.final for file in self._files())
+        self._forget()
         return paths
 
     def stop(self, now: float) -> tuple[Path, ...]:
@@ -178,20 +161,31 @@ class Recording:
 
         Returns the finished paths, none for a file. Raises RecordError where the disk refuses.
         """
-        if self._live and self._files:
+        if self._live and self._texts:
             return self.close(now)
         self.abandon()
         return ()
 
     def abandon(self) -> None:
-        """Delete the temporary files, if there still are any; never raises."""
-        for file in self._files.values():
+        """Delete the files, if there still are any; never raises."""
+        for file in self._files():
             file.discard()
-        self._files.clear()
+        self._forget()
 
-    def _check_open(self) -> None:
-        if not self._files:
+    def _files(self) -> list[PartFile | TableFile]:
+        """In the order in which they take their names."""
+        texts = dict(self._texts)
+        last = [texts.pop(SUMMARY)] if SUMMARY in texts else []
+        return [*texts.values(), *([self._table] if self._table is not None else []), *last]
+
+    def _forget(self) -> None:
+        self._texts.clear()
+        self._table = None
+
+    def _check_open(self) -> TableFile:
+        if self._table is None:
             raise RecordError(f"the recording {self.name} is over; start a new one")
+        return self._table
 
     def _failed(self, error: OSError) -> RecordError:
         return self._given_up(describe(error, self._current))
@@ -200,10 +194,10 @@ class Recording:
         if not self._live:
             self.abandon()
             return RecordError(because)
-        for file in self._files.values():
+        for file in self._files():
             file.keep()
-        self._files.clear()
-        return RecordError(f"{because} (what came before is kept as {self.folder / f'.{self.name}.*.part'})")
+        self._forget()
+        return RecordError(f"{because} (what came before is kept in {self.folder / f'{self.name}{LINES}'})")
 
 
 def _check_name(name: str) -> None:

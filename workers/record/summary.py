@@ -116,6 +116,11 @@ class Summarizer:
         self._models: dict[str, list[str]] = {}
 
     @property
+    def frames(self) -> int:
+        """Events taken so far."""
+        return self._frames
+
+    @property
     def next_seq(self) -> int:
         """The sequence number that comes next if no frame is lost; a lower one is out of order."""
         return self._next_seq

@@ -11,18 +11,21 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from broker.messages import Emotion, Verdict
 from tests.workers.record.events import event, event_lists, face, opened, speech
-from workers.record.csv_rows import COLUMNS
+from workers.record.csv_rows import COLUMNS, rows
 from workers.record.errors import RecordError
 from workers.record.recording import Recording
+from workers.record.table import schema, typed_rows
 
 ROOT = Path(__file__).parents[3]
-FINISHED = ["clip.csv", "clip.jsonl", "clip.summary.json"]
-PARTS = [".clip.csv.part", ".clip.jsonl.part", ".clip.summary.json.part"]
+FINISHED = ["clip.csv", "clip.jsonl", "clip.parquet", "clip.summary.json"]
+PARTS = [".clip.csv.part", ".clip.jsonl.part", ".clip.parquet.part", ".clip.summary.json.part"]
+LIVE_PARTS = [".clip.csv.part", ".clip.summary.json.part", "clip.jsonl"]
 
 
 def start(folder: Path, name: str = "clip", **changes: object) -> Recording:
@@ -39,7 +42,7 @@ def test_what_is_kept_can_be_read_back(tmp_path: Path, events: list[Emotion]) ->
     recording = start(tmp_path)
     for one in events:
         recording.add(one)
-    lines_path, table_path, summary_path = recording.close(now=101.0)
+    lines_path, table_path, typed_path, summary_path = recording.close(now=101.0)
     lines = lines_path.read_bytes().splitlines(keepends=True) if events else []
     assert [msgspec.json.decode(line, type=Emotion) for line in lines] == events
     with table_path.open(newline="", encoding="utf-8") as file:
@@ -49,6 +52,10 @@ def test_what_is_kept_can_be_read_back(tmp_path: Path, events: list[Emotion]) ->
     assert [row["track"] for row in table] == [
         track for one in events for track in ([str(f.track) for f in one.faces] or [""])
     ]
+    typed = pq.read_table(typed_path)
+    assert typed.schema.equals(schema())
+    flat = [row for one in events for row in typed_rows(one, rows(one))]
+    assert [tuple(row.values()) for row in typed.to_pylist()] == flat
     summary = json.loads(summary_path.read_bytes())
     assert summary["frames"] == len(events)
     gaps = events[-1].seq + 1 - len(events) if events else 0
@@ -64,7 +71,8 @@ def test_finished_names_appear_only_when_complete(tmp_path: Path) -> None:
     assert (folder / PARTS[1]).read_bytes() == b""
     recording.flush()
     assert (folder / PARTS[1]).read_bytes().endswith(b"}\n")
-    assert [path.name for path in recording.close(now=101.0)] == ["clip.jsonl", "clip.csv", "clip.summary.json"]
+    closed = [path.name for path in recording.close(now=101.0)]
+    assert closed == ["clip.jsonl", "clip.csv", "clip.parquet", "clip.summary.json"]
     assert names(folder) == FINISHED
 
 
@@ -154,9 +162,9 @@ def test_of_a_live_stream_everything_before_the_disk_refused_is_kept(tmp_path: P
     command = [sys.executable, "-c", program, str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, check=True, timeout=60, capture_output=True, text=True)
     assert "larger than" in run.stdout
-    assert "is kept as" in run.stdout
-    assert names(tmp_path) == PARTS
-    lines = (tmp_path / PARTS[1]).read_bytes().splitlines()
+    assert "is kept in" in run.stdout
+    assert names(tmp_path) == LIVE_PARTS
+    lines = (tmp_path / "clip.jsonl").read_bytes().splitlines()
     kept = [msgspec.json.decode(line, type=Emotion) for line in lines]
     assert [one.seq for one in kept] == list(range(len(kept)))
     assert len(kept) > 5
@@ -196,7 +204,7 @@ def test_a_folder_without_permission_is_one_sentence(tmp_path: Path) -> None:
 
 def test_undecodable_file_names_do_no_harm(tmp_path: Path) -> None:
     recording = Recording(tmp_path, "clip", opened(), os.fsdecode(b"caf\xe9.mp4"), now=0.0)
-    summary = json.loads(recording.close(now=1.0)[2].read_bytes())
+    summary = json.loads(recording.close(now=1.0)[-1].read_bytes())
     assert summary["file"] == "caf?.mp4"
 
 

@@ -1,0 +1,140 @@
+"""What stands beside the events of a recording: where they come from, as plain values. docs/recordings.md."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from broker.messages import Policy, StreamOpened
+
+FORMAT = 1
+SESSION_FILE = "session.json"
+STREAM_FILE = "stream.json"
+CLIP_SUFFIX = ".session.json"
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine: its name, system, processor family, cores, and the Python that ran."""
+
+    name: str
+    system: str
+    machine: str
+    cores: int
+    python: str
+
+
+class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One artifact as the session was started with it: `given` is what config.yaml said, the rest is of the file."""
+
+    kind: str
+    given: str
+    name: str | None
+    version: str | None
+    file: str
+    bytes: int
+    sha256: str
+
+
+class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the session folder: its path from there, and its size."""
+
+    path: str
+    bytes: int
+
+
+class SessionRecord(msgspec.Struct, kw_only=True):
+    """A whole session. Times are local with their offset; `config` has no passwords in it.
+
+    Attributes:
+        kind: "live" (bimodal up) or "analysis" (bimodal analyze).
+        ended, files: set when a live session has ended in order, or by `bimodal report`.
+    """
+
+    format: int = FORMAT
+    kind: Literal["live", "analysis"]
+    session: str
+    started: str
+    ended: str | None = None
+    bimodal: str
+    host: Host
+    libraries: dict[str, str]
+    config: dict[str, object]
+    models: list[ModelRecord]
+    files: list[FileRecord] = []
+
+
+class SourceRecord(msgspec.Struct, kw_only=True):
+    """What a stream was read from. `file` and what follows stand only where it was a file.
+
+    Attributes:
+        sha256: of the file's bytes; None where there was no time to take it.
+    """
+
+    name: str
+    file: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+class PartRecord(msgspec.Struct, kw_only=True):
+    """One part of a stream's recording.
+
+    Attributes:
+        name: of its files, without their endings.
+        begun: wall clock of the start of writing.
+        complete: whether its table and summary are there too.
+    """
+
+    name: str
+    run: int
+    begun: str
+    frames: int = 0
+    first_t: float | None = None
+    last_t: float | None = None
+    complete: bool = False
+
+
+class StreamRecord(msgspec.Struct, kw_only=True):
+    """A stream as its source announced it, and the parts of its recording in the order of time."""
+
+    format: int = FORMAT
+    stream: str
+    policy: Policy
+    source: SourceRecord
+    has_picture: bool
+    has_sound: bool
+    width: int
+    height: int
+    fps: float
+    hop_s: float
+    duration_s: float | None = None
+    parts: list[PartRecord] = []
+
+
+class ClipRecord(msgspec.Struct, kw_only=True):
+    """NAME.session.json: everything about one analysed file."""
+
+    session: SessionRecord
+    stream: StreamRecord
+
+
+def stream_record(opened: StreamOpened, source: SourceRecord) -> StreamRecord:
+    """What an announcement says, as a record without parts."""
+    return StreamRecord(
+        stream=opened.stream,
+        policy=opened.policy,
+        source=source,
+        has_picture=opened.has_picture,
+        has_sound=opened.has_sound,
+        width=opened.width,
+        height=opened.height,
+        fps=opened.fps,
+        hop_s=opened.hop_ns / 1e9,
+        duration_s=opened.duration_ns / 1e9 if opened.duration_ns is not None else None,
+    )
+
+
+def pretty(record: msgspec.Struct) -> bytes:
+    """A record as JSON for people, with a line feed at its end."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
