@@ -26,7 +26,7 @@ class CaptureActor:
         self._mailbox = mailbox
         self._next_run = settings.incarnation * RUNS_A_LIFE
         self._directory = Path(settings.directory)
-        self._source = open_source(self._mine, self._directory)
+        self._source = open_source(self._mine, self._directory, again=settings.incarnation > 1)
         self._line = mailbox.line()
         self._run: Run | None = None
         self._closed: StreamClosed | None = None
@@ -74,8 +74,8 @@ class CaptureActor:
         return figures
 
     def trouble(self) -> str | None:
-        """What the source suffers, as long as it does."""
-        return self._source.trouble
+        """What the source suffers, as long as it does; of a file, what was wrong with it to its end."""
+        return self._run.trouble() if self._run is not None else self._source.trouble
 
     def finished(self) -> int | None:
         """Done when everything of the run is dealt with. Raises what went wrong in reading or keeping it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import av
@@ -9,6 +10,11 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+log = logging.getLogger(__name__)
+
+# Rounding to whole (and even) pixels is no change of shape.
+SHAPE_TOLERANCE = 0.02
+MOST_SIZES_TOLD = 16
 FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 SIDE_CHANNEL_WEIGHTS = {"FL": 0.5**0.5, "FR": 0.5**0.5, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
 OTHER_CHANNEL_WEIGHT = 0.5
@@ -21,32 +27,48 @@ def scaled_size(width: int, height: int, max_height: int | None) -> tuple[int, i
     return max(1, round(width * max_height / height)), max_height
 
 
+def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    width, height = size
+    return abs(width * other[1] - height * other[0]) <= SHAPE_TOLERANCE * width * other[1]
+
+
 class PixelConverter:
     """Turns the frames of one source into uint8 [H, W, 3] RGB, contiguous.
 
     Phone videos are turned upright by the rotation in their metadata, in steps of 90° (a mirroring there is
     ignored). The sample aspect ratio is ignored: a pixel of the file is a pixel here, so that boxes lie where
-    other programs find them. All pictures get the size of the first, should the source change it midway.
+    other programs find them.
+
+    A source may change its size midway. Pictures of the same shape are then scaled to the size of the first, so that
+    boxes and tracks go on; those of another shape (a phone turned round, a camera switched to 4:3) get a size of
+    their own, because a stretched face shows another emotion.
     """
 
     def __init__(self, max_height: int | None) -> None:
         self._max_height = max_height
         self._reformatter = VideoReformatter()
         self._size: tuple[int, int] | None = None
-        self.upright_size = (0, 0)
+        self._sizes: set[tuple[int, int]] = set()
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         """Pixels of a frame; raises av.FFmpegError where its pixel format can't be converted."""
         turns = round(frame.rotation / 90) % 4
-        if self._size is None:
-            self.upright_size = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
-            self._size = scaled_size(*self.upright_size, self._max_height)
+        upright = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+        if self._size is None or upright not in self._sizes:
+            self._note(upright)
+        if self._size is None or not _same_shape(upright, self._size):
+            self._size = scaled_size(*upright, self._max_height)
         width, height = reversed(self._size) if turns % 2 else self._size
         rgb = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation=Interpolation.FAST_BILINEAR
         )
         pixels = rgb.to_ndarray().astype(np.uint8, copy=False)
         return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+    def _note(self, upright: tuple[int, int]) -> None:
+        if self._sizes and len(self._sizes) < MOST_SIZES_TOLD:
+            log.warning("the picture changed its size midway: it is %d×%d now", *upright)
+        self._sizes.add(upright)
 
 
 class SampleConverter:

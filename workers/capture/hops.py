@@ -75,13 +75,13 @@ class HopCutter:
     def feed(self, sound: Sound) -> Iterator[Window]:
         """Every window that is complete with this sound. Use the iterator up before the next call.
 
-        Raises SourceError where the rate changes: a source converts to one rate.
+        Raises SourceError where the rate changes within a file: its reader converts to one rate.
         """
         samples = sound.samples
         if self._rate == 0:
             self._rate, self._origin_ns = sound.rate, sound.pts_ns
         if sound.rate != self._rate:
-            raise SourceError(f"the sound changed its rate from {self._rate} to {sound.rate} Hz midway")
+            self._change_rate(sound)
         self._grab_ns = sound.grab_ns
         gap_ns = sound.pts_ns - self._time_ns(self._count)
         if gap_ns > TOLERANCE_NS:
@@ -96,6 +96,13 @@ class HopCutter:
         begun_ns = end_ns - self._origin_ns - self._hop * self._hop_ns
         if self._count > self._fresh_from and 2 * begun_ns >= self._hop_ns:
             yield self._window(self._count, end_ns)
+
+    def _change_rate(self, sound: Sound) -> None:
+        """A live source came back as another (a headset for a microphone): like one that was away for long."""
+        if self._most_gap_ns is None:
+            raise SourceError(f"the sound changed its rate from {self._rate} to {sound.rate} Hz midway")
+        self._rate = sound.rate
+        self._skip_to(max(0, self._samples(sound.pts_ns - self._origin_ns)))
 
     def _bridge(self, gap_ns: int) -> Iterator[Window]:
         missing = self._samples(gap_ns)

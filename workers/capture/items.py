@@ -53,6 +53,7 @@ class SourceInfo:
         sound_start_ns: `pts_ns` of the first sound of a file; the grid of hops begins there.
         live: it can't wait, and has no end of its own.
         name: as users see it, without passwords.
+        promised_ns: how long a file's header says it is, where that can be trusted; less than that is a file cut off.
     """
 
     has_picture: bool
@@ -66,6 +67,7 @@ class SourceInfo:
     live: bool
     name: str
     sound_start_ns: int = 0
+    promised_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

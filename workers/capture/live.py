@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from workers.back_off import BackOff
 from workers.capture import discover, network
@@ -15,11 +14,11 @@ from workers.capture.items import Connected, Interruption, Picture, Sound, Sourc
 from workers.capture.microphone import Microphone
 from workers.capture.opened import OpenSource
 from workers.capture.redact import redact
+from workers.capture.troubles import Damage, Part
 from workers.errors import SourceError
 
-log = logging.getLogger(__name__)
-
 AUTO = "auto"
+DAMAGE_SHOWN_S = 10.0
 
 Item = TypeVar("Item", Picture, Sound)
 
@@ -36,10 +35,17 @@ class Device(Protocol):
 DeviceType = TypeVar("DeviceType", bound=Device)
 
 
-def device_source(camera: int | str | None, microphone: int | str | None, max_height: int) -> OpenSource | None:
+def device_source(
+    camera: int | str | None, microphone: int | str | None, max_height: int, *, patient: bool = False
+) -> OpenSource | None:
     """A camera and a microphone, each of which may be None; `auto` takes the first that works, if there is one.
 
-    None where neither is left. Raises SourceError where a device that was named can't be opened.
+    Where one of two can't be opened, the other goes on alone, and the missing one is tried again and again.
+
+    Args:
+        patient: try again also where nothing can be opened (a source that once worked), instead of raising.
+
+    None where neither is left. Raises SourceError where no device that was named can be opened.
     """
     anchor_ns = time.monotonic_ns()
     if camera == AUTO:
@@ -52,16 +58,18 @@ def device_source(camera: int | str | None, microphone: int | str | None, max_he
         return None
     eye = ear = None
     if camera is not None:
-        open_camera = partial(Camera, camera, anchor_ns=anchor_ns, max_height=max_height)
-        eye = open_camera()
+        eye = Kept(partial(Camera, camera, anchor_ns=anchor_ns, max_height=max_height))
     if microphone is not None:
-        open_microphone = partial(Microphone, None if microphone == "default" else microphone, anchor_ns=anchor_ns)
-        ear = open_microphone()
-    source = OpenSource(info=_both(eye.info if eye else None, ear.info if ear else None))
+        device = None if microphone == "default" else microphone
+        ear = Kept(partial(Microphone, device, anchor_ns=anchor_ns))
+    missing = [str(kept.missing) for kept in (eye, ear) if kept is not None and kept.missing is not None]
+    if len(missing) == sum(kept is not None for kept in (eye, ear)) and not patient:
+        raise SourceError("; ".join(missing))
+    source = OpenSource(info=_both(camera, eye, microphone, ear))
     if eye is not None:
-        source.pictures = partial(_kept_open, source, eye, open_camera, lambda device: device.pictures(source.stopped))
+        source.pictures = partial(eye.items, source, "picture", lambda device: device.pictures(source.stopped))
     if ear is not None:
-        source.sounds = partial(_kept_open, source, ear, open_microphone, lambda device: device.sounds(source.stopped))
+        source.sounds = partial(ear.items, source, "sound", lambda device: device.sounds(source.stopped))
     return source
 
 
@@ -86,57 +94,80 @@ def network_source(url: str, max_height: int) -> OpenSource:
 
 
 def _watched(source: OpenSource, url: str, max_height: int) -> Iterator[Picture | Sound | Connected]:
-    for item in network.watch(url, source.stopped, max_height=max_height):
+    damage = Damage(source.troubles, DAMAGE_SHOWN_S)
+    for item in network.watch(url, source.stopped, max_height=max_height, report=damage):
         if isinstance(item, Interruption):
             source.trouble = f"{item.because}; trying again in {item.retry_s:g} s"
-            log.warning("%s", source.trouble)
-        else:
+            continue
+        if not isinstance(item, Connected):
             source.trouble = None
-            yield item
+        yield item
 
 
-def _kept_open(
-    source: OpenSource,
-    device: DeviceType,
-    reopen: Callable[[], DeviceType],
-    items: Callable[[DeviceType], Iterator[Item]],
-) -> Iterator[Item]:
-    """The items of a device, through every loss of it, until the source is stopped."""
-    waits = BackOff()
-    held: DeviceType | None = device
-    while not source.stopped.is_set():
+class Kept(Generic[DeviceType]):
+    """A device that is opened again whenever it is lost.
+
+    Attributes:
+        device: as it was opened first, else None.
+        missing: why it could not be opened at first, else None.
+    """
+
+    def __init__(self, reopen: Callable[[], DeviceType]) -> None:
+        self._reopen = reopen
+        self.device: DeviceType | None = None
+        self.missing: SourceError | None = None
         try:
-            held = held or reopen()
-            for item in items(held):
-                waits.reset()
-                source.trouble = None
-                yield item
-            if not held.info.live:
-                held.close()
-                return
+            self.device = reopen()
         except SourceError as error:
-            wait_s = waits.next()
-            source.trouble = f"{error}; trying again in {wait_s:g} s"
-            log.warning("%s", source.trouble)
-            source.stopped.wait(wait_s)
-        finally:
-            if held is not None and (source.trouble is not None or source.stopped.is_set()):
-                held.close()
-                held = None
+            self.missing = error
+
+    def items(self, source: OpenSource, part: Part, items: Callable[[DeviceType], Iterator[Item]]) -> Iterator[Item]:
+        """The items of the device, through every loss of it, until the source is stopped; says what `part` suffers."""
+        waits = BackOff()
+        device, self.device = self.device, None
+        lost, self.missing = self.missing, None
+        while not source.stopped.is_set():
+            if lost is not None:
+                wait_s = waits.next()
+                source.troubles.say(part, f"{lost}; trying again in {wait_s:g} s")
+                source.stopped.wait(wait_s)
+                lost = None
+            try:
+                device = device or self._reopen()
+                for item in items(device):
+                    waits.reset()
+                    source.troubles.say(part, None)
+                    yield item
+                if not device.info.live:
+                    return
+            except SourceError as error:
+                lost = error
+            finally:
+                if device is not None:
+                    device.close()
+                    device = None
 
 
-def _both(eye: SourceInfo | None, ear: SourceInfo | None) -> SourceInfo:
-    info = eye or ear
-    assert info is not None
+def _both(
+    camera: int | str | None, eye: Kept[Camera] | None, microphone: int | str | None, ear: Kept[Microphone] | None
+) -> SourceInfo:
+    """What is known of both; of one that is still missing, its name."""
+    seen = eye.device.info if eye is not None and eye.device is not None else None
+    heard = ear.device.info if ear is not None and ear.device is not None else None
+    names = []
+    if eye is not None:
+        names.append(seen.name if seen is not None else f"camera {camera}")
+    if ear is not None:
+        names.append(heard.name if heard is not None else f"microphone {microphone}")
     return SourceInfo(
         has_picture=eye is not None,
         has_sound=ear is not None,
-        width=eye.width if eye else 0,
-        height=eye.height if eye else 0,
-        fps=eye.fps if eye else 0.0,
-        frames_estimate=eye.frames_estimate if eye else None,
+        width=seen.width if seen is not None else 0,
+        height=seen.height if seen is not None else 0,
+        fps=seen.fps if seen is not None else 0.0,
+        frames_estimate=None,
         duration_ns=None,
-        sample_rate=ear.sample_rate if ear else 0,
-        live=info.live,
-        name=" and ".join(found.name for found in (eye, ear) if found is not None),
+        sample_rate=heard.sample_rate if heard is not None else 0,
+        live=seen.live if seen is not None else True,
+        name=" and ".join(names),
     )

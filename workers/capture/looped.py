@@ -8,12 +8,13 @@ from pathlib import Path
 
 from workers.capture import media
 from workers.capture.items import Picture, Sound
+from workers.capture.media import Report
 from workers.errors import SourceError
 
 NANO = 1_000_000_000
 
 
-def pictures(path: Path | str, max_height: int | None = None) -> Iterator[Picture]:
+def pictures(path: Path | str, max_height: int | None = None, report: Report | None = None) -> Iterator[Picture]:
     """Round after round without an end; round n is moved by n times the file's duration.
 
     A picture at or after the duration's end is left out. Raises SourceError where the file can't be read, or does
@@ -22,13 +23,13 @@ def pictures(path: Path | str, max_height: int | None = None) -> Iterator[Pictur
     period_ns = _period_ns(path)
     shift_ns = 0
     while True:
-        for picture in media.pictures(path, max_height):
+        for picture in media.pictures(path, max_height, report):
             if picture.pts_ns < period_ns:
                 yield replace(picture, pts_ns=picture.pts_ns + shift_ns)
         shift_ns += period_ns
 
 
-def sounds(path: Path | str) -> Iterator[Sound]:
+def sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
     """Round after round without an end, in step with `pictures`; what is after the duration's end is cut off.
 
     Raises SourceError as `pictures` does.
@@ -36,7 +37,7 @@ def sounds(path: Path | str) -> Iterator[Sound]:
     period_ns = _period_ns(path)
     shift_ns = 0
     while True:
-        for sound in media.sounds(path):
+        for sound in media.sounds(path, report):
             samples = sound.samples[: max(0, (period_ns - sound.pts_ns) * sound.rate // NANO)]
             if samples.size:
                 yield replace(sound, pts_ns=sound.pts_ns + shift_ns, samples=samples)

@@ -26,6 +26,8 @@ DEFAULT_FPS = Fraction(25)
 # FFmpeg "plays" any text file as a terminal picture; to us that is no media file.
 NO_MEDIA_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 MOST_READ_ERRORS = 100
+# Their headers hold the length; elsewhere it is a guess from the size of the file.
+FORMATS_WITH_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
 
 Report = Callable[[str], None]
 
@@ -44,6 +46,7 @@ def probe(path: Path | str) -> SourceInfo:
         fps = float(_fps(video)) if video is not None else 0.0
         frames = video.frames if video is not None else 0
         duration_ns = container.duration * 1000 if container.duration and container.duration > 0 else None
+        promised_ns = duration_ns if container.format.name in FORMATS_WITH_LENGTH else None
     size = _first_size(path) if video is not None else None
     first = next(sounds(path), None) if audio is not None else None
     if size is None and first is None:
@@ -62,6 +65,7 @@ def probe(path: Path | str) -> SourceInfo:
         live=False,
         name=path.name,
         sound_start_ns=first.pts_ns if first is not None else 0,
+        promised_ns=promised_ns,
     )
 
 
@@ -70,7 +74,7 @@ def pictures(path: Path | str, max_height: int | None = None, report: Report | N
 
     Args:
         max_height: higher pictures are scaled down to it.
-        report: is told, once each, of every packet that can't be decoded and is skipped.
+        report: is told, once each, why a packet can't be decoded and is skipped.
 
     Raises SourceError where the file can't be opened, or not one picture of it can be decoded.
     """
@@ -124,9 +128,9 @@ def decoded(
         except av.EOFError:
             break
         except av.FFmpegError as error:
-            problem = error.strerror
+            problem = error.strerror or type(error).__name__
             if report is not None:
-                report(f"{name}: a damaged packet was skipped ({problem})")
+                report(problem)
     if not any_frame and problem is not None:
         raise SourceError(f"no {stream.type} in {name} can be decoded ({problem})")
 

@@ -21,12 +21,14 @@ from workers.capture.clock_map import ClockMap
 from workers.capture.conversion import PixelConverter, SampleConverter
 from workers.capture.hand_over import hand_over
 from workers.capture.items import Connected, Interruption, Picture, Sound, SourceInfo
-from workers.capture.media import nano, picture_stream, sound_stream
+from workers.capture.media import Report, nano, picture_stream, sound_stream
 from workers.capture.redact import redact
 from workers.errors import SourceError
 
 NANO = 1_000_000_000
 OPEN_S, READ_S = 5.0, 3.0
+# A server that sends what can't be decoded is asked anew after so long; most begin with a key frame then.
+UNDECODED_S = 10.0
 QUEUED = 8
 POLL_S = 0.1
 STEP_NS = 1_000_000
@@ -50,6 +52,8 @@ def watch(
     max_height: int | None = None,
     back_off: BackOff | None = None,
     limits_s: tuple[float, float] = (OPEN_S, READ_S),
+    undecoded_s: float = UNDECODED_S,
+    report: Report | None = None,
 ) -> Iterator[News]:
     """Pictures and sounds of a network stream until `stop` is set, through every loss of it.
 
@@ -61,13 +65,15 @@ def watch(
     Args:
         anchor_ns: the moment of the monotonic clock that is 0 on the line; by default now.
         limits_s: seconds that opening, and waiting for data, may take.
+        undecoded_s: seconds that data may come of which nothing can be decoded.
+        report: is told, once each and in another thread, why a packet can't be decoded and is skipped.
 
     Raises SourceError where the address can't be right, whatever the server does.
     """
     line = _Line(time.monotonic_ns() if anchor_ns is None else anchor_ns)
     waits = back_off or BackOff()
     while not stop.is_set():
-        connection = _Connection(url, line, max_height, limits_s)
+        connection = _Connection(url, line, max_height, limits_s, undecoded_s, report)
         try:
             for item in connection.items(stop):
                 if not isinstance(item, Connected):
@@ -113,10 +119,18 @@ class _Line:
 class _Connection:
     """One connection, read by a thread of its own, so that stopping never waits for the network."""
 
-    def __init__(self, url: str, line: _Line, max_height: int | None, limits_s: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        url: str,
+        line: _Line,
+        max_height: int | None,
+        limits_s: tuple[float, float],
+        undecoded_s: float,
+        report: Report | None,
+    ) -> None:
         self.because = "it was stopped"
         self._url, self._name, self._line, self._limits_s = url, redact(url), line, limits_s
-        self._max_height = max_height
+        self._max_height, self._undecoded_s, self._report = max_height, undecoded_s, report
         self._queue: queue.Queue[Item | SourceError | None] = queue.Queue(QUEUED)
         self._closed = threading.Event()
         self._clock = ClockMap()
@@ -175,11 +189,14 @@ class _Connection:
         recording = container.duration is not None and container.duration > 0
         pixels, samples = PixelConverter(self._max_height), SampleConverter()
         self._hand_over(Connected(self._info(video, audio)))
+        decoded_ns = time.monotonic_ns()
         for packet in container.demux(streams):
-            for frame in _decoded(packet):
+            if time.monotonic_ns() - decoded_ns > self._undecoded_s * NANO:
+                raise SourceError(f"{self._name} sends nothing that can be decoded")
+            for frame in self._decoded(packet):
                 if self._closed.is_set():
                     return
-                grab_ns = time.monotonic_ns()
+                grab_ns = decoded_ns = time.monotonic_ns()
                 pts_ns = self._pts_ns(frame, grab_ns, timed)
                 if recording:
                     self._closed.wait(max(0, pts_ns - AHEAD_NS - self._line.now_ns()) / NANO)
@@ -189,6 +206,17 @@ class _Connection:
                     mono = samples(frame)
                     pts_ns = self._line.sound(pts_ns, mono.size * NANO // samples.rate)
                     self._hand_over(Sound(pts_ns, grab_ns, mono, samples.rate))
+
+    def _decoded(self, packet: av.Packet[Any]) -> list[Any]:
+        """The frames of a packet; a damaged one has none (the next key frame mends it)."""
+        try:
+            return list(packet.decode())
+        except av.EOFError:
+            return []
+        except av.FFmpegError as error:
+            if self._report is not None:
+                self._report(_reason(error))
+            return []
 
     def _pts_ns(self, frame: av.VideoFrame | av.AudioFrame, grab_ns: int, timed: bool) -> int:
         """On the line: by the stream's own times where it has them, else by when it came."""
@@ -219,14 +247,6 @@ class _Connection:
 
     def _hand_over(self, item: Item | SourceError | None) -> None:
         hand_over(item, self._queue, self._closed)
-
-
-def _decoded(packet: av.Packet[Any]) -> list[Any]:
-    """The frames of a packet; a damaged one has none (the next key frame mends it)."""
-    try:
-        return list(packet.decode())
-    except (av.EOFError, av.InvalidDataError):
-        return []
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from workers.capture.items import Connected, Picture, Sound, SourceInfo
+from workers.capture.troubles import Troubles
 
 
 @dataclass
@@ -20,7 +21,7 @@ class OpenSource:
             they are read apart.
         largest_picture: bytes that a picture may have where they change their size; slots are made for it.
         stopped: ends live readers soon once it is set.
-        trouble: what a live source suffers at the moment, in one sentence, else None.
+        troubles: what it suffers at the moment, part by part.
     """
 
     info: SourceInfo
@@ -29,4 +30,13 @@ class OpenSource:
     mixed: Callable[[], Iterator[Picture | Sound | Connected]] | None = None
     largest_picture: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
-    trouble: str | None = None
+    troubles: Troubles = field(default_factory=Troubles)
+
+    @property
+    def trouble(self) -> str | None:
+        """What the source as a whole suffers, or all of its parts, in one sentence, else None."""
+        return self.troubles.text()
+
+    @trouble.setter
+    def trouble(self, sentence: str | None) -> None:
+        self.troubles.say("source", sentence)

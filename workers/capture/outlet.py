@@ -95,6 +95,9 @@ class Outlet:
         if self._book is None or size > self._rings[-1].slot_bytes:
             # Small shared memory (64 MB in a container) is shared by several streams: fewer slots, not a failure.
             budget = min(self._budget_bytes, shutil.disk_usage(self._folder).free // 3)
+            if self._rings:
+                # By half at least: a source that grows by a pixel at a time must not leave a ring behind each time.
+                size = max(size, self._rings[-1].slot_bytes * 3 // 2)
             slots = slots_for(budget, size)
             name = f"{self._stream}.{self._run}.{self._modality}.{len(self._rings)}"
             self._rings.append(Ring(self._folder, name, slots, size))

@@ -7,14 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from broker.errors import BrokerError
+from numpy.typing import NDArray
+
+from broker.errors import BrokerError, SlotError
 from broker.mailbox import Line
 from broker.messages import Modality, StreamEnded, StreamOpened
 from workers.capture.hops import HopCutter, Window
 from workers.capture.items import Connected, Picture
+from workers.capture.lengths import uneven
 from workers.capture.opened import OpenSource
 from workers.capture.outlet import Outlet
+from workers.capture.stillness import Stillness
 from workers.errors import WorkerError
 from workers.settings import CaptureSettings
 
@@ -23,6 +28,7 @@ log = logging.getLogger(__name__)
 # Sound is small and fast to read: without a limit it would be read to its end before the picture has begun.
 SOUND_AHEAD_NS = 30_000_000_000
 JOIN_S = 1.0
+NO_ROOM_SHOWN_S = 2.0
 
 
 class Pace:
@@ -62,6 +68,8 @@ class Run:
         self._stopped = threading.Event()
         self._picture_over = threading.Event()
         self._announced = False
+        self._stillness: Stillness | None = None
+        self._over: set[Modality] = set()
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
         budget = settings.memory_mb * 2**20
         self._outlets: dict[Modality, Outlet] = {
@@ -102,6 +110,8 @@ class Run:
             self._announce()
 
     def _announce_first(self) -> None:
+        if self._source.info.live and self._source.info.has_picture:
+            self._stillness = Stillness(time.monotonic_ns())
         self._announce()
         self._announced = True
         if not self._source.info.has_picture:
@@ -138,6 +148,14 @@ class Run:
     def offered(self, modality: Modality) -> int:
         """How many jobs were offered so far."""
         return self._outlets[modality].next_seq
+
+    def trouble(self) -> str | None:
+        """What the source suffers at the moment, or suffered to its end, in one sentence, else None."""
+        troubles = self._source.troubles
+        if self._stillness is not None:
+            lost = troubles.about("source", "picture", "memory")
+            troubles.say("still", None if lost else self._stillness.sentence(time.monotonic_ns()))
+        return troubles.text()
 
     def close(self) -> None:
         """Stop reading and unlink the slots."""
@@ -206,15 +224,18 @@ class Run:
 
     def _put_picture(self, picture: Picture) -> bool:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)
-        return self._outlets["face"].put(
-            picture.pixels, pts_ns=picture.pts_ns, grab_ns=grab_ns, largest=self._source.largest_picture
+        if self._stillness is not None:
+            self._stillness.look(picture.pixels, grab_ns)
+        return self._put(
+            "face", picture.pixels, pts_ns=picture.pts_ns, grab_ns=grab_ns, largest=self._source.largest_picture
         )
 
     def _put_windows(self, windows: Iterator[Window]) -> bool:
         for window in windows:
             self._wait_for_picture(window.end_ns)
             grab_ns = self._pace.hold(window.end_ns, window.grab_ns)
-            put = self._outlets["speech"].put(
+            put = self._put(
+                "speech",
                 window.samples,
                 pts_ns=window.end_ns,
                 grab_ns=grab_ns,
@@ -226,6 +247,16 @@ class Run:
                 return False
         return not self._stopped.is_set()
 
+    def _put(self, modality: Modality, array: NDArray[Any], **place: int) -> bool:
+        """Whether reading goes on. A live stream outlives full shared memory: what finds no room is lost."""
+        try:
+            return self._outlets[modality].put(array, **place)
+        except SlotError as error:
+            if self._settings.policy == "every":
+                raise
+            self._source.troubles.say("memory", str(error), for_s=NO_ROOM_SHOWN_S)
+            return not self._stopped.is_set()
+
     def _wait_for_picture(self, end_ns: int) -> None:
         """Keep sound of a file from running far ahead of the picture."""
         if self._source.info.live or not self._source.info.has_picture:
@@ -236,6 +267,9 @@ class Run:
 
     def _end(self, modality: Modality) -> None:
         outlet = self._outlets[modality]
+        self._over.add(modality)
+        if len(self._over) == len(self._outlets):
+            self._compare_lengths()
         self._line.send(
             StreamEnded(
                 stream=self._settings.stream,
@@ -245,3 +279,9 @@ class Run:
                 end_ns=outlet.offered_ns,
             )
         )
+
+    def _compare_lengths(self) -> None:
+        ends_ns = {modality: outlet.offered_ns for modality, outlet in self._outlets.items() if outlet.next_seq}
+        info = self._source.info
+        all_read = self._hears or not info.has_sound
+        self._source.troubles.say("length", uneven(info, ends_ns, self._outlets["face"].next_seq, all_read=all_read))

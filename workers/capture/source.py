@@ -7,14 +7,19 @@ from functools import partial
 from pathlib import Path
 
 from workers.capture.opened import OpenSource
+from workers.capture.troubles import Damage
 from workers.errors import SourceError
 from workers.settings import CaptureSettings
 
+LOOP_DAMAGE_SHOWN_S = 10.0
 DEMO = Path(__file__).parents[1] / "demo" / "demo.mp4"
 
 
-def open_source(settings: CaptureSettings, directory: Path) -> OpenSource:
-    """Open what the settings name; `directory` is the session's. Raises SourceError, with the reason."""
+def open_source(settings: CaptureSettings, directory: Path, *, again: bool = False) -> OpenSource:
+    """Open what the settings name; `directory` is the session's. Raises SourceError, with the reason.
+
+    `again`: it worked before in this session, so a device that is missing now is waited for.
+    """
     if settings.file is not None:
         return file_source(Path(settings.file), settings.max_height, loop=settings.loop)
     if settings.browser:
@@ -28,7 +33,7 @@ def open_source(settings: CaptureSettings, directory: Path) -> OpenSource:
         return live.network_source(settings.url, settings.max_height)
     if settings.auto:
         return live.device_source("auto", "auto", settings.max_height) or demo_source(settings.max_height)
-    found = live.device_source(settings.camera, settings.microphone, settings.max_height)
+    found = live.device_source(settings.camera, settings.microphone, settings.max_height, patient=again)
     if found is None:
         raise SourceError(f"stream '{settings.stream}' has neither a camera nor a microphone; see 'bimodal devices'")
     return found
@@ -40,11 +45,13 @@ def file_source(path: Path, max_height: int, *, loop: bool = False) -> OpenSourc
 
     info = media.probe(path)
     reads = looped if loop else media
-    return OpenSource(
-        info=info,
-        pictures=partial(reads.pictures, path, max_height) if info.has_picture else None,
-        sounds=partial(reads.sounds, path) if info.has_sound else None,
-    )
+    source = OpenSource(info=info)
+    damage = Damage(source.troubles, LOOP_DAMAGE_SHOWN_S if loop else None)
+    if info.has_picture:
+        source.pictures = partial(reads.pictures, path, max_height, damage)
+    if info.has_sound:
+        source.sounds = partial(reads.sounds, path, damage)
+    return source
 
 
 def demo_source(max_height: int) -> OpenSource:
