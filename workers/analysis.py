@@ -36,6 +36,7 @@ class Analysed:
         frames: looked at so far.
         frames_estimate: how many there are, where known.
         because: the sentence that says why it failed, else None.
+        note: what was wrong with a file that has results all the same (damaged packets, cut off), else None.
     """
 
     file: Path
@@ -43,6 +44,7 @@ class Analysed:
     frames: int = 0
     frames_estimate: int | None = None
     because: str | None = None
+    note: str | None = None
     done: bool = False
 
 
@@ -120,7 +122,8 @@ class Analysis:
             if child.finished or child.life.state == "failed":
                 analysed.done = child.finished
                 analysed.because = None if child.finished else (child.life.because or "it could not be read")
-                log.info("%s: %s", analysed.file, analysed.because or "done")
+                analysed.note = child.life.because if child.finished else None
+                log.info("%s: %s", analysed.file, analysed.because or analysed.note or "done")
                 del self._running[name]
                 self._supervisor.remove(name)
 

@@ -46,6 +46,7 @@ def analyze(
     per frame and face) and NAME.summary.json.
 
     Files run several at once. One that can't be read costs one sentence and exit code 1, after the others are done.
+    One that is damaged or cut off has results for what is there, and costs a sentence.
     A file's results appear under their names only when they are complete.
 
     Example: [b]bimodal analyze interview.mp4 talk.mov --out results/[/b]
@@ -117,6 +118,9 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float) -> None:
         files = "1 file" if done == 1 else f"{done} files"
         typer.echo(f"{files}, {frames} frames in {wall_s:.1f} s ({frames / wall_s:.1f} frames a second) → {out}/")
     sys.stdout.flush()
+    for analysed in inputs:
+        if analysed.note is not None:
+            say(f"{analysed.file}: {analysed.note}")
     for analysed in failed:
         say(analysed.because or f"{analysed.file} failed")
     if failed:
