@@ -424,12 +424,17 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(Message, frozen=True, tag="status"):
-    """Broker → bus, once a second: the counters of all streams, and what arrived and could not be read."""
+    """Broker → bus, once a second: the counters of all streams.
+
+    `undecodable` counts what arrived and is no message of this protocol; `ignored`, what came from nobody known: an
+    older life of an actor, one that talks to an older broker (a few after each new start), or a stranger.
+    """
 
     streams: tuple[StreamStatus, ...]
     waiting: int
     workers: dict[str, int]
     undecodable: int
+    ignored: int = 0
 
 
 Body: TypeAlias = (

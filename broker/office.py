@@ -194,13 +194,14 @@ class PostOffice:
         """Deadlines; to be called several times a second."""
         return self._carry_out(self.dispatch.expire(now_ns)) + self._pump()
 
-    def status(self, undecodable: int) -> Status:
+    def status(self, undecodable: int, ignored: int = 0) -> Status:
         """The counters, for the bus."""
         return Status(
             streams=tuple(self._stream_status(stream) for stream in self._streams.values()),
             waiting=self.dispatch.waiting(),
             workers=self.dispatch.workers(),
             undecodable=undecodable,
+            ignored=ignored,
         )
 
     # -------------------------------------------------------------------------------- streams

@@ -71,12 +71,14 @@ class BrokerProcess:
         """
         self._name = name
         self._incarnation = incarnation
-        self._epoch = time.time_ns()
+        # Not the wall clock, which may be set back between two lives of the broker.
+        self._epoch = time.monotonic_ns()
         self._office = PostOffice()
         self._addresses: dict[str, bytes] = {}
         self._remote = RemotePeers()
         self._shelf = RingShelf(slots if slots is not None else directory)
-        self._undecodable = 0
+        self._undecodable = self._ignored = 0
+        self._told_of_dropped = 0.0
         self._second_due = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._supervisor = connect(self._context, zmq.PUSH, supervisor_endpoint(directory))
@@ -105,7 +107,7 @@ class BrokerProcess:
                     self._supervisor.send(self._sealed(heartbeat), zmq.NOBLOCK)
 
     def _each_second(self) -> None:
-        status = self._office.status(self._undecodable)
+        status = self._office.status(self._undecodable, self._ignored)
         self._publish("", status)
         self._post(SUPERVISOR, status)
         self._doors.events.tend()
@@ -160,7 +162,10 @@ class BrokerProcess:
 
     def _drop(self, error: MessageError) -> None:
         self._undecodable += 1
-        log.warning("dropped what is no message: %s", error)
+        now = time.monotonic()
+        if now - self._told_of_dropped > SECOND_S:  # a flood of rubbish must not fill the disk with its log
+            self._told_of_dropped = now
+            log.warning("dropped what is no message, %d so far: %s", self._undecodable, error)
 
     def _receive(self, envelope: Envelope, address: bytes | None = None) -> None:
         """One message; `address` is the sender's at the session's own mailbox."""
@@ -180,6 +185,8 @@ class BrokerProcess:
                 self._reconfigure(envelope.body)
             else:
                 self._send(self._office.handle(envelope.sender, envelope.body, now_ns))
+        else:
+            self._ignored += 1
 
     def _reconfigure(self, order: Reconfigure) -> None:
         """Move the event bus and the workers' door to other addresses, or say why not and leave them as they are."""
