@@ -24,6 +24,7 @@ from workers.errors import ConfigError
 from workers.face.settings import FaceSettings
 from workers.fusion.settings import FusionSettings
 from workers.view.settings import is_loopback
+from workers.view.visitor_settings import VisitorSettings
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -115,27 +116,46 @@ class RuntimeConfig(Section):
     """How ONNX Runtime runs in every worker."""
 
     provider: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(1, ge=1, le=256)
+    threads: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
     spinning: bool = False
 
 
-class CountConfig(Section):
-    """How many processes of one kind."""
+class Between(Section):
+    """A number of processes that follows the load."""
 
-    count: int | Literal["auto"] = "auto"
+    min: int = Field(1, ge=1, le=256)
+    max: int = Field(ge=1, le=256)
 
     @model_validator(mode="after")
-    def _in_range(self) -> CountConfig:
-        if self.count != "auto" and not 1 <= self.count <= 256:
-            raise ValueError("'count' must be 'auto' or a number from 1 to 256")
+    def _in_order(self) -> Between:
+        if self.min > self.max:
+            raise ValueError("'min' is more than 'max'")
         return self
 
 
-class WorkersConfig(Section):
-    """How many workers."""
+def _count(value: object) -> int | str | Between:
+    if isinstance(value, dict):
+        return Between.model_validate(value)
+    if isinstance(value, Between) or value == "auto":
+        return value  # type: ignore[return-value]
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 256:
+        return value
+    raise ValueError("must be 'auto', a number from 1 to 256, or {min: …, max: …}")
 
-    face: CountConfig = CountConfig()
-    audio: CountConfig = CountConfig(count=1)
+
+class CountConfig(Section):
+    """How many processes of one kind, and the cores they may run on (None: all)."""
+
+    count: Annotated[int | Literal["auto"] | Between, PlainValidator(_count)] = "auto"
+    cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
+
+
+class WorkersConfig(Section):
+    """How many workers, and the private memory that each process of the system may take, in MiB."""
+
+    face: CountConfig = CountConfig()  # type: ignore[call-arg]
+    audio: CountConfig = CountConfig(count=1)  # type: ignore[call-arg]
+    max_memory_mb: Annotated[int, Field(ge=1)] | Literal["auto"] | None = "auto"
 
 
 class CaptureConfig(Section):
@@ -171,6 +191,7 @@ class ViewConfig(Section):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     faces: Literal["show", "hide"] = "show"
+    visitors: Annotated[VisitorSettings, _struct(VisitorSettings)] = VisitorSettings()
 
     @model_validator(mode="after")
     def _safe(self) -> ViewConfig:
@@ -193,7 +214,8 @@ def _view_section(value: object) -> object:
             return {"port": value}
         case str():
             host, _, port = value.rpartition(":")
-            return {"host": (host or value).strip("[]"), **({"port": int(port)} if host and port.isdigit() else {})}
+            with_port = bool(host) and port.isdigit() and (":" not in host or host.endswith("]"))
+            return {"host": host.strip("[]"), "port": int(port)} if with_port else {"host": value.strip("[]")}
         case _:
             return value
 
@@ -205,6 +227,12 @@ class OutputsConfig(Section):
     record: Annotated[RecordConfig | None, BeforeValidator(_folder_only)] = None
     events: tuple[str, ...] = ()
     lsl: bool | Literal["machine"] = False
+
+
+class NetworkConfig(Section):
+    """What other machines may bring in."""
+
+    workers: tuple[str, ...] = ()
 
 
 class LogConfig(Section):
@@ -229,6 +257,7 @@ class Config(Section):
     audio: Annotated[AudioSettings, _struct(AudioSettings)] = AudioSettings()
     fusion: Annotated[FusionSettings, _struct(FusionSettings)] = FusionSettings()
     outputs: OutputsConfig = OutputsConfig()
+    network: NetworkConfig = NetworkConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")

@@ -15,3 +15,7 @@ class ConfigError(WorkerError):
 
 class SystemFailedError(WorkerError):
     """No process of a kind that is needed can work."""
+
+
+class ViewError(WorkerError):
+    """The live page can't be served."""

@@ -1,0 +1,174 @@
+"""What the bus has told of streams and processes, as the page shows it. Pure: time comes in as seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from broker.messages import Body, Emotion, Heartbeat, Status, StreamClosed, StreamOpened, StreamStatus
+from workers.view.history import History
+from workers.view.trouble import Banner, ProcessSeen, StreamSeen, banners
+
+RATE_WINDOW_S = 2.0
+# A stream that has ended stays on the page for a while, then makes room.
+ENDED_STAYS_S = 30.0
+
+
+@dataclass
+class StreamState:
+    """One stream as far as the bus has told.
+
+    Attributes:
+        opened: its newest announcement; None where only events have been seen.
+        closed_at: when it ended, None while it runs.
+        felt_at: when the newest event came.
+    """
+
+    name: str
+    opened: StreamOpened | None = None
+    closed_at: float | None = None
+    newest: Emotion | None = None
+    felt_at: float | None = None
+    status: StreamStatus | None = None
+    history: History = field(default_factory=History)
+    _latencies: deque[tuple[float, float, float, float]] = field(default_factory=deque)
+
+    def felt(self, event: Emotion, now: float) -> None:
+        """One more event."""
+        self.newest, self.felt_at, self.closed_at = event, now, None
+        self.history.add(event, now)
+        latency = event.latency_ms
+        self._latencies.append((now, latency.queue, latency.inference, latency.total))
+        self._let_go(now)
+
+    def _let_go(self, now: float) -> None:
+        while self._latencies and now - self._latencies[0][0] > RATE_WINDOW_S:
+            self._latencies.popleft()
+
+    def rate(self, now: float) -> float:
+        """Events a second over the last two seconds."""
+        self._let_go(now)
+        return len(self._latencies) / RATE_WINDOW_S
+
+    def latency(self, now: float) -> dict[str, float] | None:
+        """Mean milliseconds over the last two seconds."""
+        self._let_go(now)
+        if not self._latencies:
+            return None
+        rows = list(zip(*self._latencies, strict=True))[1:]
+        means = (round(sum(row) / len(row), 1) for row in rows)
+        return dict(zip(("queue", "inference", "total"), means, strict=True))
+
+    def seen(self, now: float) -> StreamSeen:
+        """What troubles are found by."""
+        silent = now - self.felt_at if self.felt_at is not None else None
+        return StreamSeen(self.name, self.closed_at is not None, silent)
+
+    def snapshot(self, now: float) -> dict[str, object]:
+        """The stream as JSON-like values."""
+        opened, event = self.opened, self.newest
+        return {
+            "stream": self.name,
+            "source": opened.source if opened else (self.status.source if self.status else ""),
+            "has_picture": opened.has_picture if opened else None,
+            "has_sound": opened.has_sound if opened else None,
+            "size": [opened.width, opened.height] if opened and opened.width else None,
+            "ended": self.closed_at is not None,
+            "silent_s": round(now - self.felt_at, 1) if self.felt_at is not None else None,
+            "fps": round(self.rate(now), 1),
+            "latency_ms": self.latency(now),
+            "counters": _counters(self.status),
+            "glance": {
+                "label": event.emotion.label,
+                "confidence": event.emotion.confidence,
+                "because": event.emotion.because,
+            }
+            if event
+            else None,
+        }
+
+
+def _counters(status: StreamStatus | None) -> dict[str, dict[str, int]] | None:
+    if status is None:
+        return None
+    return {
+        kind: {
+            "offered": status.offered.get(kind, 0),
+            "done": status.done.get(kind, 0),
+            "dropped": status.dropped.get(kind, 0),
+            "failed": status.failed.get(kind, 0),
+        }
+        for kind in ("face", "speech")
+    }
+
+
+class Feed:
+    """All streams and processes."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, StreamState] = {}
+        self.processes: dict[str, ProcessSeen] = {}
+        self.status: Status | None = None
+
+    def take(self, body: Body, now: float) -> None:
+        """One message of the bus."""
+        match body:
+            case Emotion():
+                self._stream(body.stream).felt(body, now)
+            case StreamOpened():
+                stream = self._stream(body.stream)
+                stream.opened, stream.closed_at = body, None
+            case StreamClosed():
+                self._stream(body.stream).closed_at = now
+            case Status():
+                self._counted(body)
+            case Heartbeat():
+                self.processes[body.name] = ProcessSeen(body, now)
+            case _:
+                pass
+
+    def _stream(self, name: str) -> StreamState:
+        return self.streams.setdefault(name, StreamState(name))
+
+    def _counted(self, status: Status) -> None:
+        self.status = status
+        for counters in status.streams:
+            self._stream(counters.stream).status = counters
+
+    def banners(self, now: float) -> list[Banner]:
+        """What is wrong, the worst first."""
+        return banners(list(self.processes.values()), [stream.seen(now) for stream in self.streams.values()], now)
+
+    def snapshot(self, now: float) -> dict[str, object]:
+        """Everything but the events, as JSON-like values; forgets what ended long ago."""
+        self._forget(now)
+        return {
+            "type": "state",
+            "now": round(now, 3),
+            "streams": [stream.snapshot(now) for stream in self.streams.values()],
+            "processes": [seen.snapshot(self._queue(seen.name), now) for seen in self.processes.values()],
+            "banners": [banner._asdict() for banner in self.banners(now)],
+            "waiting": self.status.waiting if self.status else None,
+        }
+
+    def _forget(self, now: float) -> None:
+        for name, stream in list(self.streams.items()):
+            if stream.closed_at is not None and now - stream.closed_at > ENDED_STAYS_S:
+                del self.streams[name]
+        for name, seen in list(self.processes.items()):
+            if seen.gone(now):
+                del self.processes[name]
+
+    def _queue(self, process: str) -> float | None:
+        """How many jobs or results wait at a process, where something can wait there."""
+        seen = self.processes[process]
+        if process == "broker":
+            return self.status.waiting if self.status else None
+        if "held" in seen.heartbeat.figures:
+            return seen.heartbeat.figures["held"]
+        stream = self.streams.get(process.removeprefix("capture "))
+        if process.startswith("capture ") and stream is not None and stream.status is not None:
+            status = stream.status
+            settled = (sum(part.values()) for part in (status.done, status.dropped, status.failed))
+            return max(0, sum(status.offered.values()) - sum(settled))
+        return None

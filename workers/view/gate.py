@@ -1,0 +1,103 @@
+"""Who may see the page: host names, origins, the token; and the headers that keep the page to itself. Pure.
+
+A page on this machine is reachable by every website its user opens. So requests under a foreign host name (DNS
+rebinding) and WebSockets opened by other sites' pages (which carry cookies along) are refused, token or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Literal
+from urllib.parse import urlsplit
+
+from workers.view.settings import is_loopback
+
+Verdict = Literal["enter", "foreign host", "foreign origin", "no token"]
+
+# Reachable without the token: they say nothing about anyone in front of a camera.
+OPEN_PATHS = frozenset({"/enter", "/livez", "/readyz", "/page/style.css", "/page/enter.css", "/page/icon.svg"})
+
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "media-src blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def security_headers(*, camera: bool) -> dict[str, str]:
+    """What every answer carries. `camera`: whether the page may ask for the visitor's camera and microphone."""
+    devices = "(self)" if camera else "()"
+    return {
+        "content-security-policy": CONTENT_POLICY,
+        "permissions-policy": f"camera={devices}, microphone={devices}, geolocation=(), display-capture=()",
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "cache-control": "no-cache",
+    }
+
+
+class Gate:
+    """Decides about requests. Headers are maps from lower-case names to values."""
+
+    def __init__(self, host: str, token: str | None) -> None:
+        self._host = host
+        self._token = token
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether a token is asked for."""
+        return self._token is not None
+
+    def judge(self, headers: Mapping[str, str], path: str, *, websocket: bool) -> Verdict:
+        """What to do with a request."""
+        host = headers.get("host", "")
+        if not self._ours(host):
+            return "foreign host"
+        origin = headers.get("origin")
+        if websocket and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return "foreign origin"
+        if path in OPEN_PATHS or self._admitted(headers):
+            return "enter"
+        return "no token"
+
+    def _ours(self, host: str) -> bool:
+        """Beyond loopback the page may have any name, and the token protects it."""
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        return bool(name) and (self._token is not None or name == self._host or is_loopback(name or ""))
+
+    def _admitted(self, headers: Mapping[str, str]) -> bool:
+        if self._token is None:
+            return True
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.right(given.strip()):
+            return True
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie_name(headers.get("host", "")))
+        except CookieError:
+            return False
+        return cookie is not None and hmac.compare_digest(cookie.value.encode(), self.cookie_value.encode())
+
+    def right(self, given: str) -> bool:
+        """Whether this is the token; takes equally long for every wrong one."""
+        return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+
+    @property
+    def cookie_value(self) -> str:
+        """What a browser keeps in the token's place; the same in every life of the process."""
+        return hmac.new((self._token or "").encode(), b"bimodal view", hashlib.sha256).hexdigest()
+
+    @staticmethod
+    def cookie_name(host: str) -> str:
+        """Cookies are shared by all ports of a host, so the port is part of the name."""
+        try:
+            port = urlsplit(f"//{host}").port
+        except ValueError:
+            port = None
+        return f"bimodal_{port or 'view'}"

@@ -1,0 +1,120 @@
+"""The page's HTTP and WebSocket server: routes put together, behind the gate.
+
+Further parts of the page bring routes of their own: each is a function `routes(view) -> list[BaseRoute]`, named
+in `ROOMS`. Everything they serve stands behind the same gate, under the same headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from workers.errors import ViewError
+from workers.settings import ViewActorSettings
+from workers.view import page, stream
+from workers.view.context import View
+from workers.view.guard import Guard
+
+# Each gives routes; what they need of the running system is in the View.
+ROOMS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (page.routes, stream.routes)
+
+TRY_PORTS = 32
+BACKLOG = 128
+# A message of a page is a few words; a visitor's picture is the largest thing that anyone may send.
+MOST_MESSAGE_BYTES = 1024 * 1024
+STOP_WITHIN_S = 1.0
+
+
+def application(view: View) -> Starlette:
+    """The whole page around one View."""
+    app = Starlette(routes=[route for room in ROOMS for route in room(view)])
+    app.add_middleware(Guard, gate=view.gate, camera=bool(view.visitors))
+    return app
+
+
+def listen(settings: ViewActorSettings) -> socket.socket:
+    """A socket at the configured port, or at the next free one.
+
+    Raises ViewError where the host is none of this machine's or no port is free.
+    """
+    last: OSError | None = None
+    for port in range(settings.port, settings.port + (TRY_PORTS if settings.port else 1)):
+        try:
+            family, _, _, _, address = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)[0]
+            return socket.create_server(address, family=family, backlog=BACKLOG)
+        except socket.gaierror as error:
+            raise ViewError(f"the live page can't be served at '{settings.host}': there is no such host") from error
+        except (OSError, OverflowError) as error:
+            last = error if isinstance(error, OSError) else last
+    reason = last.strerror if last is not None else "no such port"
+    raise ViewError(
+        f"the live page can't be served at {settings.host}, port {settings.port} and following ({reason}); "
+        "change outputs.view in config.yaml"
+    )
+
+
+def address_of(settings: ViewActorSettings, bound: socket.socket) -> str:
+    """The URL to open, as a person types it."""
+    host, port = bound.getsockname()[:2]
+    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)  # noqa: S104
+    scheme = "https" if settings.tls_certificate else "http"
+    return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+
+
+class Server:
+    """uvicorn in a thread of its own, since the process's first thread is the actor's."""
+
+    def __init__(self, view: View, bound: socket.socket) -> None:
+        """Raises ViewError where the certificate can't be read."""
+        self.loop = asyncio.new_event_loop()
+        self._bound = bound
+        config = uvicorn.Config(
+            application(view),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws_max_size=MOST_MESSAGE_BYTES,
+            ws_max_queue=4,
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=1,
+            ssl_certfile=view.settings.tls_certificate,
+            ssl_keyfile=view.settings.tls_key,
+        )
+        try:
+            config.load()
+        except OSError as error:
+            raise ViewError(
+                f"the certificate {view.settings.tls_certificate} with the key {view.settings.tls_key} "
+                f"can't be used: {error.strerror or error}"
+            ) from error
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves."""
+        return self._thread.is_alive()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self._server.serve(sockets=[self._bound]))
+        finally:
+            self.loop.close()
+
+    def stop(self) -> None:
+        """Hang up on everyone."""
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join(STOP_WITHIN_S)
