@@ -11,7 +11,8 @@ import msgspec
 from broker.messages import Modality, Policy
 from broker.messages import Role as ActorRole
 from models.catalog import resolve
-from workers.config import Config
+from workers.config import Config, CountConfig
+from workers.errors import ConfigError
 from workers.settings import (
     AudioActorSettings,
     BrokerSettings,
@@ -23,6 +24,8 @@ from workers.settings import (
     RuntimeSettings,
     ViewActorSettings,
 )
+from workers.sizes import Sizes, sizes
+from workers.vitals import machine_memory_mb
 
 Role = Literal["broker", "face", "audio", "fusion", "record", "view", "lsl", "capture"]
 
@@ -40,6 +43,12 @@ TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
 }
 
 
+# How a row changes while the system runs (workers/plan.py). Workers hold no state: new ones load beside the old. The
+# broker and fusion hold the state of every stream: they are told. Every other process stops and is started again.
+BESIDE: tuple[Role, ...] = ("face", "audio")
+TOLD: tuple[Role, ...] = ("broker", "fusion")
+
+
 class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One process: a row made from the table and the config.
 
@@ -47,6 +56,9 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
         name: its title, unique in the session.
         settings: what its kind of actor is told.
         ends: whether it may end by itself when its work is done (a file); anything else is started again.
+        artifacts: marks of the files it loads, so that a file replaced under the same name makes another row.
+        cores: the only ones it may run on; empty for all.
+        max_memory_mb: private memory beyond which it is started again, None without limit.
     """
 
     name: str
@@ -54,6 +66,9 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     settings: msgspec.Struct
     modality: Modality | None = None
     ends: bool = False
+    artifacts: tuple[str, ...] = ()
+    cores: tuple[int, ...] = ()
+    max_memory_mb: int | None = None
 
     @property
     def module(self) -> str:
@@ -73,36 +88,43 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 def processes(config: Config, *, record: RecordActorSettings | None) -> list[ProcessSpec]:
     """Every process but the sources. Raises CatalogError where a model's name is unknown."""
-    rows = [ProcessSpec(name="broker", role="broker", settings=BrokerSettings(events=config.outputs.events))]
+    broker = BrokerSettings(events=config.outputs.events, workers=config.network.workers)
+    rows = [ProcessSpec(name="broker", role="broker", settings=broker)]
     rows += face_workers(config)
     rows += audio_workers(config)
-    rows.append(ProcessSpec(name="fusion", role="fusion", settings=_fusion(config)))
+    fusion = _fusion(config)
+    marks = _marks(fusion.dynamic, fusion.static)
+    rows.append(ProcessSpec(name="fusion", role="fusion", settings=fusion, artifacts=marks))
     if record is not None:
         rows.append(ProcessSpec(name="record", role="record", settings=record))
     return rows
 
 
 def face_workers(config: Config) -> list[ProcessSpec]:
-    """The face workers; one a core where the config says `auto`."""
-    count = config.workers.face.count
+    """The face workers. Raises ConfigError where `cores` names some that are not here."""
+    models = config.models
     settings = FaceActorSettings(
-        detector=str(resolve(config.models.face_detector)),
-        landmarks=str(resolve(config.models.face_landmarks)),
-        static=tuple(str(resolve(name)) for name in config.models.face_static),
+        detector=str(resolve(models.face_detector)),
+        landmarks=str(resolve(models.face_landmarks)),
+        static=tuple(str(resolve(name)) for name in models.face_static),
         runtime=_runtime(config),
         face=config.face,
     )
-    return [
-        ProcessSpec(name=f"face {number}", role="face", modality="face", settings=settings)
-        for number in range(1, (cores() if count == "auto" else count) + 1)
-    ]
+    row = ProcessSpec(
+        name="face",
+        role="face",
+        modality="face",
+        settings=settings,
+        artifacts=_marks(settings.detector, settings.landmarks, *settings.static),
+        cores=_cores("face", config.workers.face),
+    )
+    return _numbered(row, _sizes(config).face)
 
 
 def audio_workers(config: Config) -> list[ProcessSpec]:
-    """The audio workers; none where the config has no speech model."""
+    """The audio workers; none where the config has no speech model. Raises ConfigError like `face_workers`."""
     if config.models.speech == "none":
         return []
-    count = config.workers.audio.count
     settings = AudioActorSettings(
         speech=str(resolve(config.models.speech)),
         voice_activity=_optional(config.models.voice_activity),
@@ -110,10 +132,39 @@ def audio_workers(config: Config) -> list[ProcessSpec]:
         runtime=_runtime(config),
         audio=config.audio,
     )
-    return [
-        ProcessSpec(name=f"audio {number}", role="audio", modality="speech", settings=settings)
-        for number in range(1, (1 if count == "auto" else count) + 1)
-    ]
+    row = ProcessSpec(
+        name="audio",
+        role="audio",
+        modality="speech",
+        settings=settings,
+        artifacts=_marks(settings.speech, settings.voice_activity),
+        cores=_cores("audio", config.workers.audio),
+    )
+    return _numbered(row, _sizes(config).audio)
+
+
+def _numbered(row: ProcessSpec, count: int) -> list[ProcessSpec]:
+    return [msgspec.structs.replace(row, name=f"{row.role} {number}") for number in range(1, count + 1)]
+
+
+def _marks(*files: str | None) -> tuple[str, ...]:
+    """Of each file its name, time and size; a file that is not there has none."""
+    marks = []
+    for file in files:
+        if file is not None and Path(file).is_file():
+            status = Path(file).stat()
+            marks.append(f"{file} {status.st_mtime_ns} {status.st_size}")
+    return tuple(marks)
+
+
+def _cores(kind: str, workers: CountConfig) -> tuple[int, ...]:
+    wanted = workers.cores or ()
+    here = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    for core in wanted:
+        if core not in here:
+            known = ", ".join(map(str, sorted(here))) or "none can be chosen on this system"
+            raise ConfigError(f"workers.{kind}.cores names core {core}, but there are: {known}")
+    return wanted
 
 
 def lsl(config: Config) -> list[ProcessSpec]:
@@ -142,6 +193,8 @@ def view(config: Config) -> list[ProcessSpec]:
         tls_certificate=str(wanted.tls_certificate.absolute()) if wanted.tls_certificate else None,
         tls_key=str(wanted.tls_key.absolute()) if wanted.tls_key else None,
         faces=wanted.faces,
+        visitors=wanted.visitors,
+        visitor_streams=tuple(name for name, stream in config.streams.items() if stream.browser),
     )
     return [ProcessSpec(name="view", role="view", settings=settings)]
 
@@ -191,6 +244,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def limited(rows: list[ProcessSpec], max_memory_mb: int | str | None) -> list[ProcessSpec]:
+    """The rows with the memory limit that config.yaml gives each; `auto` is half of the machine's memory."""
+    limit = machine_memory_mb() // 2 if max_memory_mb == "auto" else max_memory_mb
+    return [msgspec.structs.replace(row, max_memory_mb=limit) for row in rows]
+
+
+def _sizes(config: Config) -> Sizes:
+    return sizes(config.workers, config.runtime.threads, cores())
+
+
 def _fusion(config: Config) -> FusionActorSettings:
     return FusionActorSettings(
         dynamic=_optional(config.models.face_dynamic),
@@ -206,4 +269,4 @@ def _optional(name: str) -> str | None:
 
 def _runtime(config: Config) -> RuntimeSettings:
     runtime = config.runtime
-    return RuntimeSettings(provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning)
+    return RuntimeSettings(provider=runtime.provider, threads=_sizes(config).threads, spinning=runtime.spinning)

@@ -14,12 +14,14 @@ from broker.messages import Policy
 from workers.audio.settings import AudioSettings
 from workers.face.settings import FaceSettings
 from workers.fusion.settings import FusionSettings
+from workers.view.visitor_settings import VisitorSettings
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`events`: further addresses of the event bus, beside the session's own."""
+    """`events`: further addresses of the event bus; `workers`: where workers on other machines connect."""
 
     events: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()
 
 
 class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +87,7 @@ class ViewActorSettings(msgspec.Struct, frozen=True, kw_only=True):
         token: what a visitor must know; None on loopback only.
         tls_certificate, tls_key: paths of PEM files, both or neither.
         faces: "hide" sends boxes without video.
+        visitors, visitor_streams: which streams visitors' browsers may be, and within which limits.
     """
 
     host: str = "127.0.0.1"
@@ -93,6 +96,8 @@ class ViewActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_certificate: str | None = None
     tls_key: str | None = None
     faces: Literal["show", "hide"] = "show"
+    visitors: VisitorSettings = VisitorSettings()
+    visitor_streams: tuple[str, ...] = ()
 
 
 class LslActorSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,265 @@
+"""Where visitors lend the camera and microphone of their browser: the WebSocket /visit, behind the page's gate.
+
+A visit: the browser says which stream it wants to be (JSON, with the token where one is asked for), is told the
+limits, and sends pictures and sound (visitor_message.py). All that is checked here; what is left goes to the
+capture process of that stream. One visitor at a time for each stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from broker.visitors import Left, Media, PageAt, VisitorLine
+from workers.view.allowance import Allowance
+from workers.view.visitor_message import (
+    BAD,
+    NO_SUCH_STREAM,
+    SILENT,
+    TAKEN,
+    TOO_MUCH,
+    WRONG_TOKEN,
+    VisitorRefusedError,
+    read,
+)
+from workers.view.visitor_settings import VisitorSettings
+
+log = logging.getLogger(__name__)
+
+PATH = "/visit"
+ANNOUNCE_EVERY_S = 2.0
+TELL_EVERY_S = 1.0
+INTRODUCE_WITHIN_S = 10.0
+SILENT_AFTER_S = 10.0
+AFTER_WRONG_TOKEN_S = 1.0
+MOST_INTRODUCING = 8
+MOST_INTRODUCTION_BYTES = 2048
+BURST_S = 3.0
+# Pictures and sound, 25 times a second, with room for what jitters.
+SOUNDS_PER_S = 60
+MOST_REASON_BYTES = 123
+
+
+class Introduction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first message of a visit, as JSON."""
+
+    stream: str
+    token: str = ""
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
+    """The answer: what the browser may send."""
+
+    stream: str
+    max_fps: int
+    max_width: int
+    max_height: int
+    max_picture_bytes: int
+    max_bytes_per_s: int
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True, tag="received"):
+    """Once a second: what has come so far, and how many messages nobody could take."""
+
+    pictures: int
+    sounds: int
+    lost: int
+
+
+class VisitorDesk:
+    """All visits of one page. For one event loop."""
+
+    def __init__(
+        self, settings: VisitorSettings, streams: Sequence[str], directory: Path, url: Callable[[], str]
+    ) -> None:
+        """
+        Args:
+            streams: the streams that visitors may be.
+            directory: of the session.
+            url: where people open the page.
+        """
+        self._settings, self._directory, self._url = settings, directory, url
+        self._streams = tuple(streams)
+        self._lines: dict[str, VisitorLine] = {}
+        self._seats: dict[str, int] = {}
+        self._introducing = 0
+        self._announcer: asyncio.Task[None] | None = None
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """What the page's server mounts; none where no stream is for visitors."""
+        return [WebSocketRoute(PATH, self._visit)] if self._streams else []
+
+    def offer(self) -> dict[str, object] | None:
+        """What the page needs to show its button, as JSON-like values; None where no stream is for visitors."""
+        if not self._streams:
+            return None
+        taken = {stream: stream in self._seats for stream in self._streams}
+        return {"streams": taken, "token": self._settings.token is not None}
+
+    async def open(self) -> None:
+        """Connect to the capture processes, and keep telling them where the page is."""
+        self._lines = {stream: VisitorLine(self._directory, stream) for stream in self._streams}
+        if self._lines:
+            self._announcer = asyncio.create_task(self._announce())
+
+    async def close(self) -> None:
+        """Let go."""
+        if self._announcer is not None:
+            self._announcer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._announcer
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            line.close()
+
+    async def _announce(self) -> None:
+        while True:
+            for line in self._lines.values():
+                line.send(PageAt(self._url()))
+            await asyncio.sleep(ANNOUNCE_EVERY_S)
+
+    # -------------------------------------------------------------------------------- one visit
+
+    async def _visit(self, socket: WebSocket) -> None:
+        await socket.accept()
+        try:
+            stream = await self._introduced(socket)
+            await self._seated(socket, stream)
+        except VisitorRefusedError as refused:
+            log.info("a visitor was refused: %s", refused)
+            await _close(socket, refused.code, str(refused))
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+
+    async def _introduced(self, socket: WebSocket) -> str:
+        """The stream that the visitor wants to be, and may."""
+        if self._introducing >= MOST_INTRODUCING:
+            raise VisitorRefusedError(TOO_MUCH, "too many visitors at once; try again in a moment")
+        self._introducing += 1
+        try:
+            introduction = _introduction(await _receive(socket, INTRODUCE_WITHIN_S))
+            wanted = self._settings.token
+            if wanted is not None and not hmac.compare_digest(introduction.token.encode(), wanted.encode()):
+                await asyncio.sleep(AFTER_WRONG_TOKEN_S)
+                raise VisitorRefusedError(WRONG_TOKEN, "this is not the token; ask whoever runs this page")
+        finally:
+            self._introducing -= 1
+        if introduction.stream not in self._streams:
+            raise VisitorRefusedError(NO_SUCH_STREAM, "there is no such stream for visitors")
+        return introduction.stream
+
+    async def _seated(self, socket: WebSocket, stream: str) -> None:
+        if stream in self._seats:
+            raise VisitorRefusedError(TAKEN, f"somebody else is '{stream}' just now; try again later")
+        visit = self._seats[stream] = time.time_ns()
+        because = "the page's process stopped"
+        try:
+            limits = self._settings
+            await _tell(
+                socket,
+                Welcome(
+                    stream=stream,
+                    max_fps=limits.max_fps,
+                    max_width=limits.max_width,
+                    max_height=limits.max_height,
+                    max_picture_bytes=limits.max_picture_kbytes * 1000,
+                    max_bytes_per_s=limits.max_kbytes_per_s * 1000,
+                ),
+            )
+            await Visit(visit, socket, self._lines[stream], limits).receive()
+        except VisitorRefusedError as refused:
+            because = str(refused)
+            raise
+        except WebSocketDisconnect:
+            because = "the visitor left"
+            raise
+        finally:
+            del self._seats[stream]
+            if stream in self._lines:
+                self._lines[stream].send(Left(visit, because))
+
+
+class Visit:
+    """One visitor who has a seat."""
+
+    def __init__(self, number: int, socket: WebSocket, line: VisitorLine, limits: VisitorSettings) -> None:
+        now_s = time.monotonic()
+        self._number, self._socket, self._line, self._limits = number, socket, line, limits
+        self._bytes = Allowance(limits.max_kbytes_per_s * 1000, BURST_S, now_s)
+        self._messages = {
+            "picture": Allowance(limits.max_fps + 1, BURST_S, now_s),
+            "sound": Allowance(SOUNDS_PER_S, BURST_S, now_s),
+        }
+        self._counts = {"picture": 0, "sound": 0}
+        self._lost = 0
+        self._tell_at_s = now_s
+
+    async def receive(self) -> None:
+        """Pass on what comes, until the visitor leaves. Raises VisitorRefusedError or WebSocketDisconnect."""
+        while True:
+            message = await _receive(self._socket, SILENT_AFTER_S)
+            if not isinstance(message, bytes):
+                raise VisitorRefusedError(BAD, "pictures and sound come as binary messages")
+            self._pass_on(message, time.monotonic_ns())
+            if time.monotonic() >= self._tell_at_s:
+                self._tell_at_s = time.monotonic() + TELL_EVERY_S
+                counts = self._counts
+                await _tell(self._socket, Received(pictures=counts["picture"], sounds=counts["sound"], lost=self._lost))
+
+    def _pass_on(self, message: bytes, arrived_ns: int) -> None:
+        if not self._bytes.take(len(message), arrived_ns / 1e9):
+            raise VisitorRefusedError(TOO_MUCH, f"more than {self._limits.max_kbytes_per_s} kB a second")
+        found = read(message, self._limits)
+        if not self._messages[found.kind].take(1, arrived_ns / 1e9):
+            raise VisitorRefusedError(
+                TOO_MUCH, f"more than {self._limits.max_fps} pictures a second, or too small sounds"
+            )
+        note = Media(
+            visit=self._number,
+            kind=found.kind,
+            captured_ns=found.captured_ns,
+            sent_ns=found.sent_ns,
+            arrived_ns=arrived_ns,
+            position=found.position,
+            rate=found.rate,
+        )
+        self._counts[found.kind] += 1
+        self._lost += not self._line.send(note, found.data)
+
+
+def _introduction(message: str | bytes) -> Introduction:
+    if isinstance(message, str) and len(message) <= MOST_INTRODUCTION_BYTES:
+        with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):
+            return msgspec.json.decode(message, type=Introduction)
+    raise VisitorRefusedError(BAD, 'a visit begins with {"stream": NAME, "token": TOKEN}')
+
+
+async def _receive(socket: WebSocket, within_s: float) -> str | bytes:
+    try:
+        message = await asyncio.wait_for(socket.receive(), within_s)
+    except TimeoutError as error:
+        raise VisitorRefusedError(SILENT, f"nothing came for {within_s:g} s") from error
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    found = message.get("bytes")
+    return found if found is not None else str(message.get("text"))
+
+
+async def _tell(socket: WebSocket, message: msgspec.Struct) -> None:
+    await socket.send_text(msgspec.json.encode(message).decode())
+
+
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    if socket.client_state is WebSocketState.CONNECTED:
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+            await socket.close(code, reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore"))
