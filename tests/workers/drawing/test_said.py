@@ -1,0 +1,56 @@
+"""What is said of an event."""
+
+from __future__ import annotations
+
+from broker.messages import Verdict
+from tests.workers.drawing.making import ANGRY, HAPPY, SILENCE, UNKNOWN, VOICE, event, face
+from workers.drawing.said import caption, headline, rows, speaker
+from workers.drawing.style import WARNING, Style
+
+
+def said(*pieces: object) -> str:
+    return " | ".join(piece.text for piece in pieces)  # type: ignore[attr-defined]
+
+
+def test_the_verdict_stands_first_and_conflict_is_a_warning() -> None:
+    pieces = headline(event([face(1, (0, 0, 10, 10), speaks=True)]), Style(latency=True))
+    assert said(*pieces) == "happy 61 % | conflict: face happy, voice anger | desk | 23 ms"
+    assert pieces[1].colour == WARNING
+
+
+def test_agreement_is_said_in_percent() -> None:
+    agreeing = event([face(1, (0, 0, 10, 10))], emotion=Verdict(label="happy", confidence=0.61, agreement=0.81))
+    assert "face and voice agree 81 %" in said(*headline(agreeing, Style()))
+
+
+def test_unknown_comes_with_its_reason() -> None:
+    unknown = event(speech=SILENCE, emotion=UNKNOWN)
+    assert said(*headline(unknown, Style(name=False))) == "unknown | no face, too quiet"
+    found = rows(unknown)
+    assert [row.because for row in found.values()] == ["no face", "too quiet", "no face, too quiet"]
+    assert all(row.probabilities is None for row in found.values())
+
+
+def test_a_frame_that_could_not_be_looked_at_says_why() -> None:
+    assert "not looked at: the worker died" in said(*headline(event(failed="the worker died"), Style()))
+
+
+def test_rows_hold_the_speakers_face_the_voice_and_both() -> None:
+    found = rows(event([face(1, (0, 0, 90, 90)), face(2, (0, 0, 10, 10), speaks=True)]))
+    assert [found[name].probabilities for name in ("video", "speech", "fused")] == [HAPPY, ANGRY, HAPPY]
+    alone = rows(event(speech=VOICE))
+    assert [alone[name].probabilities for name in ("video", "speech", "fused")] == [None, ANGRY, ANGRY]
+    assert rows(event(speech=None))["speech"].because == "no sound"
+
+
+def test_the_speaker_is_who_speaks_else_who_the_verdict_is_of_else_the_largest() -> None:
+    large, small = face(1, (0, 0, 90, 90), confidence=0.5), face(2, (0, 0, 10, 10), confidence=0.61)
+    talking = face(3, (0, 0, 5, 5), speaks=True, confidence=0.4)
+    assert speaker(event([large, small, talking])) is talking
+    assert speaker(event([large, small])) is small
+    assert speaker(event([large, small], emotion=UNKNOWN)) is large
+    assert speaker(event()) is None
+
+
+def test_a_caption_holds_track_label_and_confidence() -> None:
+    assert caption(face(7, (0, 0, 1, 1))) == "#7 happy 61 %"

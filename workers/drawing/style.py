@@ -1,0 +1,64 @@
+"""How things look: colours, what is shown, and sizes that follow the picture's."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Colour: TypeAlias = tuple[int, int, int]
+
+# RGB. White text keeps a contrast of 3 : 1 and more on each of the three.
+VIDEO: Colour = (34, 150, 70)
+SPEECH: Colour = (214, 50, 50)
+FUSED: Colour = (136, 76, 220)
+GROUND: Colour = (24, 24, 24)
+TROUGH: Colour = (62, 62, 70)
+TEXT: Colour = (255, 255, 255)
+FAINT: Colour = (190, 190, 198)
+WARNING: Colour = (255, 200, 60)
+
+SMALLEST_TEXT_PX = 7
+LINES_A_HEIGHT = 30
+EMS_A_WIDTH = 46
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown.
+
+    Attributes:
+        faces: `hide` draws everything on a plain ground: no pixel of the picture is left.
+        bars: the three rows of bars at the bottom.
+        name: the stream's name.
+        latency: milliseconds from grab to event.
+    """
+
+    faces: Literal["show", "hide"] = "show"
+    bars: bool = True
+    name: bool = True
+    latency: bool = False
+
+
+class Metrics(NamedTuple):
+    """Sizes in pixels that go with a picture's size.
+
+    Attributes:
+        em: height of the text.
+        line: from one line of text to the next.
+        gap: between things.
+        stroke: width of a line.
+    """
+
+    em: int
+    line: int
+    gap: int
+    stroke: int
+
+
+def metrics(width: int, height: int) -> Metrics:
+    """Sizes for a picture; text is never smaller than 7 pixels, the least that can be read."""
+    em = max(SMALLEST_TEXT_PX, round(min(height / LINES_A_HEIGHT, width / EMS_A_WIDTH)))
+    return Metrics(em=em, line=round(em * 1.45), gap=max(2, round(em * 0.4)), stroke=max(1, round(em / 8)))
