@@ -66,11 +66,16 @@ def _voice(event: Emotion) -> str:
 
 
 class LiveLines:
-    """The lines of all streams, and what is wrong with processes."""
+    """The lines of all streams, and what is wrong with processes.
+
+    Attributes:
+        page: where the live page is, None as long as nobody has said.
+    """
 
     def __init__(self) -> None:
         self.streams: dict[str, StreamLine] = {}
         self.troubles: dict[str, str] = {}
+        self.page: str | None = None
 
     def take(self, body: Body, now: float) -> None:
         """One message of the bus."""
@@ -85,6 +90,7 @@ class LiveLines:
                     line.source = status.source
                     line.dropped = status.dropped.get("face", 0)
             case Heartbeat():
+                self.page = body.address or self.page
                 self._mind(body)
             case _:
                 pass

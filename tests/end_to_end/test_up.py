@@ -13,7 +13,7 @@ from broker.messages import Emotion, Heartbeat
 from tests.end_to_end.driving import Driven, run
 from tests.media import face_clip
 
-TITLES = {"broker", "face 1", "face 2", "audio 1", "fusion", "capture clip"}
+TITLES = {"broker", "face 1", "face 2", "audio 1", "fusion", "view", "capture clip"}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.errors import CatalogError
 from workers.analysis import result_names
 from workers.config import Config, check_config
-from workers.processes import TABLE, cores, live_sources, processes
+from workers.processes import TABLE, cores, live_sources, lsl, processes, view
 from workers.settings import RecordActorSettings
 
 stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])
@@ -24,7 +24,8 @@ def config(**values: object) -> Config:
 
 
 def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
-    rows = processes(config(), record=RecordActorSettings(folder="x")) + live_sources(config())
+    wanted = config(outputs={"lsl": True})
+    rows = processes(wanted, record=RecordActorSettings(folder="x")) + lsl(wanted) + view(wanted) + live_sources(wanted)
     assert {row.role for row in rows} == set(TABLE)
     for row in rows:
         assert (Path(__file__).parents[2] / (row.module.replace(".", "/"))).exists() or (

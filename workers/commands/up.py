@@ -22,7 +22,7 @@ from workers.config import Config
 from workers.edge import edge, is_terminal, open_log, say
 from workers.errors import SystemFailedError
 from workers.live_lines import LiveLines
-from workers.processes import live_sources, lsl, processes
+from workers.processes import live_sources, lsl, processes, view
 from workers.record.session_folder import begin_session, end_session
 from workers.session import Session
 from workers.supervisor import Supervisor
@@ -74,7 +74,7 @@ def _system(config: Config, name: str, log_file: Path) -> Iterator[tuple[Supervi
         record = begin_session(config, name, datetime.now().astimezone())
         if record is not None:
             stack.callback(_end_recording, Path(record.folder))
-        specs = processes(config, record=record) + lsl(config) + live_sources(config)
+        specs = processes(config, record=record) + lsl(config) + view(config) + live_sources(config)
         supervisor = Supervisor(held, specs, log_file)
         stack.callback(supervisor.stop)
         bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])
@@ -96,6 +96,7 @@ def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped, for_seconds
             supervisor.step(TURN_S)
             while (found := bus.receive(0.0)) is not None:
                 lines.take(found[1], time.monotonic())
+            screen.tell_page(lines.page)
             screen.draw(lines)
             _check(supervisor)
             if _all_ended(supervisor):
@@ -126,6 +127,7 @@ class Screen:
     def __init__(self) -> None:
         self._live = Live(console=Console(), refresh_per_second=8, transient=False) if is_terminal() else None
         self._due = 0.0
+        self._page: str | None = None
 
     def __enter__(self) -> Screen:
         if self._live is not None:
@@ -135,6 +137,16 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def tell_page(self, address: str | None) -> None:
+        """Say where the live page is, once, and again where that has changed."""
+        if address is not None and address != self._page:
+            self._page = address
+            sentence = f"live page at {address}"
+            if self._live is not None:
+                self._live.console.print(sentence, highlight=False)
+            else:
+                typer.echo(sentence)
 
     def draw(self, lines: LiveLines) -> None:
         """Show what is new."""
