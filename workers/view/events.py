@@ -14,12 +14,24 @@ import msgspec
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from broker.messages import Emotion
+from broker.messages import Body, Emotion
+from workers.view.context import View
 
-PATH = "/events"
 MOST_READERS = 64
 MOST_WAITING = 64
 TRY_AGAIN_LATER = 1013
+
+
+def routes(view: View) -> list[BaseRoute]:
+    """/events"""
+    feed = EventFeed()
+
+    def told(body: Body) -> None:
+        if isinstance(body, Emotion):
+            feed.publish(body)
+
+    view.listeners.append(told)
+    return [WebSocketRoute("/events", feed.serve)]
 
 
 class _Reader:
@@ -38,11 +50,6 @@ class EventFeed:
         self._readers: set[_Reader] = set()
         self._encoder = msgspec.json.Encoder()
 
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """What the page's server mounts."""
-        return [WebSocketRoute(PATH, self._serve)]
-
     def publish(self, event: Emotion) -> None:
         """One more event; it is encoded once, and only where somebody reads it."""
         readers = [reader for reader in self._readers if reader.stream in (None, event.stream)]
@@ -53,7 +60,8 @@ class EventFeed:
             reader.waiting.append(text)
             reader.some.set()
 
-    async def _serve(self, socket: WebSocket) -> None:
+    async def serve(self, socket: WebSocket) -> None:
+        """One reader, until it leaves."""
         await socket.accept()
         if len(self._readers) >= MOST_READERS:
             await socket.close(TRY_AGAIN_LATER, f"{MOST_READERS} programs read events already")

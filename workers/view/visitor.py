@@ -12,15 +12,18 @@ import contextlib
 import hmac
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from broker.visitors import Left, Media, PageAt, VisitorLine
 from workers.view.allowance import Allowance
+from workers.view.context import View
 from workers.view.visitor_message import (
     BAD,
     NO_SUCH_STREAM,
@@ -35,7 +38,6 @@ from workers.view.visitor_settings import VisitorSettings
 
 log = logging.getLogger(__name__)
 
-PATH = "/visit"
 ANNOUNCE_EVERY_S = 2.0
 TELL_EVERY_S = 1.0
 INTRODUCE_WITHIN_S = 10.0
@@ -75,62 +77,54 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, tag="received"):
     lost: int
 
 
+def routes(view: View) -> list[BaseRoute]:
+    """/visit and /visitors, where a stream is for visitors."""
+    streams = view.settings.visitor_streams
+    if not streams:
+        return []
+    desk = VisitorDesk(view.settings.visitors, streams, view.directory, view.address)
+    view.visitors.extend(streams)
+    view.listeners.append(lambda _body: desk.announce(time.monotonic()))
+
+    async def offer(_request: Request) -> Response:
+        return JSONResponse(desk.offer())
+
+    return [WebSocketRoute("/visit", desk.visit), Route("/visitors", offer)]
+
+
 class VisitorDesk:
     """All visits of one page. For one event loop."""
 
-    def __init__(
-        self, settings: VisitorSettings, streams: Sequence[str], directory: Path, url: Callable[[], str]
-    ) -> None:
+    def __init__(self, settings: VisitorSettings, streams: Sequence[str], directory: Path, address: str) -> None:
         """
         Args:
             streams: the streams that visitors may be.
             directory: of the session.
-            url: where people open the page.
+            address: where people open the page.
         """
-        self._settings, self._directory, self._url = settings, directory, url
-        self._streams = tuple(streams)
-        self._lines: dict[str, VisitorLine] = {}
+        self._settings, self._address = settings, address
+        self._lines = {stream: VisitorLine(directory, stream) for stream in streams}
         self._seats: dict[str, int] = {}
         self._introducing = 0
-        self._announcer: asyncio.Task[None] | None = None
+        self._announce_at_s = 0.0
 
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """What the page's server mounts; none where no stream is for visitors."""
-        return [WebSocketRoute(PATH, self._visit)] if self._streams else []
-
-    def offer(self) -> dict[str, object] | None:
-        """What the page needs to show its button, as JSON-like values; None where no stream is for visitors."""
-        if not self._streams:
-            return None
-        taken = {stream: stream in self._seats for stream in self._streams}
+    def offer(self) -> dict[str, object]:
+        """What the page needs to know before it asks for a camera, as JSON-like values."""
+        taken = {stream: stream in self._seats for stream in self._lines}
         return {"streams": taken, "token": self._settings.token is not None}
 
-    async def open(self) -> None:
-        """Connect to the capture processes, and keep telling them where the page is."""
-        self._lines = {stream: VisitorLine(self._directory, stream) for stream in self._streams}
-        if self._lines:
-            self._announcer = asyncio.create_task(self._announce())
-
-    async def close(self) -> None:
-        """Let go."""
-        if self._announcer is not None:
-            self._announcer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._announcer
-        lines, self._lines = self._lines, {}
-        for line in lines.values():
-            line.close()
-
-    async def _announce(self) -> None:
-        while True:
-            for line in self._lines.values():
-                line.send(PageAt(self._url()))
-            await asyncio.sleep(ANNOUNCE_EVERY_S)
+    def announce(self, now_s: float) -> None:
+        """Tell the capture processes where the page is; to be called more often than it is due."""
+        if now_s < self._announce_at_s:
+            return
+        self._announce_at_s = now_s + ANNOUNCE_EVERY_S
+        for line in self._lines.values():
+            line.send(PageAt(self._address))
 
     # -------------------------------------------------------------------------------- one visit
 
-    async def _visit(self, socket: WebSocket) -> None:
+    async def visit(self, socket: WebSocket) -> None:
+        """One WebSocket, from its opening to its end."""
         await socket.accept()
         try:
             stream = await self._introduced(socket)
@@ -154,7 +148,7 @@ class VisitorDesk:
                 raise VisitorRefusedError(WRONG_TOKEN, "this is not the token; ask whoever runs this page")
         finally:
             self._introducing -= 1
-        if introduction.stream not in self._streams:
+        if introduction.stream not in self._lines:
             raise VisitorRefusedError(NO_SUCH_STREAM, "there is no such stream for visitors")
         return introduction.stream
 
@@ -185,8 +179,7 @@ class VisitorDesk:
             raise
         finally:
             del self._seats[stream]
-            if stream in self._lines:
-                self._lines[stream].send(Left(visit, because))
+            self._lines[stream].send(Left(visit, because))
 
 
 class Visit:
@@ -221,9 +214,8 @@ class Visit:
             raise VisitorRefusedError(TOO_MUCH, f"more than {self._limits.max_kbytes_per_s} kB a second")
         found = read(message, self._limits)
         if not self._messages[found.kind].take(1, arrived_ns / 1e9):
-            raise VisitorRefusedError(
-                TOO_MUCH, f"more than {self._limits.max_fps} pictures a second, or too small sounds"
-            )
+            most = f"{self._limits.max_fps} pictures and {SOUNDS_PER_S} sounds"
+            raise VisitorRefusedError(TOO_MUCH, f"more than {most} a second")
         note = Media(
             visit=self._number,
             kind=found.kind,

@@ -34,6 +34,7 @@ MOST_SOUND_S = 1.0
 MOST_LATE_MS, MOST_EARLY_MS = 10_000.0, 1_000.0
 MOST_MS = 2.0**53 / 1e6
 MOST_POSITION = 2**53
+MOST_SCANS = 4
 
 _BASELINE = {0xC0, 0xC1}
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -96,8 +97,8 @@ def _check_sound(samples: bytes, rate: int) -> None:
 def jpeg_size(jpeg: bytes) -> tuple[int, int]:
     """(width, height) as the decoder will see them, so that nobody makes it take gigabytes.
 
-    Stricter than decoders are, so that they can't see something else: nothing between the segments, and baseline
-    only (thousands of scans of a progressive picture would keep a decoder busy; browsers make baseline).
+    Stricter than decoders are, so that they can't see something else: nothing between the segments, baseline only,
+    and few scans (browsers make baseline with one; thousands would keep a decoder busy).
     Raises VisitorRefusedError for anything else.
     """
     if jpeg[:2] != b"\xff\xd8":
@@ -106,7 +107,7 @@ def jpeg_size(jpeg: bytes) -> tuple[int, int]:
     at = 2
     while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
         marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
-        if marker == _START_OF_SCAN and size is not None:
+        if marker == _START_OF_SCAN and size is not None and jpeg.count(b"\xff\xda", at) <= MOST_SCANS:
             return size
         if marker in _FRAMES:
             if marker not in _BASELINE or size is not None or at + 9 > len(jpeg):
@@ -114,7 +115,7 @@ def jpeg_size(jpeg: bytes) -> tuple[int, int]:
             size = int.from_bytes(jpeg[at + 7 : at + 9], "big"), int.from_bytes(jpeg[at + 5 : at + 7], "big")
             if 0 in size:
                 break
-        if marker < 0xC0 or 0xD0 <= marker <= 0xD9 or length < 2:
+        if marker < 0xC0 or 0xD0 <= marker <= 0xDA or marker == 0xFF or length < 2:
             break
         at += 2 + length
     raise VisitorRefusedError(BAD, "a picture must be a whole baseline JPEG")

@@ -24,7 +24,7 @@ class VisitorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     token: Annotated[str, msgspec.Meta(min_length=16, max_length=256)] | None = None
     max_fps: Annotated[int, msgspec.Meta(ge=1, le=60)] = 30
     max_height: Annotated[int, msgspec.Meta(ge=64, le=2160)] = 720
-    max_picture_kbytes: Annotated[int, msgspec.Meta(ge=8, le=4000)] = 512
+    max_picture_kbytes: Annotated[int, msgspec.Meta(ge=8, le=1000)] = 512
     max_kbytes_per_s: Annotated[int, msgspec.Meta(ge=32, le=100_000)] = 4000
 
     @property
