@@ -19,3 +19,7 @@ class SlotError(BrokerError):
 
 class KeysError(BrokerError):
     """A CURVE key is missing, broken, or lies where others can read it."""
+
+
+class ControlError(BrokerError):
+    """A running system can't be asked or commanded, or refuses."""

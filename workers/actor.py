@@ -52,6 +52,7 @@ class ActorSettings(msgspec.Struct, frozen=True, kw_only=True):
         slots: the directory of the session's shared slots.
         log: the file that takes the log.
         parent: pid of the supervisor; the actor dies with it.
+        cores: the only ones it may run on; empty for all.
         own: the settings of this kind of actor, as JSON-like values.
     """
 
@@ -63,6 +64,7 @@ class ActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     slots: str
     log: str | None = None
     parent: int = 0
+    cores: tuple[int, ...] = ()
     own: dict[str, object] = {}
 
 
@@ -155,6 +157,8 @@ def set_up(settings: ActorSettings) -> Stop:
     """Title, log, signals, and death with the parent."""
     setproctitle.setproctitle(f"bimodal: {settings.name}")
     die_with_parent(settings.parent)
+    if settings.cores:
+        os.sched_setaffinity(0, settings.cores)
     start_log(settings.log, settings.name)
     faulthandler.enable()
     if hasattr(faulthandler, "register"):
@@ -208,7 +212,8 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, b
         gc.collect()
         gc.freeze()
         code = _loop(actor, mailbox, pulse, stop)
-        mailbox.beat(pulse.now("stopped", figures=actor.figures()))
+        because = None if stop.asked else actor.trouble()
+        mailbox.beat(pulse.now("stopped", because=because, figures=actor.figures()))
     except KNOWN_ERRORS as error:
         log.info("refused: %s", error, exc_info=error)
         mailbox.beat(pulse.now("failed", because=str(error)))

@@ -13,13 +13,14 @@ from pathlib import Path
 import msgspec
 
 from broker.errors import EndpointError
+from workers.child import Child
 from workers.config import Config
 from workers.errors import SystemFailedError
 from workers.processes import capture_settings, processes, source
 from workers.record.provenance import describe_session
 from workers.session import Session
 from workers.settings import RecordActorSettings
-from workers.supervisor import Child, Supervisor
+from workers.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

@@ -123,8 +123,8 @@ class RuntimeConfig(Section):
 class Between(Section):
     """A number of processes that follows the load."""
 
-    min: int = Field(1, ge=1, le=256)
-    max: int = Field(ge=1, le=256)
+    min: Annotated[int, Field(ge=1, le=256)] = 1
+    max: Annotated[int, Field(ge=1, le=256)]
 
     @model_validator(mode="after")
     def _in_order(self) -> Between:
@@ -137,7 +137,7 @@ def _count(value: object) -> int | str | Between:
     if isinstance(value, dict):
         return Between.model_validate(value)
     if isinstance(value, Between) or value == "auto":
-        return value  # type: ignore[return-value]
+        return value
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 256:
         return value
     raise ValueError("must be 'auto', a number from 1 to 256, or {min: …, max: …}")
@@ -147,14 +147,14 @@ class CountConfig(Section):
     """How many processes of one kind, and the cores they may run on (None: all)."""
 
     count: Annotated[int | Literal["auto"] | Between, PlainValidator(_count)] = "auto"
-    cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
+    cores: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
 
 
 class WorkersConfig(Section):
     """How many workers, and the private memory that each process of the system may take, in MiB."""
 
-    face: CountConfig = CountConfig()  # type: ignore[call-arg]
-    audio: CountConfig = CountConfig(count=1)  # type: ignore[call-arg]
+    face: CountConfig = CountConfig()
+    audio: CountConfig = CountConfig(count=1)
     max_memory_mb: Annotated[int, Field(ge=1)] | Literal["auto"] | None = "auto"
 
 
@@ -250,7 +250,7 @@ class Config(Section):
 
     streams: dict[StreamName, StreamConfig] = {"desk": StreamConfig(auto=True)}
     models: ModelsConfig = ModelsConfig()  # type: ignore[call-arg]
-    runtime: RuntimeConfig = RuntimeConfig()  # type: ignore[call-arg]
+    runtime: RuntimeConfig = RuntimeConfig()
     workers: WorkersConfig = WorkersConfig()
     capture: CaptureConfig = CaptureConfig()  # type: ignore[call-arg]
     face: Annotated[FaceSettings, _struct(FaceSettings)] = FaceSettings()

@@ -20,6 +20,9 @@ from workers.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
+# The broker gives one job, in `every` one more in advance (broker/dispatch.py).
+MOST_IN_HAND = 2
+
 
 def open_model(path: str, kind: Kind, runtime: RuntimeSettings) -> Artifact:
     """A worker's artifact, opened as config.yaml's `runtime` says; raises ArtifactError or ProviderError."""
@@ -88,4 +91,9 @@ class JobWorker:
         return None
 
     def close(self) -> None:
-        """Nothing to let go of that the process's end does not free."""
+        """Finish what was given already: a worker that leaves in order takes no job along."""
+        for _ in range(MOST_IN_HAND):
+            body = self._mailbox.receive(0.0) if self._mailbox.waiting() else None
+            if body is None:
+                return
+            self.handle(body)

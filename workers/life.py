@@ -1,7 +1,8 @@
 """The life of one child process, as a pure state machine: when to start it, when it hangs, when to give up.
 
 DESIGN: starting → ready → draining → stopped, or failed. The watchdog is armed at ready. Restarts back off;
-five deaths in a minute, each within ten seconds of ready, and the process is failed.
+five deaths in a minute, each within ten seconds of ready, and the process is failed. What failed is tried again at a
+slow pace, so that it comes back by itself when its cause goes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ SOON_S = 10.0
 MOST_DEATHS = 5
 WITHIN_S = 60.0
 STEADY_S = 30.0
+FAILED_AGAIN_S = 30.0
+LEAVE_WITHIN_S = 10.0
 
-Verdict = Literal["start", "dump", "kill", "nothing"]
+Verdict = Literal["start", "dump", "terminate", "kill", "nothing"]
 
 
 class Life:
@@ -28,13 +31,18 @@ class Life:
 
     Attributes:
         state: as the user sees it.
-        incarnation: how often it was started.
+        incarnation: which life of its name it is.
+        restarts: how often it was started again.
+        failing: from its failure until it is ready again, through all further tries.
         because: the sentence that explains its last death or its failure.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, incarnation: int = 0) -> None:
+        """`incarnation`: of the last process that had this name, 0 where it is the first."""
         self.state: State = "stopped"
-        self.incarnation = 0
+        self.incarnation = incarnation
+        self.restarts = -1
+        self.failing = False
         self.because: str | None = None
         self._back_off = BackOff(0.5, 30.0)
         self._start_at = 0.0
@@ -42,19 +50,21 @@ class Life:
         self._ready_at: float | None = None
         self._heard = 0.0
         self._told_at: float | None = None
+        self._leave_at: float | None = None
         self._quick_deaths: deque[float] = deque()
 
     @property
-    def restarts(self) -> int:
-        """How often it was started again."""
-        return max(0, self.incarnation - 1)
+    def leaving(self) -> bool:
+        """Whether it was asked to leave in order."""
+        return self._leave_at is not None
 
     def started(self, now: float) -> int:
         """It was started; returns its incarnation."""
         self.incarnation += 1
+        self.restarts += 1
         self.state = "starting"
         self._started = self._heard = now
-        self._ready_at = self._told_at = None
+        self._ready_at = self._told_at = self._leave_at = None
         return self.incarnation
 
     def heard(self, incarnation: int, state: State, because: str | None, now: float) -> bool:
@@ -62,20 +72,36 @@ class Life:
         if incarnation != self.incarnation or self.state in ("stopped", "failed"):
             return False
         self._heard = now
+        if self.leaving:
+            return False
         if because is not None or state == "ready":
             self.because = because
-        if state == "ready" and self._ready_at is None:
-            self._ready_at = now
-        if state == "ready" and self._ready_at is not None and now - self._ready_at > STEADY_S:
-            self._back_off.reset()
+        if state == "ready":
+            self._is_ready(now)
         # A refusal is settled when the process has exited, not when it says so.
         news = state != self.state and state in ("ready", "draining")
         if news:
             self.state = state
         return news
 
+    def _is_ready(self, now: float) -> None:
+        self.failing = False
+        if self._ready_at is None:
+            self._ready_at = now
+        if now - self._ready_at > STEADY_S:
+            self._back_off.reset()
+
+    def leave(self, now: float, grace_s: float, because: str | None = None) -> None:
+        """It is to leave in order: it gets no more work, is told to end after `grace_s`, and is killed in the end."""
+        if self._leave_at is None:
+            self._leave_at = now + grace_s
+            self._told_at = None
+            self.because = because
+            self.state = "draining"
+
     def exited(self, now: float, *, again: bool) -> None:
-        """It is gone. `again` says whether it should run: then it is started again later, or failed for good."""
+        """It is gone. `again` says whether it should run: then it is started again later, or has failed."""
+        self._leave_at = None
         quick = self._ready_at is None or now - self._ready_at < SOON_S
         if quick:
             self._quick_deaths.append(now)
@@ -83,24 +109,26 @@ class Life:
             self._quick_deaths.popleft()
         if not again:
             self.state = "stopped"
-        elif len(self._quick_deaths) >= MOST_DEATHS:
-            self.state = "failed"
-            self.because = self.because or f"it died {MOST_DEATHS} times within a minute"
+        elif self.failing or len(self._quick_deaths) >= MOST_DEATHS:
+            self.refused(self.because or f"it died {MOST_DEATHS} times within a minute", now)
         else:
             self.state = "stopped"
             self._start_at = now + self._back_off.next()
 
-    def refused(self, because: str) -> None:
-        """It can't work as it is configured; starting it again would change nothing."""
+    def refused(self, because: str, now: float) -> None:
+        """It can't work as things are; it is tried again at a slow pace, in case they change."""
         self.state = "failed"
+        self.failing = True
         self.because = because
+        self._leave_at = None
+        self._start_at = now + FAILED_AGAIN_S
 
     def due(self, now: float) -> Verdict:
-        """What must be done with it now. "dump" comes once for each hang, before "kill"."""
-        if self.state == "stopped":
+        """What must be done with it now. "dump" and "terminate" come once for each hang or leave, before "kill"."""
+        if self.state in ("stopped", "failed"):
             return "start" if now >= self._start_at else "nothing"
-        if self.state == "failed":
-            return "nothing"
+        if self._leave_at is not None:
+            return self._due_leaving(now, self._leave_at)
         silent = now - self._heard > SILENT_S if self._ready_at is not None else now - self._started > START_LIMIT_S
         if not silent:
             self._told_at = None
@@ -110,3 +138,9 @@ class Life:
             self.because = "it did not answer any more"
             return "dump"
         return "kill" if now - self._told_at > KILL_AFTER_S else "nothing"
+
+    def _due_leaving(self, now: float, leave_at: float) -> Verdict:
+        if self._told_at is None and now >= leave_at:
+            self._told_at = now
+            return "terminate"
+        return "kill" if now - leave_at > LEAVE_WITHIN_S else "nothing"

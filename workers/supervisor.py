@@ -1,4 +1,4 @@
-"""Reconciles the process table with what runs: start, watch, restart, stop.
+"""Reconciles the process table with what runs: start, watch, restart, scale, swap, stop.
 
 One loop, one thread: children die with the thread that started them, so that must be the main one.
 """
@@ -10,111 +10,191 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 import setproctitle
 
-import workers
-from broker.messages import Gone, Heartbeat
-from broker.supervision import SupervisorLine
-from workers.actor import DONE, ENVIRONMENT_KEY, REFUSED, ActorSettings
-from workers.life import Life
+from broker.messages import Gone, Heartbeat, OffDuty, Reconfigured, Status, StreamStatus, StreamWithdrawn, Welcome
+from broker.supervision import NAME, SupervisorLine
+from workers.actor import BEAT_EVERY_S, DONE, REFUSED
+from workers.child import Child
 from workers.processes import ProcessSpec
+from workers.reconcile import Reconciler
 from workers.session import Session
+from workers.settings import CaptureSettings
+from workers.trouble import how_it_died, over_limit, troubles
+from workers.vitals import Watch
 
 log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 2.5
 BROKER_END_S = 0.4
-
-
-class Child:
-    """One row of the table and the process that runs for it."""
-
-    def __init__(self, spec: ProcessSpec) -> None:
-        self.spec = spec
-        self.life = Life()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.finished = False
-        self.heartbeat: Heartbeat | None = None
-        self.was_ready = False
-
-    @property
-    def running(self) -> bool:
-        """Whether a process exists for it."""
-        return self.process is not None
+LOOK_EVERY_S = 1.0
 
 
 class Supervisor:
-    """Keeps the processes of a session as the table says."""
+    """Keeps the processes of a session as the table says.
+
+    Attributes:
+        children: the rows and their processes, by name.
+        refused: why an edited config was not taken over, else None; whoever reads the config sets it.
+        streams: the broker's newest counters.
+    """
 
     def __init__(self, session: Session, specs: Iterable[ProcessSpec], log_file: Path | None) -> None:
-        setproctitle.setproctitle("bimodal: supervisor")
+        setproctitle.setproctitle(f"bimodal: {NAME}")
         self._session = session
         self._log_file = log_file
         self._line = SupervisorLine(session.directory)
-        self.children: dict[str, Child] = {spec.name: Child(spec) for spec in specs}
+        self._begun = time.monotonic()
+        self._beat_at = self._look_at = 0.0
+        self._itself = Watch(os.getpid())
+        self._vitals: dict[str, float] = {}
+        self._off_duty: tuple[str, ...] = ()
+        self.refused: str | None = None
+        self.streams: tuple[StreamStatus, ...] = ()
+        self.children: dict[str, Child] = {}
+        self._reconciler = Reconciler(self.children, self._line.send)
+        for spec in specs:
+            self.add(spec)
 
     # -------------------------------------------------------------------------------- the table
 
     def add(self, spec: ProcessSpec) -> None:
         """One more row."""
-        self.children[spec.name] = Child(spec)
+        self._reconciler.add(spec)
 
     def remove(self, name: str) -> None:
         """A row less; its process must have ended."""
-        del self.children[name]
+        self._reconciler.forget(name)
+
+    def change(self, wanted: Sequence[ProcessSpec]) -> None:
+        """Bring what runs in line with these rows, without stopping what need not stop. It takes its time: `changing`
+        says whether it is still on its way, `because` whether it was given up."""
+        self._reconciler.begin(wanted, time.monotonic())
+
+    @property
+    def changing(self) -> bool:
+        """Whether a change is on its way."""
+        return self._reconciler.changing
+
+    @property
+    def not_taken_over(self) -> str | None:
+        """Why the newest edit of the config was not taken over: it is wrong, or what it wants can't work."""
+        return self.refused or self._reconciler.refused
+
+    @property
+    def because(self) -> str | None:
+        """The one sentence on what is degraded or was refused, None where all is well."""
+        return troubles({name: child.life for name, child in self.children.items()}, self.not_taken_over)
+
+    @property
+    def up_s(self) -> float:
+        """Seconds since it was begun."""
+        return time.monotonic() - self._begun
 
     # -------------------------------------------------------------------------------- the loop
 
     def step(self, timeout_s: float) -> None:
-        """One turn: read heartbeats for up to `timeout_s`, then bring what runs in line with the table."""
-        for heartbeat in self._line.receive(timeout_s):
-            self._heard(heartbeat)
+        """One turn: read what came for up to `timeout_s`, then bring what runs in line with the table."""
+        self._receive(timeout_s)
         self._reap()
         now = time.monotonic()
+        self._reconciler.step(now)
+        self._tell_off_duty()
         for child in list(self.children.values()):
             self._tend(child, now)
+        self._look(now)
+        if now >= self._beat_at:
+            self._beat_at = now + BEAT_EVERY_S
+            self._line.send(self._heartbeat())
+
+    def _receive(self, timeout_s: float) -> None:
+        for report in self._line.receive(timeout_s):
+            match report:
+                case Heartbeat():
+                    self._heard(report)
+                case Reconfigured():
+                    self._reconciler.answered(report)
+                case Status():
+                    self.streams = report.streams
+                case Welcome():
+                    self._off_duty = ()  # it is new, and must be told again
 
     def _heard(self, heartbeat: Heartbeat) -> None:
         child = self.children.get(heartbeat.name)
         if child is None or heartbeat.incarnation != child.life.incarnation:
             return
         child.heartbeat = heartbeat
-        news = child.life.heard(heartbeat.incarnation, heartbeat.state, heartbeat.because, time.monotonic())
+        now = time.monotonic()
+        news = child.life.heard(heartbeat.incarnation, heartbeat.state, heartbeat.because, now)
         if news and heartbeat.state == "ready":
             child.was_ready = True
             log.info("%s is ready", heartbeat.name)
-        self._line.send(heartbeat)
+        self._line.send(msgspec.structs.replace(heartbeat, figures=heartbeat.figures | child.figures(now)))
+
+    def _heartbeat(self) -> Heartbeat:
+        figures = {"restarts": 0.0, "up_s": round(self.up_s, 1), **self._vitals}
+        return Heartbeat(
+            name=NAME, incarnation=1, state="ready", pid=os.getpid(), because=self.because, figures=figures
+        )
+
+    def _look(self, now: float) -> None:
+        """How much of the machine each takes; who takes too much is let go in order, and started again."""
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY_S
+        itself = self._itself.look()
+        self._vitals = itself._asdict() if itself is not None else {}
+        for child in self.children.values():
+            child.look()
+            because = over_limit(child.vitals.memory_mb, child.spec.max_memory_mb)
+            if because is not None and child.post == "on" and child.life.state == "ready":
+                log.warning("%s: %s", child.spec.name, because)
+                self._reconciler.renew(child, because, now)
+
+    def _tell_off_duty(self) -> None:
+        off_duty = self._reconciler.off_duty()
+        if off_duty != self._off_duty:
+            self._off_duty = off_duty
+            self._line.send(OffDuty(workers=off_duty))
+
+    # -------------------------------------------------------------------------------- who has gone
 
     def _reap(self) -> None:
         exited = [child for child in self.children.values() if child.process and child.process.poll() is not None]
         if exited:
             # A last heartbeat with the reason may still be on its way: it was sent before the exit.
-            for heartbeat in self._line.receive(0.05):
-                self._heard(heartbeat)
+            self._receive(0.05)
         for child in exited:
             self._buried(child)
+        for child in [child for child in self.children.values() if child.post == "leaving" and not child.running]:
+            self._left(child)
 
     def _buried(self, child: Child) -> None:
         assert child.process is not None
-        code, name = child.process.returncode, child.spec.name
+        code, name, life = child.process.returncode, child.spec.name, child.life
         child.process = None
-        self._line.send(Gone(name=name, incarnation=child.life.incarnation))
+        self._line.send(Gone(name=name, incarnation=life.incarnation))
         said = child.heartbeat.because if child.heartbeat and child.heartbeat.state == "failed" else None
-        log.info("%s (life %d) exited with %s%s", name, child.life.incarnation, code, f": {said}" if said else "")
-        if code == DONE and child.spec.ends:
+        log.info("%s (life %d) exited with %s%s", name, life.incarnation, code, f": {said}" if said else "")
+        now = time.monotonic()
+        if child.post == "leaving" and not child.renewed:
+            life.because = None
+            life.exited(now, again=False)
+        elif code == DONE and child.spec.ends and not child.asked:
             child.finished = True
-            child.life.exited(time.monotonic(), again=False)
+            life.exited(now, again=False)
         elif code == REFUSED and said is not None and (child.spec.ends or not child.was_ready):
-            child.life.refused(said)
+            life.refused(said, now)
         else:
-            child.life.because = said or child.life.because or _how_it_died(code)
-            child.life.exited(time.monotonic(), again=True)
+            life.because = said or life.because or how_it_died(code)
+            life.exited(now, again=True)
+        if child.renewed:
+            child.post, child.renewed = "on", False
         self._tell_end(child)
 
     def _tell_end(self, child: Child) -> None:
@@ -125,21 +205,43 @@ class Supervisor:
                 state=child.life.state,
                 pid=0,
                 because=child.life.because,
+                figures=child.figures(time.monotonic()),
             )
         )
+
+    def _left(self, child: Child) -> None:
+        """One that was to go has gone: its successor has its name now, or nobody."""
+        settings = child.spec.settings
+        self._reconciler.forget(child.spec.name)
+        if child.successor is not None:
+            self._reconciler.add(child.successor)
+        else:
+            if child.life.state == "failed":
+                child.life.because = None
+                child.life.state = "stopped"
+                self._tell_end(child)
+            if isinstance(settings, CaptureSettings):
+                self._line.send(StreamWithdrawn(stream=settings.stream))
+
+    # -------------------------------------------------------------------------------- who is to come or go
 
     def _tend(self, child: Child, now: float) -> None:
         if child.finished:
             return
-        verdict = child.life.due(now)
-        if verdict == "start" and not child.running and self._served(child.spec):
-            self._start(child)
-        elif verdict == "dump" and child.process is not None:
-            log.warning("%s does not answer: its stacks follow, then it is stopped", child.spec.name)
-            _signal(child.process, signal.SIGUSR1)
-            _signal(child.process, signal.SIGTERM)
-        elif verdict == "kill" and child.process is not None:
-            _signal(child.process, signal.SIGKILL)
+        match child.life.due(now):
+            case "start":
+                if not child.running and child.post != "leaving" and self._served(child.spec):
+                    child.start(self._session, self._log_file, now)
+            case "dump":
+                log.warning("%s does not answer: its stacks follow, then it is stopped", child.spec.name)
+                child.signal(signal.SIGUSR1)
+                child.signal(signal.SIGTERM)
+            case "terminate":
+                child.signal(signal.SIGTERM)
+            case "kill":
+                child.signal(signal.SIGKILL)
+            case "nothing":
+                pass
 
     def _served(self, spec: ProcessSpec) -> bool:
         """Whether everything that this process needs is ready."""
@@ -148,33 +250,6 @@ class Supervisor:
             if child.spec.role in spec.needs:
                 states.setdefault(child.spec.role, set()).add(child.life.state)
         return all("ready" in found for found in states.values())
-
-    def _start(self, child: Child) -> None:
-        spec = child.spec
-        incarnation = child.life.started(time.monotonic())
-        settings = ActorSettings(
-            name=spec.name,
-            incarnation=incarnation,
-            role=spec.actor_role,
-            modality=spec.modality,
-            directory=str(self._session.directory),
-            slots=str(self._session.slots),
-            log=str(self._log_file) if self._log_file else None,
-            parent=os.getpid(),
-            own=msgspec.to_builtins(spec.settings),
-        )
-        environment = dict(os.environ)
-        environment[ENVIRONMENT_KEY] = msgspec.json.encode(settings).decode()
-        # -P keeps a folder of the user's that is called "models" from being taken for ours.
-        environment["PYTHONPATH"] = str(Path(workers.__file__).parents[1])
-        child.heartbeat = None
-        child.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", spec.module],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if self._log_file else None,
-            stderr=subprocess.DEVNULL if self._log_file else None,
-        )
 
     # -------------------------------------------------------------------------------- the end
 
@@ -186,8 +261,7 @@ class Supervisor:
         for last in (False, True):
             group = [child for child in running if (child.spec.role == "broker") is last]
             for child in group:
-                if child.process is not None:
-                    _signal(child.process, signal.SIGTERM)
+                child.signal(signal.SIGTERM)
             # The broker goes when nobody needs it any more; a child that had to be killed must not cost it its end.
             self._await(group, max(deadline, time.monotonic() + BROKER_END_S))
         self._line.close()
@@ -203,15 +277,3 @@ class Supervisor:
                 process.kill()
                 process.wait()
             child.process = None
-
-
-def _how_it_died(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"it was ended by {signal.Signals(-code).name}"
-    return f"it exited with code {code}"
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(number)

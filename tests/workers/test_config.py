@@ -49,7 +49,7 @@ def test_every_key_of_the_file_that_ships_is_commented_or_explains_itself_by_its
         ("workers: {face: {cuont: 2}}", "in 'workers.face': unknown key 'cuont'; did you mean 'count'?"),
         ("streams: {desk: {auto: true, camrea: 0}}", "in 'streams.desk': unknown key 'camrea'; did you mean 'camera'?"),
         ("models: {face-statik: x}", "in 'models': unknown key 'face-statik'; did you mean 'face-static'?"),
-        ("workers: {face: {count: 0}}", "'count' must be 'auto' or a number from 1 to 256"),
+        ("workers: {face: {count: 0}}", "must be 'auto', a number from 1 to 256, or {min: …, max: …}"),
         ("workers: {face: {count: many}}", "workers.face.count"),
         ("runtime: {provider: cdua}", "in 'runtime.provider'"),
         ("streams: {desk: {}}", "needs exactly one source"),

@@ -5,7 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.life import KILL_AFTER_S, MOST_DEATHS, SILENT_S, SOON_S, START_LIMIT_S, WITHIN_S, Life
+from workers.life import (
+    FAILED_AGAIN_S,
+    KILL_AFTER_S,
+    LEAVE_WITHIN_S,
+    MOST_DEATHS,
+    SILENT_S,
+    SOON_S,
+    START_LIMIT_S,
+    WITHIN_S,
+    Life,
+)
 
 
 def test_it_is_started_becomes_ready_and_ends() -> None:
@@ -76,7 +86,44 @@ def test_five_quick_deaths_in_a_minute_are_a_failure() -> None:
         life.exited(death * 10.0 + 1, again=True)
     assert life.state == "failed"
     assert life.because
-    assert life.due(1e9) == "nothing"
+    failed_at = (MOST_DEATHS - 1) * 10.0 + 1
+    assert life.due(failed_at + FAILED_AGAIN_S - 0.1) == "nothing"
+    assert life.due(failed_at + FAILED_AGAIN_S) == "start", "its cause may have gone"
+
+
+def test_what_failed_is_failing_until_it_is_ready_again() -> None:
+    life = Life()
+    life.started(0.0)
+    life.refused("the file is broken", 1.0)
+    for attempt in range(3):
+        now = 100.0 * (attempt + 1)
+        assert life.due(now) == "start"
+        life.started(now)
+        assert life.failing
+        life.exited(now + 1, again=True)
+        assert life.state == "failed", "one more death is enough"
+        assert life.due(now + 2) == "nothing"
+    life.started(1000.0)
+    life.heard(life.incarnation, "ready", None, 1001.0)
+    assert not life.failing
+    assert life.because is None
+
+
+def test_one_that_leaves_in_order_is_told_once_and_killed_in_the_end() -> None:
+    life = Life()
+    life.started(0.0)
+    life.heard(1, "ready", None, 1.0)
+    life.leave(10.0, 0.3)
+    assert life.state == "draining"
+    assert life.due(10.2) == "nothing"
+    assert life.due(10.3) == "terminate"
+    assert life.due(10.4) == "nothing"
+    assert not life.heard(1, "ready", None, 10.5), "it is leaving, whatever it says"
+    assert life.state == "draining"
+    assert life.due(10.4 + LEAVE_WITHIN_S) == "kill"
+    life.exited(21.0, again=False)
+    assert life.state == "stopped"
+    assert not life.leaving
 
 
 @given(st.lists(st.floats(SOON_S + 0.1, 1000.0), min_size=1, max_size=30))

@@ -1,0 +1,75 @@
+"""Follows the load: how many workers `{min, max}` should be now. Pure: counters in, a number out.
+
+Too few workers show as dropped jobs (policy `latest`) or as jobs that pile up (`every`); too many as idle time.
+Between the two lies a wide band in which nothing changes, and after each change the new number must prove itself, so
+that a steady load settles on one number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+WINDOW_S = 5.0
+LOST_TOO_MUCH = 0.05
+LOST_LITTLE = 0.005
+BUSY_LITTLE = 0.6
+GROW_REST_S = 5.0
+SHRINK_REST_S = 30.0
+
+
+class Load(NamedTuple):
+    """Running totals at one moment.
+
+    Attributes:
+        now: monotonic clock, seconds.
+        offered, dropped: jobs so far.
+        busy_s: seconds that all workers together have spent on jobs so far.
+        waiting: jobs that wait for a worker at this moment.
+    """
+
+    now: float
+    offered: int
+    dropped: int
+    busy_s: float
+    waiting: int = 0
+
+
+class LoadFollower:
+    """One kind of workers between `least` and `most`."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+        self._seen: deque[Load] = deque()
+        self._changed: float | None = None
+
+    def wanted(self, count: int, load: Load) -> int:
+        """The number of workers wanted, where there are `count`. To be called about once a second."""
+        if self._changed is None:
+            self._changed = load.now
+        if self._seen and load.offered < self._seen[-1].offered:
+            self._seen.clear()  # a broker that is new counts from 0
+        self._seen.append(load)
+        while load.now - self._seen[0].now > WINDOW_S:
+            self._seen.popleft()
+        wanted = min(self.most, max(self.least, count + self._step(count, load)))
+        if wanted != count:
+            self._changed = load.now
+            self._seen.clear()
+        return wanted
+
+    def _step(self, count: int, load: Load) -> int:
+        first, rested = self._seen[0], load.now - (self._changed or 0.0)
+        span = load.now - first.now
+        if span < WINDOW_S / 2:
+            return 0
+        offered = load.offered - first.offered
+        lost = (load.dropped - first.dropped) / offered if offered > 0 else 0.0
+        piled_up = min(seen.waiting for seen in self._seen) > count
+        if (lost > LOST_TOO_MUCH or piled_up) and rested >= GROW_REST_S:
+            return 1
+        # What they do now, one fewer would have to do with room to spare.
+        busy = (load.busy_s - first.busy_s) / span / (count - 1) if count > 1 else 1.0
+        if lost <= LOST_LITTLE and busy < BUSY_LITTLE and load.waiting == 0 and rested >= SHRINK_REST_S:
+            return -1
+        return 0

@@ -1,0 +1,188 @@
+"""Carries a change of rows through: starts what loads beside, tells, takes over all at once, or gives up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import msgspec
+
+from broker.messages import Reconfigure, Reconfigured
+from broker.supervision import Order
+from workers.change import Change
+from workers.child import Child
+from workers.plan import Plan, alike, plan
+from workers.processes import BESIDE, ProcessSpec
+
+log = logging.getLogger(__name__)
+
+# What a worker was given just before it went off duty is under way to it for a moment.
+GRACE_S = 0.3
+
+
+class Reconciler:
+    """Works on the supervisor's table of children.
+
+    Attributes:
+        refused: why the newest change was given up, None where it was carried out or is on its way.
+    """
+
+    def __init__(self, children: dict[str, Child], send: Callable[[Order], None]) -> None:
+        self.refused: str | None = None
+        self._children = children
+        self._send = send
+        self._change: Change | None = None
+        self._revision = 0
+        self._lives: dict[str, int] = {}
+
+    @property
+    def changing(self) -> bool:
+        """Whether a change is on its way."""
+        return self._change is not None
+
+    # -------------------------------------------------------------------------------- rows
+
+    def add(self, spec: ProcessSpec, *, beside: bool = False) -> None:
+        """One more row. A name that was used before goes on counting its incarnations."""
+        self._children[spec.name] = Child(spec, "beside" if beside else "on", self._lives.get(spec.name, 0))
+
+    def forget(self, name: str) -> None:
+        """A row less; its process has ended."""
+        self._lives[name] = self._children.pop(name).life.incarnation
+
+    def rows(self) -> list[ProcessSpec]:
+        """The rows that are wanted as things stand, in the order of the table."""
+        found = (child.successor or child.spec for child in self._children.values() if self._stays(child))
+        return list(found)
+
+    def _stays(self, child: Child) -> bool:
+        return child.post == "on" or child.successor is not None or child.renewed
+
+    # -------------------------------------------------------------------------------- a change
+
+    def begin(self, wanted: Sequence[ProcessSpec], now: float) -> None:
+        """Bring what runs in line with `wanted`. A change that is still on its way is given up for it."""
+        self.refused = None
+        self._take_back()
+        rows, loading = self.rows(), self._beside()
+        failing = {row.name for row in rows if self._children[row.name].life.failing}
+        wish = plan(rows, wanted, taken=self._children, failing=failing)
+        wish = _reusing(wish, (child.spec for child in loading))
+        self._dismiss((child for child in loading if child.spec not in wish.beside), now)
+        if wish.empty:
+            return
+        for spec in wish.beside:
+            if spec.name not in self._children:
+                self.add(spec, beside=True)
+        self._revision += 1
+        self._change = Change(wish, self._revision)
+        log.info("changing: %s", describe(wish))
+
+    def answered(self, answer: Reconfigured) -> None:
+        """A process answers what it was told."""
+        child = self._children.get(answer.name)
+        if self._change is not None and child is not None:
+            self._change.answered(answer.name, answer.revision, answer.because, child.life.incarnation)
+
+    def step(self, now: float) -> None:
+        """Go on with the change that is on its way, as far as it can go now."""
+        change = self._change
+        if change is None:
+            return
+        lives = {name: child.life for name, child in self._children.items()}
+        match change.due(lives, now):
+            case "tell":
+                for row in change.untold(lives):
+                    self._tell(row, change.revision)
+            case "carry out":
+                self._change = None
+                self._carry_out(change.plan, now)
+                log.info("changed: %s", describe(change.plan))
+            case "give up":
+                log.warning("the change was given up, all goes on as it was: %s", change.because)
+                self._take_back()
+                self._dismiss(self._beside(), now)
+                self.refused = change.because
+            case "wait":
+                pass
+
+    def _carry_out(self, wish: Plan, now: float) -> None:
+        for spec in wish.beside:
+            self._children[spec.name].post = "on"
+        for name in (*wish.relieved, *wish.stopped):
+            self.leave(self._children[name], now)
+        for spec in wish.told:
+            self._children[spec.name].spec = spec
+        for spec in wish.again:
+            self.leave(self._children[spec.name], now, successor=spec)
+        for spec in wish.started:
+            old = self._children.get(spec.name)
+            if old is None:
+                self.add(spec)
+            else:
+                old.successor = spec
+
+    def _take_back(self) -> None:
+        """Forget the change on its way, and tell those that were told how they are to go on."""
+        change, self._change = self._change, None
+        if change is not None and change.plan.told:
+            self._revision += 1
+            for row in change.plan.told:
+                self._tell(self._children[row.name].spec, self._revision)
+
+    def _tell(self, row: ProcessSpec, revision: int) -> None:
+        settings = msgspec.to_builtins(row.settings)
+        self._send(Reconfigure(to=row.name, revision=revision, settings=settings))
+
+    # -------------------------------------------------------------------------------- leaving
+
+    def leave(self, child: Child, now: float, successor: ProcessSpec | None = None) -> None:
+        """Let a process finish what it holds and go; `successor` is the row that has its name then."""
+        child.post, child.successor, child.renewed = "leaving", successor, False
+        if child.running:
+            child.life.leave(now, self._grace_s(child))
+
+    def renew(self, child: Child, because: str, now: float) -> None:
+        """Let a process go in the same way, and be started again."""
+        child.post, child.renewed = "leaving", True
+        child.life.leave(now, self._grace_s(child), because)
+
+    def _grace_s(self, child: Child) -> float:
+        return GRACE_S if child.spec.role in BESIDE else 0.0
+
+    def _dismiss(self, children: Iterable[Child], now: float) -> None:
+        for child in children:
+            self.leave(child, now)
+
+    def _beside(self) -> list[Child]:
+        return [child for child in self._children.values() if child.post == "beside"]
+
+    def off_duty(self) -> tuple[str, ...]:
+        """The workers that get no jobs."""
+        return tuple(name for name, child in self._children.items() if child.post != "on" and child.spec.role in BESIDE)
+
+
+def _reusing(wish: Plan, loading: Iterable[ProcessSpec]) -> Plan:
+    """The plan with workers that load already in the place of new ones that would be just like them."""
+    left = list(loading)
+    beside = []
+    for row in wish.beside:
+        found = next((known for known in left if alike(known, row)), row)
+        if found in left:
+            left.remove(found)
+        beside.append(found)
+    return replace(wish, beside=tuple(beside))
+
+
+def describe(wish: Plan) -> str:
+    """A plan in one line, for the log."""
+    parts = {
+        "beside": [row.name for row in wish.beside],
+        "relieved": wish.relieved,
+        "told": [row.name for row in wish.told],
+        "again": [row.name for row in wish.again],
+        "started": [row.name for row in wish.started],
+        "stopped": wish.stopped,
+    }
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing"

@@ -1,0 +1,37 @@
+"""How many workers with how many threads: what config.yaml leaves open, worked out from the cores. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from workers.config import Between, WorkersConfig
+
+
+class Sizes(NamedTuple):
+    """Processes of each kind, and threads of each of them."""
+
+    face: int
+    audio: int
+    threads: int
+
+
+def sizes(workers: WorkersConfig, threads: int | str, cores: int) -> Sizes:
+    """The sizes that a machine of `cores` begins with.
+
+    Workers times threads is never more than the cores, unless the numbers given say so. One thread a worker with as
+    many workers as cores is fastest (docs/configuration.md), so `auto` prefers workers to threads. `{min, max}`
+    begins with `min`, and its threads leave room for `max`.
+    """
+    face = workers.face.count
+    if face == "auto":
+        each = 1 if threads == "auto" else int(threads)
+        return Sizes(max(1, cores // each), _count(workers.audio.count), each)
+    most = face.max if isinstance(face, Between) else face
+    each = max(1, cores // most) if threads == "auto" else int(threads)
+    return Sizes(_count(face), _count(workers.audio.count), each)
+
+
+def _count(count: int | str | Between) -> int:
+    if isinstance(count, Between):
+        return count.min
+    return count if isinstance(count, int) else 1
