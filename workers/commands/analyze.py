@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from workers.analysis import Analysed, Analysis
 from workers.commands.options import ConfigOption, config_of, with_counts
 from workers.edge import edge, open_log, say
 from workers.errors import ConfigError
+from workers.record.reading import clips
 
 
 class Speed(StrEnum):
@@ -41,9 +43,12 @@ def analyze(
     speed: Annotated[
         Speed, typer.Option(help="[b]fast[/b]: as fast as the pipeline takes it; [b]realtime[/b]: its own pace.")
     ] = Speed.FAST,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write NAME.html too: one page with timeline, shares and stretches.")
+    ] = False,
 ) -> None:
-    """Look at every frame of media files and write, for each, NAME.jsonl (one event per frame), NAME.csv (one row
-    per frame and face) and NAME.summary.json.
+    """Look at every frame of media files and write, for each, NAME.jsonl (one event per frame), NAME.csv and
+    NAME.parquet (one row per frame and face), NAME.summary.json, and NAME.session.json (where it all comes from).
 
     Files run several at once. One that can't be read costs one sentence and exit code 1, after the others are done.
     One that is damaged or cut off has results for what is there, and costs a sentence.
@@ -65,7 +70,21 @@ def analyze(
             raise typer.Exit(130) from None
         finally:
             analysis.close()
-        _report(analysis.inputs, out, time.monotonic() - begun)
+        wall_s = time.monotonic() - begun
+        if report:
+            _write_reports(analysis.inputs, out)
+        _report(analysis.inputs, out, wall_s)
+
+
+def _write_reports(inputs: list[Analysed], out: Path) -> None:
+    # Templates are loaded only where a page is wanted.
+    from workers.record.report.page import write_report
+
+    now = datetime.now().astimezone()
+    for analysed in inputs:
+        if analysed.done:
+            (clip,) = clips(out / f"{analysed.name}.jsonl")
+            write_report(clip, now)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -1,0 +1,185 @@
+"""Recordings read back: the clips of a folder, and their events in order."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from broker.messages import Emotion, StreamOpened
+from workers.record.errors import RecordError
+from workers.record.recording import LINES, SUMMARY
+from workers.record.records import (
+    CLIP_SUFFIX,
+    SESSION_FILE,
+    STREAM_FILE,
+    ClipRecord,
+    PartRecord,
+    SessionRecord,
+    StreamRecord,
+)
+
+_R = TypeVar("_R", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of lines. `offset_s` is what is added to an event's `t` to place it in the whole clip."""
+
+    path: Path
+    run: int
+    offset_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One stream's recording: an analysed file, or all parts of a live stream in the order of time.
+
+    Attributes:
+        stream, session: what is known of it; None in results that were made without.
+    """
+
+    name: str
+    folder: Path
+    parts: tuple[Part, ...]
+    stream: StreamRecord | None = None
+    session: SessionRecord | None = None
+    live: bool = field(default=False)
+
+    def events(self) -> Iterator[tuple[Emotion, Part]]:
+        """Every event with the part it lies in; raises RecordError where a line can't be read."""
+        for part in self.parts:
+            for event in read_events(part.path):
+                yield msgspec.structs.replace(event, run=part.run), part
+
+    def opened(self, run: int) -> StreamOpened:
+        """The announcement that this stream began a run with, as far as it was kept."""
+        record = self.stream
+        if record is None:
+            return StreamOpened(
+                stream=self.name, run=run, policy="every", source=self.name, has_picture=True, has_sound=True
+            )
+        return StreamOpened(
+            stream=record.stream,
+            run=run,
+            policy=record.policy,
+            source=record.source.name,
+            has_picture=record.has_picture,
+            has_sound=record.has_sound,
+            width=record.width,
+            height=record.height,
+            fps=record.fps,
+            duration_ns=round(record.duration_s * 1e9) if record.duration_s is not None else None,
+            hop_ns=round(record.hop_s * 1e9),
+        )
+
+
+def read_events(path: Path) -> Iterator[Emotion]:
+    """The events of one file of lines. A last line without its end (a crash) is passed over.
+
+    Raises RecordError, naming file and line, where anything else is no event.
+    """
+    decoder = msgspec.json.Decoder(Emotion)
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield decoder.decode(line)
+                except msgspec.MsgspecError as error:
+                    raise RecordError(f"line {number} of {path} is no event: {error}") from error
+    except OSError as error:
+        raise RecordError(f"{path} can't be read: {error.strerror}") from error
+
+
+def clips(place: Path) -> list[Clip]:
+    """The clips of a session folder, of a folder of results, or the one of a file NAME.jsonl.
+
+    Raises RecordError where there is none.
+    """
+    if place.is_file() and place.name.endswith(LINES):
+        return [_file_clip(place)]
+    if not place.is_dir():
+        raise RecordError(
+            f"there is no recording {place}; give a session folder, a folder of results, or a .jsonl file"
+        )
+    if (place / SESSION_FILE).is_file():
+        found = _session_clips(place)
+    elif (place / STREAM_FILE).is_file():
+        found = [_stream_clip(place, _read(place.parent / SESSION_FILE, SessionRecord))]
+    else:
+        found = [_file_clip(path) for path in sorted(place.glob(f"[!.]*{LINES}"))]
+    found = [clip for clip in found if clip.parts]
+    if not found:
+        raise RecordError(f"{place} holds no recording: no file that ends with {LINES}")
+    return found
+
+
+def _session_clips(folder: Path) -> list[Clip]:
+    session = _read(folder / SESSION_FILE, SessionRecord)
+    return [_stream_clip(inner, session) for inner in sorted(folder.iterdir()) if inner.is_dir()]
+
+
+def _stream_clip(folder: Path, session: SessionRecord | None) -> Clip:
+    record = _read(folder / STREAM_FILE, StreamRecord)
+    known = {part.name: part for part in record.parts} if record is not None else {}
+    paths = {path.name.removesuffix(LINES): path for path in sorted(folder.glob(f"[!.]*{LINES}"))}
+    # What the list does not name (it was lost, or could not be written) still counts, by name.
+    names = [name for name in known if name in paths] + [name for name in paths if name not in known]
+    parts = tuple(_live_parts([(paths[name], known.get(name)) for name in names]))
+    name = record.stream if record is not None else folder.name
+    return Clip(name=name, folder=folder, parts=parts, stream=record, session=session, live=True)
+
+
+def _live_parts(files: list[tuple[Path, PartRecord | None]]) -> Iterator[Part]:
+    """Runs count their time from 0 each; what places them behind each other is the wall clock."""
+    first: datetime | None = None
+    offsets: dict[int, float] = {}
+    for path, record in files:
+        run = record.run if record is not None else _run_of(path)
+        if run not in offsets:
+            begun = datetime.fromisoformat(record.begun) if record is not None else None
+            first = first or begun
+            lead = (begun - first).total_seconds() if begun is not None and first is not None else 0.0
+            began_t = record.first_t or 0.0 if record is not None else 0.0
+            # The first run keeps its own time line.
+            offsets[run] = lead - began_t if offsets else 0.0
+        yield Part(path=path, run=run, offset_s=offsets[run])
+
+
+def _run_of(path: Path) -> int:
+    with contextlib.suppress(ValueError):
+        return int(path.name.partition("-")[0])
+    return 0
+
+
+def _file_clip(path: Path) -> Clip:
+    name = path.name.removesuffix(LINES)
+    record = _read(path.with_name(f"{name}{CLIP_SUFFIX}"), ClipRecord)
+    if record is None:
+        return Clip(name=name, folder=path.parent, parts=(Part(path=path, run=1),))
+    run = record.stream.parts[0].run if record.stream.parts else 1
+    return Clip(
+        name=name,
+        folder=path.parent,
+        parts=(Part(path=path, run=run),),
+        stream=record.stream,
+        session=record.session,
+    )
+
+
+def _read(path: Path, kind: type[_R]) -> _R | None:
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    return None
+
+
+def is_complete(part: Part) -> bool:
+    """Whether the part's table and summary lie beside its lines."""
+    return part.path.with_name(part.path.name.removesuffix(LINES) + SUMMARY).is_file()

@@ -1,0 +1,163 @@
+"""What the report says in words and tables: plain values made from the tally and the records. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from models.emotions import EMOTIONS
+from workers.record.reading import Clip
+from workers.record.report.picture import Rectangle, clock, track_strip
+from workers.record.report.tally import Stretch, Tally
+
+MOST_STRETCHES, MOST_TRACKS, MOST_CONFLICTS = 8, 24, 5
+SHORTEST_STRETCH_S = 0.2
+SETTINGS = ("models", "face", "audio", "fusion", "capture", "runtime")
+
+
+class Share(NamedTuple):
+    """An emotion's part of the time, 0…1, as seen (video), heard (speech) and both together (fused)."""
+
+    emotion: str
+    fused: float
+    video: float
+    speech: float
+
+
+class StretchRow(NamedTuple):
+    """A stretch of one label."""
+
+    begin: str
+    end: str
+    seconds: float
+    label: str
+    confidence: float
+
+
+class TrackRow(NamedTuple):
+    """One face; shares are of its own frames."""
+
+    number: int
+    begin: str
+    end: str
+    frames: int
+    dominant: str
+    share: float
+    speaking: float
+    strip: list[Rectangle]
+
+
+class Reason(NamedTuple):
+    """Why something was not known, and how often: 0…1 of all frames."""
+
+    because: str
+    frames: int
+    share: float
+
+
+class ModelRow(NamedTuple):
+    """An artifact that was used."""
+
+    kind: str
+    identity: str
+    given: str
+    sha256: str
+
+
+def shares(tally: Tally) -> list[Share]:
+    """Every emotion's share of the frames that have a label of the kind, in the project's order."""
+    totals = {row: counter.total() or 1 for row, counter in tally.labels.items()}
+    return [
+        Share(emotion, *(tally.labels[row][emotion] / totals[row] for row in ("fused", "video", "speech")))
+        for emotion in EMOTIONS
+    ]
+
+
+def stretches(tally: Tally, frame_s: float) -> list[StretchRow]:
+    """The longest ones, longest first."""
+    found = sorted(tally.stretches, key=lambda stretch: stretch.first_t - stretch.last_t)[:MOST_STRETCHES]
+    rows = [_stretch(stretch, frame_s) for stretch in found]
+    return [row for row in rows if row.seconds >= SHORTEST_STRETCH_S]
+
+
+def _stretch(stretch: Stretch, frame_s: float) -> StretchRow:
+    seconds = stretch.last_t - stretch.first_t + frame_s
+    mean = stretch.confidence / stretch.frames
+    return StretchRow(tenths(stretch.first_t), tenths(stretch.last_t + frame_s), seconds, stretch.label, mean)
+
+
+def tenths(seconds: float) -> str:
+    """72.34 → "1:12.3"."""
+    rounded = round(seconds * 10)
+    return f"{clock(rounded // 10)}.{rounded % 10}"
+
+
+def tracks(tally: Tally) -> list[TrackRow]:
+    """The faces with the most frames, in the order in which they came."""
+    most = sorted(tally.tracks.items(), key=lambda item: -item[1].frames)[:MOST_TRACKS]
+    rows = []
+    for number, track in sorted(most):
+        ((dominant, count),) = track.labels.most_common(1)
+        rows.append(
+            TrackRow(
+                number=number,
+                begin=tenths(track.first_t),
+                end=tenths(track.last_t),
+                frames=track.frames,
+                dominant=dominant,
+                share=count / track.frames,
+                speaking=track.speaking / track.frames,
+                strip=track_strip(tally, track),
+            )
+        )
+    return rows
+
+
+def reasons(counter: Counter[str], frames: int) -> list[Reason]:
+    """Most frequent first."""
+    return [Reason(because, count, count / max(1, frames)) for because, count in counter.most_common()]
+
+
+def model_rows(clip: Clip, tally: Tally) -> list[ModelRow]:
+    """What the events name, with the checksum of the file that the session was started with."""
+    known = {} if clip.session is None else {f"{m.name}@{m.version}": m for m in clip.session.models}
+    rows = []
+    for kind, identities in sorted(tally.models.items()):
+        for identity in dict.fromkeys(one for joined in identities for one in joined.split("+")):
+            record = known.get(identity)
+            rows.append(ModelRow(kind, identity, record.given if record else "", record.sha256 if record else ""))
+    return rows
+
+
+def settings(clip: Clip) -> list[tuple[str, str]]:
+    """The sections of the config that shape the result, as `section.key`, value."""
+    config = clip.session.config if clip.session is not None else {}
+    found: list[tuple[str, str]] = []
+    for section in SETTINGS:
+        values = config.get(section)
+        if isinstance(values, Mapping):
+            found += [(f"{section}.{key}", _spelled(value)) for key, value in values.items()]
+    return found
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return (
+        {True: "true", False: "false", None: "null"}.get(value, str(value))
+        if isinstance(value, bool | None)
+        else str(value)
+    )
+
+
+def frame_seconds(clip: Clip, tally: Tally) -> float:
+    """How long one event stands."""
+    record = clip.stream
+    if record is not None and record.has_picture and record.fps > 0:
+        return 1.0 / record.fps
+    if record is not None and not record.has_picture and record.hop_s > 0:
+        return record.hop_s
+    if tally.span is None or tally.frames < 2:
+        return 0.0
+    return (tally.span[1] - tally.span[0]) / (tally.frames - 1)

@@ -1,0 +1,80 @@
+"""A clip → its report: one HTML page that needs nothing else, no script and no host."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from models.emotions import EMOTIONS
+from workers.record.errors import RecordError, describe
+from workers.record.part_file import replace_text
+from workers.record.reading import Clip
+from workers.record.report import facts
+from workers.record.report.picture import clock, timeline
+from workers.record.report.tally import Tally
+
+HERE = Path(__file__).parent
+RUN_TRACKS = 1_000_000
+
+
+def tally_of(clip: Clip) -> Tally:
+    """Read all of a clip. Tracks of a later run are other faces. Raises RecordError where a line can't be read."""
+    tally = Tally()
+    runs: dict[int, int] = {}
+    for event, part in clip.events():
+        base = runs.setdefault(part.run, len(runs)) * RUN_TRACKS
+        tally.add(event, event.t + part.offset_s, base)
+    return tally
+
+
+def render(clip: Clip, now: datetime) -> str:
+    """The page. `now` is when it was made. Raises RecordError where a line can't be read."""
+    tally = tally_of(clip)
+    frame_s = facts.frame_seconds(clip, tally)
+    seconds = tally.span[1] - tally.span[0] + frame_s if tally.span is not None else 0.0
+    # Autoescape is on for every template: names of streams and files are other people's words.
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.filters["percent"] = percent
+    return environment.get_template("page.html.jinja").render(
+        clip=clip,
+        tally=tally,
+        title=clip.stream.source.name if clip.stream is not None else clip.name,
+        emotions=EMOTIONS,
+        length=clock(seconds),
+        faces=len(tally.tracks),
+        hidden_tracks=max(0, len(tally.tracks) - facts.MOST_TRACKS),
+        picture=timeline(tally) if tally.frames else None,
+        shares=facts.shares(tally),
+        stretches=facts.stretches(tally, frame_s),
+        tracks=facts.tracks(tally),
+        unknown=facts.reasons(tally.unknown, tally.frames),
+        unheard=facts.reasons(tally.unheard, tally.frames),
+        conflicts=tally.conflicts.most_common(facts.MOST_CONFLICTS),
+        models=facts.model_rows(clip, tally),
+        settings=facts.settings(clip),
+        made=now.strftime("%Y-%m-%d %H:%M %Z"),
+    )
+
+
+def write_report(clip: Clip, now: datetime) -> Path:
+    """Write the page beside the results: NAME.html of a file, report.html in a live stream's folder; its path.
+
+    Raises RecordError where a line can't be read or the disk refuses.
+    """
+    path = clip.folder / ("report.html" if clip.live else f"{clip.name}.html")
+    text = render(clip, now)
+    try:
+        replace_text(path, text.encode())
+    except OSError as error:
+        raise RecordError(describe(error, path)) from error
+    return path
+
+
+def percent(share: float) -> str:
+    """0.1234 → "12 %"; what is there but rounds to nothing is "< 1 %"."""
+    if 0 < share < 0.005:
+        return "< 1 %"
+    return f"{share * 100:.0f} %"

@@ -1,0 +1,162 @@
+"""The timeline picture: where everything stands in it, as plain rectangles. The page only draws them. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from models.emotions import EMOTIONS
+from workers.record.report.tally import ROWS, Second, Tally, TrackTally, merged
+
+MOST_BINS = 480
+WIDTH = 1000.0
+ROW_HEIGHT, STRIP_HEIGHT, GAP = 56.0, 14.0, 10.0
+TICK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+MOST_TICKS = 10
+
+
+class Rectangle(NamedTuple):
+    """x, y, width, height in the picture's units; `kind` is its class in the style, `title` what hovering shows."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    kind: str
+    title: str = ""
+    opacity: float = 1.0
+
+
+class Row(NamedTuple):
+    """A band of the picture with its name."""
+
+    name: str
+    kind: str
+    y: float
+    height: float
+    rectangles: list[Rectangle]
+
+
+class Tick(NamedTuple):
+    """A mark of the time axis."""
+
+    x: float
+    text: str
+
+
+class Picture(NamedTuple):
+    """Everything the page draws; `bin_s` is how many seconds one column stands for."""
+
+    width: float
+    height: float
+    bin_s: int
+    rows: list[Row]
+    ticks: list[Tick]
+
+
+class Axis:
+    """Seconds of the clip → x."""
+
+    def __init__(self, tally: Tally) -> None:
+        first, last = tally.span or (0.0, 0.0)
+        self.first, self.last = int(first), int(last)
+        self.bin_s = math.ceil((self.last - self.first + 1) / MOST_BINS)
+        self.bins = (self.last - self.first) // self.bin_s + 1
+        self.column = WIDTH / self.bins
+
+    def bounds(self, number: int) -> str:
+        """The time that a bin stands for, in words."""
+        begin = self.first + number * self.bin_s
+        return f"{clock(begin)}–{clock(begin + self.bin_s)}"
+
+
+def clock(seconds: float) -> str:
+    """12.3 → "0:12", 3723 → "1:02:03"."""
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def timeline(tally: Tally) -> Picture:
+    """Fused, video and speech as stacked columns; speaking, agreement and unknown as strips."""
+    axis = Axis(tally)
+    bins = merged(tally.seconds, axis.first, axis.last, axis.bin_s)
+    rows: list[Row] = []
+    y = 0.0
+    for kind in ROWS:
+        rows.append(Row(kind, kind, y, ROW_HEIGHT, _stacks(bins, kind, axis, y)))
+        y += ROW_HEIGHT + GAP
+    strips = (
+        ("speaking", "speech", _voice),
+        ("agreement", "fused", _agreement),
+        ("unknown", "unknown", _unknown),
+    )
+    for name, kind, share in strips:
+        rows.append(Row(name, kind, y, STRIP_HEIGHT, _strip(bins, name, kind, share, axis, y)))
+        y += STRIP_HEIGHT + GAP / 2
+    return Picture(WIDTH, y, axis.bin_s, rows, ticks(axis))
+
+
+def _stacks(bins: list[Second], kind: str, axis: Axis, y: float) -> list[Rectangle]:
+    found = []
+    for number, second in enumerate(bins):
+        shares = second.rows[kind].shares
+        if shares is None:
+            continue
+        text = ", ".join(f"{name} {value:.0%}" for name, value in sorted(shares.items(), key=lambda item: -item[1])[:3])
+        title = f"{axis.bounds(number)} {kind}: {text}"
+        top = y
+        for emotion in EMOTIONS:
+            height = shares[emotion] * ROW_HEIGHT
+            if height >= 0.2:
+                found.append(Rectangle(number * axis.column, top, axis.column, height, emotion, title))
+            top += height
+    return found
+
+
+def _strip(bins: list[Second], name: str, kind: str, share: object, axis: Axis, y: float) -> list[Rectangle]:
+    assert callable(share)
+    found = []
+    for number, second in enumerate(bins):
+        value = share(second)
+        if value:
+            title = f"{axis.bounds(number)} {name}: {value:.0%}"
+            found.append(Rectangle(number * axis.column, y, axis.column, STRIP_HEIGHT, kind, title, round(value, 3)))
+    return found
+
+
+def _voice(second: Second) -> float:
+    return second.voice / second.listened if second.listened else 0.0
+
+
+def _agreement(second: Second) -> float:
+    return second.agreement / second.compared if second.compared else 0.0
+
+
+def _unknown(second: Second) -> float:
+    return second.unknown / second.frames if second.frames else 0.0
+
+
+def track_strip(tally: Tally, track: TrackTally) -> list[Rectangle]:
+    """One face's line: its most frequent label in each column."""
+    axis = Axis(tally)
+    found = []
+    columns: dict[int, dict[str, int]] = {}
+    for second, labels in track.seconds.items():
+        column = columns.setdefault((second - axis.first) // axis.bin_s, {})
+        for label, count in labels.items():
+            column[label] = column.get(label, 0) + count
+    for number, column in sorted(columns.items()):
+        label = max(column, key=lambda name: column[name])
+        title = f"{axis.bounds(number)} {label}"
+        found.append(Rectangle(number * axis.column, 0.0, axis.column, STRIP_HEIGHT, label, title))
+    return found
+
+
+def ticks(axis: Axis) -> list[Tick]:
+    """At most ten marks at round times."""
+    span = axis.bins * axis.bin_s
+    step = next((step for step in TICK_STEPS_S if span / step <= MOST_TICKS), TICK_STEPS_S[-1])
+    begin = math.ceil(axis.first / step) * step
+    times = range(begin, axis.first + span + 1, step)
+    return [Tick((time - axis.first) / span * WIDTH, clock(time)) for time in times]

@@ -1,0 +1,210 @@
+"""Takes a clip's events and counts what its report shows. Pure, and small however long the clip is."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from broker.messages import Emotion, TrackedFace
+from models.emotions import EMOTIONS
+from workers.record.summary import kind_of_reason
+
+ROWS = ("fused", "video", "speech")
+SAME_STRETCH_S = 0.5
+"""Events further apart than this, and two frames of the stream, don't belong to one stretch."""
+
+
+class Mean:
+    """The mean distribution over the seven emotions of what was added; an emotion that is absent adds nothing."""
+
+    __slots__ = ("count", "sums")
+
+    def __init__(self) -> None:
+        self.sums = [0.0] * len(EMOTIONS)
+        self.count = 0
+
+    def add(self, probabilities: dict[str, float]) -> None:
+        self.count += 1
+        for place, emotion in enumerate(EMOTIONS):
+            self.sums[place] += probabilities.get(emotion, 0.0)
+
+    def merge(self, other: Mean) -> None:
+        self.count += other.count
+        self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+
+    @property
+    def shares(self) -> dict[str, float] | None:
+        """Emotion → 0…1, sum 1; None where nothing was added."""
+        total = sum(self.sums)
+        return dict(zip(EMOTIONS, (value / total for value in self.sums), strict=True)) if total > 0 else None
+
+
+@dataclass
+class Second:
+    """One second of a clip (or more of them, merged).
+
+    Attributes:
+        rows: mean distributions of what was fused, of the faces and of the voice.
+        unknown: frames without a verdict.
+        voice, listened: sum of the shares of voice, and over how many frames.
+        agreement, compared: sum of agreement of face and voice, and over how many frames.
+    """
+
+    frames: int = 0
+    rows: dict[str, Mean] = field(default_factory=lambda: {row: Mean() for row in ROWS})
+    unknown: int = 0
+    voice: float = 0.0
+    listened: int = 0
+    agreement: float = 0.0
+    compared: int = 0
+
+    def merge(self, other: Second) -> None:
+        """Take another second's counts."""
+        self.frames += other.frames
+        for row, mean in self.rows.items():
+            mean.merge(other.rows[row])
+        self.unknown += other.unknown
+        self.voice += other.voice
+        self.listened += other.listened
+        self.agreement += other.agreement
+        self.compared += other.compared
+
+
+@dataclass
+class Stretch:
+    """Frames on end with one verdict; `confidence` is their sum."""
+
+    label: str
+    first_t: float
+    last_t: float
+    frames: int = 0
+    confidence: float = 0.0
+
+
+@dataclass
+class TrackTally:
+    """One face: label counts, in all and by second, and how often it was heard speaking."""
+
+    first_t: float
+    last_t: float
+    frames: int = 0
+    speaking: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+
+class Tally:
+    """Takes events in order; its attributes may be read at any time."""
+
+    def __init__(self) -> None:
+        self.frames = self.failed = self.with_face = self.with_voice = 0
+        self.compared = self.same_label = 0
+        self.agreement = 0.0
+        self.span: tuple[float, float] | None = None
+        self.seconds: defaultdict[int, Second] = defaultdict(Second)
+        self.labels: dict[str, Counter[str]] = {row: Counter() for row in ROWS}
+        self.unknown: Counter[str] = Counter()
+        self.unheard: Counter[str] = Counter()
+        self.conflicts: Counter[tuple[str, str]] = Counter()
+        self.stretches: list[Stretch] = []
+        self.tracks: dict[int, TrackTally] = {}
+        self.models: dict[str, list[str]] = {}
+        self._open: Stretch | None = None
+
+    def add(self, event: Emotion, t: float, track_base: int = 0) -> None:
+        """Take the next event, whose place in the clip is `t` seconds; `track_base` keeps tracks of runs apart."""
+        self.frames += 1
+        self.failed += event.failed is not None
+        self.with_face += bool(event.faces)
+        self.span = (t if self.span is None else self.span[0], t)
+        second = self.seconds[int(t)]
+        second.frames += 1
+        face = subject(event)
+        self._add_rows(event, face, second)
+        self._add_voice(event, second)
+        self._add_agreement(event, face, second)
+        self._add_verdict(event, t, second)
+        for one in event.faces:
+            self._add_track(one, t, track_base + one.track)
+        for kind, identity in event.models.items():
+            used = self.models.setdefault(kind, [])
+            if identity not in used:
+                used.append(identity)
+
+    def _add_rows(self, event: Emotion, face: TrackedFace | None, second: Second) -> None:
+        spoken = event.speech.probabilities if event.speech is not None else None
+        if face is not None:
+            second.rows["video"].add(face.video)
+            self.labels["video"][max(face.video, key=lambda emotion: face.video[emotion])] += 1
+        if spoken:
+            second.rows["speech"].add(spoken)
+        if event.speech is not None and event.speech.label is not None:
+            self.labels["speech"][event.speech.label] += 1
+        if event.emotion.label is not None:
+            fused = face.fused if face is not None else spoken
+            second.rows["fused"].add(fused or {event.emotion.label: 1.0})
+            self.labels["fused"][event.emotion.label] += 1
+
+    def _add_voice(self, event: Emotion, second: Second) -> None:
+        if event.speech is None:
+            return
+        second.listened += 1
+        second.voice += event.speech.voice
+        self.with_voice += event.speech.label is not None
+        if event.speech.label is None and event.speech.because:
+            self.unheard[kind_of_reason(event.speech.because)] += 1
+
+    def _add_agreement(self, event: Emotion, face: TrackedFace | None, second: Second) -> None:
+        agreement, speech = event.emotion.agreement, event.speech
+        if agreement is None or face is None or speech is None or speech.label is None:
+            return
+        self.compared += 1
+        self.agreement += agreement
+        second.compared += 1
+        second.agreement += agreement
+        seen = max(face.video, key=lambda emotion: face.video[emotion])
+        if seen == speech.label:
+            self.same_label += 1
+        else:
+            self.conflicts[seen, speech.label] += 1
+
+    def _add_verdict(self, event: Emotion, t: float, second: Second) -> None:
+        label = event.emotion.label
+        if label is None:
+            second.unknown += 1
+            self.unknown[kind_of_reason(event.failed or event.emotion.because or "no reason was given")] += 1
+            self._open = None
+            return
+        stretch = self._open
+        if stretch is None or stretch.label != label or t - stretch.last_t > SAME_STRETCH_S:
+            stretch = Stretch(label=label, first_t=t, last_t=t)
+            self.stretches.append(stretch)
+            self._open = stretch
+        stretch.last_t = t
+        stretch.frames += 1
+        stretch.confidence += event.emotion.confidence or 0.0
+
+    def _add_track(self, face: TrackedFace, t: float, number: int) -> None:
+        track = self.tracks.setdefault(number, TrackTally(first_t=t, last_t=t))
+        track.last_t = t
+        track.frames += 1
+        track.speaking += face.weights.get("speech", 0.0) > 0
+        track.labels[face.label] += 1
+        track.seconds[int(t)][face.label] += 1
+
+
+def subject(event: Emotion) -> TrackedFace | None:
+    """The face that the verdict is about: the one that says the same, else the largest."""
+    verdict = event.emotion
+    for face in event.faces:
+        if face.label == verdict.label and face.confidence == verdict.confidence:
+            return face
+    return max(event.faces, key=lambda face: face.box[2] * face.box[3], default=None)
+
+
+def merged(seconds: dict[int, Second], first: int, last: int, width: int) -> list[Second]:
+    """Bins of `width` seconds from `first` to `last`, empty ones too."""
+    bins = [Second() for _ in range((last - first) // width + 1)]
+    for number, second in seconds.items():
+        bins[(number - first) // width].merge(second)
+    return bins
