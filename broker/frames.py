@@ -179,7 +179,7 @@ def _create(path: Path, size: int) -> mmap.mmap:
         if error.errno == errno.ENOSPC:
             raise SlotError(
                 f"shared memory in {path.parent.parent} is full: {size / 2**20:.0f} MB are needed; "
-                "free some, enlarge it, or lower capture.memory_mb in config.yaml"
+                "free some, enlarge it, or lower capture.max_height or capture.memory_mb in config.yaml"
             ) from error
         raise SlotError(f"shared memory {path} can't be created: {error.strerror}") from error
     finally:
