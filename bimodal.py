@@ -22,6 +22,10 @@ COMMANDS: dict[str, Room] = {
     "analyze": Room(
         "workers.commands.analyze", "analyze", "Look at media files, every frame of them, and write results."
     ),
+    "report": Room("workers.commands.report", "report", "Write one page for each clip of a recording."),
+    "replay": Room("workers.commands.replay", "replay", "Play a recording's events on the bus again, in time."),
+    "diff": Room("workers.commands.diff", "diff", "Look at a recorded clip with another model; show what differs."),
+    "top": Room("workers.commands.top", "top", "Show the processes and streams of a running system, live."),
     "subscribe": Room("workers.commands.subscribe", "subscribe", "Print live events as JSON lines."),
     "devices": Room("workers.commands.devices", "devices", "List cameras and microphones."),
     "doctor": Room("workers.commands.doctor", "doctor", "Check this machine, and say what to do."),
@@ -30,7 +34,7 @@ COMMANDS: dict[str, Room] = {
     "export": Room("export.commands", "app", "Turn foreign models into artifacts (needs the extra 'export')."),
     "train": Room("training.commands", "train", "Train models on your own data (needs the extra 'training')."),
     "data": Room("training.commands_data", "app", "Make data sets ready to train on (needs the extra 'training')."),
-    "evaluate": Room("training.commands", "evaluate", "Measure models on held-out data (needs the extra 'training')."),
+    "evaluate": Room("training.commands_evaluate", "evaluate", "Measure models on held-out data (needs the extra 'training')."),
 }
 
 

@@ -8,6 +8,8 @@ from typing import Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
+from training.datasets.loading import Labels
+from training.device import Device, Precision
 from training.errors import TrainingError
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -19,10 +21,13 @@ class Config(BaseModel):
     Attributes:
         name, version: of the artifact.
         data: folder of the data set, relative to the working directory.
-        output: folder that gets model.onnx.
-        runs: folder for weights and logs, never committed.
+        output: folder that gets model.onnx and card.md.
+        runs: folder for checkpoints, never committed.
         threads: torch threads.
+        device: where the network learns; auto is CUDA where it works.
         precision: of the forward pass in training; the artifact is float32 either way.
+        patience: epochs without a better UAR on what is kept back after which training stops; 0 never stops it.
+        keep: whether the best weights or the last ones ship.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,7 +39,10 @@ class Config(BaseModel):
     runs: Path = Path("runs")
     seed: int = 0
     threads: PositiveInt = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Device = "auto"
+    precision: Precision = "float32"
+    patience: int = Field(default=0, ge=0)
+    keep: Literal["best", "last"] = "best"
     batch: PositiveInt = 64
     learning_rate: PositiveFloat
     weight_decay: float = Field(ge=0)
@@ -51,6 +59,7 @@ class FaceConfig(Config):
         calibration_every: each n-th training picture is kept for calibration and never trained on.
         crop_scale, crop_shift_y, crop_rotate: how live faces must be cut to look like FER2013's; learn them with
             `python -m training.crop`.
+        labels: the votes of FER+ (as soft labels) or the one label of FER2013, where a data set has both.
     """
 
     sizes: tuple[int, ...] = Field(min_length=1)
@@ -63,6 +72,7 @@ class FaceConfig(Config):
     crop_scale: PositiveFloat = 1.2
     crop_shift_y: float = 0.0
     crop_rotate: bool = True
+    labels: Labels = "auto"
 
 
 class SpeechConfig(Config):
@@ -74,6 +84,9 @@ class SpeechConfig(Config):
         channels, hidden, dropout: see SpeechCompact.
         mixup: alpha of the Beta distribution that mixes pairs; 0 mixes none.
         smoothing: label smoothing.
+        reverb: share of the clips that are heard in a room (exponentially decaying noise) while learning.
+        watched_speakers: so many of the speakers to learn from are kept back to choose the best weights and to stop
+            early; 0 learns from all and ships the last weights. Speakers of the fold that is measured never choose.
     """
 
     epochs: PositiveInt
@@ -83,7 +96,12 @@ class SpeechConfig(Config):
     dropout: float = Field(default=0.3, ge=0, lt=1)
     mixup: float = Field(default=0.3, ge=0)
     smoothing: float = Field(default=0.1, ge=0, lt=1)
+    reverb: float = Field(default=0.0, ge=0, le=1)
+    watched_speakers: int = Field(default=0, ge=0)
 
+
+NOT_LEARNT_FROM = {"output", "runs", "data", "threads", "device", "crop_scale", "crop_shift_y", "crop_rotate"}
+"""Fields of a config that do not change the weights: a run goes on with others."""
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import models
+from models.catalog import installed
 from models.contract import Metadata
 from models.emotions import EMOTIONS, LabelMap
 from models.session import Artifact, open_artifact
-from training.datasets.fer2013 import LEFT_OUT, Faces, load_fer2013
-from training.datasets.ravdess import Recording, load_ravdess
+from training.datasets.fer2013 import LEFT_OUT, Faces
+from training.datasets.items import Item
+from training.datasets.loading import Labels, colour, load_recordings, picture_items, votes_of
+from training.datasets.ravdess import Recording
+from training.datasets.readers import reader_of
 from training.errors import DatasetError, TrainingError
 from training.metrics import Figures, measure
 from training.windows import Listening, centre_window, live_windows
@@ -25,6 +30,8 @@ FACE_PROTOCOL = (
     "FER+ majority of seven emotions; pictures won by contempt, unknown or not-a-face, or by no more than half of the "
     "votes, left out; whole 48×48 pictures"
 )
+LABEL_PROTOCOL = "the data set's own labels; pictures outside the seven emotions left out; whole pictures"
+DEFAULT_SIDE = 112
 SPEECH_PROTOCOL = "the centre window of each clip; calm counts as neutral"
 LIVE_PROTOCOL = "every window a live worker would cut while the voice speaks"
 LIVE_MEAN_PROTOCOL = "mean over the live windows of each clip"
@@ -40,6 +47,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         seen_in_training: the artifact's metadata says that it was trained on some of this data; no figure to report.
         figures: of the protocol.
         further: figures of other protocols, by protocol.
+        seconds: that measuring took, opening of the model left out.
+        true: class of each example, in the order of the data.
+        probabilities: of each example, over `figures.labels`.
     """
 
     model: str
@@ -48,49 +58,88 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     seen_in_training: bool
     figures: Figures
     further: dict[str, Figures] = {}
+    seconds: float = 0.0
+    true: list[int] = []
+    probabilities: list[list[float]] = []
 
 
-def evaluate_face(path: Path, data: Path, split: str = "valid") -> Evaluation:
-    """Measure a face-static artifact on one split in FER2013's form.
+def evaluate_face(path: Path, data: Path, split: str = "valid", labels: Labels = "auto") -> Evaluation:
+    """Measure a face-static artifact on one split of any picture data set.
 
     Raises ArtifactError for the model, DatasetError for the data.
     """
     artifact = open_artifact(path, "face-static")
-    faces = load_fer2013(data, split)
-    decided = faces.take(faces.majority != LEFT_OUT)
-    if not len(decided):
+    items = picture_items(data, split)
+    _, majority = votes_of(items, labels, data)
+    decided = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
+    if not decided:
         raise DatasetError(f"no picture of {data}/{split} has an emotion that more than half of the raters named")
+    begun = time.monotonic()
+    true, found = majority[majority != LEFT_OUT], picture_probabilities(artifact, decided)
+    by_votes = labels != "fer2013" and all(item.votes for item in items)
     return Evaluation(
         model=artifact.identity,
         data=f"{data.name}/{split}",
-        protocol=FACE_PROTOCOL,
-        seen_in_training=bool({f"fer2013/{split}"} & trained_on(artifact.metadata)),
-        figures=measure(decided.majority, face_probabilities(artifact, decided), EMOTIONS),
+        protocol=FACE_PROTOCOL if by_votes else LABEL_PROTOCOL,
+        seen_in_training=bool({part_of(data, split)} & trained_on(artifact.metadata)),
+        figures=measure(true, found, EMOTIONS),
+        seconds=time.monotonic() - begun,
+        true=true.tolist(),
+        probabilities=found.tolist(),
     )
 
 
-def evaluate_speech(path: Path, data: Path, actors: Sequence[int] | None = None) -> Evaluation:
-    """Measure a speech artifact on RAVDESS speech; `actors` None means all that are there.
+def picture_probabilities(artifact: Artifact, items: Sequence[Item], batch: int = 64) -> NDArray[np.float64]:
+    """Probabilities over EMOTIONS float64 [N, 7] of pictures of any size, each resized to what the artifact takes."""
+    side = artifact.inputs[0].shape[1]
+    rows = []
+    for start in range(0, len(items), batch):
+        part = items[start : start + batch]
+        size = side if isinstance(side, int) else DEFAULT_SIDE
+        if not isinstance(side, int) and part[0].pixels is not None:
+            size = part[0].pixels.shape[0]
+        rows.append(artifact.run(faces=np.stack([colour(item, size) for item in part]))["probabilities"])
+    return over_emotions(artifact.metadata, np.concatenate(rows))
+
+
+def part_of(data: Path, split: str) -> str:
+    """How `trained_on` names a split of a picture data set."""
+    name = reader_of(data, ["picture"]).name
+    return f"{'fer2013' if name.startswith('fer2013') else data.name if name == 'manifest' else name}/{split}"
+
+
+def evaluate_speech(
+    path: Path, data: Path, actors: Sequence[int] | None = None, split: str | None = None
+) -> Evaluation:
+    """Measure a speech artifact on any speech data set.
+
+    Args:
+        actors: None means all that are there.
+        split: a part that the data set names itself; None means all of it.
 
     Raises ArtifactError for the model, DatasetError for the data.
     """
     artifact = open_artifact(path, "speech")
-    recordings = load_ravdess(data, artifact.metadata.sample_rate or 16_000)
+    recordings = load_recordings(data, artifact.metadata.sample_rate or 16_000, split)
     heard = [r for r in recordings if actors is None or r.clip.actor in actors]
     if not heard:
         raise DatasetError(f"{data} holds no clip of the actors asked for")
+    begun = time.monotonic()
     true = np.array([r.clip.emotion for r in heard], dtype=np.int64)
     listening = Listening.of(artifact.metadata)
     live = [speech_probabilities(artifact, live_windows(r, listening)) for r in heard]
-    names = {f"ravdess/Actor_{r.clip.actor:02d}" for r in heard}
+    parts = set(voices(heard))
     centre = speech_probabilities(artifact, [centre_window(r, listening) for r in heard])
     return Evaluation(
         model=artifact.identity,
-        data=f"{data.name}, {len(names)} actors",
+        data=f"{data.name}, {len(parts)} actors",
         protocol=SPEECH_PROTOCOL,
-        seen_in_training=bool(names & trained_on(artifact.metadata)),
+        seen_in_training=bool(parts & trained_on(artifact.metadata)),
         figures=measure(true, centre, EMOTIONS),
         further=live_figures(true, live),
+        seconds=time.monotonic() - begun,
+        true=true.tolist(),
+        probabilities=centre.tolist(),
     )
 
 
@@ -151,10 +200,13 @@ def find_model(name_or_path: str) -> Path:
     shipped = room / name_or_path / "model.onnx"
     if shipped.is_file():
         return shipped
-    names = ", ".join(sorted(path.parent.name for path in room.glob("*/model.onnx"))) or "none"
+    own = installed()
+    if name_or_path in own:
+        return own[name_or_path]
+    names = ", ".join(sorted({*(path.parent.name for path in room.glob("*/model.onnx")), *own})) or "none"
     raise TrainingError(f"'{name_or_path}' is neither a model file nor the name of a model (there are: {names})")
 
 
 def voices(recordings: Sequence[Recording]) -> list[str]:
-    """The parts of RAVDESS that recordings come from, as `trained_on` names them."""
-    return sorted({f"ravdess/Actor_{recording.clip.actor:02d}" for recording in recordings})
+    """The parts of their data set that recordings come from, as `trained_on` names them."""
+    return sorted({recording.clip.part for recording in recordings})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,12 @@ from torch.nn import functional
 from models.architectures.face_compact import FaceCompact, standardise
 from models.emotions import EMOTIONS
 from training.augment_faces import augment
-from training.config import FaceConfig
+from training.checkpoint import fingerprint
+from training.config import NOT_LEARNT_FROM, FaceConfig
 from training.datasets.fer2013 import LEFT_OUT, Faces
+from training.device import mixed, pick_device
 from training.errors import DatasetError
+from training.loop import Plan, Watched, fit
 from training.metrics import accuracy, uar
 
 Say = Callable[[str], None]
@@ -24,8 +27,15 @@ MINIMUM_SHARE = 0.5
 
 
 def split_for_calibration(faces: Faces, every: int) -> tuple[Faces, Faces]:
-    """(to train on, to calibrate on): each `every`-th picture is calibration's."""
+    """(to train on, to calibrate on): each `every`-th picture is calibration's, or each `every`-th person's pictures.
+
+    People that are known are never on both sides; at least one of several is kept back.
+    """
     kept_back = np.arange(len(faces)) % every == every - 1
+    people = sorted(set(faces.speakers))
+    if len(people) > 1:
+        back = set(people[every - 1 :: every]) or {people[-1]}
+        kept_back = np.array([speaker in back for speaker in faces.speakers])
     return faces.take(~kept_back), faces.take(kept_back)
 
 
@@ -55,53 +65,89 @@ def rate_share(config: FaceConfig, epochs: float) -> float:
 
 
 def train_face(config: FaceConfig, faces: Faces, watch: Faces, say: Say) -> FaceCompact:
-    """Fit the network on `faces`; `watch` (never trained on) is only measured after each epoch.
+    """Fit the network on `faces`; `watch` (never trained on) is measured after each epoch and chooses the weights.
 
-    Raises DatasetError where there are not two pictures to train on.
+    Goes on with a run that was cut off. Raises DatasetError where there are not two pictures to train on, TrainingError
+    as `fit`.
     """
-    torch.manual_seed(config.seed)
-    torch.set_num_threads(config.threads)
-    generator = torch.Generator().manual_seed(config.seed)
-    targets = soft_targets(faces.votes)
     if len(faces) < 2:
         raise DatasetError(f"{config.data} has {len(faces)} trainable pictures, and training needs at least 2")
-    network = FaceCompact(len(EMOTIONS), config.widths, config.depth, config.dropout)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    optimizer = torch.optim.SGD(
-        network.parameters(), config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    task = FaceTask(config, faces, watch)
+    plan = Plan(
+        config.name,
+        len(config.sizes),
+        config.runs / config.name,
+        fingerprint([config.model_dump(mode="json", exclude=NOT_LEARNT_FROM), faces.names, faces.votes.tobytes()]),
+        config.patience,
+        config.keep,
     )
-    batches = max(1, len(faces) // config.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(config, step / batches))
-    weights = draw_weights(targets, config.balance)
-    for epoch, size in enumerate(config.sizes):
-        started, losses = time.monotonic(), []
-        for chosen in _batches(weights, config.batch, np.random.default_rng((config.seed, epoch))):
-            pictures = standardise(augment(torch.from_numpy(faces.pictures[chosen]), size, generator))
-            losses.append(_step(network, optimizer, pictures, torch.from_numpy(targets[chosen]), config.precision))
-            schedule.step()
-        save_weights(network, config)
-        say(
-            f"epoch {epoch + 1}/{len(config.sizes)} at {size} px: loss {np.mean(losses):.3f}, "
-            f"{_watched(network, watch)}, {time.monotonic() - started:.0f} s"
+    seconds = fit(task, plan, say)
+    say(f"{config.name}: learning took {seconds:.0f} s")
+    return task.network.cpu()
+
+
+class FaceTask:
+    """What `fit` needs to know about face-compact."""
+
+    def __init__(self, config: FaceConfig, faces: Faces, watch: Faces) -> None:
+        self._config, self._faces = config, faces
+        self._watch = watch.take(watch.majority != LEFT_OUT)
+        self._device = pick_device(config.device)
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._targets = soft_targets(faces.votes)
+        self._weights = draw_weights(self._targets, config.balance)
+        self.network = FaceCompact(len(EMOTIONS), config.widths, config.depth, config.dropout)
+        self.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), config.learning_rate, momentum=0.9, nesterov=True,
+            weight_decay=config.weight_decay,
+        )  # fmt: skip
+        batches = max(1, len(faces) // config.batch)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: rate_share(config, step / batches)
         )
-    return network.eval()
 
+    @property
+    def steps_an_epoch(self) -> int:
+        """Whole batches only."""
+        return max(1, len(self._faces) // self._config.batch)
 
-def save_weights(network: FaceCompact, config: FaceConfig) -> None:
-    """A plain state dict under the runs folder."""
-    folder = config.runs / config.name
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), folder / "weights.pt")
+    def epoch(self, number: int) -> Iterator[float]:
+        """Balanced, augmented batches at this epoch's size."""
+        config, faces = self._config, self._faces
+        for chosen in _batches(self._weights, config.batch, np.random.default_rng((config.seed, number))):
+            changed = augment(torch.from_numpy(faces.pictures[chosen]), config.sizes[number], self._generator)
+            pictures, targets = standardise(changed), torch.from_numpy(self._targets[chosen])
+            yield _step(self.network, self.optimizer, pictures.to(self._device), targets.to(self._device), config)
+            self.schedule.step()
+
+    def watch(self) -> Watched | None:
+        """Accuracy and UAR on the pictures kept back."""
+        if not len(self._watch):
+            return None
+        found = logits_of(self.network, self._watch.pictures).argmax(axis=1)
+        return Watched(accuracy(self._watch.majority, found), uar(self._watch.majority, found))
+
+    def random_state(self) -> dict[str, Any]:
+        """That of the augmentation."""
+        return {"augmentation": self._generator.get_state()}
+
+    def set_random_state(self, state: dict[str, Any]) -> None:
+        """Put it back."""
+        self._generator.set_state(state["augmentation"])
 
 
 def logits_of(network: FaceCompact, pictures: NDArray[np.uint8], batch: int = 128) -> NDArray[np.float32]:
     """uint8 [N, 48, 48] → logits float32 [N, 7]."""
     network.eval()
+    device = next(network.parameters()).device
     rows = []
     with torch.inference_mode():
         for start in range(0, len(pictures), batch):
-            part = torch.from_numpy(pictures[start : start + batch])[:, None].to(torch.float32)
-            rows.append(network(standardise(part))[0].float().numpy())
+            part = torch.from_numpy(pictures[start : start + batch])[:, None].to(device, torch.float32)
+            rows.append(network(standardise(part))[0].float().cpu().numpy())
     return np.concatenate(rows) if rows else np.zeros((0, len(EMOTIONS)), np.float32)
 
 
@@ -113,10 +159,9 @@ def _batches(weights: NDArray[np.float64], batch: int, random: np.random.Generat
 
 
 def _step(
-    network: FaceCompact, optimizer: torch.optim.Optimizer, pictures: Tensor, targets: Tensor, precision: str
+    network: FaceCompact, optimizer: torch.optim.Optimizer, pictures: Tensor, targets: Tensor, config: FaceConfig
 ) -> float:
-    network.train()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    with mixed(pictures.device, config.precision):
         logits = network(pictures.contiguous(memory_format=torch.channels_last))[0]
     loss = functional.cross_entropy(logits.float(), targets)
     optimizer.zero_grad()
@@ -124,11 +169,3 @@ def _step(
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimizer.step()
     return float(loss.detach())
-
-
-def _watched(network: FaceCompact, watch: Faces) -> str:
-    decided = watch.take(watch.majority != LEFT_OUT)
-    if not len(decided):
-        return "nothing to watch"
-    found = logits_of(network, decided.pictures).argmax(axis=1)
-    return f"accuracy {accuracy(decided.majority, found):.3f}, UAR {uar(decided.majority, found):.3f} (kept back)"

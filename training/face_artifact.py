@@ -13,12 +13,15 @@ from models.architectures.face_compact import SIZE, FaceCompact, FaceCompactGrap
 from models.contract import CONTRACT_VERSION, Crop, Metadata
 from models.emotions import EMOTIONS
 from models.session import open_artifact
-from training.calibrate import fit_temperature
+from training.calibrate import fit_temperature, softmax
+from training.card import write_card
 from training.config import FaceConfig
-from training.datasets.fer2013 import LEFT_OUT, Faces, load_fer2013
-from training.evaluate import evaluate_face
+from training.datasets.fer2013 import LEFT_OUT, Faces
+from training.datasets.loading import has_split, load_faces
+from training.datasets.readers import reader_of
+from training.evaluate import FACE_PROTOCOL, LABEL_PROTOCOL, evaluate_face, part_of
 from training.face import Say, logits_of, split_for_calibration, train_face, trainable
-from training.metrics import Figures
+from training.metrics import Figures, measure
 from training.to_artifact import set_metadata, write_artifact
 
 LICENSE = "MIT (weights); trained on FER2013, which is for research use"
@@ -30,15 +33,20 @@ def make_face(config: FaceConfig, say: Say) -> Path:
 
     Raises DatasetError for the data, TrainingError where the exported graph does not answer as torch does.
     """
-    training, kept_back = split_for_calibration(load_fer2013(config.data, "train"), config.calibration_every)
+    faces = load_faces(config.data, "train", config.labels)
+    training, kept_back = split_for_calibration(faces, config.calibration_every)
     network = train_face(config, trainable(training), kept_back, say)
     return ship_face(config, network, kept_back, say)
 
 
 def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, say: Say) -> Path:
-    """Calibrate on pictures kept back from training, export, and measure the artifact on the split `valid`."""
+    """Calibrate on pictures kept back from training, export, and measure the artifact on the split `valid`.
+
+    Where the data set has no such split, the pictures kept back are measured, and the metrics say so.
+    """
     decided = kept_back.take(kept_back.majority != LEFT_OUT)
-    temperature = round(fit_temperature(logits_of(network, decided.pictures), decided.majority), 4)
+    logits = logits_of(network, decided.pictures)
+    temperature = round(fit_temperature(logits, decided.majority), 4)
     path = config.output / "model.onnx"
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs lack it
     graph = FaceCompactGraph(network, temperature)
@@ -47,21 +55,32 @@ def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, say: S
         graph, _metadata(config, temperature, None), faces[:2], {0: "batch"}, _checks(config.seed, faces), path
     )
     say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
-    evaluation = evaluate_face(path, config.data, "valid")
-    set_metadata(path, _metadata(config, temperature, _metrics(evaluation.figures, evaluation.protocol)))
+    if has_split(config.data, "valid"):
+        evaluation = evaluate_face(path, config.data, "valid", config.labels)
+        figures, protocol = evaluation.figures, f"{config.data.name}, split valid: {evaluation.protocol}"
+    else:
+        figures = measure(decided.majority, softmax(logits, temperature), EMOTIONS)
+        by_votes = FACE_PROTOCOL if config.labels != "fer2013" else LABEL_PROTOCOL
+        protocol = f"{config.data.name}, pictures kept back from training but used for calibration: {by_votes}"
+    metadata = _metadata(config, temperature, _metrics(config, figures, protocol))
+    set_metadata(path, metadata)
     open_artifact(path, "face-static", provider="cpu")
-    say(f"{path}: accuracy {evaluation.figures.accuracy:.4f}, UAR {evaluation.figures.uar:.4f} on valid")
+    write_card(config.output, metadata, "bimodal train face", say)
+    say(f"{path}: accuracy {figures.accuracy:.4f}, UAR {figures.uar:.4f} on {protocol}")
     return path
 
 
 def _metadata(config: FaceConfig, temperature: float, metrics: dict[str, object] | None) -> Metadata:
+    reader = reader_of(config.data, ["picture"])
+    fer2013 = reader.name.startswith("fer2013")
+    name = config.data.name if reader.name == "manifest" else reader.name
     return Metadata(
         contract=CONTRACT_VERSION,
         kind="face-static",
         name=config.name,
         version=config.version,
-        license=LICENSE,
-        source=SOURCE,
+        license=LICENSE if fer2013 else f"as the data it was trained on: {name}, {reader.licence}",
+        source=SOURCE if fer2013 and config.labels != "fer2013" else f"trained with bimodal on {name}",
         labels=EMOTIONS,
         embedding_space=f"{config.name}@{config.version}",
         crop=Crop(scale=config.crop_scale, shift_y=config.crop_shift_y, rotate=config.crop_rotate),
@@ -70,7 +89,7 @@ def _metadata(config: FaceConfig, temperature: float, metrics: dict[str, object]
     )
 
 
-def _metrics(figures: Figures, protocol: str) -> dict[str, object]:
+def _metrics(config: FaceConfig, figures: Figures, protocol: str) -> dict[str, object]:
     return {
         "accuracy": round(figures.accuracy, 4),
         "uar": round(figures.uar, 4),
@@ -78,8 +97,8 @@ def _metrics(figures: Figures, protocol: str) -> dict[str, object]:
         "ece": round(figures.ece, 4),
         "n": figures.n,
         "recall": {label: round(value, 4) for label, value in figures.recall.items()},
-        "protocol": f"FER2013 split valid: {protocol}",
-        "trained_on": ["fer2013/train"],
+        "protocol": protocol,
+        "trained_on": [part_of(config.data, "train")],
     }
 
 

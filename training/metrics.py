@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -57,6 +58,20 @@ def measure(true: Labels, probabilities: Probabilities, labels: Sequence[str]) -
     )
 
 
+def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a share, after Wilson 1927: sound for few examples and for shares near 0 and 1.
+
+    (0, 1) where there is no example.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    share = right / n
+    middle = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
 def accuracy(true: Labels, found: Labels) -> float:
     """Share of examples that are right."""
     return float(np.mean(true == found))
@@ -79,11 +94,22 @@ def negative_log_likelihood(true: Labels, probabilities: Probabilities) -> float
     return float(-np.log(np.maximum(np.asarray(probabilities)[np.arange(len(true)), true], 1e-12)).mean())
 
 
-def expected_calibration_error(true: Labels, probabilities: Probabilities, bins: int = 15) -> float:
-    """ECE of Guo et al. 2017 (arXiv:1706.04599): confidence against accuracy in bins of equal width."""
+def reliability(
+    true: Labels, probabilities: Probabilities, bins: int = 15
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """(sum of confidences, number right, number of examples) in bins of confidence of equal width, each [bins]."""
     values = np.asarray(probabilities, dtype=np.float64)
     confidence = values.max(axis=1)
     right = values.argmax(axis=1) == true
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(true))
+    sums = [
+        np.asarray(np.bincount(bin_of, weights=weights, minlength=bins), np.float64)
+        for weights in (confidence, right.astype(np.float64))
+    ]
+    return sums[0], sums[1], np.bincount(bin_of, minlength=bins).astype(np.int64)
+
+
+def expected_calibration_error(true: Labels, probabilities: Probabilities, bins: int = 15) -> float:
+    """ECE of Guo et al. 2017 (arXiv:1706.04599): confidence against accuracy in bins of equal width."""
+    confidence, right, _ = reliability(true, probabilities, bins)
+    return float(np.abs(right - confidence).sum() / len(true))

@@ -13,11 +13,15 @@ from models.architectures.speech_compact import SpeechCompact, SpeechCompactGrap
 from models.contract import CONTRACT_VERSION, Metadata
 from models.emotions import EMOTIONS
 from training.calibrate import cross_fitted, fit_temperature
+from training.card import write_card
 from training.config import SpeechConfig
-from training.datasets.ravdess import SAMPLE_RATE, Recording, load_ravdess
+from training.datasets.loading import load_recordings
+from training.datasets.ravdess import SAMPLE_RATE, Recording
+from training.datasets.readers import reader_of
 from training.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
 from training.metrics import measure
-from training.speech import Fold, Say, cross_validate, train_speech
+from training.speech import Fold, Say
+from training.speech_run import cross_validate_run, train_speech_run
 from training.to_artifact import write_artifact
 from training.windows import Listening, centre_window
 
@@ -30,12 +34,12 @@ def make_speech(config: SpeechConfig, say: Say) -> Path:
 
     Raises DatasetError for the data, TrainingError where the exported graph does not answer as torch does.
     """
-    recordings = load_ravdess(config.data)
-    folds = cross_validate(config, recordings, say)
-    metrics = out_of_fold_metrics(folds)
+    recordings = load_recordings(config.data)
+    folds = cross_validate_run(config, recordings, say)
+    metrics = out_of_fold_metrics(folds, config.data.name)
     say(f"UAR {metrics['uar']} on actors left out, by fold {metrics['uar_folds']}")
     say("the network that ships learns from all actors")
-    network = train_speech(config, recordings, say)
+    network = train_speech_run(config, recordings, "all", say)
     metrics["trained_on"] = voices(recordings)
     return ship_speech(config, network, pooled_temperature(folds), metrics, recordings, say)
 
@@ -46,7 +50,7 @@ def pooled_temperature(folds: Sequence[Fold]) -> float:
     return round(fit_temperature(logits, np.concatenate([fold.live_true for fold in folds])), 4)
 
 
-def out_of_fold_metrics(folds: Sequence[Fold]) -> dict[str, object]:
+def out_of_fold_metrics(folds: Sequence[Fold], data: str = "RAVDESS speech") -> dict[str, object]:
     """Figures on actors left out; probabilities of a fold are calibrated by the live windows of the other folds."""
     fitted = [(fold.live, fold.live_true) for fold in folds]
     centre = measure(_stacked([f.true for f in folds]), cross_fitted([f.logits for f in folds], fitted), EMOTIONS)
@@ -61,7 +65,7 @@ def out_of_fold_metrics(folds: Sequence[Fold]) -> dict[str, object]:
         "ece": round(centre.ece, 4),
         "n": centre.n,
         "recall": {label: round(value, 4) for label, value in centre.recall.items()},
-        "protocol": f"RAVDESS speech, {len(folds)} folds by actor: {SPEECH_PROTOCOL}",
+        "protocol": f"{data}, {len(folds)} folds by actor: {SPEECH_PROTOCOL}",
         "live": {"protocol": LIVE_PROTOCOL, "uar": round(live.uar, 4), "ece": round(live.ece, 4), "n": live.n},
         "live_mean": {"protocol": LIVE_MEAN_PROTOCOL, "uar": round(float(np.mean([m.uar for m in mean])), 4)},
     }
@@ -77,13 +81,15 @@ def ship_speech(
 ) -> Path:
     """Export with its temperature and figures, and check it against torch on random and real sound."""
     listening = Listening()
+    reader = reader_of(config.data, ["sound"])
+    name = config.data.name if reader.name == "manifest" else reader.name
     metadata = Metadata(
         contract=CONTRACT_VERSION,
         kind="speech",
         name=config.name,
         version=config.version,
-        license=LICENSE,
-        source=SOURCE,
+        license=LICENSE if name == "ravdess" else f"as the data it was trained on: {name}, {reader.licence}",
+        source=SOURCE if name == "ravdess" else f"trained with bimodal on {name}",
         labels=EMOTIONS,
         sample_rate=SAMPLE_RATE,
         window_s=listening.window_s,
@@ -97,6 +103,7 @@ def ship_speech(
     checks = _checks(config.seed, recordings)
     graph = SpeechCompactGraph(network, temperature)
     difference = write_artifact(graph, metadata, example, {0: "batch", 1: "samples"}, checks, path)
+    write_card(config.output, metadata, "bimodal train speech", say)
     say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
     return path
 
