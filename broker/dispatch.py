@@ -10,7 +10,7 @@ in all, and then fails with the reason. A busy worker gets one such job in advan
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -54,13 +54,17 @@ Action: TypeAlias = Assign | Drop | Fail
 
 @dataclass
 class Tally:
-    """Counts of one stream and modality since it was opened. `next_seq` is one after the highest seq offered."""
+    """Counts of one stream and modality since it was opened. `next_seq` is one after the highest seq offered.
+
+    `reasons` splits `dropped`: replaced, late, lost (its worker ended) or overwritten.
+    """
 
     offered: int = 0
     done: int = 0
     dropped: int = 0
     failed: int = 0
     next_seq: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -128,7 +132,7 @@ class Dispatch:
             return []
         actions: list[Action] = []
         if queue.policy == "latest" and queue.waiting:
-            actions.append(self._drop(queue, queue.waiting.popleft().job, "replaced by a newer one"))
+            actions.append(self._drop(queue, queue.waiting.popleft().job, "replaced", "replaced by a newer one"))
         queue.tally.offered += 1
         queue.tally.next_seq = job.seq + 1
         queue.waiting.append(_Waiting(job))
@@ -177,6 +181,7 @@ class Dispatch:
         if queue is not None:
             queue.tally.failed -= 1
             queue.tally.dropped += 1
+            queue.tally.reasons["overwritten"] += 1
 
     def gone(self, worker: str, now_ns: int) -> list[Action]:
         """A worker is lost with all it held."""
@@ -212,7 +217,7 @@ class Dispatch:
                     held.given_up = True
                     queue = self._queue_of(held.waiting.job)
                     if queue is not None:
-                        actions.append(self._drop(queue, held.waiting.job, "no worker answered in time"))
+                        actions.append(self._drop(queue, held.waiting.job, "late", "no worker answered in time"))
         return actions
 
     # -------------------------------------------------------------------------------- what is known
@@ -270,8 +275,9 @@ class Dispatch:
         for held in self._held_of(key):
             held.given_up = True
 
-    def _drop(self, queue: _Queue, job: Job, because: str) -> Drop:
+    def _drop(self, queue: _Queue, job: Job, reason: str, because: str) -> Drop:
         queue.tally.dropped += 1
+        queue.tally.reasons[reason] += 1
         return Drop(job, because)
 
     def _lose(self, held: _Held, because: str) -> list[Action]:
@@ -281,7 +287,7 @@ class Dispatch:
         if queue is None or held.given_up:
             return []
         if held.policy == "latest":
-            return [self._drop(queue, job, because)]
+            return [self._drop(queue, job, "lost", because)]
         if held.waiting.attempts >= MOST_ATTEMPTS:
             queue.tally.failed += 1
             return [Fail(job, f"{MOST_ATTEMPTS} workers in a row were lost with it")]

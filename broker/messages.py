@@ -412,7 +412,10 @@ class Delivery(Message, frozen=True, tag="delivery"):
 
 
 class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The broker's counters of one stream since it was opened."""
+    """The broker's counters of one stream since it was opened, by modality.
+
+    `reasons` splits `dropped`: replaced (by a newer one), late, lost (its worker ended) or overwritten (its slot).
+    """
 
     stream: str
     policy: Policy
@@ -421,6 +424,7 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     done: dict[str, int]
     dropped: dict[str, int]
     failed: dict[str, int]
+    reasons: dict[str, dict[str, int]] = {}
 
 
 class Status(Message, frozen=True, tag="status"):

@@ -357,6 +357,7 @@ class PostOffice:
             done={modality: tally.done for modality, tally in tallies.items()},
             dropped={modality: tally.dropped for modality, tally in tallies.items()},
             failed={modality: tally.failed for modality, tally in tallies.items()},
+            reasons={modality: dict(tally.reasons) for modality, tally in tallies.items()},
         )
 
 
