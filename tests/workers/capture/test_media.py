@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from tests import bad_media
 from tests import media as made
 from workers.capture import looped
 from workers.capture.media import pictures, probe, sounds
@@ -159,11 +160,7 @@ def test_cover_pictures_are_no_video(tmp_path: Path) -> None:
 
 
 def test_damaged_packets_are_told_and_skipped(tmp_path: Path) -> None:
-    clip = made.numbered_clip(tmp_path / "clip.avi", 40, codec="png", pixel_format="rgb24")
-    parts = clip.read_bytes().split(b"IHDR")
-    for number in (8, 9, 20):  # frames count from 0, and a head comes before the first
-        parts[number + 1] = bytes(8) + parts[number + 1][8:]  # a picture of no size
-    clip.write_bytes(b"IHDR".join(parts))
+    clip = bad_media.damaged(tmp_path)
     told: list[str] = []
     found = [made.read_number(picture.pixels) for picture in pictures(clip, report=told.append)]
     assert len(told) == 3

@@ -6,6 +6,7 @@ import http.server
 import itertools
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -22,14 +23,14 @@ from workers.errors import SourceError
 JPEGS = [cv2.imencode(".jpg", made.numbered(number))[1].tobytes() for number in range(100)]
 
 
-def send_jpegs(count: int, then: threading.Event | None = None) -> Serve:
+def send_jpegs(count: int, then: threading.Event | None = None, jpegs: Sequence[bytes] = JPEGS) -> Serve:
     """A camera that sends `count` pictures and hangs up, or waits for an event first."""
 
     def serve(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         handler.end_headers()
-        for jpeg in JPEGS[:count]:
+        for jpeg in jpegs[:count]:
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             handler.wfile.write(head.encode() + jpeg + b"\r\n")
         if then is not None:
@@ -183,3 +184,47 @@ def test_what_a_server_answers_is_told_without_the_password() -> None:
     assert isinstance(found, Interruption)
     assert "s3cret" not in found.because
     assert "401" in found.because or "authorization" in found.because.lower()
+
+
+def test_damaged_pictures_are_told_and_skipped() -> None:
+    broken = [*JPEGS[:10], b"\xff\xd8 no picture \xff\xd9", *JPEGS[10:20], b"\xff\xd8\xff\xd9", *JPEGS[20:30]]
+    stop, told = threading.Event(), []
+    with serving(send_jpegs(len(broken), jpegs=broken)) as server:
+        watching = watch(f"http://127.0.0.1:{server.port}/", stop, back_off=quick(), report=told.append)
+        news = list(itertools.takewhile(lambda item: not isinstance(item, Interruption), watching))
+        stop.set()
+    numbers = [made.read_number(item.pixels) for item in news if isinstance(item, Picture)]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == 29
+    assert len(told) == 2
+
+
+def test_a_server_of_which_nothing_can_be_decoded_is_asked_anew() -> None:
+    head, rest = JPEGS[:1], [b"\xff\xd8 no picture \xff\xd9"] * 10_000
+    stop = threading.Event()
+
+    def serve(handler: http.server.BaseHTTPRequestHandler) -> None:
+        send_jpegs(10, jpegs=[*head, *rest])(handler)
+        while not stop.wait(0.01):
+            handler.wfile.write(
+                b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 16\r\n\r\n" + rest[0][:16] + b"\r\n"
+            )
+
+    with serving(serve) as server:
+        watching = watch(f"http://127.0.0.1:{server.port}/", stop, back_off=quick(), undecoded_s=0.3)
+        lost = next(item for item in watching if isinstance(item, Interruption))
+        stop.set()
+    assert lost.because.endswith("sends nothing that can be decoded")
+
+
+def test_a_camera_that_is_switched_to_another_size_goes_on() -> None:
+    sizes = [(160, 96)] * 20 + [(128, 128)] * 20
+    jpegs = [cv2.imencode(".jpg", made.numbered(number, *size))[1].tobytes() for number, size in enumerate(sizes)]
+    stop = threading.Event()
+    with serving(send_jpegs(40, jpegs=jpegs)) as server:
+        watching = watch(f"http://127.0.0.1:{server.port}/", stop, back_off=quick())
+        news = list(itertools.takewhile(lambda item: not isinstance(item, Interruption), watching))
+        stop.set()
+    shown = {made.read_number(item.pixels): item.pixels.shape for item in news if isinstance(item, Picture)}
+    assert shown[19] == (96, 160, 3)
+    assert shown[39] == (128, 128, 3)
