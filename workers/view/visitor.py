@@ -78,10 +78,8 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, tag="received"):
 
 
 def routes(view: View) -> list[BaseRoute]:
-    """/visit and /visitors, where a stream is for visitors."""
+    """/visit and /visitors; both say so where no stream is for visitors."""
     streams = view.settings.visitor_streams
-    if not streams:
-        return []
     desk = VisitorDesk(view.settings.visitors, streams, view.directory, view.address)
     view.visitors.extend(streams)
     view.listeners.append(lambda _body: desk.announce(time.monotonic()))
