@@ -84,7 +84,7 @@ def pictures(path: Path | str, max_height: int | None = None, report: Report | N
         if stream is None:
             raise SourceError(f"{path} has no picture")
         stream.thread_type = "AUTO"
-        convert, line, origin_ns = PixelConverter(max_height), Timeline(), _origin_ns(container)
+        convert, line, origin_ns = PixelConverter(max_height), Timeline(), beginning_ns(container)
         period_ns = round(NANO / _fps(stream))
         for frame in decoded(container, stream, str(path), report):
             assert isinstance(frame, av.VideoFrame)
@@ -102,7 +102,7 @@ def sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
         stream = sound_stream(container)
         if stream is None:
             raise SourceError(f"{path} has no sound")
-        convert, line, origin_ns = SampleConverter(), Timeline(), _origin_ns(container)
+        convert, line, origin_ns = SampleConverter(), Timeline(), beginning_ns(container)
         for frame in decoded(container, stream, str(path), report):
             assert isinstance(frame, av.AudioFrame)
             samples = convert(frame)
@@ -203,7 +203,7 @@ def _fps(stream: av.VideoStream) -> Fraction:
     return stream.average_rate or stream.guessed_rate or DEFAULT_FPS
 
 
-def _origin_ns(container: av.container.InputContainer) -> int:
+def beginning_ns(container: av.container.InputContainer) -> int:
     """Where the stream's own time line begins: the smallest start of picture and sound, as the file tells it.
 
     Read from the headers, so that picture and sound, opened apart, agree on it.

@@ -17,7 +17,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from workers.actor import REFUSED
 from workers.analysis import Analysed, Analysis
+from workers.commands.films import annotate_all
 from workers.commands.options import ConfigOption, config_of, with_counts
+from workers.config import Config
 from workers.edge import edge, open_log, say
 from workers.errors import ConfigError
 from workers.record.reading import clips
@@ -46,6 +48,12 @@ def analyze(
     report: Annotated[
         bool, typer.Option("--report", help="Write NAME.html too: one page with timeline, shares and stretches.")
     ] = False,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", help="Write NAME.annotated.mp4 too: the file with everything drawn into it.")
+    ] = False,
+    hide_faces: Annotated[
+        bool, typer.Option("--hide-faces", help="With --annotate: boxes and bars on a plain ground, no picture.")
+    ] = False,
 ) -> None:
     """Look at every frame of media files and write, for each, NAME.jsonl (one event per frame), NAME.csv and
     NAME.parquet (one row per frame and face), NAME.summary.json, and NAME.session.json (where it all comes from).
@@ -73,7 +81,16 @@ def analyze(
         wall_s = time.monotonic() - begun
         if report:
             _write_reports(analysis.inputs, out)
-        _report(analysis.inputs, out, wall_s)
+        lost = _films(analysis.inputs, out, loaded, hide_faces, log_file) if annotate else []
+        _report(analysis.inputs, out, wall_s, lost)
+
+
+def _films(inputs: list[Analysed], out: Path, config: Config, hide_faces: bool, log_file: Path) -> list[str]:
+    try:
+        return annotate_all(inputs, out, config, hide_faces=hide_faces, log_file=log_file)
+    except KeyboardInterrupt:
+        say("stopped; the results are complete, films that were not are not there")
+        raise typer.Exit(130) from None
 
 
 def _write_reports(inputs: list[Analysed], out: Path) -> None:
@@ -129,7 +146,7 @@ def _draw(progress: Progress, tasks: dict[str, TaskID], analysed: Analysed) -> N
     progress.update(tasks[analysed.name], completed=analysed.frames, total=whole, whole=shown)
 
 
-def _report(inputs: list[Analysed], out: Path, wall_s: float) -> None:
+def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -> None:
     failed = [analysed for analysed in inputs if analysed.because is not None]
     frames = sum(analysed.frames for analysed in inputs if analysed.done)
     done = len(inputs) - len(failed)
@@ -142,5 +159,7 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float) -> None:
             say(f"{analysed.file}: {analysed.note}")
     for analysed in failed:
         say(analysed.because or f"{analysed.file} failed")
-    if failed:
+    for sentence in lost:
+        say(sentence)
+    if failed or lost:
         raise typer.Exit(REFUSED)

@@ -50,7 +50,7 @@ def _on_picture(face: TrackedFace, scale: tuple[float, float], width: int, heigh
 
 
 def place_caption(box: Box, wide: int, size: Metrics, within: Box, taken: Iterable[Box]) -> Box:
-    """Where a caption of `wide` pixels stands: above its box, in it, below it or at its foot, wherever it covers no other one."""
+    """Where a caption `wide` pixels wide stands: above its box, in it, below or at its foot, clear of the others."""
     high = size.line
     left = max(within.left, min(box.left, within.right - wide))
     candidates = []

@@ -1,0 +1,21 @@
+"""What can go wrong while a film is written. The message is one sentence a user can act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+
+from workers.errors import WorkerError
+from workers.record.errors import describe
+
+
+class FilmError(WorkerError):
+    """A film can't be written."""
+
+
+def film_error(error: av.FFmpegError | OSError, path: Path) -> FilmError:
+    """What FFmpeg or the system said about writing `path`, as a sentence."""
+    if isinstance(error, OSError):
+        return FilmError(describe(error, path))
+    return FilmError(f"{path.name} can't be written: {error.strerror or type(error).__name__}")

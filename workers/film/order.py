@@ -1,0 +1,28 @@
+"""What the process that annotates a file is told, and what it answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from workers.drawing.style import Style
+
+ENVIRONMENT_KEY = "BIMODAL_FILM"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be made of what; `log` takes the details of a failure, `parent` is who must live."""
+
+    source: str
+    events: str
+    film: str
+    max_height: int
+    style: Style = Style()
+    log: str | None = None
+    parent: int = 0
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of stdout."""
+
+    pictures: int = 0
+    because: str | None = None

@@ -1,0 +1,169 @@
+"""One film being written: H.264 pictures at any times, and sound, as MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from numpy.typing import NDArray
+
+from workers.drawing.style import Pixels
+from workers.film.errors import film_error
+from workers.film.sound_line import NANO, SoundLine
+
+Samples = NDArray[np.float32]
+
+# A common multiple of every usual frame rate, also of 24, 30 and 60 / 1.001: times are kept without rounding.
+TICKS = 120_000
+SECONDS_A_KEYFRAME = 2
+SILENCE_A_PIECE = 48_000
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+BT709 = 1
+
+# Without B-frames the first picture needs no edit list, so that every player keeps picture and sound together.
+QUALITY = {"preset": "veryfast", "crf": "20", "bf": "0"}
+LIVE_QUALITY = {"preset": "superfast", "crf": "23", "bf": "0", "tune": "zerolatency"}
+FILE = {"movflags": "+faststart"}
+# Each picture is a fragment of its own and goes to the disk at once: a kill costs the last moment, never the file.
+LIVE = {
+    "movflags": "+empty_moov+default_base_moof+frag_every_frame",
+    "flush_packets": "1",
+    "max_interleave_delta": "1500000",
+}
+
+
+def even(pixels: Pixels) -> Pixels:
+    """H.264 wants even sides: an odd one gets its last row or column twice."""
+    height, width = pixels.shape[:2]
+    if height % 2 or width % 2:
+        return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return pixels
+
+
+def aac_rate(rate: int) -> int:
+    """The rate AAC is written with: the sound's own, or the next one that AAC knows."""
+    return next((known for known in AAC_RATES if known >= rate), AAC_RATES[-1])
+
+
+class FilmWriter:
+    """Writes `path`; times are nanoseconds from the film's beginning, `begin_ns` on the stream's line.
+
+    Args:
+        size: (width, height) of the pictures.
+        fps: about how many pictures a second; their own times count.
+        begin_ns: the moment on the stream's line that is the film's 0.
+        live: fragmented, so that what was written can be played whatever happens.
+
+    Every method raises FilmError where the disk or FFmpeg refuses.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float, *, begin_ns: int = 0, live: bool = False) -> None:
+        self.path = path
+        self.pictures = 0
+        self._begin_ns = begin_ns
+        self._last_tick = -1
+        self._reformatter = VideoReformatter()
+        self._sound: av.AudioStream | None = None
+        self._line: SoundLine | None = None
+        self._samples = 0
+        try:
+            self._container = av.open(str(path), "w", format="mp4", options=LIVE if live else FILE)
+            self._video = self._add_video(size, fps, LIVE_QUALITY if live else QUALITY)
+        except (av.FFmpegError, OSError) as error:
+            raise film_error(error, path) from error
+
+    def _add_video(self, size: tuple[int, int], fps: float, options: dict[str, str]) -> av.VideoStream:
+        rate = Fraction(fps if 1 <= fps <= 240 else 25).limit_denominator(1001)
+        stream = self._container.add_stream("libx264", rate=rate, options=dict(options))
+        stream.width, stream.height = (side + side % 2 for side in size)
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.time_base = Fraction(1, TICKS)
+        context.gop_size = max(1, round(SECONDS_A_KEYFRAME * float(rate)))
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = int(ColorRange.MPEG)
+        return stream
+
+    # -------------------------------------------------------------------------------- sound
+
+    def copy_sound(self, template: av.AudioStream) -> av.AudioStream:
+        """A stream for packets of the source's own, given to `packet`. Before the first picture."""
+        self._sound = self._container.add_stream_from_template(template)
+        return self._sound
+
+    def encode_sound(self, rate: int, layout: str) -> None:
+        """A stream for samples, given to `sound`. Before the first picture."""
+        self._sound = self._container.add_stream("aac", rate=rate, layout=layout)
+        self._line = SoundLine(self._begin_ns, rate)
+
+    def packet(self, packet: av.Packet[Any]) -> None:
+        """A packet of copied sound."""
+        packet.stream = self._sound
+        self._mux(packet)
+
+    def sound(self, begin_ns: int, samples: Samples) -> None:
+        """float32 [channels, n] of sound that begins at `begin_ns` on the stream's line, in order."""
+        assert self._line is not None
+        placed = self._line.place(begin_ns, samples.shape[1])
+        for length in _pieces(placed.silence):
+            self._encode_sound(np.zeros((samples.shape[0], length), np.float32))
+        if samples.shape[1] > placed.skipped:
+            self._encode_sound(np.ascontiguousarray(samples[:, placed.skipped :]))
+
+    def _encode_sound(self, samples: Samples) -> None:
+        assert self._sound is not None
+        context = self._sound.codec_context
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=context.layout.name)
+        frame.sample_rate, frame.time_base = context.sample_rate, Fraction(1, context.sample_rate)
+        frame.pts = self._samples
+        self._samples += samples.shape[1]
+        self._mux(self._sound.encode(frame))
+
+    # -------------------------------------------------------------------------------- pictures
+
+    def picture(self, pts_ns: int, pixels: Pixels) -> None:
+        """A picture, uint8 [H, W, 3] RGB, at its time on the stream's line; one that is not later than the one before
+        it comes a tick after that."""
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(even(pixels), format="rgb24"),
+            format="yuv420p",
+            width=self._video.width,
+            height=self._video.height,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+        )
+        self._last_tick = max(round((pts_ns - self._begin_ns) * TICKS / NANO), self._last_tick + 1)
+        frame.pts, frame.time_base = self._last_tick, Fraction(1, TICKS)
+        self._mux(self._video.encode(frame))
+        self.pictures += 1
+
+    # -------------------------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """Write what is still in the encoders, and the file's index."""
+        try:
+            self._container.mux(self._video.encode(None))
+            if self._sound is not None and self._line is not None:
+                self._container.mux(self._sound.encode(None))
+            self._container.close()
+        except (av.FFmpegError, OSError) as error:
+            raise film_error(error, self.path) from error
+
+    def _mux(self, packets: av.Packet[Any] | list[av.Packet[Any]]) -> None:
+        try:
+            self._container.mux(packets)
+        except (av.FFmpegError, OSError) as error:
+            raise film_error(error, self.path) from error
+
+
+def _pieces(samples: int) -> Iterator[int]:
+    """A long silence in pieces."""
+    while samples > 0:
+        yield min(samples, SILENCE_A_PIECE)
+        samples -= SILENCE_A_PIECE
