@@ -19,22 +19,20 @@ class EventBus:
         """Bind it at its address in the session's directory; raises EndpointError where that is in use."""
         self._socket = bind(context, zmq.PUB, events_endpoint(directory))
         self._doors = doors
-        self._near: tuple[str, ...] = ()
+        self._near: dict[str, str] = {}
 
     def serve(self, events: Sequence[str], workers: Sequence[str]) -> None:
         """Be reachable at `events` too: of loopback and socket files openly, of anything else with keys only.
 
         `workers` are the addresses of the other door. Raises EndpointError or KeysError; what was served before, is.
         """
-        near = tuple(endpoint for endpoint in events if not needs_keys(endpoint))
-        before = self._near
-        move(self._socket, before, near)
-        self._near = near
+        near = [endpoint for endpoint in events if not needs_keys(endpoint)]
+        before = list(self._near)
+        self._near = move(self._socket, self._near, near)
         try:
             self._doors.serve(events=[endpoint for endpoint in events if endpoint not in near], workers=workers)
         except BrokerError:
-            move(self._socket, near, before)
-            self._near = before
+            self._near = move(self._socket, self._near, before)
             raise
 
     def publish(self, frames: list[bytes]) -> None:

@@ -21,52 +21,62 @@ log = logging.getLogger(__name__)
 
 
 class Door:
-    """The socket of one room, and who was allowed when it was opened."""
+    """The socket of one room."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, room: Room, folder: Path) -> None:
         self.socket: zmq.Socket[bytes] | None = None
         self._context, self._kind, self._room, self._folder = context, kind, room, folder
-        self.addresses: tuple[str, ...] = ()
-        self._admitted: set[str] = set()
+        self._wanted: tuple[str, ...] = ()
+        self._bound: dict[str, str] = {}
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it is to be reached."""
+        return self._wanted
 
     @property
     def shut(self) -> bool:
         """Whether it should be open and is not: its holders were cut off and it could not be opened again yet."""
-        return bool(self.addresses) and self.socket is None
+        return bool(self._wanted) and self.socket is None
 
     def serve(self, wanted: tuple[str, ...]) -> None:
         """Be reachable at these addresses; raises EndpointError or KeysError, and then all is as it was."""
         if not wanted:
             self.close()
-        elif self.socket is None:
-            self._admitted = set(allowed(self._folder, self._room))
-            self.socket = guarded(self._context, self._kind, own(self._folder), self._room, wanted)
+        elif self.socket is not None:
+            self._bound = move_guarded(self.socket, self._bound, wanted)
         else:
-            move_guarded(self.socket, self.addresses, wanted)
-        self.addresses = wanted
+            socket = guarded(self._context, self._kind, own(self._folder), self._room)
+            try:
+                self._bound = move_guarded(socket, {}, wanted)
+            except EndpointError:
+                socket.close()
+                raise
+            self.socket = socket
+        self._wanted = wanted
 
-    def tend(self) -> bool:
-        """Cut everyone off where a key was removed, and open again for those still allowed.
+    def tend(self, let_in: set[str]) -> bool:
+        """Cut everyone off where a key that was `let_in` is no longer allowed, and open again for those that are.
 
         Says whether everyone lost the connection since the last call.
         """
-        now = set(allowed(self._folder, self._room))
-        if self.socket is not None and self._admitted - now:
+        removed = let_in.difference(allowed(self._folder, self._room)) if let_in else set()
+        if removed:
             log.info("a key was removed: connections to the %s are closed, allowed ones come back", self._room)
+            let_in -= removed
             self.close()
-        self._admitted = now
         if not self.shut:
             return False
         # The old socket lets go of its port a moment after it is closed; a key that is gone is missed once a second.
         with contextlib.suppress(EndpointError, KeysError):
-            self.serve(self.addresses)
+            self.serve(self._wanted)
         return True
 
     def close(self) -> None:
         """Close the socket, if it is open."""
         if self.socket is not None:
             self.socket.close(linger=0)
-            self.socket = None
+            self.socket, self._bound = None, {}
 
 
 class Doors:
@@ -101,6 +111,16 @@ class Doors:
         except EndpointError:
             self.events.serve(before)
             raise
+
+    def tend(self) -> bool:
+        """To be called once a second: cut off the holders of removed keys.
+
+        Says whether all workers on other machines lost the connection since the last call.
+        """
+        if self._guard is None:
+            return False
+        self.events.tend(self._guard.let_in["events"])
+        return self.workers.tend(self._guard.let_in["workers"])
 
     def close(self) -> None:
         """Let go of everything."""

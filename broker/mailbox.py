@@ -19,7 +19,7 @@ from broker.messages import (
     decode,
     seal,
 )
-from broker.sockets import connect, mailbox_endpoint, supervisor_endpoint
+from broker.sockets import Login, connect, mailbox_endpoint, supervisor_endpoint
 
 HELLO_EVERY_S = 0.5
 
@@ -128,11 +128,14 @@ class Line:
 class Subscriber:
     """A reader of the event bus, for views and users' programs; survives a broker restart by itself."""
 
-    def __init__(self, endpoint: str, prefixes: Sequence[str]) -> None:
-        """Subscribe to every topic that begins with one of `prefixes`; the bus need not be there yet."""
+    def __init__(self, endpoint: str, prefixes: Sequence[str], login: Login | None = None) -> None:
+        """Subscribe to every topic that begins with one of `prefixes`; the bus need not be there yet.
+
+        Raises EndpointError where the address is none, or is on another machine and there is no login for it.
+        """
         self.endpoint = endpoint
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = connect(self._context, zmq.SUB, endpoint)
+        self._socket = connect(self._context, zmq.SUB, endpoint, login=login)
         for prefix in prefixes:
             self._socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
 

@@ -110,9 +110,8 @@ class BrokerProcess:
         status = self._office.status(self._undecodable, self._ignored)
         self._publish("", status)
         self._post(SUPERVISOR, status)
-        self._doors.events.tend()
         now_ns = time.monotonic_ns()
-        gone = self._remote.all_gone() if self._doors.workers.tend() else self._remote.silent(now_ns)
+        gone = self._remote.all_gone() if self._doors.tend() else self._remote.silent(now_ns)
         for message in gone:
             self._send(self._office.handle(self._name, message, now_ns))
 

@@ -11,18 +11,20 @@ import ipaddress
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
 
 from broker.errors import EndpointError
-from broker.keys import KeyPair, Room
+from broker.keys import KeyPair, Room, check_public, keys_folder, own
 from broker.messages import MAX_MESSAGE_BYTES
 
 # The longest path of a Unix socket on Linux is 107 bytes; ZeroMQ's "ipc://" does not count.
 MAX_SOCKET_PATH = 107
+# How long a stranger may keep a connection to a guarded address, and how often a refused one tries again.
+HANDSHAKE_MS = 3_000
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
@@ -98,6 +100,12 @@ class Login:
     own: KeyPair
 
 
+def log_in(server_key: str, name: str) -> Login:
+    """With the own key of that name from the user's folder; raises KeysError where one of the keys is none."""
+    check_public(server_key)
+    return Login(server_key, own(keys_folder(), name))
+
+
 def bind(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, *, most: int | None = None
 ) -> zmq.Socket[bytes]:
@@ -121,66 +129,58 @@ def bind_also(socket: zmq.Socket[bytes], endpoint: str) -> None:
     _bind(socket, endpoint)
 
 
-def guarded(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, server: KeyPair, room: Room, endpoints: Sequence[str]
-) -> zmq.Socket[bytes]:
-    """A socket bound to addresses that only holders of allowed keys can use; a Guard of the context must run.
-
-    Raises EndpointError where an address is in use or is no TCP address.
-    """
+def guarded(context: zmq.Context[zmq.Socket[bytes]], kind: int, server: KeyPair, room: Room) -> zmq.Socket[bytes]:
+    """A socket for `move_guarded`, which only holders of allowed keys can use; a Guard of the context must run."""
     socket = _socket(context, kind)
     socket.curve_server = True
     socket.curve_secretkey = server.secret
     socket.setsockopt(zmq.ZAP_DOMAIN, room.encode())
     # Without this ZeroMQ would let everyone in should the guard be gone.
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     if kind == zmq.ROUTER:
         # A stranger must not take over the connection of another by calling itself so.
         socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
     _find_dead_peers(socket)
-    try:
-        move_guarded(socket, (), endpoints)
-    except EndpointError:
-        socket.close()
-        raise
     return socket
 
 
-def move(socket: zmq.Socket[bytes], have: Sequence[str], wanted: Sequence[str]) -> None:
+def move(socket: zmq.Socket[bytes], have: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:
     """Bind a socket to the `wanted` endpoints beside what it `have`s, and let go of the others.
 
+    Both sides map an endpoint as it was asked for to the one that was bound (they differ in a port that is `*`).
     Raises EndpointError like `bind`; then everything is as it was.
     """
-    _move(socket, have, wanted, bind_also)
+    return _move(socket, have, wanted, bind_also)
 
 
-def move_guarded(socket: zmq.Socket[bytes], have: Sequence[str], wanted: Sequence[str]) -> None:
+def move_guarded(socket: zmq.Socket[bytes], have: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:
     """As `move`, for a socket that `guarded` made."""
     for endpoint in wanted:
         if not endpoint.startswith("tcp://"):
             raise EndpointError(f"'{endpoint}' is no address for other machines, such as tcp://0.0.0.0:5656")
-    _move(socket, have, wanted, _bind)
+    return _move(socket, have, wanted, _bind)
 
 
 def _move(
     socket: zmq.Socket[bytes],
-    have: Sequence[str],
+    have: Mapping[str, str],
     wanted: Sequence[str],
     bind_one: Callable[[zmq.Socket[bytes], str], None],
-) -> None:
-    bound: list[str] = []
+) -> dict[str, str]:
+    bound: dict[str, str] = {}
     try:
         for endpoint in wanted:
             if endpoint not in have:
                 bind_one(socket, endpoint)
-                bound.append(endpoint)
+                bound[endpoint] = socket.getsockopt_string(zmq.LAST_ENDPOINT)
     except EndpointError:
-        for endpoint in bound:
-            socket.unbind(endpoint)
+        for actual in bound.values():
+            socket.unbind(actual)
         raise
-    for endpoint in have:
-        if endpoint not in wanted:
-            socket.unbind(endpoint)
+    for endpoint in have.keys() - set(wanted):
+        socket.unbind(have[endpoint])
+    return {endpoint: actual for endpoint, actual in {**have, **bound}.items() if endpoint in wanted}
 
 
 def connect(

@@ -24,8 +24,14 @@ def main() -> int:
     pulse = Pulse(settings)
     directory = Path(settings.directory)
     try:
+        mine = own(settings, BrokerSettings)
         broker = BrokerProcess(
-            directory, settings.name, settings.incarnation, events=own(settings, BrokerSettings).events
+            directory,
+            settings.name,
+            settings.incarnation,
+            mine.events,
+            workers=mine.workers,
+            slots=Path(settings.slots),
         )
     except BrokerError as error:
         log.info("refused: %s", error)

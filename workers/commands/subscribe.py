@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -12,8 +13,9 @@ import msgspec
 import typer
 
 from broker.errors import BrokerError
+from broker.keys import OWN
 from broker.mailbox import Subscriber
-from broker.sockets import events_endpoint, session_directory
+from broker.sockets import Login, events_endpoint, log_in, session_directory
 from broker.topics import TOPICS
 from workers.commands.options import SessionOption
 from workers.edge import edge
@@ -27,6 +29,10 @@ def subscribe(
     ] = "emotion.",
     session: SessionOption = "default",
     endpoint: Annotated[str | None, typer.Option(help="Another address of the event bus than the session's.")] = None,
+    server_key: Annotated[
+        str | None, typer.Option(help="Public key of the other machine ('bimodal keys show' there).", metavar="KEY")
+    ] = None,
+    key: Annotated[str, typer.Option(help="Which own key to show it.", metavar="NAME")] = OWN,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
     address: Annotated[bool, typer.Option("--address", help="Print the event bus's address and stop.")] = False,
 ) -> None:
@@ -36,6 +42,8 @@ def subscribe(
     subscribe by themselves: see docs/protocol.md.
 
     Example: [b]bimodal subscribe emotion.desk | jq .emotion.label[/b]
+
+    From another machine: [b]bimodal subscribe --endpoint tcp://HOST:5655 --server-key 'KEY'[/b]
     """
     with edge():
         place = endpoint or events_endpoint(session_directory(session))
@@ -43,10 +51,11 @@ def subscribe(
             typer.echo(place)
             return
         _check_topic(topic)
-        bus = Subscriber(place, [topic])
+        login = log_in(server_key, key) if server_key is not None else None
+        bus = Subscriber(place, [topic], login)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            _print_events(bus, count)
+            _print_events(bus, count, _waiting(place, login))
         except KeyboardInterrupt:
             pass
         except BrokenPipeError:
@@ -62,7 +71,14 @@ def _check_topic(topic: str) -> None:
         raise BrokerError(f"there is no topic '{topic}'; there are {', '.join(row.pattern for row in TOPICS)}")
 
 
-def _print_events(bus: Subscriber, count: int | None) -> None:
+def _waiting(place: str, login: Login | None) -> str:
+    if login is None:
+        return f"bimodal: waiting for events at {place}"
+    allow = f"bimodal keys allow {shlex.quote(login.own.public)} --name NAME"
+    return f"bimodal: waiting for events at {place}; it must know this machine's key, by: {allow}"
+
+
+def _print_events(bus: Subscriber, count: int | None, waiting: str) -> None:
     encoder = msgspec.json.Encoder()
     begun = time.monotonic()
     told = False
@@ -71,7 +87,7 @@ def _print_events(bus: Subscriber, count: int | None) -> None:
         found = bus.receive(TURN_S)
         if found is None:
             if not told and time.monotonic() - begun > 2.0:
-                typer.echo(f"bimodal: waiting for events at {bus.endpoint}", err=True)
+                typer.echo(waiting, err=True)
                 told = True
             continue
         told = True
