@@ -26,6 +26,8 @@ COMMANDS: dict[str, Room] = {
     "replay": Room("workers.commands.replay", "replay", "Play a recording's events on the bus again, in time."),
     "diff": Room("workers.commands.diff", "diff", "Look at a recorded clip with another model; show what differs."),
     "top": Room("workers.commands.top", "top", "Show the processes and streams of a running system, live."),
+    "status": Room("workers.commands.status", "status", "Show how a running system is."),
+    "scale": Room("workers.commands.scale", "scale", "Have more or fewer workers in a running system, at once."),
     "subscribe": Room("workers.commands.subscribe", "subscribe", "Print live events as JSON lines."),
     "devices": Room("workers.commands.devices", "devices", "List cameras and microphones."),
     "doctor": Room("workers.commands.doctor", "doctor", "Check this machine, and say what to do."),

@@ -55,6 +55,7 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
         changing: whether a change of the config is on its way.
         config: the file that is watched, None where there is none.
         refused: why the newest edit of the config was not taken over, else None.
+        given_up: why the newest change, be it of the config or of the scale, was given up, else None.
         streams: the broker's counters, as of the last second.
     """
 
@@ -64,6 +65,7 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
     changing: bool
     config: str | None
     refused: str | None
+    given_up: str | None
     processes: tuple[ProcessReport, ...]
     streams: tuple[StreamStatus, ...]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from broker.messages import Body, Emotion, Heartbeat, Status, StreamOpened
@@ -99,12 +100,20 @@ class LiveLines:
         return self.streams.setdefault(stream, StreamLine(stream))
 
     def _mind(self, heartbeat: Heartbeat) -> None:
-        if heartbeat.state in ("stopped", "failed") and heartbeat.because:
-            self.troubles[heartbeat.name] = f"{heartbeat.name} {heartbeat.state}: {heartbeat.because}"
-        elif heartbeat.state == "ready" and heartbeat.because:
-            self.troubles[heartbeat.name] = f"{heartbeat.name}: {heartbeat.because}"
+        name, because = heartbeat.name, heartbeat.because
+        if because is None or heartbeat.state == "failed":
+            # Of those that failed the supervisor speaks, as long as they do.
+            self.troubles.pop(name, None)
+        elif name == "supervisor":
+            self.troubles[name] = because
+        elif heartbeat.state == "stopped":
+            self.troubles[name] = f"{name} {heartbeat.state}: {because}"
         elif heartbeat.state == "ready":
-            self.troubles.pop(heartbeat.name, None)
+            self.troubles[name] = f"{name}: {because}"
+
+    def keep(self, streams: Collection[str]) -> None:
+        """Forget every stream but these: they were taken out of the config."""
+        self.streams = {name: line for name, line in self.streams.items() if name in streams}
 
     def texts(self, now: float) -> list[str]:
         """All lines, troubles last."""

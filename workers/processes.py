@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -86,12 +87,18 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
         return TABLE[self.role][2]
 
 
-def processes(config: Config, *, record: RecordActorSettings | None) -> list[ProcessSpec]:
-    """Every process but the sources. Raises CatalogError where a model's name is unknown."""
+def processes(
+    config: Config, *, record: RecordActorSettings | None, counts: Mapping[Literal["face", "audio"], int] | None = None
+) -> list[ProcessSpec]:
+    """Every process but the sources; `counts` are numbers of workers instead of the config's.
+
+    Raises CatalogError where a model's name is unknown.
+    """
+    counts = counts or {}
     broker = BrokerSettings(events=config.outputs.events, workers=config.network.workers)
     rows = [ProcessSpec(name="broker", role="broker", settings=broker)]
-    rows += face_workers(config)
-    rows += audio_workers(config)
+    rows += face_workers(config, counts.get("face"))
+    rows += audio_workers(config, counts.get("audio"))
     fusion = _fusion(config)
     marks = _marks(fusion.dynamic, fusion.static)
     rows.append(ProcessSpec(name="fusion", role="fusion", settings=fusion, artifacts=marks))
@@ -100,7 +107,7 @@ def processes(config: Config, *, record: RecordActorSettings | None) -> list[Pro
     return rows
 
 
-def face_workers(config: Config) -> list[ProcessSpec]:
+def face_workers(config: Config, count: int | None = None) -> list[ProcessSpec]:
     """The face workers. Raises ConfigError where `cores` names some that are not here."""
     models = config.models
     settings = FaceActorSettings(
@@ -118,10 +125,10 @@ def face_workers(config: Config) -> list[ProcessSpec]:
         artifacts=_marks(settings.detector, settings.landmarks, *settings.static),
         cores=_cores("face", config.workers.face),
     )
-    return _numbered(row, _sizes(config).face)
+    return _numbered(row, count or _sizes(config).face)
 
 
-def audio_workers(config: Config) -> list[ProcessSpec]:
+def audio_workers(config: Config, count: int | None = None) -> list[ProcessSpec]:
     """The audio workers; none where the config has no speech model. Raises ConfigError like `face_workers`."""
     if config.models.speech == "none":
         return []
@@ -140,7 +147,7 @@ def audio_workers(config: Config) -> list[ProcessSpec]:
         artifacts=_marks(settings.speech, settings.voice_activity),
         cores=_cores("audio", config.workers.audio),
     )
-    return _numbered(row, _sizes(config).audio)
+    return _numbered(row, count or _sizes(config).audio)
 
 
 def _numbered(row: ProcessSpec, count: int) -> list[ProcessSpec]:

@@ -49,6 +49,26 @@ class Session:
         os.close(self._lock)
 
 
+def running_sessions() -> list[str]:
+    """The names of all sessions of this user that run now."""
+    parent = session_directory("any").parent
+    return sorted(directory.name for directory in parent.glob("*") if _held(directory / LOCK))
+
+
+def _held(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def sweep_abandoned(parent: Path, now: float) -> None:
     """Remove the sessions under `parent` that no supervisor holds any more; `now` is seconds of the wall clock."""
     for directory in parent.iterdir():

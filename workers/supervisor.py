@@ -82,6 +82,32 @@ class Supervisor:
         return self._reconciler.changing
 
     @property
+    def given_up(self) -> str | None:
+        """Why the newest change was given up, None where it was carried out or is on its way."""
+        return self._reconciler.refused
+
+    def rows(self) -> list[ProcessSpec]:
+        """The rows that are wanted as things stand."""
+        return self._reconciler.rows()
+
+    def busy_s(self, role: str) -> float:
+        """Seconds that the workers of this role have spent on jobs so far, as their heartbeats tell."""
+        figures = [
+            child.heartbeat.figures for child in self.children.values() if child.spec.role == role and child.heartbeat
+        ]
+        return sum(found.get("done", 0.0) * found.get("mean_ms", 0.0) for found in figures) / 1000
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Its own: what it takes of the machine, and how long it has been up."""
+        return {"restarts": 0.0, "up_s": round(self.up_s, 1), **self._vitals}
+
+    @property
+    def now(self) -> float:
+        """Its clock: monotonic, seconds."""
+        return time.monotonic()
+
+    @property
     def not_taken_over(self) -> str | None:
         """Why the newest edit of the config was not taken over: it is wrong, or what it wants can't work."""
         return self.refused or self._reconciler.refused
@@ -137,10 +163,8 @@ class Supervisor:
         self._line.send(msgspec.structs.replace(heartbeat, figures=heartbeat.figures | child.figures(now)))
 
     def _heartbeat(self) -> Heartbeat:
-        figures = {"restarts": 0.0, "up_s": round(self.up_s, 1), **self._vitals}
-        return Heartbeat(
-            name=NAME, incarnation=1, state="ready", pid=os.getpid(), because=self.because, figures=figures
-        )
+        because, figures = self.because, self.figures
+        return Heartbeat(name=NAME, incarnation=1, state="ready", pid=os.getpid(), because=because, figures=figures)
 
     def _look(self, now: float) -> None:
         """How much of the machine each takes; who takes too much is let go in order, and started again."""

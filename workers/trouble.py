@@ -13,7 +13,7 @@ def troubles(lives: Mapping[str, Life], refused: str | None) -> str | None:
     """The one sentence on a system: which processes fail and why, and why an edited config was refused."""
     found = [f"{name} failed: {life.because}" for name, life in lives.items() if life.failing]
     if refused is not None:
-        found.append(f"the edited config was not taken over: {refused}")
+        found.append(f"a change was not made: {refused}")
     return "; ".join(found) or None
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workers.config import Config, CountConfig, load_config
+from workers.config import Between, Config, CountConfig, load_config
 
 DEFAULT = Path("config.yaml")
 
@@ -28,6 +28,13 @@ def config_of(path: Path | None) -> Config:
 
 
 def with_counts(config: Config, face: int | None, audio: int | None) -> Config:
-    """The config with other numbers of workers, where given."""
-    changes = {name: CountConfig(count=count) for name, count in (("face", face), ("audio", audio)) if count}
+    """The config for files: other numbers of workers where given, and all that there may be where it says {min, max}:
+    a file is looked at as fast as can be."""
+    changes = {}
+    for name, count in (("face", face), ("audio", audio)):
+        before: CountConfig = getattr(config.workers, name)
+        if count is None and isinstance(before.count, Between):
+            count = before.count.max
+        if count is not None:
+            changes[name] = before.model_copy(update={"count": count})
     return config.model_copy(update={"workers": config.workers.model_copy(update=changes)})

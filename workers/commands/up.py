@@ -6,7 +6,6 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +16,12 @@ from rich.text import Text
 
 from broker.mailbox import Subscriber
 from broker.sockets import events_endpoint
-from workers.commands.options import ConfigOption, SessionOption, config_of
+from workers.commands.options import DEFAULT, ConfigOption, SessionOption, config_of
 from workers.config import Config
 from workers.edge import edge, is_terminal, open_log, say
 from workers.errors import SystemFailedError
 from workers.live_lines import LiveLines
-from workers.processes import live_sources, lsl, processes, view
-from workers.record.session_folder import begin_session, end_session
+from workers.live_system import LiveSystem
 from workers.session import Session
 from workers.supervisor import Supervisor
 
@@ -58,67 +56,68 @@ def up(
     """
     with edge():
         loaded = config_of(config)
+        file = (config or DEFAULT).absolute()
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with edge(log_file):
         stopped = Stopped()
-        with _system(loaded, session, log_file) as (supervisor, bus):
+        with _system(loaded, file, session, log_file) as (system, bus):
             typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
-            _show(supervisor, bus, stopped, for_seconds)
+            _show(system, bus, stopped, for_seconds)
 
 
 @contextlib.contextmanager
-def _system(config: Config, name: str, log_file: Path) -> Iterator[tuple[Supervisor, Subscriber]]:
+def _system(config: Config, file: Path, name: str, log_file: Path) -> Iterator[tuple[LiveSystem, Subscriber]]:
     held = Session(name)
     with contextlib.ExitStack() as stack:
         stack.callback(held.close)
-        record = begin_session(config, name, datetime.now().astimezone())
-        if record is not None:
-            stack.callback(_end_recording, Path(record.folder))
-        specs = processes(config, record=record) + lsl(config) + view(config) + live_sources(config)
-        supervisor = Supervisor(held, specs, log_file)
-        stack.callback(supervisor.stop)
+        system = LiveSystem(config, file, held, log_file)
+        stack.callback(_close, system)
         bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])
         stack.callback(bus.close)
-        yield supervisor, bus
+        yield system, bus
 
 
-def _end_recording(folder: Path) -> None:
-    if end_session(folder, datetime.now().astimezone()):
+def _close(system: LiveSystem) -> None:
+    for folder in system.close():
         say(f"recorded in {folder}; 'bimodal report {folder}' makes its pages")
 
 
-def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped, for_seconds: float | None) -> None:
+def _show(system: LiveSystem, bus: Subscriber, stopped: Stopped, for_seconds: float | None) -> None:
     lines = LiveLines()
     end = time.monotonic() + for_seconds if for_seconds is not None else None
     screen = Screen()
     with screen:
         while not stopped.asked and (end is None or time.monotonic() < end):
-            supervisor.step(TURN_S)
+            system.step(TURN_S)
             while (found := bus.receive(0.0)) is not None:
                 lines.take(found[1], time.monotonic())
+            lines.keep(system.streams)
             screen.tell_page(lines.page)
             screen.draw(lines)
-            _check(supervisor)
-            if _all_ended(supervisor):
+            _check(system)
+            if _all_ended(system.supervisor):
                 return
         screen.last(lines)
     say("stopping")
 
 
-def _check(supervisor: Supervisor) -> None:
-    """Raises SystemFailedError where nothing can work, with the sentence that says why."""
-    children = supervisor.children.values()
+def _check(system: LiveSystem) -> None:
+    """Raises SystemFailedError where it can't even begin to work, with the sentence that says why."""
+    if system.begun:
+        return
+    children = [child for child in system.supervisor.children.values() if child.post == "on"]
     for child in children:
-        if child.life.state == "failed" and child.spec.role != "capture" and not child.was_ready:
+        if child.life.failing and child.spec.role != "capture" and not child.was_ready:
             raise SystemFailedError(child.life.because or f"{child.spec.name} can't be started")
     sources = [child for child in children if child.spec.role == "capture"]
-    if sources and all(child.life.state == "failed" for child in sources):
+    if sources and all(child.life.failing for child in sources):
         raise SystemFailedError("; ".join(child.life.because or f"{child.spec.name} failed" for child in sources))
 
 
 def _all_ended(supervisor: Supervisor) -> bool:
+    """Whether nothing more can come: each source was a file that is over, or fails."""
     sources = [child for child in supervisor.children.values() if child.spec.role == "capture"]
-    return bool(sources) and all(child.finished or child.life.state == "failed" for child in sources)
+    return any(child.finished for child in sources) and all(child.finished or child.life.failing for child in sources)
 
 
 class Screen:

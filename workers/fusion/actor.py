@@ -5,39 +5,74 @@ from __future__ import annotations
 import time
 
 from broker.mailbox import Mailbox
-from broker.messages import LaneMessage
-from models.session import open_artifact
+from broker.messages import Body, LaneMessage, Reconfigure, Reconfigured
 from workers.actor import ActorSettings, own
-from workers.fusion.dynamic import DynamicModel, dynamic_model
 from workers.fusion.fusion import Fusion
+from workers.fusion.loading import Loaded, Loading, load
 from workers.lane_reader import LaneReader
 from workers.settings import FusionActorSettings
 
 
 class FusionActor(LaneReader):
-    """Holds the state of all streams; loses it with its process, which files pay with a new start."""
+    """Holds the state of all streams; loses it with its process, which files pay with a new start.
+
+    Told other settings, it goes on with what it holds. Another dynamic model is loaded in a thread of its own, so that
+    no frame waits for it; where that fails, everything stays as it was.
+    """
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Load the dynamic model, if there is one; raises ArtifactError or ProviderError."""
         super().__init__(mailbox)
-        mine = own(settings, FusionActorSettings)
+        self._name = settings.name
         self._events = 0
-        self._fusion = Fusion(mine.fusion, self._open_dynamic(mine))
+        self._in_use = load(own(settings, FusionActorSettings))
+        self._loading: Loading | None = None
+        self._told = 0
+        self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.dynamic)
+        self.models.update(self._in_use.models)
 
-    def _open_dynamic(self, mine: FusionActorSettings) -> DynamicModel | None:
-        if mine.dynamic is None:
-            return None
-        runtime = mine.runtime
-        artifact = open_artifact(mine.dynamic, "face-dynamic", provider=runtime.provider, threads=runtime.threads)
-        static = open_artifact(mine.static, "face-static", provider="cpu")
-        self.models["face-dynamic"] = artifact.identity
-        return dynamic_model(artifact, static.metadata.embedding_space or "")
+    def handle(self, body: Body) -> None:
+        """A message of the lane, or other settings."""
+        if isinstance(body, Reconfigure):
+            self._begin(body)
+        else:
+            super().handle(body)
+        self._settle()
+
+    def idle(self) -> None:
+        """Acknowledge what is left; see whether a model is loaded."""
+        super().idle()
+        self._settle()
 
     def receive(self, message: LaneMessage) -> None:
         """Send on what the message lets out."""
         for event in self._fusion.receive(message, time.monotonic_ns()):
             self._mailbox.send(event)
             self._events += 1
+
+    def _begin(self, order: Reconfigure) -> None:
+        """The supervisor says the same until it is answered; what is loading already goes on loading."""
+        if order.revision != self._told:
+            self._told = order.revision
+            self._loading = Loading(order, self._in_use)
+        elif self._loading is None:
+            self._mailbox.send(Reconfigured(name=self._name, revision=order.revision))
+
+    def _settle(self) -> None:
+        loading = self._loading
+        if loading is None or loading.busy:
+            return
+        self._loading = None
+        if isinstance(loading.outcome, Loaded):
+            self._in_use = loading.outcome
+            self._fusion.reconfigure(self._in_use.settings.fusion, self._in_use.dynamic)
+            self.models.clear()
+            self.models.update(self._in_use.models)
+            because = None
+        else:
+            because = loading.outcome
+            self._told = 0
+        self._mailbox.send(Reconfigured(name=self._name, revision=loading.revision, because=because))
 
     def figures(self) -> dict[str, float]:
         """Events sent, and results that wait for others."""

@@ -17,6 +17,12 @@ class Fusion:
         self._streams: dict[str, StreamFusion] = {}
         self._closed: dict[str, StreamClosed] = {}
 
+    def reconfigure(self, settings: FusionSettings, dynamic: DynamicModel | None) -> None:
+        """Go on with other settings, in all streams and those to come."""
+        self._settings, self._dynamic = settings, dynamic
+        for stream in self._streams.values():
+            stream.reconfigure(settings, dynamic)
+
     @property
     def streams(self) -> tuple[str, ...]:
         """The streams that are open."""

@@ -52,13 +52,18 @@ class SpeechLine:
         self._on_grid = opened.policy == "every" and opened.has_sound and opened.hop_ns > 0
         self._start_ns = opened.sound_start_ns
         self._hop_ns = max(0, opened.hop_ns)
-        self._delay_ns = round(settings.speech_delay_ms * 1e6)
-        self._max_age_ns = round(settings.speech_max_age_s * 1e9)
-        self._kept = settings.order_limit if opened.policy == "latest" else None
+        self._live = opened.policy == "latest"
+        self.reconfigure(settings)
         self._coming: dict[int, SpeechResult | JobFailed] = {}
         self._newest = -1
         self._result: SpeechResult | None = None
         self._failure: JobFailed | None = None
+
+    def reconfigure(self, settings: FusionSettings) -> None:
+        """Go on with other settings; which hops there are and which are past stays as it is."""
+        self._delay_ns = round(settings.speech_delay_ms * 1e6)
+        self._max_age_ns = round(settings.speech_max_age_s * 1e9)
+        self._kept = settings.order_limit if self._live else None
 
     def awaited(self, pts_ns: int) -> int:
         """How many hops, from the first, must be resolved before a frame of this time can be joined."""

@@ -52,6 +52,10 @@ class Lane(Generic[Outcome]):
             released += self._release()
         return released
 
+    def reconfigure(self, limit: int | None) -> None:
+        """Go on with another limit; it counts from the next outcome on."""
+        self._limit = limit
+
     def resume(self, next_seq: int) -> list[Outcome]:
         """Nothing before `next_seq` will come any more: what is missing counts as dropped."""
         released: list[Outcome] = []

@@ -71,6 +71,19 @@ class Scene:
         self._heard: Probabilities | None = None
         self._static_model: str | None = None
 
+    def reconfigure(self, settings: FusionSettings, dynamic: DynamicModel | None) -> None:
+        """Go on with other settings: tracks, voices and what is smoothed stay. Another dynamic model begins with an
+        empty window, for what the one before has seen means nothing to it."""
+        self._settings, self._strategy = settings, STRATEGIES[settings.strategy]
+        self._tracker.reconfigure(settings.track_memory_s)
+        self._speakers.reconfigure(settings.speaker_window_s)
+        self._voice.reconfigure(settings.smoothing_s)
+        another, self._model = dynamic is not self._model, dynamic
+        for person in self._people.values():
+            person.smoother.reconfigure(settings.smoothing_s)
+            if another:
+                person.dynamic = self._dynamic_track()
+
     def hear(self, pts_ns: int, speech: JoinedSpeech) -> None:
         """The speech of this moment; before `look` or `listen`, and for a moment that could not be looked at too."""
         self._speakers.hear(pts_ns, speech.passed)

@@ -23,6 +23,10 @@ class Smoother:
         self._input: Probabilities | None = None
         self._value: Probabilities | None = None
 
+    def reconfigure(self, time_constant_s: float) -> None:
+        """Go on with another time constant, from the value that is held."""
+        self._time_constant_ns = time_constant_s * 1e9
+
     def update(self, pts_ns: int, probabilities: Probabilities) -> Probabilities:
         """The smoothed value at `pts_ns`, over exactly the classes of `probabilities`.
 

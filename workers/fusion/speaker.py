@@ -50,6 +50,10 @@ class SpeakerFinder:
         self._speaker: int | None = None
         self._largest: int | None = None
 
+    def reconfigure(self, window_s: float) -> None:
+        """Go on with another window; a longer one fills up from now on."""
+        self._window_ns = round(window_s * 1e9)
+
     def hear(self, pts_ns: int, spans: Iterable[Span]) -> None:
         """Hops that came into reach at the frame of `pts_ns`."""
         self._voiced.extend(span for span in spans if span.voice >= VOICED)

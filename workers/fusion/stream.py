@@ -51,6 +51,15 @@ class StreamFusion:
         self._frames: deque[Outcome] = deque()
         self._events = 0
 
+    def reconfigure(self, settings: FusionSettings, dynamic: DynamicModel | None) -> None:
+        """Go on with other settings, from the next message on; nothing that is remembered or held is lost."""
+        self._settings = settings
+        self._dynamic = dynamic.identity if dynamic is not None else None
+        for lane in self._lanes.values():
+            lane.reconfigure(settings.order_limit if self.opened.policy == "latest" else None)
+        self._speech.reconfigure(settings)
+        self._scene.reconfigure(settings, dynamic)
+
     @property
     def held(self) -> int:
         """How many results wait here, for an earlier one or for the speech that belongs to them."""

@@ -78,6 +78,10 @@ class FaceTracker:
         self._tracks: list[Track] = []
         self._count = 0
 
+    def reconfigure(self, memory_s: float) -> None:
+        """Go on with another memory; no track is lost that the new one would have kept."""
+        self._memory_s = memory_s
+
     @property
     def alive(self) -> frozenset[int]:
         """The numbers of all tracks that may still be seen again."""

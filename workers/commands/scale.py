@@ -1,0 +1,58 @@
+"""`bimodal scale`: another number of workers, at once."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from broker.control import Accepted, ScaleRequest, StatusReply, StatusRequest
+from broker.errors import ControlError
+from workers.commands.options import SessionOption
+from workers.commands.running import ask_session
+from workers.edge import edge
+
+DONE_WITHIN_S = 90.0
+TURN_S = 0.2
+
+
+def scale(
+    counts: Annotated[
+        list[str], typer.Argument(help="Kinds and numbers of workers: face=4 audio=2", metavar="KIND=N…")
+    ],
+    session: SessionOption = "default",
+) -> None:
+    """Have another number of face or audio workers in a running system, until config.yaml says another number.
+
+    Returns when they work: new ones load beside the others, those that are too many finish what they hold.
+
+    Example: [b]bimodal scale face=4 audio=2[/b]
+    """
+    with edge():
+        accepted = ask_session(session, ScaleRequest(counts=_parse(counts)), Accepted)
+        _wait(session)
+        typer.echo(accepted.sentence)
+
+
+def _parse(counts: list[str]) -> dict[str, int]:
+    wanted: dict[str, int] = {}
+    for count in counts:
+        kind, _, number = count.partition("=")
+        if not number.isascii() or not number.isdigit() or len(number) > 6:
+            raise ControlError(f"'{count}' is not KIND=NUMBER, such as face=4")
+        if kind in wanted:
+            raise ControlError(f"'{kind}' is given twice")
+        wanted[kind] = int(number)
+    return wanted
+
+
+def _wait(session: str) -> None:
+    """Until the change has been made; raises ControlError with the reason where it was given up."""
+    end = time.monotonic() + DONE_WITHIN_S
+    while (status := ask_session(session, StatusRequest(), StatusReply)).changing:
+        if time.monotonic() > end:
+            raise ControlError(f"it is not done after {DONE_WITHIN_S:g} s; 'bimodal status' says how far it is")
+        time.sleep(TURN_S)
+    if status.given_up is not None:
+        raise ControlError(status.given_up)

@@ -1,0 +1,102 @@
+"""`bimodal status`: how a running system is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from broker.control import ProcessReport, StatusReply, StatusRequest
+from workers.commands.options import SessionOption
+from workers.commands.running import ask_session
+from workers.edge import edge
+
+DEGRADED = 3
+
+
+def status(
+    session: SessionOption = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show the processes of a running system, its streams, and whether the newest config is in force.
+
+    Exit code 0: all is well. 3: it runs, but something in it fails, or an edited config was refused; the output says
+    what. 1: no such system runs.
+    """
+    with edge():
+        reply = ask_session(session, StatusRequest(), StatusReply)
+        if as_json:
+            typer.echo(msgspec.json.encode(reply).decode())
+        else:
+            _draw(reply)
+        if troubles(reply):
+            raise typer.Exit(DEGRADED)
+
+
+def troubles(reply: StatusReply) -> list[str]:
+    """What is not well, one sentence each."""
+    found = [reply.because] if reply.because is not None else []
+    told = {process.name for process in reply.processes if process.state == "failed"} | {"supervisor"}
+    found += [
+        f"{process.name}: {process.because}"
+        for process in reply.processes
+        if process.because is not None and process.name not in told
+    ]
+    return found
+
+
+def _draw(reply: StatusReply) -> None:
+    console = Console()
+    console.print(_processes(reply))
+    if reply.streams:
+        console.print(_streams(reply))
+    place = f"config {reply.config}" if reply.config is not None else "built-in config"
+    state = "a change is on its way" if reply.changing else "in force" if reply.refused is None else "not taken over"
+    console.print(Text(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}"))
+    for trouble in troubles(reply):
+        console.print(Text(f"! {trouble}", style="yellow"))
+
+
+def _processes(reply: StatusReply) -> Table:
+    table = Table(
+        "process", "state", "pid", "restarts", "up", "cpu %", "memory MiB", "models", box=None, pad_edge=False
+    )
+    for process in reply.processes:
+        table.add_row(*map(Text, _row(process)))
+    return table
+
+
+def _row(process: ProcessReport) -> list[str]:
+    figures = process.figures
+    return [
+        process.name,
+        process.state,
+        str(process.pid or ""),
+        f"{figures.get('restarts', 0):.0f}",
+        _duration(figures.get("up_s", 0.0)),
+        f"{figures.get('cpu_percent', 0):.0f}",
+        f"{figures.get('memory_mb', 0):.0f}",
+        ", ".join(process.models.values()),
+    ]
+
+
+def _streams(reply: StatusReply) -> Table:
+    table = Table("stream", "source", "modality", "offered", "done", "dropped", "failed", box=None, pad_edge=False)
+    for stream in reply.streams:
+        for modality in ("face", "speech"):
+            counters = [getattr(stream, what).get(modality, 0) for what in ("offered", "done", "dropped", "failed")]
+            table.add_row(Text(stream.stream), Text(stream.source), modality, *map(str, counters))
+    return table
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,237 @@
+"""The system behind `bimodal up`: what config.yaml says, what `bimodal scale` asks for, what the load wants.
+
+It reads, decides which rows are wanted, and hands them to the supervisor, which brings what runs in line with them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
+from broker.messages import Modality
+from workers.actor import KNOWN_ERRORS
+from workers.config import Between, Config, RecordConfig
+from workers.config_watch import ConfigWatch
+from workers.load import Load, LoadFollower
+from workers.processes import ProcessSpec, limited, live_sources, lsl, processes, view
+from workers.record.session_folder import begin_session, end_session
+from workers.report import report
+from workers.session import Session
+from workers.settings import CaptureSettings, RecordActorSettings
+from workers.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+FOLLOW_EVERY_S = 1.0
+MOST_WORKERS = 256
+
+Kind: TypeAlias = Literal["face", "audio"]
+KINDS: dict[Kind, Modality] = {"face": "face", "audio": "speech"}
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What the system is to be: a config, and numbers of workers that count instead of the config's."""
+
+    config: Config
+    counts: dict[Kind, int] = {}
+
+
+class LiveSystem:
+    """Everything that runs for one session.
+
+    Attributes:
+        begun: whether every process has been ready once: from then on nothing but its user ends the system.
+    """
+
+    def __init__(self, config: Config, file: Path, session: Session, log_file: Path) -> None:
+        """Begin; `file` is watched, whether it is there or not.
+
+        Raises EndpointError, CatalogError and the like where the system can't be as the config says.
+        """
+        self.begun = False
+        self._name = session.name
+        self._watch = ConfigWatch(file)
+        self._recordings = Recordings(session.name)
+        self._in_force = self._wanted = Wish(config=config)
+        self._followers: dict[Kind, LoadFollower] = {}
+        self._follow_at = 0.0
+        self._follow_config()
+        rows = self._rows(self._wanted)
+        self._control = ControlServer(session.directory)
+        try:
+            self.supervisor = Supervisor(session, rows, log_file)
+        except KNOWN_ERRORS:
+            self._control.close()
+            raise
+
+    def step(self, timeout_s: float) -> None:
+        """One turn, of about `timeout_s`."""
+        self.supervisor.step(timeout_s)
+        self._settle()
+        self._control.serve(self._answer)
+        now = time.monotonic()
+        if self._watch.look(now):
+            self._reload()
+        if now >= self._follow_at:
+            self._follow_at = now + FOLLOW_EVERY_S
+            self._follow(now)
+
+    @property
+    def streams(self) -> set[str]:
+        """The streams that have a source, whether it is over or not."""
+        settings = [child.spec.settings for child in self.supervisor.children.values()]
+        return {each.stream for each in settings if isinstance(each, CaptureSettings)}
+
+    def _rows(self, wish: Wish) -> list[ProcessSpec]:
+        config = wish.config
+        record = self._recordings.of(config)
+        rows = processes(config, record=record, counts=wish.counts) + lsl(config) + view(config) + live_sources(config)
+        return limited(rows, config.workers.max_memory_mb)
+
+    # -------------------------------------------------------------------------------- what is wanted
+
+    def _change(self, wish: Wish) -> None:
+        """Want something else. Raises any of KNOWN_ERRORS where it can't be, and then goes on as before."""
+        rows = self._rows(wish)
+        self._wanted = wish
+        self.supervisor.change(rows)
+
+    def _settle(self) -> None:
+        """A change that has come to its end is in force, or was given up."""
+        self.begun = self.begun or self._all_have_begun()
+        if self._wanted is self._in_force or self.supervisor.changing:
+            return
+        given_up = self.supervisor.given_up
+        if given_up is None:
+            self._in_force = self._wanted
+        else:
+            if self._wanted.config is not self._in_force.config:
+                self.supervisor.refused = given_up
+            self._wanted = self._in_force
+        self._follow_config()
+
+    def _all_have_begun(self) -> bool:
+        """Every process has been ready once; of the sources at least one, and the others fail."""
+        children = self.supervisor.children.values()
+        begun = {child.spec.name for child in children if child.was_ready or child.finished}
+        some_source = any(child.spec.role == "capture" and child.spec.name in begun for child in children)
+        return all(
+            child.spec.name in begun or (child.spec.role == "capture" and child.life.failing and some_source)
+            for child in children
+        )
+
+    def _reload(self) -> None:
+        try:
+            config = self._watch.load()
+            before = self._wanted.config.workers
+            kept = {
+                kind: count
+                for kind, count in self._wanted.counts.items()
+                if getattr(config.workers, kind).count == getattr(before, kind).count
+            }
+            self._change(Wish(config=config, counts=kept))
+        except KNOWN_ERRORS as error:
+            log.warning("the edited config is not taken over: %s", error)
+            self.supervisor.refused = str(error)
+            return
+        self.supervisor.refused = None
+        if config.log != self._in_force.config.log:
+            log.info("what the config says about the log counts from the next start on")
+
+    # -------------------------------------------------------------------------------- requests
+
+    def _answer(self, request: Request) -> Reply:
+        if isinstance(request, StatusRequest):
+            return report(self.supervisor, self._name, self._watch.path)
+        try:
+            return self._scale(request.counts)
+        except KNOWN_ERRORS as error:
+            return Refused(str(error))
+
+    def _scale(self, counts: Mapping[str, int]) -> Reply:
+        wanted: dict[Kind, int] = {}
+        for kind in KINDS:
+            if kind in counts:
+                wanted[kind] = counts[kind]
+        if not wanted or set(counts) - set(KINDS):
+            return Refused("only face and audio workers can be scaled: say face=4 or audio=2")
+        if not all(1 <= count <= MOST_WORKERS for count in wanted.values()):
+            return Refused(f"there may be 1 to {MOST_WORKERS} workers of a kind")
+        if "audio" in wanted and self._wanted.config.models.speech == "none":
+            return Refused("there is no speech model, so there are no audio workers to scale")
+        before = {kind: self._count(kind) for kind in wanted}
+        self._change(msgspec.structs.replace(self._wanted, counts=self._wanted.counts | wanted))
+        return Accepted("; ".join(f"{kind}: {before[kind]} → {count} workers" for kind, count in wanted.items()))
+
+    def _count(self, kind: Kind) -> int:
+        return sum(row.role == kind for row in self.supervisor.rows())
+
+    # -------------------------------------------------------------------------------- the load
+
+    def _follow_config(self) -> None:
+        """Follow the load where the config in force says {min, max} and nobody has given a number."""
+        followers: dict[Kind, LoadFollower] = {}
+        for kind in KINDS:
+            wanted = getattr(self._wanted.config.workers, kind).count
+            if isinstance(wanted, Between):
+                known = self._followers.get(kind)
+                same = known is not None and (known.least, known.most) == (wanted.min, wanted.max)
+                followers[kind] = known if known is not None and same else LoadFollower(wanted.min, wanted.max)
+        self._followers = followers
+
+    def _follow(self, now: float) -> None:
+        if self.supervisor.changing:
+            return
+        for kind, follower in self._followers.items():
+            count = self._count(kind)
+            if not count:
+                continue
+            wanted = follower.wanted(count, self._load(kind, count, now))
+            if wanted != count:
+                log.info("the load wants %d %s workers instead of %d", wanted, kind, count)
+                self._change(msgspec.structs.replace(self._wanted, counts=self._wanted.counts | {kind: wanted}))
+                return
+
+    def _load(self, kind: Kind, count: int, now: float) -> Load:
+        modality = KINDS[kind]
+        streams = self.supervisor.streams
+        offered, dropped, done, failed = (
+            sum(getattr(stream, what).get(modality, 0) for stream in streams)
+            for what in ("offered", "dropped", "done", "failed")
+        )
+        # A worker holds one job, and one more in advance; the rest of what is open waits.
+        waiting = max(0, offered - dropped - done - failed - 2 * count)
+        return Load(now, offered, dropped, self.supervisor.busy_s(kind), waiting)
+
+    def close(self) -> list[Path]:
+        """Stop everything; the folders in which something was recorded."""
+        self.supervisor.stop()
+        self._control.close()
+        return self._recordings.end()
+
+
+class Recordings:
+    """The session folders of recordings: one for each thing that the config has said of them."""
+
+    def __init__(self, session: str) -> None:
+        self._session = session
+        self._known: dict[RecordConfig | None, RecordActorSettings | None] = {None: None}
+
+    def of(self, config: Config) -> RecordActorSettings | None:
+        """What the recorder is told, None where nothing is; raises ConfigError where a folder can't be made."""
+        wanted = config.outputs.record
+        if wanted not in self._known:
+            self._known[wanted] = begin_session(config, self._session, datetime.now().astimezone())
+        return self._known[wanted]
+
+    def end(self) -> list[Path]:
+        """Close the folders; those in which something was recorded."""
+        folders = [Path(settings.folder) for settings in self._known.values() if settings is not None]
+        return [folder for folder in folders if end_session(folder, datetime.now().astimezone())]

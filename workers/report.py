@@ -1,0 +1,52 @@
+"""What `bimodal status` is told of a running system."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from broker.control import ProcessReport, StatusReply
+from broker.supervision import NAME
+from workers.child import Child
+from workers.supervisor import Supervisor
+
+
+def report(supervisor: Supervisor, session: str, config: Path | None) -> StatusReply:
+    """All processes, the supervisor first, and the streams."""
+    processes = [_itself(supervisor)] + [_child(child, supervisor.now) for child in supervisor.children.values()]
+    return StatusReply(
+        session=session,
+        up_s=round(supervisor.up_s, 1),
+        because=supervisor.because,
+        changing=supervisor.changing,
+        config=str(config) if config is not None else None,
+        refused=supervisor.refused,
+        given_up=supervisor.given_up,
+        processes=tuple(processes),
+        streams=supervisor.streams,
+    )
+
+
+def _itself(supervisor: Supervisor) -> ProcessReport:
+    return ProcessReport(
+        name=NAME,
+        role=NAME,
+        state="ready",
+        pid=os.getpid(),
+        because=supervisor.because,
+        figures=supervisor.figures,
+        models={},
+    )
+
+
+def _child(child: Child, now: float) -> ProcessReport:
+    said = child.heartbeat
+    return ProcessReport(
+        name=child.spec.name,
+        role=child.spec.role,
+        state=child.life.state,
+        pid=child.process.pid if child.process is not None else None,
+        because=child.life.because,
+        figures=(said.figures if said is not None else {}) | child.figures(now),
+        models=said.models if said is not None else {},
+    )
