@@ -17,12 +17,18 @@ from starlette.routing import BaseRoute
 
 from workers.errors import ViewError
 from workers.settings import ViewActorSettings
-from workers.view import events, page, stream, visitor
+from workers.view import events, metrics, page, stream, visitor
 from workers.view.context import View
 from workers.view.guard import Guard
 
 # Each gives routes; what they need of the running system is in the View.
-ROOMS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (page.routes, stream.routes, visitor.routes, events.routes)
+ROOMS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (
+    page.routes,
+    stream.routes,
+    visitor.routes,
+    events.routes,
+    metrics.routes,
+)
 
 TRY_PORTS = 32
 BACKLOG = 128

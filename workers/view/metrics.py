@@ -1,0 +1,176 @@
+"""Metrics for Prometheus (/metrics), and the two questions of orchestrators: /livez and /readyz.
+
+Names follow Prometheus's conventions (base units, _total for counters). Labels are streams, processes and fixed words
+only, at most so many of each, so that a misbehaving source can't grow the exposition.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Iterator
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from broker.messages import Body, Emotion, Heartbeat, State, Status
+from workers.view.context import View
+from workers.view.health import Health
+
+MOST_STREAMS = 64
+MOST_PROCESSES = 256
+OTHER = "other"
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+MEBIBYTE = 2**20
+
+_EXPLAINED = {
+    "captured": ("bimodal_jobs_captured", "Frames and speech windows that capture has offered."),
+    "done": ("bimodal_jobs_done", "Frames and speech windows that workers have answered."),
+    "failed": ("bimodal_jobs_failed", "Frames and speech windows that could not be looked at."),
+}
+
+
+class Metrics(Collector):
+    """Takes the bus's messages, gives the exposition. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        # When a series began is of no use here, and triples the number of lines.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.health = Health()
+        self._status: Status | None = None
+        self._streams: set[str] = set()
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._seconds = {
+            "queue": self._histogram("queue", "Waiting for a worker."),
+            "inference": self._histogram("inference", "In the worker."),
+            "total": self._histogram("end_to_end", "From the grab of a frame to its event."),
+        }
+        self.registry.register(self)
+
+    def _histogram(self, name: str, explained: str) -> Histogram:
+        title = f"bimodal_{name}_seconds"
+        return Histogram(
+            title, f"{explained} One observation an event.", ["stream"], buckets=BUCKETS, registry=self.registry
+        )
+
+    def take(self, body: Body, now: float) -> None:
+        """One message of the bus; `now` is seconds of the monotonic clock."""
+        match body:
+            case Emotion():
+                self._felt(body)
+            case Heartbeat():
+                self.health.take(body, now)
+            case Status():
+                self._status = body
+            case _:
+                pass
+
+    def _felt(self, event: Emotion) -> None:
+        stream = event.stream
+        if stream not in self._streams:
+            if len(self._streams) >= MOST_STREAMS:
+                stream = OTHER
+            else:
+                self._streams.add(stream)
+        for name, milliseconds in (
+            ("queue", event.latency_ms.queue),
+            ("inference", event.latency_ms.inference),
+            ("total", event.latency_ms.total),
+        ):
+            self._seconds[name].labels(stream).observe(milliseconds / 1000)
+
+    def collect(self) -> Iterator[Metric]:
+        """What is counted elsewhere, as of now."""
+        now = time.monotonic()
+        yield from self._of_streams()
+        yield from self._of_processes(now)
+        build = GaugeMetricFamily("bimodal_build_info", "Version of the running program.", labels=["version"])
+        build.add_metric([_version()], 1.0)
+        yield build
+        ready = GaugeMetricFamily("bimodal_ready", "1 where /readyz answers 200.")
+        ready.add_metric([], float(not self.health.reasons(now)))
+        yield ready
+
+    def _of_streams(self) -> Iterator[Metric]:
+        status = self._status
+        streams = status.streams[:MOST_STREAMS] if status is not None else ()
+        for what, (name, explained) in _EXPLAINED.items():
+            counter = CounterMetricFamily(name, explained, labels=["stream", "modality"])
+            for stream in streams:
+                counts = {"captured": stream.offered, "done": stream.done, "failed": stream.failed}[what]
+                for modality, count in counts.items():
+                    counter.add_metric([stream.stream, modality], count)
+            yield counter
+        dropped = CounterMetricFamily(
+            "bimodal_jobs_dropped",
+            "Live frames and speech windows passed over, by reason: replaced, late, lost or overwritten.",
+            labels=["stream", "modality", "reason"],
+        )
+        for stream in streams:
+            for modality, reasons in stream.reasons.items():
+                for reason, count in reasons.items():
+                    dropped.add_metric([stream.stream, modality, reason], count)
+        yield dropped
+        waiting = GaugeMetricFamily("bimodal_jobs_waiting", "Jobs that wait for a worker.")
+        waiting.add_metric([], status.waiting if status is not None else 0)
+        yield waiting
+        undecodable = CounterMetricFamily(
+            "bimodal_messages_undecodable", "What arrived at the broker and is no message."
+        )
+        undecodable.add_metric([], status.undecodable if status is not None else 0)
+        yield undecodable
+
+    def _of_processes(self, now: float) -> Iterator[Metric]:
+        up = GaugeMetricFamily("bimodal_process_up", "1 where the process is ready and answers.", labels=["process"])
+        state = GaugeMetricFamily(
+            "bimodal_process_state", "1 for the state the process is in.", labels=["process", "state"]
+        )
+        restarts = CounterMetricFamily("bimodal_process_restarts", "Starts after the first.", labels=["process"])
+        cpu = GaugeMetricFamily("bimodal_process_cpu_cores", "Processor cores in use.", labels=["process"])
+        memory = GaugeMetricFamily("bimodal_process_memory_bytes", "Private resident memory.", labels=["process"])
+        for beat in self.health.processes(now)[:MOST_PROCESSES]:
+            up.add_metric([beat.name], float(self.health.up(beat, now)))
+            for word in get_args(State):
+                state.add_metric([beat.name, word], float(beat.state == word))
+            figures = beat.figures
+            restarts.add_metric([beat.name], figures.get("restarts", max(0, beat.incarnation - 1)))
+            if "cpu_percent" in figures:
+                cpu.add_metric([beat.name], figures["cpu_percent"] / 100)
+            if "memory_mb" in figures:
+                memory.add_metric([beat.name], figures["memory_mb"] * MEBIBYTE)
+        yield from (up, state, restarts, cpu, memory)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("bimodal-emotion")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def routes(view: View) -> list[BaseRoute]:
+    """/metrics, /livez and /readyz"""
+    metrics = Metrics()
+    view.listeners.append(lambda body: metrics.take(body, time.monotonic()))
+
+    async def expose(_request: Request) -> Response:
+        return Response(metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    async def live(_request: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def ready(_request: Request) -> Response:
+        reasons = metrics.health.reasons(time.monotonic())
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    return [Route("/metrics", expose), Route("/livez", live), Route("/readyz", ready)]
