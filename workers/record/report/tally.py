@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
@@ -152,7 +153,7 @@ class Tally:
         second.voice += event.speech.voice
         self.with_voice += event.speech.label is not None
         if event.speech.label is None and event.speech.because:
-            self.unheard[kind_of_reason(event.speech.because)] += 1
+            self.unheard[reason(event.speech.because)] += 1
 
     def _add_agreement(self, event: Emotion, face: TrackedFace | None, second: Second) -> None:
         agreement, speech = event.emotion.agreement, event.speech
@@ -172,7 +173,7 @@ class Tally:
         label = event.emotion.label
         if label is None:
             second.unknown += 1
-            self.unknown[kind_of_reason(event.failed or event.emotion.because or "no reason was given")] += 1
+            self.unknown[reason(event.failed or event.emotion.because or "no reason was given")] += 1
             self._open = None
             return
         stretch = self._open
@@ -191,6 +192,12 @@ class Tally:
         track.speaking += face.weights.get("speech", 0.0) > 0
         track.labels[face.label] += 1
         track.seconds[int(t)][face.label] += 1
+
+
+def reason(because: str) -> str:
+    """A reason without the numbers that change from frame to frame; the limit that was not reached stays."""
+    unsure = re.fullmatch(r"confidence \S+ (is below \S+)", because)
+    return f"not sure enough: confidence {unsure[1]}" if unsure else kind_of_reason(because)
 
 
 def subject(event: Emotion) -> TrackedFace | None:
