@@ -1,0 +1,162 @@
+/** The page: what comes over the line goes to its parts; a frame and its event always together. */
+
+import { Bars } from "./bars.js";
+import { Connection } from "./connection.js";
+import { listen } from "./keys.js";
+import { Banners, Processes } from "./processes.js";
+import { Stage } from "./stage.js";
+import { Streams } from "./streams.js";
+import { Timeline } from "./timeline.js";
+import { Verdict } from "./verdict.js";
+import { Colours, EMOTIONS, clock, element, leading, say } from "./words.js";
+
+/** @typedef {import("./connection.js").Frame} Frame */
+
+const colours = new Colours();
+const stage = new Stage(/** @type {HTMLCanvasElement} */ (element("picture")), colours);
+const timeline = new Timeline(element("timeline"), colours);
+const bars = new Bars(element("bars"));
+const verdict = new Verdict();
+const processes = new Processes();
+const banners = new Banners();
+const streams = new Streams(choose);
+
+/** @type {?Frame} the newest that has come and was not drawn */
+let waiting = null;
+/** @type {?{head: import("./connection.js").FrameHead, bitmap: ?ImageBitmap}} decoded, for the screen's next picture */
+let ready = null;
+let decoding = false;
+let held = false;
+/** @type {?string} whose history was asked for last */
+let remembered = null;
+
+const connection = new Connection({ frame: came, message: told, opened, lost });
+
+// ---------------------------------------------------------------- what comes
+
+/** @param {Frame} frame */
+function came(frame) {
+  if (held || frame.head.event.stream !== streams.chosen) return;
+  waiting = frame;
+  if (!decoding) decode();
+}
+
+/** Turn the newest frame into a picture; those that come meanwhile replace each other. */
+async function decode() {
+  decoding = true;
+  while (waiting) {
+    const { head, jpeg } = waiting;
+    waiting = null;
+    const bitmap = jpeg.length ? await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })).catch(() => null) : null;
+    ready?.bitmap?.close();
+    ready = { head, bitmap };
+  }
+  decoding = false;
+}
+
+/** @param {number} time */
+function draw(time) {
+  if (ready && ready.head.event.stream === streams.chosen && !held) {
+    const { head, bitmap } = ready;
+    stage.show(head, bitmap);
+    bars.show(head.event);
+    verdict.show(head.event);
+    timeline.tick(head.at);
+    timeline.add(pointOf(head));
+    caption(head);
+  } else ready?.bitmap?.close();
+  ready = null;
+  timeline.frame(time);
+  requestAnimationFrame(draw);
+}
+
+/** The same as workers/view/history.py makes of an event. @param {import("./connection.js").FrameHead} head @returns {import("./words.js").Point} */
+function pointOf({ at, event }) {
+  const face = leading(event);
+  const seven = (/** @type {?import("./words.js").Probabilities | undefined} */ of) => (of ? EMOTIONS.map((name) => of[name] ?? null) : null);
+  return { at, t: event.t, ...event.emotion, video: seven(face?.video), speech: seven(event.speech?.probabilities), fused: seven(face?.fused) };
+}
+
+/** @param {any} message */
+function told(message) {
+  if (message.type === "state") {
+    stage.hasPicture = streams.current?.has_picture ?? true;
+    timeline.tick(message.now);
+    streams.show(message.streams);
+    processes.show(message.processes);
+    banners.show(message.banners);
+    const current = streams.current;
+    element("stage").classList.toggle("stale", !current || current.ended || (current.silent_s ?? 0) > 3);
+    if (current && !stage.head) say(element("caption"), current.source || current.stream);
+  } else if (message.type === "history") {
+    timeline.history(message.points, message.stream === remembered);
+    remembered = message.stream;
+  } else if (message.type === "hello") hello(message);
+}
+
+/** @param {{session: string, visitors: string[]}} message */
+async function hello(message) {
+  say(element("session"), message.session);
+  document.title = `bimodal · ${message.session}`;
+  if (message.visitors.length && !element("visitor").hasChildNodes()) {
+    const { offer } = await import("./visitor.js");
+    offer(element("visitor"), message.visitors, choose);
+  }
+}
+
+function opened() {
+  banners.say(null);
+  look();
+}
+
+function lost() {
+  banners.say({ level: "error", about: "connection", text: "lost; trying again until the server answers" });
+  element("stage").classList.add("stale");
+}
+
+// ---------------------------------------------------------------- what people do
+
+/** @param {string} name */
+function choose(name) {
+  if (name === streams.chosen) return;
+  streams.chosen = name;
+  waiting = null;
+  stage.clear();
+  bars.clear();
+  verdict.clear();
+  say(element("moment"), "");
+  say(element("caption"), streams.current?.source ?? name);
+  streams.draw();
+  streams.figures();
+  look();
+}
+
+/** Nothing is sent to a page that nobody sees. */
+function look() {
+  connection.look(document.hidden ? null : streams.chosen);
+}
+
+function hold() {
+  held = !held;
+  timeline.held = held;
+  if (held) say(element("moment"), `held · ${element("moment").textContent}`);
+}
+
+/** @param {import("./connection.js").FrameHead} head */
+function caption({ size, event }) {
+  const source = streams.current?.source || event.stream;
+  say(element("caption"), size ? `${source} · ${size[0]} × ${size[1]}` : source);
+  say(element("moment"), `${size ? "frame" : "hop"} ${event.seq} · ${clock(event.t)}`);
+}
+
+listen({
+  stream: (number) => streams.nth(number),
+  step: (step) => streams.step(step),
+  hold,
+  boxes: () => {
+    stage.boxes = !stage.boxes;
+    stage.paint();
+  },
+});
+document.addEventListener("visibilitychange", look);
+requestAnimationFrame(draw);

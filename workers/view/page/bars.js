@@ -1,0 +1,97 @@
+/** Three rows of seven bars: what the face shows, what the voice carries, what both mean together. */
+
+import { EMOTIONS, leading, percent, say, top } from "./words.js";
+
+const ROWS = [
+  ["video", "video"],
+  ["speech", "speech"],
+  ["fused", "fused"],
+];
+
+class Row {
+  /** @param {string} kind @param {HTMLElement} place */
+  constructor(kind, place) {
+    this.kind = kind;
+    this.row = document.createElement("div");
+    this.row.className = `row ${kind}-row`;
+    this.row.setAttribute("role", "img");
+    const name = document.createElement("span");
+    name.className = "name";
+    const title = document.createElement("span");
+    title.className = kind;
+    title.textContent = kind;
+    this.note = document.createElement("small");
+    name.append(title, this.note);
+    this.row.append(name);
+    this.bars = EMOTIONS.map(() => {
+      const bar = document.createElement("span");
+      bar.className = "bar";
+      const fill = document.createElement("i");
+      const value = document.createElement("b");
+      bar.append(fill, value);
+      this.row.append(bar);
+      return { bar, fill, value };
+    });
+    place.append(this.row);
+  }
+
+  /** @param {?import("./words.js").Probabilities} probabilities @param {string} note */
+  show(probabilities, note) {
+    const best = top(probabilities);
+    say(this.note, note);
+    EMOTIONS.forEach((emotion, index) => {
+      const { bar, fill, value } = this.bars[index];
+      const share = probabilities?.[emotion];
+      bar.classList.toggle("absent", share === undefined);
+      bar.classList.toggle("top", emotion === best);
+      bar.dataset.share = share === undefined ? "" : String(share);
+      fill.style.transform = `scaleY(${share ?? 0})`;
+      say(value, share === undefined ? "" : String(Math.round(100 * share)));
+    });
+    this.row.setAttribute("aria-label", `${this.kind}: ${best ? `${best} ${percent(probabilities?.[best] ?? null)}` : note}`);
+  }
+}
+
+export class Bars {
+  /** @param {HTMLElement} place */
+  constructor(place) {
+    this.rows = Object.fromEntries(ROWS.map(([kind]) => [kind, new Row(kind, place)]));
+    const names = document.createElement("div");
+    names.className = "row names";
+    names.setAttribute("aria-hidden", "true");
+    names.append(document.createElement("span"));
+    this.names = EMOTIONS.map((emotion) => {
+      const name = document.createElement("span");
+      name.textContent = emotion;
+      names.append(name);
+      return name;
+    });
+    place.append(names);
+    this.clear();
+  }
+
+  clear() {
+    for (const row of Object.values(this.rows)) row.show(null, "");
+    this.names.forEach((name) => name.classList.remove("now"));
+  }
+
+  /** @param {import("./words.js").Emotion} event */
+  show(event) {
+    const face = leading(event);
+    const { speech, emotion } = event;
+    this.rows.video.show(face?.video ?? null, face ? `face ${face.track}` : "no face");
+    this.rows.speech.show(speech?.probabilities ?? null, speech ? (speech.because ?? `voice ${percent(speech.voice)}`) : "no sound");
+    // Without a face the verdict is the voice's alone, and the event says its label only.
+    const alone = !face && emotion.label != null && emotion.confidence != null;
+    const fused = face?.fused ?? (alone ? { [String(emotion.label)]: Number(emotion.confidence) } : null);
+    this.rows.fused.show(fused, this.shares(face, alone));
+    this.names.forEach((name, index) => name.classList.toggle("now", EMOTIONS[index] === emotion.label));
+  }
+
+  /** @param {?import("./words.js").Face} face @param {boolean} alone @returns {string} what each is worth */
+  shares(face, alone) {
+    if (alone) return "voice alone";
+    if (!face) return "";
+    return face.weights.speech > 0 ? `${percent(face.weights.video)} face` : "face alone";
+  }
+}

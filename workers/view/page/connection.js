@@ -1,0 +1,87 @@
+/** The line to the server: opens, reads, and opens again by itself whenever it breaks. */
+
+/**
+ * @typedef {{at: number, size: ?[number, number], picture: "jpeg" | "hidden" | "none",
+ *   event: import("./words.js").Emotion}} FrameHead
+ * @typedef {{head: FrameHead, jpeg: Uint8Array}} Frame
+ */
+
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 5000;
+/** The server speaks twice a second; a line that is silent for so long is dead, though nobody has said so. */
+const SILENT_MS = 6000;
+
+const text = new TextDecoder();
+
+/** @param {ArrayBuffer} data @returns {Frame} */
+export function unpack(data) {
+  const length = new DataView(data).getUint32(0, true);
+  return { head: JSON.parse(text.decode(new Uint8Array(data, 4, length))), jpeg: new Uint8Array(data, 4 + length) };
+}
+
+export class Connection {
+  /**
+   * @param {{frame: (frame: Frame) => void, message: (message: any) => void,
+   *   opened: () => void, lost: (retryInMs: number) => void}} listener
+   */
+  constructor(listener) {
+    this.listener = listener;
+    /** @type {?WebSocket} */
+    this.socket = null;
+    this.pause = FIRST_PAUSE_MS;
+    this.heard = 0;
+    setInterval(() => this.check(), 1000);
+    this.open();
+  }
+
+  open() {
+    const address = new URL("/stream", location.href);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(address);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      this.pause = FIRST_PAUSE_MS;
+      this.heard = performance.now();
+      this.listener.opened();
+    };
+    socket.onmessage = ({ data }) => {
+      this.heard = performance.now();
+      if (typeof data === "string") this.listener.message(JSON.parse(data));
+      else this.listener.frame(unpack(data));
+    };
+    socket.onclose = () => this.lost(socket);
+    this.socket = socket;
+  }
+
+  /** @param {WebSocket} socket */
+  lost(socket) {
+    if (this.socket !== socket) return;
+    this.socket = null;
+    this.listener.lost(this.pause);
+    setTimeout(() => this.again(), this.pause);
+    this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
+  }
+
+  /** A server that now asks for its token answers a WebSocket with a refusal only: the page itself then leads to the door. */
+  async again() {
+    try {
+      const answer = await fetch("/", { cache: "no-store" });
+      if (answer.redirected) return location.reload();
+    } catch {
+      // It is not there yet; the WebSocket's own failure counts.
+    }
+    this.open();
+  }
+
+  check() {
+    const socket = this.socket;
+    if (!socket || socket.readyState !== WebSocket.OPEN || performance.now() - this.heard < SILENT_MS) return;
+    socket.close();
+    this.lost(socket);
+  }
+
+  /** @param {?string} stream what the page shows; null while nobody sees it */
+  look(stream) {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ look: stream }));
+  }
+}

@@ -1,0 +1,133 @@
+/** The panel of all processes, and the banners for what is wrong. */
+
+import { clock, element, say } from "./words.js";
+
+/**
+ * @typedef {{name: string, word: string, pid: ?number, restarts: number, cpu_percent: ?number, memory_mb: ?number,
+ *   up_s: ?number, queue: ?number, models: Object.<string, string>, because: ?string}} Process
+ * @typedef {{level: "error" | "warning", about: string, text: string}} Banner
+ */
+
+const ORDER = ["supervisor", "broker", "capture", "face", "audio", "fusion", "record", "view"];
+
+/** @param {string} name */
+function rank(name) {
+  const place = ORDER.indexOf(name.split(" ")[0]);
+  return place < 0 ? ORDER.length : place;
+}
+
+/** @param {?number} value @param {string} unit */
+function figure(value, unit) {
+  return value == null ? "–" : `${Math.round(value)}${unit}`;
+}
+
+export class Processes {
+  constructor() {
+    this.body = /** @type {HTMLElement} */ (element("processes").querySelector("tbody"));
+    this.title = element("processes-title");
+    /** @type {Map<string, HTMLTableRowElement>} */
+    this.rows = new Map();
+  }
+
+  /** @param {Process[]} processes */
+  show(processes) {
+    const sorted = [...processes].sort((a, b) => rank(a.name) - rank(b.name) || a.name.localeCompare(b.name, "en", { numeric: true }));
+    const names = new Set(sorted.map((process) => process.name));
+    for (const [name, row] of this.rows) {
+      if (names.has(name)) continue;
+      row.remove();
+      this.rows.delete(name);
+    }
+    sorted.forEach((process, index) => {
+      const row = this.rows.get(process.name) ?? this.add(process.name);
+      if (this.body.children[index] !== row) this.body.insertBefore(row, this.body.children[index] ?? null);
+      this.fill(row, process);
+    });
+    const well = sorted.filter((process) => process.word === "ready").length;
+    say(this.title, `Processes · ${well} of ${sorted.length} ready`);
+  }
+
+  /** @param {string} name */
+  add(name) {
+    const row = document.createElement("tr");
+    row.dataset.name = name;
+    const head = document.createElement("th");
+    head.scope = "row";
+    head.append(document.createElement("span"), document.createElement("small"));
+    const state = document.createElement("td");
+    state.append(document.createElement("span"));
+    row.append(head, state);
+    for (let column = 0; column < 5; column++) {
+      const cell = document.createElement("td");
+      cell.className = "n";
+      row.append(cell);
+    }
+    this.rows.set(name, row);
+    return row;
+  }
+
+  /** @param {HTMLTableRowElement} row @param {Process} process */
+  fill(row, process) {
+    const [head, state, ...cells] = row.children;
+    say(head.children[0], process.name);
+    say(head.children[1], Object.values(process.models).join(", "));
+    const word = /** @type {HTMLElement} */ (state.firstElementChild);
+    word.className = `state ${process.word}`;
+    say(word, process.word);
+    row.title = process.because ?? (process.up_s == null ? "" : `up for ${clock(process.up_s)}`);
+    const figures = [
+      process.pid == null ? "–" : String(process.pid),
+      String(process.restarts),
+      figure(process.cpu_percent, " %"),
+      figure(process.memory_mb, " MB"),
+      process.queue == null ? "" : String(process.queue),
+    ];
+    figures.forEach((text, index) => say(cells[index], text));
+    // On a phone the row is a card, and this is its second line.
+    row.dataset.figures = [
+      `pid ${figures[0]}`,
+      process.restarts ? `started again ${process.restarts}×` : "",
+      process.cpu_percent == null ? "" : `CPU ${figures[2]}`,
+      process.memory_mb == null ? "" : figures[3],
+      process.queue == null ? "" : `queue ${process.queue}`,
+    ].filter(Boolean).join(" · ");
+  }
+}
+
+export class Banners {
+  constructor() {
+    this.list = element("banners");
+    /** @type {Banner[]} */
+    this.told = [];
+    /** @type {?Banner} */
+    this.own = null;
+  }
+
+  /** @param {Banner[]} banners of the server */
+  show(banners) {
+    this.told = banners;
+    this.draw();
+  }
+
+  /** @param {?Banner} banner of the page itself: that it has lost the server */
+  say(banner) {
+    this.own = banner;
+    this.draw();
+  }
+
+  draw() {
+    const wanted = this.own ? [this.own] : this.told;
+    while (this.list.children.length > wanted.length) this.list.lastElementChild?.remove();
+    wanted.forEach((banner, index) => {
+      let item = this.list.children[index];
+      if (!item) {
+        item = document.createElement("li");
+        item.append(document.createElement("strong"), document.createElement("span"));
+        this.list.append(item);
+      }
+      item.className = banner.level;
+      say(item.children[0], banner.about);
+      say(item.children[1], banner.text);
+    });
+  }
+}

@@ -1,0 +1,335 @@
+/** The last two minutes: what was said, seven lanes of probabilities, and how face and voice agreed. */
+
+import { EMOTIONS, accord, clock, fit, percent } from "./words.js";
+
+/** @typedef {import("./words.js").Point} Point */
+
+const SPAN_S = 120;
+/** Between points that are further apart than this nothing is drawn: nothing was known. */
+const GAP_S = 1.2;
+const SAID = 24;
+const ACCORD = 15;
+const AXIS = 18;
+const PAD = 8;
+const STEP_MS = 66;
+const CALM_MS = 1000;
+
+/** @param {?(?number)[]} seven @returns {?string} the most probable emotion */
+function topOf(seven) {
+  if (!seven) return null;
+  let best = -1;
+  seven.forEach((share, index) => {
+    if (share != null && (best < 0 || share > (seven[best] ?? 0))) best = index;
+  });
+  return best < 0 ? null : EMOTIONS[best];
+}
+
+export class Timeline {
+  /** @param {HTMLElement} place @param {import("./words.js").Colours} colours */
+  constructor(place, colours) {
+    this.place = place;
+    this.canvas = /** @type {HTMLCanvasElement} */ (place.querySelector("canvas"));
+    this.tip = /** @type {HTMLElement} */ (place.querySelector(".tip"));
+    this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    this.colours = colours;
+    /** @type {Point[]} */
+    this.points = [];
+    /** Server time at the newest message, and when that was here. */
+    this.clock = { at: 0, here: 0 };
+    this.held = false;
+    /** @type {?number} seconds ago that are read */
+    this.cursor = null;
+    this.painted = 0;
+    this.calm = matchMedia("(prefers-reduced-motion: reduce)");
+    place.addEventListener("pointermove", (event) => this.read(this.agoAt(event.offsetX)));
+    place.addEventListener("pointerleave", () => this.read(null));
+    place.addEventListener("blur", () => this.read(null));
+    place.addEventListener("keydown", (event) => this.key(event));
+    new ResizeObserver(() => this.paint()).observe(this.canvas);
+  }
+
+  get gutter() {
+    return this.canvas.clientWidth < 520 ? 58 : 78;
+  }
+
+  get now() {
+    return this.clock.at + (this.held ? 0 : (performance.now() - this.clock.here) / 1000);
+  }
+
+  /** @param {number} at seconds of the server's clock */
+  tick(at) {
+    this.clock = { at: Math.max(at, this.clock.at), here: performance.now() };
+  }
+
+  /** What the server remembers of the stream; what this page saw before the server was started again stays. @param {Point[]} points @param {boolean} same stream as before */
+  history(points, same) {
+    const first = points.length ? points[0].at : Infinity;
+    this.points = [...(same ? this.points.filter((point) => point.at < first) : []), ...points];
+    const newest = this.points.at(-1);
+    if (!same && newest) this.clock = { at: newest.at, here: performance.now() };
+    this.paint();
+  }
+
+  /** @param {Point} point */
+  add(point) {
+    const newest = this.points.at(-1);
+    if (newest && point.at - newest.at < 0.19) return;
+    this.points.push(point);
+    const oldest = point.at - SPAN_S - GAP_S;
+    if (this.points[0].at < oldest - 5) this.points = this.points.filter((old) => old.at >= oldest);
+  }
+
+  /** Called with every picture the screen shows; most of them change nothing here. @param {number} time */
+  frame(time) {
+    if (time - this.painted < (this.calm.matches ? CALM_MS : STEP_MS)) return;
+    this.painted = time;
+    this.paint();
+  }
+
+  paint() {
+    const { width, height } = fit(this.canvas);
+    if (!width) return;
+    const now = this.now;
+    const lane = (height - SAID - ACCORD - AXIS - 2 * PAD) / EMOTIONS.length;
+    const x = (/** @type {number} */ at) => width - 10 - ((now - at) / SPAN_S) * (width - 10 - this.gutter);
+    const shown = this.points.filter((point) => now - point.at <= SPAN_S);
+    this.context.clearRect(0, 0, width, height);
+    this.lanes(lane, width);
+    this.context.save();
+    this.context.beginPath();
+    this.context.rect(this.gutter, 0, width - this.gutter, height);
+    this.context.clip();
+    EMOTIONS.forEach((_, index) => this.lane(shown, index, x, PAD + SAID + (index + 1) * lane, lane - 5));
+    this.said(shown, x, PAD);
+    this.accords(shown, x, height - AXIS - ACCORD + 1);
+    this.context.restore();
+    this.axis(width, height);
+    if (this.cursor != null) this.reading(now - this.cursor, x, width, height);
+  }
+
+  /** @param {number} lane height @param {number} width */
+  lanes(lane, width) {
+    const { context, colours } = this;
+    context.font = `400 11.5px ${colours.font}`;
+    context.textBaseline = "alphabetic";
+    context.textAlign = "right";
+    EMOTIONS.forEach((emotion, index) => {
+      const bottom = PAD + SAID + (index + 1) * lane;
+      context.fillStyle = colours.quiet;
+      context.fillText(emotion, this.gutter - 8, bottom - lane / 2 + 6);
+      context.fillStyle = colours.line;
+      context.fillRect(this.gutter, bottom, width - 10 - this.gutter, 1);
+    });
+    context.textAlign = "left";
+  }
+
+  /** One emotion: fused as an area, video as a line, speech dashed. @param {Point[]} points @param {number} index @param {(at: number) => number} x @param {number} bottom @param {number} height */
+  lane(points, index, x, bottom, height) {
+    const { context, colours } = this;
+    const y = (/** @type {number} */ share) => bottom - share * height;
+    for (const run of runs(points, (point) => point.fused?.[index])) {
+      context.beginPath();
+      context.moveTo(x(run[0].at), bottom);
+      for (const { at, share } of run) context.lineTo(x(at), y(share));
+      context.lineTo(x(run[run.length - 1].at), bottom);
+      context.fillStyle = colours.fusedSoft;
+      context.fill();
+      this.line(run, x, y, colours.fused, 1.5, []);
+    }
+    for (const run of runs(points, (point) => point.video?.[index])) this.line(run, x, y, colours.video, 1, []);
+    for (const run of runs(points, (point) => point.speech?.[index])) this.line(run, x, y, colours.speech, 1.2, [3, 2]);
+  }
+
+  /** @param {{at: number, share: number}[]} run @param {(at: number) => number} x @param {(share: number) => number} y @param {string} style @param {number} width @param {number[]} dash */
+  line(run, x, y, style, width, dash) {
+    const { context } = this;
+    context.beginPath();
+    for (const { at, share } of run) context.lineTo(x(at), y(share));
+    context.strokeStyle = style;
+    context.lineWidth = width;
+    context.setLineDash(dash);
+    context.lineJoin = "round";
+    context.stroke();
+    context.setLineDash([]);
+  }
+
+  /** What was said, as stretches of one label; hatched where it was unknown. @param {Point[]} points @param {(at: number) => number} x @param {number} y */
+  said(points, x, y) {
+    const { context, colours } = this;
+    context.textBaseline = "middle";
+    for (const { from, to, value } of stretches(points, (point) => point.label ?? "")) {
+      const [left, right] = [x(from), x(to)];
+      const width = Math.max(1, right - left - 1);
+      if (!value) this.hatch(left, y, width, SAID - 8, colours.faint);
+      else {
+        context.fillStyle = colours.fused;
+        context.beginPath();
+        context.roundRect(left, y, width, SAID - 8, Math.min(3, width / 2));
+        context.fill();
+        context.font = `600 11px ${colours.font}`;
+        const [text, at] = [context.measureText(value).width, Math.max(left, this.gutter)];
+        context.fillStyle = colours.panel;
+        if (right - at > text + 10) context.fillText(value, at + 5, y + (SAID - 8) / 2 + 0.5);
+      }
+    }
+  }
+
+  /** Where face and voice could be compared: a bar as high as they were alike; hatched in conflict. @param {Point[]} points @param {(at: number) => number} x @param {number} y */
+  accords(points, x, y) {
+    const { context, colours } = this;
+    points.forEach((point, index) => {
+      const how = accord(topOf(point.video), topOf(point.speech), point.agreement);
+      if (how === "none" || point.agreement == null) return;
+      const left = x(point.at);
+      const next = points[index + 1];
+      const width = Math.max(1, next && next.at - point.at < GAP_S ? x(next.at) - left : 2) + 0.5;
+      const height = Math.max(1, point.agreement * (ACCORD - 4));
+      if (how === "conflict") this.hatch(left, y, width, ACCORD - 4, colours.bad);
+      else {
+        context.fillStyle = colours.faint;
+        context.globalAlpha = how === "agree" ? 0.75 : 0.4;
+        context.fillRect(left, y + ACCORD - 4 - height, width, height);
+        context.globalAlpha = 1;
+      }
+    });
+  }
+
+  /** @param {number} left @param {number} y @param {number} width @param {number} height @param {string} style */
+  hatch(left, y, width, height, style) {
+    const { context } = this;
+    context.save();
+    context.beginPath();
+    context.rect(left, y, width, height);
+    context.clip();
+    context.strokeStyle = style;
+    context.lineWidth = 1;
+    context.beginPath();
+    // Lines stand still on the panel's own grid, so that stretches side by side join.
+    for (let at = Math.floor((left - height) / 5) * 5; at < left + width; at += 5) {
+      context.moveTo(at, y + height);
+      context.lineTo(at + height, y);
+    }
+    context.stroke();
+    context.restore();
+  }
+
+  /** @param {number} width @param {number} height */
+  axis(width, height) {
+    const { context, colours } = this;
+    context.font = `400 11px ${colours.font}`;
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    context.fillStyle = colours.quiet;
+    context.fillText("verdict", this.gutter - 8, PAD + (SAID - 8) / 2);
+    context.fillText("alike", this.gutter - 8, height - AXIS - ACCORD + 7);
+    const span = width - 10 - this.gutter;
+    for (let ago = 0; ago <= SPAN_S; ago += 30) {
+      context.textAlign = ago ? (ago === SPAN_S ? "left" : "center") : "right";
+      context.fillStyle = colours.faint;
+      context.fillText(ago ? `−${ago} s` : "now", width - 10 - (ago / SPAN_S) * span, height - AXIS / 2);
+    }
+    context.textAlign = "left";
+  }
+
+  // ---------------------------------------------------------------- reading it
+
+  /** @param {number} offset CSS pixels from the left @returns {?number} seconds ago */
+  agoAt(offset) {
+    const width = this.canvas.clientWidth;
+    if (offset < this.gutter) return null;
+    return Math.max(0, Math.min(SPAN_S, ((width - 10 - offset) / (width - 10 - this.gutter)) * SPAN_S));
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const step = { ArrowLeft: 1, ArrowRight: -1, PageUp: 10, PageDown: -10 }[event.key];
+    if (step) this.read(Math.max(0, Math.min(SPAN_S, (this.cursor ?? 0) + step)));
+    else if (event.key === "Home") this.read(SPAN_S);
+    else if (event.key === "End") this.read(0);
+    else if (event.key === "Escape") this.place.blur();
+    else return;
+    event.preventDefault();
+  }
+
+  /** @param {?number} ago */
+  read(ago) {
+    this.cursor = ago;
+    if (ago == null) this.tip.hidden = true;
+    this.paint();
+    if (ago != null) {
+      this.place.setAttribute("aria-valuenow", String(-Math.round(ago)));
+      this.place.setAttribute("aria-valuetext", this.tip.innerText.replaceAll("\n", ", "));
+    }
+  }
+
+  /** @param {number} at @param {(at: number) => number} x @param {number} width @param {number} height */
+  reading(at, x, width, height) {
+    const { context, colours } = this;
+    context.fillStyle = colours.ink;
+    context.fillRect(x(at), PAD, 1, height - PAD - AXIS);
+    const near = this.points.reduce(
+      (best, point) => (best && Math.abs(best.at - at) <= Math.abs(point.at - at) ? best : point),
+      /** @type {?Point} */ (null),
+    );
+    const point = near && Math.abs(near.at - at) < GAP_S ? near : null;
+    this.tip.replaceChildren(...told(point, this.cursor ?? 0));
+    this.tip.hidden = false;
+    const left = x(at) > width / 2 ? x(at) - this.tip.offsetWidth - 12 : x(at) + 12;
+    this.tip.style.left = `${Math.max(4, left)}px`;
+  }
+}
+
+/** @param {?Point} point @param {number} ago @returns {Node[]} */
+function told(point, ago) {
+  const title = document.createElement("b");
+  title.textContent = point ? (point.label ? `${point.label} ${percent(point.confidence)}` : "unknown") : "nothing was seen or heard";
+  const lines = [["ago", `${Math.round(ago)} s`]];
+  if (point) {
+    lines.push(["in the stream", clock(point.t)]);
+    if (point.because) lines.push(["why", point.because]);
+    for (const kind of /** @type {const} */ (["video", "speech", "fused"])) {
+      const best = topOf(point[kind]);
+      if (best) lines.push([kind, `${best} ${percent(point[kind]?.[EMOTIONS.indexOf(best)] ?? null)}`]);
+    }
+    if (point.agreement != null) lines.push(["alike", percent(point.agreement)]);
+  }
+  return [title, ...lines.map(([name, value]) => row(name, value))];
+}
+
+/** @param {string} name @param {string} value */
+function row(name, value) {
+  const line = document.createElement("div");
+  const [left, right] = [document.createElement("span"), document.createElement("span")];
+  left.className = ["video", "speech", "fused"].includes(name) ? name : "";
+  [left.textContent, right.textContent] = [name, value];
+  line.append(left, right);
+  return line;
+}
+
+/** Unbroken runs of one value. @param {Point[]} points @param {(point: Point) => ?number | undefined} of */
+function* runs(points, of) {
+  /** @type {{at: number, share: number}[]} */
+  let run = [];
+  for (const point of points) {
+    const share = of(point);
+    const broken = share == null || (run.length && point.at - run[run.length - 1].at > GAP_S);
+    if (broken && run.length) {
+      yield run;
+      run = [];
+    }
+    if (share != null) run.push({ at: point.at, share });
+  }
+  if (run.length) yield run;
+}
+
+/** Stretches of equal value. @param {Point[]} points @param {(point: Point) => string} of */
+function* stretches(points, of) {
+  let from = 0;
+  for (let index = 1; index <= points.length; index++) {
+    const [before, point] = [points[index - 1], points[index]];
+    if (point && of(point) === of(before) && point.at - before.at <= GAP_S) continue;
+    const to = point && point.at - before.at <= GAP_S ? point.at : before.at + 0.2;
+    yield { from: points[from].at, to, value: of(points[from]) };
+    from = index;
+  }
+}

@@ -1,0 +1,69 @@
+/** What face and voice mean together, in words: the label, how sure, why not, and whether the two agree. */
+
+import { accord, element, leading, percent, say, top } from "./words.js";
+
+const WORDS = {
+  none: "",
+  agree: "face and voice agree",
+  differ: "face and voice differ a little",
+  conflict: "≠ face and voice contradict each other",
+};
+/** A screen reader hears a new verdict when it has held for so long. */
+const SPEAK_AFTER_MS = 1500;
+
+export class Verdict {
+  constructor() {
+    this.parts = Object.fromEntries(
+      ["label", "confidence", "because", "face-says", "voice-says", "accord", "accord-word", "spoken"].map((id) => [id, element(id)]),
+    );
+    this.together = /** @type {HTMLElement} */ (this.parts.accord.parentElement);
+    this.pending = 0;
+  }
+
+  clear() {
+    this.parts.label.classList.remove("unknown");
+    for (const id of ["label", "confidence", "because", "accord-word"]) say(this.parts[id], id === "label" ? "–" : "");
+    this.side("face-says", null, "no face");
+    this.side("voice-says", null, "no voice");
+    this.meter("none", null);
+  }
+
+  /** @param {import("./words.js").Emotion} event */
+  show(event) {
+    const { label, confidence, because, agreement } = event.emotion;
+    const text = label ?? "unknown";
+    if (this.parts.label.textContent !== text) this.speak(label ? text : `unknown, ${because}`);
+    this.parts.label.classList.toggle("unknown", label == null);
+    say(this.parts.label, text);
+    say(this.parts.confidence, label == null ? "" : percent(confidence));
+    say(this.parts.because, label == null ? (because ?? "") : "");
+    const face = top(leading(event)?.video ?? null);
+    const voice = event.speech?.label ?? null;
+    this.side("face-says", face, "no face");
+    this.side("voice-says", voice, event.speech ? (event.speech.because ?? "no voice") : "no sound");
+    this.meter(accord(face, voice, agreement), agreement);
+  }
+
+  /** @param {string} id @param {?string} says @param {string} otherwise */
+  side(id, says, otherwise) {
+    say(this.parts[id], says ?? otherwise);
+    this.parts[id].classList.toggle("none", says == null);
+  }
+
+  /** @param {keyof typeof WORDS} how @param {?number} agreement */
+  meter(how, agreement) {
+    const bar = /** @type {HTMLElement} */ (this.parts.accord.firstElementChild);
+    bar.style.transform = `scaleX(${how === "none" ? 0 : agreement})`;
+    this.together.classList.toggle("conflict", how === "conflict");
+    const words = how === "none" ? "" : `${WORDS[how]} · ${percent(agreement)} alike`;
+    say(this.parts["accord-word"], words);
+    this.parts.accord.setAttribute("aria-valuenow", String(agreement ?? 0));
+    this.parts.accord.setAttribute("aria-valuetext", words || "one of them is missing");
+  }
+
+  /** @param {string} text */
+  speak(text) {
+    clearTimeout(this.pending);
+    this.pending = setTimeout(() => say(this.parts.spoken, text), SPEAK_AFTER_MS);
+  }
+}

@@ -1,0 +1,95 @@
+/** Words, numbers and colours that several parts of the page share. No state. */
+
+/**
+ * @typedef {Object.<string, number>} Probabilities  emotion → 0…1; an emotion that is not known is absent
+ * @typedef {{track: number, box: number[], score: number, video: Probabilities, fused: Probabilities,
+ *   label: string, confidence: number, weights: {video: number, speech: number}}} Face
+ * @typedef {{label: ?string, probabilities: ?Probabilities, voice: number, age_ms: number, because: ?string}} Speech
+ * @typedef {{stream: string, seq: number, t: number, faces: Face[], speech: ?Speech,
+ *   emotion: {label: ?string, confidence: ?number, agreement: ?number, because: ?string},
+ *   latency_ms: {queue: number, inference: number, total: number}, failed: ?string}} Emotion
+ * @typedef {{at: number, t: number, label: ?string, confidence: ?number, agreement: ?number, because: ?string,
+ *   video: ?(?number)[], speech: ?(?number)[], fused: ?(?number)[]}} Point  as workers/view/history.py makes it
+ */
+
+/** Below this, face and voice that name different emotions are in conflict (see docs/view.md). */
+const CONFLICT_BELOW = 0.6;
+
+/** @type {string[]} the seven emotions in their order; the server's first message says them */
+export const EMOTIONS = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"];
+
+/** @param {?number} share 0…1 */
+export function percent(share) {
+  return share == null ? "–" : `${Math.round(100 * share)} %`;
+}
+
+/** @param {?Probabilities} probabilities @returns {?string} the most probable emotion */
+export function top(probabilities) {
+  if (!probabilities) return null;
+  const known = Object.keys(probabilities);
+  return known.length ? known.reduce((best, name) => (probabilities[name] > probabilities[best] ? name : best)) : null;
+}
+
+/** The face that an event as a whole speaks of: the one with the voice, else the largest. @param {Emotion} event @returns {?Face} */
+export function leading(event) {
+  const speaking = event.faces.filter((face) => face.weights.speech > 0);
+  const candidates = speaking.length ? speaking : event.faces;
+  const area = (/** @type {Face} */ face) => face.box[2] * face.box[3];
+  return candidates.reduce((best, face) => (best && area(best) >= area(face) ? best : face), /** @type {?Face} */ (null));
+}
+
+/**
+ * How face and voice stand to each other.
+ * @param {?string} face @param {?string} voice labels @param {?number} agreement 0…1
+ * @returns {"none" | "agree" | "differ" | "conflict"}
+ */
+export function accord(face, voice, agreement) {
+  if (face == null || voice == null || agreement == null) return "none";
+  if (face === voice) return "agree";
+  return agreement < CONFLICT_BELOW ? "conflict" : "differ";
+}
+
+/** @param {number} seconds */
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return (parts[0] ? parts : parts.slice(1)).map((part) => String(part).padStart(2, "0")).join(":");
+}
+
+/** The page's colours, as the style sheet has them for light and dark; read again when that changes. */
+export class Colours {
+  constructor() {
+    this.read();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.read());
+  }
+
+  read() {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
+    for (const name of ["ink", "quiet", "faint", "line", "panel", "stage", "video", "speech", "fused", "bad"]) this[name] = colour(name);
+    this.fusedSoft = colour("fused-soft");
+    this.font = getComputedStyle(document.body).fontFamily;
+  }
+}
+
+/** @param {string} id @returns {HTMLElement} */
+export function element(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`there is no element ${id}`);
+  return found;
+}
+
+/** Set a text only where it is new: what does not change must not be laid out again. @param {Element} place @param {string} text */
+export function say(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}
+
+/** Make a canvas as sharp as the screen. @param {HTMLCanvasElement} canvas @returns {{width: number, height: number}} in CSS pixels */
+export function fit(canvas) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const ratio = Math.min(devicePixelRatio || 1, 2);
+  const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+  canvas.getContext("2d")?.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return { width, height };
+}
