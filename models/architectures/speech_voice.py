@@ -1,0 +1,77 @@
+"""speech-voice: the lower half of a speaker encoder, listening for emotion, and the graph that ships.
+
+Resemblyzer's voice encoder (package `resemblyzer` 0.1.4, Apache-2.0, trained by Resemble AI on VoxCeleb 1 and 2 and
+LibriSpeech to tell speakers apart, after Wan et al. 2018, arXiv:1710.10467) is three LSTM layers on 40 mel bands.
+What its second layer hears carries more of the emotion than its end does: mean and deviation of that over time, and
+one linear layer. Layers and front end are those of `resemblyzer/voice_encoder.py` and `audio.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import librosa
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.architectures.speech_compact import SAMPLE_RATE, level
+
+WINDOW, HOP = 400, 160  # 25 ms and 10 ms
+BANDS = 40
+HIDDEN = 256
+LAYERS = 2
+LOUDNESS = 10 ** (-30 / 20)  # RMS of full scale that the encoder was trained at: -30 dBFS
+
+
+class VoiceFrontEnd(nn.Module):
+    """waveform float32 [N, S] → mel power float32 [N, frames, 40], at the loudness that the encoder knows.
+
+    Equals librosa.feature.melspectrogram(y, sr=16000, n_fft=400, hop_length=160, n_mels=40) within 1e-4.
+    """
+
+    kernels: Tensor
+    mel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+        angle = 2 * np.pi * np.outer(np.arange(WINDOW // 2 + 1), np.arange(WINDOW)) / WINDOW
+        kernels = np.concatenate([np.cos(angle), np.sin(angle)]) * window
+        self.register_buffer("kernels", torch.tensor(kernels[:, None], dtype=torch.float32), persistent=False)
+        mel = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=BANDS)
+        self.register_buffer("mel", torch.tensor(mel[:, :, None], dtype=torch.float32), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        padded = functional.pad(level(waveform) * LOUDNESS, (WINDOW // 2, WINDOW // 2))
+        spectrum = functional.conv1d(padded[:, None], self.kernels, stride=HOP)
+        power = spectrum * spectrum
+        half = WINDOW // 2 + 1
+        return functional.conv1d(power[:, :half] + power[:, half:], self.mel).transpose(1, 2)
+
+
+class SpeechVoice(nn.Module):
+    """The network: mel power float32 [N, T, 40] → logits [N, classes]."""
+
+    def __init__(self, classes: int = 7, dropout: float = 0.4) -> None:
+        super().__init__()
+        self.encoder = nn.LSTM(BANDS, HIDDEN, LAYERS, batch_first=True)
+        self.norm = nn.BatchNorm1d(2 * HIDDEN)
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(2 * HIDDEN, classes)
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the lower layers of a voice encoder's state dict (`lstm.weight_ih_l0` …).
+
+        Raises KeyError where it has no such layers, RuntimeError where their sizes differ.
+        """
+        own = self.encoder.state_dict()
+        self.encoder.load_state_dict({name: weights[f"lstm.{name}"] for name in own})
+
+    def forward(self, mel: Tensor) -> Tensor:
+        heard = self.encoder(mel)[0]
+        mean = heard.mean(dim=1)
+        spread = torch.sqrt(((heard - mean[:, None]) ** 2).mean(dim=1) + 1e-6)
+        logits: Tensor = self.classify(self.dropout(self.norm(torch.cat([mean, spread], dim=1))))
+        return logits
