@@ -31,7 +31,8 @@ class Session:
         self.directory = session_directory(name)
         self.slots = slots_directory(name)
         make_private(self.directory)
-        lock = _take(self.directory / LOCK)
+        # A look at who runs holds the lock for a moment, too.
+        lock = _take(self.directory / LOCK, tries=5)
         if lock is None:
             raise EndpointError(
                 f"another bimodal already runs as session '{name}'; stop it, or choose another name with --session"
@@ -87,13 +88,17 @@ def _sweep_sockets(directory: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _take(path: Path) -> int | None:
+def _take(path: Path, tries: int = 1) -> int | None:
     """The descriptor that holds the lock, None where someone else does."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
+    for left in reversed(range(tries)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if not left:
+                os.close(descriptor)
+                return None
+            time.sleep(0.02)
     os.utime(path)
     return descriptor

@@ -21,7 +21,7 @@ from broker.messages import Gone, Heartbeat, OffDuty, Reconfigured, Status, Stre
 from broker.supervision import NAME, SupervisorLine
 from workers.actor import BEAT_EVERY_S, DONE, REFUSED
 from workers.child import Child
-from workers.processes import ProcessSpec
+from workers.processes import ProcessSpec, cores
 from workers.reconcile import Reconciler
 from workers.session import Session
 from workers.settings import CaptureSettings
@@ -254,7 +254,7 @@ class Supervisor:
             return
         match child.life.due(now):
             case "start":
-                if not child.running and child.post != "leaving" and self._served(child.spec):
+                if not child.running and self._may_start(child):
                     child.start(self._session, self._log_file, now)
             case "dump":
                 log.warning("%s does not answer: its stacks follow, then it is stopped", child.spec.name)
@@ -266,6 +266,13 @@ class Supervisor:
                 child.signal(signal.SIGKILL)
             case "nothing":
                 pass
+
+    def _may_start(self, child: Child) -> bool:
+        """What loads beside those that work must leave them room: not all of it loads at once."""
+        if child.post == "beside":
+            loading = sum(other.post == "beside" and other.life.state == "starting" for other in self.children.values())
+            return loading < max(1, cores() // 2)
+        return child.post == "on" and self._served(child.spec)
 
     def _served(self, spec: ProcessSpec) -> bool:
         """Whether everything that this process needs is ready."""

@@ -1,0 +1,65 @@
+"""A change on its way: everything new is ready before anything old is touched."""
+
+from __future__ import annotations
+
+from workers.change import TELL_EVERY_S, TELL_WITHIN_S, Change
+from workers.life import Life
+from workers.plan import Plan
+from workers.processes import ProcessSpec, Role
+from workers.settings import BrokerSettings
+
+
+def row(name: str, role: Role) -> ProcessSpec:
+    return ProcessSpec(name=name, role=role, settings=BrokerSettings())
+
+
+def ready(incarnation: int = 0) -> Life:
+    life = Life(incarnation)
+    life.heard(life.started(0.0), "ready", None, 0.0)
+    return life
+
+
+BOTH = Plan(beside=(row("face 2", "face"),), relieved=("face 1",), told=(row("fusion", "fusion"),))
+
+
+def test_it_waits_for_workers_then_tells_then_is_carried_out() -> None:
+    change, worker, fusion = Change(BOTH, 7), Life(), ready()
+    lives = {"face 2": worker, "fusion": fusion}
+    assert change.due(lives, 0.0) == "wait"
+    worker.heard(worker.started(1.0), "ready", None, 1.0)
+    assert change.due(lives, 2.0) == "tell"
+    assert change.due(lives, 2.0 + TELL_EVERY_S / 2) == "wait"
+    assert change.due(lives, 2.0 + TELL_EVERY_S) == "tell", "what was told may be lost"
+    change.answered("fusion", 6, "an answer to something else", 1)
+    change.answered("fusion", 7, None, fusion.incarnation)
+    assert change.due(lives, 4.0) == "carry out"
+
+
+def test_one_that_was_started_again_since_is_told_again() -> None:
+    change, fusion = Change(Plan(told=(row("fusion", "fusion"),)), 1), ready()
+    assert change.due({"fusion": fusion}, 0.0) == "tell"
+    change.answered("fusion", 1, None, fusion.incarnation)
+    fusion.exited(1.0, again=True)
+    fusion.heard(fusion.started(2.0), "ready", None, 2.0)
+    assert change.due({"fusion": fusion}, 3.0) == "tell"
+
+
+def test_a_worker_that_fails_and_one_who_refuses_end_it_with_their_sentence() -> None:
+    worker = Life()
+    worker.started(0.0)
+    worker.refused("the file is broken", 1.0)
+    change = Change(BOTH, 1)
+    assert change.due({"face 2": worker, "fusion": ready()}, 1.0) == "give up"
+    assert change.because == "the file is broken"
+    change = Change(BOTH, 1)
+    change.answered("fusion", 1, "no such space", 1)
+    assert change.due({"face 2": ready(), "fusion": ready()}, 1.0) == "give up"
+    assert change.because == "no such space"
+
+
+def test_one_who_never_answers_ends_it() -> None:
+    change, lives = Change(Plan(told=(row("fusion", "fusion"),)), 1), {"fusion": ready()}
+    assert change.due(lives, 0.0) == "tell"
+    assert change.due(lives, TELL_WITHIN_S + 1) == "give up"
+    assert change.because is not None
+    assert "fusion" in change.because
