@@ -37,6 +37,7 @@ SOUND_LEAP_NS = 40_000_000
 # The browser's clock stands still while its machine sleeps.
 CLOCK_LEAP_NS = 2 * NANO
 CLOCK_READINGS = 256
+LATE_NS = 40_000_000
 # Pictures wider than this, for their height, are scaled to fit; so slots have a size that no visitor chooses.
 WIDEST = 16 / 9
 
@@ -153,16 +154,25 @@ class _Visit:
     shown: bool = False
 
     def __post_init__(self) -> None:
-        self._clock = ClockMap(readings=CLOCK_READINGS, leap_ns=CLOCK_LEAP_NS)
+        self._clock = _clock()
+        self._shift_ns = 0
         self.samples = ClockMap(leap_ns=SOUND_LEAP_NS)
         self.rate = SteadyRate()
 
     def shift_ns(self, note: Media) -> int:
         """From the browser's clock to ours: the same for picture and sound, so that they stay in step.
 
-        What the map takes for the truth is the message that was under way for the shortest time.
+        What the map takes for the truth is the message that was under way for the shortest time. One that took so
+        much less than all before it shows that those were late (a visit begins with a busy page): the map begins anew.
         """
-        return self._clock.map(note.sent_ns, note.arrived_ns) - note.sent_ns
+        if note.arrived_ns - note.sent_ns < self._shift_ns - LATE_NS:
+            self._clock = _clock()
+        self._shift_ns = self._clock.map(note.sent_ns, note.arrived_ns) - note.sent_ns
+        return self._shift_ns
+
+
+def _clock() -> ClockMap:
+    return ClockMap(readings=CLOCK_READINGS, leap_ns=CLOCK_LEAP_NS)
 
 
 def decoded(jpeg: bytes, max_height: int) -> NDArray[np.uint8] | None:
