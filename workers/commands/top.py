@@ -1,0 +1,150 @@
+"""`bimodal top`: the processes and streams of a running system, in the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from broker.errors import BrokerError
+from broker.mailbox import Subscriber
+from broker.sockets import events_endpoint, session_directory
+from workers.commands.options import SessionOption
+from workers.edge import edge, is_terminal
+from workers.panel import KEYS, Panel, Table
+
+TOPICS = ("process.", "status", "emotion.", "closed.")
+TURN_S = 0.1
+DRAW_EVERY_S = 0.5
+# Heartbeats come twice a second, the status once.
+ONCE_AT_LEAST_S, ONCE_AT_MOST_S = 1.2, 5.0
+HELP = "sort by c cpu  m memory  n name  r restarts    q quits"
+STATE_STYLES = {"ready": "green", "failed": "bold red", "troubled": "yellow", "silent": "red", "restarting": "yellow"}
+# Title and header of each of the two tables, a line between them, and the line of help.
+LINES_AROUND = 6
+
+
+def top(session: SessionOption = "default") -> None:
+    """Show the processes and streams of a running system: state, CPU, memory, restarts; emotion, frames a second,
+    latency, drops. Keys sort (c, m, n, r), q quits. Into a pipe it prints one plain table and ends.
+
+    Example: [b]bimodal top --session lab[/b]
+    """
+    with edge():
+        bus = Subscriber(events_endpoint(session_directory(session)), TOPICS)
+        try:
+            if is_terminal() and sys.stdin.isatty():
+                _watch(bus, session)
+            else:
+                _once(bus, session)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            bus.close()
+
+
+def _listen(bus: Subscriber, panel: Panel, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (found := bus.receive(max(0.0, end - time.monotonic()))) is not None:
+        panel.take(found[1], time.monotonic())
+
+
+def _once(bus: Subscriber, session: str) -> None:
+    """One plain table. Raises BrokerError where nothing is heard."""
+    panel = Panel()
+    begun = time.monotonic()
+    while (passed := time.monotonic() - begun) < ONCE_AT_MOST_S:
+        _listen(bus, panel, TURN_S)
+        if panel.complete and passed >= ONCE_AT_LEAST_S:
+            break
+    if panel.empty:
+        raise BrokerError(f"no bimodal is running as session '{session}'; start one, or name another with --session")
+    console = Console()
+    width = console.width if console.is_terminal else 160
+    now = time.monotonic()
+    for table in (panel.processes(now, width, sys.maxsize), panel.streams(now, width, sys.maxsize)):
+        typer.echo("\n".join(plain(table)))
+
+
+def plain(table: Table) -> list[str]:
+    """A table as lines of text with aligned columns."""
+    grid = [tuple(column.title for column in table.columns), *table.rows]
+    widths = [max(len(row[place]) for row in grid) for place in range(len(table.columns))]
+    lines = []
+    for row in grid:
+        cells = [
+            cell.rjust(width) if column.number else cell.ljust(width)
+            for cell, width, column in zip(row, widths, table.columns, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _watch(bus: Subscriber, session: str) -> None:
+    panel = Panel()
+    console = Console()
+    due = 0.0
+    with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            _listen(bus, panel, TURN_S)
+            key = pressed()
+            if key in ("q", "\x03"):
+                return
+            if key in KEYS:
+                panel.sort = KEYS[key]
+            if key or time.monotonic() >= due:
+                due = time.monotonic() + DRAW_EVERY_S
+                live.update(_screen(panel, session, console.width, console.height), refresh=True)
+
+
+def _screen(panel: Panel, session: str, width: int, height: int) -> RenderableType:
+    if panel.empty:
+        return Text(f"waiting for session '{session}'    q quits", style="dim", no_wrap=True)
+    now = time.monotonic()
+    streams = panel.streams(now, width, max(1, height // 3))
+    room = height - LINES_AROUND - len(streams.rows) - bool(streams.hidden)
+    processes = panel.processes(now, width, max(1, room - 1))
+    return Group(
+        *_drawn(processes),
+        Text(""),
+        *_drawn(streams),
+        Text(f"{HELP}    (by {panel.sort})", style="dim", no_wrap=True, overflow="ellipsis"),
+    )
+
+
+def _drawn(table: Table) -> list[RenderableType]:
+    drawn = RichTable(box=None, pad_edge=False, header_style="bold", expand=False)
+    for column in table.columns:
+        drawn.add_column(column.title, justify="right" if column.number else "left", no_wrap=True, overflow="ellipsis")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
+    return [drawn, Text(f"and {table.hidden} more", style="dim")] if table.hidden else [drawn]
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[Callable[[], str]]:
+    """Gives a function that returns the key pressed since the last look, or an empty text; the terminal is restored."""
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+
+    def pressed() -> str:
+        if not select.select([descriptor], [], [], 0)[0]:
+            return ""
+        return os.read(descriptor, 16).decode(errors="ignore")[:1].lower()
+
+    try:
+        tty.setcbreak(descriptor)
+        yield pressed
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
