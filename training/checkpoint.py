@@ -47,5 +47,5 @@ def fingerprint(parts: Iterable[object]) -> str:
     """A short word that changes with the config and the data of a run."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(repr(part).encode() + b"\0")
+        digest.update((part if isinstance(part, bytes) else repr(part).encode()) + b"\0")
     return digest.hexdigest()[:16]

@@ -44,6 +44,27 @@ def train_speech(config: ConfigFile = None, data: Data = None, output: Output = 
         make_speech(_settings(config or CONFIGS / "speech-compact.yaml", SpeechConfig, data, output, fresh), typer.echo)
 
 
+@train.command("dynamic")
+def train_dynamic(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
+    """Train a face-dynamic model on prepared videos, or on sequences composed of pictures."""
+    with one_sentence_errors():
+        from training.config_dynamic import DynamicConfig
+        from training.dynamic_artifact import make_dynamic
+
+        path = config or CONFIGS / "face-dynamic-compact.yaml"
+        make_dynamic(_settings(path, DynamicConfig, data, output, fresh), typer.echo)
+
+
+@train.command("fusion")
+def train_fusion(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
+    """Train the fusion strategy `learned` on prepared videos, or on faces and voices put together by label."""
+    with one_sentence_errors():
+        from training.config_dynamic import FusionConfig
+        from training.fusion import make_fusion
+
+        make_fusion(_settings(config or CONFIGS / "fusion-learned.yaml", FusionConfig, data, output, fresh), typer.echo)
+
+
 def _settings(path: Path, kind: type[AnyConfig], data: Path | None, output: Path | None, fresh: bool) -> AnyConfig:
     from training.config import load_config
     from training.loop import forget

@@ -65,6 +65,27 @@ def evaluate_speech(
         tell(measuring.evaluate_speech(measuring.find_model(model), data, actors, part), out, json)
 
 
+@evaluate.command("fusion")
+def evaluate_fusion(
+    data: Annotated[Path, typer.Option("--data", help="A folder with pairs.csv, or a prepared video tree.")],
+    model: Annotated[str, typer.Option(help="Name or path of a fusion model; 'average' is the default strategy.")] = (
+        "fusion-learned"
+    ),
+    split: Annotated[str, typer.Option(help="Of the pairs (train, test) or of the videos (train, valid).")] = "test",
+    face: Annotated[str, typer.Option(help="The face-static model, for videos.")] = "face-compact",
+    speech: Annotated[str, typer.Option(help="The speech model, for videos.")] = "speech-compact",
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Measure a fusion model beside each modality alone and the average."""
+    with one_sentence_errors():
+        from training import evaluate_fusion as measuring
+        from training.evaluate import find_model
+
+        path = None if model == "average" else find_model(model)
+        tell(measuring.evaluate_fusion(path, data, split, face, speech), out, json)
+
+
 @evaluate.command("clips")
 def evaluate_clips(
     folder: Annotated[Path, typer.Argument(help="Videos whose names, or a manifest.csv, say the emotion.")],

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -21,13 +21,16 @@ from training.errors import TrainingError
 OPSET = 18
 TOLERANCE = 1e-4
 
+Example: TypeAlias = "NDArray[Any] | tuple[NDArray[Any], ...]"
+"""One array for a graph of one input, or one for each input in the contract's order."""
+
 
 def write_artifact(
     graph: nn.Module,
     metadata: Metadata,
-    example: NDArray[Any],
+    example: Example,
     dynamic: Mapping[int, str],
-    checks: Sequence[NDArray[Any]],
+    checks: Sequence[Example],
     path: Path,
 ) -> float:
     """Export, add the metadata, check, and put the file at `path` in one move.
@@ -35,7 +38,7 @@ def write_artifact(
     Args:
         graph: takes and returns what the contract of `metadata.kind` says, in its order.
         example: an input of the wanted shape, at least 2 long on every dynamic axis.
-        dynamic: names of the axes of the input that may have any size.
+        dynamic: names of the axes of the inputs that may have any size.
         checks: inputs on which ONNX Runtime and torch must agree; random and real ones, several batch sizes.
 
     Returns:
@@ -68,33 +71,38 @@ def set_metadata(path: Path, metadata: Metadata) -> None:
     onnx.save(model, str(path))
 
 
-def parity(graph: nn.Module, path: Path, checks: Sequence[NDArray[Any]]) -> float:
+def parity(graph: nn.Module, path: Path, checks: Sequence[Example]) -> float:
     """Largest difference between the outputs of torch and of the artifact at `path` (opened as users open it)."""
     artifact = open_artifact(path, provider="cpu")
     worst = 0.0
-    for values in checks:
+    for check in checks:
+        arrays = _arrays(check)
         with torch.inference_mode():
-            wanted = graph(torch.from_numpy(values))
+            wanted = graph(*map(torch.from_numpy, arrays))
         wanted = wanted if isinstance(wanted, tuple) else (wanted,)
-        found = artifact.run(**{artifact.inputs[0].name: values})
+        found = artifact.run(**{tensor.name: values for tensor, values in zip(artifact.inputs, arrays, strict=True)})
         for tensor, name in zip(wanted, (out.name for out in artifact.outputs), strict=True):
             worst = max(worst, float(np.abs(found[name] - tensor.numpy()).max(initial=0.0)))
     return worst
 
 
-def _export(
-    graph: nn.Module, metadata: Metadata, example: NDArray[Any], dynamic: Mapping[int, str], path: Path
-) -> None:
+def _arrays(example: Example) -> tuple[NDArray[Any], ...]:
+    return example if isinstance(example, tuple) else (example,)
+
+
+def _export(graph: nn.Module, metadata: Metadata, example: Example, dynamic: Mapping[int, str], path: Path) -> None:
+    arrays = _arrays(example)
+    axes = {axis: torch.export.Dim(name) for axis, name in dynamic.items()}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecated calls
         torch.onnx.export(
             graph,
-            (torch.from_numpy(example),),
+            tuple(map(torch.from_numpy, arrays)),
             str(path),
             input_names=[want.name for want in INPUTS[metadata.kind]],
             output_names=[want.name for want in OUTPUTS[metadata.kind]],
-            dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in dynamic.items()},),
+            dynamic_shapes=(axes,) * len(arrays),
             opset_version=OPSET,
             external_data=False,
             dynamo=True,

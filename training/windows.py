@@ -39,16 +39,30 @@ def live_windows(recording: Recording, listening: Listening = Listening()) -> li
     A hop counts where it overlaps the voice and as much voice as one hop was heard by its end; a recording too short
     for that gives its centre window.
     """
-    longest, shortest, hop = _samples(recording, listening)
+    longest = _samples(recording, listening)[0]
+    ends = live_ends(recording, listening)
+    if not ends:
+        return [centre_window(recording, listening)]
+    return [recording.waveform[max(0, end - longest) : end] for end in ends]
+
+
+def live_ends(recording: Recording, listening: Listening = Listening()) -> list[int]:
+    """The sample behind each of these windows; empty where `live_windows` gives the centre window."""
+    _, shortest, hop = _samples(recording, listening)
     first, last = recording.voice
-    ends = [
+    return [
         end
         for end in range(shortest, len(recording.waveform) + 1, hop)
         if end - hop < last and min(end, last) - first >= hop
     ]
-    if not ends:
-        return [centre_window(recording, listening)]
-    return [recording.waveform[max(0, end - longest) : end] for end in ends]
+
+
+def voice_shares(recording: Recording, listening: Listening = Listening()) -> list[float]:
+    """How much of the newest hop of each live window is voice, 0…1: what a worker calls its `voice`."""
+    _, _, hop = _samples(recording, listening)
+    first, last = recording.voice
+    shares = [max(0.0, min(end, last) - max(end - hop, first)) / hop for end in live_ends(recording, listening)]
+    return shares or [1.0]
 
 
 def _samples(recording: Recording, listening: Listening) -> tuple[int, int, int]:
