@@ -27,20 +27,16 @@ class Mark(NamedTuple):
 
 
 class ConfigWatch:
-    """One config file.
+    """One config file, whether it is there yet or not."""
 
-    Attributes:
-        path: of the file, None where the system runs without one: then nothing ever changes.
-    """
-
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._read = self._seen = _mark(path)
         self._since = self._look_at = 0.0
 
     def look(self, now: float) -> bool:
         """Whether the file has changed and settled; true once for each change. `now` in seconds."""
-        if self.path is None or now < self._look_at:
+        if now < self._look_at:
             return False
         self._look_at = now + LOOK_EVERY_S
         mark = _mark(self.path)
@@ -56,15 +52,12 @@ class ConfigWatch:
 
         Raises ConfigError where it is wrong, gone, or empty: that is how a file looks that is being written.
         """
-        assert self.path is not None
         if self._read is not None and self._read.size == 0:
             raise ConfigError(f"{self.path} is empty")
         return read(self.path)
 
 
-def _mark(path: Path | None) -> Mark | None:
-    if path is None:
-        return None
+def _mark(path: Path) -> Mark | None:
     try:
         status = path.stat()
     except OSError:

@@ -5,11 +5,9 @@ One loop, one thread: children die with the thread that started them, so that mu
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,13 +23,12 @@ from workers.processes import ProcessSpec, cores
 from workers.reconcile import Reconciler
 from workers.session import Session
 from workers.settings import CaptureSettings
+from workers.stopping import stop_all
 from workers.trouble import how_it_died, over_limit, troubles
 from workers.vitals import Watch
 
 log = logging.getLogger(__name__)
 
-STOP_WITHIN_S = 2.5
-BROKER_END_S = 0.4
 LOOK_EVERY_S = 1.0
 
 
@@ -285,26 +282,6 @@ class Supervisor:
     # -------------------------------------------------------------------------------- the end
 
     def stop(self) -> None:
-        """Stop all processes: TERM, and KILL after 2.5 s; then let go of the sockets."""
-        deadline = time.monotonic() + STOP_WITHIN_S
-        running = [child for child in self.children.values() if child.process is not None]
-        # Sources and recorders first: what is recorded is closed in order; the broker carries it until the end.
-        for last in (False, True):
-            group = [child for child in running if (child.spec.role == "broker") is last]
-            for child in group:
-                child.signal(signal.SIGTERM)
-            # The broker goes when nobody needs it any more; a child that had to be killed must not cost it its end.
-            self._await(group, max(deadline, time.monotonic() + BROKER_END_S))
+        """Stop all processes, within three seconds; then let go of the sockets."""
+        stop_all(list(self.children.values()))
         self._line.close()
-
-    def _await(self, group: list[Child], deadline: float) -> None:
-        for child in group:
-            process = child.process
-            assert process is not None
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
-            if process.poll() is None:
-                log.warning("%s had to be killed", child.spec.name)
-                process.kill()
-                process.wait()
-            child.process = None

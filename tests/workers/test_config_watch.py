@@ -95,5 +95,10 @@ def test_a_file_that_is_empty_or_gone_is_refused_and_may_come_back(editor: Edito
     assert editor.watch.load().fusion.video_weight == 0.6
 
 
-def test_without_a_file_nothing_ever_changes() -> None:
-    assert not ConfigWatch(None).look(1e9)
+def test_a_file_that_was_not_there_is_an_edit(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    watch = ConfigWatch(path)
+    assert not watch.look(0.0)
+    path.write_text(GOOD)
+    assert not watch.look(1.0)
+    assert watch.look(2.0)
