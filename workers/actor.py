@@ -232,8 +232,10 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, b
 
 def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, stop: Stop) -> int:
     mailbox.beat(pulse.now("ready"))
+    # An actor that has more to do than to wait for messages (a window) names a shorter turn.
+    turn_s = getattr(actor, "turn_s", IDLE_S)
     while not stop.asked:
-        body = mailbox.receive(IDLE_S)
+        body = mailbox.receive(turn_s)
         if body is None:
             actor.idle()
         elif isinstance(body, Welcome):

@@ -173,6 +173,10 @@ class RecordConfig(Section):
     folder: Path
     split_minutes: float = Field(60.0, gt=0, le=1440)
     retention_days: float | None = Field(None, gt=0)
+    video: bool = False
+    annotated: bool = True
+    faces: Literal["show", "hide"] = "show"
+    min_free_mb: int = Field(1000, ge=10)
 
 
 def _folder_only(value: object) -> object:
@@ -220,10 +224,23 @@ def _view_section(value: object) -> object:
             return value
 
 
+class WindowConfig(Section):
+    """The window on the desk. `true` and `false` are short forms."""
+
+    enabled: bool = True
+    faces: Literal["show", "hide"] = "show"
+    latency: bool = True
+
+
+def _window_section(value: object) -> object:
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
 class OutputsConfig(Section):
     """What leaves the system beside the event bus of the session."""
 
     view: Annotated[ViewConfig, BeforeValidator(_view_section)] = ViewConfig()  # type: ignore[call-arg]
+    window: Annotated[WindowConfig, BeforeValidator(_window_section)] = WindowConfig(enabled=False)
     record: Annotated[RecordConfig | None, BeforeValidator(_folder_only)] = None
     events: tuple[str, ...] = ()
     lsl: bool | Literal["machine"] = False

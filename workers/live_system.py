@@ -20,7 +20,7 @@ from workers.actor import KNOWN_ERRORS
 from workers.config import Between, Config, RecordConfig
 from workers.config_watch import ConfigWatch
 from workers.load import Load, LoadFollower
-from workers.processes import ProcessSpec, limited, live_sources, lsl, processes, view
+from workers.processes import OPTIONAL, ProcessSpec, limited, live_sources, lsl, processes, view, watchers
 from workers.record.session_folder import begin_session, end_session
 from workers.report import report
 from workers.session import Session
@@ -92,7 +92,8 @@ class LiveSystem:
     def _rows(self, wish: Wish) -> list[ProcessSpec]:
         config = wish.config
         record = self._recordings.of(config)
-        rows = processes(config, record=record, counts=wish.counts) + lsl(config) + view(config) + live_sources(config)
+        rows = processes(config, record=record, counts=wish.counts) + lsl(config) + view(config)
+        rows += watchers(config, record) + live_sources(config)
         return limited(rows, config.workers.max_memory_mb)
 
     # -------------------------------------------------------------------------------- what is wanted
@@ -123,7 +124,9 @@ class LiveSystem:
         begun = {child.spec.name for child in children if child.was_ready or child.finished}
         some_source = any(child.spec.role == "capture" and child.spec.name in begun for child in children)
         return all(
-            child.spec.name in begun or (child.spec.role == "capture" and child.life.failing and some_source)
+            child.spec.name in begun
+            or (child.spec.role == "capture" and child.life.failing and some_source)
+            or (child.spec.role in OPTIONAL and child.life.failing)
             for child in children
         )
 

@@ -19,16 +19,18 @@ from workers.settings import (
     BrokerSettings,
     CaptureSettings,
     FaceActorSettings,
+    FilmActorSettings,
     FusionActorSettings,
     LslActorSettings,
     RecordActorSettings,
     RuntimeSettings,
     ViewActorSettings,
+    WindowActorSettings,
 )
 from workers.sizes import Sizes, sizes
 from workers.vitals import machine_memory_mb
 
-Role = Literal["broker", "face", "audio", "fusion", "record", "view", "lsl", "capture"]
+Role = Literal["broker", "face", "audio", "fusion", "record", "view", "window", "film", "lsl", "replay", "capture"]
 
 # What each role is to the broker, its module, and which roles must be ready before it starts. Capture does not wait
 # for workers: its jobs do. It waits for those who would miss the beginning of a stream.
@@ -39,7 +41,10 @@ TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
     "fusion": ("fusion", "workers.fusion", ()),
     "record": ("recorder", "workers.record", ()),
     "view": ("observer", "workers.view", ()),
+    "window": ("observer", "workers.window", ()),
+    "film": ("observer", "workers.film", ()),
     "lsl": ("observer", "workers.lsl", ()),
+    "replay": ("fusion", "workers.replay", ("broker",)),
     "capture": ("capture", "workers.capture", ("broker", "fusion", "record")),
 }
 
@@ -48,6 +53,8 @@ TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
 # broker and fusion hold the state of every stream: they are told. Every other process stops and is started again.
 BESIDE: tuple[Role, ...] = ("face", "audio")
 TOLD: tuple[Role, ...] = ("broker", "fusion")
+# Where one of these can't work (no display, no room on the disk), it says so and everything else goes on.
+OPTIONAL: tuple[Role, ...] = ("window", "film")
 
 
 class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +102,7 @@ def processes(
     Raises CatalogError where a model's name is unknown.
     """
     counts = counts or {}
-    broker = BrokerSettings(events=config.outputs.events, workers=config.network.workers)
-    rows = [ProcessSpec(name="broker", role="broker", settings=broker)]
+    rows = [broker(config)]
     rows += face_workers(config, counts.get("face"))
     rows += audio_workers(config, counts.get("audio"))
     fusion = _fusion(config)
@@ -105,6 +111,12 @@ def processes(
     if record is not None:
         rows.append(ProcessSpec(name="record", role="record", settings=record))
     return rows
+
+
+def broker(config: Config) -> ProcessSpec:
+    """The post office, and the event bus at the addresses that the config names."""
+    settings = BrokerSettings(events=config.outputs.events, workers=config.network.workers)
+    return ProcessSpec(name="broker", role="broker", settings=settings)
 
 
 def face_workers(config: Config, count: int | None = None) -> list[ProcessSpec]:
@@ -204,6 +216,25 @@ def view(config: Config) -> list[ProcessSpec]:
         visitor_streams=tuple(name for name, stream in config.streams.items() if stream.browser),
     )
     return [ProcessSpec(name="view", role="view", settings=settings)]
+
+
+def watchers(config: Config, record: RecordActorSettings | None) -> list[ProcessSpec]:
+    """The window and the films, where the config wants them. When the window ends, everything does."""
+    rows = []
+    window, films = config.outputs.window, config.outputs.record
+    if window.enabled:
+        shown = WindowActorSettings(faces=window.faces, latency=window.latency)
+        rows.append(ProcessSpec(name="window", role="window", settings=shown, ends=True))
+    if films is not None and films.video and record is not None:
+        filmed = FilmActorSettings(
+            folder=record.folder,
+            split_s=record.split_s,
+            annotated=films.annotated,
+            faces=films.faces,
+            min_free_mb=films.min_free_mb,
+        )
+        rows.append(ProcessSpec(name="film", role="film", settings=filmed))
+    return rows
 
 
 def live_sources(config: Config) -> list[ProcessSpec]:

@@ -79,6 +79,31 @@ class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     session: dict[str, object] = {}
 
 
+class WindowActorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The window on the desk: whether faces are shown or hidden, and whether latency is."""
+
+    faces: Literal["show", "hide"] = "show"
+    latency: bool = False
+
+
+class FilmActorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Films of the live streams.
+
+    Attributes:
+        folder: the session folder (docs/recordings.md).
+        split_s: seconds of the stream's own time in one film.
+        annotated: whether what was seen is drawn into the pictures.
+        faces: `hide` films boxes on a plain ground.
+        min_free_mb: no film is written where the disk has less room than that.
+    """
+
+    folder: str
+    split_s: float = 3600.0
+    annotated: bool = True
+    faces: Literal["show", "hide"] = "show"
+    min_free_mb: int = 1000
+
+
 class ViewActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The live page: where it is served, who may see it, and what of it.
 
@@ -105,6 +130,14 @@ class LslActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     streams: tuple[str, ...] = ()
     machine_only: bool = False
+
+
+class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is played back: a path that workers/record/reading.py understands; how fast; whether for ever."""
+
+    recording: str
+    speed: float = 1.0
+    loop: bool = False
 
 
 class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from workers.edge import edge, is_terminal, open_log, say
 from workers.errors import SystemFailedError
 from workers.live_lines import LiveLines
 from workers.live_system import LiveSystem
+from workers.processes import OPTIONAL
 from workers.session import Session
 from workers.supervisor import Supervisor
 
@@ -97,6 +98,8 @@ def _show(system: LiveSystem, bus: Subscriber, stopped: Stopped, for_seconds: fl
             _check(system)
             if _all_ended(system.supervisor):
                 return
+            if _window_closed(system.supervisor):
+                break
         screen.last(lines)
     say("stopping")
 
@@ -107,7 +110,7 @@ def _check(system: LiveSystem) -> None:
         return
     children = [child for child in system.supervisor.children.values() if child.post == "on"]
     for child in children:
-        if child.life.failing and child.spec.role != "capture" and not child.was_ready:
+        if child.life.failing and child.spec.role not in ("capture", *OPTIONAL) and not child.was_ready:
             raise SystemFailedError(child.life.because or f"{child.spec.name} can't be started")
     sources = [child for child in children if child.spec.role == "capture"]
     if sources and all(child.life.failing for child in sources):
@@ -118,6 +121,11 @@ def _all_ended(supervisor: Supervisor) -> bool:
     """Whether nothing more can come: each source was a file that is over, or fails."""
     sources = [child for child in supervisor.children.values() if child.spec.role == "capture"]
     return any(child.finished for child in sources) and all(child.finished or child.life.failing for child in sources)
+
+
+def _window_closed(supervisor: Supervisor) -> bool:
+    """Whether somebody pressed q in the window, or closed it."""
+    return any(child.finished for child in supervisor.children.values() if child.spec.role == "window")
 
 
 class Screen:
