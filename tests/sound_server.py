@@ -37,7 +37,11 @@ class Pulse:
             "PULSE_SOURCE": "mic1.monitor",
             "HOME": str(folder),
         }
-        self.server = subprocess.Popen(
+        self.server = self._start()
+        self._wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [
                 "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
                 "-L", f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}",
@@ -46,7 +50,6 @@ class Pulse:
             env=self.environment,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        self._wait()
 
     def _wait(self) -> None:
         """Until it answers; `pactl` itself waits for the socket no longer than a moment."""
@@ -60,7 +63,14 @@ class Pulse:
         """Play a file to its end."""
         subprocess.run(["paplay", "-d", "mic1", str(file)], env=self.environment, check=True, timeout=60)
 
+    def again(self) -> None:
+        """Start it again after `close`: the microphone is plugged in."""
+        self._socket.unlink(missing_ok=True)
+        self.server = self._start()
+        self._wait()
+
     def close(self) -> None:
+        """Kill it: the microphone is unplugged."""
         self.server.kill()
         self.server.wait()
 

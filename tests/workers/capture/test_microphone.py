@@ -42,6 +42,33 @@ with Microphone(anchor_ns=anchor_ns, rate=48000) as microphone:
              overflows=microphone.overflows)
 """
 
+# The microphone of a live source: says what it suffers, and when it hears again. It runs until stdin is closed.
+LISTENER = """
+import sys, threading
+from workers.back_off import BackOff
+from workers.capture import live
+
+live.BackOff = lambda: BackOff(0.1, 0.3)
+source = live.device_source(None, "default", 720, patient=True)
+threading.Thread(target=lambda: (sys.stdin.read(), source.stopped.set()), daemon=True).start()
+count, state = 0, ""
+
+def tell():
+    global state
+    while not source.stopped.wait(0.02):
+        trouble = source.trouble
+        if trouble is not None and state != "suffers":
+            state = "suffers"
+            print(trouble, flush=True)
+        elif trouble is None and state != "hears" and count > 0:
+            state = "hears"
+            print("hears", flush=True)
+
+threading.Thread(target=tell, daemon=True).start()
+for sound in source.sounds():
+    count += 1
+"""
+
 
 def start_recorder(pulse: Pulse, target: Path) -> subprocess.Popen[str]:
     recorder = subprocess.Popen(
@@ -101,6 +128,37 @@ def test_a_microphone_whose_server_dies_says_so(pulse: Pulse, tmp_path: Path) ->
     )
     recorder.communicate(timeout=60)  # PortAudio itself writes to stderr here
     assert recorder.returncode == 0
+
+
+@needs_pulse
+def test_a_microphone_that_is_missing_comes_goes_and_comes_back(pulse: Pulse) -> None:
+    pulse.close()
+    listener = subprocess.Popen(
+        [sys.executable, "-c", LISTENER],
+        env=pulse.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # PortAudio itself writes to it here
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert listener.stdout is not None
+    try:
+        missing = listener.stdout.readline()
+        assert missing.startswith("the default microphone can't be opened: ")
+        assert "trying again in" in missing
+        for _ in range(2):
+            pulse.again()
+            assert listener.stdout.readline() == "hears\n"
+            pulse.close()
+            assert listener.stdout.readline().startswith("the default microphone ")
+        pulse.again()
+        assert listener.stdout.readline() == "hears\n"
+        listener.communicate(timeout=60)
+        assert listener.returncode == 0
+    finally:
+        listener.kill()
+        listener.communicate()
 
 
 @needs_pulse
