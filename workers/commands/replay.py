@@ -1,0 +1,87 @@
+"""`bimodal replay`: a recording's events on the bus again, in time, as if they were live."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.mailbox import Subscriber
+from broker.messages import Heartbeat
+from broker.sockets import events_endpoint
+from workers.commands.options import ConfigOption, SessionOption, config_of
+from workers.commands.up import TURN_S, Screen, Stopped
+from workers.config import Config
+from workers.edge import edge, open_log, say
+from workers.errors import SystemFailedError
+from workers.live_lines import LiveLines
+from workers.processes import ProcessSpec, broker, view
+from workers.record.reading import clips
+from workers.session import Session
+from workers.settings import ReplaySettings
+from workers.supervisor import Supervisor
+
+
+def replay(
+    recording: Annotated[
+        Path, typer.Argument(help="A session folder, a folder of results, or one NAME.jsonl.", metavar="RECORDING")
+    ],
+    speed: Annotated[float, typer.Option(min=0.05, max=100, help="Twice as fast: 2.")] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end, until Ctrl-C.")] = False,
+    config: ConfigOption = None,
+    session: SessionOption = "default",
+) -> None:
+    """Play a recording's events on the bus again, in time. Subscribers and the live page see a live session (without
+    its pictures), so that they can be developed without a camera.
+
+    All clips of a folder are played at once, each as its stream.
+
+    Example: [b]bimodal replay recordings/default-2026-11-22T14-54-38 --loop[/b]
+    """
+    with edge():
+        clips(recording)
+        loaded = config_of(config)
+        log_file = open_log(loaded.log.file, loaded.log.level, session)
+    with edge(log_file):
+        stopped = Stopped()
+        wanted = ReplaySettings(recording=str(recording.absolute()), speed=speed, loop=loop)
+        with _system(loaded, wanted, session, log_file) as (supervisor, bus):
+            typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
+            _show(supervisor, bus, stopped)
+
+
+@contextlib.contextmanager
+def _system(
+    config: Config, wanted: ReplaySettings, name: str, log_file: Path
+) -> Iterator[tuple[Supervisor, Subscriber]]:
+    held = Session(name)
+    with contextlib.ExitStack() as stack:
+        stack.callback(held.close)
+        rows = [broker(config), ProcessSpec(name="replay", role="replay", settings=wanted, ends=True), *view(config)]
+        supervisor = Supervisor(held, rows, log_file)
+        stack.callback(supervisor.stop)
+        bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])
+        stack.callback(bus.close)
+        yield supervisor, bus
+
+
+def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped) -> None:
+    """Raises SystemFailedError where the recording can't be played."""
+    lines = LiveLines()
+    screen = Screen()
+    child = supervisor.children["replay"]
+    with screen:
+        while not stopped.asked and not child.finished:
+            supervisor.step(TURN_S)
+            while (found := bus.receive(0.0)) is not None:
+                if not (isinstance(found[1], Heartbeat) and found[1].name == "replay"):
+                    lines.take(found[1], time.monotonic())
+            screen.draw(lines)
+            if child.life.state == "failed":
+                raise SystemFailedError(child.life.because or "the recording can't be played")
+        screen.last(lines)
+    say("stopping")

@@ -1,0 +1,1 @@
+"""Recordings played back on the bus."""

@@ -1,0 +1,124 @@
+"""The replay's process: to the broker it is capture and fusion in one, so that everyone else sees a live session."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from broker.mailbox import Mailbox
+from broker.messages import LaneMessage, StreamClosed, StreamOpened
+from workers.actor import DONE, ActorSettings, own
+from workers.errors import WorkerError
+from workers.lane_reader import LaneReader
+from workers.record.reading import Clip, clips
+from workers.replay.script import Cue, rounds
+from workers.settings import ReplaySettings
+
+# A subscriber that waited for the bus tries again every second at the most: give it time to find it.
+LEAD_IN_S = 1.5
+JOIN_S = 1.0
+
+
+class Player:
+    """Says each cue when it is due, in a thread of its own.
+
+    Attributes:
+        said: messages so far.
+        error: what stopped it before the end, else None.
+        done: set when everything is said.
+    """
+
+    def __init__(self, found: list[Clip], settings: ReplaySettings, say: Callable[[Cue], None]) -> None:
+        self.said = 0
+        self.error: WorkerError | None = None
+        self.done = threading.Event()
+        self._found = found
+        self._settings = settings
+        self._say = say
+        self._stopped = threading.Event()
+        self._again = threading.Event()
+        self._open: dict[str, Cue] = {}
+        self._thread = threading.Thread(target=self._play, name="replay", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def announce_again(self) -> None:
+        """A new broker knows no stream: announce those that are open before the next event."""
+        self._again.set()
+
+    def stop(self) -> None:
+        """End now."""
+        self._stopped.set()
+        self._thread.join(JOIN_S)
+
+    def _play(self) -> None:
+        try:
+            for script in rounds(self._found, loop=self._settings.loop):
+                zero = time.monotonic() + LEAD_IN_S
+                for cue in script:
+                    self._stopped.wait(max(0.0, zero + cue.due_s / self._settings.speed - time.monotonic()))
+                    if self._stopped.is_set():
+                        return
+                    self._tell(cue)
+        except WorkerError as error:
+            self.error = error
+        finally:
+            self.done.set()
+
+    def _tell(self, cue: Cue) -> None:
+        if self._again.is_set():
+            self._again.clear()
+            for opened in self._open.values():
+                self._say(opened)
+        match cue.message:
+            case StreamOpened():
+                self._open[cue.message.stream] = cue
+            case StreamClosed():
+                self._open.pop(cue.message.stream, None)
+        self._say(cue)
+        self.said += 1
+
+
+class ReplayActor(LaneReader):
+    """Plays a recording, once or for ever."""
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        """Find the recording; raises RecordError where there is none."""
+        super().__init__(mailbox)
+        mine = own(settings, ReplaySettings)
+        found = clips(Path(mine.recording))
+        self._line = mailbox.line()
+        self._player = Player(found, mine, lambda cue: self._line.send(cue.message))
+        self._begun = False
+
+    def receive(self, message: LaneMessage) -> None:
+        """The broker hands fusion's lane to us; it holds what we said ourselves."""
+
+    def welcome(self) -> None:
+        """A broker is there: begin, or tell a new one what is open."""
+        super().welcome()
+        if self._begun:
+            self._player.announce_again()
+        else:
+            self._begun = True
+            self._player.start()
+
+    def figures(self) -> dict[str, float]:
+        """Messages said."""
+        return {"said": float(self._player.said)}
+
+    def finished(self) -> int | None:
+        """Done when everything is said. Raises RecordError where a line can't be read."""
+        if self._player.error is not None:
+            raise self._player.error
+        return DONE if self._player.done.is_set() else None
+
+    def close(self) -> None:
+        """End now."""
+        if self._begun:
+            self._player.stop()
+        self._line.close()
