@@ -83,7 +83,7 @@ class StreamConfig(Section):
 
 def _some_model(name: str) -> str:
     if name in ("none", ""):
-        raise ValueError("must name a model: only face-dynamic, speech and voice-activity may be none")
+        raise ValueError("must name a model: only face-dynamic, speech, voice-activity and fusion may be none")
     return name
 
 
@@ -110,6 +110,7 @@ class ModelsConfig(Section):
     face_dynamic: str = Field("none", alias="face-dynamic")
     speech: str = "speech-compact"
     voice_activity: str = Field("silero-vad", alias="voice-activity")
+    fusion: str = "none"
 
 
 class RuntimeConfig(Section):
@@ -281,6 +282,14 @@ class Config(Section):
     def _some_stream(self) -> Config:
         if not self.streams:
             raise ValueError("'streams' names no stream")
+        return self
+
+    @model_validator(mode="after")
+    def _some_fusion_model(self) -> Config:
+        if self.fusion.strategy == "learned" and self.models.fusion == "none":
+            raise ValueError(
+                "fusion.strategy 'learned' needs a model: set 'models.fusion', to fusion-learned for example"
+            )
         return self
 
 

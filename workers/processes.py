@@ -106,7 +106,7 @@ def processes(
     rows += face_workers(config, counts.get("face"))
     rows += audio_workers(config, counts.get("audio"))
     fusion = _fusion(config)
-    marks = _marks(fusion.dynamic, fusion.static)
+    marks = _marks(fusion.dynamic, fusion.static, fusion.learned)
     rows.append(ProcessSpec(name="fusion", role="fusion", settings=fusion, artifacts=marks))
     if record is not None:
         rows.append(ProcessSpec(name="record", role="record", settings=record))
@@ -298,6 +298,7 @@ def _fusion(config: Config) -> FusionActorSettings:
         static=str(resolve(config.models.face_static[0])),
         runtime=_runtime(config),
         fusion=config.fusion,
+        learned=_optional(config.models.fusion) if config.fusion.strategy == "learned" else None,
     )
 
 

@@ -54,12 +54,13 @@ class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`dynamic` is the path of the dynamic artifact, None where there is none; `static`, the
-    first of the static ones, tells its space."""
+    first of the static ones, tells its space; `learned` that of the fusion artifact, where the strategy is that."""
 
     dynamic: str | None
     static: str
     runtime: RuntimeSettings
     fusion: FusionSettings
+    learned: str | None = None
 
 
 class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ class FusionActor(LaneReader):
         self._in_use = load(own(settings, FusionActorSettings))
         self._loading: Loading | None = None
         self._told = 0
-        self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.dynamic)
+        self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.dynamic, self._in_use.learned)
         self.models.update(self._in_use.models)
 
     def handle(self, body: Body) -> None:
@@ -65,7 +65,7 @@ class FusionActor(LaneReader):
         self._loading = None
         if isinstance(loading.outcome, Loaded):
             self._in_use = loading.outcome
-            self._fusion.reconfigure(self._in_use.settings.fusion, self._in_use.dynamic)
+            self._fusion.reconfigure(self._in_use.settings.fusion, self._in_use.dynamic, self._in_use.learned)
             self.models.clear()
             self.models.update(self._in_use.models)
             because = None

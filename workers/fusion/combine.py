@@ -17,11 +17,15 @@ PRODUCT_FLOOR = 1e-6
 
 
 class Opinion(NamedTuple):
-    """What one source says. `weight` is relative, ≥ 0; `probabilities` are over what it knows and sum to 1."""
+    """What one source says.
+
+    `weight` is relative, ≥ 0; `probabilities` are over what it knows and sum to 1; `worth` is its reliability, 0…1.
+    """
 
     source: str
     probabilities: Probabilities
     weight: float
+    worth: float = 1.0
 
 
 Strategy: TypeAlias = Callable[[Sequence[Opinion]], Probabilities]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.messages import Emotion, LaneMessage, StreamClosed, StreamOpened
 from workers.fusion.dynamic import DynamicModel
+from workers.fusion.learned import LearnedFusion
 from workers.fusion.settings import FusionSettings
 from workers.fusion.stream import StreamFusion
 
@@ -11,17 +12,22 @@ from workers.fusion.stream import StreamFusion
 class Fusion:
     """Holds one StreamFusion a stream: that of its newest run. What is closed is remembered by its close alone."""
 
-    def __init__(self, settings: FusionSettings, dynamic: DynamicModel | None = None) -> None:
+    def __init__(
+        self, settings: FusionSettings, dynamic: DynamicModel | None = None, learned: LearnedFusion | None = None
+    ) -> None:
         self._settings = settings
         self._dynamic = dynamic
+        self._learned = learned
         self._streams: dict[str, StreamFusion] = {}
         self._closed: dict[str, StreamClosed] = {}
 
-    def reconfigure(self, settings: FusionSettings, dynamic: DynamicModel | None) -> None:
+    def reconfigure(
+        self, settings: FusionSettings, dynamic: DynamicModel | None, learned: LearnedFusion | None = None
+    ) -> None:
         """Go on with other settings, in all streams and those to come."""
-        self._settings, self._dynamic = settings, dynamic
+        self._settings, self._dynamic, self._learned = settings, dynamic, learned
         for stream in self._streams.values():
-            stream.reconfigure(settings, dynamic)
+            stream.reconfigure(settings, dynamic, learned)
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -60,5 +66,5 @@ class Fusion:
             return closed if closed.run == opened.run else None
         if held is None or held.opened.run < opened.run:
             self._closed.pop(opened.stream, None)
-            self._streams[opened.stream] = StreamFusion(opened, self._settings, self._dynamic)
+            self._streams[opened.stream] = StreamFusion(opened, self._settings, self._dynamic, self._learned)
         return None

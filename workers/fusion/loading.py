@@ -1,4 +1,4 @@
-"""Fusion's settings and its dynamic model, loaded; also beside those in use, in a thread of its own."""
+"""Fusion's settings and its models, loaded; also beside those in use, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from broker.messages import Reconfigure
 from models.session import open_artifact
 from workers.actor import KNOWN_ERRORS
 from workers.fusion.dynamic import DynamicModel, dynamic_model
+from workers.fusion.learned import LearnedFusion, learned_fusion
 from workers.settings import FusionActorSettings
 
 log = logging.getLogger(__name__)
@@ -24,17 +25,22 @@ class Loaded:
     settings: FusionActorSettings
     dynamic: DynamicModel | None
     models: dict[str, str]
+    learned: LearnedFusion | None = None
 
 
 def load(settings: FusionActorSettings) -> Loaded:
-    """Open the dynamic model, if there is one; raises ArtifactError or ProviderError."""
-    if settings.dynamic is None:
-        return Loaded(settings, None, {})
-    runtime = settings.runtime
-    artifact = open_artifact(settings.dynamic, "face-dynamic", provider=runtime.provider, threads=runtime.threads)
-    static = open_artifact(settings.static, "face-static", provider="cpu")
-    model = dynamic_model(artifact, static.metadata.embedding_space or "")
-    return Loaded(settings, model, {"face-dynamic": artifact.identity})
+    """Open the dynamic and the fusion model, where there are any; raises ArtifactError or ProviderError."""
+    runtime, models = settings.runtime, {}
+    dynamic = learned = None
+    if settings.dynamic is not None:
+        artifact = open_artifact(settings.dynamic, "face-dynamic", provider=runtime.provider, threads=runtime.threads)
+        static = open_artifact(settings.static, "face-static", provider="cpu")
+        dynamic = dynamic_model(artifact, static.metadata.embedding_space or "")
+        models["face-dynamic"] = artifact.identity
+    if settings.learned is not None:
+        learned = learned_fusion(open_artifact(settings.learned, "fusion", provider="cpu", threads=1))
+        models["fusion"] = learned.identity
+    return Loaded(settings, dynamic, models, learned)
 
 
 class Loading:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from broker.messages import Face, Probabilities
 from workers.fusion import reliability
-from workers.fusion.combine import STRATEGIES, Opinion, agreement, average, clean, shares
+from workers.fusion.combine import Opinion, agreement, average, clean, shares
 from workers.fusion.dynamic import DynamicModel, DynamicTrack, decode_embedding
 from workers.fusion.join import JoinedSpeech
+from workers.fusion.learned import LearnedFusion, strategy_of
 from workers.fusion.settings import FusionSettings
 from workers.fusion.smooth import Smoother
 from workers.fusion.speaker import SeenMouth, SpeakerFinder
@@ -60,10 +61,12 @@ class _Person:
 class Scene:
     """Everything that fusion remembers of one stream and run, moment after moment in their order."""
 
-    def __init__(self, settings: FusionSettings, dynamic: DynamicModel | None) -> None:
+    def __init__(
+        self, settings: FusionSettings, dynamic: DynamicModel | None, learned: LearnedFusion | None = None
+    ) -> None:
         self._settings = settings
         self._model = dynamic
-        self._strategy = STRATEGIES[settings.strategy]
+        self._strategy = strategy_of(settings, learned)
         self._tracker = FaceTracker(settings.track_memory_s)
         self._speakers = SpeakerFinder(settings.speaker_window_s)
         self._people: dict[int, _Person] = {}
@@ -71,10 +74,12 @@ class Scene:
         self._heard: Probabilities | None = None
         self._static_model: str | None = None
 
-    def reconfigure(self, settings: FusionSettings, dynamic: DynamicModel | None) -> None:
+    def reconfigure(
+        self, settings: FusionSettings, dynamic: DynamicModel | None, learned: LearnedFusion | None = None
+    ) -> None:
         """Go on with other settings: tracks, voices and what is smoothed stay. Another dynamic model begins with an
         empty window, for what the one before has seen means nothing to it."""
-        self._settings, self._strategy = settings, STRATEGIES[settings.strategy]
+        self._settings, self._strategy = settings, strategy_of(settings, learned)
         self._tracker.reconfigure(settings.track_memory_s)
         self._speakers.reconfigure(settings.speaker_window_s)
         self._voice.reconfigure(settings.smoothing_s)
@@ -133,9 +138,9 @@ class Scene:
         if speech is not None and voice is not None:
             worth["speech"] = speech.reliability
         weights = {"video": 0.0, "speech": 0.0} | shares(self._weights, worth)
-        modalities = [Opinion("video", video, weights["video"])]
+        modalities = [Opinion("video", video, weights["video"], worth["video"])]
         if voice is not None:
-            modalities.append(Opinion("speech", voice, weights["speech"]))
+            modalities.append(Opinion("speech", voice, weights["speech"], worth.get("speech", 0.0)))
         fused = person.smoother.update(pts_ns, self._strategy(modalities))
         return FusedFace(number, each.face, each.static, dynamic, video, fused, weights)
 

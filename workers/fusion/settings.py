@@ -17,7 +17,7 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Settings of fusion. `msgspec.convert(mapping, FusionSettings)` checks the ranges that the types name.
 
     Attributes:
-        strategy: how video and speech become one: a name of combine.STRATEGIES.
+        strategy: how video and speech become one: a name of combine.STRATEGIES, or `learned`, a fusion model.
         video_weight, speech_weight: relative weights of the modalities before reliability scales them. A weight
             of 0 counts only where the other modality is missing.
         static_weight, dynamic_weight: relative weights of the two face models.
@@ -36,7 +36,7 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Raises ValueError (ValidationError when converted) where a number is not finite or a pair of weights is all 0.
     """
 
-    strategy: Literal["average", "product"] = "average"
+    strategy: Literal["average", "product", "learned"] = "average"
     video_weight: NotNegative = 0.7
     speech_weight: NotNegative = 0.3
     static_weight: NotNegative = 0.5

@@ -20,6 +20,7 @@ from broker.messages import (
 from workers.fusion import events
 from workers.fusion.dynamic import DynamicModel
 from workers.fusion.join import SpeechLine, of_hop
+from workers.fusion.learned import LearnedFusion
 from workers.fusion.order import Lane
 from workers.fusion.scene import Meaning, Scene
 from workers.fusion.settings import FusionSettings
@@ -35,7 +36,13 @@ class StreamFusion:
     two modalities' results arrive.
     """
 
-    def __init__(self, opened: StreamOpened, settings: FusionSettings, dynamic: DynamicModel | None = None) -> None:
+    def __init__(
+        self,
+        opened: StreamOpened,
+        settings: FusionSettings,
+        dynamic: DynamicModel | None = None,
+        learned: LearnedFusion | None = None,
+    ) -> None:
         self.opened = opened
         self.closed: StreamClosed | None = None
         self._settings = settings
@@ -47,18 +54,20 @@ class StreamFusion:
         }
         self._shown: Modality = "face" if opened.has_picture else "speech"
         self._speech = SpeechLine(opened, settings)
-        self._scene = Scene(settings, dynamic)
+        self._scene = Scene(settings, dynamic, learned)
         self._frames: deque[Outcome] = deque()
         self._events = 0
 
-    def reconfigure(self, settings: FusionSettings, dynamic: DynamicModel | None) -> None:
+    def reconfigure(
+        self, settings: FusionSettings, dynamic: DynamicModel | None, learned: LearnedFusion | None = None
+    ) -> None:
         """Go on with other settings, from the next message on; nothing that is remembered or held is lost."""
         self._settings = settings
         self._dynamic = dynamic.identity if dynamic is not None else None
         for lane in self._lanes.values():
             lane.reconfigure(settings.order_limit if self.opened.policy == "latest" else None)
         self._speech.reconfigure(settings)
-        self._scene.reconfigure(settings, dynamic)
+        self._scene.reconfigure(settings, dynamic, learned)
 
     @property
     def held(self) -> int:
