@@ -7,7 +7,7 @@ rest. See docs/models.md for the contract in prose.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Annotated, Literal, TypeAlias, cast, get_args
 
 import msgspec
 
@@ -21,6 +21,13 @@ Kind = Literal["face-detector", "face-landmarks", "face-static", "face-dynamic",
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Shape: TypeAlias = "tuple[int | str | None, ...]"
+
+# What metadata may say is bounded: it decides how much memory is taken, and is shown in terminals and on pages.
+Line: TypeAlias = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Prose: TypeAlias = Annotated[str, msgspec.Meta(max_length=20_000)]
+Rate: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=768_000)]
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+Labels: TypeAlias = Annotated[tuple[Line, ...], msgspec.Meta(max_length=1000)]
 
 
 class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,16 +61,16 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
     contract: str
     kind: Kind
-    name: str
-    version: str
-    license: str
-    source: str
-    labels: tuple[str, ...] | None = None
-    embedding_space: str | None = None
-    sample_rate: int | None = None
-    window_s: float | None = None
-    minimum_window_s: float | None = None
-    interval_s: float | None = None
+    name: Line
+    version: Line
+    license: Prose
+    source: Prose
+    labels: Labels | None = None
+    embedding_space: Line | None = None
+    sample_rate: Rate | None = None
+    window_s: Seconds | None = None
+    minimum_window_s: Seconds | None = None
+    interval_s: Seconds | None = None
     crop: Crop | None = None
     geometry: dict[str, object] | None = None
     temperature: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,13 @@ from numpy.typing import NDArray
 
 from models.contract import INPUTS, Kind, Metadata, Tensor, check, read_properties
 from models.errors import ArtifactError, ProviderError
+from models.scan import MAX_BYTES, scan
 
 Provider = Literal["auto", "cpu", "cuda"]
 PROVIDER_NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+# Of one input: a picture of 8K has 100 million values.
+MOST_VALUES = 2**27
 
 NVIDIA_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/nvhost-gpu"))
 
@@ -125,6 +130,10 @@ def _zeros(artifact: Artifact, tensor: Tensor) -> NDArray[Any]:
     if metadata.kind == "fusion":
         free[1] = len(metadata.labels or ())
     shape = [size if isinstance(size, int) else free[axis] for axis, size in enumerate(tensor.shape)]
+    if min(shape, default=1) < 0 or prod(shape) > MOST_VALUES:
+        raise ArtifactError(
+            f"{artifact.path}: input '{tensor.name}' of shape {shape} is more than a worker can give it"
+        )
     return np.zeros(shape, dtype=np.uint8 if tensor.type == "tensor(uint8)" else np.float32)
 
 
@@ -133,13 +142,15 @@ def _wanted_shape(kind: Kind, name: str) -> tuple[int | None, ...]:
 
 
 def _open_session(path: Path, provider: Provider, threads: int, spinning: bool) -> ort.InferenceSession:
+    data = _read(path)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     wanted = _provider_names(provider)
     try:
-        session = ort.InferenceSession(str(path), sess_options=options, providers=wanted)
+        # The bytes that were looked at, and not the file again, which may be another by now.
+        session = ort.InferenceSession(data, sess_options=options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises its own, undocumented exception classes
         raise ArtifactError(f"{path} can't be opened by ONNX Runtime: {_first_line(error)}") from error
     if provider == "cuda" and active_provider(session) != "cuda":
@@ -148,6 +159,17 @@ def _open_session(path: Path, provider: Provider, threads: int, spinning: bool) 
             "or set 'provider: cpu' (see 'bimodal doctor')"
         )
     return session
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ArtifactError(f"{path} is larger than an artifact may be ({MAX_BYTES >> 20} MiB)")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} can't be read: {error.strerror}") from error
+    scan(data, str(path))
+    return data
 
 
 def _provider_names(provider: Provider) -> list[str]:

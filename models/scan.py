@@ -1,0 +1,144 @@
+"""What an .onnx file may hold, looked at before ONNX Runtime sees it: no data in other files, no foreign operators.
+
+ONNX Runtime refuses much of this itself, but what it refuses has changed from version to version. The file is walked as
+protobuf (https://protobuf.dev/programming-guides/encoding) by the field numbers of onnx.proto3; only the parts that can
+name a file or an operator are entered, everything else is stepped over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+from models.errors import ArtifactError
+
+MAX_BYTES = 2**30
+MOST_PARTS = 5_000_000
+DEEPEST = 32
+
+# ONNX's own, and ONNX Runtime's contributed ones (8-bit networks use them).
+DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
+# It runs a program compiled for one device, out of a file that it names.
+FORBIDDEN_OPERATORS = frozenset(("EPContext",))
+
+Part: TypeAlias = Literal["model", "graph", "function", "training", "node", "attribute", "tensor", "sparse"]
+
+INSIDE: Mapping[Part, Mapping[int, Part]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+OPERATOR, NODE_DOMAIN = 4, 7
+FUNCTION_DOMAIN = 10
+EXTERNAL_DATA, DATA_LOCATION, EXTERNAL = 13, 14, 1
+
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+
+
+class _Field(NamedTuple):
+    number: int
+    wire: int
+    start: int
+    end: int
+    value: int
+
+
+class _BrokenError(Exception):
+    """The bytes are no protobuf."""
+
+
+def scan(data: bytes, path: str) -> None:
+    """Raises ArtifactError, naming `path`, unless the file keeps to itself."""
+    if len(data) > MAX_BYTES:
+        raise ArtifactError(f"{path} has {len(data) >> 20} MiB; an artifact may have {MAX_BYTES >> 20}")
+    try:
+        _walk(data, path)
+    except _BrokenError as error:
+        raise ArtifactError(f"{path} can't be opened: it is no ONNX file ({error})") from error
+
+
+def _walk(data: bytes, path: str) -> None:
+    used: dict[str, str] = {}
+    defined: set[str] = set()
+    left: list[tuple[Part, int, int, int]] = [("model", 0, len(data), 0)]
+    parts = 0
+    while left:
+        part, start, end, depth = left.pop()
+        operator, domain = "", ""
+        for field in _fields(data, start, end):
+            parts += 1
+            if parts > MOST_PARTS:
+                raise ArtifactError(f"{path} has more parts than a network needs ({MOST_PARTS})")
+            inner = INSIDE[part].get(field.number)
+            if inner is not None and field.wire == LENGTH:
+                if depth >= DEEPEST:
+                    raise ArtifactError(f"{path} has graphs within graphs, {DEEPEST} deep; no network needs that")
+                left.append((inner, field.start, field.end, depth + 1))
+            elif part == "tensor":
+                _refuse_external(field, path)
+            elif part == "node" and field.wire == LENGTH and field.number == OPERATOR:
+                operator = _text(data, field)
+            elif part == "node" and field.wire == LENGTH and field.number == NODE_DOMAIN:
+                domain = _text(data, field)
+            elif part == "function" and field.wire == LENGTH and field.number == FUNCTION_DOMAIN:
+                defined.add(_text(data, field))
+        if part == "node":
+            used.setdefault(domain, operator)
+            if operator in FORBIDDEN_OPERATORS:
+                raise ArtifactError(f"{path} holds the operator {operator}, which runs programs from other files")
+    for domain in sorted(used.keys() - DOMAINS - defined):
+        raise ArtifactError(
+            f"{path} needs the operator {used[domain]} of '{domain}', which is none of ONNX's own: export it without"
+        )
+
+
+def _refuse_external(field: _Field, path: str) -> None:
+    located = field.number == DATA_LOCATION and field.wire == VARINT and field.value & 0xFFFFFFFF == EXTERNAL
+    if located or field.number == EXTERNAL_DATA:
+        raise ArtifactError(
+            f"{path} keeps weights in another file, but an artifact is one file: export it again in one"
+        )
+
+
+def _fields(data: bytes, at: int, end: int) -> Iterator[_Field]:
+    """The fields of one message."""
+    while at < end:
+        tag, at = _varint(data, at, end)
+        number, wire = tag >> 3, tag & 7
+        if tag >= 2**32 or number == 0:
+            raise _BrokenError(f"byte {at} begins no field")
+        start, value = at, 0
+        if wire == VARINT:
+            value, at = _varint(data, at, end)
+        elif wire == LENGTH:
+            length, start = _varint(data, at, end)
+            at = start + length
+        elif wire in (FIXED64, FIXED32):
+            at += 8 if wire == FIXED64 else 4
+        else:
+            raise _BrokenError(f"byte {at} begins no field")
+        if at > end:
+            raise _BrokenError(f"it ends within the field at byte {start}")
+        yield _Field(number, wire, start, at, value)
+
+
+def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    value = 0
+    for place in range(10):
+        if at >= end:
+            raise _BrokenError("it ends within a number")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << (7 * place)
+        if byte < 0x80:
+            return value, at
+    raise _BrokenError(f"the number before byte {at} is too long")
+
+
+def _text(data: bytes, field: _Field) -> str:
+    return data[field.start : field.end].decode("utf-8", "replace")[:200]
