@@ -22,6 +22,7 @@ class StreamState:
         opened: its newest announcement; None where only events have been seen.
         closed_at: when it ended, None while it runs.
         felt_at: when the newest event came.
+        dropping: jobs a second that were dropped between the two newest counts.
     """
 
     name: str
@@ -30,6 +31,8 @@ class StreamState:
     newest: Emotion | None = None
     felt_at: float | None = None
     status: StreamStatus | None = None
+    dropping: float = 0.0
+    _counted_at: float | None = None
     history: History = field(default_factory=History)
     _latencies: deque[tuple[float, float, float, float]] = field(default_factory=deque)
 
@@ -40,6 +43,13 @@ class StreamState:
         latency = event.latency_ms
         self._latencies.append((now, latency.queue, latency.inference, latency.total))
         self._let_go(now)
+
+    def counted(self, status: StreamStatus, now: float) -> None:
+        """The broker's counters, once a second."""
+        if self.status is not None and self._counted_at is not None and now > self._counted_at:
+            more = sum(status.dropped.values()) - sum(self.status.dropped.values())
+            self.dropping = max(0.0, more / (now - self._counted_at))
+        self.status, self._counted_at = status, now
 
     def _let_go(self, now: float) -> None:
         while self._latencies and now - self._latencies[0][0] > RATE_WINDOW_S:
@@ -78,6 +88,7 @@ class StreamState:
             "fps": round(self.rate(now), 1),
             "latency_ms": self.latency(now),
             "counters": _counters(self.status),
+            "dropping": round(self.dropping, 1),
             "glance": {
                 "label": event.emotion.label,
                 "confidence": event.emotion.confidence,
@@ -121,7 +132,7 @@ class Feed:
             case StreamClosed():
                 self._stream(body.stream).closed_at = now
             case Status():
-                self._counted(body)
+                self._counted(body, now)
             case Heartbeat():
                 self.processes[body.name] = ProcessSeen(body, now)
             case _:
@@ -130,10 +141,10 @@ class Feed:
     def _stream(self, name: str) -> StreamState:
         return self.streams.setdefault(name, StreamState(name))
 
-    def _counted(self, status: Status) -> None:
+    def _counted(self, status: Status, now: float) -> None:
         self.status = status
         for counters in status.streams:
-            self._stream(counters.stream).status = counters
+            self._stream(counters.stream).counted(counters, now)
 
     def banners(self, now: float) -> list[Banner]:
         """What is wrong, the worst first."""

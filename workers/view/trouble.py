@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 from broker.messages import Heartbeat
@@ -12,6 +12,7 @@ SILENT_S = 3.0
 STREAM_SILENT_S = 3.0
 # The longest pause before a process is started again is 30 s.
 GONE_AFTER_S = 45.0
+SUPERVISOR = "supervisor"
 
 Level = Literal["error", "warning"]
 
@@ -52,6 +53,9 @@ class ProcessSeen(NamedTuple):
         """The process as JSON-like values."""
         beat = self.heartbeat
         figures = dict(beat.figures)
+        if not beat.pid:
+            # What a process took before it ended, it takes no more.
+            figures = {"restarts": figures["restarts"]} if "restarts" in figures else {}
         return {
             "name": beat.name,
             "word": self.word(now),
@@ -82,11 +86,17 @@ def banners(processes: Sequence[ProcessSeen], streams: Sequence[StreamSeen], now
         return [Banner("error", "event bus", f"nothing has come over it for {quiet_s:.0f} s; is the broker there?")]
     found = [banner for seen in processes if (banner := _of_process(seen, now)) is not None]
     explained = {banner.about for banner in found}
+    # The supervisor says about the whole what the processes say of themselves.
+    found = [banner for banner in found if banner.about != SUPERVISOR or not _names(banner.text, explained)]
     for stream in streams:
         silent = stream.silent_s is not None and stream.silent_s > STREAM_SILENT_S
         if silent and not stream.ended and f"capture {stream.name}" not in explained:
             found.append(Banner("warning", stream.name, f"no frames for {stream.silent_s:.0f} s"))
     return sorted(found, key=lambda banner: banner.level != "error")
+
+
+def _names(text: str, processes: Collection[str]) -> bool:
+    return any(name in text for name in processes if name != SUPERVISOR)
 
 
 def _of_process(seen: ProcessSeen, now: float) -> Banner | None:

@@ -98,10 +98,8 @@ function told(message) {
 async function hello(message) {
   say(element("session"), message.session);
   document.title = `bimodal · ${message.session}`;
-  if (message.visitors.length && !element("visitor").hasChildNodes()) {
-    const { offer } = await import("./visitor.js");
-    offer(element("visitor"), message.visitors, choose);
-  }
+  // It fills the element "visitor" by itself, once.
+  if (message.visitors.length) await import("./visitor.js");
 }
 
 function opened() {

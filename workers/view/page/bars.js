@@ -45,7 +45,7 @@ class Row {
       bar.classList.toggle("absent", share === undefined);
       bar.classList.toggle("top", emotion === best);
       bar.dataset.share = share === undefined ? "" : String(share);
-      fill.style.transform = `scaleY(${share ?? 0})`;
+      fill.style.transform = `translateY(${100 * (1 - (share ?? 0))}%)`;
       say(value, share === undefined ? "" : String(Math.round(100 * share)));
     });
     this.row.setAttribute("aria-label", `${this.kind}: ${best ? `${best} ${percent(probabilities?.[best] ?? null)}` : note}`);
@@ -92,6 +92,6 @@ export class Bars {
   shares(face, alone) {
     if (alone) return "voice alone";
     if (!face) return "";
-    return face.weights.speech > 0 ? `${percent(face.weights.video)} face` : "face alone";
+    return face.weights.speech > 0 ? `face counts ${percent(face.weights.video)}` : "face alone";
   }
 }

@@ -66,11 +66,23 @@ export class Processes {
     return row;
   }
 
+  /** Each in a piece of its own, so that no name is broken. @param {Element} place @param {string[]} models */
+  models(place, models) {
+    if (place.textContent === models.join("")) return;
+    place.replaceChildren(
+      ...models.map((model) => {
+        const piece = document.createElement("span");
+        piece.textContent = model;
+        return piece;
+      }),
+    );
+  }
+
   /** @param {HTMLTableRowElement} row @param {Process} process */
   fill(row, process) {
     const [head, state, ...cells] = row.children;
     say(head.children[0], process.name);
-    say(head.children[1], Object.values(process.models).join(", "));
+    this.models(head.children[1], Object.values(process.models));
     const word = /** @type {HTMLElement} */ (state.firstElementChild);
     word.className = `state ${process.word}`;
     say(word, process.word);

@@ -40,6 +40,7 @@ export class Stage {
     context.fillStyle = this.colours.stage;
     context.fillRect(0, 0, width, height);
     if (!head) return;
+    if (head.size) this.canvas.style.setProperty("--aspect", `${head.size[0]} / ${head.size[1]}`);
     if (!head.size) return this.soundOnly(width, height);
     const scale = Math.min(width / head.size[0], height / head.size[1]);
     const place = { scale, x: (width - head.size[0] * scale) / 2, y: (height - head.size[1] * scale) / 2 };

@@ -6,7 +6,7 @@ import { element, percent, say } from "./words.js";
  * @typedef {{stream: string, source: string, has_picture: ?boolean, has_sound: ?boolean, ended: boolean,
  *   silent_s: ?number, fps: number, latency_ms: ?{queue: number, inference: number, total: number},
  *   counters: ?Object.<string, {offered: number, done: number, dropped: number, failed: number}>,
- *   glance: ?{label: ?string, confidence: ?number, because: ?string}}} StreamState
+ *   dropping: number, glance: ?{label: ?string, confidence: ?number, because: ?string}}} StreamState
  */
 
 const SILENT_S = 3;
@@ -91,13 +91,15 @@ export class Streams {
   figures() {
     const stream = this.current;
     const latency = stream?.latency_ms;
-    say(element("fps"), stream ? `${stream.fps.toFixed(1)} /s` : "–");
+    say(element("fps"), stream ? stream.fps.toFixed(1) : "–");
+    say(element("fps-of"), stream?.has_picture === false ? "hops /s" : "fps");
     say(element("latency"), latency ? `${Math.round(latency.total)} ms` : "–");
     element("latency").title = latency ? `${latency.queue} ms waiting for a worker, ${latency.inference} ms in it` : "";
     const kinds = Object.values(stream?.counters ?? {});
     const dropped = kinds.reduce((sum, kind) => sum + kind.dropped, 0);
     const failed = kinds.reduce((sum, kind) => sum + kind.failed, 0);
-    say(element("dropped"), stream ? `${dropped}${failed ? ` + ${failed} failed` : ""}` : "–");
-    element("dropped").classList.toggle("off", failed > 0);
+    const rate = stream && stream.dropping >= 0.5 ? ` +${Math.round(stream.dropping)} /s` : "";
+    say(element("dropped"), stream ? `${dropped}${rate}${failed ? `, ${failed} failed` : ""}` : "–");
+    element("dropped").classList.toggle("off", rate !== "" || failed > 0);
   }
 }

@@ -1,28 +1,17 @@
 /** The last two minutes: what was said, seven lanes of probabilities, and how face and voice agreed. */
 
-import { EMOTIONS, accord, clock, fit, percent } from "./words.js";
+import { GAP_S, runs, stretches, told, topOf } from "./points.js";
+import { EMOTIONS, accord, fit } from "./words.js";
 
 /** @typedef {import("./words.js").Point} Point */
 
 const SPAN_S = 120;
-/** Between points that are further apart than this nothing is drawn: nothing was known. */
-const GAP_S = 1.2;
 const SAID = 24;
 const ACCORD = 15;
 const AXIS = 18;
 const PAD = 8;
 const STEP_MS = 66;
 const CALM_MS = 1000;
-
-/** @param {?(?number)[]} seven @returns {?string} the most probable emotion */
-function topOf(seven) {
-  if (!seven) return null;
-  let best = -1;
-  seven.forEach((share, index) => {
-    if (share != null && (best < 0 || share > (seven[best] ?? 0))) best = index;
-  });
-  return best < 0 ? null : EMOTIONS[best];
-}
 
 export class Timeline {
   /** @param {HTMLElement} place @param {import("./words.js").Colours} colours */
@@ -97,7 +86,7 @@ export class Timeline {
     this.lanes(lane, width);
     this.context.save();
     this.context.beginPath();
-    this.context.rect(this.gutter, 0, width - this.gutter, height);
+    this.context.rect(this.gutter, 0, width - 10 - this.gutter, height);
     this.context.clip();
     EMOTIONS.forEach((_, index) => this.lane(shown, index, x, PAD + SAID + (index + 1) * lane, lane - 5));
     this.said(shown, x, PAD);
@@ -276,60 +265,5 @@ export class Timeline {
     this.tip.hidden = false;
     const left = x(at) > width / 2 ? x(at) - this.tip.offsetWidth - 12 : x(at) + 12;
     this.tip.style.left = `${Math.max(4, left)}px`;
-  }
-}
-
-/** @param {?Point} point @param {number} ago @returns {Node[]} */
-function told(point, ago) {
-  const title = document.createElement("b");
-  title.textContent = point ? (point.label ? `${point.label} ${percent(point.confidence)}` : "unknown") : "nothing was seen or heard";
-  const lines = [["ago", `${Math.round(ago)} s`]];
-  if (point) {
-    lines.push(["in the stream", clock(point.t)]);
-    if (point.because) lines.push(["why", point.because]);
-    for (const kind of /** @type {const} */ (["video", "speech", "fused"])) {
-      const best = topOf(point[kind]);
-      if (best) lines.push([kind, `${best} ${percent(point[kind]?.[EMOTIONS.indexOf(best)] ?? null)}`]);
-    }
-    if (point.agreement != null) lines.push(["alike", percent(point.agreement)]);
-  }
-  return [title, ...lines.map(([name, value]) => row(name, value))];
-}
-
-/** @param {string} name @param {string} value */
-function row(name, value) {
-  const line = document.createElement("div");
-  const [left, right] = [document.createElement("span"), document.createElement("span")];
-  left.className = ["video", "speech", "fused"].includes(name) ? name : "";
-  [left.textContent, right.textContent] = [name, value];
-  line.append(left, right);
-  return line;
-}
-
-/** Unbroken runs of one value. @param {Point[]} points @param {(point: Point) => ?number | undefined} of */
-function* runs(points, of) {
-  /** @type {{at: number, share: number}[]} */
-  let run = [];
-  for (const point of points) {
-    const share = of(point);
-    const broken = share == null || (run.length && point.at - run[run.length - 1].at > GAP_S);
-    if (broken && run.length) {
-      yield run;
-      run = [];
-    }
-    if (share != null) run.push({ at: point.at, share });
-  }
-  if (run.length) yield run;
-}
-
-/** Stretches of equal value. @param {Point[]} points @param {(point: Point) => string} of */
-function* stretches(points, of) {
-  let from = 0;
-  for (let index = 1; index <= points.length; index++) {
-    const [before, point] = [points[index - 1], points[index]];
-    if (point && of(point) === of(before) && point.at - before.at <= GAP_S) continue;
-    const to = point && point.at - before.at <= GAP_S ? point.at : before.at + 0.2;
-    yield { from: points[from].at, to, value: of(points[from]) };
-    from = index;
   }
 }

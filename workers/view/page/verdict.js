@@ -6,7 +6,7 @@ const WORDS = {
   none: "",
   agree: "face and voice agree",
   differ: "face and voice differ a little",
-  conflict: "≠ face and voice contradict each other",
+  conflict: "≠ face and voice contradict",
 };
 /** A screen reader hears a new verdict when it has held for so long. */
 const SPEAK_AFTER_MS = 1500;
