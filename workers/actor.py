@@ -25,6 +25,8 @@ from broker.errors import BrokerError
 from broker.mailbox import Mailbox
 from broker.messages import Body, Heartbeat, Hello, Modality, Role, State, Welcome
 from models.errors import ModelError
+from workers.capture.redact import redact
+from workers.confidential import ConfidentialFormatter, log_what_nobody_caught
 from workers.errors import WorkerError
 
 log = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ class Pulse:
             incarnation=self._settings.incarnation,
             state=state,
             pid=os.getpid(),
-            because=because,
+            because=redact(because) if because is not None else None,
             figures=figures or {},
             models=self.models,
             address=self.address,
@@ -173,11 +175,10 @@ def start_log(path: str | None, name: str) -> None:
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.close(descriptor)
-    logging.basicConfig(
-        level=os.environ.get("BIMODAL_LOG_LEVEL", "INFO"),
-        format=f"%(asctime)s {name} %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(ConfidentialFormatter(f"%(asctime)s {name} %(levelname)s %(message)s"))
+    logging.basicConfig(level=os.environ.get("BIMODAL_LOG_LEVEL", "INFO"), handlers=[handler])
+    log_what_nobody_caught()
 
 
 def die_with_parent(parent: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -51,6 +52,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
 def _stream_name(name: str) -> str:
     if not name or len(name) > 64 or name.startswith(".") or any(c in "/\\\0" or not c.isprintable() for c in name):
         raise ValueError("a stream's name is 1 to 64 printable characters without slashes")
@@ -78,6 +82,9 @@ class StreamConfig(Section):
             )
         if self.loop and self.file is None:
             raise ValueError("'loop' goes with 'file' only")
+        if ":/" in str(self.camera) or (self.file is not None and ADDRESS.match(str(self.file))):
+            # As a file's or a device's name its password would be shown.
+            raise ValueError("an address goes under 'url'")
         return self
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import typer
 
 from workers.actor import BROKEN, KNOWN_ERRORS, REFUSED
+from workers.capture.redact import redact
+from workers.confidential import ConfidentialFormatter
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ LOG_KEEPS_BYTES = 16 * 2**20
 
 def say(sentence: str) -> None:
     """One sentence to the user, on stderr."""
-    typer.echo(f"bimodal: {sentence}", err=True)
+    typer.echo(f"bimodal: {redact(sentence)}", err=True)
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def open_log(file: Path | None, level: str, session: str) -> Path:
         path.replace(path.with_suffix(path.suffix + ".1"))
     os.environ["BIMODAL_LOG_LEVEL"] = level
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s supervisor %(levelname)s %(message)s"))
+    handler.setFormatter(ConfidentialFormatter("%(asctime)s supervisor %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     return path.resolve()
 

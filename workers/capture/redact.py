@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_SCHEME = r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)"
+_SCHEME = r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+:/{1,2})"
 # Credentials end at the last @ before the path. A password with an unescaped / or ? puts its @ behind the path's
 # beginning: wherever a : stands before an @, rather too much is hidden than a password shown.
 _CREDENTIALS = re.compile(_SCHEME + r"(?:[^/?#\s]*|[^\s@]*:\S*)@")
