@@ -79,7 +79,7 @@ def test_a_name_and_a_list_of_it_are_the_same() -> None:
     ("value", "sentence"),
     [
         ([], "in 'models.face-static'"),
-        ("none", "must name a model: only face-dynamic, speech and voice-activity may be none"),
+        ("none", "must name a model: only face-dynamic, speech, voice-activity and fusion may be none"),
         (["face-compact", "none"], "must name a model"),
         (["face-compact", "face-compact"], "names the same model twice"),
         (["face-compact", 3], "in 'models.face-static.1'"),
