@@ -26,6 +26,8 @@ from broker.messages import (
 from broker.sockets import bind, supervisor_endpoint
 
 NAME = "supervisor"
+# Whoever floods this address must not keep the supervisor from its children.
+MOST_PER_TURN = 1024
 
 Order: TypeAlias = Gone | Heartbeat | OffDuty | Reconfigure | StreamWithdrawn
 Report: TypeAlias = Heartbeat | Welcome | Reconfigured | Status
@@ -48,7 +50,9 @@ class SupervisorLine:
             if isinstance(body, Welcome | Reconfigured | Status):
                 found.append(body)
         deadline = time.monotonic() + timeout_s
-        while self._heartbeats.poll(0 if found else int(max(0.0, deadline - time.monotonic()) * 1000)):
+        for _ in range(MOST_PER_TURN):
+            if not self._heartbeats.poll(0 if found else int(max(0.0, deadline - time.monotonic()) * 1000)):
+                break
             try:
                 body = decode(self._heartbeats.recv()).body
             except MessageError:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,10 @@ class Driven:
         session: str | None = None,
         cwd: Path = REPOSITORY,
         environment: dict[str, str] | None = None,
+        within: Sequence[str | Path] = (),
     ) -> None:
-        command = [sys.executable, str(REPOSITORY / "bimodal.py"), *map(str, arguments)]
+        """`within`: a program, with its arguments, that runs the command after them in surroundings of its own."""
+        command = [*map(str, within), sys.executable, str(REPOSITORY / "bimodal.py"), *map(str, arguments)]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

@@ -149,7 +149,7 @@ def test_frozen_and_lost_network_cameras_are_named_and_come_back(tmp_path: Path)
     config, log = tmp_path / "config.yaml", tmp_path / "log"
     config.write_text(
         f"streams:\n  door: {{url: '{door.url}'}}\n  yard: {{url: 'rtsp://me:secret@127.0.0.1:{yard.port}/1'}}\n"
-        f"workers: {{face: {{count: 1}}}}\nlog: {{file: '{log}'}}\n"
+        f"workers: {{face: {{count: 1}}}}\noutputs: {{view: false}}\nlog: {{file: '{log}'}}\n"
     )
     with Driven("up", "--config", config, "--session", "test-bad", session="test-bad") as driven:
         driven.wait_for(event_of("door"))
