@@ -151,13 +151,13 @@ def _spelled(value: object) -> str:
     )
 
 
-def frame_seconds(clip: Clip, tally: Tally) -> float:
-    """How long one event stands."""
+def frame_seconds(clip: Clip, span: tuple[float, float] | None, frames: int) -> float:
+    """How long one event stands; `span` is from the first to the last of `frames`."""
     record = clip.stream
     if record is not None and record.has_picture and record.fps > 0:
         return 1.0 / record.fps
     if record is not None and not record.has_picture and record.hop_s > 0:
         return record.hop_s
-    if tally.span is None or tally.frames < 2:
+    if span is None or frames < 2:
         return 0.0
-    return (tally.span[1] - tally.span[0]) / (tally.frames - 1)
+    return (span[1] - span[0]) / (frames - 1)

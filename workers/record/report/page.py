@@ -32,7 +32,7 @@ def tally_of(clip: Clip) -> Tally:
 def render(clip: Clip, now: datetime) -> str:
     """The page. `now` is when it was made. Raises RecordError where a line can't be read."""
     tally = tally_of(clip)
-    frame_s = facts.frame_seconds(clip, tally)
+    frame_s = facts.frame_seconds(clip, tally.span, tally.frames)
     seconds = tally.span[1] - tally.span[0] + frame_s if tally.span is not None else 0.0
     # Autoescape is on for every template: names of streams and files are other people's words.
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)

@@ -1,0 +1,154 @@
+"""Two readings of the same clip side by side: where the decisions differ. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from broker.messages import Emotion
+from models.emotions import EMOTIONS
+
+UNKNOWN = "unknown"
+DECIMALS = 4
+
+
+class Stretch(msgspec.Struct, kw_only=True):
+    """Frames on end that differ in the same way; times in seconds, `to` after the last frame.
+
+    Attributes:
+        was_confidence, is_confidence: mean over the frames that have one, 0…1.
+    """
+
+    begin: float
+    end: float
+    frames: int
+    was: str
+    now: str
+    was_confidence: float
+    now_confidence: float
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading in a few figures; `share` is of all frames, "unknown" among them, and sums to 1."""
+
+    share: dict[str, float]
+    confidence: float | None
+    agreement: float | None
+    models: dict[str, str]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs.
+
+    Attributes:
+        frames: that both have.
+        unmatched: that only one has.
+        agreeing: share of `frames` with the same decision, 0…1.
+        confusion: was → now → frames.
+        stretches: all that differ, in the order of time.
+    """
+
+    frames: int
+    unmatched: int
+    agreeing: float
+    confusion: dict[str, dict[str, int]]
+    stretches: list[Stretch]
+    was: Side
+    now: Side
+
+
+def compare(
+    was: Sequence[Emotion], now: Sequence[Emotion], frame_s: float, *, by_time: float | None = None
+) -> Comparison:
+    """Compare two readings.
+
+    Args:
+        was, now: events in order.
+        frame_s: how long a frame stands, in seconds.
+        by_time: None joins frames of the same number; else frames are joined by time, `now` moved by so many seconds.
+    """
+    pairs = _by_number(was, now) if by_time is None else _by_time(was, now, by_time, frame_s)
+    confusion: dict[str, Counter[str]] = {}
+    for before, after in pairs:
+        confusion.setdefault(decision(before), Counter())[decision(after)] += 1
+    agreeing = sum(counts[label] for label, counts in confusion.items())
+    return Comparison(
+        frames=len(pairs),
+        unmatched=len(was) + len(now) - 2 * len(pairs),
+        agreeing=round(agreeing / len(pairs), DECIMALS) if pairs else 1.0,
+        confusion={label: dict(confusion[label].most_common()) for label in (*EMOTIONS, UNKNOWN) if label in confusion},
+        stretches=_stretches(pairs, frame_s),
+        was=_side(was),
+        now=_side(now),
+    )
+
+
+def decision(event: Emotion) -> str:
+    """What the event says in one word."""
+    return event.emotion.label or UNKNOWN
+
+
+def _by_number(was: Sequence[Emotion], now: Sequence[Emotion]) -> list[tuple[Emotion, Emotion]]:
+    known = {event.seq: event for event in now}
+    return [(event, known[event.seq]) for event in was if event.seq in known]
+
+
+def _by_time(
+    was: Sequence[Emotion], now: Sequence[Emotion], shift_s: float, frame_s: float
+) -> list[tuple[Emotion, Emotion]]:
+    times = [event.t + shift_s for event in now]
+    pairs = []
+    for event in was:
+        place = bisect_left(times, event.t)
+        nearest = min(
+            range(max(0, place - 1), min(len(times), place + 1)), key=lambda n: abs(times[n] - event.t), default=None
+        )
+        if nearest is not None and abs(times[nearest] - event.t) <= frame_s * 0.75:
+            pairs.append((event, now[nearest]))
+    return pairs
+
+
+def _stretches(pairs: Sequence[tuple[Emotion, Emotion]], frame_s: float) -> list[Stretch]:
+    found: list[Stretch] = []
+    going: Stretch | None = None
+    for before, after in pairs:
+        was, now = decision(before), decision(after)
+        if was == now:
+            going = None
+            continue
+        if going is None or (going.was, going.now) != (was, now):
+            going = Stretch(
+                begin=before.t, end=before.t, frames=0, was=was, now=now, was_confidence=0.0, now_confidence=0.0
+            )
+            found.append(going)
+        going.end = before.t + frame_s
+        going.frames += 1
+        going.was_confidence += before.emotion.confidence or 0.0
+        going.now_confidence += after.emotion.confidence or 0.0
+    for stretch in found:
+        stretch.end = round(stretch.end, DECIMALS)
+        stretch.was_confidence = round(stretch.was_confidence / stretch.frames, DECIMALS)
+        stretch.now_confidence = round(stretch.now_confidence / stretch.frames, DECIMALS)
+    return found
+
+
+def _side(events: Sequence[Emotion]) -> Side:
+    labels = Counter(decision(event) for event in events)
+    sure = [
+        event.emotion.confidence for event in events if event.emotion.label is not None and event.emotion.confidence
+    ]
+    agreeing = [event.emotion.agreement for event in events if event.emotion.agreement is not None]
+    models: dict[str, list[str]] = {}
+    for event in events:
+        for kind, identity in event.models.items():
+            if identity not in (used := models.setdefault(kind, [])):
+                used.append(identity)
+    return Side(
+        share={label: round(labels[label] / len(events), DECIMALS) for label in (*EMOTIONS, UNKNOWN) if labels[label]},
+        confidence=round(sum(sure) / len(sure), DECIMALS) if sure else None,
+        agreement=round(sum(agreeing) / len(agreeing), DECIMALS) if agreeing else None,
+        models={kind: ", ".join(used) for kind, used in models.items()},
+    )
