@@ -259,7 +259,7 @@ class PostOffice:
             stream.leases[job.modality, job.seq] = job.slot
         else:
             self._tell_missing(job)
-        out: list[Out] = [Publish(job.stream, job)] if job.modality == "face" else []
+        out: list[Out] = [Publish(job.stream, job)]
         return out + self._carry_out(self.dispatch.offer(job, now_ns))
 
     def _tell_missing(self, job: Job) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.messages import Emotion, Heartbeat, Job, Message, Status, StreamClosed, StreamOpened
+from broker.messages import Emotion, Heartbeat, Job, Message, Modality, Status, StreamClosed, StreamOpened
 
 
 class Topic(NamedTuple):
@@ -23,6 +23,7 @@ class Topic(NamedTuple):
 TOPICS: tuple[Topic, ...] = (
     Topic("emotion.{stream}", Emotion, "fusion", "one per video frame"),
     Topic("frame.{stream}", Job, "capture", "one per video frame, before it is looked at"),
+    Topic("sound.{stream}", Job, "capture", "one per speech window"),
     Topic("stream.{stream}", StreamOpened, "capture", "when a stream begins or is announced again"),
     Topic("closed.{stream}", StreamClosed, "fusion", "when a stream has ended"),
     Topic("process.{name}", Heartbeat, "supervisor", "two a second for each process"),
@@ -30,8 +31,11 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 PREFIXES: dict[type[Message], str] = {topic.message: topic.pattern.partition("{")[0] for topic in TOPICS}
+# A job is of a frame or of sound, and has a topic for each.
+JOB_PREFIXES: dict[Modality, str] = {"face": "frame.", "speech": "sound."}
 
 
 def topic_of(message: Message, name: str = "") -> bytes:
     """The topic a message is published under; `name` is its stream or process."""
-    return (PREFIXES[type(message)] + name).encode()
+    prefix = JOB_PREFIXES[message.modality] if isinstance(message, Job) else PREFIXES[type(message)]
+    return (prefix + name).encode()

@@ -128,7 +128,7 @@ class Watcher:
 
         Args:
             streams: those to watch; None means all, also those that come later.
-            also: further topics, or beginnings of them ("process.", "status").
+            also: further topics, or beginnings of them ("process.", "status", "sound.").
             told: called with every StreamOpened, StreamClosed and message of `also`, in order with the events.
         """
         self.wants_pixels = True
@@ -151,9 +151,10 @@ class Watcher:
     def _taken(self, body: Body) -> Watched | None:
         if not self._watches(body):
             return None
-        if self._told is not None and not isinstance(body, Job | Emotion):
+        sound = isinstance(body, Job) and body.modality == "speech"
+        if self._told is not None and (sound or not isinstance(body, Job | Emotion)):
             self._told(body)
-        return self._pairing.take(body)
+        return None if sound else self._pairing.take(body)
 
     def _watches(self, body: Body) -> bool:
         stream = getattr(body, "stream", None)

@@ -30,11 +30,13 @@ BT709 = 1
 QUALITY = {"preset": "veryfast", "crf": "20", "bf": "0"}
 LIVE_QUALITY = {"preset": "superfast", "crf": "23", "bf": "0", "tune": "zerolatency"}
 FILE = {"movflags": "+faststart"}
-# Each picture is a fragment of its own and goes to the disk at once: a kill costs the last moment, never the file.
+# Five fragments a second, each on the disk at once: a kill costs the last moment, never the file. (With
+# frag_every_frame and two tracks FFmpeg moves every picture but the first by one; seen with FFmpeg 8.)
 LIVE = {
-    "movflags": "+empty_moov+default_base_moof+frag_every_frame",
+    "movflags": "+empty_moov+delay_moov+default_base_moof",
+    "frag_duration": "200000",
     "flush_packets": "1",
-    "max_interleave_delta": "1500000",
+    "max_interleave_delta": "1000000",
 }
 
 
@@ -81,6 +83,8 @@ class FilmWriter:
     def _add_video(self, size: tuple[int, int], fps: float, options: dict[str, str]) -> av.VideoStream:
         rate = Fraction(fps if 1 <= fps <= 240 else 25).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate, options=dict(options))
+        # Fragments are written one by one, so each picture must know how long it is shown: about, the next one corrects.
+        self._period = round(TICKS / rate)
         stream.width, stream.height = (side + side % 2 for side in size)
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
@@ -140,6 +144,7 @@ class FilmWriter:
         )
         self._last_tick = max(round((pts_ns - self._begin_ns) * TICKS / NANO), self._last_tick + 1)
         frame.pts, frame.time_base = self._last_tick, Fraction(1, TICKS)
+        frame.duration = self._period
         self._mux(self._video.encode(frame))
         self.pictures += 1
 
