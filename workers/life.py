@@ -91,6 +91,11 @@ class Life:
         if now - self._ready_at > STEADY_S:
             self._back_off.reset()
 
+    def overlook(self, away_s: float, now: float) -> None:
+        """The watcher itself was away for so long (stopped, or starved): what it did not hear then was no silence."""
+        self._heard = min(now, self._heard + away_s)
+        self._started = min(now, self._started + away_s)
+
     def leave(self, now: float, grace_s: float, because: str | None = None) -> None:
         """It is to leave in order: it gets no more work, is told to end after `grace_s`, and is killed in the end."""
         if self._leave_at is None:

@@ -30,6 +30,7 @@ from workers.vitals import Watch
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
+AWAY_S = 2.0
 
 
 class Supervisor:
@@ -48,6 +49,7 @@ class Supervisor:
         self._line = SupervisorLine(session.directory)
         self._begun = time.monotonic()
         self._beat_at = self._look_at = 0.0
+        self._turned_at = time.monotonic()
         self._itself = Watch(os.getpid())
         self._vitals: dict[str, float] = {}
         self._off_duty: tuple[str, ...] = ()
@@ -126,6 +128,7 @@ class Supervisor:
         self._receive(timeout_s)
         self._reap()
         now = time.monotonic()
+        self._overlook(now)
         self._reconciler.step(now)
         self._tell_off_duty()
         for child in list(self.children.values()):
@@ -134,6 +137,14 @@ class Supervisor:
         if now >= self._beat_at:
             self._beat_at = now + BEAT_EVERY_S
             self._line.send(self._heartbeat())
+
+    def _overlook(self, now: float) -> None:
+        """After it was stopped itself, heartbeats still lie in its sockets: nobody may be blamed for the time away."""
+        away_s, self._turned_at = now - self._turned_at, now
+        if away_s > AWAY_S:
+            log.warning("the supervisor itself was held up for %.1f s", away_s)
+            for child in self.children.values():
+                child.life.overlook(away_s, now)
 
     def _receive(self, timeout_s: float) -> None:
         for report in self._line.receive(timeout_s):

@@ -59,6 +59,19 @@ def test_one_that_answers_again_is_left_alone() -> None:
     assert life.due(10.0) == "nothing"
 
 
+def test_nobody_is_blamed_for_the_time_that_the_watcher_was_away() -> None:
+    life = Life()
+    life.started(0.0)
+    life.heard(1, "ready", None, 1.0)
+    life.overlook(60.0, 62.0)
+    assert life.due(62.0) == "nothing"
+    assert life.due(62.1 + SILENT_S) == "dump", "it is watched again from then on"
+    late = Life()
+    late.started(0.0)
+    late.overlook(100.0, 100.0)
+    assert late.due(101.0) == "nothing"
+
+
 def test_one_that_never_gets_ready_is_killed_too() -> None:
     life = Life()
     life.started(0.0)
