@@ -72,12 +72,14 @@ class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
         sources: of the streams that are read from a file: its path.
         session: what is known of the whole session (workers/record/provenance.py), as JSON-like values, which goes
             beside the results of each file; empty where it lies in the session folder already.
+        retention_days: how long older sessions beside this one are kept; None for ever.
     """
 
     folder: str
     split_s: float = 3600.0
     sources: dict[str, str] = {}
     session: dict[str, object] = {}
+    retention_days: float | None = None
 
 
 class WindowActorSettings(msgspec.Struct, frozen=True, kw_only=True):

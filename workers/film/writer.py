@@ -83,7 +83,7 @@ class FilmWriter:
     def _add_video(self, size: tuple[int, int], fps: float, options: dict[str, str]) -> av.VideoStream:
         rate = Fraction(fps if 1 <= fps <= 240 else 25).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate, options=dict(options))
-        # Fragments are written one by one, so each picture must know how long it is shown: about, the next one corrects.
+        # How long the last picture is shown; every other one until the next.
         self._period = round(TICKS / rate)
         stream.width, stream.height = (side + side % 2 for side in size)
         stream.pix_fmt = "yuv420p"

@@ -18,6 +18,7 @@ from workers.record.checksum import SourceCheck
 from workers.record.file import FileRecording
 from workers.record.live import LiveRecording
 from workers.record.records import SessionRecord
+from workers.record.retention import Retention
 from workers.settings import RecordActorSettings
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,9 @@ class RecordActor(LaneReader):
         self._lost: dict[str, tuple[StreamOpened, str, float]] = {}
         self._flush_due = 0.0
         self._frames = 0
+        self._retention = None
+        if mine.retention_days is not None:
+            self._retention = Retention(self._folder.parent, mine.retention_days, self._folder)
 
     def receive(self, message: LaneMessage) -> None:
         """Keep what the message says."""
@@ -124,6 +128,8 @@ class RecordActor(LaneReader):
         if now < self._flush_due:
             return
         self._flush_due = now + FLUSH_EVERY_S
+        if self._retention is not None:
+            self._retention.look()
         for known in list(self._kept.values()):
             try:
                 known.flush()

@@ -32,7 +32,12 @@ def begin_session(config: Config, session: str, now: datetime) -> RecordActorSet
     except OSError as error:
         raise ConfigError(describe(error, folder / SESSION_FILE)) from error
     files = {name: str(stream.file.absolute()) for name, stream in config.streams.items() if stream.file is not None}
-    return RecordActorSettings(folder=str(folder), split_s=wanted.split_minutes * 60, sources=files)
+    return RecordActorSettings(
+        folder=str(folder),
+        split_s=wanted.split_minutes * 60,
+        sources=files,
+        retention_days=wanted.retention_days,
+    )
 
 
 def _make(parent: Path, name: str) -> Path:

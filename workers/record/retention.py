@@ -1,0 +1,139 @@
+"""Old sessions are deleted where the config says so: ours only, and of them only what we have written."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from workers.record.records import FORMAT, SESSION_FILE, STREAM_FILE, SessionRecord
+
+log = logging.getLogger(__name__)
+
+DAY_S = 86_400.0
+LOOK_EVERY_S = 3600.0
+# A session without an end may still be running, with nothing to write for a while.
+UNENDED_DAYS = 1.0
+REPORT = "report.html"
+# What recorder, films and reports write into a stream's folder; "-2" where a name was taken; ".part" while it is made.
+OURS = re.compile(r"\.?\d{4,}-\d{4,}(-\d+)?\.(jsonl|csv|parquet|summary\.json|mp4|annotated\.mp4|html)(\.part)?")
+
+
+def expired(parent: Path, days: float, now: float) -> list[Path]:
+    """The session folders in `parent` in which nothing was written for so many days; `now` is the wall clock's.
+
+    A folder counts only where it is a real folder (no link) that carries a session.json of ours, of a live session.
+    """
+    found = []
+    for folder in _folders(parent):
+        record = _session(folder)
+        if record is None:
+            continue
+        limit_s = (days if record.ended is not None else max(days, UNENDED_DAYS)) * DAY_S
+        if now - _newest(folder, record) > limit_s:
+            found.append(folder)
+    return found
+
+
+def delete_session(folder: Path) -> bool:
+    """Delete what is ours in a session folder, and the folder where nothing else lies in it; whether it has gone.
+
+    Never follows a link and never raises: what can't be deleted stays, and is tried again.
+    """
+    for inner in _folders(folder):
+        if not _is_file(inner / STREAM_FILE):
+            continue
+        for path in list(inner.iterdir()):
+            if path.name in (REPORT, f".{STREAM_FILE}.part") or OURS.fullmatch(path.name):
+                _delete(path)
+        if [path.name for path in inner.iterdir()] == [STREAM_FILE]:
+            _delete(inner / STREAM_FILE)
+        with contextlib.suppress(OSError):
+            inner.rmdir()
+    if [path.name for path in folder.iterdir()] == [SESSION_FILE]:
+        _delete(folder / SESSION_FILE)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+        return True
+    return False
+
+
+class Retention:
+    """Deletes sessions that are too old, now and every hour, in a thread of its own: a disk may be slow.
+
+    Args:
+        parent: of the session folders.
+        days: how long they are kept.
+        current: the session that is being recorded; never deleted.
+    """
+
+    def __init__(self, parent: Path, days: float, current: Path) -> None:
+        self._parent, self._days, self._current = parent, days, current
+        self._due = 0.0
+        self._thread: threading.Thread | None = None
+
+    def look(self) -> None:
+        """Call it often; it begins its work when an hour is over."""
+        now = time.monotonic()
+        if now >= self._due and (self._thread is None or not self._thread.is_alive()):
+            self._due = now + LOOK_EVERY_S
+            self._thread = threading.Thread(target=self._sweep, name="retention", daemon=True)
+            self._thread.start()
+
+    def _sweep(self) -> None:
+        try:
+            for folder in expired(self._parent, self._days, time.time()):
+                if folder != self._current and delete_session(folder):
+                    log.info("%s is older than retention_days (%g) and was deleted", folder, self._days)
+        except OSError as error:
+            log.warning("old recordings in %s can't be deleted: %s", self._parent, error.strerror)
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    if not parent.is_dir():
+        return
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield Path(entry.path)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _session(folder: Path) -> SessionRecord | None:
+    path = folder / SESSION_FILE
+    if not _is_file(path):
+        return None
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        record = msgspec.json.decode(path.read_bytes(), type=SessionRecord)
+        return record if record.kind == "live" and record.format == FORMAT else None
+    return None
+
+
+def _newest(folder: Path, record: SessionRecord) -> float:
+    """When it was last written to, as files and session.json say: seconds of the wall clock."""
+    times = [path.lstat().st_mtime for path in folder.rglob("*") if _is_file(path)]
+    for told in (record.started, record.ended):
+        with contextlib.suppress(ValueError):
+            times += [datetime.fromisoformat(told).timestamp()] if told else []
+    return max(times, default=time.time())
+
+
+def _delete(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if _is_file(path):
+            path.unlink()
