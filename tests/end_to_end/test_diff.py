@@ -1,0 +1,71 @@
+"""`bimodal diff`: a clip looked at again with another model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.artifacts import make_face_static
+from tests.end_to_end.driving import events_of, run
+from tests.media import face_clip
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a clip, its results and its page, and another model."""
+    folder = tmp_path_factory.mktemp("diff")
+    clip = face_clip(folder / "clip.mp4", 1.2)
+    make_face_static(folder / "other.onnx", name="other")
+    code, _, err = run("analyze", clip, "--out", folder / "out", "--report")
+    assert code == 0, err
+    assert (folder / "out" / "clip.html").is_file()
+    return folder
+
+
+def test_the_same_model_says_the_same(analysed: Path) -> None:
+    code, out, err = run("diff", analysed / "out", "--model", "face-static=face-compact", "--json")
+    assert code == 0, err
+    (found,) = json.loads(out)
+    assert found["notes"] == []
+    comparison = found["comparison"]
+    assert (comparison["frames"], comparison["unmatched"], comparison["agreeing"]) == (30, 0, 1.0)
+    assert comparison["stretches"] == []
+    assert comparison["was"] == comparison["now"]
+
+
+def test_another_model_is_shown_stretch_by_stretch(analysed: Path) -> None:
+    arguments = ("diff", analysed / "out" / "clip.jsonl", "--model", f"face-static={analysed / 'other.onnx'}")
+    code, out, err = run(*arguments, "--json")
+    assert code == 0, err
+    comparison = json.loads(out)[0]["comparison"]
+    was = [event["emotion"]["label"] or "unknown" for event in events_of(analysed / "out", "clip")]
+    assert comparison["now"]["models"]["face-static"] == "other@1"
+    assert {label: sum(counts.values()) for label, counts in comparison["confusion"].items()} == {
+        label: was.count(label) for label in set(was)
+    }
+    differing = sum(stretch["frames"] for stretch in comparison["stretches"])
+    assert differing == 30 - round(comparison["agreeing"] * 30)
+    assert differing > 0
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "where they differ" in out
+    assert "other@1" in out
+
+
+def test_a_source_that_has_changed_or_gone_is_one_sentence(analysed: Path, tmp_path: Path) -> None:
+    clip = analysed / "clip.mp4"
+    whole = clip.read_bytes()
+    try:
+        clip.write_bytes(whole[:-1] + b"x")
+        code, _, err = run("diff", analysed / "out", "--model", "face-static=face-compact")
+        assert code == 1
+        assert "was changed since" in err
+        clip.unlink()
+        code, _, err = run("diff", analysed / "out", "--model", "face-static=face-compact")
+        assert code == 1
+        assert f"its source {clip} is not there any more" in err
+        assert len(err.strip().splitlines()) == 1
+    finally:
+        clip.write_bytes(whole)
