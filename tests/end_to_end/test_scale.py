@@ -1,0 +1,98 @@
+"""`bimodal scale` and `bimodal status` on a running system; memory limits; failures that heal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from broker.messages import Emotion, Heartbeat
+from tests.end_to_end.driving import run
+from tests.end_to_end.living import Living, static_model, until
+
+
+@pytest.fixture(scope="module")
+def living(tmp_path_factory: pytest.TempPathFactory) -> Living:
+    return Living(tmp_path_factory.mktemp("scale"))
+
+
+def test_workers_come_and_go_at_once_until_the_config_says_another_number(living: Living) -> None:
+    session = "test-scale"
+    with living.up(session) as driven:
+        driven.wait_for(lambda body: static_model(body) is not None)
+        before = driven.children()
+        code, out, err = run("scale", "face=3", "audio=2", "--session", session)
+        assert (code, out.strip()) == (0, "face: 1 → 3 workers; audio: 1 → 2 workers"), err
+        assert {"face 1", "face 2", "face 3", "audio 1", "audio 2"} <= set(driven.children())
+        assert run("scale", "face=1", "--session", session)[0] == 0
+        found = until(session, lambda found: len(found["processes"]) == len(before) + 2)
+        faces = [each["name"] for each in found["processes"] if each["role"] == "face"]
+        assert faces == ["face 1"]
+        driven.wait_for(lambda body: isinstance(body, Emotion))
+        living.write(workers={"face": {"count": 2}})
+        until(session, lambda found: [each["role"] for each in found["processes"]].count("face") == 2)
+        after = driven.children()
+        assert {name: after[name].pid for name in before} == {name: child.pid for name, child in before.items()}
+
+
+def test_status_tells_of_all_processes_and_streams(living: Living) -> None:
+    session = "test-status"
+    with living.up(session) as driven:
+        driven.wait_for(lambda body: static_model(body) is not None)
+        found = until(session, lambda found: all(each["figures"]["memory_mb"] for each in found["processes"]))
+        names = {each["name"] for each in found["processes"]}
+        assert {"supervisor", "broker", "fusion", "capture clip"} <= names
+        assert all(each["state"] == "ready" and each["pid"] for each in found["processes"])
+        assert found["streams"][0]["offered"]["face"] > 0
+        assert found["config"] == str(living.path)
+        code, out, _ = run("status", "--session", session)
+        assert code == 0
+        assert "first@1" in out
+        assert "in force" in out
+        heartbeat = driven.wait_for(lambda body: isinstance(body, Heartbeat) and body.name == "fusion")
+        assert isinstance(heartbeat, Heartbeat)
+        assert {"cpu_percent", "memory_mb", "restarts", "up_s"} <= set(heartbeat.figures)
+        other = driven.wait_for(lambda body: isinstance(body, Heartbeat) and body.name == "supervisor")
+        assert isinstance(other, Heartbeat)
+        assert (other.state, other.because) == ("ready", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["status"], "no bimodal runs as session 'nobody'"),
+        (["scale", "face=2"], "no bimodal runs as session 'nobody'"),
+        (["scale", "face"], "is not KIND=NUMBER"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_sentence(arguments: list[str], sentence: str) -> None:
+    code, _, err = run(*arguments, "--session", "nobody")
+    assert code == 1
+    assert sentence in err
+    assert "Traceback" not in err
+
+
+def test_who_takes_too_much_memory_is_started_again_in_order(tmp_path: Path) -> None:
+    living, session = Living(tmp_path), "test-memory"
+    with living.up(session) as driven:
+        driven.wait_for(lambda body: static_model(body) is not None)
+        memory = {each["name"]: each["figures"]["memory_mb"] for each in until(session, _measured)["processes"]}
+        others = max(size for name, size in memory.items() if name not in ("face 1", "supervisor"))
+        assert memory["face 1"] > others + 2, "a face worker takes most here"
+        pid = driven.children()["face 1"].pid
+        limit = round((memory["face 1"] + others) / 2)
+        living.write(workers={"face": {"count": 1}, "max_memory_mb": limit})
+        gone = driven.wait_for(
+            lambda body: isinstance(body, Heartbeat) and "max_memory_mb" in (body.because or "") and body.pid != pid
+        )
+        assert isinstance(gone, Heartbeat)
+        assert gone.name.startswith("face")
+        assert f"more than workers.max_memory_mb = {limit}" in (gone.because or "")
+        living.write(workers={"face": {"count": 1}, "max_memory_mb": None})
+        driven.wait_for(lambda body: isinstance(body, Emotion))
+
+
+def _measured(found: dict[str, object]) -> bool:
+    processes = found["processes"]
+    assert isinstance(processes, list)
+    return all(each["figures"]["memory_mb"] for each in processes)
