@@ -15,7 +15,8 @@ class FilmError(WorkerError):
 
 
 def film_error(error: av.FFmpegError | OSError, path: Path) -> FilmError:
-    """What FFmpeg or the system said about writing `path`, as a sentence."""
+    """What FFmpeg or the system said about writing `path`, as a sentence that names the film and not its temporary."""
+    path = path.with_name(path.name.removeprefix(".").removesuffix(".part"))
     if isinstance(error, OSError):
         return FilmError(describe(error, path))
     return FilmError(f"{path.name} can't be written: {error.strerror or type(error).__name__}")
