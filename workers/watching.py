@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,7 +112,7 @@ class Watcher:
 
     Attributes:
         wants_pixels: whether pixels are copied at all; may be changed at any time.
-        pixels_of: the streams whose pixels are wanted; None means all that are watched.
+        pixels_of: the streams whose pixels are wanted, asked anew for every frame; None means all that are watched.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Watcher:
             told: called with every StreamOpened, StreamClosed and message of `also`, in order with the events.
         """
         self.wants_pixels = True
-        self.pixels_of: Collection[str] | None = None
+        self.pixels_of: Container[str] | None = None
         self._streams = streams
         self._told = told
         self._rings = RingShelf(slots)

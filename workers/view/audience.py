@@ -47,7 +47,7 @@ class Viewer:
 
 
 class Audience:
-    """All open pages.
+    """All open pages. As a container it holds the streams that are looked at.
 
     Attributes:
         looked_at: streams that at least one page shows: only their pixels are worth copying.
@@ -63,6 +63,9 @@ class Audience:
 
     def __len__(self) -> int:
         return len(self._viewers)
+
+    def __contains__(self, stream: object) -> bool:
+        return stream in self.looked_at
 
     @property
     def full(self) -> bool:

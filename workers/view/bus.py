@@ -34,7 +34,7 @@ class BusReader:
         self._stopped = threading.Event()
         self._watcher = Watcher(view.directory, slots, also=("process.", "status"), told=self._told)
         self._watcher.wants_pixels = view.settings.faces == "show"
-        self._watcher.pixels_of = frozenset()
+        self._watcher.pixels_of = view.audience
         self._thread = threading.Thread(target=self._read, name="bus", daemon=True)
 
     def start(self) -> None:
@@ -49,7 +49,6 @@ class BusReader:
 
     def _read(self) -> None:
         while not self._stopped.is_set():
-            self._watcher.pixels_of = self._view.audience.looked_at
             try:
                 watched = self._watcher.receive(TURN_S)
                 if watched is not None:

@@ -74,15 +74,20 @@ class StreamState:
         silent = now - self.felt_at if self.felt_at is not None else None
         return StreamSeen(self.name, self.closed_at is not None, silent)
 
+    @property
+    def _has_picture(self) -> bool | None:
+        """As it was announced; else, after a new start of ours, by what has come."""
+        if self.opened is not None:
+            return self.opened.has_picture
+        return self.status.offered.get("face", 0) > 0 if self.status is not None else None
+
     def snapshot(self, now: float) -> dict[str, object]:
         """The stream as JSON-like values."""
         opened, event = self.opened, self.newest
         return {
             "stream": self.name,
             "source": opened.source if opened else (self.status.source if self.status else ""),
-            "has_picture": opened.has_picture if opened else None,
-            "has_sound": opened.has_sound if opened else None,
-            "size": [opened.width, opened.height] if opened and opened.width else None,
+            "has_picture": self._has_picture,
             "ended": self.closed_at is not None,
             "silent_s": round(now - self.felt_at, 1) if self.felt_at is not None else None,
             "fps": round(self.rate(now), 1),

@@ -83,6 +83,8 @@ class Server:
         config = uvicorn.Config(
             application(view),
             log_config=None,
+            # Below this it logs requests with their headers, and the token is one.
+            log_level="warning",
             access_log=False,
             server_header=False,
             lifespan="off",
@@ -116,6 +118,10 @@ class Server:
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_until_complete(self._server.serve(sockets=[self._bound]))
+            left = asyncio.all_tasks(self.loop)
+            for task in left:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         finally:
             self.loop.close()
 

@@ -80,9 +80,9 @@ function pointOf({ at, event }) {
 /** @param {any} message */
 function told(message) {
   if (message.type === "state") {
-    stage.hasPicture = streams.current?.has_picture ?? true;
     timeline.tick(message.now);
     streams.show(message.streams);
+    stage.hasPicture = streams.current?.has_picture ?? true;
     processes.show(message.processes);
     banners.show(message.banners);
     const current = streams.current;

@@ -79,7 +79,7 @@ export class Bars {
   show(event) {
     const face = leading(event);
     const { speech, emotion } = event;
-    this.rows.video.show(face?.video ?? null, face ? `face ${face.track}` : "no face");
+    this.rows.video.show(face?.video ?? null, face ? `face ${face.track}` : (emotion.because ?? "").startsWith("no picture") ? "no picture" : "no face");
     this.rows.speech.show(speech?.probabilities ?? null, speech ? (speech.because ?? `voice ${percent(speech.voice)}`) : "no sound");
     // Without a face the verdict is the voice's alone, and the event says its label only.
     const alone = !face && emotion.label != null && emotion.confidence != null;

@@ -41,7 +41,8 @@ export class Stage {
     context.fillRect(0, 0, width, height);
     if (!head) return;
     if (head.size) this.canvas.style.setProperty("--aspect", `${head.size[0]} / ${head.size[1]}`);
-    if (!head.size) return this.soundOnly(width, height);
+    if (!this.hasPicture) return this.soundOnly(width, height);
+    if (!head.size) return this.note("waiting for the picture", 12, 12);
     const scale = Math.min(width / head.size[0], height / head.size[1]);
     const place = { scale, x: (width - head.size[0] * scale) / 2, y: (height - head.size[1] * scale) / 2 };
     if (this.bitmap) context.drawImage(this.bitmap, place.x, place.y, head.size[0] * scale, head.size[1] * scale);

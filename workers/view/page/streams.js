@@ -3,7 +3,7 @@
 import { element, percent, say } from "./words.js";
 
 /**
- * @typedef {{stream: string, source: string, has_picture: ?boolean, has_sound: ?boolean, ended: boolean,
+ * @typedef {{stream: string, source: string, has_picture: ?boolean, ended: boolean,
  *   silent_s: ?number, fps: number, latency_ms: ?{queue: number, inference: number, total: number},
  *   counters: ?Object.<string, {offered: number, done: number, dropped: number, failed: number}>,
  *   dropping: number, glance: ?{label: ?string, confidence: ?number, because: ?string}}} StreamState

@@ -1,0 +1,155 @@
+"""What the page says of streams and processes, as a function of what came over the bus."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.messages import Status, StreamClosed, StreamStatus
+from tests.broker.making import opened
+from tests.workers.view.making import HAPPY, beat, event, face
+from workers.view.feed import ENDED_STAYS_S, Feed
+from workers.view.history import SPAN_S, History, leading, seven
+from workers.view.trouble import GONE_AFTER_S
+
+
+def stream(feed: Feed, now: float) -> Any:
+    (only,) = feed.snapshot(now)["streams"]  # type: ignore[misc, attr-defined]
+    return only
+
+
+def words(feed: Feed, now: float) -> dict[str, str]:
+    return {process["name"]: process["word"] for process in feed.snapshot(now)["processes"]}  # type: ignore[attr-defined]
+
+
+def sentences(feed: Feed, now: float) -> list[tuple[str, str]]:
+    return [(banner.level, banner.about) for banner in feed.banners(now)]
+
+
+def counted(name: str, offered: int, done: int, dropped: int) -> Status:
+    zero = {"face": 0, "speech": 0}
+    counters = StreamStatus(
+        stream=name, policy="latest", source="camera 0", offered=zero | {"face": offered}, done=zero | {"face": done},
+        dropped=zero | {"face": dropped}, failed=zero,
+    )  # fmt: skip
+    return Status(streams=(counters,), waiting=3, workers={}, undecodable=0)
+
+
+def test_a_stream_has_rate_latency_and_glance() -> None:
+    feed = Feed()
+    feed.take(opened("desk", "latest"), 100.0)
+    assert stream(feed, 100.0)["glance"] is None
+    for seq in range(50):
+        feed.take(event("desk", seq, face()), 100.0 + seq * 0.04)
+    seen = stream(feed, 102.0)
+    assert (seen["fps"], seen["ended"], seen["source"]) == (25.0, False, "desk.mp4")
+    assert seen["latency_ms"] == {"queue": 1, "inference": 10, "total": 20}
+    assert seen["glance"]["label"] == "happy"
+    assert stream(feed, 110.0)["fps"] == 0
+
+
+def test_drops_are_counted_by_the_second() -> None:
+    feed = Feed()
+    feed.take(counted("desk", 100, 90, 10), 1.0)
+    feed.take(counted("desk", 150, 120, 24), 3.0)
+    seen = stream(feed, 3.0)
+    assert (seen["dropping"], seen["counters"]["face"]["dropped"]) == (7.0, 24)
+
+
+def test_what_waits_at_whom() -> None:
+    feed = Feed()
+    feed.take(counted("desk", 100, 90, 4), 1.0)
+    for name in ("broker", "capture desk", "face 1"):
+        feed.take(beat(name), 1.0)
+    feed.take(beat("fusion", figures={"held": 2.0, "cpu_percent": 3.0, "restarts": 1.0}), 1.0)
+    rows = {process["name"]: process for process in feed.snapshot(1.0)["processes"]}  # type: ignore[attr-defined]
+    assert {name: row["queue"] for name, row in rows.items()} == {
+        "broker": 3, "capture desk": 6, "face 1": None, "fusion": 2.0,
+    }  # fmt: skip
+    assert (rows["fusion"]["cpu_percent"], rows["fusion"]["restarts"]) == (3.0, 1)
+
+
+def test_a_process_that_died_is_restarting_until_it_is_back() -> None:
+    feed = Feed()
+    feed.take(beat("broker"), 1.0)
+    feed.take(beat("face 1"), 1.0)
+    assert sentences(feed, 1.0) == []
+    feed.take(beat("face 1", "stopped", "it was ended by SIGKILL"), 2.0)
+    assert words(feed, 2.0)["face 1"] == "restarting"
+    assert sentences(feed, 2.0) == [("warning", "face 1")]
+    feed.take(beat("face 1", "starting"), 2.5)
+    feed.take(beat("face 1"), 3.0)
+    assert words(feed, 3.0)["face 1"] == "ready"
+    assert sentences(feed, 3.0) == []
+
+
+def test_failed_comes_first_and_the_supervisor_repeats_nobody() -> None:
+    feed = Feed()
+    feed.take(beat("capture desk", because="camera 0 does not answer"), 1.0)
+    feed.take(beat("fusion", "failed", "its model is gone"), 1.0)
+    feed.take(beat("supervisor", because="fusion failed: its model is gone"), 1.0)
+    assert sentences(feed, 1.0) == [("error", "fusion"), ("warning", "capture desk")]
+    feed.take(beat("supervisor", because="config.yaml is not valid YAML"), 1.0)
+    assert ("warning", "supervisor") in sentences(feed, 1.0)
+
+
+def test_silence_is_trouble_of_the_process_or_of_the_whole_bus() -> None:
+    feed = Feed()
+    feed.take(beat("face 1"), 1.0)
+    feed.take(beat("broker"), 6.0)
+    assert words(feed, 6.0) == {"face 1": "silent", "broker": "ready"}
+    assert sentences(feed, 6.0) == [("warning", "face 1")]
+    assert sentences(feed, 20.0) == [("error", "event bus")]
+
+
+def test_a_stream_without_frames_is_told_once() -> None:
+    feed = Feed()
+    feed.take(event("desk", 0), 1.0)
+    feed.take(beat("broker"), 6.0)
+    assert sentences(feed, 6.0) == [("warning", "desk")]
+    feed.take(beat("capture desk", because="the camera was unplugged"), 6.0)
+    assert sentences(feed, 6.0) == [("warning", "capture desk")]
+    feed.take(beat("capture desk"), 6.0)
+    feed.take(StreamClosed(stream="desk", run=1), 6.0)
+    assert sentences(feed, 6.0) == []
+
+
+def test_what_ended_long_ago_makes_room() -> None:
+    feed = Feed()
+    feed.take(event("desk", 0), 1.0)
+    feed.take(StreamClosed(stream="desk", run=1), 2.0)
+    feed.take(beat("capture desk", "stopped"), 2.0)
+    assert stream(feed, 3.0)["ended"]
+    assert words(feed, 3.0) == {"capture desk": "ended"}
+    later = 3.0 + max(ENDED_STAYS_S, GONE_AFTER_S)
+    assert feed.snapshot(later)["streams"] == []
+    assert feed.snapshot(later)["processes"] == []
+
+
+def test_the_face_that_speaks_leads_else_the_largest() -> None:
+    assert leading(event("a", 0)) is None
+    large, small = face(1, 90), face(2, 30)
+    assert leading(event("a", 0, small, large)) == large
+    speaker = face(2, 30, speech=0.3)
+    assert leading(event("a", 0, speaker, large)) == speaker
+
+
+def test_an_emotion_that_is_not_known_is_null() -> None:
+    assert seven(HAPPY) == [0.1, 0.8, 0.1, None, None, None, None]
+    assert seven(None) is None
+
+
+@given(st.lists(st.floats(0.0, 0.4), max_size=2000))
+def test_a_history_is_coarse_and_two_minutes_long(pauses: list[float]) -> None:
+    history = History()
+    now = 1000.0
+    for seq, pause in enumerate(pauses):
+        now += pause
+        history.add(event("a", seq), now)
+    times = [point["at"] for point in history.points]
+    assert len(times) <= SPAN_S / 0.1 + 2
+    assert all(later - earlier >= 0.09 for earlier, later in pairwise(times))  # type: ignore[operator]
+    assert not times or times[-1] - times[0] <= SPAN_S + 0.01  # type: ignore[operator]

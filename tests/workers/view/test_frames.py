@@ -1,0 +1,52 @@
+"""A frame and its event as one message."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.workers.view.making import event, face
+from workers.view.frames import WIDEST, jpeg, packed
+from workers.watching import Pixels, Watched
+
+
+def unpacked(payload: bytes) -> tuple[dict[str, Any], bytes]:
+    (length,) = struct.unpack_from("<I", payload)
+    return json.loads(payload[4 : 4 + length]), payload[4 + length :]
+
+
+def watched(pixels: Pixels | None) -> Watched:
+    return Watched("desk", 3, 120_000_000, pixels, event("desk", 3, face()))
+
+
+def test_head_and_picture_come_together() -> None:
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    pixels[:, :, 0] = 200  # red
+    head, data = unpacked(packed(watched(pixels), 5.0, hide=False, size=None))
+    assert (head["size"], head["picture"], head["at"], head["event"]["seq"]) == ([40, 30], "jpeg", 5.0, 3)
+    shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert shown[..., 2].mean() > 180 > 40 > shown[..., 0].mean()
+
+
+@pytest.mark.parametrize("pixels", [None, np.zeros((30, 40, 3), np.uint8)])
+def test_hidden_means_no_pixel(pixels: Pixels | None) -> None:
+    head, data = unpacked(packed(watched(pixels), 5.0, hide=True, size=(40, 30)))
+    assert (head["size"], head["picture"], data) == ([40, 30], "hidden", b"")
+    assert head["event"]["faces"]
+
+
+def test_a_stream_of_sound_has_neither_size_nor_picture() -> None:
+    head, data = unpacked(packed(watched(None), 5.0, hide=False, size=None))
+    assert (head["size"], head["picture"], data) == (None, "none", b"")
+
+
+def test_wide_pictures_are_scaled_but_boxes_keep_their_frame() -> None:
+    pixels = np.zeros((1080, 1920, 3), np.uint8)
+    shown = cv2.imdecode(np.frombuffer(jpeg(pixels), np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (540, WIDEST, 3)
+    assert unpacked(packed(watched(pixels), 0.0, hide=False, size=None))[0]["size"] == [1920, 1080]

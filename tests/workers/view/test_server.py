@@ -1,0 +1,275 @@
+"""The page over real HTTP and WebSockets, fed by a real broker."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from tests.workers.view.making import PATIENCE_S, Page, beat
+from tests.workers.view.test_frames import unpacked
+from workers.errors import ViewError
+from workers.settings import ViewActorSettings
+from workers.view.audience import MOST_VIEWERS
+from workers.view.server import Server, listen
+
+TOKEN = "a-token-of-sixteen-or-more"
+Serve = Callable[..., Page]
+
+
+def flow(page: Page, **how: Any) -> ClientConnection:
+    return connect(page.address.replace("http", "ws") + "stream", open_timeout=PATIENCE_S, **how)
+
+
+def look(line: ClientConnection, stream: str | None) -> dict[str, Any]:
+    """Look at a stream; the history that answers. Then frames may come."""
+    line.send(json.dumps({"look": stream}))
+    return told(line, "history")
+
+
+def told(line: ClientConnection, kind: str) -> dict[str, Any]:
+    """The next text message of a kind."""
+    while True:
+        data = line.recv(PATIENCE_S)
+        if isinstance(data, str) and (message := json.loads(data))["type"] == kind:
+            return message
+
+
+def frame(line: ClientConnection) -> tuple[dict[str, Any], bytes]:
+    """The next frame."""
+    while True:
+        data = line.recv(PATIENCE_S)
+        if isinstance(data, bytes):
+            return unpacked(data)
+
+
+# ------------------------------------------------------------------------------------ what flows
+
+
+def test_a_page_gets_each_frame_with_its_event(serve: Serve) -> None:
+    page = serve()
+    with flow(page) as line:
+        assert told(line, "hello")["session"] == page.view.session
+        look(line, "desk")
+        for seq in range(5):
+            page.frame("desk", seq)
+            head, data = frame(line)
+            assert (head["event"]["seq"], head["size"], head["picture"]) == (seq, [64, 48], "jpeg")
+            assert data.startswith(b"\xff\xd8")
+
+
+def test_nothing_is_encoded_while_nobody_looks(serve: Serve) -> None:
+    page = serve()
+    for seq in range(10):
+        page.frame("desk", seq)
+    assert page.came("desk", 9)
+    with flow(page) as line:  # a page that is open, but in a hidden tab
+        look(line, None)
+        for seq in range(10, 20):
+            page.frame("desk", seq)
+        assert page.came("desk", 19)
+        assert page.bus.encoded == 0
+        assert look(line, "desk")["points"]
+        page.frame("desk", 20)
+        frame(line)
+        assert page.bus.encoded == 1
+        look(line, None)
+        page.frame("desk", 21)
+        assert page.came("desk", 21)
+        assert page.bus.encoded == 1
+
+
+def test_a_frame_is_encoded_once_for_all_pages_and_only_of_streams_that_are_shown(serve: Serve) -> None:
+    page = serve(streams=("desk", "door"))
+    with flow(page) as one, flow(page) as other:
+        look(one, "desk")
+        look(other, "desk")
+        for seq in range(5):
+            page.frame("door", seq)
+            page.frame("desk", seq)
+            assert frame(one) == frame(other)
+        assert page.came("door", 4)
+    assert page.bus.encoded == 5
+
+
+def test_hidden_faces_leave_boxes_and_no_pixel(serve: Serve) -> None:
+    page = serve(faces="hide")
+    with flow(page) as line:
+        assert told(line, "hello")["faces"] == "hide"
+        look(line, "desk")
+        for seq in range(3):
+            page.frame("desk", seq)
+            head, data = frame(line)
+            assert (head["picture"], data) == ("hidden", b"")
+            assert len(head["event"]["faces"]) == 1
+    assert page.bus.encoded == 0
+
+
+def test_a_slow_page_gets_fewer_frames_and_holds_nobody_up(serve: Serve) -> None:
+    page = serve(size=(480, 640))
+    noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3), np.uint8)
+    with flow(page, max_queue=1) as slow, flow(page) as fast:
+        look(slow, "desk")
+        look(fast, "desk")
+        seq = 0
+        while page.view.audience.skipped == 0 and seq < 400:
+            page.frame("desk", seq, noise)
+            assert frame(fast)[0]["event"]["seq"] == seq
+            seq += 1
+        assert page.view.audience.skipped > 0
+        # What it gets when it reads again is in order, and ends with the newest.
+        page.frame("desk", seq, noise)
+        assert frame(fast)[0]["event"]["seq"] == seq
+        seen = [frame(slow)[0]["event"]["seq"]]
+        while seen[-1] != seq:
+            seen.append(frame(slow)[0]["event"]["seq"])
+        assert seen == sorted(seen)
+        assert len(seen) < seq + 1
+
+
+def test_processes_streams_and_what_is_wrong_are_told(serve: Serve) -> None:
+    page = serve()
+    page.frame("desk", 0)
+    page.capture.send(beat("face 1", "failed", "its model is gone"))
+    with flow(page) as line:
+        state = told(line, "state")
+        while not state["processes"]:
+            state = told(line, "state")
+    assert state["streams"][0]["stream"] == "desk"
+    assert state["processes"][0]["word"] == "failed"
+    assert state["banners"] == [{"level": "error", "about": "face 1", "text": "failed: its model is gone"}]
+
+
+def test_pages_that_leave_are_forgotten(serve: Serve) -> None:
+    page = serve()
+    with flow(page) as line:
+        look(line, "desk")
+        assert page.view.audience.looked_at == {"desk"}
+    with flow(page) as line:  # by the time that this one is told something, the first is gone
+        told(line, "hello")
+        while page.view.audience.looked_at:
+            told(line, "state")
+        assert len(page.view.audience) == 1
+
+
+@pytest.mark.parametrize("rubbish", ["", "{", "[]", '{"look": 5}', '{"look": "desk", "x": 1}', "x" * 5000, b"\x00"])
+def test_what_no_page_says_ends_the_line_and_nothing_else(serve: Serve, rubbish: str | bytes) -> None:
+    page = serve()
+    with flow(page) as good, flow(page) as bad:
+        bad.send(rubbish)
+        with pytest.raises(ConnectionClosed):
+            told(bad, "history")
+        look(good, "desk")
+
+
+def test_more_pages_than_can_be_served_are_told_so(serve: Serve) -> None:
+    page = serve()
+    with ExitStack() as pages:
+        for _ in range(MOST_VIEWERS):
+            told(pages.enter_context(flow(page)), "hello")
+        with flow(page) as one_more, pytest.raises(ConnectionClosed, match="too many pages are open"):
+            told(one_more, "hello")
+
+
+# ------------------------------------------------------------------------------------ who is let in
+
+
+def status_of_refusal(page: Page, **how: Any) -> int:
+    with pytest.raises(InvalidStatus) as refused, flow(page, **how):
+        pass
+    return refused.value.response.status_code
+
+
+def test_other_sites_pages_are_refused(serve: Serve) -> None:
+    page = serve()
+    assert status_of_refusal(page, origin="http://evil.example") == 403
+    with flow(page, origin=page.address.rstrip("/")) as line:
+        told(line, "hello")
+    assert httpx.get(page.address, headers={"host": "evil.example"}).status_code == 403
+
+
+def test_the_token_is_asked_for_and_opens_the_door(serve: Serve) -> None:
+    page = serve(token=TOKEN)
+    assert status_of_refusal(page) == 401
+    assert httpx.get(page.address).status_code == 401
+    assert httpx.get(page.address + "page/app.js").status_code == 401
+    with httpx.Client(base_url=page.address, headers={"accept": "text/html"}) as browser:
+        assert browser.get("/").headers["location"] == "/enter"
+        assert "Token" in browser.get("/", follow_redirects=True).text
+        assert browser.post("/enter", data={"token": "wrong"}).status_code == 401
+        assert browser.post("/enter", content=b"token=" + b"x" * 10_000).status_code == 401
+        entered = browser.post("/enter", data={"token": TOKEN})
+        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        cookie = entered.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert TOKEN not in cookie
+        assert browser.get("/").status_code == 200
+        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    with flow(page, additional_headers={"cookie": cookies}) as line:
+        told(line, "hello")
+    with flow(page, additional_headers={"authorization": f"Bearer {TOKEN}"}) as line:
+        told(line, "hello")
+    linked = httpx.get(page.address + "enter", params={"token": TOKEN})
+    assert (linked.status_code, linked.headers["location"]) == (303, "/")
+
+
+def test_every_answer_keeps_the_page_to_itself(serve: Serve) -> None:
+    page = serve(token=TOKEN)
+    for path in ("", "enter", "nowhere", "page/style.css"):
+        headers = httpx.get(page.address + path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_token_stands_in_no_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"):
+        page = serve(token=TOKEN)
+        httpx.get(page.address + "enter", params={"token": TOKEN})
+        with flow(page, additional_headers={"authorization": f"Bearer {TOKEN}"}) as line:
+            told(line, "hello")
+    ours = [
+        record for record in caplog.records if not record.name.startswith(("httpx", "httpcore", "websockets.client"))
+    ]
+    assert TOKEN not in "".join(record.getMessage() for record in ours)
+
+
+@pytest.mark.parametrize(
+    "path", ["page/../context.py", "page/%2e%2e/context.py", "page/..%2fcontext.py", "page//etc/passwd"]
+)
+def test_files_are_those_of_the_page_only(serve: Serve, path: str) -> None:
+    assert httpx.get(serve().address + path).status_code == 404
+
+
+# ------------------------------------------------------------------------------------ where it is served
+
+
+def test_a_port_that_is_taken_gives_way_to_the_next() -> None:
+    with closing(listen(ViewActorSettings(port=0))) as first:
+        taken = first.getsockname()[1]
+        with closing(listen(ViewActorSettings(port=taken))) as second:
+            assert taken < second.getsockname()[1] < taken + 32
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7"])
+def test_a_host_that_is_not_ours_is_refused_in_a_sentence(host: str) -> None:
+    with pytest.raises(ViewError, match=f"can't be served at '?{host}"):
+        listen(ViewActorSettings(host=host))
+
+
+def test_a_certificate_that_cannot_be_read_is_named(serve: Serve, tmp_path: Any) -> None:
+    (tmp_path / "c.pem").write_text("no certificate")
+    page = serve()
+    for name in ("c.pem", "none.pem"):
+        settings = ViewActorSettings(tls_certificate=str(tmp_path / name), tls_key=str(tmp_path / name))
+        page.view.settings = settings
+        with socket.socket() as bound, pytest.raises(ViewError, match=name):
+            Server(page.view, bound)
