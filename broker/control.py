@@ -100,7 +100,8 @@ def _seal(body: Request | Reply) -> bytes:
     return msgspec.msgpack.encode(_Sealed(CONTROL_VERSION, body))
 
 
-def _open(data: bytes) -> Request | Reply:
+def opened(data: bytes) -> Request | Reply:
+    """What the bytes on the wire say; raises ControlError where they are no control message of this version."""
     try:
         sealed = _decoder.decode(data)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, ValueError) as error:
@@ -141,7 +142,7 @@ class ControlServer:
 
 def _answered(data: bytes, answer: Callable[[Request], Reply]) -> Reply:
     try:
-        request = _open(data)
+        request = opened(data)
     except ControlError as error:
         return Refused(str(error))
     if isinstance(request, StatusRequest | ScaleRequest):
@@ -164,7 +165,7 @@ def ask(directory: Path, request: Request, wanted: type[_T], within_s: float = A
         socket.send(_seal(request))
         if not socket.poll(int(within_s * 1000)):
             raise ControlError(f"session '{directory.name}' did not answer within {within_s:g} s")
-        reply = _open(socket.recv())
+        reply = opened(socket.recv())
     finally:
         socket.close(linger=0)
         context.term()

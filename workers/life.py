@@ -128,6 +128,11 @@ class Life:
         self._leave_at = None
         self._start_at = now + FAILED_AGAIN_S
 
+    def try_again(self, now: float) -> None:
+        """Something has changed that may have been the cause of its failure: do not wait."""
+        if self.state == "failed":
+            self._start_at = now
+
     def due(self, now: float) -> Verdict:
         """What must be done with it now. "dump" and "terminate" come once for each hang or leave, before "kill"."""
         if self.state in ("stopped", "failed"):

@@ -65,6 +65,8 @@ class Reconciler:
         """Bring what runs in line with `wanted`. A change that is still on its way is given up for it."""
         self.refused = None
         self._take_back()
+        for child in self._children.values():
+            child.life.try_again(now)
         rows, loading = self.rows(), self._beside()
         failing = {row.name for row in rows if self._children[row.name].life.failing}
         wish = plan(rows, wanted, taken=self._children, failing=failing)

@@ -17,7 +17,10 @@ from broker.messages import (
     Hello,
     JobFailed,
     Latency,
+    OffDuty,
     Ready,
+    Reconfigure,
+    Reconfigured,
     Release,
     Role,
     SpeechResult,
@@ -25,6 +28,7 @@ from broker.messages import (
     StreamClosed,
     StreamEnded,
     StreamOpened,
+    StreamWithdrawn,
     Verdict,
 )
 from broker.office import Out, Post, PostOffice, Publish
@@ -278,3 +282,42 @@ def test_messages_out_of_place_change_nothing() -> None:
         house.say("capture", body)
     assert len(house.posts) == before
     assert house.office.status(0).streams[0].offered == {"face": 0, "speech": 0}
+
+
+def test_the_supervisor_alone_gives_orders() -> None:
+    house = House("capture", "fusion")
+    house.join("supervisor", "supervisor")
+    house.say("capture", opened("a", "latest", has_sound=False))
+    for name in ("face 1", "face 2"):
+        house.hire(name)
+    house.say("face 1", OffDuty(workers=("face 2",)))
+    house.say("capture", job("a", 0))
+    assert house.sent("face 1", Assignment)
+    house.say("capture", job("a", 1))
+    assert house.sent("face 2", Assignment), "a worker can't send another off duty"
+    house.say("supervisor", OffDuty(workers=("face 1", "face 2")))
+    house.say("face 1", Reconfigure(to="fusion", revision=1, settings={}))
+    assert house.sent("fusion", Reconfigure) == []
+    order = Reconfigure(to="fusion", revision=2, settings={"x": 1})
+    house.say("supervisor", order)
+    assert house.sent("fusion", Reconfigure) == [order]
+    house.say("fusion", Reconfigured(name="fusion", revision=2))
+    assert house.sent("supervisor", Reconfigured) == [Reconfigured(name="fusion", revision=2)]
+
+
+def test_a_stream_that_is_withdrawn_ends_with_what_it_has() -> None:
+    house = House()
+    house.join("supervisor", "supervisor")
+    house.say("capture", opened("a", "latest"))
+    for seq in range(3):
+        house.say("capture", job("a", seq))
+    house.say("capture", StreamWithdrawn(stream="a"))
+    assert house.delivered("fusion", StreamEnded) == []
+    house.say("supervisor", StreamWithdrawn(stream="a"))
+    house.say("supervisor", StreamWithdrawn(stream="never was"))
+    ends = {(end.modality, end.count) for end in house.delivered("fusion", StreamEnded)}
+    assert ends == {("face", 3), ("speech", 0)}
+    house.say("fusion", StreamClosed(stream="a", run=1))
+    assert house.delivered("recorder", StreamClosed)
+    house.say("recorder", StreamClosed(stream="a", run=1))
+    assert house.office.status(0).streams == ()

@@ -122,6 +122,15 @@ def test_what_failed_is_failing_until_it_is_ready_again() -> None:
     assert life.because is None
 
 
+def test_what_failed_need_not_wait_when_something_has_changed() -> None:
+    life = Life()
+    life.started(0.0)
+    life.refused("the file is broken", 1.0)
+    assert life.due(2.0) == "nothing"
+    life.try_again(2.0)
+    assert life.due(2.0) == "start"
+
+
 def test_one_that_leaves_in_order_is_told_once_and_killed_in_the_end() -> None:
     life = Life()
     life.started(0.0)
