@@ -8,7 +8,7 @@ Probabilities are maps from emotion to 0…1; an emotion that a model does not k
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,8 @@ Policy = Literal["latest", "every"]
 Role = Literal["capture", "worker", "fusion", "recorder", "supervisor", "observer"]
 State = Literal["starting", "ready", "draining", "stopped", "failed"]
 Probabilities: TypeAlias = dict[str, float]
+# Numbers that are counted on: one more of the largest still fits a message.
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
@@ -53,7 +55,7 @@ class Gone(Message, frozen=True, tag="gone"):
     """Supervisor → broker: this process has exited; whatever it held is free."""
 
     name: str
-    incarnation: int
+    incarnation: Whole
 
 
 class Heartbeat(Message, frozen=True, tag="heartbeat"):
@@ -66,7 +68,7 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     """
 
     name: str
-    incarnation: int
+    incarnation: Whole
     state: State
     pid: int
     because: str | None = None
@@ -123,7 +125,7 @@ class StreamOpened(Message, frozen=True, tag="stream_opened"):
     """
 
     stream: str
-    run: int
+    run: Whole
     policy: Policy
     source: str
     has_picture: bool
@@ -135,8 +137,8 @@ class StreamOpened(Message, frozen=True, tag="stream_opened"):
     duration_ns: int | None = None
     sound_start_ns: int = 0
     hop_ns: int = 0
-    next_face_seq: int = 0
-    next_speech_seq: int = 0
+    next_face_seq: Whole = 0
+    next_speech_seq: Whole = 0
 
 
 class Job(Message, frozen=True, tag="job"):
@@ -151,14 +153,14 @@ class Job(Message, frozen=True, tag="job"):
     """
 
     stream: str
-    run: int
+    run: Whole
     modality: Modality
-    seq: int
+    seq: Whole
     pts_ns: int
     grab_ns: int
     ring: str
-    slot: int
-    generation: int
+    slot: Whole
+    generation: Whole
     shape: tuple[int, ...]
     rate: int = 0
     fresh: int = 0
@@ -171,9 +173,9 @@ class StreamEnded(Message, frozen=True, tag="stream_ended"):
     """
 
     stream: str
-    run: int
+    run: Whole
     modality: Modality
-    count: int
+    count: Whole
     end_ns: int = 0
 
 
@@ -181,17 +183,17 @@ class Release(Message, frozen=True, tag="release"):
     """Broker → capture: slot `slot` is free and its credit is back (policy `every`)."""
 
     stream: str
-    run: int
+    run: Whole
     modality: Modality
-    seq: int
-    slot: int
+    seq: Whole
+    slot: Whole
 
 
 class StartAgain(Message, frozen=True, tag="start_again"):
     """Broker → capture: a stateful actor was lost, so begin the file again as a new run (policy `every`)."""
 
     stream: str
-    run: int
+    run: Whole
     because: str
 
 
@@ -202,7 +204,7 @@ class StreamClosed(Message, frozen=True, tag="stream_closed"):
     """
 
     stream: str
-    run: int
+    run: Whole
     frames: int = 0
     because: str | None = None
 
@@ -213,13 +215,13 @@ class StreamClosed(Message, frozen=True, tag="stream_closed"):
 class Ready(Message, frozen=True, tag="ready"):
     """Worker → broker: idle. `last` is the number of the last assignment it has answered (0: none yet)."""
 
-    last: int = 0
+    last: Whole = 0
 
 
 class Assignment(Message, frozen=True, tag="assignment"):
     """Broker → worker: do this job. `number` counts the assignments to this worker from 1."""
 
-    number: int
+    number: Whole
     job: Job
 
 
@@ -246,10 +248,10 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
 class FaceResult(Message, frozen=True, tag="face_result"):
     """Face worker → broker → fusion: what one frame shows. Also ends the worker's assignment `number`."""
 
-    number: int
+    number: Whole
     stream: str
-    run: int
-    seq: int
+    run: Whole
+    seq: Whole
     pts_ns: int
     grab_ns: int
     faces: tuple[Face, ...]
@@ -268,10 +270,10 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
         because: why it was gated ("no voice", "too quiet", "not enough sound yet"), else None.
     """
 
-    number: int
+    number: Whole
     stream: str
-    run: int
-    seq: int
+    run: Whole
+    seq: Whole
     pts_ns: int
     grab_ns: int
     voice: float
@@ -288,11 +290,11 @@ class JobFailed(Message, frozen=True, tag="job_failed"):
     `stale` is true where the slot had been overwritten (policy `latest`): then the frame counts as dropped.
     """
 
-    number: int
+    number: Whole
     stream: str
-    run: int
+    run: Whole
     modality: Modality
-    seq: int
+    seq: Whole
     pts_ns: int
     grab_ns: int
     because: str
@@ -318,9 +320,9 @@ class Dropped(Message, frozen=True, tag="dropped"):
     """Broker → fusion: this job will not come (policy `latest`): replaced by a newer one, late, or lost."""
 
     stream: str
-    run: int
+    run: Whole
     modality: Modality
-    seq: int
+    seq: Whole
     because: str
 
 
@@ -330,7 +332,7 @@ class Dropped(Message, frozen=True, tag="dropped"):
 class Ack(Message, frozen=True, tag="ack"):
     """Fusion or recorder → broker: every delivery up to and with `number` is dealt with."""
 
-    number: int
+    number: Whole
 
 
 # ---------------------------------------------------------------------------------- what users see
@@ -388,7 +390,7 @@ class Emotion(Message, frozen=True, tag="emotion"):
     """
 
     stream: str
-    seq: int
+    seq: Whole
     t: float
     faces: tuple[TrackedFace, ...]
     speech: Speech | None
@@ -396,7 +398,7 @@ class Emotion(Message, frozen=True, tag="emotion"):
     latency_ms: Latency
     models: dict[str, str]
     failed: str | None = None
-    run: int = 0
+    run: Whole = 0
 
 
 LaneMessage: TypeAlias = (
@@ -407,7 +409,7 @@ LaneMessage: TypeAlias = (
 class Delivery(Message, frozen=True, tag="delivery"):
     """Broker → fusion or recorder, in order and acknowledged: `number` counts per receiver from 1."""
 
-    number: int
+    number: Whole
     message: LaneMessage
 
 
@@ -481,7 +483,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     v: int
     epoch: int
     sender: str
-    incarnation: int
+    incarnation: Whole
     body: Body
 
 

@@ -52,6 +52,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+MAX_BYTES = 1 << 20
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
@@ -306,16 +307,29 @@ def load_config(path: Path) -> Config:
     Raises ConfigError, naming file, place and the nearest right key, where the file is missing or wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(f"there is no config file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from error
+    return read_config(data, str(path))
+
+
+def read_config(data: bytes, origin: str) -> Config:
+    """The bytes of a config file → Config; raises ConfigError, naming `origin`."""
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{origin} is larger than a config file may be ({MAX_BYTES >> 10} KiB)")
     try:
-        values = yaml.safe_load(text)
+        values = yaml.safe_load(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{origin} is no text in UTF-8") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {_yaml_place(error)}") from error
-    return check_config({} if values is None else values, str(path))
+        raise ConfigError(f"{origin} is not valid YAML: {_yaml_place(error)}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{origin} nests too deeply") from error
+    except Exception as error:  # PyYAML's own conversions raise as they like: "2001-99-99" a ValueError
+        raise ConfigError(f"{origin} holds a value that is none: {str(error)[:200]}") from error
+    return check_config({} if values is None else values, origin)
 
 
 def check_config(values: object, origin: str) -> Config:

@@ -58,7 +58,7 @@ class Gate:
         if not self._ours(host):
             return "foreign host"
         origin = headers.get("origin")
-        if websocket and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if websocket and origin is not None and _place(origin) != host.lower():
             return "foreign origin"
         if path in OPEN_PATHS or self._admitted(headers):
             return "enter"
@@ -101,3 +101,11 @@ class Gate:
         except ValueError:
             port = None
         return f"bimodal_{port or 'view'}"
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin, None where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

@@ -1,0 +1,49 @@
+"""Messages that decode, in an order and with contents that nobody would send: the post office goes on, and all that it
+says can be sent."""
+
+from __future__ import annotations
+
+from broker.errors import MessageError
+from broker.messages import Hello, decode, seal
+from broker.office import Post, PostOffice
+from broker.topics import topic_of
+from tests.fuzz.bodies import Bytes, body
+
+ACTORS = ("capture desk", "face 1", "fusion", "record", "supervisor", "face 2")
+MOST = 60
+
+
+def seeds() -> list[bytes]:
+    """Some orders of messages."""
+    return [bytes(range(start, start + 200)) for start in (0, 17, 40)] + [bytes(200)]
+
+
+def one(data: bytes) -> None:
+    """Up to sixty messages of six actors, each as it comes out of the decoder."""
+    source, office, now_ns = Bytes(data), PostOffice(), 0
+    for _ in range(MOST):
+        if not source.left:
+            break
+        now_ns += source.choose((1, 10**9, 10**10))
+        sender = source.choose(ACTORS)
+        try:
+            envelope = decode(seal(body(source), epoch=1, sender=sender, incarnation=source.number() % 3))  # type: ignore[arg-type]
+        except (MessageError, OverflowError):
+            continue
+        if isinstance(envelope.body, Hello):
+            _, out = office.hello(sender, envelope.incarnation, envelope.body, now_ns)
+        elif office.knows(sender, envelope.incarnation):
+            out = office.handle(sender, envelope.body, now_ns)
+        else:
+            continue
+        for item in [*out, *office.tick(now_ns)]:
+            seal(item.body, epoch=1, sender="broker", incarnation=1)
+            if not isinstance(item, Post):
+                topic_of(item.body, item.name)
+        seal(office.status(0), epoch=1, sender="broker", incarnation=1)
+
+
+if __name__ == "__main__":
+    from tests.fuzz.running import run
+
+    run("office", ["broker."])

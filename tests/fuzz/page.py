@@ -1,0 +1,42 @@
+"""What browsers and strangers send to the live page: requests at the gate, and what a visitor's camera sends."""
+
+from __future__ import annotations
+
+from workers.view.gate import Gate
+from workers.view.visitor_message import VisitorRefusedError, read
+from workers.view.visitor_settings import VisitorSettings
+
+GATES = (Gate("127.0.0.1", None), Gate("0.0.0.0", "a token of sixteen characters"))
+HEADERS = ("host", "origin", "cookie", "authorization")
+
+
+def seeds() -> list[bytes]:
+    """Requests and a picture's beginning."""
+    picture = (
+        b"bv\x01\x01" + bytes(4) + bytes(16) + bytes(8) + b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x10\x03\xff\xda"
+    )
+    sound = b"bv\x01\x02" + (48000).to_bytes(4, "little") + bytes(24) + bytes(64)
+    request = b"\n".join((b"localhost:8484", b"http://localhost:8484", b"bimodal_8484=x", b"Bearer y"))
+    return [b"v" + picture, b"v" + sound, b"r/" + request, b"w/stream\n" + request]
+
+
+def one(data: bytes) -> None:
+    """The first byte says what it is; header values are Latin-1, as servers read them."""
+    if data[:1] == b"v":
+        try:
+            message = read(data[1:], VisitorSettings())
+        except VisitorRefusedError:
+            return
+        assert len(message.data) <= len(data)
+        return
+    path, *values = data[1:].decode("latin-1").split("\n")
+    headers = dict(zip(HEADERS, values, strict=False))
+    for gate in GATES:
+        verdict = gate.judge(headers, path, websocket=data[:1] == b"w")
+        assert verdict != "enter" or not gate.needs_token or path.startswith("/")
+
+
+if __name__ == "__main__":
+    from tests.fuzz.running import run
+
+    run("page", ["workers."])

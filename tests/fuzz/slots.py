@@ -1,0 +1,43 @@
+"""A ring of slots that somebody else made, and jobs that point anywhere: SlotError, or data of the right shape."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from broker.errors import MessageError, SlotError
+from broker.frames import RingShelf
+from broker.messages import Job, decode, seal
+from tests.fuzz.bodies import Bytes, body
+
+
+def seeds() -> list[bytes]:
+    """A ring of one slot, and a job."""
+    ring = b"bimodal1" + (1).to_bytes(8, "little") + (4096).to_bytes(8, "little")
+    return [bytes(40) + ring, b"\x01" * 40 + ring, bytes(range(40))]
+
+
+def one(data: bytes) -> None:
+    """The first forty bytes make the job, the rest the file."""
+    try:
+        job = decode(seal(body(Bytes(data[:40]), Job), epoch=1, sender="x", incarnation=1)).body  # type: ignore[arg-type]
+    except (MessageError, OverflowError):
+        return
+    assert isinstance(job, Job)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        if job.ring and "/" not in job.ring:
+            with contextlib.suppress(OSError, ValueError), (Path(folder) / job.ring).open("wb") as file:
+                file.write(data[40:])
+                file.truncate(3 * 4096)
+        try:
+            reader = RingShelf(Path(folder)).reader(job.ring)
+            assert reader.view(job).shape == job.shape
+        except SlotError:
+            pass
+
+
+if __name__ == "__main__":
+    from tests.fuzz.running import run
+
+    run("slots", ["broker."])
