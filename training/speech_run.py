@@ -1,16 +1,15 @@
-"""Speech runs that go on after a kill: the same steps as training.speech, around a checkpoint each epoch."""
+"""Speech runs that go on after a kill: validation by actor, and learning around a checkpoint each epoch."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from models.architectures.speech_compact import FrontEnd, SpeechCompact
-from models.emotions import EMOTIONS
 from training.checkpoint import fingerprint
 from training.config import NOT_LEARNT_FROM, SpeechConfig
 from training.datasets.ravdess import Recording, actor_folds
@@ -19,29 +18,30 @@ from training.errors import DatasetError
 from training.loop import Plan, Watched, fit
 from training.metrics import accuracy, uar
 from training.rooms import in_a_room
-from training.speech import Fold, Say, labels_of, logits_of, predict
-from training.speech import _step as learn_step
+from training.speech import Fold, Say, labels_of, learn, logits_of, predict
+from training.speech_parts import Parts, parts_of
 from training.windows import centre_window
 
 
 def cross_validate_run(
     config: SpeechConfig, recordings: Sequence[Recording], say: Say, only: int | None = None
 ) -> list[Fold]:
-    """As `cross_validate`; folds that are done are not trained again. `only` so many of the folds, the first ones."""
+    """Train once a fold, by actor, and predict the actors left out. Folds that are done are not trained again; `only`
+    so many of the folds, the first ones."""
     folds = []
-    parts = list(actor_folds([recording.clip.actor for recording in recordings], config.folds))[:only]
-    for number, (training, validation) in enumerate(parts, start=1):
+    splits = list(actor_folds([recording.clip.actor for recording in recordings], config.folds))[:only]
+    for number, (training, validation) in enumerate(splits, start=1):
         say(f"fold {number}/{config.folds}: actors {', '.join(map(str, sorted(validation)))} are left out")
         learnt = [recording for recording in recordings if recording.clip.actor in training]
-        network = train_speech_run(config, learnt, f"fold-{number}", say)
-        fold = predict(network, [recording for recording in recordings if recording.clip.actor in validation])
+        parts = train_speech_run(config, learnt, f"fold-{number}", say)
+        fold = predict(parts, [recording for recording in recordings if recording.clip.actor in validation])
         say(f"fold {number}/{config.folds}: UAR {uar(fold.true, fold.logits.argmax(axis=1)):.3f}")
         folds.append(fold)
     return folds
 
 
-def train_speech_run(config: SpeechConfig, recordings: Sequence[Recording], part: str, say: Say) -> SpeechCompact:
-    """As `train_speech`, with its checkpoints under `runs`/`name`/`part`.
+def train_speech_run(config: SpeechConfig, recordings: Sequence[Recording], part: str, say: Say) -> Parts:
+    """Fit the network on all of `recordings`, with checkpoints under `runs`/`name`/`part`.
 
     Raises DatasetError where there are not two recordings to learn from, TrainingError as `fit`.
     """
@@ -80,7 +80,7 @@ def keep_back(recordings: Sequence[Recording], speakers: int) -> tuple[list[Reco
 
 
 class SpeechTask:
-    """What `fit` needs to know about speech-compact."""
+    """What `fit` needs to know about a speech network."""
 
     def __init__(self, config: SpeechConfig, recordings: Sequence[Recording], watched: Sequence[Recording]) -> None:
         self._config, self._recordings, self._watched = config, recordings, watched
@@ -88,28 +88,33 @@ class SpeechTask:
         self._rooms = np.random.default_rng((config.seed, 1))
         self._batch = min(config.batch, len(recordings))
         self._device = pick_device(config.device)
-        self._front_end = FrontEnd()
-        self.network: torch.nn.Module = SpeechCompact(len(EMOTIONS), config.channels, config.hidden, config.dropout)
+        self._parts = parts_of(config)
         if self._device.type != "cpu":
-            self.network = Elsewhere(self.network.to(self._device), self._device, config.precision)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
-        )
+            elsewhere = Elsewhere(self._parts.network.to(self._device), self._device, config.precision)
+            self._parts = replace(self._parts, network=elsewhere)
+        groups, rates = self._parts.groups(config)
+        self.optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
         steps = config.epochs * self.steps_an_epoch
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, total_steps=steps + 1)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rates, total_steps=steps + 1)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """What learns."""
+        return self._parts.network
 
     @property
     def steps_an_epoch(self) -> int:
         """Whole batches only."""
         return len(self._recordings) // self._batch
 
-    def epoch(self, _number: int) -> Iterator[float]:
+    def epoch(self, number: int) -> Iterator[float]:
         """Every clip once, in random windows."""
+        if self._parts.backbone is not None:
+            self._parts.backbone.requires_grad_(number >= self._config.frozen_epochs)
         order = self._random.permutation(len(self._recordings))
-        network = cast("SpeechCompact", self.network)
         for start in range(0, len(order) - self._batch + 1, self._batch):
             chosen = [self._heard(self._recordings[index]) for index in order[start : start + self._batch]]
-            yield learn_step(self._config, network, self._front_end, self.optimizer, chosen, self._random)
+            yield learn(self._config, self._parts, self.optimizer, chosen, self._random)
             self.schedule.step()
 
     def _heard(self, recording: Recording) -> Recording:
@@ -121,15 +126,14 @@ class SpeechTask:
         """Accuracy and UAR on the centre windows of the speakers kept back."""
         if not self._watched:
             return None
-        network = cast("SpeechCompact", self.network)
-        found = logits_of(network, [centre_window(recording) for recording in self._watched]).argmax(axis=1)
+        found = logits_of(self._parts, [centre_window(recording) for recording in self._watched]).argmax(axis=1)
         true = labels_of(self._watched)
         return Watched(accuracy(true, found), uar(true, found))
 
-    def trained(self) -> SpeechCompact:
+    def trained(self) -> Parts:
         """The network itself, on the CPU."""
         inner = self.network.network if isinstance(self.network, Elsewhere) else self.network
-        return cast("SpeechCompact", inner.cpu().eval())
+        return replace(self._parts, network=inner.cpu().eval())
 
     def random_state(self) -> dict[str, Any]:
         """Of windows and of rooms, as text: their integers are longer than a tensor's."""

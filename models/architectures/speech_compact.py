@@ -135,12 +135,12 @@ class SpeechCompact(nn.Module):
         return logits
 
 
-class SpeechCompactGraph(nn.Module):
+class SpeechGraph(nn.Module):
     """What is exported: waveform float32 [N, S] at 16 kHz, −1…1, 1 to 3 s → probabilities [N, classes]."""
 
-    def __init__(self, network: SpeechCompact, temperature: float) -> None:
+    def __init__(self, front_end: nn.Module, network: nn.Module, temperature: float) -> None:
         super().__init__()
-        self.front_end = FrontEnd()
+        self.front_end = front_end
         self.network = network
         self.temperature = temperature
 

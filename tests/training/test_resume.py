@@ -26,7 +26,6 @@ from training.datasets.ravdess import load_ravdess
 from training.errors import TrainingError
 from training.loop import CHECKPOINT
 from training.rooms import in_a_room
-from training.speech import train_speech
 from training.speech_run import keep_back, train_speech_run
 
 runner = CliRunner()
@@ -117,13 +116,21 @@ def test_a_broken_checkpoint_is_said_so(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "absent") is None
 
 
-def test_speech_runs_end_as_without_checkpoints(tmp_path: Path) -> None:
+def test_speech_runs_that_are_cut_off_end_as_others_do(tmp_path: Path) -> None:
     write_ravdess(tmp_path / "data", [1, 2])
     recordings = load_ravdess(tmp_path / "data")
-    config = SpeechConfig.model_validate({**SPEECH, "runs": str(tmp_path / "runs")})
-    plain = train_speech(config, recordings, lambda _: None).state_dict()
-    kept = train_speech_run(config, recordings, "all", lambda _: None).state_dict()
-    assert all(torch.equal(plain[name], kept[name]) for name in plain)
+    whole, cut = (SpeechConfig.model_validate({**SPEECH, "runs": str(tmp_path / name)}) for name in ("one", "two"))
+    told = iter(range(1))
+
+    def kill(_: str) -> None:
+        if next(told, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_speech_run(cut, recordings, "all", kill)
+    one = train_speech_run(whole, recordings, "all", lambda _: None).network.state_dict()
+    two = train_speech_run(cut, recordings, "all", lambda _: None).network.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_watched_speakers_are_not_learnt_from(tmp_path: Path) -> None:
