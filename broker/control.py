@@ -53,7 +53,7 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
         up_s: seconds since the supervisor was started.
         because: what is degraded, or why an edited config was refused; None where all is well.
         changing: whether a change of the config is on its way.
-        config: the file that is watched, None where it is not there.
+        config: the file that is watched, None where there is none.
         refused: why the newest edit of the config was not taken over, else None.
         given_up: why the newest change, be it of the config or of the scale, was given up, else None.
         streams: the broker's counters, as of the last second.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections import Counter, deque
@@ -12,12 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from broker.errors import EndpointError
+from broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
+from workers.actor import KNOWN_ERRORS
 from workers.child import Child
 from workers.config import Config
 from workers.errors import SystemFailedError
-from workers.processes import capture_settings, processes, source
+from workers.processes import ProcessSpec, capture_settings, limited, processes, source
 from workers.record.provenance import describe_session
+from workers.report import report
+from workers.scaling import Kind, checked_counts, describe_scale
 from workers.session import Session
 from workers.settings import RecordActorSettings
 from workers.supervisor import Supervisor
@@ -78,18 +82,24 @@ class Analysis:
         self._running: dict[str, Analysed] = {}
         name = f"analyze-{os.getpid()}"
         described = describe_session(config, "analysis", name, datetime.now().astimezone())
-        record = RecordActorSettings(
+        self._record = RecordActorSettings(
             folder=str(out),
             sources={analysed.name: str(analysed.file.absolute()) for analysed in self.inputs},
             session=msgspec.to_builtins(described),
         )
-        specs = processes(config, record=record)
+        self._counts: dict[Kind, int] = {}
+        specs = self._rows()
         self._session = Session(name)
-        try:
+        with contextlib.ExitStack() as begun:
+            begun.callback(self._session.close)
+            self._control = ControlServer(self._session.directory)
+            begun.callback(self._control.close)
             self._supervisor = Supervisor(self._session, specs, log_file)
-        except EndpointError:
-            self._session.close()
-            raise
+            begun.pop_all()
+
+    def _rows(self) -> list[ProcessSpec]:
+        rows = processes(self._config, record=self._record, counts=self._counts)
+        return limited(rows, self._config.workers.max_memory_mb)
 
     def run(self, changed: Callable[[], None]) -> None:
         """Work until every input is done or has failed; `changed` is called several times a second.
@@ -98,10 +108,28 @@ class Analysis:
         """
         while self._waiting or self._running:
             self._supervisor.step(TURN_S)
+            self._control.serve(self._answer)
             self._settle()
             self._fill()
             self._check()
             changed()
+
+    def _answer(self, request: Request) -> Reply:
+        """`bimodal status` and `bimodal scale` of a system that looks at files. Its config is not watched: results
+        made by two models would be nobody's."""
+        if isinstance(request, StatusRequest):
+            return report(self._supervisor, self._session.name, None)
+        try:
+            return self._scale(checked_counts(request.counts, self._config))
+        except KNOWN_ERRORS as error:
+            return Refused(str(error))
+
+    def _scale(self, wanted: dict[Kind, int]) -> Reply:
+        rows = self._supervisor.rows()
+        before = {kind: sum(row.role == kind for row in rows) for kind in wanted}
+        self._counts = self._counts | wanted
+        self._supervisor.change(self._rows() + [row for row in rows if row.role == "capture"])
+        return Accepted(describe_scale(before, wanted))
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < AT_ONCE:
@@ -109,7 +137,7 @@ class Analysis:
             settings = capture_settings(
                 self._config, analysed.name, policy="every", realtime=self._realtime, file=analysed.file.absolute()
             )
-            spec = source(analysed.name, settings)
+            (spec,) = limited([source(analysed.name, settings)], self._config.workers.max_memory_mb)
             self._supervisor.add(spec)
             self._running[spec.name] = analysed
 
@@ -141,4 +169,5 @@ class Analysis:
     def close(self) -> None:
         """Stop everything and leave nothing behind."""
         self._supervisor.stop()
+        self._control.close()
         self._session.close()

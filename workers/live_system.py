@@ -10,12 +10,10 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import msgspec
 
 from broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
-from broker.messages import Modality
 from workers.actor import KNOWN_ERRORS
 from workers.config import Between, Config, RecordConfig
 from workers.config_watch import ConfigWatch
@@ -23,6 +21,7 @@ from workers.load import Load, LoadFollower
 from workers.processes import OPTIONAL, ProcessSpec, limited, live_sources, lsl, processes, view, watchers
 from workers.record.session_folder import begin_session, end_session
 from workers.report import report
+from workers.scaling import KINDS, Kind, checked_counts, describe_scale
 from workers.session import Session
 from workers.settings import CaptureSettings, RecordActorSettings
 from workers.supervisor import Supervisor
@@ -30,10 +29,6 @@ from workers.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 FOLLOW_EVERY_S = 1.0
-MOST_WORKERS = 256
-
-Kind: TypeAlias = Literal["face", "audio"]
-KINDS: dict[Kind, Modality] = {"face": "face", "audio": "speech"}
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,19 +154,10 @@ class LiveSystem:
             return Refused(str(error))
 
     def _scale(self, counts: Mapping[str, int]) -> Reply:
-        wanted: dict[Kind, int] = {}
-        for kind in KINDS:
-            if kind in counts:
-                wanted[kind] = counts[kind]
-        if not wanted or set(counts) - set(KINDS):
-            return Refused("only face and audio workers can be scaled: say face=4 or audio=2")
-        if not all(1 <= count <= MOST_WORKERS for count in wanted.values()):
-            return Refused(f"there may be 1 to {MOST_WORKERS} workers of a kind")
-        if "audio" in wanted and self._wanted.config.models.speech == "none":
-            return Refused("there is no speech model, so there are no audio workers to scale")
+        wanted = checked_counts(counts, self._wanted.config)
         before = {kind: self._count(kind) for kind in wanted}
         self._change(msgspec.structs.replace(self._wanted, counts=self._wanted.counts | wanted))
-        return Accepted("; ".join(f"{kind}: {before[kind]} → {count} workers" for kind, count in wanted.items()))
+        return Accepted(describe_scale(before, wanted))
 
     def _count(self, kind: Kind) -> int:
         return sum(row.role == kind for row in self.supervisor.rows())

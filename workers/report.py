@@ -11,7 +11,7 @@ from workers.child import Child
 from workers.supervisor import Supervisor
 
 
-def report(supervisor: Supervisor, session: str, config: Path) -> StatusReply:
+def report(supervisor: Supervisor, session: str, config: Path | None) -> StatusReply:
     """All processes, the supervisor first, and the streams."""
     processes = [_itself(supervisor)] + [_child(child, supervisor.now) for child in supervisor.children.values()]
     return StatusReply(
@@ -19,7 +19,7 @@ def report(supervisor: Supervisor, session: str, config: Path) -> StatusReply:
         up_s=round(supervisor.up_s, 1),
         because=supervisor.because,
         changing=supervisor.changing,
-        config=str(config) if config.is_file() else None,
+        config=str(config) if config is not None and config.is_file() else None,
         refused=supervisor.refused,
         given_up=supervisor.given_up,
         processes=tuple(processes),

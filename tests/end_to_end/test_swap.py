@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.messages import Emotion, Heartbeat
+from tests.artifacts import make_face_dynamic
 from tests.end_to_end.driving import Driven
 from tests.end_to_end.living import Living, static_model, status, until
 
@@ -105,6 +106,30 @@ def test_streams_come_and_go_and_fusion_is_told_while_the_others_go_on(living: L
         after = driven.children()
         assert "capture more" not in after
         assert {name: child.pid for name, child in before.items()} == {name: after[name].pid for name in before}
+
+
+def test_fusion_takes_another_dynamic_model_and_keeps_its_own_where_the_new_one_does_not_fit(tmp_path: Path) -> None:
+    living, session = Living(tmp_path), "test-swap-dynamic"
+    for name, space in (("slow", "tiny"), ("quick", "tiny"), ("strange", "elsewhere")):
+        make_face_dynamic(tmp_path / f"{name}.onnx", name=name, steps=2, embedding_space=space)
+
+    def models(static: str, dynamic: str) -> dict[str, str]:
+        return {"face-static": str(living.models[static]), "face-dynamic": str(tmp_path / f"{dynamic}.onnx")}
+
+    living.write(models=models("first", "slow"))
+    with living.up(session) as driven:
+        driven.wait_for(lambda body: isinstance(body, Emotion) and body.models.get("face-dynamic") == "slow@1")
+        pid = driven.children()["fusion"].pid
+        living.write(models=models("second", "strange"))
+        until(session, lambda found: "embeddings of 'elsewhere'" in (found["because"] or ""))
+        event = driven.wait_for(lambda body: isinstance(body, Emotion))
+        assert static_model(event) == "first@1", "all of an edit, or nothing of it"
+        living.write(models=models("second", "quick"))
+        event = driven.wait_for(lambda body: isinstance(body, Emotion) and body.models.get("face-dynamic") == "quick@1")
+        assert static_model(event) == "second@1"
+        assert isinstance(event, Emotion)
+        assert {face.track for face in event.faces} == {1}
+        assert driven.children()["fusion"].pid == pid
 
 
 def test_a_model_replaced_under_its_name_is_taken_when_the_config_is_touched(tmp_path: Path) -> None:

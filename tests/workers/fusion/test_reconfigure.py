@@ -1,0 +1,106 @@
+"""Other settings in the middle of a stream: nothing that is remembered is lost."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.messages import Emotion, StreamClosed
+from tests.workers.fusion.making import FRAME_NS, ended, face, frame, hop, opened
+from tests.workers.fusion.test_determinism import Film, films
+from tests.workers.fusion.test_dynamic import Recorder
+from workers.fusion.fusion import Fusion
+from workers.fusion.settings import FusionSettings
+from workers.fusion.stream import StreamFusion
+
+Events = list[Emotion | StreamClosed]
+
+
+def emotions(events: Events) -> list[Emotion]:
+    return [event for event in events if isinstance(event, Emotion)]
+
+
+@given(films(), st.data())
+@settings(max_examples=20, deadline=None)
+def test_the_same_settings_again_change_nothing(film: Film, data: st.DataObject) -> None:
+    messages = data.draw(st.permutations([*film.pictures, *film.sounds]))
+    moment = data.draw(st.integers(0, len(messages)))
+    dynamic = Recorder(steps=2, dimensions=2).model
+    plain = StreamFusion(film.opening, FusionSettings(), dynamic)
+    expected = [event for message in messages for event in plain.receive(message, 0)]
+    told = StreamFusion(film.opening, FusionSettings(), dynamic)
+    found: Events = []
+    for number, message in enumerate(messages):
+        if number == moment:
+            told.reconfigure(FusionSettings(), dynamic)
+        found += told.receive(message, 0)
+    assert found == expected
+
+
+@given(
+    films(),
+    st.integers(0, 30),
+    st.builds(
+        FusionSettings,
+        strategy=st.sampled_from(["average", "product"]),
+        smoothing_s=st.floats(0, 2),
+        speech_delay_ms=st.floats(0, 500),
+        speech_max_age_s=st.floats(0.1, 5),
+        speaker_window_s=st.floats(0.1, 5),
+        order_limit=st.integers(1, 64),
+    ),
+)
+@settings(max_examples=30, deadline=None)
+def test_with_any_settings_every_frame_keeps_its_event_and_every_face_its_track(
+    film: Film, moment: int, others: FusionSettings
+) -> None:
+    messages = [*film.sounds, *film.pictures]
+    plain, told = StreamFusion(film.opening, FusionSettings()), StreamFusion(film.opening, FusionSettings())
+    expected: Events = []
+    found: Events = []
+    for number, message in enumerate(messages):
+        if number == len(messages) - moment:
+            told.reconfigure(others, None)
+        expected += plain.receive(message, 0)
+        found += told.receive(message, 0)
+    assert told.held == 0
+    assert [event.seq for event in emotions(found)] == [event.seq for event in emotions(expected)]
+    assert [[each.track for each in event.faces] for event in emotions(found)] == [
+        [each.track for each in event.faces] for event in emotions(expected)
+    ]
+    assert isinstance(found[-1], StreamClosed)
+
+
+def test_another_dynamic_model_begins_with_an_empty_window_and_the_same_one_goes_on() -> None:
+    first, second = Recorder(steps=2), Recorder(steps=3)
+    fusion = Fusion(FusionSettings(), first.model)
+    fusion.receive(opened(has_sound=False), 0)
+    fusion.receive(ended("speech", 0), 0)
+
+    def look(start: int) -> list[Emotion]:
+        found: Events = []
+        for seq in range(start, start + 10):
+            found += fusion.receive(frame(seq, face(embedding=[float(seq)]), pts_ns=seq * 5 * FRAME_NS), 0)
+        return emotions(found)
+
+    before = look(0)
+    assert [event.faces[0].dynamic is not None for event in before] == [False] + [True] * 9
+    fusion.reconfigure(FusionSettings(smoothing_s=0.0), first.model)
+    assert all(event.faces[0].dynamic is not None for event in look(10))
+    fusion.reconfigure(FusionSettings(smoothing_s=0.0), second.model)
+    after = look(20)
+    assert [event.faces[0].dynamic is not None for event in after] == [False, False] + [True] * 8
+    assert second.windows()[0] == [20.0, 21.0, 22.0]
+    assert {event.faces[0].track for event in [*before, *after]} == {1}
+    assert {event.models["face-dynamic"] for event in after[2:]} == {"recorder@1"}
+    fusion.reconfigure(FusionSettings(), None)
+    assert all(event.faces[0].dynamic is None for event in look(30))
+
+
+def test_streams_to_come_begin_with_the_new_settings() -> None:
+    fusion = Fusion(FusionSettings())
+    fusion.reconfigure(FusionSettings(min_confidence=1.0), None)
+    found: Events = []
+    for message in (opened(), hop(0), ended("speech", 1), frame(0, face()), ended("face", 1)):
+        found += fusion.receive(message, 0)
+    assert emotions(found)[0].emotion.label is None
