@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -48,7 +50,7 @@ def train_speech(config: ConfigFile = None, data: Data = None, output: Output = 
 def train_dynamic(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
     """Train a face-dynamic model on prepared videos, or on sequences composed of pictures."""
     with one_sentence_errors():
-        from training.config_dynamic import DynamicConfig
+        from training.config_derived import DynamicConfig
         from training.dynamic_artifact import make_dynamic
 
         path = config or CONFIGS / "face-dynamic-compact.yaml"
@@ -59,10 +61,18 @@ def train_dynamic(config: ConfigFile = None, data: Data = None, output: Output =
 def train_fusion(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
     """Train the fusion strategy `learned` on prepared videos, or on faces and voices put together by label."""
     with one_sentence_errors():
-        from training.config_dynamic import FusionConfig
+        from training.config_derived import FusionConfig
         from training.fusion import make_fusion
 
         make_fusion(_settings(config or CONFIGS / "fusion-learned.yaml", FusionConfig, data, output, fresh), typer.echo)
+
+
+@train.command("keras-speech")
+def train_keras_speech(config: ConfigFile = None) -> None:
+    """Train the Keras speech model in the form (352, 15), in a process of its own (needs the extra 'convert' too)."""
+    path = config or CONFIGS / "speech-keras.yaml"
+    done = subprocess.run([sys.executable, "-m", "training.keras_speech", str(path)], check=False)
+    raise typer.Exit(done.returncode)
 
 
 def _settings(path: Path, kind: type[AnyConfig], data: Path | None, output: Path | None, fresh: bool) -> AnyConfig:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from models.architectures.face_dynamic_compact import FaceDynamicCompact
 from models.emotions import EMOTIONS
-from training.config_dynamic import DynamicConfig
+from training.config_derived import DynamicConfig
 from training.device import mixed, pick_device
 from training.embeddings import Embedded
 from training.loop import Watched

@@ -17,7 +17,7 @@ from training.calibrate import fit_temperature, softmax
 from training.card import write_card
 from training.checkpoint import fingerprint
 from training.config import NOT_LEARNT_FROM
-from training.config_dynamic import DynamicConfig
+from training.config_derived import DynamicConfig
 from training.datasets.fer2013 import LEFT_OUT
 from training.datasets.items import Item
 from training.datasets.loading import picture_items, tracks, votes_of

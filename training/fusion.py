@@ -20,7 +20,7 @@ from training.calibrate import fit_temperature, softmax
 from training.card import write_card
 from training.checkpoint import fingerprint
 from training.config import NOT_LEARNT_FROM, SpeechConfig, load_config
-from training.config_dynamic import FusionConfig
+from training.config_derived import FusionConfig
 from training.datasets.loading import load_recordings
 from training.device import mixed, pick_device
 from training.dynamic_artifact import is_video

@@ -15,6 +15,8 @@ from models.contract import Crop
 from models.emotions import EMOTIONS
 from models.session import open_artifact
 from tests.artifacts import make_face_static, make_speech
+from tests.end_to_end.driving import events_of, run
+from tests.media import face_clip
 from tests.training.trees import write_fer2013, write_ravdess
 from training.commands import train
 from training.commands_evaluate import actors_of, evaluate
@@ -173,3 +175,18 @@ def test_actors_are_read_from_words(split: str, actors: tuple[int, ...] | None) 
 def test_words_that_name_no_actors_are_refused(split: str) -> None:
     with pytest.raises(TrainingError):
         actors_of(split)
+
+
+def test_what_was_trained_runs_in_the_live_pipeline(face: Path, speech: Path, tmp_path: Path) -> None:
+    clip = face_clip(tmp_path / "talk.mp4", 2.4)
+    models = {"face-static": str(face / "out" / "model.onnx"), "speech": str(speech / "out" / "model.onnx")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"models": models}))
+    code, _, err = run("analyze", clip, "--out", tmp_path / "results", "--config", tmp_path / "config.yaml")
+    assert code == 0, err
+    events = events_of(tmp_path / "results", "talk")
+    assert len(events) == 60
+    named = {kind: name for event in events for kind, name in event["models"].items()}
+    assert named["face-static"] == "tiny-face@3"
+    assert named["speech"] == "tiny-speech@2"
+    assert any(event["faces"] for event in events)
+    assert any((event["speech"] or {}).get("probabilities") for event in events)

@@ -1,4 +1,4 @@
-"""Configs of what learns from other models' answers: face-dynamic and fusion."""
+"""Configs of what learns from other models' answers, face-dynamic and fusion, and of the Keras speech model."""
 
 from __future__ import annotations
 
@@ -68,3 +68,19 @@ class FusionConfig(Config):
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     video_weight: PositiveFloat = 0.7
     speech_weight: PositiveFloat = 0.3
+
+
+class KerasSpeechConfig(Config):
+    """The Keras speech model.
+
+    Attributes:
+        epochs, folds: as of SpeechConfig.
+        windows: random windows of a second that are cut out of each clip to learn from.
+        width, dropout: of its layers.
+    """
+
+    epochs: PositiveInt = 20
+    folds: int = Field(default=5, ge=2)
+    windows: PositiveInt = 5
+    width: PositiveInt = 64
+    dropout: float = Field(default=0.3, ge=0, lt=1)

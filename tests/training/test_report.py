@@ -1,0 +1,139 @@
+"""Figures, intervals and the files of a report; clips told by their names, through the real pipeline."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from models.emotions import EMOTIONS
+from tests.media import face_clip, scene, write_clip
+from training.clips import find_videos, read_events
+from training.commands_evaluate import evaluate
+from training.errors import DatasetError
+from training.evaluate import Evaluation
+from training.metrics import measure, reliability, wilson
+from training.report import figures_json, write_report
+
+runner = CliRunner()
+
+
+def evaluation(seed: int = 0, examples: int = 40, **fields: object) -> Evaluation:
+    random = np.random.default_rng(seed)
+    true = random.integers(0, 7, examples)
+    table = random.dirichlet(np.ones(7), examples)
+    values = {"model": "tiny@1", "data": "none", "protocol": "dice", "seen_in_training": False, **fields}
+    return Evaluation(
+        **values,  # type: ignore[arg-type]
+        figures=measure(true, table, EMOTIONS),
+        seconds=1.25,
+        true=true.tolist(),
+        probabilities=table.tolist(),
+    )
+
+
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_an_interval_holds_its_share_and_narrows_with_examples(right: int, n: int) -> None:
+    right = min(right, n)
+    low, high = wilson(right, n)
+    assert 0 <= low <= right / n + 1e-12
+    assert right / n - 1e-12 <= high <= 1
+    narrow_low, narrow_high = wilson(right * 10, n * 10)
+    assert narrow_high - narrow_low < high - low
+
+
+def test_known_intervals() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # R: prop.test(5, 10, correct = FALSE)
+    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+
+
+@given(st.integers(0, 1000), st.integers(1, 60))
+def test_every_example_lies_in_one_bin_of_the_diagram(seed: int, examples: int) -> None:
+    random = np.random.default_rng(seed)
+    table = random.dirichlet(np.ones(7), examples)
+    confidence, right, counts = reliability(random.integers(0, 7, examples), table)
+    assert counts.sum() == examples
+    assert (right <= counts).all()
+    assert confidence.sum() == pytest.approx(table.max(axis=1).sum())
+
+
+def test_a_report_is_one_page_that_needs_nothing_else(tmp_path: Path) -> None:
+    found = evaluation(data="<b>mine</b>", seen_in_training=True)
+    page = write_report(tmp_path / "out", "A title", [found]).read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "<b>mine</b>" not in page
+    assert "no figures to" in page
+    pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page)
+    assert [base64.b64decode(text) for text in pictures] == [
+        (tmp_path / "out" / name).read_bytes() for name in ("confusion.png", "reliability.png")
+    ]
+    assert min(cv2.imread(str(tmp_path / "out" / "confusion.png")).shape[:2]) > 300
+    for label in EMOTIONS:
+        assert label in page
+
+
+def test_the_json_has_the_keys_that_are_promised() -> None:
+    found = figures_json(evaluation())
+    assert list(found) == [
+        "accuracy", "uar", "f1", "ece", "n", "per_class", "confusion", "labels", "model", "seconds"
+    ]  # fmt: skip
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_videos_are_found_by_name_or_manifest(tmp_path: Path) -> None:
+    for name in ("mead_M003_happy.mp4", "holiday.mp4", "1001_DFA_ANG_XX.flv"):
+        (tmp_path / name).write_bytes(b"not looked at")
+    assert [(item.path.name, EMOTIONS[item.label or 0]) for item in find_videos(tmp_path)] == [
+        ("1001_DFA_ANG_XX.flv", "anger"),
+        ("mead_M003_happy.mp4", "happy"),
+    ]
+    (tmp_path / "manifest.csv").write_text("path,label\nholiday.mp4,joy\n")
+    assert [item.path.name for item in find_videos(tmp_path)] == ["holiday.mp4"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="whose name says its emotion"):
+        find_videos(tmp_path / "empty")
+
+
+def test_a_speech_window_counts_once_however_many_frames_it_lasts(tmp_path: Path) -> None:
+    sad, happy = ({emotion: float(emotion == word) for emotion in EMOTIONS} for word in ("sad", "happy"))
+    events = []
+    for frame in range(6):
+        t, ended = frame * 0.1, 0.0 if frame < 5 else 0.5
+        said = sad if frame < 5 else happy
+        events.append({"t": t, "faces": [], "models": {"speech": "s@1"},
+                       "speech": {"probabilities": said, "age_ms": (t - ended) * 1000}})  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(event) for event in events))
+    heard = read_events(tmp_path / "a.jsonl")
+    assert heard.probabilities["speech"][EMOTIONS.index("happy")] == pytest.approx(0.5)
+    assert "video" not in heard.probabilities
+    assert heard.models == {"speech": "s@1"}
+
+
+def test_clips_run_through_the_whole_pipeline(tmp_path: Path) -> None:
+    face_clip(tmp_path / "mead_M001_neutral.mp4", 1.6)
+    write_clip(tmp_path / "mead_W002_sad.mp4", [scene(0)] * 10)
+    arguments = ["clips", str(tmp_path), "--out", str(tmp_path / "out"), "--json", str(tmp_path / "figures.json")]
+    result = runner.invoke(evaluate, arguments)
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert set(found) == {"video", "speech", "fused"}
+    assert all(way["n"] == 2 for way in found.values())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "mead_W002_sad.mp4" in page
+    assert page.count("data:image/png") == 6
+
+
+def test_a_clip_that_can_not_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "mead_M001_neutral.mp4").write_bytes(b"no video")
+    result = runner.invoke(evaluate, ["clips", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: bimodal analyze could not do it")
