@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = "1"
-ROWS_IN_A_GROUP = 10_000
+ROWS_IN_A_GROUP = 4_096
 
 MODEL_COLUMNS = {"model_face_static": "face-static", "model_face_dynamic": "face-dynamic", "model_speech": "speech"}
 TABLE_COLUMNS = (*COLUMNS, *MODEL_COLUMNS)
