@@ -9,6 +9,7 @@ import pytest
 from broker.messages import Emotion, Heartbeat
 from tests.end_to_end.driving import Driven, events_of, run
 from tests.end_to_end.living import Living, static_model, until
+from tests.media import face_clip
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +61,14 @@ def test_status_tells_of_all_processes_and_streams(living: Living) -> None:
 def test_an_analysis_is_scaled_too(living: Living, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(f"models: {{face-static: '{living.models['first']}'}}\nworkers: {{face: {{count: 1}}}}\n")
-    with Driven("analyze", living.clip, "--config", config, "--speed", "realtime", "--out", tmp_path / "out") as driven:
+    clip = face_clip(tmp_path / "clip.mp4", 15.0)
+    with Driven("analyze", clip, "--config", config, "--speed", "realtime", "--out", tmp_path / "out") as driven:
         driven.wait_for(lambda body: isinstance(body, Emotion))
         code, out, err = run("scale", "face=2", "--session", driven.session)
         assert (code, out.strip()) == (0, "face: 1 → 2 workers"), err
         code, out, err = driven.finish()
         assert code == 0, err
-    assert [event["seq"] for event in events_of(tmp_path / "out", "clip")] == list(range(75))
+    assert [event["seq"] for event in events_of(tmp_path / "out", "clip")] == list(range(375))
 
 
 @pytest.mark.parametrize(
