@@ -89,12 +89,13 @@ def test_200_subscribers_that_never_read_cost_nobody_anything(
     live: Driven, context: zmq.Context[zmq.Socket[bytes]]
 ) -> None:
     before = pids(live)
-    for _ in range(SUBSCRIBERS):
-        deaf = context.socket(zmq.SUB)
-        deaf.setsockopt(zmq.RCVHWM, 1)
-        deaf.setsockopt(zmq.SUBSCRIBE, b"")
-        deaf.connect(events_endpoint(session_directory(SESSION)))
+    deaf = [context.socket(zmq.SUB) for _ in range(SUBSCRIBERS)]
+    for socket in deaf:
+        socket.setsockopt(zmq.RCVHWM, 1)
+        socket.setsockopt(zmq.SUBSCRIBE, b"")
+        socket.connect(events_endpoint(session_directory(SESSION)))
     goes_on(live, 50)
+    assert all(socket.poll(0) for socket in deaf), "they would have had something to read"
     assert pids(live) == before
 
 
