@@ -68,10 +68,13 @@ class Screen:
 
     def wants_to_quit(self) -> bool:
         """Let the window live for a moment; whether its user pressed q or Escape, or closed it."""
-        key = cv2.pollKey()
-        if key != NO_KEY and key & 0xFF in QUIT_KEYS:
+        try:
+            key = cv2.pollKey()
+            visible = float(cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE)) >= 1
+        except cv2.error:
+            # With its last window OpenCV's Qt has gone too.
             return True
-        return float(cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE)) < 1
+        return not visible or (key != NO_KEY and key & 0xFF in QUIT_KEYS)
 
     def close(self) -> None:
         """Take it away."""
