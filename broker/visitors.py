@@ -71,6 +71,8 @@ class VisitorLine:
     def send(self, note: VisitorNote, data: bytes = b"") -> bool:
         """Put a message on its way, without ever waiting; False where it is lost, for nobody takes it."""
         with contextlib.suppress(zmq.Again):
+            if self._socket.closed:
+                return False
             self._socket.send_multipart([_encoder.encode(note), data], zmq.NOBLOCK)
             return True
         return False

@@ -1,4 +1,4 @@
-"""A real browser for tests: Debian's Chromium, driven by Playwright. Where it is missing tests skip; in CI they fail."""
+"""A real browser for tests: Chromium, driven by Playwright. Where it is missing tests are skipped; in CI they fail."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,9 @@ from workers.settings import ViewActorSettings
 from workers.view.bus import BusReader
 from workers.view.context import View
 from workers.view.server import Server, address_of, listen
+
+# In the session's directory, which vanishes with it.
+PORT_FILE = "view.port"
 
 
 class ViewActor:
@@ -28,13 +32,21 @@ class ViewActor:
         self.models: dict[str, str] = {}
         cv2.setNumThreads(1)
         mine = own(settings, ViewActorSettings)
-        bound = listen(mine)
+        bound = self._bound(mine, Path(settings.directory) / PORT_FILE)
         self.address = address_of(mine, bound)
         self._view = View(mine, Path(settings.directory), self.address)
         self._server = Server(self._view, bound)
         self._bus = BusReader(self._view, Path(settings.slots), self._server.loop)
         self._server.start()
         self._bus.start()
+
+    @staticmethod
+    def _bound(mine: ViewActorSettings, remembered: Path) -> socket.socket:
+        """At the port of our life before, where there was one and it is free."""
+        before = remembered.read_text() if remembered.exists() else ""
+        bound = listen(mine, int(before) if before.isdigit() else None)
+        remembered.write_text(str(bound.getsockname()[1]))
+        return bound
 
     def welcome(self) -> None:
         """The broker has nothing for us."""

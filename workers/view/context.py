@@ -21,6 +21,7 @@ class View:
         directory: of the session's sockets.
         address: where people open the page, without the token.
         visitors: streams that a visitor's browser may fill; the page then shows a button.
+        closers: called once on the server's thread, after everyone was hung up on.
         listeners: called on the server's thread with every message of the bus, events included.
     """
 
@@ -34,6 +35,7 @@ class View:
         self.gate = Gate(settings.host, settings.token)
         self.visitors: list[str] = []
         self.listeners: list[Callable[[Body], None]] = []
+        self.closers: list[Callable[[], None]] = []
 
     def take(self, body: Body, payload: bytes | None = None) -> None:
         """One message of the bus; `payload` is its frame as pages get it, where somebody looks."""

@@ -44,13 +44,17 @@ def application(view: View) -> Starlette:
     return app
 
 
-def listen(settings: ViewActorSettings) -> socket.socket:
+def listen(settings: ViewActorSettings, before: int | None = None) -> socket.socket:
     """A socket at the configured port, or at the next free one.
+
+    Args:
+        before: the port that an earlier life of the process had; open pages look for it there, so it goes first.
 
     Raises ViewError where the host is none of this machine's or no port is free.
     """
     last: OSError | None = None
-    for port in range(settings.port, settings.port + (TRY_PORTS if settings.port else 1)):
+    ports = range(settings.port, settings.port + (TRY_PORTS if settings.port else 1))
+    for port in ports if before is None else (before, *ports):
         try:
             family, _, _, _, address = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)[0]
             return socket.create_server(address, family=family, backlog=BACKLOG)
@@ -79,7 +83,7 @@ class Server:
     def __init__(self, view: View, bound: socket.socket) -> None:
         """Raises ViewError where the certificate can't be read."""
         self.loop = asyncio.new_event_loop()
-        self._bound = bound
+        self._bound, self._view = bound, view
         config = uvicorn.Config(
             application(view),
             log_config=None,
@@ -123,6 +127,8 @@ class Server:
                 task.cancel()
             self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         finally:
+            for close in self._view.closers:
+                close()
             self.loop.close()
 
     def stop(self) -> None:

@@ -83,6 +83,7 @@ def routes(view: View) -> list[BaseRoute]:
     desk = VisitorDesk(view.settings.visitors, streams, view.directory, view.address)
     view.visitors.extend(streams)
     view.listeners.append(lambda _body: desk.announce(time.monotonic()))
+    view.closers.append(desk.close)
 
     async def offer(_request: Request) -> Response:
         return JSONResponse(desk.offer())
@@ -118,6 +119,11 @@ class VisitorDesk:
         self._announce_at_s = now_s + ANNOUNCE_EVERY_S
         for line in self._lines.values():
             line.send(PageAt(self._address))
+
+    def close(self) -> None:
+        """Let go of the capture processes."""
+        for line in self._lines.values():
+            line.close()
 
     # -------------------------------------------------------------------------------- one visit
 
