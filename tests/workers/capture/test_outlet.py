@@ -108,3 +108,14 @@ def test_little_shared_memory_means_fewer_slots(tmp_path: Path, monkeypatch: pyt
     out = outlet(tmp_path, "latest", wire, budget=1000 * 4096)
     out.put(picture(0), pts_ns=0, grab_ns=0)
     assert RingReader(tmp_path / wire.jobs[0].ring).slots == 8
+
+
+def test_a_source_that_grows_by_a_little_each_time_leaves_few_rings(tmp_path: Path) -> None:
+    wire = Wire()
+    out = outlet(tmp_path, "latest", wire)
+    for side in range(64, 256):
+        out.put(picture(1, side), pts_ns=side, grab_ns=0)
+    assert len({job.ring for job in wire.jobs}) < 10
+    assert RingReader(tmp_path / wire.jobs[-1].ring).view(wire.jobs[-1]).shape == (255, 255, 3)
+    out.close()
+    assert list(tmp_path.iterdir()) == []
