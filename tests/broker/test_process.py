@@ -11,7 +11,18 @@ import zmq
 
 from broker.errors import EndpointError
 from broker.mailbox import Mailbox, Subscriber
-from broker.messages import Assignment, Delivery, Hello, Ready, Status, StreamOpened, Welcome, encode
+from broker.messages import (
+    Assignment,
+    Delivery,
+    Hello,
+    Ready,
+    Reconfigure,
+    Reconfigured,
+    Status,
+    StreamOpened,
+    Welcome,
+    encode,
+)
 from broker.process import BrokerProcess
 from broker.sockets import (
     bind,
@@ -134,6 +145,35 @@ def test_what_is_no_message_is_counted_and_takes_nothing_down(
     bus.close()
     stranger.close()
     context.term()
+
+
+def test_the_bus_moves_to_other_addresses_or_stays_where_it_is(
+    start: Callable[[], Running], directory: Path, actor: Callable[..., Mailbox]
+) -> None:
+    start()
+    supervisor = actor("supervisor", Hello(role="supervisor"))
+    assert isinstance(supervisor.receive(PATIENCE_S), Welcome)
+    one, other = (f"ipc://{directory / name}" for name in ("one", "other"))
+
+    def told(revision: int, *events: str) -> Reconfigured:
+        supervisor.send(Reconfigure(to="broker", revision=revision, settings={"events": list(events)}))
+        while not isinstance(found := supervisor.receive(PATIENCE_S), Reconfigured):
+            assert isinstance(found, Status)
+        assert found.revision == revision
+        return found
+
+    def heard(endpoint: str) -> bool:
+        bus = Subscriber(endpoint, ["status"])
+        found = bus.receive(PATIENCE_S)
+        bus.close()
+        return found is not None
+
+    assert told(1, one).because is None
+    assert heard(one)
+    assert "other machines" in (told(2, other, "tcp://0.0.0.0:5655").because or "")
+    assert heard(one), "all of it, or nothing"
+    assert told(3, other).because is None
+    assert heard(other)
 
 
 def test_an_address_in_use_is_named(directory: Path) -> None:

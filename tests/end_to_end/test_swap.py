@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,12 @@ def test_a_model_is_swapped_and_the_stream_goes_on(living: Living) -> None:
         assert seqs == sorted(set(seqs))
         tracks = {face.track for _, event in events for face in event.faces}
         assert tracks == {1}, "no track is lost"
+        gaps_ms = [(later - sooner) * 1e3 for (sooner, _), (later, _) in pairwise(events)]
         swap = names.index("second@1")
-        pause_ms = (events[swap][0] - events[swap - 1][0]) * 1e3
-        print(f"swap pause {pause_ms:.1f} ms, {events[swap][1].seq - events[swap - 1][1].seq} frames on")
+        print(
+            f"pause at the swap {gaps_ms[swap - 1]:.1f} ms, longest since the edit {max(gaps_ms):.1f} ms, of", end=" "
+        )
+        print(f"{len(gaps_ms)} (frames are 40 ms apart); {seqs[swap] - seqs[swap - 1]} frames on")
         children = driven.children()
         assert "capture clip" in children
         assert status(session)[0] == 0
