@@ -29,6 +29,7 @@ COMMANDS: dict[str, Room] = {
     "status": Room("workers.commands.status", "status", "Show how a running system is."),
     "scale": Room("workers.commands.scale", "scale", "Have more or fewer workers in a running system, at once."),
     "subscribe": Room("workers.commands.subscribe", "subscribe", "Print live events as JSON lines."),
+    "work": Room("workers.commands.work", "work", "Do jobs of another machine's bimodal."),
     "devices": Room("workers.commands.devices", "devices", "List cameras and microphones."),
     "doctor": Room("workers.commands.doctor", "doctor", "Check this machine, and say what to do."),
     "keys": Room("workers.commands.keys", "app", "Make the keys and certificates of this machine."),

@@ -28,12 +28,14 @@ class EventBus:
         """
         near = [endpoint for endpoint in events if not needs_keys(endpoint)]
         before = list(self._near)
-        self._near = move(self._socket, self._near, near)
+        # What is new first, what goes last: so nothing that stays is let go of, should anything in between fail.
+        self._near = move(self._socket, self._near, [*before, *near])
         try:
             self._doors.serve(events=[endpoint for endpoint in events if endpoint not in near], workers=workers)
         except BrokerError:
             self._near = move(self._socket, self._near, before)
             raise
+        self._near = move(self._socket, self._near, near)
 
     def publish(self, frames: list[bytes]) -> None:
         """Put a message on it."""

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import SlotError
-from broker.messages import Job
+from broker.messages import MAX_DATA_BYTES, Job
 
 MAGIC = b"bimodal1"
 PAGE = 4096
@@ -127,7 +127,10 @@ class RingShelf:
     def copy(self, job: Job) -> bytes:
         """What a job's slot holds, for a worker that can't read it itself; raises SlotError as `view`."""
         reader = self.reader(job.ring)
-        data = reader.view(job).tobytes()
+        view = reader.view(job)
+        if view.nbytes > MAX_DATA_BYTES:
+            raise SlotError(f"{view.nbytes >> 20} MB are more than is sent to another machine")
+        data = view.tobytes()
         if not reader.holds(job):
             raise SlotError(f"slot {job.slot} was overwritten while it was read")
         return data

@@ -13,6 +13,7 @@ import zmq
 from broker.errors import MessageError
 from broker.messages import (
     Body,
+    Envelope,
     Heartbeat,
     Hello,
     Welcome,
@@ -40,8 +41,14 @@ class Mailbox:
         self._hello = hello
         self._hello_due = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._broker = connect(self._context, zmq.DEALER, mailbox_endpoint(directory))
-        self._supervisor = connect(self._context, zmq.PUSH, supervisor_endpoint(directory))
+        self._broker = self._to_broker()
+        self._supervisor = self._to_supervisor()
+
+    def _to_broker(self) -> zmq.Socket[bytes]:
+        return connect(self._context, zmq.DEALER, mailbox_endpoint(self._directory))
+
+    def _to_supervisor(self) -> zmq.Socket[bytes] | None:
+        return connect(self._context, zmq.PUSH, supervisor_endpoint(self._directory))
 
     def send(self, body: Body) -> None:
         """Put a message on its way to the broker."""
@@ -49,8 +56,9 @@ class Mailbox:
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Tell the supervisor; a supervisor that does not read never holds an actor up."""
-        with contextlib.suppress(zmq.Again):
-            self._supervisor.send(self.sealed(heartbeat), zmq.NOBLOCK)
+        if self._supervisor is not None:
+            with contextlib.suppress(zmq.Again):
+                self._supervisor.send(self.sealed(heartbeat), zmq.NOBLOCK)
 
     def receive(self, timeout_s: float) -> Body | None:
         """The next message from the broker, or None when the time is over.
@@ -61,19 +69,22 @@ class Mailbox:
         while True:
             now = time.monotonic()
             if now >= self._hello_due:
-                self._broker.send(self.sealed(self._hello))
+                self.send(self._hello)
                 self._hello_due = now + HELLO_EVERY_S
             wait_s = max(0.0, min(deadline, self._hello_due) - now)
             if self._broker.poll(int(wait_s * 1000) + (wait_s > 0)):
-                body = self._read(self._broker.recv())
+                body = self._read()
                 if body is not None:
                     return body
             elif time.monotonic() >= deadline:
                 return None
 
-    def _read(self, data: bytes) -> Body | None:
+    def _take(self) -> Envelope:
+        return decode(self._broker.recv())
+
+    def _read(self) -> Body | None:
         try:
-            envelope = decode(data)
+            envelope = self._take()
         except MessageError:
             return None
         if isinstance(envelope.body, Welcome):
@@ -89,7 +100,7 @@ class Mailbox:
 
     def line(self) -> Line:
         """A line to the same broker for other threads."""
-        return Line(self, connect(self._context, zmq.DEALER, mailbox_endpoint(self._directory)))
+        return Line(self, self._to_broker())
 
     def sealed(self, body: Body) -> bytes:
         """A message in its envelope, as bytes."""
@@ -98,7 +109,8 @@ class Mailbox:
     def close(self) -> None:
         """Send what is under way (for half a second at most) and let go."""
         self._broker.close()
-        self._supervisor.close()
+        if self._supervisor is not None:
+            self._supervisor.close()
         self._context.term()
 
 

@@ -16,6 +16,8 @@ from broker.errors import MessageError
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+# What goes along with an assignment to another machine: a picture of 8K.
+MAX_DATA_BYTES = 128 * 1024 * 1024
 
 Modality = Literal["face", "speech"]
 Policy = Literal["latest", "every"]

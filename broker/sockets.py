@@ -19,7 +19,7 @@ import zmq
 
 from broker.errors import EndpointError
 from broker.keys import KeyPair, Room, check_public, keys_folder, own
-from broker.messages import MAX_MESSAGE_BYTES
+from broker.messages import MAX_DATA_BYTES, MAX_MESSAGE_BYTES
 
 # The longest path of a Unix socket on Linux is 107 bytes; ZeroMQ's "ipc://" does not count.
 MAX_SOCKET_PATH = 107
@@ -203,6 +203,8 @@ def connect(
         raise EndpointError(f"{endpoint} is on another machine, and needs its key: --server-key (docs/security.md)")
     socket = _socket(context, kind, most)
     if login is not None:
+        if kind == zmq.DEALER:
+            socket.setsockopt(zmq.MAXMSGSIZE, MAX_DATA_BYTES)
         socket.curve_serverkey = login.server_key.encode()
         socket.curve_publickey = login.own.public.encode()
         socket.curve_secretkey = login.own.secret

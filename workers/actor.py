@@ -133,13 +133,13 @@ class Pulse:
 
 
 class Stop:
-    """Set by SIGTERM: the actor finishes what it does and leaves."""
+    """Set by SIGTERM: the actor finishes what it does and leaves. By Ctrl-C only where it has no supervisor."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = False) -> None:
         self.asked = False
         signal.signal(signal.SIGTERM, self._ask)
         # Ctrl-C reaches the whole terminal group; only the supervisor answers it, and stops us in order.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, self._ask if alone else signal.SIG_IGN)
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         self.asked = True
@@ -196,11 +196,16 @@ def main(build: ActorClass) -> None:
     stop = set_up(settings)
     hello = Hello(role=settings.role, modality=settings.modality, pid=os.getpid())
     mailbox = Mailbox(Path(settings.directory), settings.name, settings.incarnation, hello)
+    sys.exit(live(build, settings, mailbox, stop))
+
+
+def live(build: ActorClass, settings: ActorSettings, mailbox: Mailbox, stop: Stop) -> int:
+    """The life of an actor from its first heartbeat to its last: the exit code."""
     pulse = Pulse(settings)
     mailbox.beat(pulse.now("starting"))
     code = _live(settings, mailbox, pulse, stop, build)
     mailbox.close()
-    sys.exit(code)
+    return code
 
 
 def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, build: ActorClass) -> int:

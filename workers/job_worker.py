@@ -13,6 +13,7 @@ from broker.errors import SlotError
 from broker.frames import RingShelf
 from broker.mailbox import Mailbox
 from broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, failed
+from broker.remote_mailbox import Delivered, RemoteMailbox
 from models.contract import Kind
 from models.session import Artifact, open_artifact
 from workers.actor import ActorSettings
@@ -35,7 +36,9 @@ class JobWorker:
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         self.models: dict[str, str] = {}
         self._mailbox = mailbox
-        self._shelf = RingShelf(Path(settings.slots))
+        self._shelf: RingShelf | Delivered = RingShelf(Path(settings.slots))
+        if isinstance(mailbox, RemoteMailbox):
+            self._shelf = mailbox.delivered
         self._last = 0
         self._done = 0
         self._busy_ns = 0

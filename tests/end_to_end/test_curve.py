@@ -24,6 +24,7 @@ class Machine:
     """A home of its own: keys and log."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.environment = {**os.environ, "XDG_CONFIG_HOME": str(folder / ".config"), "HOME": str(folder)}
         self.keys = folder / ".config" / "bimodal" / "keys"
 

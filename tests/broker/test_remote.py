@@ -1,0 +1,126 @@
+"""Workers on other machines: they say what workers say, under names of their own, and are gone when they are silent."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.errors import MessageError, SlotError
+from broker.messages import (
+    Body,
+    FaceResult,
+    Gone,
+    Heartbeat,
+    Hello,
+    Ready,
+    Reconfigure,
+    StreamEnded,
+)
+from broker.remote import SILENT_NS, RemotePeers, admit
+from broker.remote_mailbox import MOST_HELD, Delivered
+from tests.broker.making import job, opened
+from tests.broker.test_messages import emotion, sealed
+
+NOW_NS = 10**12
+
+
+def result(grab_ns: int, inference_ns: int) -> FaceResult:
+    return FaceResult(
+        number=1, stream="a", run=1, seq=1, pts_ns=0, grab_ns=grab_ns, faces=(), queue_ns=7, inference_ns=inference_ns
+    )
+
+
+def test_its_name_begins_with_the_name_of_its_key() -> None:
+    admitted = admit(sealed(Ready(last=1), sender="fusion"), "laptop", NOW_NS)
+    assert admitted.sender == "laptop: fusion"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Hello(role="fusion"),
+        Hello(role="worker"),
+        Hello(role="capture", modality="face"),
+        Gone(name="face 1", incarnation=1),
+        Reconfigure(to="broker", revision=1, settings={}),
+        StreamEnded(stream="a", run=1, modality="face", count=1),
+        opened("a", "latest"),
+        job("a", 1),
+        emotion(),
+    ],
+)
+def test_it_can_say_nothing_but_what_a_worker_says(body: Body) -> None:
+    with pytest.raises(MessageError, match="not a worker's to send"):
+        admit(sealed(body), "laptop", NOW_NS)
+
+
+@pytest.mark.parametrize(
+    ("user", "sender"), [("", "face 1"), ("laptop", ""), ("laptop", "x" * 65), ("laptop", "a\x1b[2J")]
+)
+def test_names_are_proper(user: str, sender: str) -> None:
+    with pytest.raises(MessageError, match="no proper name"):
+        admit(sealed(Ready(), sender=sender), user, NOW_NS)
+
+
+def test_its_heartbeat_speaks_for_itself_only() -> None:
+    beat = Heartbeat(name="broker", incarnation=99, state="failed", pid=1)
+    admitted = admit(sealed(beat), "laptop", NOW_NS).body
+    assert isinstance(admitted, Heartbeat)
+    assert (admitted.name, admitted.incarnation, admitted.pid) == ("laptop: face 1", 2, 0)
+
+
+def test_its_clock_does_not_count() -> None:
+    admitted = admit(sealed(result(NOW_NS - 50, 20)), "laptop", NOW_NS).body
+    assert isinstance(admitted, FaceResult)
+    assert admitted.queue_ns == 30
+    late = admit(sealed(result(NOW_NS + 50, 20)), "laptop", NOW_NS).body
+    assert isinstance(late, FaceResult)
+    assert late.queue_ns == 0
+
+
+def test_who_is_silent_is_gone() -> None:
+    peers = RemotePeers()
+    assert peers.heard("laptop: face 1", 5, b"a", 0) == []
+    assert peers.silent(SILENT_NS) == []
+    assert peers.silent(SILENT_NS + 1) == [Gone(name="laptop: face 1", incarnation=5)]
+    assert "laptop: face 1" not in peers
+
+
+def test_who_comes_by_another_connection_is_gone_first() -> None:
+    peers = RemotePeers()
+    peers.heard("x", 5, b"a", 0)
+    assert peers.heard("x", 5, b"a", 1) == []
+    assert peers.heard("x", 5, b"b", 2) == [Gone(name="x", incarnation=5)]
+    assert peers.heard("x", 6, b"b", 3) == [Gone(name="x", incarnation=5)]
+    assert peers.heard("x", 5, b"c", 4) == []
+    assert peers.address("x") == b"b"
+    assert peers.all_gone() == [Gone(name="x", incarnation=6)]
+
+
+def test_data_that_came_along_is_the_jobs() -> None:
+    delivered, wanted = Delivered(), job("a", 1)
+    pixels = np.arange(12, dtype=np.uint8)
+    delivered.put(wanted, pixels.tobytes())
+    assert delivered.reader(wanted.ring).holds(wanted)
+    assert (delivered.view(wanted) == pixels.reshape(2, 2, 3)).all()
+    assert not delivered.view(wanted).flags.writeable
+
+
+@given(st.binary(max_size=40).filter(lambda data: len(data) != 12))
+def test_data_of_another_size_is_not(data: bytes) -> None:
+    delivered, wanted = Delivered(), job("a", 1)
+    delivered.put(wanted, data)
+    with pytest.raises(SlotError, match="did not come along"):
+        delivered.view(wanted)
+
+
+def test_only_the_newest_data_is_kept() -> None:
+    delivered = Delivered()
+    jobs = [msgspec.structs.replace(job("a", 0), generation=2 * turn) for turn in range(MOST_HELD + 1)]
+    for each in jobs:
+        delivered.put(each, bytes(12))
+    assert not delivered.holds(jobs[0])
+    assert all(delivered.holds(each) for each in jobs[1:])

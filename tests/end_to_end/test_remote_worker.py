@@ -1,0 +1,90 @@
+"""A worker on another machine (here: with another home, over TCP) does jobs; one that isn't allowed does none."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.messages import Emotion, Heartbeat, Status
+from tests.end_to_end.driving import Driven
+from tests.end_to_end.test_curve import Machine, free_port
+from tests.media import face_clip
+
+SESSION = "test-remote"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "server")
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def live(server: Machine, tmp_path: Path, port: int) -> Iterator[tuple[Driven, str]]:
+    """A system whose only face worker will be stopped, and its public key."""
+    key = server.key()
+    clip = face_clip(tmp_path / "clip.mp4", 2.0)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"streams: {{clip: {{file: '{clip}', loop: true}}}}\nworkers: {{face: {{count: 1}}}}\n"
+        f"models: {{speech: none}}\noutputs: {{view: false}}\nnetwork: {{workers: ['tcp://127.0.0.1:{port}']}}\n"
+    )
+    arguments = ("up", "--config", config, "--session", SESSION)
+    with Driven(*arguments, session=SESSION, environment=server.environment) as driven:
+        driven.wait_for(lambda body: isinstance(body, Emotion))
+        yield driven, key
+
+
+def test_it_is_sent_the_pixels_and_finds_the_face(
+    live: tuple[Driven, str], server: Machine, tmp_path: Path, port: int
+) -> None:
+    driven, key = live
+    away = Machine(tmp_path / "away")
+    mine = away.key()
+    code, _, err = server.run("keys", "allow", mine, "--name", "gpu", "--work")
+    assert code == 0, err
+    # The one at home can't answer any more, and everything that is seen from now on was seen by the other.
+    driven.kill("face 1", signal.SIGSTOP)
+    work = ("work", "face", "--at", f"tcp://127.0.0.1:{port}", "--server-key", key)
+    with Driven(*work, session=SESSION, environment=away.environment) as worker:
+        beat = driven.wait_for(
+            lambda body: isinstance(body, Heartbeat) and body.name.startswith("gpu: face ") and body.figures != {}
+        )
+        assert isinstance(beat, Heartbeat)
+        assert beat.models["face-static"].startswith("face-compact@")
+        done = driven.wait_for(
+            lambda body: isinstance(body, Heartbeat) and body.name == beat.name and body.figures.get("done", 0) >= 10
+        )
+        assert isinstance(done, Heartbeat)
+        seen = driven.wait_for(lambda body: isinstance(body, Emotion) and len(body.faces) > 0)
+        assert isinstance(seen, Emotion)
+        assert 0 <= seen.latency_ms.queue < 60_000
+        worker.interrupt()
+        assert worker.finish()[0] == 0
+    # It is gone: nobody tells the broker but its silence.
+    driven.wait_for(lambda body: isinstance(body, Status) and body.workers["face"] <= 1)
+
+
+def test_a_key_that_may_only_read_events_gets_no_pixels(
+    live: tuple[Driven, str], server: Machine, tmp_path: Path, port: int
+) -> None:
+    driven, key = live
+    away = Machine(tmp_path / "away")
+    server.run("keys", "allow", away.key(), "--name", "reader")
+    work = ("work", "face", "--at", f"tcp://127.0.0.1:{port}", "--server-key", key)
+    with Driven(*work, session=SESSION, environment=away.environment) as worker:
+        assert worker.process.stdout is not None
+        assert "its key must be allowed, by: bimodal keys allow" in worker.process.stdout.readline()
+        for _ in range(4):
+            status = driven.wait_for(lambda body: isinstance(body, Status))
+            assert isinstance(status, Status)
+            assert status.workers["face"] == 1
+        worker.interrupt()
+        assert worker.finish()[0] == 0
