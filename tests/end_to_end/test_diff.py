@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import pytest
 
+from broker.messages import Emotion, Heartbeat
 from tests.artifacts import make_face_static
-from tests.end_to_end.driving import events_of, run
+from tests.end_to_end.driving import Driven, events_of, run
 from tests.media import face_clip
 
 
@@ -69,3 +71,32 @@ def test_a_source_that_has_changed_or_gone_is_one_sentence(analysed: Path, tmp_p
         assert len(err.strip().splitlines()) == 1
     finally:
         clip.write_bytes(whole)
+
+
+def test_a_live_recording_is_compared_by_its_film(analysed: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    kept = tmp_path / "kept"
+    record = f"{{folder: '{kept}', video: true, annotated: false, min_free_mb: 10}}"
+    config.write_text(
+        f"streams: {{desk: {{file: '{analysed / 'clip.mp4'}', loop: true}}}}\nworkers: {{face: {{count: 1}}}}\n"
+        f"outputs: {{view: false, record: {record}}}\nlog: {{file: '{tmp_path / 'log'}'}}\n"
+    )
+    with Driven("up", "--config", config, "--session", "test-diff", session="test-diff") as driven:
+        driven.wait_for(lambda body: isinstance(body, Heartbeat) and body.name == "film" and body.state == "ready")
+        first = driven.wait_for(lambda body: isinstance(body, Emotion))
+        assert isinstance(first, Emotion)
+        driven.wait_for(lambda body: isinstance(body, Emotion) and body.t > first.t + 2.0)
+        driven.interrupt()
+        assert driven.finish()[0] == 0
+    (session,) = kept.iterdir()
+    (film,) = (session / "desk").glob("*.mp4")
+    with av.open(str(film)) as container:
+        filmed = sum(1 for _ in container.decode(video=0))
+    code, out, err = run("diff", session, "--model", f"face-static={analysed / 'other.onnx'}", "--json")
+    assert code == 0, err
+    (found,) = json.loads(out)
+    assert (found["clip"], found["media"]) == ("desk", str(film))
+    comparison = found["comparison"]
+    assert comparison["now"]["models"]["face-static"] == "other@1"
+    assert comparison["frames"] >= 0.9 * filmed > 5
+    assert comparison["unmatched"] <= 0.2 * filmed

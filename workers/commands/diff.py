@@ -90,9 +90,10 @@ def _reel_diff(reel: Reel, config: Config, notes: list[str], log_file: Path) -> 
     was = [event for part in reel.parts for event in read_events(part.path)]
     frame_s = frame_seconds(reel.clip, (was[0].t, was[-1].t) if was else None, len(was))
     now = _look_again(reel, config, log_file)
-    # A film begins with its part; the frames it holds are those that were looked at, and have numbers of their own.
-    by_time = was[0].t - now[0].t if reel.film and was and now else None
-    comparison = compare(was, now, frame_s, by_time=by_time)
+    if reel.begin_s is not None and now:
+        end_s = reel.begin_s + now[-1].t + frame_s
+        was = [event for event in was if reel.begin_s - frame_s <= event.t <= end_s]
+    comparison = compare(was, now, frame_s, by_time=reel.begin_s)
     return ClipDiff(clip=reel.clip.name, media=str(reel.media), notes=notes, comparison=comparison)
 
 

@@ -25,6 +25,7 @@ SECONDS_A_KEYFRAME = 2
 SILENCE_A_PIECE = 48_000
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 BT709 = 1
+BEGINS = "begin_ns="
 
 # Without B-frames the first picture needs no edit list, so that every player keeps picture and sound together.
 QUALITY = {"preset": "veryfast", "crf": "20", "bf": "0"}
@@ -76,6 +77,8 @@ class FilmWriter:
         self._samples = 0
         try:
             self._container = av.open(str(path), "w", format="mp4", options=LIVE if live else FILE)
+            # Where the film lies on the stream's time line, so that its frames can be joined with their events again.
+            self._container.metadata["comment"] = f"{BEGINS}{begin_ns}"
             self._video = self._add_video(size, fps, LIVE_QUALITY if live else QUALITY)
         except (av.FFmpegError, OSError) as error:
             raise film_error(error, path) from error

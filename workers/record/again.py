@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import av
+
 from models.catalog import sha256_of
 from workers.config import Config, check_config
+from workers.film.writer import BEGINS
 from workers.record.errors import RecordError
 from workers.record.reading import Clip, Part
-from workers.record.recording import LINES
 
 FILM = ".mp4"
 SECTIONS = ("models", "face", "audio", "fusion", "capture", "runtime")
@@ -19,12 +21,16 @@ KINDS = ("face-detector", "face-landmarks", "face-static", "face-dynamic", "spee
 
 
 class Reel(NamedTuple):
-    """Media of a clip (or of one part of it), the parts it belongs to, and whether its frames have other numbers."""
+    """Media of a clip (or of a part of it), and the parts of the lines that it belongs to.
+
+    `begin_s` is where a film begins on the stream's time line; None where frames are those that were looked at, with
+    the same numbers.
+    """
 
     clip: Clip
     parts: tuple[Part, ...]
     media: Path
-    film: bool
+    begin_s: float | None
 
 
 def reels(clip: Clip) -> list[Reel]:
@@ -46,7 +52,7 @@ def _source(clip: Clip) -> Reel:
         raise RecordError(f"{clip.name} can't be looked at again: its source {media} is not there any more")
     if source.sha256 is not None and (media.stat().st_size != source.bytes or sha256_of(media) != source.sha256):
         raise RecordError(f"{clip.name} can't be looked at again: {media} was changed since (its sha256 is another)")
-    return Reel(clip, clip.parts, media, film=False)
+    return Reel(clip, clip.parts, media, begin_s=None)
 
 
 def _films(clip: Clip) -> list[Reel]:
@@ -56,15 +62,32 @@ def _films(clip: Clip) -> list[Reel]:
             "record with 'annotated: false' to compare models later"
         )
     found = []
-    for part in clip.parts:
-        film = part.path.with_name(part.path.name.removesuffix(LINES) + FILM)
-        if film.is_file():
-            found.append(Reel(clip, (part,), film, film=True))
+    for film in sorted(clip.folder.glob(f"[0-9]*-[0-9]*{FILM}")):
+        # A recorder and a film that were begun again count for themselves; what they share is run and part.
+        parts = tuple(part for part in clip.parts if _run_and_part(part.path) == _run_and_part(film))
+        if parts:
+            found.append(Reel(clip, parts, film, begin_s=_begin(film)))
     if not found:
         raise RecordError(
             f"{clip.name} was recorded without video ('outputs.record.video'), so there is nothing to look at"
         )
     return found
+
+
+def _run_and_part(path: Path) -> list[str]:
+    return path.name.partition(".")[0].split("-")[:2]
+
+
+def _begin(film: Path) -> float:
+    """Raises RecordError where the film can't be read, or does not say where it begins."""
+    try:
+        with av.open(str(film)) as container:
+            said = container.metadata.get("comment", "")
+    except (av.FFmpegError, OSError) as error:
+        raise RecordError(f"{film} can't be read as a film") from error
+    if not said.startswith(BEGINS) or not said.removeprefix(BEGINS).isdigit():
+        raise RecordError(f"{film} does not say where on the stream's time line it begins, so it can't be compared")
+    return int(said.removeprefix(BEGINS)) / 1e9
 
 
 def _drawn_upon(clip: Clip) -> bool:

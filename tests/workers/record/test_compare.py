@@ -79,7 +79,7 @@ def test_only_the_source_as_it_was_is_looked_at_again(tmp_path: Path) -> None:
     film.write_bytes(b"as it was")
     source = SourceRecord(name="film.mp4", file=str(film), bytes=9, sha256=hashlib.sha256(b"as it was").hexdigest())
     (reel,) = reels(clip_of(source))
-    assert (reel.media, reel.film) == (film, False)
+    assert (reel.media, reel.begin_s) == (film, None)
     film.write_bytes(b"as it is!")
     with pytest.raises(RecordError, match="was changed since"):
         reels(clip_of(source))
