@@ -161,7 +161,8 @@ class Feed:
         return {
             "type": "state",
             "now": round(now, 3),
-            "streams": [stream.snapshot(now) for stream in self.streams.values()],
+            # By name, so that a stream keeps its place (and its key) whoever is announced first.
+            "streams": [stream.snapshot(now) for _, stream in sorted(self.streams.items())],
             "processes": [seen.snapshot(self._queue(seen.name), now) for seen in self.processes.values()],
             "banners": [banner._asdict() for banner in self.banners(now)],
             "waiting": self.status.waiting if self.status else None,

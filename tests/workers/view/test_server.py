@@ -259,6 +259,15 @@ def test_a_port_that_is_taken_gives_way_to_the_next() -> None:
             assert taken < second.getsockname()[1] < taken + 32
 
 
+def test_a_new_life_comes_back_to_the_port_of_the_old_one() -> None:
+    with closing(listen(ViewActorSettings(port=0))) as first:
+        port = first.getsockname()[1]
+        with closing(listen(ViewActorSettings(port=0), before=port)) as other:
+            assert other.getsockname()[1] != port
+    with closing(listen(ViewActorSettings(port=0), before=port)) as again:
+        assert again.getsockname()[1] == port
+
+
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7"])
 def test_a_host_that_is_not_ours_is_refused_in_a_sentence(host: str) -> None:
     with pytest.raises(ViewError, match=f"can't be served at '?{host}"):
