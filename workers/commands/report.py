@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from workers.edge import edge
-from workers.record.complete import complete
+from workers.record.complete import at_rest, complete
 from workers.record.reading import clips
 from workers.record.records import SESSION_FILE
 from workers.record.session_folder import end_session
@@ -39,5 +39,7 @@ def report(
         now = datetime.now().astimezone()
         for clip in clips(recording):
             typer.echo(str(write_report(clip, now)))
-        if (recording / SESSION_FILE).is_file():
+        parts = [part for clip in found for part in clip.parts]
+        # A session that still runs writes its own end.
+        if (recording / SESSION_FILE).is_file() and all(at_rest(part, time.time()) for part in parts):
             end_session(recording, now)

@@ -20,13 +20,18 @@ def complete(clip: Clip, now: float) -> list[str]:
     Lines that changed within the last ten seconds before `now` (the wall clock) belong to a recorder that still runs,
     and stay as they are. Raises RecordError where lines can't be read or the disk refuses.
     """
-    found = [part for part in clip.parts if not is_complete(part) and now - part.path.stat().st_mtime > STILL_S]
+    found = [part for part in clip.parts if not is_complete(part) and at_rest(part, now)]
     entries = [_complete(clip, part) for part in found]
     if clip.live and clip.stream is not None and entries:
         by_name = {entry.name: entry for entry in [*clip.stream.parts, *entries]}
         clip.stream.parts = sorted(by_name.values(), key=lambda entry: entry.begun)
         replace_text(clip.folder / STREAM_FILE, pretty(clip.stream))
     return [entry.name for entry in entries]
+
+
+def at_rest(part: Part, now: float) -> bool:
+    """Whether nobody has written to a part for ten seconds; `now` is the wall clock."""
+    return now - part.path.stat().st_mtime > STILL_S
 
 
 def _complete(clip: Clip, part: Part) -> PartRecord:

@@ -17,7 +17,7 @@ from workers.replay.script import Cue, rounds
 from workers.settings import ReplaySettings
 
 # A subscriber that waited for the bus tries again every second at the most: give it time to find it.
-LEAD_IN_S = 1.5
+LEAD_IN_S = 2.0
 JOIN_S = 1.0
 
 
