@@ -93,6 +93,7 @@ def fingerprint(certificate: Path) -> str:
 
 
 def _signed(secret: ec.EllipticCurvePrivateKey, names: list[str]) -> x509.Certificate:
+    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:MOST_COMMON_NAME])])
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -103,7 +104,7 @@ def _signed(secret: ec.EllipticCurvePrivateKey, names: list[str]) -> x509.Certif
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=VALID_DAYS - 1))
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(alternatives, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(secret, hashes.SHA256())
