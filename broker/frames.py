@@ -80,6 +80,8 @@ class RingReader:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise SlotError(f"ring {path.name} is gone") from error
+        if len(self._map) < PAGE:
+            raise SlotError(f"{path.name} is no ring of slots")
         magic, slots, slot_bytes = _HEADER.unpack_from(self._map)
         if magic != MAGIC or len(self._map) < PAGE + _padded(8 * slots) + slots * slot_bytes:
             raise SlotError(f"{path.name} is no ring of slots")
@@ -94,6 +96,8 @@ class RingReader:
         """
         dtype = np.dtype(np.uint8 if job.modality == "face" else np.float32)
         size = prod(job.shape) * dtype.itemsize
+        if min(job.shape, default=1) < 1:
+            raise SlotError(f"a job of shape {job.shape} has no data")
         if not 0 <= job.slot < self.slots or size > self.slot_bytes or not self.holds(job):
             raise SlotError(f"slot {job.slot} was overwritten")
         start = self._data_offset + job.slot * self.slot_bytes

@@ -59,6 +59,8 @@ def open_log(file: Path | None, level: str, session: str) -> Path:
     if path.exists() and path.stat().st_size > LOG_KEEPS_BYTES:
         path.replace(path.with_suffix(path.suffix + ".1"))
     os.environ["BIMODAL_LOG_LEVEL"] = level
+    # It tells who was filmed when, and from where: nobody else's business.
+    path.touch(mode=0o600)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(ConfidentialFormatter("%(asctime)s supervisor %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)

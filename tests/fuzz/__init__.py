@@ -2,5 +2,6 @@
 
 With coverage as the guide: `python -m tests.fuzz.NAME -max_total_time=60`, of messages, office, slots, config, artifact
 and page.
-Within the tests: test_fuzz.py, for seconds; BIMODAL_FUZZ=20 makes it twenty times as long.
+Within the tests: test_fuzz.py, and test_page_served.py over real connections, for seconds; BIMODAL_FUZZ=20 makes it
+twenty times as long.
 """

@@ -9,13 +9,14 @@ from pathlib import Path
 from broker.errors import MessageError, SlotError
 from broker.frames import RingShelf
 from broker.messages import Job, decode, seal
+from broker.remote_mailbox import Delivered
 from tests.fuzz.bodies import Bytes, body
 
 
 def seeds() -> list[bytes]:
     """A ring of one slot, and a job."""
     ring = b"bimodal1" + (1).to_bytes(8, "little") + (4096).to_bytes(8, "little")
-    return [bytes(40) + ring, b"\x01" * 40 + ring, bytes(range(40))]
+    return [bytes(39) + b"\xc0" + ring, b"\x01" * 40 + ring, bytes(range(40))]
 
 
 def one(data: bytes) -> None:
@@ -29,7 +30,13 @@ def one(data: bytes) -> None:
         if job.ring and "/" not in job.ring:
             with contextlib.suppress(OSError, ValueError), (Path(folder) / job.ring).open("wb") as file:
                 file.write(data[40:])
-                file.truncate(3 * 4096)
+                file.truncate(data[39] * 64 if len(data) > 39 else 0)
+        delivered = Delivered()
+        delivered.put(job, data[40:])
+        try:
+            delivered.view(job)
+        except SlotError:
+            pass
         try:
             reader = RingShelf(Path(folder)).reader(job.ring)
             assert reader.view(job).shape == job.shape
