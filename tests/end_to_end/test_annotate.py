@@ -11,6 +11,7 @@ import pytest
 from broker.messages import Body, Heartbeat
 from tests.end_to_end.driving import Driven, events_of, run, summary_of
 from tests.media import face_clip, scene, speech, write_clip
+from tests.workers.record.test_retention import session
 from workers.capture import media
 
 PURPLE = (136, 76, 220)
@@ -98,3 +99,25 @@ def test_live_films_survive_a_kill_and_go_on(tmp_path: Path) -> None:
             assert container.streams.video[0].codec_context.name == "h264"
             assert container.streams.audio[0].codec_context.name == "aac"
     assert sum(piece.samples.size for piece in media.sounds(killed)) > 24000
+
+
+def test_a_nearly_full_disk_stops_films_only_and_old_sessions_go(tmp_path: Path) -> None:
+    clip = face_clip(tmp_path / "clip.mp4", 1.0)
+    old = session(tmp_path / "kept", "old", 9.0)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"streams: {{desk: {{file: '{clip}', loop: true}}}}\nlog: {{file: '{tmp_path / 'log'}'}}\n"
+        f"outputs: {{view: false, record: {{folder: '{tmp_path / 'kept'}', video: true, min_free_mb: 1000000000, "
+        "retention_days: 3}}\n"
+    )
+    with Driven("up", "--config", config, "--session", "test-full", session="test-full") as driven:
+        told = driven.wait_for(lambda b: isinstance(b, Heartbeat) and b.name == "film" and b.because is not None)
+        assert isinstance(told, Heartbeat)
+        assert told.state == "ready"
+        assert "nearly full" in (told.because or "")
+        driven.wait_for(lambda b: isinstance(b, Heartbeat) and b.name == "record" and b.figures.get("kept", 0) > 30)
+        driven.interrupt()
+        assert driven.finish()[0] == 0
+    assert not old.exists()
+    assert not list((tmp_path / "kept").glob("*/desk/*.mp4"))
+    assert list((tmp_path / "kept").glob("*/desk/*.jsonl"))

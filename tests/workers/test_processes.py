@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.errors import CatalogError
 from workers.analysis import result_names
 from workers.config import Config, check_config
-from workers.processes import TABLE, cores, live_sources, lsl, processes, view
+from workers.processes import TABLE, cores, live_sources, lsl, processes, view, watchers
 from workers.settings import RecordActorSettings
 
 stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])
@@ -24,14 +24,28 @@ def config(**values: object) -> Config:
 
 
 def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
-    wanted = config(outputs={"lsl": True})
-    rows = processes(wanted, record=RecordActorSettings(folder="x")) + lsl(wanted) + view(wanted) + live_sources(wanted)
+    wanted = config(outputs={"lsl": True, "window": True, "record": {"folder": "x", "video": True}})
+    record = RecordActorSettings(folder="x")
+    rows = processes(wanted, record=record) + lsl(wanted) + view(wanted) + watchers(wanted, record)
+    rows += live_sources(wanted)
     assert {row.role for row in rows} == set(TABLE)
     for row in rows:
         assert (Path(__file__).parents[2] / (row.module.replace(".", "/"))).exists() or (
             Path(__file__).parents[2] / (row.module.replace(".", "/") + ".py")
         ).exists()
         assert set(row.needs) <= set(TABLE)
+
+
+def test_window_and_films_are_there_only_where_they_are_wanted() -> None:
+    record = RecordActorSettings(folder="x", split_s=60.0)
+    assert watchers(config(), None) == []
+    assert watchers(config(outputs={"record": "x"}), record) == []
+    window, film = watchers(config(outputs={"window": True, "record": {"folder": "x", "video": True}}), record)
+    assert window.ends
+    assert not film.ends
+    assert film.settings.split_s == 60.0  # type: ignore[attr-defined]
+    (hidden,) = watchers(config(outputs={"window": {"faces": "hide"}}), None)
+    assert hidden.settings.faces == "hide"  # type: ignore[attr-defined]
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.booleans())

@@ -45,11 +45,14 @@ def rows(event: Emotion) -> dict[str, Row]:
     face, speech = speaker(event), event.speech
     heard = speech.probabilities if speech is not None else None
     silent = (speech.because or "no voice") if speech is not None else "no sound"
-    together = face.fused if face is not None else heard
+    verdict = event.emotion
+    because = verdict.because or "unknown"
+    if face is None and verdict.label is not None and verdict.confidence is not None:
+        because = f"{verdict.label} {percent(verdict.confidence)}, from the voice alone"
     return {
         "video": Row(face.video if face is not None else None, "no face"),
         "speech": Row(heard, silent),
-        "fused": Row(together, event.emotion.because or "unknown"),
+        "fused": Row(face.fused if face is not None else None, because),
     }
 
 
