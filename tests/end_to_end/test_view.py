@@ -1,0 +1,222 @@
+"""The live page of a running `bimodal up`, in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from broker.messages import Heartbeat
+from tests.end_to_end.browser import Seen, chromium, require_chromium
+from tests.end_to_end.driving import Driven
+from tests.media import scene, silence, speech, write_clip
+
+TOKEN = "a-token-of-sixteen-or-more"
+
+# The canvas as a few numbers, so that two moments can be compared.
+PRINT = """() => {
+  const canvas = document.querySelector('#picture');
+  const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let sum = 0;
+  for (let i = 0; i < data.length; i += 397) sum = (sum * 31 + data[i]) % 1000003;
+  return sum;
+}"""
+SUMS = """() => [...document.querySelectorAll('#bars .row[role=img]')].map((row) => {
+  const shares = [...row.querySelectorAll('.bar')].map((bar) => bar.dataset.share).filter((share) => share !== '');
+  return shares.length === 7 ? shares.reduce((sum, share) => sum + Number(share), 0) : null;
+})"""
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds of a talking face, then three of an empty wall and silence: the label comes and goes."""
+    pictures = [scene(1 if number < 75 else 0, number / 25) for number in range(150)]
+    said, rate = speech(3.0)
+    sound = np.concatenate([said, silence(3.0, rate)])
+    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", pictures, sound=sound, rate=rate)
+
+
+def start(folder: Path, session: str, streams: str, view: str = "port: 0") -> Driven:
+    config = folder / "config.yaml"
+    config.write_text(
+        f"streams: {{{streams}}}\nworkers: {{face: {{count: 1}}}}\nlog: {{file: '{folder / 'log'}'}}\n"
+        f"outputs: {{view: {{{view}}}}}\n"
+    )
+    return Driven("up", "--config", config, "--session", session, session=session)
+
+
+def address(driven: Driven) -> str:
+    """Where the page is, as its heartbeat says."""
+    found = driven.wait_for(lambda body: isinstance(body, Heartbeat) and body.name == "view" and bool(body.address))
+    assert isinstance(found, Heartbeat)
+    assert found.address is not None
+    return found.address
+
+
+@pytest.fixture(scope="module")
+def running(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Driven, str]]:
+    """A system with a stream of picture and sound and one of sound alone, and where its page is."""
+    require_chromium()
+    sound, rate = speech(4.0)
+    radio = write_clip(clip.with_name("radio.wav"), sound=sound, rate=rate, sound_codec="pcm_s16le")
+    streams = f"clip: {{file: '{clip}', loop: true}}, radio: {{file: '{radio}', loop: true}}"
+    with start(tmp_path_factory.mktemp("view"), "test-view", streams) as driven:
+        yield driven, address(driven)
+
+
+def label_is(page: Any, text: str) -> None:
+    page.wait_for_function("text => document.querySelector('#label').textContent === text", arg=text)
+
+
+def shown_moves(page: Any) -> None:
+    """The canvas shows pixels, and then others."""
+    first = page.evaluate(PRINT)
+    page.wait_for_function(f"first => ({PRINT})() !== first", arg=first)
+
+
+def test_the_page_shows_what_happens(running: tuple[Driven, str]) -> None:
+    _, url = running
+    with chromium(viewport={"width": 1280, "height": 800}) as context:
+        page = context.new_page()
+        seen = Seen(page)
+        page.goto(url)
+        label_is(page, "happy")
+        shown_moves(page)
+        assert "640 × 360" in page.inner_text("#caption")
+        sums = page.wait_for_function(f"() => {{ const sums = ({SUMS})(); return sums[0] && sums[2] ? sums : null; }}")
+        sums = sums.json_value()
+        assert len(sums) == 3
+        assert all(total is None or abs(total - 1) < 0.01 for total in sums)
+        label_is(page, "unknown")  # the empty wall
+        assert page.inner_text("#because")
+        label_is(page, "happy")
+        page.wait_for_selector("#processes tr[data-name='face 1'] .ready")
+        rows = page.eval_on_selector_all("#processes tbody tr", "rows => rows.map(row => row.dataset.name)")
+        assert {"broker", "face 1", "audio 1", "fusion", "view", "capture clip", "capture radio"} <= set(rows)
+        assert "face-compact@" in page.inner_text("#processes tr[data-name='face 1']")
+        assert seen.errors == []
+        assert seen.hosts == {url.removeprefix("http://").rstrip("/")}
+
+
+def test_it_is_worked_with_the_keyboard(running: tuple[Driven, str]) -> None:
+    _, url = running
+    with chromium() as context:
+        page = context.new_page()
+        seen = Seen(page)
+        page.goto(url)
+        label_is(page, "happy")
+        page.keyboard.press("2")
+        page.wait_for_selector("#streams [aria-selected=true][data-stream=radio]")
+        page.wait_for_function("() => document.querySelector('#caption').textContent.startsWith('radio.wav')")
+        page.wait_for_function("() => document.querySelector('#moment').textContent.startsWith('hop')")
+        page.keyboard.press("[")
+        page.wait_for_selector("#streams [aria-selected=true][data-stream=clip]")
+        label_is(page, "happy")
+        page.keyboard.press("?")
+        assert page.locator("#help").is_visible()
+        page.keyboard.press("Escape")
+        page.keyboard.press("t")
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector("#timeline .tip:visible")
+        assert page.get_attribute("#timeline", "aria-valuenow") == "-1"
+        page.keyboard.press("Escape")
+        page.keyboard.press("Space")
+        page.wait_for_function("() => document.querySelector('#moment').textContent.startsWith('held')")
+        assert seen.errors == []
+
+
+def test_a_worker_that_is_killed_is_seen_to_come_back(running: tuple[Driven, str]) -> None:
+    driven, url = running
+    with chromium() as context:
+        page = context.new_page()
+        page.goto(url)
+        row = "#processes tr[data-name='face 1']"
+        page.wait_for_selector(f"{row} .ready")
+        before = page.inner_text(f"{row} td:nth-child(3)")
+        driven.kill("face 1")
+        page.wait_for_selector("#banners li:has-text('face 1')")
+        page.wait_for_function(
+            "([row, before]) => { const line = document.querySelector(row); const pid = line.children[2].textContent;"
+            " return line.querySelector('.ready') && pid !== before && pid !== '–'; }",
+            arg=[row, before],
+        )
+        assert page.inner_text(f"{row} td:nth-child(4)") == "1"
+        page.wait_for_selector("#banners li:has-text('face 1')", state="detached")
+
+
+def test_the_page_finds_its_way_back_by_itself(running: tuple[Driven, str]) -> None:
+    driven, url = running
+    with chromium() as context:
+        page = context.new_page()
+        page.goto(url)
+        label_is(page, "happy")
+        driven.kill("view")
+        page.wait_for_selector("#banners li:has-text('connection')")
+        page.wait_for_selector("#banners li:has-text('connection')", state="detached")
+        shown_moves(page)
+        assert page.url == url
+
+
+def test_a_broker_that_is_started_again_is_only_a_pause(running: tuple[Driven, str]) -> None:
+    driven, url = running
+    with chromium() as context:
+        page = context.new_page()
+        page.goto(url)
+        pid = "#processes tr[data-name=broker] td:nth-child(3)"
+        page.wait_for_selector(pid)
+        before = page.inner_text(pid)
+        driven.kill("broker")
+        page.wait_for_function(
+            "([pid, before]) => ![before, '–'].includes(document.querySelector(pid)?.textContent)", arg=[pid, before]
+        )
+        shown_moves(page)
+
+
+def test_it_fits_a_phone_in_the_dark(running: tuple[Driven, str]) -> None:
+    _, url = running
+    with chromium(
+        viewport={"width": 390, "height": 844}, color_scheme="dark", is_mobile=True, has_touch=True
+    ) as context:
+        page = context.new_page()
+        seen = Seen(page)
+        page.goto(url)
+        label_is(page, "happy")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 15, 19)"
+        assert seen.errors == []
+
+
+def test_a_token_and_hidden_faces(clip: Path, tmp_path: Path) -> None:
+    require_chromium()
+    quiet = write_clip(tmp_path / "quiet.mp4", [scene(1, n / 25) for n in range(50)], sound=silence(2.0), rate=48000)
+    view = f"port: 0, host: 0.0.0.0, token: {TOKEN}, faces: hide"
+    with start(tmp_path, "test-view-token", f"clip: {{file: '{quiet}', loop: true}}", view) as driven:
+        port = address(driven).rstrip("/").rpartition(":")[2]
+        url = f"http://127.0.0.1:{port}/"
+        assert httpx.get(url).status_code == 401
+        with chromium() as context:
+            page = context.new_page()
+            seen = Seen(page)
+            page.goto(url)
+            page.fill("input[name=token]", TOKEN)
+            page.click("button")
+            label_is(page, "happy")
+            assert seen.errors == []
+            encoded = driven.wait_for(lambda body: isinstance(body, Heartbeat) and body.figures.get("sent", 0) > 0)
+            assert isinstance(encoded, Heartbeat)
+            assert encoded.figures["encoded"] == 0
+        driven.interrupt()
+        driven.finish()
+    assert TOKEN not in (tmp_path / "log").read_text()
+
+
+def test_a_host_that_others_can_reach_needs_a_token(tmp_path: Path) -> None:
+    with start(tmp_path, "test-view-open", "clip: {auto: true}", "host: 0.0.0.0") as driven:
+        code, _, err = driven.finish()
+    assert code == 1
+    assert "needs a 'token'" in err
+    assert "Traceback" not in err
