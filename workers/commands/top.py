@@ -29,10 +29,10 @@ TURN_S = 0.1
 DRAW_EVERY_S = 0.5
 # Heartbeats come twice a second, the status once.
 ONCE_AT_LEAST_S, ONCE_AT_MOST_S = 1.2, 5.0
-HELP = "sort by c cpu  m memory  n name  r restarts    q quits"
+HELP = "c cpu  m memory  n name  r restarts  q quits"
 STATE_STYLES = {"ready": "green", "failed": "bold red", "troubled": "yellow", "silent": "red", "restarting": "yellow"}
-# Title and header of each of the two tables, a line between them, and the line of help.
-LINES_AROUND = 6
+# The headers of the two tables, a line between them, and the line of help.
+LINES_AROUND = 4
 
 
 def top(session: SessionOption = "default") -> None:
@@ -114,19 +114,25 @@ def _screen(panel: Panel, session: str, width: int, height: int) -> RenderableTy
     now = time.monotonic()
     streams = panel.streams(now, width, max(1, height // 3))
     room = height - LINES_AROUND - len(streams.rows) - bool(streams.hidden)
-    processes = panel.processes(now, width, max(1, room - 1))
+    processes = panel.processes(now, width, max(1, room))
+    if processes.hidden:
+        processes = panel.processes(now, width, max(1, room - 1))
     return Group(
         *_drawn(processes),
         Text(""),
         *_drawn(streams),
-        Text(f"{HELP}    (by {panel.sort})", style="dim", no_wrap=True, overflow="ellipsis"),
+        Text(f"by {panel.sort}    {HELP}", style="dim", no_wrap=True, overflow="ellipsis"),
     )
 
 
 def _drawn(table: Table) -> list[RenderableType]:
     drawn = RichTable(box=None, pad_edge=False, header_style="bold", expand=False)
-    for column in table.columns:
-        drawn.add_column(column.title, justify="right" if column.number else "left", no_wrap=True, overflow="ellipsis")
+    # Where there is too little room, the last column gives way.
+    for place, column in enumerate(table.columns[:-1]):
+        width = max(len(cell) for cell in (column.title, *(row[place] for row in table.rows)))
+        drawn.add_column(column.title, justify="right" if column.number else "left", no_wrap=True, min_width=width)
+    last = table.columns[-1]
+    drawn.add_column(last.title, justify="right" if last.number else "left", no_wrap=True, overflow="ellipsis")
     for row in table.rows:
         drawn.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
     return [drawn, Text(f"and {table.hidden} more", style="dim")] if table.hidden else [drawn]
