@@ -35,6 +35,21 @@ class Device(Protocol):
 DeviceType = TypeVar("DeviceType", bound=Device)
 
 
+def auto_devices() -> tuple[int | None, int | None]:
+    """Indexes of the first camera and the first microphone that work, None where there is none."""
+    return _first_camera(), _first_microphone()
+
+
+def _first_camera() -> int | None:
+    found = discover.first_camera()
+    return found.index if found is not None else None
+
+
+def _first_microphone() -> int | None:
+    found = discover.first_microphone()
+    return found.index if found is not None else None
+
+
 def device_source(
     camera: int | str | None, microphone: int | str | None, max_height: int, *, patient: bool = False
 ) -> OpenSource | None:
@@ -48,12 +63,8 @@ def device_source(
     None where neither is left. Raises SourceError where no device that was named can be opened.
     """
     anchor_ns = time.monotonic_ns()
-    if camera == AUTO:
-        found = discover.first_camera()
-        camera = found.index if found is not None else None
-    if microphone == AUTO:
-        heard = discover.first_microphone()
-        microphone = heard.index if heard is not None else None
+    camera = _first_camera() if camera == AUTO else camera
+    microphone = _first_microphone() if microphone == AUTO else microphone
     if camera is None and microphone is None:
         return None
     eye = ear = None

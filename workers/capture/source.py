@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from workers.capture.opened import OpenSource
 from workers.capture.troubles import Damage
 from workers.errors import SourceError
@@ -32,10 +34,31 @@ def open_source(settings: CaptureSettings, directory: Path, *, again: bool = Fal
     if settings.url is not None:
         return live.network_source(settings.url, settings.max_height)
     if settings.auto:
-        return live.device_source("auto", "auto", settings.max_height) or demo_source(settings.max_height)
+        return _auto_source(directory / f"{settings.stream}.devices", settings.max_height, again=again)
     found = live.device_source(settings.camera, settings.microphone, settings.max_height, patient=again)
     if found is None:
         raise SourceError(f"stream '{settings.stream}' has neither a camera nor a microphone; see 'bimodal devices'")
+    return found
+
+
+def _auto_source(taken: Path, max_height: int, *, again: bool) -> OpenSource:
+    """The first camera and microphone that work, else the demo clip.
+
+    Which they are is kept in the file `taken`: in a later life of the process they are waited for, because who was
+    unplugged must not be shown as the demo's smile.
+    """
+    from workers.capture import live
+
+    if again and taken.exists():
+        camera, microphone = msgspec.json.decode(taken.read_bytes(), type=tuple[int | None, int | None])
+        found = live.device_source(camera, microphone, max_height, patient=True)
+    else:
+        camera, microphone = live.auto_devices()
+        found = live.device_source(camera, microphone, max_height)
+    if found is None:
+        taken.unlink(missing_ok=True)
+        return demo_source(max_height)
+    taken.write_bytes(msgspec.json.encode((camera, microphone)))
     return found
 
 

@@ -18,12 +18,15 @@ import pytest
 from tests import media as made
 from workers.back_off import BackOff
 from workers.capture import camera as camera_module
-from workers.capture import live
+from workers.capture import discover, live
 from workers.capture.camera import Camera
+from workers.capture.discover import CameraDevice
 from workers.capture.hops import HopCutter
 from workers.capture.items import Picture, Sound, SourceInfo
 from workers.capture.opened import OpenSource
+from workers.capture.source import open_source
 from workers.errors import SourceError
+from workers.settings import CaptureSettings
 
 PATIENCE_S = 30.0
 
@@ -170,6 +173,33 @@ def test_what_is_nowhere_at_the_start_is_refused_but_waited_for_once_it_was_ther
     plug.there = True
     assert next(waiting).pixels.shape == (96, 160, 3)
     source.stopped.set()
+
+
+def test_what_auto_took_is_waited_for_and_never_becomes_the_demo(
+    plug: Plug, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = CameraDevice(0, "webcam", "/dev/video0")
+    monkeypatch.setattr(discover, "first_camera", lambda: there if plug.there else None)
+    monkeypatch.setattr(discover, "first_microphone", lambda: None)
+    settings = CaptureSettings(
+        stream="desk", auto=True, policy="latest", realtime=True, max_height=96, memory_mb=64, hop_s=0.5, window_s=4.0,
+        speech=True,
+    )  # fmt: skip
+    first = open_source(settings, tmp_path)
+    assert (first.info.name, first.info.live) == ("camera 0", True)
+    assert first.pictures is not None
+    first.stopped.set()
+    assert list(first.pictures()) == []
+    plug.there = False
+    later = open_source(settings, tmp_path, again=True)
+    assert (later.info.name, later.info.live) == ("camera 0", True)
+    assert later.pictures is not None
+    plug.there = True
+    assert next(later.pictures()).pixels.shape == (96, 160, 3)
+    later.stopped.set()
+    plug.there = False
+    for again in (False, True):
+        assert "the demo clip" in open_source(settings, tmp_path, again=again).info.name
 
 
 class Headset:
