@@ -25,7 +25,7 @@ from training.datasets.loading import load_recordings
 from training.device import mixed, pick_device
 from training.dynamic_artifact import is_video
 from training.errors import TrainingError
-from training.evaluate import find_model
+from training.evaluate import find_model, part_of
 from training.loop import Plan, Say, Watched, fit
 from training.metrics import Figures, accuracy, measure, uar
 from training.pairing import compose_pairs, face_opinions, recorded_pairs, speech_opinions
@@ -197,6 +197,15 @@ def _metadata(config: FusionConfig, temperature: float, figures: dict[str, Figur
                 if name != "learned"
             },
             "protocol": f"{how} of {data}, pictures and speakers that were not learnt from",
-            "trained_on": [f"{data}, {how}"],
+            "trained_on": _trained_on(config, real),
         },
     )
+
+
+def _trained_on(config: FusionConfig, real: bool) -> list[str]:
+    if real or config.sounds is None:
+        return [f"{config.data.name}/train"]
+    return [
+        part_of(config.data, "valid"),
+        f"{config.sounds.name}, speakers of the folds, heard by networks of other folds",
+    ]
