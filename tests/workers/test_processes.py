@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import CatalogError
+from tests.artifacts import make_face_static
 from workers.analysis import result_names
 from workers.config import Config, check_config
-from workers.processes import TABLE, cores, live_sources, lsl, processes, view, watchers
+from workers.errors import ConfigError
+from workers.processes import TABLE, cores, limited, live_sources, lsl, processes, view, watchers
 from workers.settings import RecordActorSettings
+from workers.vitals import machine_memory_mb
 
 stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])
 suffixes = st.sampled_from([".mp4", ".mkv", "", ".wav"])
@@ -90,3 +94,34 @@ def test_results_are_named_after_their_files() -> None:
     assert result_names([Path("x/a.mp4"), Path("b.wav")]) == ["a", "b"]
     assert result_names([Path("a.mp4"), Path("a.mkv")]) == ["a.mp4", "a.mkv"]
     assert result_names([Path("x/a.mp4"), Path("y/a.mp4")]) == ["a.mp4", "a.mp4-2"]
+
+
+def test_cores_are_kept_and_those_that_are_not_there_are_named() -> None:
+    here = min(os.sched_getaffinity(0))
+    rows = processes(config(workers={"face": {"count": 2, "cores": [here]}}), record=None)
+    assert {row.cores for row in rows if row.role == "face"} == {(here,)}
+    assert {row.cores for row in rows if row.role != "face"} == {()}
+    with pytest.raises(ConfigError, match=r"workers\.audio\.cores names core 9999"):
+        processes(config(workers={"audio": {"cores": [9999]}}), record=None)
+
+
+def test_a_file_replaced_under_its_name_makes_another_row(tmp_path: Path) -> None:
+    artifact = make_face_static(tmp_path / "model.onnx")
+    wanted = config(models={"face-static": str(artifact)})
+    before = processes(wanted, record=None)
+    assert processes(wanted, record=None) == before
+    os.utime(make_face_static(artifact, version="2"), ns=(1, 1))
+    changed = {row.role for row, old in zip(processes(wanted, record=None), before, strict=True) if row != old}
+    assert changed == {"face", "fusion"}
+
+
+def test_numbers_given_by_hand_go_before_the_configs() -> None:
+    rows = processes(config(workers={"face": {"count": {"min": 1, "max": 4}}}), record=None, counts={"face": 3})
+    assert [row.name for row in rows if row.role == "face"] == ["face 1", "face 2", "face 3"]
+
+
+@pytest.mark.parametrize("limit", ["auto", 300, None])
+def test_every_row_has_the_memory_limit(limit: int | str | None) -> None:
+    rows = limited(processes(config(), record=None), limit)
+    found = {row.max_memory_mb for row in rows}
+    assert found == {machine_memory_mb() // 2 if limit == "auto" else limit}
