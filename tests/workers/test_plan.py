@@ -38,7 +38,7 @@ def carried_out(rows: list[ProcessSpec], wish: Plan) -> list[ProcessSpec]:
     gone = {*wish.relieved, *wish.stopped}
     new = {spec.name: spec for spec in (*wish.told, *wish.again)}
     kept = [new.get(known.name, known) for known in rows if known.name not in gone]
-    return kept + [*wish.beside, *wish.started]
+    return [*kept, *wish.beside, *wish.started]
 
 
 def contents(rows: list[ProcessSpec]) -> Counter[object]:
