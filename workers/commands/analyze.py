@@ -64,6 +64,8 @@ def analyze(
 
     Example: [b]bimodal analyze interview.mp4 talk.mov --out results/[/b]
     """
+    if hide_faces and not annotate:
+        raise typer.BadParameter("--hide-faces goes with --annotate")
     log_file = open_log(None, "INFO", "analyze")
     with edge(log_file):
         loaded = with_counts(config_of(config), face_workers, audio_workers)
