@@ -87,6 +87,7 @@ class SpeechConfig(Config):
         backbone: the wheel of resemblyzer 0.1.4 with the speaker encoder; None lets pip fetch it.
         backbone_learning_rate: the speaker encoder's highest; the rest learns by `learning_rate`.
         frozen_epochs: so long the speaker encoder does not learn.
+        rise: share of the steps over which the learning rates rise to their highest, before they fall.
         full_windows: share of the batches that are as long as the longest window.
         mixup: alpha of the Beta distribution that mixes pairs; 0 mixes none.
         smoothing: label smoothing.
@@ -104,6 +105,7 @@ class SpeechConfig(Config):
     backbone: Path | None = None
     backbone_learning_rate: PositiveFloat = 4e-4
     frozen_epochs: int = Field(default=0, ge=0)
+    rise: float = Field(default=0.3, gt=0, lt=1)
     full_windows: float = Field(default=0.0, ge=0, le=1)
     mixup: float = Field(default=0.3, ge=0)
     smoothing: float = Field(default=0.1, ge=0, lt=1)

@@ -95,7 +95,9 @@ class SpeechTask:
         groups, rates = self._parts.groups(config)
         self.optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
         steps = config.epochs * self.steps_an_epoch
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rates, total_steps=steps + 1)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, rates, total_steps=steps + 1, pct_start=config.rise
+        )
 
     @property
     def network(self) -> torch.nn.Module:

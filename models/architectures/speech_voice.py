@@ -70,7 +70,7 @@ class SpeechVoice(nn.Module):
         self.encoder.load_state_dict({name: weights[f"lstm.{name}"] for name in own})
 
     def forward(self, mel: Tensor) -> Tensor:
-        heard = self.encoder(mel)[0]
+        heard = self.encoder(mel)[0].float()  # in few bits the statistics of neighbours are the same
         mean = heard.mean(dim=1)
         spread = torch.sqrt(((heard - mean[:, None]) ** 2).mean(dim=1) + 1e-6)
         logits: Tensor = self.classify(self.dropout(self.norm(torch.cat([mean, spread], dim=1))))
