@@ -5,6 +5,7 @@ It reads, decides which rows are wanted, and hands them to the supervisor, which
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -32,10 +33,12 @@ FOLLOW_EVERY_S = 1.0
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What the system is to be: a config, and numbers of workers that count instead of the config's."""
+    """What the system is to be: a config, and numbers of workers that count instead of the config's; `by_hand` are the
+    kinds whose number a person has given."""
 
     config: Config
     counts: dict[Kind, int] = {}
+    by_hand: frozenset[Kind] = frozenset()
 
 
 class LiveSystem:
@@ -134,10 +137,15 @@ class LiveSystem:
                 for kind, count in self._wanted.counts.items()
                 if getattr(config.workers, kind).count == getattr(before, kind).count
             }
-            self._change(Wish(config=config, counts=kept))
+            by_hand = self._wanted.by_hand & frozenset(kept)
+            self._change(Wish(config=config, counts=kept, by_hand=by_hand))
         except KNOWN_ERRORS as error:
             log.warning("the edited config is not taken over: %s", error)
             self.supervisor.refused = str(error)
+            return
+        except Exception as error:  # whatever is in the file, what works must go on working
+            log.exception("the edited config is not taken over")
+            self.supervisor.refused = f"reading it met an unexpected {type(error).__name__}; the log has the details"
             return
         self.supervisor.refused = None
         if config.log != self._in_force.config.log:
@@ -156,7 +164,9 @@ class LiveSystem:
     def _scale(self, counts: Mapping[str, int]) -> Reply:
         wanted = checked_counts(counts, self._wanted.config)
         before = {kind: self._count(kind) for kind in wanted}
-        self._change(msgspec.structs.replace(self._wanted, counts=self._wanted.counts | wanted))
+        by_hand = self._wanted.by_hand | frozenset(wanted)
+        counts_wanted = self._wanted.counts | wanted
+        self._change(msgspec.structs.replace(self._wanted, counts=counts_wanted, by_hand=by_hand))
         return Accepted(describe_scale(before, wanted))
 
     def _count(self, kind: Kind) -> int:
@@ -169,7 +179,7 @@ class LiveSystem:
         followers: dict[Kind, LoadFollower] = {}
         for kind in KINDS:
             wanted = getattr(self._wanted.config.workers, kind).count
-            if isinstance(wanted, Between):
+            if isinstance(wanted, Between) and kind not in self._wanted.by_hand:
                 known = self._followers.get(kind)
                 same = known is not None and (known.least, known.most) == (wanted.min, wanted.max)
                 followers[kind] = known if known is not None and same else LoadFollower(wanted.min, wanted.max)
@@ -185,7 +195,8 @@ class LiveSystem:
             wanted = follower.wanted(count, self._load(kind, count, now))
             if wanted != count:
                 log.info("the load wants %d %s workers instead of %d", wanted, kind, count)
-                self._change(msgspec.structs.replace(self._wanted, counts=self._wanted.counts | {kind: wanted}))
+                with contextlib.suppress(*KNOWN_ERRORS):  # a file of the config is gone: whoever edits it is told
+                    self._change(msgspec.structs.replace(self._wanted, counts=self._wanted.counts | {kind: wanted}))
                 return
 
     def _load(self, kind: Kind, count: int, now: float) -> Load:
