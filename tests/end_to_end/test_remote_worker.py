@@ -16,19 +16,20 @@ from tests.media import face_clip
 SESSION = "test-remote"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Machine:
-    return Machine(tmp_path / "server")
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return Machine(tmp_path_factory.mktemp("server"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def port() -> int:
     return free_port()
 
 
-@pytest.fixture
-def live(server: Machine, tmp_path: Path, port: int) -> Iterator[tuple[Driven, str]]:
-    """A system whose only face worker will be stopped, and its public key."""
+@pytest.fixture(scope="module")
+def live(server: Machine, tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[tuple[Driven, str]]:
+    """A system with one face worker of its own, and its public key."""
+    tmp_path = tmp_path_factory.mktemp("remote")
     key = server.key()
     clip = face_clip(tmp_path / "clip.mp4", 2.0)
     config = tmp_path / "config.yaml"
@@ -40,6 +41,24 @@ def live(server: Machine, tmp_path: Path, port: int) -> Iterator[tuple[Driven, s
     with Driven(*arguments, session=SESSION, environment=server.environment) as driven:
         driven.wait_for(lambda body: isinstance(body, Emotion))
         yield driven, key
+
+
+def test_a_key_that_may_only_read_events_gets_no_pixels(
+    live: tuple[Driven, str], server: Machine, tmp_path: Path, port: int
+) -> None:
+    driven, key = live
+    away = Machine(tmp_path / "away")
+    server.run("keys", "allow", away.key(), "--name", "reader")
+    work = ("work", "face", "--at", f"tcp://127.0.0.1:{port}", "--server-key", key)
+    with Driven(*work, session=SESSION, environment=away.environment) as worker:
+        assert worker.process.stdout is not None
+        assert "its key must be allowed, by: bimodal keys allow" in worker.process.stdout.readline()
+        for _ in range(4):
+            status = driven.wait_for(lambda body: isinstance(body, Status))
+            assert isinstance(status, Status)
+            assert status.workers["face"] == 1
+        worker.interrupt()
+        assert worker.finish()[0] == 0
 
 
 def test_it_is_sent_the_pixels_and_finds_the_face(
@@ -70,21 +89,3 @@ def test_it_is_sent_the_pixels_and_finds_the_face(
         assert worker.finish()[0] == 0
     # It is gone: nobody tells the broker but its silence.
     driven.wait_for(lambda body: isinstance(body, Status) and body.workers["face"] <= 1)
-
-
-def test_a_key_that_may_only_read_events_gets_no_pixels(
-    live: tuple[Driven, str], server: Machine, tmp_path: Path, port: int
-) -> None:
-    driven, key = live
-    away = Machine(tmp_path / "away")
-    server.run("keys", "allow", away.key(), "--name", "reader")
-    work = ("work", "face", "--at", f"tcp://127.0.0.1:{port}", "--server-key", key)
-    with Driven(*work, session=SESSION, environment=away.environment) as worker:
-        assert worker.process.stdout is not None
-        assert "its key must be allowed, by: bimodal keys allow" in worker.process.stdout.readline()
-        for _ in range(4):
-            status = driven.wait_for(lambda body: isinstance(body, Status))
-            assert isinstance(status, Status)
-            assert status.workers["face"] == 1
-        worker.interrupt()
-        assert worker.finish()[0] == 0

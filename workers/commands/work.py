@@ -50,9 +50,10 @@ def work(
         hello = Hello(role="worker", modality=rows[0].modality)
         mailbox = RemoteMailbox(at, login, settings.name, settings.incarnation, hello)
         setproctitle.setproctitle(f"bimodal: {settings.name}")
+        stop = Stop(alone=True)
         allow = f"bimodal keys allow {shlex.quote(login.own.public)} --name NAME --work"
         typer.echo(f"{settings.name} works for {at}, where its key must be allowed, by: {allow}")
-        code = live(_actor(kind), settings, mailbox, Stop(alone=True))
+        code = live(_actor(kind), settings, mailbox, stop)
         if mailbox.because is not None:
             say(mailbox.because)
         raise typer.Exit(code)
