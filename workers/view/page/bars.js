@@ -92,6 +92,6 @@ export class Bars {
   shares(face, alone) {
     if (alone) return "voice alone";
     if (!face) return "";
-    return face.weights.speech > 0 ? `face counts ${percent(face.weights.video)}` : "face alone";
+    return face.weights.speech > 0 ? `face ${percent(face.weights.video)}` : "face alone";
   }
 }

@@ -158,7 +158,7 @@ export class Timeline {
         context.font = `600 11px ${colours.font}`;
         const [text, at] = [context.measureText(value).width, Math.max(left, this.gutter)];
         context.fillStyle = colours.panel;
-        if (right - at > text + 10) context.fillText(value, at + 5, y + (SAID - 8) / 2 + 0.5);
+        if (right - at > text + 6) context.fillText(value, at + 3, y + (SAID - 8) / 2 + 0.5);
       }
     }
   }
