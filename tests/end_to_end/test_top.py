@@ -87,6 +87,18 @@ def test_into_a_pipe_it_prints_one_plain_table_and_in_a_terminal_it_obeys_keys(s
         terminal.close()
 
 
+def test_it_ends_with_its_terminal(session: str) -> None:
+    terminal = Terminal("top", "--session", session)
+    try:
+        terminal.wait_for(b"broker", b"by cpu")
+    finally:
+        os.close(terminal.master)
+        try:
+            assert terminal.process.wait(PATIENCE_S) == 0
+        finally:
+            terminal.process.kill()
+
+
 def test_where_nothing_runs_it_says_so() -> None:
     code, _, err = run("top", "--session", "test-top-nobody")
     assert code == 1

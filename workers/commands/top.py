@@ -50,6 +50,9 @@ def top(session: SessionOption = "default") -> None:
                 _once(bus, session)
         except KeyboardInterrupt:
             pass
+        except OSError:
+            # The terminal is gone; Python's own flush at exit must not meet it again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
             bus.close()
 
@@ -147,10 +150,16 @@ def _keys() -> Iterator[Callable[[], str]]:
     def pressed() -> str:
         if not select.select([descriptor], [], [], 0)[0]:
             return ""
-        return os.read(descriptor, 16).decode(errors="ignore")[:1].lower()
+        try:
+            typed = os.read(descriptor, 16)
+        except OSError:
+            typed = b""
+        # A terminal that was closed is ready to be read, and has nothing to say: nobody looks any more.
+        return typed.decode(errors="ignore")[:1].lower() if typed else "q"
 
     try:
         tty.setcbreak(descriptor)
         yield pressed
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
