@@ -204,6 +204,7 @@ class ViewConfig(Section):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     faces: Literal["show", "hide"] = "show"
+    origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")], ...] = ()
     visitors: Annotated[VisitorSettings, _struct(VisitorSettings)] = VisitorSettings()
 
     @model_validator(mode="after")

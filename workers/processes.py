@@ -212,6 +212,7 @@ def view(config: Config) -> list[ProcessSpec]:
         tls_certificate=str(wanted.tls_certificate.absolute()) if wanted.tls_certificate else None,
         tls_key=str(wanted.tls_key.absolute()) if wanted.tls_key else None,
         faces=wanted.faces,
+        origins=wanted.origins,
         visitors=wanted.visitors,
         visitor_streams=tuple(name for name, stream in config.streams.items() if stream.browser),
     )

@@ -115,6 +115,7 @@ class ViewActorSettings(msgspec.Struct, frozen=True, kw_only=True):
         token: what a visitor must know; None on loopback only.
         tls_certificate, tls_key: paths of PEM files, both or neither.
         faces: "hide" sends boxes without video.
+        origins: of other sites whose pages may read events.
         visitors, visitor_streams: which streams visitors' browsers may be, and within which limits.
     """
 
@@ -124,6 +125,7 @@ class ViewActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_certificate: str | None = None
     tls_key: str | None = None
     faces: Literal["show", "hide"] = "show"
+    origins: tuple[str, ...] = ()
     visitors: VisitorSettings = VisitorSettings()
     visitor_streams: tuple[str, ...] = ()
 

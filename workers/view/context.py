@@ -32,7 +32,7 @@ class View:
         self.address = address
         self.feed = Feed()
         self.audience = Audience()
-        self.gate = Gate(settings.host, settings.token)
+        self.gate = Gate(settings.host, settings.token, settings.origins)
         self.visitors: list[str] = []
         self.listeners: list[Callable[[Body], None]] = []
         self.closers: list[Callable[[], None]] = []

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from broker.messages import Body, Emotion
 from workers.view.context import View
+from workers.view.gate import EVENTS_PATH, SUBPROTOCOL
 
 MOST_READERS = 64
 MOST_WAITING = 64
@@ -31,7 +32,7 @@ def routes(view: View) -> list[BaseRoute]:
             feed.publish(body)
 
     view.listeners.append(told)
-    return [WebSocketRoute("/events", feed.serve)]
+    return [WebSocketRoute(EVENTS_PATH, feed.serve)]
 
 
 class _Reader:
@@ -62,7 +63,7 @@ class EventFeed:
 
     async def serve(self, socket: WebSocket) -> None:
         """One reader, until it leaves."""
-        await socket.accept()
+        await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
         if len(self._readers) >= MOST_READERS:
             await socket.close(TRY_AGAIN_LATER, f"{MOST_READERS} programs read events already")
             return

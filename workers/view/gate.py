@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 from urllib.parse import urlsplit
@@ -19,6 +19,9 @@ Verdict = Literal["enter", "foreign host", "foreign origin", "no token"]
 
 # Reachable without the token: they say nothing about anyone in front of a camera.
 OPEN_PATHS = frozenset({"/enter", "/livez", "/readyz", "/page/style.css", "/page/enter.css", "/page/icon.svg"})
+
+# Where programs read events, and what they may offer as subprotocols: this name, then the token.
+EVENTS_PATH, SUBPROTOCOL = "/events", "bimodal"
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -43,9 +46,11 @@ def security_headers(*, camera: bool) -> dict[str, str]:
 class Gate:
     """Decides about requests. Headers are maps from lower-case names to values."""
 
-    def __init__(self, host: str, token: str | None) -> None:
+    def __init__(self, host: str, token: str | None, origins: Collection[str] = ()) -> None:
+        """`origins`: of other sites whose pages may read events ("http://localhost:3000")."""
         self._host = host
         self._token = token
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
 
     @property
     def needs_token(self) -> bool:
@@ -58,7 +63,9 @@ class Gate:
         if not self._ours(host):
             return "foreign host"
         origin = headers.get("origin")
-        if websocket and origin is not None and _place(origin) != host.lower():
+        # Events may be read from elsewhere where the config says so; a camera is lent here only.
+        known = path == EVENTS_PATH and origin is not None and origin.lower() in self._origins
+        if websocket and origin is not None and _place(origin) != host.lower() and not known:
             return "foreign origin"
         if path in OPEN_PATHS or self._admitted(headers):
             return "enter"
@@ -77,6 +84,10 @@ class Gate:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.right(given.strip()):
+            return True
+        # A page of another site can't send headers or our cookie; it names the token as a subprotocol.
+        offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
+        if len(offered) == 2 and offered[0] == SUBPROTOCOL and self.right(offered[1]):
             return True
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie_name(headers.get("host", "")))

@@ -38,8 +38,8 @@ MODEST = VisitorSettings(max_height=90, max_picture_kbytes=8, max_fps=60, max_kb
 class Page:
     """The server, and programs that talk to it."""
 
-    def __init__(self, directory: Path, limits: VisitorSettings, token: str | None = None) -> None:
-        settings = ViewActorSettings(port=0, visitors=limits, visitor_streams=("guest", "other"), token=token)
+    def __init__(self, directory: Path, limits: VisitorSettings, **more: Any) -> None:
+        settings = ViewActorSettings(port=0, visitors=limits, visitor_streams=("guest", "other"), **more)
         bound = listen(settings)
         self.address = address_of(settings, bound)
         self.view = View(settings, directory, self.address)
@@ -96,8 +96,8 @@ def serve(tmp_path: Path) -> Iterator[Any]:
     """Begins a page."""
     pages: list[Page] = []
 
-    def begin(limits: VisitorSettings = MODEST, token: str | None = None) -> Page:
-        pages.append(Page(tmp_path, limits, token))
+    def begin(limits: VisitorSettings = MODEST, **more: Any) -> Page:
+        pages.append(Page(tmp_path, limits, **more))
         return pages[-1]
 
     yield begin
@@ -250,6 +250,25 @@ def test_events_come_as_json_and_of_one_stream_where_one_is_asked_for(page: Page
         "label": None, "confidence": None, "agreement": None, "because": "no face, no sound",
     }  # fmt: skip
     assert set(found[0]) == {"type", *Emotion.__struct_fields__}
+
+
+def test_a_page_of_a_named_site_may_read_events_but_lend_no_camera(serve: Any) -> None:
+    here, there, word = "http://localhost:3000", "http://localhost:4000", TOKEN.replace(" ", "-")
+    open_page, closed_page = serve(origins=(here,)), serve(token=word, origins=(here,))
+    with open_page.open("/events", origin=here) as reader:
+        open_page.tell(event("desk", 1))
+        assert told(reader)["seq"] == 1
+    with closed_page.open("/events", origin=here, subprotocols=["bimodal", word]) as reader:
+        assert reader.subprotocol == "bimodal"
+    for page, path, how in (
+        (open_page, "/events", {"origin": there}),
+        (open_page, "/visit", {"origin": here}),
+        (open_page, "/stream", {"origin": here}),
+        (closed_page, "/events", {"origin": here}),
+        (closed_page, "/events", {"origin": here, "subprotocols": ["bimodal", "whatever"]}),
+    ):
+        with pytest.raises(InvalidStatus), page.open(path, **how):
+            pass
 
 
 def test_a_slow_reader_loses_the_oldest_and_holds_nobody_up() -> None:
