@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from broker.sockets import events_endpoint, mailbox_endpoint, session_directory,
 from tests.end_to_end.driving import PATIENCE_S, Driven
 from tests.media import face_clip
 
-SESSION = "test-abuse"
+SESSION = f"test-abuse-{os.getpid()}"
 STOPPED_S = 10.0
 SUBSCRIBERS = 200
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.end_to_end.driving import Driven, events_of, run, summary_of
 from tests.http_server import Server
 from tests.media import numbered_clip, scene, write_clip
 from tests.rtsp_server import RtspServer
+
+SESSION = f"test-bad-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +154,7 @@ def test_frozen_and_lost_network_cameras_are_named_and_come_back(tmp_path: Path)
         f"streams:\n  door: {{url: '{door.url}'}}\n  yard: {{url: 'rtsp://me:secret@127.0.0.1:{yard.port}/1'}}\n"
         f"workers: {{face: {{count: 1}}}}\noutputs: {{view: false}}\nlog: {{file: '{log}'}}\n"
     )
-    with Driven("up", "--config", config, "--session", "test-bad", session="test-bad") as driven:
+    with Driven("up", "--config", config, "--session", SESSION, session=SESSION) as driven:
         driven.wait_for(event_of("door"))
         before = driven.wait_for(event_of("yard"))
         door.frozen.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.end_to_end import confined
 from tests.end_to_end.driving import Driven
 from tests.media import face_clip
 
+SESSION = f"test-full-{os.getpid()}"
 pytestmark = pytest.mark.skipif(not confined.possible(), reason="needs root, for mounts that nobody else sees")
 
 
@@ -39,8 +41,8 @@ def test_live_streams_outlive_full_shared_memory_and_a_full_disk(tmp_path: Path)
         f"streams: {{clip: {{file: '{clip}', loop: true}}}}\nworkers: {{face: {{count: 1}}}}\n"
         f"outputs: {{record: '{disk}', view: false}}\nlog: {{file: '{tmp_path / 'log'}'}}\n"
     )
-    arguments = ("up", "--config", config, "--session", "test-full")
-    with Driven(*arguments, session="test-full", within=within(disk, shm_room_kb=512, disk_room_kb=8)) as driven:
+    arguments = ("up", "--config", config, "--session", SESSION)
+    with Driven(*arguments, session=SESSION, within=within(disk, shm_room_kb=512, disk_room_kb=8)) as driven:
         starved = driven.wait_for(said("capture clip", "shared memory in /dev/shm is full"))
         assert isinstance(starved, Heartbeat)
         assert starved.state == "ready"
