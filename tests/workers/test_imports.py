@@ -27,6 +27,7 @@ def imported_by(statement: str) -> set[str]:
         "workers.fusion.actor",
         "workers.record.actor",
         "workers.capture.actor",
+        "workers.view.actor",
         "workers.broker",
         "workers.supervisor",
         "workers.commands.up",
@@ -44,6 +45,7 @@ def test_a_process_loads_only_the_libraries_of_its_own_work() -> None:
     }  # fmt: skip
     assert not imported_by("import workers.face.actor") & {"av", "sounddevice", "soxr", "pydantic", "typer"}
     assert not imported_by("import workers.audio.actor") & {"av", "sounddevice", "cv2", "pydantic", "typer"}
+    assert not imported_by("import workers.view.actor") & {"av", "onnxruntime", "sounddevice", "pydantic", "typer"}
     assert not imported_by("import workers.record.actor") & {"av", "cv2", "onnxruntime", "pydantic", "typer"}
 
 
