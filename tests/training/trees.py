@@ -29,6 +29,12 @@ def write_fer2013(folder: Path, split: str, votes: Sequence[Sequence[int]], seed
             table.writerow([name, "neutral", *counts])
 
 
+def write_picture(path: Path, level: int = 100, side: int = 48) -> None:
+    """A picture of one grey; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((side, side, 3), level, np.uint8))
+
+
 def write_ravdess(folder: Path, actors: Sequence[int], suffix: str = ".wav", seconds: float = 1.2) -> None:
     """One clip of each of the eight acted emotions an actor: a tone, higher for later emotions."""
     for actor in actors:
