@@ -74,7 +74,7 @@ def test_a_file_that_is_no_key_is_named(folder: Path, text: str) -> None:
 
 
 def test_allowed_keys_have_names_and_rooms(folder: Path, tmp_path: Path) -> None:
-    laptop, robot = keys.create(tmp_path / "a"), keys.create(tmp_path / "b")
+    laptop, robot, third = (keys.create(tmp_path / name) for name in "abc")
     keys.allow(folder, laptop, "laptop", "events")
     keys.allow(folder, robot, "robot", "workers")
     assert keys.allowed(folder, "events") == {laptop: "laptop"}
@@ -82,7 +82,7 @@ def test_allowed_keys_have_names_and_rooms(folder: Path, tmp_path: Path) -> None
     with pytest.raises(KeysError, match="allowed as 'laptop' already"):
         keys.allow(folder, laptop, "other", "workers")
     with pytest.raises(KeysError, match="'laptop' is another key already"):
-        keys.allow(folder, robot.swapcase(), "laptop", "workers")
+        keys.allow(folder, third, "laptop", "workers")
     keys.remove(folder, "laptop")
     assert keys.allowed(folder, "events") == {}
     with pytest.raises(KeysError, match="nobody is allowed as 'laptop'"):
