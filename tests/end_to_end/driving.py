@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -32,12 +32,14 @@ class Driven:
         cwd: Path = REPOSITORY,
         environment: dict[str, str] | None = None,
         within: Sequence[str | Path] = (),
+        said: IO[str] | int = subprocess.PIPE,
     ) -> None:
-        """`within`: a program, with its arguments, that runs the command after them in surroundings of its own."""
+        """`within`: a program, with its arguments, that runs the command after them in surroundings of its own; `said`:
+        where its stdout goes, for one that runs longer than a pipe holds."""
         command = [*map(str, within), sys.executable, str(REPOSITORY / "bimodal.py"), *map(str, arguments)]
         self.process = subprocess.Popen(
             command,
-            stdout=subprocess.PIPE,
+            stdout=said,
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,

@@ -44,9 +44,9 @@ class Living:
         beside.write_text(yaml.safe_dump(self.values))
         beside.replace(self.path)
 
-    def up(self, session: str, *more: str) -> Driven:
-        """`bimodal up` with this config."""
-        return Driven("up", "--config", self.path, "--session", session, *more, session=session)
+    def up(self, session: str, *more: str, **how: Any) -> Driven:
+        """`bimodal up` with this config; `how` as for `Driven`."""
+        return Driven("up", "--config", self.path, "--session", session, *more, session=session, **how)
 
 
 def status(session: str) -> tuple[int, dict[str, Any]]:
