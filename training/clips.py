@@ -141,9 +141,7 @@ def evaluate_clips(folder: Path, config: Path | None = None) -> tuple[list[Evalu
     evaluations = []
     for way in WAYS:
         table = np.stack([_answer(heard[item.path.stem], way, true[place]) for place, item in enumerate(items)])
-        names = [
-            models[kind] for kind in behind[way] if kind in models and kind in ("face-static", "face-dynamic", "speech")
-        ]
+        names = [models[kind] for kind in behind[way] if kind in models]
         evaluations.append(
             Evaluation(
                 model=f"{way} ({' + '.join(names) or 'none'})",

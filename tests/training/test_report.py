@@ -119,11 +119,17 @@ def test_a_speech_window_counts_once_however_many_frames_it_lasts(tmp_path: Path
 
 
 def test_clips_run_through_the_whole_pipeline(tmp_path: Path) -> None:
-    face_clip(tmp_path / "mead_M001_neutral.mp4", 1.6)
+    face_clip(tmp_path / "mead_M001_neutral.mp4", 2.6)
     write_clip(tmp_path / "mead_W002_sad.mp4", [scene(0)] * 10)
-    arguments = ["clips", str(tmp_path), "--out", str(tmp_path / "out"), "--json", str(tmp_path / "figures.json")]
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "models: {face-dynamic: face-dynamic-compact, fusion: fusion-learned}\nfusion: {strategy: learned}\n"
+    )
+    places = ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "figures.json"), "--config", str(config)]
+    arguments = ["clips", str(tmp_path), *places]
     result = runner.invoke(evaluate, arguments)
     assert result.exit_code == 0, result.output
+    assert "fused (face-compact@1 + face-dynamic-compact@1 + speech-compact@1 + fusion-learned@1)" in result.output
     found = json.loads((tmp_path / "figures.json").read_text())
     assert set(found) == {"video", "speech", "fused"}
     assert all(way["n"] == 2 for way in found.values())

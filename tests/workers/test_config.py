@@ -59,6 +59,7 @@ def test_every_key_of_the_file_that_ships_is_commented_or_explains_itself_by_its
         ("streams: {a/b: {auto: true}}", "without slashes"),
         ("fusion: {video_weight: -1}", "in 'fusion'"),
         ("fusion: 3", "must be a section"),
+        ("fusion: {strategy: learned}", "fusion.strategy 'learned' needs a model: set 'models.fusion'"),
         ("- a list", "must hold keys and values"),
         ("streams: [", "is not valid YAML"),
         ("a: b: c", "line 1"),

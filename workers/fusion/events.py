@@ -29,6 +29,7 @@ def emotion(
     *,
     min_confidence: float,
     dynamic: str | None,
+    learned: str | None = None,
     now_ns: int,
 ) -> Emotion:
     """The event of one frame, or of one hop where there is no picture.
@@ -37,6 +38,7 @@ def emotion(
         outcome: what the event is about: sequence, time, latency, and the failure if it is one.
         min_confidence: a verdict less sure than this gets no label.
         dynamic: name@version of the dynamic model; named where a face carries its opinion.
+        learned: name@version of the fusion model; named where a face and a voice were joined.
         now_ns: the monotonic clock now.
     """
     models = {} if isinstance(outcome, JobFailed) else dict(outcome.models)
@@ -44,6 +46,8 @@ def emotion(
         models |= speech.result.models
     if dynamic and any(face.dynamic is not None for face in faces):
         models["face-dynamic"] = dynamic
+    if learned and speech.probabilities is not None and any(face.weights["speech"] > 0 for face in faces):
+        models["fusion"] = learned
     return Emotion(
         stream=outcome.stream,
         run=outcome.run,

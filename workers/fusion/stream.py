@@ -47,6 +47,7 @@ class StreamFusion:
         self.closed: StreamClosed | None = None
         self._settings = settings
         self._dynamic = dynamic.identity if dynamic is not None else None
+        self._learned = learned.identity if learned is not None else None
         limit = settings.order_limit if opened.policy == "latest" else None
         self._lanes: dict[Modality, Lane[Outcome]] = {
             "face": Lane(opened.next_face_seq, limit),
@@ -64,6 +65,7 @@ class StreamFusion:
         """Go on with other settings, from the next message on; nothing that is remembered or held is lost."""
         self._settings = settings
         self._dynamic = dynamic.identity if dynamic is not None else None
+        self._learned = learned.identity if learned is not None else None
         for lane in self._lanes.values():
             lane.reconfigure(settings.order_limit if self.opened.policy == "latest" else None)
         self._speech.reconfigure(settings)
@@ -151,5 +153,6 @@ class StreamFusion:
             meaning,
             min_confidence=self._settings.min_confidence,
             dynamic=self._dynamic,
+            learned=self._learned,
             now_ns=now_ns,
         )
