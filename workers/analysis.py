@@ -15,16 +15,16 @@ import msgspec
 
 from broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
 from workers.actor import KNOWN_ERRORS
-from workers.child import Child
 from workers.config import Config
 from workers.errors import SystemFailedError
 from workers.processes import ProcessSpec, capture_settings, limited, processes, source
 from workers.record.provenance import describe_session
-from workers.report import report
-from workers.scaling import Kind, checked_counts, describe_scale
-from workers.session import Session
 from workers.settings import RecordActorSettings
-from workers.supervisor import Supervisor
+from workers.supervision.child import Child
+from workers.supervision.report import report
+from workers.supervision.scaling import Kind, checked_counts, describe_scale
+from workers.supervision.session import Session
+from workers.supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

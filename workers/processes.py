@@ -49,8 +49,9 @@ TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
 }
 
 
-# How a row changes while the system runs (workers/plan.py). Workers hold no state: new ones load beside the old. The
-# broker and fusion hold the state of every stream: they are told. Every other process stops and is started again.
+# How a row changes while the system runs (workers/supervision/plan.py). Workers hold no state: new ones load beside the
+# old. The broker and fusion hold the state of every stream: they are told. Every other process stops and is started
+# again.
 BESIDE: tuple[Role, ...] = ("face", "audio")
 TOLD: tuple[Role, ...] = ("broker", "fusion")
 # Where one of these can't work (no display, no room on the disk), it says so and everything else goes on.

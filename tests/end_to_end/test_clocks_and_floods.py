@@ -21,7 +21,7 @@ from broker.sockets import events_endpoint, make_private
 from tests.end_to_end.driving import REPOSITORY
 from tests.workers.record.events import event
 from workers.actor import ENVIRONMENT_KEY, ActorSettings
-from workers.session import LOCK, Session, sweep_abandoned
+from workers.supervision.session import LOCK, Session, sweep_abandoned
 
 PATIENCE_S = 60.0
 EVENTS = 5000
@@ -36,9 +36,9 @@ MAY_LOOK = {
     "workers/analysis.py": "when a result was made",
     "workers/certificate.py": "from when until when a certificate is valid",
     "workers/commands/": "when a result was made",
-    "workers/live_system.py": "when a recording began and ended",
+    "workers/supervision/live_system.py": "when a recording began and ended",
     "workers/record/": "names, dates and ages of recordings",
-    "workers/session.py": "the age of a lock file, against the file's own wall time",
+    "workers/supervision/session.py": "the age of a lock file, against the file's own wall time",
     "workers/view/visitor.py": "a number that no earlier visit had",
 }
 WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}

@@ -29,7 +29,7 @@ def imported_by(statement: str) -> set[str]:
         "workers.capture.actor",
         "workers.view.actor",
         "workers.broker",
-        "workers.supervisor",
+        "workers.supervision.supervisor",
         "workers.commands.up",
         "workers.commands.analyze",
     ],

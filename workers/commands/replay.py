@@ -21,9 +21,9 @@ from workers.errors import SystemFailedError
 from workers.live_lines import LiveLines
 from workers.processes import ProcessSpec, broker, view
 from workers.record.reading import clips
-from workers.session import Session
 from workers.settings import ReplaySettings
-from workers.supervisor import Supervisor
+from workers.supervision.session import Session
+from workers.supervision.supervisor import Supervisor
 
 
 def replay(

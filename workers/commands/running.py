@@ -7,7 +7,7 @@ from typing import TypeVar
 from broker.control import Request, ask
 from broker.errors import ControlError
 from broker.sockets import session_directory
-from workers.session import running_sessions
+from workers.supervision.session import running_sessions
 
 _T = TypeVar("_T")
 

@@ -21,10 +21,10 @@ from workers.config import Config
 from workers.edge import edge, is_terminal, open_log, say
 from workers.errors import SystemFailedError
 from workers.live_lines import LiveLines
-from workers.live_system import LiveSystem
 from workers.processes import OPTIONAL
-from workers.session import Session
-from workers.supervisor import Supervisor
+from workers.supervision.live_system import LiveSystem
+from workers.supervision.session import Session
+from workers.supervision.supervisor import Supervisor
 
 TURN_S = 0.05
 PLAIN_LINE_EVERY_S = 1.0

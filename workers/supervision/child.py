@@ -15,9 +15,9 @@ import msgspec
 import workers
 from broker.messages import Heartbeat
 from workers.actor import ENVIRONMENT_KEY, ActorSettings
-from workers.life import Life
 from workers.processes import ProcessSpec
-from workers.session import Session
+from workers.supervision.life import Life
+from workers.supervision.session import Session
 from workers.vitals import Vitals, Watch
 
 Post = Literal["on", "beside", "leaving"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from broker.control import ProcessReport, StatusReply
 from broker.supervision import NAME
-from workers.child import Child
-from workers.supervisor import Supervisor
+from workers.supervision.child import Child
+from workers.supervision.supervisor import Supervisor
 
 
 def report(supervisor: Supervisor, session: str, config: Path | None) -> StatusReply:

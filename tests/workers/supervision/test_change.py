@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from workers.change import TELL_EVERY_S, TELL_WITHIN_S, Change
-from workers.life import Life
-from workers.plan import Plan
 from workers.processes import ProcessSpec, Role
 from workers.settings import BrokerSettings
+from workers.supervision.change import TELL_EVERY_S, TELL_WITHIN_S, Change
+from workers.supervision.life import Life
+from workers.supervision.plan import Plan
 
 
 def row(name: str, role: Role) -> ProcessSpec:

@@ -17,15 +17,15 @@ import msgspec
 from broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
 from workers.actor import KNOWN_ERRORS
 from workers.config import Between, Config, RecordConfig
-from workers.config_watch import ConfigWatch
-from workers.load import Load, LoadFollower
 from workers.processes import OPTIONAL, ProcessSpec, limited, live_sources, lsl, processes, view, watchers
 from workers.record.session_folder import begin_session, end_session
-from workers.report import report
-from workers.scaling import KINDS, Kind, checked_counts, describe_scale
-from workers.session import Session
 from workers.settings import CaptureSettings, RecordActorSettings
-from workers.supervisor import Supervisor
+from workers.supervision.config_watch import ConfigWatch
+from workers.supervision.load import Load, LoadFollower
+from workers.supervision.report import report
+from workers.supervision.scaling import KINDS, Kind, checked_counts, describe_scale
+from workers.supervision.session import Session
+from workers.supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import msgspec
 
 from broker.messages import Reconfigure, Reconfigured
 from broker.supervision import Order
-from workers.change import Change
-from workers.child import Child
-from workers.plan import Plan, alike, plan
 from workers.processes import BESIDE, ProcessSpec
+from workers.supervision.change import Change
+from workers.supervision.child import Child
+from workers.supervision.plan import Plan, alike, plan
 
 log = logging.getLogger(__name__)
 

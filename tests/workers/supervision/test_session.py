@@ -9,7 +9,7 @@ import pytest
 
 from broker import sockets
 from broker.errors import EndpointError
-from workers.session import LOCK, Session, sweep_abandoned
+from workers.supervision.session import LOCK, Session, sweep_abandoned
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ from tests.artifacts import make_face_static
 from tests.media import face_clip
 from workers.config import Config, check_config
 from workers.processes import ProcessSpec, capture_settings, processes, source
-from workers.session import Session
 from workers.settings import RecordActorSettings
-from workers.supervisor import Supervisor
+from workers.supervision.session import Session
+from workers.supervision.supervisor import Supervisor
 
 PATIENCE_S = 90.0
 TURN_S = 0.02

@@ -1,0 +1,1 @@
+"""What keeps the processes of a session as the table says: start, watch, restart, swap, scale, stop."""
