@@ -41,7 +41,7 @@ class LogConfig(Section):
 class Config(Section):
     """All of config.yaml."""
 
-    streams: dict[StreamName, StreamConfig] = Field({"desk": StreamConfig(auto=True)})
+    streams: dict[StreamName, StreamConfig] = Field(default={"desk": StreamConfig(auto=True)})
     models: ModelsConfig = ModelsConfig()  # type: ignore[call-arg]
     runtime: RuntimeConfig = RuntimeConfig()
     workers: WorkersConfig = WorkersConfig()
