@@ -24,11 +24,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import SlotError
-from broker.messages import MAX_DATA_BYTES, Job
+from broker.messages import MAX_DATA_BYTES, Job, Modality
 
 MAGIC = b"bimodal1"
 PAGE = 4096
 _HEADER = struct.Struct("<8sQQ")
+
+
+def ring_name(stream: str, run: int, modality: Modality, number: int) -> str:
+    """The file name of a ring: the `number`th that this run of a stream has needed."""
+    return f"{stream}.{run}.{modality}.{number}"
+
+
+def remove_rings(folder: Path, stream: str) -> None:
+    """Remove what a writer that was killed has left behind of a stream. Readers keep their view until they let go."""
+    for path in folder.glob("*"):
+        if path.name.rsplit(".", 3)[0] == stream:
+            path.unlink(missing_ok=True)
 
 
 def _padded(size: int) -> int:
@@ -109,7 +121,10 @@ class RingReader:
 
 
 class RingShelf:
-    """The few rings a worker has open, by name; the one used longest ago is let go first."""
+    """The few rings a worker has open, by name; the one used longest ago is let go first.
+
+    A ring that is mapped takes memory after its file is gone: when a stream begins anew, all that are gone are let go.
+    """
 
     def __init__(self, folder: Path, most: int = 64) -> None:
         self._folder = folder
@@ -123,6 +138,8 @@ class RingShelf:
             return self._open[name]
         if "/" in name or name.startswith("."):
             raise SlotError(f"'{name}' is no ring name")
+        for known in [known for known in self._open if not (self._folder / known).exists()]:
+            del self._open[known]
         self._open[name] = RingReader(self._folder / name)
         while len(self._open) > self._most:
             self._open.popitem(last=False)

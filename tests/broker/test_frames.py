@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from broker import frames
 from broker.errors import SlotError
-from broker.frames import Ring, RingReader, RingShelf, SlotBook, slots_for
+from broker.frames import Ring, RingReader, RingShelf, SlotBook, remove_rings, ring_name, slots_for
 from broker.messages import Job
 from tests.broker.making import job
 
@@ -100,6 +100,29 @@ def test_the_shelf_lets_go_of_the_ring_used_longest_ago(tmp_path: Path) -> None:
     assert shelf.reader("a") is first
     shelf.reader("c")
     assert shelf.reader("a") is first
+
+
+def test_the_shelf_lets_go_of_rings_whose_files_are_gone(tmp_path: Path) -> None:
+    shelf = RingShelf(tmp_path)
+    old = Ring(tmp_path, ring_name("a", 1, "face", 0), 2, 100)
+    shown = written(old, 0, picture(7))
+    seen = shelf.reader(old.name).view(shown)
+    old.unlink()
+    assert shelf.reader(old.name).holds(shown), "nobody needs the room yet"
+    Ring(tmp_path, ring_name("a", 2, "face", 0), 2, 100)
+    shelf.reader("a.2.face.0")
+    with pytest.raises(SlotError, match="gone"):
+        shelf.reader(old.name)
+    assert seen[0, 0, 0] == 7, "who still looks at it keeps it"
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for stream in ("a", "a.b", "a.1.face", "b"):
+        for modality in ("face", "speech"):
+            Ring(tmp_path, ring_name(stream, 3, modality, 0), 1, 100)  # type: ignore[arg-type]
+    remove_rings(tmp_path, "a")
+    assert {path.name.rsplit(".", 3)[0] for path in tmp_path.iterdir()} == {"a.b", "a.1.face", "b"}
+    remove_rings(tmp_path / "nowhere", "a")
 
 
 def test_full_shared_memory_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

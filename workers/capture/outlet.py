@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.frames import Ring, SlotBook, slots_for
+from broker.frames import Ring, SlotBook, ring_name, slots_for
 from broker.mailbox import Line
 from broker.messages import Job, Modality, Policy
 
@@ -99,7 +99,7 @@ class Outlet:
                 # By half at least: a source that grows by a pixel at a time must not leave a ring behind each time.
                 size = max(size, self._rings[-1].slot_bytes * 3 // 2)
             slots = slots_for(budget, size)
-            name = f"{self._stream}.{self._run}.{self._modality}.{len(self._rings)}"
+            name = ring_name(self._stream, self._run, self._modality, len(self._rings))
             self._rings.append(Ring(self._folder, name, slots, size))
             self._book = SlotBook(slots, self._leased)
         return self._rings[-1], self._book

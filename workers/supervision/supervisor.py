@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
+from broker.frames import remove_rings
 from broker.messages import Gone, Heartbeat, OffDuty, Reconfigured, Status, StreamStatus, StreamWithdrawn, Welcome
 from broker.supervision import NAME, SupervisorLine
 from workers.actor import BEAT_EVERY_S, DONE, REFUSED
@@ -213,6 +214,8 @@ class Supervisor:
         self._line.send(Gone(name=name, incarnation=life.incarnation))
         said = child.heartbeat.because if child.heartbeat and child.heartbeat.state == "failed" else None
         log.info("%s (life %d) exited with %s%s", name, life.incarnation, code, f": {said}" if said else "")
+        if isinstance(child.spec.settings, CaptureSettings):
+            remove_rings(self._session.slots, child.spec.settings.stream)
         now = time.monotonic()
         if child.post == "leaving" and not child.renewed:
             life.because = None
@@ -230,15 +233,10 @@ class Supervisor:
         self._tell_end(child)
 
     def _tell_end(self, child: Child) -> None:
+        name, life, figures = child.spec.name, child.life, child.figures(time.monotonic())
+        incarnation, state, because = life.incarnation, life.state, life.because
         self._line.send(
-            Heartbeat(
-                name=child.spec.name,
-                incarnation=child.life.incarnation,
-                state=child.life.state,
-                pid=0,
-                because=child.life.because,
-                figures=child.figures(time.monotonic()),
-            )
+            Heartbeat(name=name, incarnation=incarnation, state=state, pid=0, because=because, figures=figures)
         )
 
     def _left(self, child: Child) -> None:

@@ -1,0 +1,27 @@
+"""Chaos by hand: `python -m tests.chaos --minutes 30 --seed 7` prints every blow, and a table at the end."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from tests.chaos.footprint import grown
+from tests.chaos.run import attack_for
+from tests.chaos.table import table
+
+
+def main() -> int:
+    """Run it: exit code 0 where the system survived and nothing has grown."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--seed", type=int, default=1)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bimodal-chaos-") as folder:
+        found = attack_for(Path(folder), wanted.seed, 60 * wanted.minutes, tell=lambda line: print(line, flush=True))
+    print(table(found))
+    return 1 if grown(found.before, found.after) or found.left else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
