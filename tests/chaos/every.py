@@ -41,9 +41,17 @@ class Kept:
     seconds: float
     left: tuple[str, ...]
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was lost, nor left behind."""
+        return not (self.missing or self.failed or self.left)
+
     def __str__(self) -> str:
         lost = len(self.missing) + self.failed
-        return f"every: {self.frames} frames, {len(self.killed)} kills, {lost} lost, in {self.seconds:.1f} s"
+        return (
+            f"{self.frames} frames, {len(self.killed)} kills ({', '.join(self.killed)}): {lost} frames lost, "
+            f"in {self.seconds:.1f} s; left behind: {'; '.join(self.left) or 'nothing'}"
+        )
 
 
 def victims(seed: int, kills: int) -> list[str]:
