@@ -28,6 +28,7 @@ COMMANDS: dict[str, Room] = {
     "top": Room("workers.commands.top", "top", "Show the processes and streams of a running system, live."),
     "status": Room("workers.commands.status", "status", "Show how a running system is."),
     "scale": Room("workers.commands.scale", "scale", "Have more or fewer workers in a running system, at once."),
+    "soak": Room("workers.commands.soak", "soak", "Run for hours, and show which process grows."),
     "subscribe": Room("workers.commands.subscribe", "subscribe", "Print live events as JSON lines."),
     "work": Room("workers.commands.work", "work", "Do jobs of another machine's bimodal."),
     "devices": Room("workers.commands.devices", "devices", "List cameras and microphones."),

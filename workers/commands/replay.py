@@ -14,7 +14,8 @@ from broker.mailbox import Subscriber
 from broker.messages import Heartbeat
 from broker.sockets import events_endpoint
 from workers.commands.options import ConfigOption, SessionOption, config_of
-from workers.commands.up import TURN_S, Screen, Stopped
+from workers.commands.running_system import TURN_S, Stopped
+from workers.commands.up import Screen
 from workers.config import Config
 from workers.edge import edge, open_log, say
 from workers.errors import SystemFailedError

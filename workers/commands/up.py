@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,31 +11,14 @@ from rich.live import Live
 from rich.text import Text
 
 from broker.mailbox import Subscriber
-from broker.sockets import events_endpoint
 from workers.commands.options import DEFAULT, ConfigOption, SessionOption, config_of
-from workers.config import Config
+from workers.commands.running_system import TURN_S, Stopped, check, running_system
 from workers.edge import edge, is_terminal, open_log, say
-from workers.errors import SystemFailedError
 from workers.live_lines import LiveLines
-from workers.processes import OPTIONAL
 from workers.supervision.live_system import LiveSystem
-from workers.supervision.session import Session
 from workers.supervision.supervisor import Supervisor
 
-TURN_S = 0.05
 PLAIN_LINE_EVERY_S = 1.0
-
-
-class Stopped:
-    """Set by Ctrl-C and SIGTERM."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, _number: int, _frame: object) -> None:
-        self.asked = True
 
 
 def up(
@@ -61,26 +40,9 @@ def up(
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with edge(log_file):
         stopped = Stopped()
-        with _system(loaded, file, session, log_file) as (system, bus):
+        with running_system(loaded, file, session, log_file) as (system, bus):
             typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
             _show(system, bus, stopped, for_seconds)
-
-
-@contextlib.contextmanager
-def _system(config: Config, file: Path, name: str, log_file: Path) -> Iterator[tuple[LiveSystem, Subscriber]]:
-    held = Session(name)
-    with contextlib.ExitStack() as stack:
-        stack.callback(held.close)
-        system = LiveSystem(config, file, held, log_file)
-        stack.callback(_close, system)
-        bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])
-        stack.callback(bus.close)
-        yield system, bus
-
-
-def _close(system: LiveSystem) -> None:
-    for folder in system.close():
-        say(f"recorded in {folder}; 'bimodal report {folder}' makes its pages")
 
 
 def _show(system: LiveSystem, bus: Subscriber, stopped: Stopped, for_seconds: float | None) -> None:
@@ -95,26 +57,13 @@ def _show(system: LiveSystem, bus: Subscriber, stopped: Stopped, for_seconds: fl
             lines.keep(system.streams)
             screen.tell_page(lines.page)
             screen.draw(lines)
-            _check(system)
+            check(system)
             if _all_ended(system.supervisor):
                 return
             if _window_closed(system.supervisor):
                 break
         screen.last(lines)
     say("stopping")
-
-
-def _check(system: LiveSystem) -> None:
-    """Raises SystemFailedError where it can't even begin to work, with the sentence that says why."""
-    if system.begun:
-        return
-    children = [child for child in system.supervisor.children.values() if child.post == "on"]
-    for child in children:
-        if child.life.failing and child.spec.role not in ("capture", *OPTIONAL) and not child.was_ready:
-            raise SystemFailedError(child.life.because or f"{child.spec.name} can't be started")
-    sources = [child for child in children if child.spec.role == "capture"]
-    if sources and all(child.life.failing for child in sources):
-        raise SystemFailedError("; ".join(child.life.because or f"{child.spec.name} failed" for child in sources))
 
 
 def _all_ended(supervisor: Supervisor) -> bool:

@@ -19,7 +19,6 @@ START_LIMIT_S = 60.0
 SOON_S = 10.0
 MOST_DEATHS = 5
 WITHIN_S = 60.0
-STEADY_S = 30.0
 FAILED_AGAIN_S = 30.0
 LEAVE_WITHIN_S = 10.0
 
@@ -88,7 +87,7 @@ class Life:
         self.failing = False
         if self._ready_at is None:
             self._ready_at = now
-        if now - self._ready_at > STEADY_S:
+        if now - self._ready_at > SOON_S:
             self._back_off.reset()
 
     def overlook(self, away_s: float, now: float) -> None:

@@ -159,6 +159,18 @@ def test_deaths_long_after_ready_never_fail_it(lives: list[float]) -> None:
         assert life.state == "stopped"
 
 
+def test_one_that_has_worked_is_started_again_without_delay_however_often_it_is_killed() -> None:
+    life, now = Life(), 0.0
+    for _ in range(20):
+        incarnation = life.started(now)
+        life.heard(incarnation, "ready", None, now + 1.0)
+        life.heard(incarnation, "ready", None, now + 1.0 + SOON_S + 0.5)
+        now += 15.0
+        life.exited(now, again=True)
+        assert life.due(now) == "nothing"
+        assert life.due(now + 0.5) == "start"
+
+
 @given(st.lists(st.floats(0.0, WITHIN_S * 2), min_size=1, max_size=40))
 def test_it_fails_exactly_when_five_deaths_lie_within_a_minute(gaps: list[float]) -> None:
     life, now, deaths = Life(), 0.0, []

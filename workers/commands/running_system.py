@@ -1,0 +1,65 @@
+"""A live system in the command's own process: begun, watched until it works, and ended in order."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from broker.mailbox import Subscriber
+from broker.sockets import events_endpoint
+from workers.config import Config
+from workers.edge import say
+from workers.errors import SystemFailedError
+from workers.processes import OPTIONAL
+from workers.supervision.live_system import LiveSystem
+from workers.supervision.session import Session
+
+TURN_S = 0.05
+
+
+class Stopped:
+    """Set by Ctrl-C and SIGTERM."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, _number: int, _frame: object) -> None:
+        self.asked = True
+
+
+@contextlib.contextmanager
+def running_system(config: Config, file: Path, name: str, log_file: Path) -> Iterator[tuple[LiveSystem, Subscriber]]:
+    """The system of session `name`, and a reader of its bus; `file` is watched for edits. All stops with the context.
+
+    Raises any of KNOWN_ERRORS where it can't be.
+    """
+    held = Session(name)
+    with contextlib.ExitStack() as stack:
+        stack.callback(held.close)
+        system = LiveSystem(config, file, held, log_file)
+        stack.callback(_close, system)
+        bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])
+        stack.callback(bus.close)
+        yield system, bus
+
+
+def _close(system: LiveSystem) -> None:
+    for folder in system.close():
+        say(f"recorded in {folder}; 'bimodal report {folder}' makes its pages")
+
+
+def check(system: LiveSystem) -> None:
+    """Raises SystemFailedError where it can't even begin to work, with the sentence that says why."""
+    if system.begun:
+        return
+    children = [child for child in system.supervisor.children.values() if child.post == "on"]
+    for child in children:
+        if child.life.failing and child.spec.role not in ("capture", *OPTIONAL) and not child.was_ready:
+            raise SystemFailedError(child.life.because or f"{child.spec.name} can't be started")
+    sources = [child for child in children if child.spec.role == "capture"]
+    if sources and all(child.life.failing for child in sources):
+        raise SystemFailedError("; ".join(child.life.because or f"{child.spec.name} failed" for child in sources))

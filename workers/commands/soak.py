@@ -1,0 +1,167 @@
+"""`bimodal soak`: run for hours, and say which process grows."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import psutil
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import workers
+from broker.mailbox import Subscriber
+from broker.messages import Emotion
+from workers.commands.options import SessionOption
+from workers.commands.running_system import TURN_S, Stopped, check, running_system
+from workers.commands.status import DEGRADED
+from workers.config import Config, StreamConfig, load_config
+from workers.edge import edge, open_log, say
+from workers.growth import Growth, Sample, growth
+from workers.supervision.live_system import LiveSystem
+from workers.supervision.report import report
+
+DEMO = Path(workers.__file__).parent / "demo" / "demo.mp4"
+# Slopes are taken between all pairs of samples: so many are enough, however long it lasts.
+SAMPLES = 400
+LEAST_EVERY_S = 1.0
+WARM_UP_S = 120.0
+WARM_UP_SHARE = 0.25
+
+
+class Soaked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a soak has found, as `--json` prints it. `well` is the verdict."""
+
+    hours: float
+    warm_up_s: float
+    well: bool
+    events: int
+    longest_pause_s: float
+    processes: tuple[Growth, ...]
+
+
+def soak(
+    hours: Annotated[float, typer.Option(min=0, help="How long, in hours.", metavar="H")] = 0.0,
+    minutes: Annotated[float, typer.Option(min=0, help="And so many minutes.", metavar="M")] = 0.0,
+    config: Annotated[
+        Path | None, typer.Option(help="The config file; by default the demo clip in a loop, with the live page.")
+    ] = None,
+    session: SessionOption = "soak",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Run a system for hours, and print for each process how its memory and its open files grow. Ctrl-C ends it early,
+    with a verdict on what there was.
+
+    Exit code 0: nothing grows. 3: something does, or was started again; the output says what.
+
+    Example: [b]bimodal soak --hours 8[/b]
+    """
+    seconds = 3600 * hours + 60 * minutes or 3600.0
+    with edge():
+        loaded = load_config(config) if config is not None else demo_config()
+        log_file = open_log(loaded.log.file, loaded.log.level, session)
+    with edge(log_file):
+        stopped = Stopped()
+        watched = config.absolute() if config is not None else log_file.with_name("soak has no config file")
+        with running_system(loaded, watched, session, log_file) as (system, bus):
+            say(f"soaking for {seconds / 60:g} minutes as session '{session}', log in {log_file}")
+            found = Soaking(seconds).run(system, bus, stopped)
+        typer.echo(msgspec.json.encode(found).decode()) if as_json else _draw(found)
+        if not found.well:
+            raise typer.Exit(DEGRADED)
+
+
+def demo_config() -> Config:
+    """The defaults, with the demo clip in a loop."""
+    return Config(streams={"demo": StreamConfig(file=DEMO, loop=True)})
+
+
+class Soaking:
+    """Takes samples of a running system."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._warm_up_s = min(WARM_UP_S, seconds * WARM_UP_SHARE)
+        self._every_s = max(LEAST_EVERY_S, seconds / SAMPLES)
+        self._samples: dict[str, list[Sample]] = defaultdict(list)
+        self._restarts: dict[str, int] = {}
+        self._events = 0
+        self._event_at: float | None = None
+        self._longest_pause_s = 0.0
+
+    def run(self, system: LiveSystem, bus: Subscriber, stopped: Stopped) -> Soaked:
+        """Until the time is over, or it is stopped. Raises SystemFailedError where the system can't begin."""
+        begun = sample_at = time.monotonic()
+        while (now := time.monotonic()) - begun < self._seconds and not stopped.asked:
+            system.step(TURN_S)
+            self._read(bus)
+            check(system)
+            if system.begun and now >= sample_at:
+                sample_at = now + self._every_s
+                self._sample(system, (now - begun) / 3600)
+        return self._found((time.monotonic() - begun) / 3600)
+
+    def _read(self, bus: Subscriber) -> None:
+        while (found := bus.receive(0.0)) is not None:
+            if isinstance(found[1], Emotion):
+                now = time.monotonic()
+                if self._event_at is not None:
+                    self._longest_pause_s = max(self._longest_pause_s, now - self._event_at)
+                self._events, self._event_at = self._events + 1, now
+
+    def _sample(self, system: LiveSystem, at_h: float) -> None:
+        for process in report(system.supervisor, "", None).processes:
+            self._restarts[process.name] = int(process.figures.get("restarts", 0))
+            if process.pid is None or process.state != "ready":
+                continue
+            with contextlib.suppress(psutil.Error):
+                opened = psutil.Process(process.pid).num_fds()
+                sample = Sample(at_h, process.pid, process.figures.get("memory_mb", 0.0), opened)
+                self._samples[process.name].append(sample)
+
+    def _found(self, hours: float) -> Soaked:
+        processes = tuple(
+            growth(name, samples, self._restarts[name], self._warm_up_s / 3600)
+            for name, samples in self._samples.items()
+        )
+        return Soaked(
+            hours=round(hours, 4),
+            warm_up_s=self._warm_up_s,
+            well=all(process.because is None for process in processes),
+            events=self._events,
+            longest_pause_s=round(self._longest_pause_s, 3),
+            processes=processes,
+        )
+
+
+def _draw(found: Soaked) -> None:
+    table = Table("process", "MiB", "MiB an hour", "descriptors", "an hour", "restarts", box=None, pad_edge=False)
+    for process in found.processes:
+        table.add_row(
+            Text(process.name),
+            f"{process.memory_mb:.1f}",
+            _rate(process.mb_an_hour),
+            str(process.descriptors),
+            _rate(process.descriptors_an_hour),
+            str(process.restarts),
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{60 * found.hours:.1f} minutes, the first {found.warm_up_s:.0f} s of each process not counted; "
+        f"{found.events} events, their longest pause {found.longest_pause_s:.2f} s"
+    )
+    for process in found.processes:
+        if process.because is not None:
+            console.print(Text(f"! {process.name}: {process.because}", style="yellow"))
+    console.print("verdict: nothing grows" if found.well else "verdict: not well")
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"
