@@ -7,6 +7,8 @@ from itertools import combinations
 from statistics import median
 from typing import NamedTuple
 
+import msgspec
+
 # A process grows where it gains more than this an hour, and has gained more than an allocator may hold back: so a
 # short soak finds large leaks only, and ten hours find one of a megabyte an hour.
 MOST_MB_AN_HOUR = 1.0
@@ -23,7 +25,7 @@ class Sample(NamedTuple):
     descriptors: int
 
 
-class Growth(NamedTuple):
+class Growth(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a process over a soak.
 
     Attributes:
@@ -62,9 +64,15 @@ def growth(name: str, samples: Sequence[Sample], restarts: int, warm_up_h: float
     memory = slope([[(sample.at_h, sample.memory_mb) for sample in life] for life in lives])
     opened = slope([[(sample.at_h, float(sample.descriptors)) for sample in life] for life in lives])
     longest_h = max((life[-1].at_h - life[0].at_h for life in lives if life), default=0.0)
-    newest = samples[-1]
-    because = _because(memory, opened, restarts, longest_h)
-    return Growth(name, newest.memory_mb, memory, newest.descriptors, opened, restarts, because)
+    return Growth(
+        name=name,
+        memory_mb=samples[-1].memory_mb,
+        mb_an_hour=memory,
+        descriptors=samples[-1].descriptors,
+        descriptors_an_hour=opened,
+        restarts=restarts,
+        because=_because(memory, opened, restarts, longest_h),
+    )
 
 
 def _lives(samples: Sequence[Sample]) -> list[list[Sample]]:
@@ -87,5 +95,5 @@ def _because(memory: float | None, opened: float | None, restarts: int, hours: f
     if opened is not None and opened * hours > MOST_DESCRIPTORS:
         found.append(f"it opens {opened:.1f} descriptors an hour and does not close them")
     if restarts:
-        found.append(f"it was started again {restarts} times")
+        found.append("it was started again " + ("once" if restarts == 1 else f"{restarts} times"))
     return ", ".join(found) or None
