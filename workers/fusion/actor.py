@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from broker.mailbox import Mailbox
-from broker.messages import Body, LaneMessage, Reconfigure, Reconfigured
+from broker.messages import Body, FaceResult, LaneMessage, Reconfigure, Reconfigured
 from workers.actor import ActorSettings, own
+from workers.fusion.foreign import ForeignEmbeddings
 from workers.fusion.fusion import Fusion
 from workers.fusion.loading import Loaded, Loading, load
 from workers.lane_reader import LaneReader
@@ -28,6 +29,7 @@ class FusionActor(LaneReader):
         self._in_use = load(own(settings, FusionActorSettings))
         self._loading: Loading | None = None
         self._told = 0
+        self._foreign = ForeignEmbeddings()
         self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.dynamic, self._in_use.learned)
         self.models.update(self._in_use.models)
 
@@ -46,6 +48,8 @@ class FusionActor(LaneReader):
 
     def receive(self, message: LaneMessage) -> None:
         """Send on what the message lets out."""
+        if isinstance(message, FaceResult):
+            self._foreign.see(self._in_use.dynamic, message.models.get("face-static"), time.monotonic())
         for event in self._fusion.receive(message, time.monotonic_ns()):
             self._mailbox.send(event)
             self._events += 1
@@ -73,6 +77,10 @@ class FusionActor(LaneReader):
             because = loading.outcome
             self._told = 0
         self._mailbox.send(Reconfigured(name=self._name, revision=loading.revision, because=because))
+
+    def trouble(self) -> str | None:
+        """What is passed over of what comes in, and why."""
+        return self._foreign.sentence(self._in_use.dynamic, time.monotonic())
 
     def figures(self) -> dict[str, float]:
         """Events sent, and results that wait for others."""

@@ -26,6 +26,7 @@ class DynamicModel:
         steps: how many steps the model sees at once.
         dimensions: of one embedding; None takes any.
         identity: name@version, for the event.
+        static: name@version of the static model whose embeddings it is fed; None takes any.
     """
 
     predict: Callable[[NDArray[np.float32]], Probabilities]
@@ -33,13 +34,20 @@ class DynamicModel:
     steps: int
     dimensions: int | None = None
     identity: str = ""
+    static: str | None = None
+
+    def reads(self, static: str | None) -> bool:
+        """Whether the embeddings of `static` mean something to it: name@version, of several joined by +, of which the
+        first gives the embeddings."""
+        return self.static is None or (static or "").partition("+")[0] == self.static.partition("+")[0]
 
 
-def dynamic_model(artifact: Artifact, embedding_space: str | None = None) -> DynamicModel:
+def dynamic_model(artifact: Artifact, embedding_space: str | None = None, static: str | None = None) -> DynamicModel:
     """An opened face-dynamic artifact as fusion needs it.
 
     Args:
         embedding_space: of the face-static artifact in use; None leaves that unchecked.
+        static: that artifact's identity; None takes the embeddings of any.
 
     Raises ArtifactError where the artifact does not say how many steps it sees, or was trained on the embeddings
     of another network.
@@ -63,7 +71,7 @@ def dynamic_model(artifact: Artifact, embedding_space: str | None = None) -> Dyn
         return labels.apply(artifact.run(embeddings=embeddings)["probabilities"])[0]
 
     size = dimensions if isinstance(dimensions, int) else None
-    return DynamicModel(predict, metadata.interval_s, steps, size, artifact.identity)
+    return DynamicModel(predict, metadata.interval_s, steps, size, artifact.identity, static)
 
 
 def decode_embedding(data: bytes | None) -> NDArray[np.float32] | None:

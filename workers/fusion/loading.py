@@ -35,7 +35,7 @@ def load(settings: FusionActorSettings) -> Loaded:
     if settings.dynamic is not None:
         artifact = open_artifact(settings.dynamic, "face-dynamic", provider=runtime.provider, threads=runtime.threads)
         static = open_artifact(settings.static, "face-static", provider="cpu")
-        dynamic = dynamic_model(artifact, static.metadata.embedding_space or "")
+        dynamic = dynamic_model(artifact, static.metadata.embedding_space or "", static.identity)
         models["face-dynamic"] = artifact.identity
     if settings.learned is not None:
         learned = learned_fusion(open_artifact(settings.learned, "fusion", provider="cpu", threads=1))

@@ -106,10 +106,15 @@ class Scene:
     ) -> tuple[tuple[FusedFace, ...], Meaning]:
         """The faces of a frame, in the order of their tracks, and what the frame means.
 
-        `models` names the models behind the faces: embeddings of another static model are not comparable.
+        `models` names the models behind the faces: embeddings of another static model are not comparable, and those
+        of one that the dynamic model was not trained for are passed over.
         """
-        self._static_model_is(models.get("face-static"))
         readable = [face for face in map(_read, faces) if face is not None]
+        static = models.get("face-static")
+        if self._model is not None and not self._model.reads(static):
+            readable = [face._replace(embedding=None) for face in readable]
+        else:
+            self._static_model_is(static)
         numbers = self._tracker.update(pts_ns, [Observation(each.face.box, each.embedding) for each in readable])
         mouths = [
             SeenMouth(number, each.face.mouth, each.face.box[2] * each.face.box[3])

@@ -1,0 +1,64 @@
+"""Embeddings of another static model than the dynamic one was trained for: passed over, and spoken of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from broker.messages import Face
+from models.emotions import EMOTIONS
+from workers.fusion.dynamic import DynamicModel
+from workers.fusion.foreign import FORGOTTEN_AFTER_S, NOTED_AFTER_S, ForeignEmbeddings
+from workers.fusion.join import JoinedSpeech
+from workers.fusion.scene import Scene
+from workers.fusion.settings import FusionSettings
+
+OWN = "face-compact@1"
+STEP_NS = 100_000_000
+
+
+def model(static: str | None = OWN) -> DynamicModel:
+    sure = {emotion: float(emotion == "fear") for emotion in EMOTIONS}
+    return DynamicModel(lambda _: sure, interval_s=0.1, steps=2, dimensions=4, static=static)
+
+
+@pytest.mark.parametrize("static", [OWN, f"{OWN}+fer-plus@1"])
+def test_the_first_of_several_static_models_gives_the_embeddings(static: str) -> None:
+    assert model().reads(static)
+    assert not model().reads(f"fer-plus@1+{OWN}")
+    assert not model().reads(None)
+    assert model(static=None).reads("anything@1")
+
+
+def test_foreign_embeddings_do_not_reach_the_dynamic_model_and_leave_its_window_alone() -> None:
+    scene = Scene(FusionSettings(), model())
+    face = Face(
+        box=(10.0, 10.0, 50.0, 50.0),
+        score=0.9,
+        sharpness=1.0,
+        mouth=0.0,
+        probabilities=dict.fromkeys(EMOTIONS, 1 / 7),
+        embedding=np.ones(4, "<f2").tobytes(),
+    )
+    silence = JoinedSpeech(result=None, probabilities=None, because="no sound")
+    answers = []
+    for index, static in enumerate(["other@2", "other@2", "other@2", OWN, "other@2", OWN]):
+        (seen,), _ = scene.look(index * STEP_NS, (face,), silence, {"face-static": static})
+        answers.append(seen.dynamic is not None)
+    assert answers == [False, False, False, False, False, True]
+
+
+def test_it_is_said_while_it_lasts_and_not_of_a_few_results_while_models_are_swapped() -> None:
+    foreign = ForeignEmbeddings()
+    foreign.see(model(), "other@2", 10.0)
+    assert foreign.sentence(model(), 10.0) is None
+    foreign.see(model(), OWN, 10.5)
+    foreign.see(model(), "other@2", 10.0 + NOTED_AFTER_S)
+    sentence = foreign.sentence(model(), 10.0 + NOTED_AFTER_S)
+    assert sentence is not None
+    assert "'other@2'" in sentence
+    assert f"'{OWN}'" in sentence
+    assert foreign.sentence(None, 10.0 + NOTED_AFTER_S) is None
+    assert foreign.sentence(model(), 10.1 + NOTED_AFTER_S + FORGOTTEN_AFTER_S) is None
+    foreign.see(None, "other@2", 100.0)
+    assert foreign.sentence(model(), 100.0) is None
