@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, NamedTuple
+import importlib.metadata
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -34,7 +39,7 @@ COMMANDS: dict[str, Room] = {
     "devices": Room("workers.commands.devices", "devices", "List cameras and microphones."),
     "doctor": Room("workers.commands.doctor", "doctor", "Check this machine, and say what to do."),
     "keys": Room("workers.commands.keys", "app", "Make the keys and certificates of this machine."),
-    "models": Room("models.commands", "app", "List, show and verify models."),
+    "models": Room("models.commands", "app", "List, show, fetch and verify models."),
     "export": Room("export.commands", "app", "Turn foreign models into artifacts (needs the extra 'export')."),
     "train": Room("training.commands", "train", "Train models on your own data (needs the extra 'training')."),
     "data": Room("training.commands_data", "app", "Make data sets ready to train on (needs the extra 'training')."),
@@ -79,6 +84,7 @@ def _load(name: str, room: Room) -> Any:
         typer.echo(f"bimodal {name} needs the package '{missing}': pip install 'bimodal-emotion[{extra}]'", err=True)
         raise SystemExit(1) from error
     if isinstance(found, typer.Typer):
+        found._add_completion = False
         return typer.main.get_command(found)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(name=name)(found)
@@ -90,18 +96,51 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
-    help="bimodal: which emotions faces show and voices carry, live, from separate processes.",
+    pretty_exceptions_enable=False,
+    help=(
+        "bimodal: which emotions faces show and voices carry, live, from separate processes.\n\n"
+        "Example: [b]bimodal up[/b], or [b]bimodal analyze talk.mp4 --out results/[/b]"
+    ),
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"bimodal {importlib.metadata.version('bimodal-emotion')}")
+        except importlib.metadata.PackageNotFoundError:
+            typer.echo("bimodal, not installed: run from its folder")
+        raise typer.Exit
+
+
 @app.callback()
-def _front_door() -> None:
+def _front_door(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Mount the commands."""
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; an error that no room knows is one sentence, and its traceback goes to a log."""
+    _mind_output()
+    try:
+        app(prog_name="bimodal")
+    except Exception as error:
+        from workers.edge import keep_unexpected
+
+        raise SystemExit(keep_unexpected(error)) from None
+
+
+def _mind_output() -> None:
+    """What a terminal without UTF-8 can't show becomes a question mark; closed output goes nowhere."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,10 @@ def mediapipe(
         list[Path] | None, typer.Option(help="A picture with a face, to measure parity on too. May be repeated.")
     ] = None,
 ) -> None:
-    """MediaPipe's face detector and face mesh, out of the wheel mediapipe==0.10.21 (which is never installed)."""
+    """Convert MediaPipe's face detector and face mesh, out of the wheel mediapipe==0.10.21 (which is never installed).
+
+    Example: bimodal export mediapipe --out my-models
+    """
     with one_sentence():
         from export.adopt import adopt_mediapipe
         from export.pictures import read_picture
@@ -43,7 +46,10 @@ def mediapipe(
 
 @app.command()
 def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
-    """Silero's voice-activity network for 16 kHz, out of the wheel silero-vad (which is never installed)."""
+    """Convert Silero's voice-activity network for 16 kHz, out of the wheel silero-vad (which is never installed).
+
+    Example: bimodal export silero --out my-models
+    """
     with one_sentence():
         from export.adopt import adopt_silero
 

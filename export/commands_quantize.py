@@ -28,12 +28,14 @@ def quantize(
         bool | None,
         typer.Option("--reduce-range/--full-range", help="7-bit weights, for CPUs without VNNI. Default: as this CPU."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Make an artifact's INT8 twin, and say what it gains and loses against the original, side by side.
 
     A part of the data calibrates, the rest measures. Nothing is written or installed where more accuracy is lost than
     --most-loss. Without --out and --install it only measures.
+
+    Example: bimodal export quantize emo-affectnet --data FACES --install
     """
     with one_sentence():
         from export.quantizing import make

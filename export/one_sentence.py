@@ -1,4 +1,4 @@
-"""Errors at the command line: one sentence and exit status 1, never a traceback."""
+"""Errors at the command line: one sentence and exit code 1, never a traceback."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except (ExportError, ModelError) as error:
-        typer.echo(str(error), err=True)
+        typer.echo(f"bimodal: {error}", err=True)
         raise typer.Exit(1) from error
     except ModuleNotFoundError as error:
-        typer.echo(f"this needs the package '{error.name}': pip install 'bimodal-emotion[convert]'", err=True)
+        typer.echo(f"bimodal: this needs the package '{error.name}': pip install 'bimodal-emotion[convert]'", err=True)
         raise typer.Exit(1) from error

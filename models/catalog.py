@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
@@ -204,9 +205,15 @@ _Rows = TypeVar("_Rows", list[Entry], list[Download])
 _Row = TypeVar("_Row", Entry, Download)
 
 
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    """YAML is slow to read, and each model's name is looked up by itself."""
+    return yaml.safe_load(text)
+
+
 def _rows(catalog: Path, section: str, kind: type[_Rows]) -> _Rows:
     try:
-        table = yaml.safe_load(catalog.read_text(encoding="utf-8"))
+        table = _parsed(catalog.read_text(encoding="utf-8"))
         named = table["models"] if section == "models" else table.get(section) or {}
         return msgspec.convert([{"name": name, **fields} for name, fields in named.items()], kind)
     except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError, KeyError, AttributeError) as error:

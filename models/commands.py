@@ -29,14 +29,24 @@ from models.errors import ModelError
 from models.folders import user_models
 from models.session import Artifact, open_artifact
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, show, fetch and verify models.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="List, show, fetch and verify models.",
+)
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """Every model that ships, can be fetched, or lies in your own folder, and whether its file is there."""
+    """List every model that ships, can be fetched, or lies in your own folder, and whether its file is there.
+
+    Where they come from stands in [b]--json[/b] and in [b]bimodal models show NAME[/b].
+
+    Example: [b]bimodal models list[/b]
+    """
     with one_sentence():
         own = installed()
         rows = [_row(entry, path_of(entry)) for entry in entries()]
@@ -46,10 +56,11 @@ def list_models(as_json: AsJson = False) -> None:
     if as_json:
         _print_json(rows)
         return
-    table = Table(Column("name", no_wrap=True), Column("kind", no_wrap=True), "there", "licence", "source")
+    columns = [Column(title, no_wrap=True) for title in ("name", "kind", "there", "licence")]
+    table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         there = "yes" if row["present"] else "fetch" if "url" in row else "no"
-        table.add_row(str(row["name"]), str(row["kind"]), there, str(row["license"]), str(row["source"]))
+        table.add_row(str(row["name"]), str(row["kind"]), there, str(row["license"] or row["source"]))
     Console().print(table)
 
 
@@ -57,7 +68,10 @@ def list_models(as_json: AsJson = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(help="A name of the catalog, or an .onnx file.")], as_json: AsJson = False
 ) -> None:
-    """What one model says of itself: inputs, outputs and metadata."""
+    """Show what one model says of itself: inputs, outputs and metadata.
+
+    Example: [b]bimodal models show face-compact[/b]
+    """
     with one_sentence():
         artifact = open_artifact(resolve(name), provider="cpu")
     facts = _facts(artifact)
@@ -78,7 +92,10 @@ def verify_models(
     name: Annotated[str | None, typer.Argument(help="A name; every model that is there where left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Checksum, contract and a first run of one model or of all. Exit status 1 where one fails."""
+    """Check one model or all: checksum, contract and a first run. Exit code 1 where one fails.
+
+    Example: [b]bimodal models verify[/b]
+    """
     with one_sentence():
         checks = {entry.name: partial(verify, entry) for entry in entries()}
         checks = {own: partial(verify_installed, own) for own in installed()} | checks
@@ -88,14 +105,17 @@ def verify_models(
         _print_json([{"name": key, "ok": wrong is None, "because": wrong} for key, wrong in verdicts.items()])
     else:
         for key, wrong in verdicts.items():
-            typer.echo(f"{key}: ok" if wrong is None else wrong, err=wrong is not None)
+            typer.echo(f"{key}: ok" if wrong is None else f"bimodal: {wrong}", err=wrong is not None)
     if any(wrong is not None for wrong in verdicts.values()):
         raise typer.Exit(1)
 
 
 @app.command("pin")
 def pin_models() -> None:
-    """Write the checksums of the files that are there into the catalog, after a model was made again."""
+    """Write the checksums of the files that are there into the catalog, after a model was made again.
+
+    Example: [b]bimodal models pin[/b]
+    """
     with one_sentence():
         changed = pin()
     typer.echo(f"pinned: {', '.join(changed)}" if changed else "nothing had changed")

@@ -29,12 +29,14 @@ def fetch(
     mirror: Annotated[
         Path | None, typer.Option("--from", help="A folder with the authors' files, instead of the web.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Download a model of others, check its sha256, convert it, compare it with the original, and install it.
 
     Shows licence and source first, and asks. Works behind HTTPS_PROXY; a download that broke off goes on where it
     stopped. Converting needs bimodal's extra 'convert'.
+
+    Example: [b]bimodal models fetch emo-affectnet[/b]
     """
     with one_sentence():
         wanted = find_download(name)
@@ -83,9 +85,9 @@ class _Bar:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Errors as one sentence and exit status 1."""
+    """Errors as one sentence and exit code 1."""
     try:
         yield
     except ModelError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(f"bimodal: {error}", err=True)
         raise typer.Exit(1) from error

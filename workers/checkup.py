@@ -35,7 +35,14 @@ LIBRARIES = (
     "typer",
     "rich",
     "psutil",
-    "watchfiles",
+    "setproctitle",
+    "starlette",
+    "uvicorn",
+    "websockets",
+    "prometheus-client",
+    "jinja2",
+    "pyarrow",
+    "cryptography",
 )
 
 
@@ -129,7 +136,7 @@ def _devices(kind: str, find: Callable[[], Sequence[object]]) -> Finding:
     except SourceError as error:
         return Finding(kind, "warning", "can't be looked for", str(error))
     if not found:
-        return Finding(kind, "warning", "none", f"plug one in, or analyze files; 'auto' then plays without a {kind}")
+        return Finding(kind, "warning", "none", f"plug one in, or analyze files; 'auto: true' does without a {kind}")
     names = ", ".join(str(getattr(device, "name", device)) for device in found)
     return Finding(kind, "ok", names)
 

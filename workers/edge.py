@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
@@ -14,6 +14,7 @@ import typer
 from workers.actor import BROKEN, KNOWN_ERRORS, REFUSED
 from workers.capture.redact import redact
 from workers.confidential import ConfidentialFormatter
+from workers.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,15 @@ def say(sentence: str) -> None:
 
 @contextmanager
 def edge(log_file: Path | None = None) -> Iterator[None]:
-    """Run a command; an error of ours becomes its sentence, any other one sentence that names the log."""
+    """Run a command; an error of ours becomes its sentence, any other one sentence that names the log.
+
+    A reader of our output who has left (`| head -1`) ends the command, and is no error.
+    """
     try:
         yield
+    except BrokenPipeError as error:
+        leave_stdout()
+        raise typer.Exit from error
     except KNOWN_ERRORS as error:
         log.info("refused: %s", error, exc_info=error)
         say(str(error))
@@ -43,28 +50,48 @@ def edge(log_file: Path | None = None) -> Iterator[None]:
         raise typer.Exit(BROKEN) from error
 
 
+def leave_stdout() -> None:
+    """Nobody reads it any more: Python's own flush at exit must not meet it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def state_directory() -> Path:
     """Where logs go: XDG_STATE_HOME/bimodal, by default ~/.local/state/bimodal."""
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "bimodal"
+    # Without HOME, and for a user that the machine does not know, the tilde stays.
+    return (Path(base) if base else Path(os.path.expanduser("~/.local/state"))) / "bimodal"  # noqa: PTH111
 
 
 def open_log(file: Path | None, level: str, session: str) -> Path:
     """Send this process's log to `file`, by default SESSION.log in the state directory; what is long is rotated.
 
-    Raises OSError where it can't be written.
+    Raises ConfigError where it can't be written.
     """
     path = file if file is not None else state_directory() / f"{session}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > LOG_KEEPS_BYTES:
-        path.replace(path.with_suffix(path.suffix + ".1"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > LOG_KEEPS_BYTES:
+            path.replace(path.with_suffix(path.suffix + ".1"))
+        # It tells who was filmed when, and from where: nobody else's business.
+        path.touch(mode=0o600)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        advice = "name another as 'log.file' in config.yaml" if file else "set XDG_STATE_HOME to a folder of yours"
+        raise ConfigError(f"the log {path} can't be written ({error.strerror}); {advice}") from error
     os.environ["BIMODAL_LOG_LEVEL"] = level
-    # It tells who was filmed when, and from where: nobody else's business.
-    path.touch(mode=0o600)
-    handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(ConfidentialFormatter("%(asctime)s supervisor %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     return path.resolve()
+
+
+def keep_unexpected(error: Exception) -> int:
+    """Say in one sentence that something unexpected happened, keep its traceback in errors.log; gives the exit code."""
+    place = ""
+    with suppress(ConfigError):
+        place = f"; {open_log(None, 'INFO', 'errors')} has the details"
+        log.error("an error of our own", exc_info=error)
+    say(f"met an unexpected {type(error).__name__}: {error}{place}")
+    return BROKEN
 
 
 def is_terminal() -> bool:

@@ -66,7 +66,8 @@ def analyze(
     """
     if hide_faces and not annotate:
         raise typer.BadParameter("--hide-faces goes with --annotate")
-    log_file = open_log(None, "INFO", "analyze")
+    with edge():
+        log_file = open_log(None, "INFO", "analyze")
     with edge(log_file):
         loaded = with_counts(config_of(config), face_workers, audio_workers)
         _check_folder(out)

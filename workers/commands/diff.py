@@ -53,12 +53,13 @@ def diff(
 ) -> None:
     """Look at a recorded clip again, as it was recorded but with another model, and show where the decisions differ.
 
-    Needs the clip's source as it was: the file that was analysed, or a live stream's video (recorded with
-    [b]video: true[/b] and [b]annotated: false[/b]).
+    Needs the clip's source as it was: the file that was analysed, or a live stream's video, recorded with
+    [b]video: true[/b] and [b]annotated: false[/b].
 
     Example: [b]bimodal diff results/interview.jsonl --model face-static=emo-affectnet[/b]
     """
-    log_file = open_log(None, "INFO", "diff")
+    with edge():
+        log_file = open_log(None, "INFO", "diff")
     with edge(log_file):
         changes = parse_changes(model)
         fallback = config_of(config)

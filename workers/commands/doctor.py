@@ -19,11 +19,13 @@ MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]![/]", "wrong": "[red]wrong[/
 
 def doctor(
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Check libraries, the execution provider that is really active, camera, microphone, shared memory and models.
 
     Exit code 1 where something is wrong; a warning (no camera, say) is none.
+
+    Example: [b]bimodal doctor --config config.yaml[/b]
     """
     with edge():
         findings = check_up(config_of(config))

@@ -17,14 +17,15 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Make the keys of this machine, and say who may connect from others.",
 )
-app.command()(tls)
-
 KeyName = Annotated[str, typer.Option(help="Name of the key, where this machine has several.")]
 
 
 @app.command()
 def create(name: KeyName = keys.OWN) -> None:
-    """Make a key pair for this machine; the secret half never leaves it."""
+    """Make a key pair for this machine; the secret half never leaves it.
+
+    Example: [b]bimodal keys create[/b]
+    """
     with edge():
         folder = keys.keys_folder()
         public = keys.create(folder, name)
@@ -34,7 +35,10 @@ def create(name: KeyName = keys.OWN) -> None:
 
 @app.command()
 def show(name: KeyName = keys.OWN) -> None:
-    """Print this machine's public key: give it to the other side. It is no secret."""
+    """Print this machine's public key: give it to the other side. It is no secret.
+
+    Example: [b]bimodal keys show[/b]
+    """
     with edge():
         typer.echo(shlex.quote(keys.own(keys.keys_folder(), name).public))
 
@@ -58,7 +62,10 @@ def allow(
 
 @app.command("list")
 def list_() -> None:
-    """List this machine's keys and who may connect."""
+    """List this machine's keys and who may connect.
+
+    Example: [b]bimodal keys list[/b]
+    """
     with edge():
         folder = keys.keys_folder()
         for name in keys.own_names(folder):
@@ -70,7 +77,13 @@ def list_() -> None:
 
 @app.command()
 def remove(name: Annotated[str, typer.Argument(help="The name that the key was allowed under.")]) -> None:
-    """Let a machine connect no longer; one that is connected is cut off within a second or two."""
+    """Let a machine connect no longer; one that is connected is cut off within a second or two.
+
+    Example: [b]bimodal keys remove laptop[/b]
+    """
     with edge():
         keys.remove(keys.keys_folder(), name)
         typer.echo(f"'{name}' may not connect any more")
+
+
+app.command()(tls)

@@ -16,7 +16,7 @@ ConfigOption = Annotated[
     typer.Option(help="The config file; by default ./config.yaml, and without one the built-in defaults."),
 ]
 SessionOption = Annotated[
-    str, typer.Option(help="Name of the running system, to have several on one machine.", metavar="NAME")
+    str, typer.Option(help="Name of the running system, where a machine has several.", metavar="NAME")
 ]
 
 

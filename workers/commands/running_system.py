@@ -20,12 +20,14 @@ TURN_S = 0.05
 
 
 class Stopped:
-    """Set by Ctrl-C and SIGTERM."""
+    """Set by Ctrl-C, SIGTERM, and the end of the terminal (unless `nohup` wants it to go on)."""
 
     def __init__(self) -> None:
         self.asked = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, self._ask)
 
     def _ask(self, _number: int, _frame: object) -> None:
         self.asked = True

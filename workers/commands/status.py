@@ -26,6 +26,8 @@ def status(
 
     Exit code 0: all is well. 3: it runs, but something in it fails, or an edited config was refused; the output says
     what. 1: no such system runs.
+
+    Example: [b]bimodal status --session lab --json[/b]
     """
     with edge():
         reply = ask_session(session, StatusRequest(), StatusReply)
@@ -57,6 +59,8 @@ def _draw(reply: StatusReply) -> None:
     place = f"config {reply.config}" if reply.config is not None else "built-in config"
     state = "a change is on its way" if reply.changing else "in force" if reply.refused is None else "not taken over"
     console.print(Text(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}"))
+    for address in (process.address for process in reply.processes if process.address is not None):
+        console.print(Text(f"live page at {address}"), soft_wrap=True)
     for trouble in troubles(reply):
         console.print(Text(f"! {trouble}", style="yellow"))
 

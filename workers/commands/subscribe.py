@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import sys
@@ -58,9 +57,6 @@ def subscribe(
             _print_events(bus, count, _waiting(place, login))
         except KeyboardInterrupt:
             pass
-        except BrokenPipeError:
-            # The reader of our pipe has left; Python's own flush at exit must not meet it again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
             bus.close()
 

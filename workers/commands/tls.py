@@ -19,6 +19,8 @@ def tls(
     """Make a self-signed certificate for the live page, and say what to write into config.yaml.
 
     It is valid for this machine's names and addresses and for those given with --host.
+
+    Example: [b]bimodal keys tls --host robot.local[/b]
     """
     from workers.certificate import fingerprint, make_certificate, own_names, tls_folder
 

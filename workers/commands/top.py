@@ -21,7 +21,7 @@ from broker.errors import BrokerError
 from broker.mailbox import Subscriber
 from broker.sockets import events_endpoint, session_directory
 from workers.commands.options import SessionOption
-from workers.edge import edge, is_terminal
+from workers.edge import edge, is_terminal, leave_stdout
 from workers.panel import KEYS, Panel, Table
 
 TOPICS = ("process.", "status", "emotion.", "closed.")
@@ -50,9 +50,8 @@ def top(session: SessionOption = "default") -> None:
                 _once(bus, session)
         except KeyboardInterrupt:
             pass
-        except OSError:
-            # The terminal is gone; Python's own flush at exit must not meet it again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError:  # the terminal is gone
+            leave_stdout()
         finally:
             bus.close()
 

@@ -116,5 +116,6 @@ class Screen:
 
     def last(self, lines: LiveLines) -> None:
         """Show the end of it where lines are not drawn in place."""
-        if self._live is None:
-            typer.echo("\n".join(lines.texts(time.monotonic())))
+        texts = lines.texts(time.monotonic())
+        if self._live is None and texts:
+            typer.echo("\n".join(texts))
