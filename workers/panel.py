@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from broker.messages import Body, Emotion, Heartbeat, Status, StreamClosed, StreamStatus
+from workers.tables import MIDDLE, NARROW, WIDE, Column, Table, fit
 from workers.view.trouble import ProcessSeen
 
 Sort = Literal["cpu", "memory", "name", "restarts"]
 KEYS: dict[str, Sort] = {"c": "cpu", "m": "memory", "n": "name", "r": "restarts"}
 RATE_WINDOW_S = 2.0
-# Beyond these widths of the terminal a column fits.
-ALWAYS, NARROW, MIDDLE, WIDE = 0, 56, 80, 110
-
-
-class Column(NamedTuple):
-    """A column of a table: its title, from which width on it is shown, and whether it holds numbers."""
-
-    title: str
-    from_width: int = ALWAYS
-    number: bool = False
-
-
 PROCESS_COLUMNS = (
     Column("process"),
     Column("state"),
     Column("cpu %", number=True),
-    Column("memory MB", number=True),
+    Column("memory MiB", number=True),
     Column("restarts", NARROW, number=True),
     Column("pid", MIDDLE, number=True),
     Column("up", MIDDLE, number=True),
@@ -44,14 +33,6 @@ STREAM_COLUMNS = (
     Column("frames", MIDDLE, number=True),
     Column("source", WIDE),
 )
-
-
-class Table(NamedTuple):
-    """Columns that fit, their rows, and how many rows there was no room for."""
-
-    columns: tuple[Column, ...]
-    rows: list[tuple[str, ...]]
-    hidden: int = 0
 
 
 class _Stream:
@@ -114,12 +95,12 @@ class Panel:
         if self.sort != "name":
             # Sorting is stable: equal ones stay in the order of their names.
             seen.sort(key=_MEASURES[self.sort], reverse=True)
-        return _fit(PROCESS_COLUMNS, [_process_row(one, now) for one in seen], width, room)
+        return fit(PROCESS_COLUMNS, [_process_row(one, now) for one in seen], width, room)
 
     def streams(self, now: float, width: int, room: int) -> Table:
         """The streams by name; at most `room` rows."""
         rows = [_stream_row(name, stream, now) for name, stream in sorted(self._streams.items())]
-        return _fit(STREAM_COLUMNS, rows, width, room)
+        return fit(STREAM_COLUMNS, rows, width, room)
 
 
 def _natural(seen: ProcessSeen) -> tuple[str, int, str]:
@@ -185,13 +166,3 @@ def _age(seconds: float | None) -> str:
     if days >= 1:
         return f"{days:.0f} d"
     return f"{hours:.0f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 1 else f"{seconds:.0f} s"
-
-
-def _fit(columns: tuple[Column, ...], rows: list[tuple[str, ...]], width: int, room: int) -> Table:
-    fitting = [place for place, column in enumerate(columns) if width >= column.from_width]
-    shown = rows[: max(0, room)]
-    return Table(
-        tuple(columns[place] for place in fitting),
-        [tuple(row[place] for place in fitting) for row in shown],
-        len(rows) - len(shown),
-    )

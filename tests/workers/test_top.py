@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from broker.messages import Heartbeat, State, Status, StreamClosed, StreamStatus, Verdict
 from tests.workers.record.events import event, face
-from workers.commands.top import plain
 from workers.panel import Panel, Sort
+from workers.tables import plain
 
 
 def beat(name: str, state: State = "ready", *, because: str | None = None, **figures: float) -> Heartbeat:
@@ -60,7 +60,7 @@ def test_it_fits_any_terminal(width: int, room: int) -> None:
     assert len(table.rows) == min(room, 3)
     assert table.hidden == 3 - len(table.rows)
     assert all(len(row) == len(table.columns) for row in table.rows)
-    assert [column.title for column in table.columns][:4] == ["process", "state", "cpu %", "memory MB"]
+    assert [column.title for column in table.columns][:4] == ["process", "state", "cpu %", "memory MiB"]
     assert len({len(plain(table)[0])}) == 1
 
 

@@ -7,15 +7,36 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from broker.control import ProcessReport, StatusReply, StatusRequest
+from broker.messages import Modality, StreamStatus
 from workers.commands.options import SessionOption
 from workers.commands.running import ask_session
 from workers.edge import edge
+from workers.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, drawn, fit, plain
 
 DEGRADED = 3
+
+PROCESS_COLUMNS = (
+    Column("process"),
+    Column("state"),
+    Column("pid", NARROW, number=True),
+    Column("restarts", NARROW, number=True),
+    Column("up", WIDE, number=True),
+    Column("cpu %", number=True),
+    Column("memory MiB", number=True),
+    Column("models", MIDDLE),
+)
+STREAM_COLUMNS = (
+    Column("stream"),
+    Column("modality"),
+    Column("offered", NARROW, number=True),
+    Column("done", number=True),
+    Column("dropped", number=True),
+    Column("failed", NARROW, number=True),
+    Column("source", MIDDLE),
+)
 
 
 def status(
@@ -53,48 +74,44 @@ def troubles(reply: StatusReply) -> list[str]:
 
 def _draw(reply: StatusReply) -> None:
     console = Console()
-    console.print(_processes(reply))
+    width = console.width if console.is_terminal else PIPE_WIDTH
+    _print(console, fit(PROCESS_COLUMNS, [_process_row(process) for process in reply.processes], width))
     if reply.streams:
-        console.print(_streams(reply))
+        rows = [_stream_row(stream, modality) for stream in reply.streams for modality in ("face", "speech")]
+        _print(console, fit(STREAM_COLUMNS, rows, width))
     place = f"config {reply.config}" if reply.config is not None else "built-in config"
     state = "a change is on its way" if reply.changing else "in force" if reply.refused is None else "not taken over"
-    console.print(Text(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}"))
+    console.print(Text(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}"), soft_wrap=True)
     for address in (process.address for process in reply.processes if process.address is not None):
         console.print(Text(f"live page at {address}"), soft_wrap=True)
     for trouble in troubles(reply):
-        console.print(Text(f"! {trouble}", style="yellow"))
+        console.print(Text(f"! {trouble}", style="yellow"), soft_wrap=True)
 
 
-def _processes(reply: StatusReply) -> Table:
-    table = Table(
-        "process", "state", "pid", "restarts", "up", "cpu %", "memory MiB", "models", box=None, pad_edge=False
-    )
-    for process in reply.processes:
-        table.add_row(*map(Text, _row(process)))
-    return table
+def _print(console: Console, table: Table) -> None:
+    if console.is_terminal:
+        console.print(drawn(table, {}, fold=True))
+    else:
+        typer.echo("\n".join(plain(table)))
 
 
-def _row(process: ProcessReport) -> list[str]:
+def _process_row(process: ProcessReport) -> tuple[str, ...]:
     figures = process.figures
-    return [
+    return (
         process.name,
         process.state,
-        str(process.pid or ""),
+        str(process.pid or "-"),
         f"{figures.get('restarts', 0):.0f}",
         _duration(figures.get("up_s", 0.0)),
         f"{figures.get('cpu_percent', 0):.0f}",
         f"{figures.get('memory_mb', 0):.0f}",
         ", ".join(process.models.values()),
-    ]
+    )
 
 
-def _streams(reply: StatusReply) -> Table:
-    table = Table("stream", "source", "modality", "offered", "done", "dropped", "failed", box=None, pad_edge=False)
-    for stream in reply.streams:
-        for modality in ("face", "speech"):
-            counters = [getattr(stream, what).get(modality, 0) for what in ("offered", "done", "dropped", "failed")]
-            table.add_row(Text(stream.stream), Text(stream.source), modality, *map(str, counters))
-    return table
+def _stream_row(stream: StreamStatus, modality: Modality) -> tuple[str, ...]:
+    counters = (getattr(stream, what).get(modality, 0) for what in ("offered", "done", "dropped", "failed"))
+    return stream.stream, modality, *map(str, counters), stream.source
 
 
 def _duration(seconds: float) -> str:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from broker.errors import BrokerError
@@ -22,7 +21,8 @@ from broker.mailbox import Subscriber
 from broker.sockets import events_endpoint, session_directory
 from workers.commands.options import SessionOption
 from workers.edge import edge, is_terminal, leave_stdout
-from workers.panel import KEYS, Panel, Table
+from workers.panel import KEYS, Panel
+from workers.tables import PIPE_WIDTH, Table, drawn, plain
 
 TOPICS = ("process.", "status", "emotion.", "closed.")
 TURN_S = 0.1
@@ -73,24 +73,10 @@ def _once(bus: Subscriber, session: str) -> None:
     if panel.empty:
         raise BrokerError(f"no bimodal is running as session '{session}'; start one, or name another with --session")
     console = Console()
-    width = console.width if console.is_terminal else 160
+    width = console.width if console.is_terminal else PIPE_WIDTH
     now = time.monotonic()
     for table in (panel.processes(now, width, sys.maxsize), panel.streams(now, width, sys.maxsize)):
         typer.echo("\n".join(plain(table)))
-
-
-def plain(table: Table) -> list[str]:
-    """A table as lines of text with aligned columns."""
-    grid = [tuple(column.title for column in table.columns), *table.rows]
-    widths = [max(len(row[place]) for row in grid) for place in range(len(table.columns))]
-    lines = []
-    for row in grid:
-        cells = [
-            cell.rjust(width) if column.number else cell.ljust(width)
-            for cell, width, column in zip(row, widths, table.columns, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
 
 
 def _watch(bus: Subscriber, session: str) -> None:
@@ -128,16 +114,8 @@ def _screen(panel: Panel, session: str, width: int, height: int) -> RenderableTy
 
 
 def _drawn(table: Table) -> list[RenderableType]:
-    drawn = RichTable(box=None, pad_edge=False, header_style="bold", expand=False)
-    # Where there is too little room, the last column gives way.
-    for place, column in enumerate(table.columns[:-1]):
-        width = max(len(cell) for cell in (column.title, *(row[place] for row in table.rows)))
-        drawn.add_column(column.title, justify="right" if column.number else "left", no_wrap=True, min_width=width)
-    last = table.columns[-1]
-    drawn.add_column(last.title, justify="right" if last.number else "left", no_wrap=True, overflow="ellipsis")
-    for row in table.rows:
-        drawn.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
-    return [drawn, Text(f"and {table.hidden} more", style="dim")] if table.hidden else [drawn]
+    shown: RenderableType = drawn(table, STATE_STYLES)
+    return [shown, Text(f"and {table.hidden} more", style="dim")] if table.hidden else [shown]
 
 
 @contextlib.contextmanager
