@@ -17,8 +17,9 @@ from broker.control import Accepted, ControlServer, Refused, Reply, Request, Sta
 from workers.actor import KNOWN_ERRORS
 from workers.config import Config
 from workers.errors import SystemFailedError
-from workers.processes import ProcessSpec, capture_settings, limited, processes, source
+from workers.processes import ProcessSpec
 from workers.record.provenance import describe_session
+from workers.rows import capture_settings, limited, processes, source
 from workers.settings import RecordActorSettings
 from workers.supervision.child import Child
 from workers.supervision.report import report

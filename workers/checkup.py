@@ -18,7 +18,7 @@ from models.errors import ModelError
 from workers.capture.discover import cameras, microphones
 from workers.config import Config
 from workers.errors import SourceError
-from workers.processes import cores
+from workers.vitals import cores
 
 Verdict = Literal["ok", "warning", "wrong"]
 

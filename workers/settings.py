@@ -1,6 +1,6 @@
 """What each kind of process is told at its start: plain values that travel as JSON.
 
-The supervisor makes them from config.yaml (workers/processes.py). They import nothing heavy, so that neither
+The supervisor makes them from config.yaml (workers/rows.py). They import nothing heavy, so that neither
 side pays for the other's libraries.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,3 +50,8 @@ def machine_memory_mb() -> int:
     with contextlib.suppress(OSError, ValueError):
         whole = min(whole, int(CGROUP_LIMIT.read_text()))
     return whole // MEBIBYTE
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

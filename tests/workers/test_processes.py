@@ -14,9 +14,10 @@ from tests.artifacts import make_face_static
 from workers.analysis import result_names
 from workers.config import Config, check_config
 from workers.errors import ConfigError
-from workers.processes import TABLE, cores, limited, live_sources, lsl, processes, view, watchers
+from workers.processes import TABLE
+from workers.rows import limited, live_sources, lsl, processes, view, watchers
 from workers.settings import RecordActorSettings
-from workers.vitals import machine_memory_mb
+from workers.vitals import cores, machine_memory_mb
 
 stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])
 suffixes = st.sampled_from([".mp4", ".mkv", "", ".wav"])

@@ -20,8 +20,9 @@ from workers.config import Config
 from workers.edge import edge, open_log, say
 from workers.errors import SystemFailedError
 from workers.live_lines import LiveLines
-from workers.processes import ProcessSpec, broker, view
+from workers.processes import ProcessSpec
 from workers.record.reading import clips
+from workers.rows import broker, view
 from workers.settings import ReplaySettings
 from workers.supervision.session import Session
 from workers.supervision.supervisor import Supervisor

@@ -20,7 +20,8 @@ from workers.actor import ActorClass, ActorSettings, Stop, live
 from workers.commands.options import ConfigOption, config_of
 from workers.edge import edge, open_log, say
 from workers.errors import ConfigError
-from workers.processes import ProcessSpec, audio_workers, face_workers
+from workers.processes import ProcessSpec
+from workers.rows import audio_workers, face_workers
 
 
 def work(

@@ -17,8 +17,9 @@ import msgspec
 from broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
 from workers.actor import KNOWN_ERRORS
 from workers.config import Between, Config, RecordConfig
-from workers.processes import OPTIONAL, ProcessSpec, limited, live_sources, lsl, processes, view, watchers
+from workers.processes import OPTIONAL, ProcessSpec
 from workers.record.session_folder import begin_session, end_session
+from workers.rows import limited, live_sources, lsl, processes, view, watchers
 from workers.settings import CaptureSettings, RecordActorSettings
 from workers.supervision.config_watch import ConfigWatch
 from workers.supervision.load import Load, LoadFollower

@@ -19,14 +19,14 @@ from broker.frames import remove_rings
 from broker.messages import Gone, Heartbeat, OffDuty, Reconfigured, Status, StreamStatus, StreamWithdrawn, Welcome
 from broker.supervision import NAME, SupervisorLine
 from workers.actor import BEAT_EVERY_S, DONE, REFUSED
-from workers.processes import ProcessSpec, cores
+from workers.processes import ProcessSpec
 from workers.settings import CaptureSettings
 from workers.supervision.child import Child
 from workers.supervision.reconcile import Reconciler
 from workers.supervision.session import Session
 from workers.supervision.stopping import stop_all
 from workers.supervision.trouble import how_it_died, over_limit, troubles
-from workers.vitals import Watch
+from workers.vitals import Watch, cores
 
 log = logging.getLogger(__name__)
 

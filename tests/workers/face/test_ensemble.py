@@ -14,7 +14,7 @@ from tests.artifacts import make_face_static
 from workers.config import Config, check_config
 from workers.errors import ConfigError
 from workers.face.static import StaticModels
-from workers.processes import processes
+from workers.rows import processes
 from workers.settings import FaceActorSettings, FusionActorSettings
 
 POINTS = np.random.default_rng(0).uniform(20, 180, (2, 468, 3)).astype(np.float32)

@@ -13,7 +13,8 @@ import setproctitle
 from tests.artifacts import make_face_static
 from tests.media import face_clip
 from workers.config import Config, check_config
-from workers.processes import ProcessSpec, capture_settings, processes, source
+from workers.processes import ProcessSpec
+from workers.rows import capture_settings, processes, source
 from workers.settings import RecordActorSettings
 from workers.supervision.session import Session
 from workers.supervision.supervisor import Supervisor

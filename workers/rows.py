@@ -1,0 +1,244 @@
+"""The rows of the process table that config.yaml asks for: which processes there are, and what each is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from broker.messages import Policy
+from models.catalog import resolve
+from workers.config import Config, CountConfig
+from workers.errors import ConfigError
+from workers.processes import ProcessSpec
+from workers.settings import (
+    AudioActorSettings,
+    BrokerSettings,
+    CaptureSettings,
+    FaceActorSettings,
+    FilmActorSettings,
+    FusionActorSettings,
+    LslActorSettings,
+    RecordActorSettings,
+    RuntimeSettings,
+    ViewActorSettings,
+    WindowActorSettings,
+)
+from workers.sizes import Sizes, sizes
+from workers.vitals import cores, machine_memory_mb
+
+
+def processes(
+    config: Config, *, record: RecordActorSettings | None, counts: Mapping[Literal["face", "audio"], int] | None = None
+) -> list[ProcessSpec]:
+    """Every process but the sources; `counts` are numbers of workers instead of the config's.
+
+    Raises CatalogError where a model's name is unknown.
+    """
+    counts = counts or {}
+    rows = [broker(config)]
+    rows += face_workers(config, counts.get("face"))
+    rows += audio_workers(config, counts.get("audio"))
+    fusion = _fusion(config)
+    marks = _marks(fusion.dynamic, fusion.static, fusion.learned)
+    rows.append(ProcessSpec(name="fusion", role="fusion", settings=fusion, artifacts=marks))
+    if record is not None:
+        rows.append(ProcessSpec(name="record", role="record", settings=record))
+    return rows
+
+
+def broker(config: Config) -> ProcessSpec:
+    """The post office, and the event bus at the addresses that the config names."""
+    settings = BrokerSettings(events=config.outputs.events, workers=config.network.workers)
+    return ProcessSpec(name="broker", role="broker", settings=settings)
+
+
+def face_workers(config: Config, count: int | None = None) -> list[ProcessSpec]:
+    """The face workers. Raises ConfigError where `cores` names some that are not here."""
+    models = config.models
+    settings = FaceActorSettings(
+        detector=str(resolve(models.face_detector)),
+        landmarks=str(resolve(models.face_landmarks)),
+        static=tuple(str(resolve(name)) for name in models.face_static),
+        runtime=_runtime(config),
+        face=config.face,
+    )
+    row = ProcessSpec(
+        name="face",
+        role="face",
+        modality="face",
+        settings=settings,
+        artifacts=_marks(settings.detector, settings.landmarks, *settings.static),
+        cores=_cores("face", config.workers.face),
+    )
+    return _numbered(row, count or _sizes(config).face)
+
+
+def audio_workers(config: Config, count: int | None = None) -> list[ProcessSpec]:
+    """The audio workers; none where the config has no speech model. Raises ConfigError like `face_workers`."""
+    if config.models.speech == "none":
+        return []
+    settings = AudioActorSettings(
+        speech=str(resolve(config.models.speech)),
+        voice_activity=_optional(config.models.voice_activity),
+        window_s=config.capture.window_s,
+        runtime=_runtime(config),
+        audio=config.audio,
+    )
+    row = ProcessSpec(
+        name="audio",
+        role="audio",
+        modality="speech",
+        settings=settings,
+        artifacts=_marks(settings.speech, settings.voice_activity),
+        cores=_cores("audio", config.workers.audio),
+    )
+    return _numbered(row, count or _sizes(config).audio)
+
+
+def _numbered(row: ProcessSpec, count: int) -> list[ProcessSpec]:
+    return [msgspec.structs.replace(row, name=f"{row.role} {number}") for number in range(1, count + 1)]
+
+
+def _marks(*files: str | None) -> tuple[str, ...]:
+    """Of each file its name, time and size; a file that is not there has none."""
+    marks = []
+    for file in files:
+        if file is not None and Path(file).is_file():
+            status = Path(file).stat()
+            marks.append(f"{file} {status.st_mtime_ns} {status.st_size}")
+    return tuple(marks)
+
+
+def _cores(kind: str, workers: CountConfig) -> tuple[int, ...]:
+    wanted = workers.cores or ()
+    here = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    for core in wanted:
+        if core not in here:
+            known = ", ".join(map(str, sorted(here))) or "none can be chosen on this system"
+            raise ConfigError(f"workers.{kind}.cores names core {core}, but there are: {known}")
+    return wanted
+
+
+def lsl(config: Config) -> list[ProcessSpec]:
+    """Events as streams of the Lab Streaming Layer, where the config wants them."""
+    wanted = config.outputs.lsl
+    if not wanted:
+        return []
+    settings = LslActorSettings(streams=tuple(config.streams), machine_only=wanted == "machine")
+    return [ProcessSpec(name="lsl", role="lsl", settings=settings)]
+
+
+def source(stream: str, settings: CaptureSettings) -> ProcessSpec:
+    """The capture process of one stream."""
+    return ProcessSpec(name=f"capture {stream}", role="capture", settings=settings, ends=settings.ends)
+
+
+def view(config: Config) -> list[ProcessSpec]:
+    """The live page, where the config wants it."""
+    wanted = config.outputs.view
+    if not wanted.enabled:
+        return []
+    settings = ViewActorSettings(
+        host=wanted.host,
+        port=wanted.port,
+        token=wanted.token,
+        tls_certificate=str(wanted.tls_certificate.absolute()) if wanted.tls_certificate else None,
+        tls_key=str(wanted.tls_key.absolute()) if wanted.tls_key else None,
+        faces=wanted.faces,
+        origins=wanted.origins,
+        visitors=wanted.visitors,
+        visitor_streams=tuple(name for name, stream in config.streams.items() if stream.browser),
+    )
+    return [ProcessSpec(name="view", role="view", settings=settings)]
+
+
+def watchers(config: Config, record: RecordActorSettings | None) -> list[ProcessSpec]:
+    """The window and the films, where the config wants them. When the window ends, everything does."""
+    rows = []
+    window, films = config.outputs.window, config.outputs.record
+    if window.enabled:
+        shown = WindowActorSettings(faces=window.faces, latency=window.latency)
+        rows.append(ProcessSpec(name="window", role="window", settings=shown, ends=True))
+    if films is not None and films.video and record is not None:
+        filmed = FilmActorSettings(
+            folder=record.folder,
+            split_s=record.split_s,
+            annotated=films.annotated,
+            faces=films.faces,
+            min_free_mb=films.min_free_mb,
+        )
+        rows.append(ProcessSpec(name="film", role="film", settings=filmed))
+    return rows
+
+
+def live_sources(config: Config) -> list[ProcessSpec]:
+    """The capture processes of config.yaml's streams, policy `latest`."""
+    rows = []
+    for name, stream in config.streams.items():
+        settings = capture_settings(config, name, policy="latest", realtime=True)
+        rows.append(
+            source(
+                name,
+                msgspec.structs.replace(
+                    settings,
+                    auto=stream.auto,
+                    camera=stream.camera,
+                    microphone=stream.microphone,
+                    url=stream.url,
+                    file=str(stream.file) if stream.file is not None else None,
+                    loop=stream.loop,
+                    browser=stream.browser,
+                ),
+            )
+        )
+    return rows
+
+
+def capture_settings(
+    config: Config, stream: str, *, policy: Policy, realtime: bool, file: Path | None = None
+) -> CaptureSettings:
+    """What a capture process is told about a stream, its source but for a file left open."""
+    return CaptureSettings(
+        stream=stream,
+        policy=policy,
+        realtime=realtime,
+        file=str(file) if file is not None else None,
+        max_height=config.capture.max_height,
+        memory_mb=config.capture.memory_mb,
+        hop_s=config.capture.hop_s,
+        window_s=config.capture.window_s,
+        speech=config.models.speech != "none",
+    )
+
+
+def limited(rows: list[ProcessSpec], max_memory_mb: int | str | None) -> list[ProcessSpec]:
+    """The rows with the memory limit that config.yaml gives each; `auto` is half of the machine's memory."""
+    limit = machine_memory_mb() // 2 if max_memory_mb == "auto" else max_memory_mb
+    return [msgspec.structs.replace(row, max_memory_mb=limit) for row in rows]
+
+
+def _sizes(config: Config) -> Sizes:
+    return sizes(config.workers, config.runtime.threads, cores())
+
+
+def _fusion(config: Config) -> FusionActorSettings:
+    return FusionActorSettings(
+        dynamic=_optional(config.models.face_dynamic),
+        static=str(resolve(config.models.face_static[0])),
+        runtime=_runtime(config),
+        fusion=config.fusion,
+        learned=_optional(config.models.fusion) if config.fusion.strategy == "learned" else None,
+    )
+
+
+def _optional(name: str) -> str | None:
+    return None if name == "none" else str(resolve(name))
+
+
+def _runtime(config: Config) -> RuntimeSettings:
+    runtime = config.runtime
+    return RuntimeSettings(provider=runtime.provider, threads=_sizes(config).threads, spinning=runtime.spinning)
