@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import typer
 
@@ -22,8 +24,18 @@ LOG_KEEPS_BYTES = 16 * 2**20
 
 
 def say(sentence: str) -> None:
-    """One sentence to the user, on stderr."""
-    typer.echo(f"bimodal: {redact(sentence)}", err=True)
+    """One sentence to the user, on stderr, if anybody takes it."""
+    if takes_more(sys.stderr):
+        typer.echo(f"bimodal: {redact(sentence)}", err=True)
+
+
+def takes_more(stream: TextIO) -> bool:
+    """Whether a line can be written without waiting. A terminal that was stopped (Ctrl-S), and a pipe that nobody
+    reads, take none; whoever watches over processes must not wait for them."""
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError):  # a stream without a descriptor, or closed, holds nobody up
+        return True
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated
 
@@ -13,12 +14,13 @@ from rich.text import Text
 from broker.mailbox import Subscriber
 from workers.commands.options import DEFAULT, ConfigOption, SessionOption, config_of
 from workers.commands.running_system import TURN_S, Stopped, check, running_system
-from workers.edge import edge, is_terminal, open_log, say
+from workers.edge import edge, is_terminal, open_log, say, takes_more
 from workers.live_lines import LiveLines
 from workers.supervision.live_system import LiveSystem
 from workers.supervision.supervisor import Supervisor
 
 PLAIN_LINE_EVERY_S = 1.0
+DRAWN_EVERY_S = 1 / 8
 
 
 def up(
@@ -78,10 +80,12 @@ def _window_closed(supervisor: Supervisor) -> bool:
 
 
 class Screen:
-    """Draws the lines in place on a terminal, and one plain line a second elsewhere."""
+    """Draws the lines in place on a terminal, and one plain line a second elsewhere; nothing while nobody takes it."""
 
     def __init__(self) -> None:
-        self._live = Live(console=Console(), refresh_per_second=8, transient=False) if is_terminal() else None
+        # Drawn by the one thread that there is: a thread of Live's own would wait for a terminal that was stopped, and
+        # we for it.
+        self._live = Live(console=Console(), auto_refresh=False, transient=False) if is_terminal() else None
         self._due = 0.0
         self._page: str | None = None
 
@@ -91,12 +95,12 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
+        if self._live is not None and takes_more(sys.stdout):
             self._live.stop()
 
     def tell_page(self, address: str | None) -> None:
         """Say where the live page is, once, and again where that has changed."""
-        if address is not None and address != self._page:
+        if address is not None and address != self._page and takes_more(sys.stdout):
             self._page = address
             sentence = f"live page at {address}"
             if self._live is not None:
@@ -108,14 +112,17 @@ class Screen:
         """Show what is new."""
         now = time.monotonic()
         texts = lines.texts(now)
+        if now < self._due or not texts or not takes_more(sys.stdout):
+            return
         if self._live is not None:
-            self._live.update(Text("\n".join(texts), no_wrap=True, overflow="ellipsis"))
-        elif now >= self._due and texts:
+            self._due = now + DRAWN_EVERY_S
+            self._live.update(Text("\n".join(texts), no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
             self._due = now + PLAIN_LINE_EVERY_S
             typer.echo("\n".join(texts))
 
     def last(self, lines: LiveLines) -> None:
         """Show the end of it where lines are not drawn in place."""
         texts = lines.texts(time.monotonic())
-        if self._live is None and texts:
+        if self._live is None and texts and takes_more(sys.stdout):
             typer.echo("\n".join(texts))
