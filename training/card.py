@@ -10,6 +10,9 @@ from training.loop import Say
 
 MARK = "<!-- written by bimodal train; edit it, remove this line, and it will not be written over -->"
 
+TITLES = {"conditions": "UAR of the centre window, heard under", "uar_folds": "UAR of the fold that leaves out"}
+"""What the card calls figures that have names of their own."""
+
 LIMITS = """## Limits
 - Labels of acted or found examples: a shown emotion is not a felt one. Do not use this to judge people.
 - Figures hold for people like those of the data, recorded like them."""
@@ -32,7 +35,8 @@ def write_card(folder: Path, metadata: Metadata, command: str, say: Say, about: 
 def card_of(metadata: Metadata, command: str, about: str = "") -> str:
     """The card's text."""
     metrics = dict(metadata.metrics or {})
-    protocol, recall, learnt = metrics.pop("protocol", ""), metrics.pop("recall", {}), metrics.pop("trained_on", [])
+    protocol, learnt = metrics.pop("protocol", ""), metrics.pop("trained_on", [])
+    recall, intervals = metrics.pop("recall", {}), metrics.pop("recall_95", {})
     plain = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     lines = [
         MARK, f"# {metadata.name}", "",
@@ -46,11 +50,22 @@ def card_of(metadata: Metadata, command: str, about: str = "") -> str:
     ]  # fmt: skip
     if isinstance(recall, dict) and recall:
         lines += ["| recall of | " + " | ".join(recall) + " |", "|---" * (len(recall) + 1) + "|"]
-        lines += ["| | " + " | ".join(str(value) for value in recall.values()) + " |", ""]
+        lines += ["| | " + " | ".join(str(value) for value in recall.values()) + " |"]
+        if isinstance(intervals, dict) and intervals:
+            ends = [" – ".join(map(str, intervals.get(label, []))) for label in recall]
+            lines += ["| 95 % interval (Wilson) | " + " | ".join(ends) + " |"]
+        lines += [""]
     for name, value in metrics.items():
         if name not in plain:
-            lines += [f"{name}: {json.dumps(value, ensure_ascii=False)}", ""]
+            lines += [*_further(name, value), ""]
     return "\n".join([*lines, f"    {command}", "", LIMITS, ""])
+
+
+def _further(name: str, value: object) -> list[str]:
+    if isinstance(value, dict) and value and all(isinstance(figure, int | float) for figure in value.values()):
+        rows = [f"| {what} | {figure} |" for what, figure in value.items()]
+        return [f"| {TITLES.get(name, name)} | |", "|---|---|", *rows]
+    return [f"{name}: {json.dumps(value, ensure_ascii=False)}"]
 
 
 def _facts(metadata: Metadata) -> list[str]:

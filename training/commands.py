@@ -28,7 +28,10 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew, in place of go
 
 @train.command("face")
 def train_face(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
-    """Train a face-static model on pictures: FER2013 with FER+ votes, AffectNet, faces of videos, or your own."""
+    """Train a face-static model on pictures: FER2013 with FER+ votes, AffectNet, faces of videos, or your own.
+
+    Example: bimodal train face --data AffectNet --output my-models/mine
+    """
     with one_sentence_errors():
         from training.config import FaceConfig
         from training.face_artifact import make_face
@@ -38,7 +41,10 @@ def train_face(config: ConfigFile = None, data: Data = None, output: Output = No
 
 @train.command("speech")
 def train_speech(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
-    """Validate a speech model by speaker, then train it on all of them."""
+    """Validate a speech model by speaker, then train it on all of them.
+
+    Example: bimodal train speech --data RAVDESS
+    """
     with one_sentence_errors():
         from training.config import SpeechConfig
         from training.speech_artifact import make_speech
@@ -48,7 +54,10 @@ def train_speech(config: ConfigFile = None, data: Data = None, output: Output = 
 
 @train.command("dynamic")
 def train_dynamic(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
-    """Train a face-dynamic model on prepared videos, or on sequences composed of pictures."""
+    """Train a face-dynamic model on prepared videos, or on sequences composed of pictures.
+
+    Example: bimodal train dynamic --data prepared
+    """
     with one_sentence_errors():
         from training.config_derived import DynamicConfig
         from training.dynamic_artifact import make_dynamic
@@ -59,7 +68,10 @@ def train_dynamic(config: ConfigFile = None, data: Data = None, output: Output =
 
 @train.command("fusion")
 def train_fusion(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
-    """Train the fusion strategy `learned` on prepared videos, or on faces and voices put together by label."""
+    """Train the fusion strategy `learned` on prepared videos, or on faces and voices put together by label.
+
+    Example: bimodal train fusion
+    """
     with one_sentence_errors():
         from training.config_derived import FusionConfig
         from training.fusion import make_fusion
@@ -69,7 +81,10 @@ def train_fusion(config: ConfigFile = None, data: Data = None, output: Output = 
 
 @train.command("keras-speech")
 def train_keras_speech(config: ConfigFile = None) -> None:
-    """Train the Keras speech model in the form (352, 15), in a process of its own (needs the extra 'convert' too)."""
+    """Train the Keras speech model in the form (352, 15), in a process of its own (needs the extra 'convert' too).
+
+    Example: bimodal train keras-speech
+    """
     path = config or CONFIGS / "speech-keras.yaml"
     done = subprocess.run([sys.executable, "-m", "training.keras_speech", str(path)], check=False)
     raise typer.Exit(done.returncode)

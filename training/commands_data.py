@@ -24,7 +24,10 @@ class Split(StrEnum):
 
 @app.command("list")
 def list_datasets() -> None:
-    """Every data set that can be read: its name, what it must look like, and its licence."""
+    """Every data set that can be read: its name, what it must look like, and its licence.
+
+    Example: bimodal data list
+    """
     with one_sentence_errors():
         from training.datasets.readers import READERS
 
@@ -48,7 +51,10 @@ def prepare(
         "face-compact"
     ),
 ) -> None:
-    """Write DST/manifest.csv with pictures and sounds. Killed in the middle, the same command goes on."""
+    """Write DST/manifest.csv with pictures and sounds. Killed in the middle, the same command goes on.
+
+    Example: bimodal data prepare ravdess-video RAVDESS prepared
+    """
     with one_sentence_errors():
         from tqdm import tqdm
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from training.errors import TrainingError
 from training.told import one_sentence_errors
-
-if TYPE_CHECKING:
-    from training.evaluate import Evaluation
+from training.told_figures import crop_table, tell
 
 evaluate = typer.Typer(help="Measure an artifact on labelled data, as it runs live.", no_args_is_help=True)
 
@@ -28,6 +27,7 @@ class Labels(StrEnum):
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of the data set, in any form of `bimodal data list`.")]
 Model = Annotated[str, typer.Option("--model", help="Name of a model or path of an .onnx file.")]
+WhichLabels = Annotated[Labels, typer.Option(help="auto: the FER+ majority where there are votes.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for report.html and its pictures.")]
 
@@ -37,16 +37,52 @@ def evaluate_face(
     data: Data,
     model: Model = "face-compact",
     split: Annotated[str, typer.Option(help="train, valid, test, or a name of the data set's own.")] = "valid",
-    labels: Annotated[Labels, typer.Option(help="auto: the FER+ majority where there are votes.")] = Labels.AUTO,
+    labels: WhichLabels = Labels.AUTO,
+    cut_live: Annotated[
+        bool, typer.Option("--cut-live", help="Let detector, mesh and crop cut out the pictures first, as live.")
+    ] = False,
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Measure a face-static model on labelled pictures."""
-    with one_sentence_errors():
-        from training import evaluate as measuring
+    """Measure a face-static model on labelled pictures.
 
-        found = measuring.evaluate_face(measuring.find_model(model), data, split, labels.value)
-        tell(found, out, json)
+    Example: bimodal evaluate face --model face-compact --data FER2013 --split valid
+    """
+    with one_sentence_errors():
+        from training.evaluate import evaluate_face as measure_face
+        from training.evaluate import find_model
+        from training.live_crop import evaluate_cut_live
+
+        measure = evaluate_cut_live if cut_live else measure_face
+        tell(measure(find_model(model), data, split, labels.value), out, json)
+
+
+@evaluate.command("crop")
+def evaluate_crop(
+    data: Data,
+    model: Model = "face-compact",
+    split: Annotated[str, typer.Option(help="Of the pictures.")] = "valid",
+    labels: WhichLabels = Labels.AUTO,
+    clips: Annotated[
+        Path | None, typer.Option(help="Videos whose names say the emotion (MEAD, RAVDESS, CREMA-D), and GRID's.")
+    ] = None,
+    crop_scale: Annotated[str, typer.Option(help="Other scales to try, as in '1.0,1.3,1.6'.")] = "0.8,1.0,1.3,1.6,2.0",
+) -> None:
+    """Show what another crop than the model's own costs: pictures and clips cut out live in several ways.
+
+    Example: bimodal evaluate crop --model face-compact --data FER2013 --clips videos
+    """
+    with one_sentence_errors():
+        from training.evaluate import find_model
+        from training.live_crop import compare_crops
+
+        found = compare_crops(find_model(model), data, split, labels.value, clips, scales_of(crop_scale))
+        typer.echo(
+            f"{found.model} on {found.data}, cut out as live: a face is found in {found.share:.1%} of the pictures, "
+            "and only those count"
+        )
+        for line in crop_table(found):
+            typer.echo(line)
 
 
 @evaluate.command("speech")
@@ -54,15 +90,23 @@ def evaluate_speech(
     data: Data,
     model: Model = "speech-compact",
     split: Annotated[str, typer.Option(help="'all', actors as in '1-4,9', or train, valid, test.")] = "all",
+    conditions: Annotated[
+        bool, typer.Option("--conditions", help="Also with other gains, noise, sources of other rates and a room.")
+    ] = False,
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Measure a speech model on labelled speech."""
+    """Measure a speech model on labelled speech.
+
+    Example: bimodal evaluate speech --model speech-compact --data RAVDESS
+    """
     with one_sentence_errors():
         from training import evaluate as measuring
+        from training.conditions import CONDITIONS
 
         actors, part = split_words(split)
-        tell(measuring.evaluate_speech(measuring.find_model(model), data, actors, part), out, json)
+        under = tuple(CONDITIONS) if conditions else ()
+        tell(measuring.evaluate_speech(measuring.find_model(model), data, actors, part, under), out, json)
 
 
 @evaluate.command("fusion")
@@ -77,7 +121,10 @@ def evaluate_fusion(
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Measure a fusion model beside each modality alone and the average."""
+    """Measure a fusion model beside each modality alone and the average.
+
+    Example: bimodal evaluate fusion --model fusion-learned --data runs/fusion-learned/pairs
+    """
     with one_sentence_errors():
         from training import evaluate_fusion as measuring
         from training.evaluate import find_model
@@ -93,7 +140,10 @@ def evaluate_clips(
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Run the whole pipeline on labelled videos: video alone, speech alone and fused, side by side."""
+    """Run the whole pipeline on labelled videos: video alone, speech alone and fused, side by side.
+
+    Example: bimodal evaluate clips videos --out report
+    """
     with one_sentence_errors():
         from training.clips import evaluate_clips as measure_clips
         from training.report import figures_json, write_json, write_report
@@ -134,29 +184,12 @@ def split_words(split: str) -> tuple[tuple[int, ...] | None, str | None]:
     return actors_of(split), None
 
 
-def tell(evaluation: Evaluation, out: Path | None, json: Path | None) -> None:
-    """Print an evaluation, and write what was asked for."""
-    from training.report import figures_json, per_class, write_json, write_report
-
-    figures = evaluation.figures
-    typer.echo(f"{evaluation.model} on {evaluation.data}, n = {figures.n}: {evaluation.protocol}")
-    if evaluation.seen_in_training:
-        typer.echo("the model was trained on some of this data: these are no figures to report")
-    typer.echo(
-        f"accuracy {figures.accuracy:.4f}  UAR {figures.uar:.4f}  macro F1 {figures.macro_f1:.4f}  "
-        f"ECE {figures.ece:.4f}"
-    )
-    for label, row in per_class(figures).items():
-        typer.echo(
-            f"  recall of {label:<9}{row['recall']:.3f}  ({row['low']:.3f} to {row['high']:.3f}, n = {row['n']})"
-        )
-    for protocol, other in evaluation.further.items():
-        typer.echo(f"{protocol} (n = {other.n}): accuracy {other.accuracy:.4f}  UAR {other.uar:.4f}")
-    typer.echo("confusion (rows true, columns found)")
-    width = max(len(label) for label in figures.labels)
-    for label, counts in zip(figures.labels, figures.confusion, strict=True):
-        typer.echo(f"  {label:>{width}} " + " ".join(f"{count:5d}" for count in counts))
-    if json is not None:
-        write_json(json, figures_json(evaluation))
-    if out is not None:
-        typer.echo(f"report: {write_report(out, f'{evaluation.model} on {evaluation.data}', [evaluation])}")
+def scales_of(words: str) -> tuple[float, ...]:
+    """'1.0,1.3' → (1.0, 1.3). Raises TrainingError where that are no numbers above 0."""
+    try:
+        scales = tuple(float(word) for word in words.split(","))
+    except ValueError as error:
+        raise TrainingError(f"--crop-scale '{words}' must be numbers as in '1.0,1.3,1.6'") from error
+    if not all(0 < scale < math.inf for scale in scales):
+        raise TrainingError(f"--crop-scale '{words}' must be numbers above 0")
+    return scales

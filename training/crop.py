@@ -75,10 +75,15 @@ def learn_framing(points: NDArray[np.floating], eyes: NDArray[np.floating], side
 
 
 def enlarge(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey [48, 48] → RGB [384, 384, 3] with its border repeated, so that a detector sees a whole head."""
-    large = cv2.resize(picture, (ENLARGED, ENLARGED), interpolation=cv2.INTER_CUBIC)
-    framed = cv2.copyMakeBorder(large, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REPLICATE)
-    return np.asarray(np.repeat(framed[..., None], 3, axis=2), dtype=np.uint8)
+    """Grey [S, S] or RGB [S, S, 3] → RGB [384, 384, 3] with its border repeated, so that a detector sees a whole head.
+
+    A picture of more than 192 pixels keeps its size and gets half of it as border.
+    """
+    side = max(ENLARGED, len(picture))
+    large = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC) if len(picture) < side else picture
+    border = side * BORDER // ENLARGED
+    framed = cv2.copyMakeBorder(large, border, border, border, border, cv2.BORDER_REPLICATE)
+    return np.asarray(framed if framed.ndim == 3 else np.repeat(framed[..., None], 3, axis=2), dtype=np.uint8)
 
 
 def to_picture(points: NDArray[np.floating], side: int) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from models.catalog import installed
 from models.contract import Metadata
 from models.emotions import EMOTIONS, LabelMap
 from models.session import Artifact, open_artifact
+from training.conditions import under_condition
+from training.cost import ITEMS, Cost, cost_of
 from training.datasets.fer2013 import LEFT_OUT, Faces
 from training.datasets.items import Item
 from training.datasets.loading import Labels, colour, load_recordings, picture_items, votes_of
 from training.datasets.ravdess import Recording
 from training.datasets.readers import reader_of
 from training.errors import DatasetError, TrainingError
-from training.metrics import Figures, measure
+from training.metrics import Figures, measure, uar
 from training.windows import Listening, centre_window, live_windows
 
 FACE_PROTOCOL = (
@@ -47,6 +49,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         seen_in_training: the artifact's metadata says that it was trained on some of this data; no figure to report.
         figures: of the protocol.
         further: figures of other protocols, by protocol.
+        conditions: UAR under each condition of training/conditions.py, where that was asked for.
+        cost: time and size of the artifact, None where several are measured together.
         seconds: that measuring took, opening of the model left out.
         true: class of each example, in the order of the data.
         probabilities: of each example, over `figures.labels`.
@@ -58,6 +62,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     seen_in_training: bool
     figures: Figures
     further: dict[str, Figures] = {}
+    conditions: dict[str, float] = {}
+    cost: Cost | None = None
     seconds: float = 0.0
     true: list[int] = []
     probabilities: list[list[float]] = []
@@ -69,37 +75,51 @@ def evaluate_face(path: Path, data: Path, split: str = "valid", labels: Labels =
     Raises ArtifactError for the model, DatasetError for the data.
     """
     artifact = open_artifact(path, "face-static")
-    items = picture_items(data, split)
-    _, majority = votes_of(items, labels, data)
-    decided = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
-    if not decided:
-        raise DatasetError(f"no picture of {data}/{split} has an emotion that more than half of the raters named")
+    items, true, protocol = decided_pictures(data, split, labels)
     begun = time.monotonic()
-    true, found = majority[majority != LEFT_OUT], picture_probabilities(artifact, decided)
-    by_votes = labels != "fer2013" and all(item.votes for item in items)
+    found = picture_probabilities(artifact, items)
+    seconds = time.monotonic() - begun
     return Evaluation(
         model=artifact.identity,
         data=f"{data.name}/{split}",
-        protocol=FACE_PROTOCOL if by_votes else LABEL_PROTOCOL,
+        protocol=protocol,
         seen_in_training=bool({part_of(data, split)} & trained_on(artifact.metadata)),
         figures=measure(true, found, EMOTIONS),
-        seconds=time.monotonic() - begun,
+        cost=cost_of(path, "faces", sized(artifact, items[:ITEMS])),
+        seconds=seconds,
         true=true.tolist(),
         probabilities=found.tolist(),
     )
 
 
+def decided_pictures(data: Path, split: str, labels: Labels) -> tuple[list[Item], NDArray[np.int64], str]:
+    """(the pictures of a split that have an emotion, that emotion as int64 [N], the protocol in words).
+
+    Raises DatasetError where there is none.
+    """
+    items = picture_items(data, split)
+    _, majority = votes_of(items, labels, data)
+    decided = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
+    if not decided:
+        raise DatasetError(f"no picture of {data}/{split} has an emotion that more than half of the raters named")
+    by_votes = labels != "fer2013" and all(item.votes for item in items)
+    return decided, majority[majority != LEFT_OUT], FACE_PROTOCOL if by_votes else LABEL_PROTOCOL
+
+
 def picture_probabilities(artifact: Artifact, items: Sequence[Item], batch: int = 64) -> NDArray[np.float64]:
     """Probabilities over EMOTIONS float64 [N, 7] of pictures of any size, each resized to what the artifact takes."""
-    side = artifact.inputs[0].shape[1]
-    rows = []
-    for start in range(0, len(items), batch):
-        part = items[start : start + batch]
-        size = side if isinstance(side, int) else DEFAULT_SIDE
-        if not isinstance(side, int) and part[0].pixels is not None:
-            size = part[0].pixels.shape[0]
-        rows.append(artifact.run(faces=np.stack([colour(item, size) for item in part]))["probabilities"])
+    starts = range(0, len(items), batch)
+    rows = [artifact.run(faces=sized(artifact, items[start : start + batch]))["probabilities"] for start in starts]
     return over_emotions(artifact.metadata, np.concatenate(rows))
+
+
+def sized(artifact: Artifact, items: Sequence[Item]) -> NDArray[np.uint8]:
+    """Pictures as uint8 [N, side, side, 3] RGB, the side that the artifact takes."""
+    side = artifact.inputs[0].shape[1]
+    size = side if isinstance(side, int) else DEFAULT_SIDE
+    if not isinstance(side, int) and items[0].pixels is not None:
+        size = items[0].pixels.shape[0]
+    return np.stack([colour(item, size) for item in items])
 
 
 def part_of(data: Path, split: str) -> str:
@@ -109,13 +129,18 @@ def part_of(data: Path, split: str) -> str:
 
 
 def evaluate_speech(
-    path: Path, data: Path, actors: Sequence[int] | None = None, split: str | None = None
+    path: Path,
+    data: Path,
+    actors: Sequence[int] | None = None,
+    split: str | None = None,
+    conditions: Iterable[str] = (),
 ) -> Evaluation:
     """Measure a speech artifact on any speech data set.
 
     Args:
         actors: None means all that are there.
         split: a part that the data set names itself; None means all of it.
+        conditions: of training/conditions.py, under which the centre windows are heard as well.
 
     Raises ArtifactError for the model, DatasetError for the data.
     """
@@ -129,7 +154,10 @@ def evaluate_speech(
     listening = Listening.of(artifact.metadata)
     live = [speech_probabilities(artifact, live_windows(r, listening)) for r in heard]
     parts = set(voices(heard))
-    centre = speech_probabilities(artifact, [centre_window(r, listening) for r in heard])
+    windows = [centre_window(r, listening) for r in heard]
+    centre = speech_probabilities(artifact, windows)
+    seconds = time.monotonic() - begun
+    longest = max(windows, key=len)
     return Evaluation(
         model=artifact.identity,
         data=f"{data.name}, {len(parts)} actors",
@@ -137,10 +165,19 @@ def evaluate_speech(
         seen_in_training=bool(parts & trained_on(artifact.metadata)),
         figures=measure(true, centre, EMOTIONS),
         further=live_figures(true, live),
-        seconds=time.monotonic() - begun,
+        conditions={name: _uar_under(name, artifact, windows, true) for name in conditions},
+        cost=cost_of(path, "waveform", as_long(artifact, longest)[None]),
+        seconds=seconds,
         true=true.tolist(),
         probabilities=centre.tolist(),
     )
+
+
+def _uar_under(
+    condition: str, artifact: Artifact, windows: Sequence[NDArray[np.float32]], true: NDArray[np.int64]
+) -> float:
+    changed = under_condition(condition, windows, artifact.metadata.sample_rate or 16_000)
+    return uar(true, speech_probabilities(artifact, changed).argmax(axis=1))
 
 
 def live_figures(true: NDArray[np.int64], live: Sequence[NDArray[np.floating]]) -> dict[str, Figures]:
@@ -165,15 +202,18 @@ def face_probabilities(artifact: Artifact, faces: Faces, batch: int = 64) -> NDA
 
 def speech_probabilities(artifact: Artifact, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
     """Probabilities over EMOTIONS float64 [N, 7]; zeros follow the sound where the artifact fixes another length."""
-    size = artifact.inputs[0].shape[1]
-    rows = []
-    for window in windows:
-        fitted = window
-        if isinstance(size, int):
-            fitted = np.zeros(size, np.float32)
-            fitted[: min(size, len(window))] = window[-size:]
-        rows.append(artifact.run(waveform=fitted[None])["probabilities"])
+    rows = [artifact.run(waveform=as_long(artifact, window)[None])["probabilities"] for window in windows]
     return over_emotions(artifact.metadata, np.concatenate(rows))
+
+
+def as_long(artifact: Artifact, window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The newest part of a window, or the window and zeros, where the artifact fixes a length; else the window."""
+    size = artifact.inputs[0].shape[1]
+    if not isinstance(size, int):
+        return window
+    fitted = np.zeros(size, np.float32)
+    fitted[: min(size, len(window))] = window[-size:]
+    return fitted
 
 
 def over_emotions(metadata: Metadata, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from training.datasets.loading import has_split, load_faces
 from training.datasets.readers import reader_of
 from training.evaluate import FACE_PROTOCOL, LABEL_PROTOCOL, evaluate_face, part_of
 from training.face import Say, logits_of, split_for_calibration, train_face, trainable
-from training.metrics import Figures, measure
+from training.metrics import Figures, measure, recall_intervals
 from training.to_artifact import set_metadata, write_artifact
 
 LICENSE = "MIT (weights); trained on FER2013, which is for research use"
@@ -97,6 +97,7 @@ def _metrics(config: FaceConfig, figures: Figures, protocol: str) -> dict[str, o
         "ece": round(figures.ece, 4),
         "n": figures.n,
         "recall": {label: round(value, 4) for label, value in figures.recall.items()},
+        "recall_95": recall_intervals(figures),
         "protocol": protocol,
         "trained_on": [part_of(config.data, "train")],
     }

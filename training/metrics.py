@@ -72,6 +72,27 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
+def per_class(figures: Figures) -> dict[str, dict[str, float]]:
+    """Of each class that occurs: its recall with the 95 % interval, and how many examples that stands on."""
+    table = {}
+    for label, row, place in zip(figures.labels, figures.confusion, range(len(figures.labels)), strict=True):
+        if sum(row):
+            low, high = wilson(row[place], sum(row))
+            table[label] = {"recall": row[place] / sum(row), "low": low, "high": high, "n": sum(row)}
+    return table
+
+
+def recall_intervals(figures: Figures) -> dict[str, list[float]]:
+    """[low, high] of the 95 % interval of each class's recall, rounded, as an artifact's metadata keep them."""
+    return {label: [round(row["low"], 3), round(row["high"], 3)] for label, row in per_class(figures).items()}
+
+
+def mean_recall(figures: Figures, at_least: int) -> tuple[float, list[str]]:
+    """(mean recall of the classes with so many examples, which those are); nan where there is none."""
+    rows = {label: row["recall"] for label, row in per_class(figures).items() if row["n"] >= at_least}
+    return (sum(rows.values()) / len(rows) if rows else math.nan), list(rows)
+
+
 def accuracy(true: Labels, found: Labels) -> float:
     """Share of examples that are right."""
     return float(np.mean(true == found))

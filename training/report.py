@@ -16,7 +16,7 @@ mpl.use("Agg")
 from matplotlib import pyplot
 
 from training.evaluate import Evaluation
-from training.metrics import Figures, reliability, wilson
+from training.metrics import Figures, per_class, reliability
 
 CONFUSION, RELIABILITY, PAGE = "confusion.png", "reliability.png", "report.html"
 
@@ -42,6 +42,11 @@ part.figures.nll] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr></table>
 {% endfor %}</table>
 {% for other, figures in part.further.items() %}<p>{{ other }} (n = {{ figures.n }}): accuracy
 {{ "%.4f"|format(figures.accuracy) }}, UAR {{ "%.4f"|format(figures.uar) }}</p>{% endfor %}
+{% if part.conditions %}<table><tr><th>centre windows under</th><th>UAR</th></tr>
+{% for name, value in part.conditions.items() %}<tr><th>{{ name }}</th><td>{{ "%.4f"|format(value) }}</td></tr>
+{% endfor %}</table>{% endif %}
+{% if part.cost %}<p>{{ "%.2f"|format(part.cost.milliseconds) }} ms an answer (median of {{ part.cost.answers }}, one at
+a time, one thread), {{ "%.2f"|format(part.cost.megabytes) }} MB.</p>{% endif %}
 {% for picture in part.pictures %}<p><img alt="" src="data:image/png;base64,{{ picture }}"></p>{% endfor %}
 {% endfor %}
 {% if rows %}<h2>Each clip</h2><table><tr>{% for name in rows[0] %}<th>{{ name }}</th>{% endfor %}</tr>
@@ -53,9 +58,12 @@ part.figures.nll] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr></table>
 
 
 def figures_json(evaluation: Evaluation) -> dict[str, object]:
-    """What `--json` writes: accuracy, uar, f1, ece, n, per_class, confusion, labels, model, seconds."""
+    """What `--json` writes: accuracy, uar, f1, ece, n, per_class, confusion, labels, model, seconds.
+
+    And `conditions`, the UAR under each, where they were asked for.
+    """
     figures = evaluation.figures
-    return {
+    found = {
         "accuracy": figures.accuracy,
         "uar": figures.uar,
         "f1": figures.macro_f1,
@@ -67,16 +75,7 @@ def figures_json(evaluation: Evaluation) -> dict[str, object]:
         "model": evaluation.model,
         "seconds": round(evaluation.seconds, 3),
     }
-
-
-def per_class(figures: Figures) -> dict[str, dict[str, float]]:
-    """Of each class that occurs: its recall with the 95 % interval, and how many examples that stands on."""
-    table = {}
-    for label, row, place in zip(figures.labels, figures.confusion, range(len(figures.labels)), strict=True):
-        if sum(row):
-            low, high = wilson(row[place], sum(row))
-            table[label] = {"recall": row[place] / sum(row), "low": low, "high": high, "n": sum(row)}
-    return table
+    return found | ({"conditions": evaluation.conditions} if evaluation.conditions else {})
 
 
 def write_json(path: Path, values: object) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional
 from models.emotions import EMOTIONS
 from training.augment_sound import LONGEST_S, draw_length, random_window
 from training.calibrate import softmax
+from training.conditions import under_condition
 from training.config import SpeechConfig
 from training.datasets.ravdess import SAMPLE_RATE, Recording
 from training.speech_parts import Parts
@@ -31,6 +32,7 @@ class Fold:
         logits: float32 [N, 7], of the centre window of each clip.
         live: float32 [M, 7], logits of the windows that a live worker would have cut, clip by clip.
         live_clip: int64 [M], which of the N clips each of them comes from.
+        under: float32 [N, 7] by condition, logits of the centre windows under each of `conditions`.
     """
 
     actors: frozenset[int]
@@ -38,6 +40,7 @@ class Fold:
     logits: NDArray[np.float32]
     live: NDArray[np.float32]
     live_clip: NDArray[np.int64]
+    under: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def live_true(self) -> NDArray[np.int64]:
@@ -50,15 +53,17 @@ class Fold:
         return np.stack([probabilities[self.live_clip == clip].mean(axis=0) for clip in range(len(self.true))])
 
 
-def predict(parts: Parts, recordings: Sequence[Recording]) -> Fold:
-    """What a network says of recordings: the centre window and the live windows of each."""
+def predict(parts: Parts, recordings: Sequence[Recording], conditions: Iterable[str] = ()) -> Fold:
+    """What a network says of recordings: the centre window, also under conditions, and the live windows of each."""
     live = [logits_of(parts, live_windows(recording)) for recording in recordings]
+    centre = [centre_window(recording) for recording in recordings]
     return Fold(
         actors=frozenset(recording.clip.actor for recording in recordings),
         true=labels_of(recordings),
-        logits=logits_of(parts, [centre_window(recording) for recording in recordings]),
+        logits=logits_of(parts, centre),
         live=np.concatenate(live),
         live_clip=np.repeat(np.arange(len(recordings)), [len(rows) for rows in live]),
+        under={name: logits_of(parts, under_condition(name, centre, SAMPLE_RATE)) for name in conditions},
     )
 
 

@@ -13,12 +13,13 @@ from models.contract import CONTRACT_VERSION, Metadata
 from models.emotions import EMOTIONS
 from training.calibrate import cross_fitted, fit_temperature
 from training.card import write_card
+from training.conditions import CONDITIONS
 from training.config import SpeechConfig
 from training.datasets.loading import load_recordings
 from training.datasets.ravdess import SAMPLE_RATE, Recording
 from training.datasets.readers import reader_of
 from training.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
-from training.metrics import measure
+from training.metrics import measure, recall_intervals, uar
 from training.speech import Fold, Say
 from training.speech_parts import Parts
 from training.speech_run import cross_validate_run, train_speech_run
@@ -35,9 +36,11 @@ def make_speech(config: SpeechConfig, say: Say) -> Path:
     Raises DatasetError for the data, TrainingError where the exported graph does not answer as torch does.
     """
     recordings = load_recordings(config.data)
-    folds = cross_validate_run(config, recordings, say)
+    folds = cross_validate_run(config, recordings, say, conditions=CONDITIONS)
     metrics = out_of_fold_metrics(folds, config.data.name)
     say(f"UAR {metrics['uar']} on actors left out, by fold {metrics['uar_folds']}")
+    for name, heard in uar_under(folds).items():
+        say(f"  UAR under {name}: {heard}")
     say("the network that ships learns from all actors")
     parts = train_speech_run(config, recordings, "all", say)
     metrics["trained_on"] = voices(recordings)
@@ -57,7 +60,7 @@ def out_of_fold_metrics(folds: Sequence[Fold], data: str = "RAVDESS speech") -> 
     live = measure(_stacked([f.live_true for f in folds]), cross_fitted([f.live for f in folds], fitted), EMOTIONS)
     mean = [measure(fold.true, fold.clip_means(), EMOTIONS) for fold in folds]
     by_fold = [measure(fold.true, _exponents(fold.logits), EMOTIONS).uar for fold in folds]
-    return {
+    found = {
         "uar": round(float(np.mean(by_fold)), 4),
         "uar_folds": {_actors(fold): round(uar, 4) for fold, uar in zip(folds, by_fold, strict=True)},
         "accuracy": round(centre.accuracy, 4),
@@ -65,9 +68,19 @@ def out_of_fold_metrics(folds: Sequence[Fold], data: str = "RAVDESS speech") -> 
         "ece": round(centre.ece, 4),
         "n": centre.n,
         "recall": {label: round(value, 4) for label, value in centre.recall.items()},
+        "recall_95": recall_intervals(centre),
         "protocol": f"{data}, {len(folds)} folds by actor: {SPEECH_PROTOCOL}",
         "live": {"protocol": LIVE_PROTOCOL, "uar": round(live.uar, 4), "ece": round(live.ece, 4), "n": live.n},
         "live_mean": {"protocol": LIVE_MEAN_PROTOCOL, "uar": round(float(np.mean([m.uar for m in mean])), 4)},
+    }
+    return found | ({"conditions": uar_under(folds)} if uar_under(folds) else {})
+
+
+def uar_under(folds: Sequence[Fold]) -> dict[str, float]:
+    """UAR of the centre windows under each condition that the folds were heard in, the mean of the folds."""
+    return {
+        name: round(float(np.mean([uar(fold.true, fold.under[name].argmax(axis=1)) for fold in folds])), 4)
+        for name in folds[0].under
     }
 
 

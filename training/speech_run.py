@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,17 +24,26 @@ from training.windows import centre_window
 
 
 def cross_validate_run(
-    config: SpeechConfig, recordings: Sequence[Recording], say: Say, only: int | None = None
+    config: SpeechConfig,
+    recordings: Sequence[Recording],
+    say: Say,
+    only: int | None = None,
+    conditions: Iterable[str] = (),
 ) -> list[Fold]:
-    """Train once a fold, by actor, and predict the actors left out. Folds that are done are not trained again; `only`
-    so many of the folds, the first ones."""
+    """Train once a fold, by actor, and predict the actors left out. Folds that are done are not trained again.
+
+    Args:
+        only: so many of the folds, the first ones; None means all.
+        conditions: under which the actors left out are heard as well (training/conditions.py).
+    """
     folds = []
     splits = list(actor_folds([recording.clip.actor for recording in recordings], config.folds))[:only]
     for number, (training, validation) in enumerate(splits, start=1):
         say(f"fold {number}/{config.folds}: actors {', '.join(map(str, sorted(validation)))} are left out")
         learnt = [recording for recording in recordings if recording.clip.actor in training]
         parts = train_speech_run(config, learnt, f"fold-{number}", say)
-        fold = predict(parts, [recording for recording in recordings if recording.clip.actor in validation])
+        left_out = [recording for recording in recordings if recording.clip.actor in validation]
+        fold = predict(parts, left_out, conditions)
         say(f"fold {number}/{config.folds}: UAR {uar(fold.true, fold.logits.argmax(axis=1)):.3f}")
         folds.append(fold)
     return folds

@@ -20,6 +20,7 @@ from tests.media import face_clip
 from tests.training.trees import write_fer2013, write_ravdess
 from training.commands import train
 from training.commands_evaluate import actors_of, evaluate
+from training.conditions import CONDITIONS
 from training.errors import TrainingError
 from training.to_artifact import set_metadata
 
@@ -109,7 +110,9 @@ def test_the_figures_of_a_face_model_are_told_and_written(face: Path) -> None:
     assert found["accuracy"] == pytest.approx(recorded["accuracy"], abs=1e-3)
     assert sum(map(sum, found["confusion"])) == found["n"] == 14
     assert found["model"] == "tiny-face@3"
-    for row in found["per_class"].values():
+    assert "ms an answer to 48×48×3 values" in result.output
+    for label, row in found["per_class"].items():
+        assert recorded["recall_95"][label] == pytest.approx([row["low"], row["high"]], abs=1e-3)
         assert 0 <= row["low"] <= row["recall"] <= row["high"] <= 1
     seen = runner.invoke(evaluate, ["face", *arguments, "--split", "train"])
     assert "no figures to report" in seen.output
@@ -123,6 +126,25 @@ def test_a_speech_model_is_measured_on_chosen_actors(speech: Path, tmp_path: Pat
     assert set(found) == KEYS
     assert found["n"] == 16
     assert "no figures to report" in result.output
+
+
+def test_a_speech_model_is_heard_under_other_conditions(speech: Path, tmp_path: Path) -> None:
+    recorded = (open_artifact(speech / "out" / "model.onnx").metadata.metrics or {})["conditions"]
+    assert isinstance(recorded, dict)
+    assert list(recorded) == list(CONDITIONS)
+    assert all(0 <= value <= 1 for value in recorded.values())
+    card = (speech / "out" / "card.md").read_text()
+    assert "| UAR of the centre window, heard under | |\n|---|---|\n| gain -20 dB | " in card
+    assert "| 95 % interval (Wilson) | " in card
+    assert "{" not in card.replace("live: {", "").replace("live_mean: {", "")
+    arguments = ["speech", "--model", str(speech / "out" / "model.onnx"), "--data", str(speech / "data")]
+    told = runner.invoke(evaluate, [*arguments, "--split", "2", "--conditions", "--json", str(tmp_path / "found.json")])
+    assert told.exit_code == 0, told.output
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert set(found) == KEYS | {"conditions"}
+    for name, value in found["conditions"].items():
+        assert f"centre windows under {name}: UAR {value:.4f}" in told.output
+    assert "ms an answer to 19200 values" in told.output
 
 
 def test_any_model_of_the_kind_can_be_measured(face: Path, speech: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ HEIGHT = 720
 PRESENCE = 0.5
 """Score of the detector × presence of the mesh, below which a worker sees no face."""
 INTERVAL_S = 0.2
+DEFAULT_SIDE = 112
 
 
 class Cut(NamedTuple):
@@ -32,6 +33,32 @@ class Cut(NamedTuple):
 
     time_s: float
     face: NDArray[np.uint8]
+
+
+class FaceFinder:
+    """The mesh of the largest face of a frame, by the detector and landmark artifacts of the live worker."""
+
+    def __init__(self) -> None:
+        self._detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"))
+        self._landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
+
+    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """RGB [H, W, 3] → points float32 [468, 3] in its pixels, or None. Looks closer where the whole shows none."""
+        large = self._detector(frame)
+        face = self._largest(frame, large)
+        return face if face is not None else self._largest(frame, self._detector.look_closer(frame, large))
+
+    def _largest(self, frame: NDArray[np.uint8], found: Detections) -> NDArray[np.float32] | None:
+        if not len(found):
+            return None
+        squares = [
+            square_of_detection(box, points, self._landmarks.geometry)
+            for box, points in zip(found.boxes, found.keypoints, strict=True)
+        ]
+        mesh = self._landmarks(frame, squares)
+        areas = np.where(mesh.presence * found.scores >= PRESENCE, found.boxes[:, 2] * found.boxes[:, 3], 0)
+        best = int(areas.argmax())
+        return mesh.points[best] if areas[best] > 0 else None
 
 
 class FaceCutter:
@@ -42,29 +69,20 @@ class FaceCutter:
     """
 
     def __init__(self, static: Artifact) -> None:
-        self._detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"))
-        self._landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
+        self._find = FaceFinder()
         self._crop = static.metadata.crop or Crop()
-        side = static.inputs[0].shape[1]
-        self.size = side if isinstance(side, int) else 112
+        self.size = side_of(static)
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-        """RGB [H, W, 3] → the face, or None. Looks closer where the whole frame shows none."""
-        large = self._detector(frame)
-        face = self._largest(frame, large)
-        return face if face is not None else self._largest(frame, self._detector.look_closer(frame, large))
+        """RGB [H, W, 3] → the face, or None."""
+        points = self._find(frame)
+        return None if points is None else crop_face(frame, points, self._crop, self.size)
 
-    def _largest(self, frame: NDArray[np.uint8], found: Detections) -> NDArray[np.uint8] | None:
-        if not len(found):
-            return None
-        squares = [
-            square_of_detection(box, points, self._landmarks.geometry)
-            for box, points in zip(found.boxes, found.keypoints, strict=True)
-        ]
-        mesh = self._landmarks(frame, squares)
-        areas = np.where(mesh.presence * found.scores >= PRESENCE, found.boxes[:, 2] * found.boxes[:, 3], 0)
-        best = int(areas.argmax())
-        return crop_face(frame, mesh.points[best], self._crop, self.size) if areas[best] > 0 else None
+
+def side_of(static: Artifact) -> int:
+    """Side of the pictures that a face-static artifact is given live, in pixels."""
+    side = static.inputs[0].shape[1]
+    return side if isinstance(side, int) else DEFAULT_SIDE
 
 
 def cut_faces(path: Path, cutter: FaceCutter, interval_s: float = INTERVAL_S) -> Iterator[Cut]:
@@ -72,13 +90,17 @@ def cut_faces(path: Path, cutter: FaceCutter, interval_s: float = INTERVAL_S) ->
 
     Raises DatasetError where the file is missing or holds no picture.
     """
-    for time_s, frame in _frames(path, interval_s):
+    for time_s, frame in frames_of(path, interval_s):
         face = cutter(frame)
         if face is not None:
             yield Cut(time_s, face)
 
 
-def _frames(path: Path, interval_s: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+def frames_of(path: Path, interval_s: float = INTERVAL_S) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """(seconds, uint8 [H, W, 3] RGB) of the newest frame at each whole multiple of `interval_s`.
+
+    Raises DatasetError as `cut_faces`.
+    """
     newest: av.VideoFrame | None = None
     step = 0
     try:
