@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.messages import Emotion
-from tests.end_to_end.driving import Driven, events_of, summary_of
+from tests.end_to_end.driving import PATIENCE_S, Driven, events_of, summary_of
 from tests.media import face_clip
 
 # A worker's frame is given out again, and a killed recorder, fusion, broker or capture begins the file anew.
@@ -76,6 +76,8 @@ def kill_while_it_looks(folder: Path, seed: int, kills: int, seconds: float) -> 
                 break
             killed.append(chance.choice(sorted(found)))
             driven.kill(killed[-1], signal.SIGKILL)
+        # Whoever is no worker has begun the file anew, at its own pace.
+        driven.process.wait((len(OTHERS) + 1) * seconds + PATIENCE_S)
         code, _, err = driven.finish()
         assert code == 0, err
         left = [str(place) for place in driven.left_behind()]
