@@ -127,6 +127,8 @@ def main() -> None:
     _mind_output()
     try:
         app(prog_name="bimodal")
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except Exception as error:
         from workers.edge import keep_unexpected
 

@@ -56,12 +56,16 @@ def list_models(as_json: AsJson = False) -> None:
     if as_json:
         _print_json(rows)
         return
-    columns = [Column(title, no_wrap=True) for title in ("name", "kind", "there", "licence")]
-    table = Table(*columns, box=None, pad_edge=False)
+    columns = [
+        Column(title, no_wrap=True, min_width=max(len(str(row[title])) for row in rows)) for title in ("name", "kind")
+    ]
+    table = Table(*columns, Column("there", min_width=5), Column("licence", no_wrap=True), box=None, pad_edge=False)
     for row in rows:
         there = "yes" if row["present"] else "fetch" if "url" in row else "no"
         table.add_row(str(row["name"]), str(row["kind"]), there, str(row["license"] or row["source"]))
-    Console().print(table)
+    console = Console()
+    # In a pipe nothing is cut off.
+    console.print(table, width=None if console.is_terminal else 400, soft_wrap=not console.is_terminal)
 
 
 @app.command()

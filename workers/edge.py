@@ -56,9 +56,10 @@ def edge(log_file: Path | None = None) -> Iterator[None]:
     except (typer.Exit, typer.Abort, KeyboardInterrupt):
         raise
     except Exception as error:
+        if log_file is None:
+            raise typer.Exit(keep_unexpected(error)) from error
         log.exception("an error of our own")
-        place = f"; the log {log_file} has the details" if log_file is not None else f": {error}"
-        say(f"met an unexpected {type(error).__name__}{place}")
+        say(f"met an unexpected {type(error).__name__}; the log {log_file} has the details")
         raise typer.Exit(BROKEN) from error
 
 

@@ -1,0 +1,122 @@
+"""What README and docs show is true: links lead somewhere, commands parse, config snippets are valid."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import bimodal
+from workers.config import Config, check_config
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "models").glob("*/card.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+
+LINK = re.compile(r"(?:\]\(|<img src=\")(?!https?:|mailto:)([^)\"\s]+)")
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+# YAML of other programs, and of our exporters, by its first key.
+NO_CONFIG = {"scrape_configs", "kind", "input", "authorization"}
+SECTIONS = {field.alias or name for name, field in Config.model_fields.items()}
+# Words that stand for more: a line with one of them shows a form and no whole command.
+OPEN = {"…", "[…]"}
+
+
+def without_fences(text: str) -> str:
+    return FENCE.sub("", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives a page's headings."""
+    found = re.findall(r"^#+ (.+)$", without_fences(page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def fenced(text: str, *languages: str) -> Iterator[str]:
+    for indent, language, body in FENCE.findall(text):
+        if language in languages:
+            yield "\n".join(line.removeprefix(indent) for line in body.splitlines())
+
+
+def command_lines(text: str) -> Iterator[tuple[str, bool]]:
+    """Every shown `bimodal …`, and whether it is a whole command (in a block) or may be a part of one (in a line)."""
+    for body in fenced(text, "sh", "", "bash"):
+        for line in body.replace("\\\n", " ").splitlines():
+            for part in re.split(r"\$\(|\||;|&&?|  +|\bthen\b", line):
+                said = part.strip().removeprefix("$ ")
+                if said.startswith("bimodal ") and said[8:9].islower():
+                    yield said, True
+    for said in INLINE.findall(without_fences(text)):
+        if said.startswith("bimodal ") and said[8:9].islower():
+            yield re.split(r"\||&|\)", said)[0].strip(), False
+
+
+def parse(line: str, whole: bool) -> None:
+    """Fails where the command, a subcommand or an option is unknown, or, of a whole command, where one is missing."""
+    words = shlex.split(line, comments=True)[1:]
+    command: Any = bimodal._load(words[0], bimodal.COMMANDS[words[0]])
+    path, rest = [words[0]], words[1:]
+    while rest and getattr(command, "commands", None):
+        if rest[0] not in command.commands and not whole:
+            return
+        command = command.commands[rest[0]]
+        path.append(rest.pop(0))
+    options = {name for param in command.params for name in param.opts} | {"--help"}
+    unknown = [word for word in rest if word.startswith("--") and word.partition("=")[0] not in options]
+    assert not unknown, f"{' '.join(path)} has no {unknown}"
+    if whole and not OPEN & set(rest) and not getattr(command, "commands", None):
+        command.make_context(" ".join(path), rest)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(without_fences(page.read_text(encoding="utf-8"))):
+        target, _, anchor = link.partition("#")
+        place = (page.parent / target) if target else page
+        assert place.exists(), link
+        if anchor:
+            assert anchor in anchors(place), f"{link}: there are {sorted(anchors(place))}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_shown_command_parses(page: Path) -> None:
+    for line, whole in command_lines(page.read_text(encoding="utf-8")):
+        try:
+            parse(line, whole)
+        except Exception as error:
+            pytest.fail(f"{line}: {error!r}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_shown_config_is_valid(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for snippet in fenced(text, "yaml"):
+        values = yaml.safe_load(snippet)
+        if NO_CONFIG.isdisjoint(values):
+            check_config(values, snippet)
+    for said in INLINE.findall(without_fences(text)):
+        if re.match(rf"({'|'.join(SECTIONS)}): *[{{\w]", said):
+            check_config(yaml.safe_load(said), said)
+
+
+def test_the_examples_are_valid() -> None:
+    for example in (ROOT / "docs" / "examples").glob("*.yaml"):
+        check_config(yaml.safe_load(example.read_bytes()), str(example))
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    linked = {ROOT / link.partition("#")[0] for link in LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))}
+    assert not [page.name for page in (ROOT / "docs").glob("*.md") if page not in linked]
+
+
+def test_every_command_has_a_help_with_an_example() -> None:
+    for name, room in bimodal.COMMANDS.items():
+        command: Any = bimodal._load(name, room)
+        for one in (getattr(command, "commands", None) and command.commands.values()) or [command]:
+            assert "Example: " in (one.help or ""), f"{name} {one.name}"
