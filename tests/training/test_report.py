@@ -14,14 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from models.contract import Metadata
 from models.emotions import EMOTIONS
 from tests.media import face_clip, scene, write_clip
+from training.card import card_of
 from training.clips import find_videos, read_events
 from training.commands_evaluate import evaluate
+from training.cost import Cost
 from training.errors import DatasetError
 from training.evaluate import Evaluation
-from training.metrics import measure, reliability, wilson
+from training.metrics import mean_recall, measure, reliability, wilson
 from training.report import figures_json, write_report
+from training.told_figures import lines_of
 
 runner = CliRunner()
 
@@ -143,3 +147,35 @@ def test_a_clip_that_can_not_be_read_is_one_sentence(tmp_path: Path) -> None:
     result = runner.invoke(evaluate, ["clips", str(tmp_path)])
     assert result.exit_code == 1
     assert result.stderr.startswith("error: bimodal analyze could not do it")
+
+
+def test_a_card_shows_named_figures_as_a_table_and_intervals_beneath_their_recalls() -> None:
+    metrics: dict[str, object] = {
+        "uar": 0.6,
+        "recall": {"happy": 0.9, "sad": 0.5},
+        "recall_95": {"happy": [0.8, 0.95], "sad": [0.3, 0.7]},
+        "conditions": {"gain -20 dB": 0.59, "small room": 0.41},
+        "live": {"protocol": "each window", "uar": 0.5},
+    }
+    card = card_of(
+        Metadata(contract="1", kind="speech", name="a", version="1", license="MIT", source="b", metrics=metrics),
+        "train",
+    )
+    assert "\n| | 0.9 | 0.5 |\n| 95 % interval (Wilson) | 0.8 – 0.95 | 0.3 – 0.7 |\n" in card
+    table = "| UAR of the centre window, heard under | |\n|---|---|\n| gain -20 dB | 0.59 |\n| small room | 0.41 |\n"
+    assert f"\n{table}\n" in card
+    assert 'live: {"protocol": "each window", "uar": 0.5}' in card
+
+
+def test_what_is_printed_of_an_evaluation() -> None:
+    cost = Cost(milliseconds=1.234, answers=50, of=(48, 48, 3), megabytes=9.671)
+    told = "\n".join(lines_of(evaluation(examples=330, conditions={"small room": 0.4123}, cost=cost)))
+    assert "1.23 ms an answer to 48×48×3 values (median of 50, one at a time, one thread); 9.67 MB" in told
+    assert "centre windows under small room: UAR 0.4123" in told
+
+
+def test_recalls_of_rare_classes_are_left_out_of_their_mean() -> None:
+    true = np.repeat([0, 1, 2], [60, 50, 49])
+    found = np.eye(7)[np.where(np.arange(159) % 2 == 0, true, 6)]
+    mean, classes = mean_recall(measure(true, found, EMOTIONS), 50)
+    assert (mean, classes) == (pytest.approx(0.5), ["neutral", "happy"])
