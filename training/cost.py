@@ -1,4 +1,7 @@
-"""What an artifact costs: its size, and milliseconds an answer in one thread of a CPU, one at a time as in a worker."""
+"""What an artifact costs: its size, and milliseconds of one core an answer, one at a time as in a worker.
+
+The time that the thread itself worked is counted, not the clock on the wall, so a busy machine gives no other figure.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """Time and size of an artifact.
 
     Attributes:
-        milliseconds: an answer takes, the median.
+        milliseconds: of one core that an answer takes, the median.
         answers: that were timed.
         of: shape of one input, without its batch.
         megabytes: of the file, millions of bytes.
@@ -43,9 +46,9 @@ def cost_of(path: Path, name: str, items: NDArray[Any]) -> Cost:
     times = []
     for place in range(min(ITEMS, max(LEAST, len(items)))):
         item = items[place % len(items)][None]
-        begun = time.perf_counter()
+        begun = time.thread_time()
         artifact.run(**{name: item})
-        times.append(time.perf_counter() - begun)
+        times.append(time.thread_time() - begun)
     return Cost(
         milliseconds=float(np.median(times)) * 1000,
         answers=len(times),

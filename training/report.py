@@ -45,8 +45,8 @@ part.figures.nll] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr></table>
 {% if part.conditions %}<table><tr><th>centre windows under</th><th>UAR</th></tr>
 {% for name, value in part.conditions.items() %}<tr><th>{{ name }}</th><td>{{ "%.4f"|format(value) }}</td></tr>
 {% endfor %}</table>{% endif %}
-{% if part.cost %}<p>{{ "%.2f"|format(part.cost.milliseconds) }} ms an answer (median of {{ part.cost.answers }}, one at
-a time, one thread), {{ "%.2f"|format(part.cost.megabytes) }} MB.</p>{% endif %}
+{% if part.cost %}<p>{{ "%.2f"|format(part.cost.milliseconds) }} ms of one core an answer (median of
+{{ part.cost.answers }}, one at a time), {{ "%.2f"|format(part.cost.megabytes) }} MB.</p>{% endif %}
 {% for picture in part.pictures %}<p><img alt="" src="data:image/png;base64,{{ picture }}"></p>{% endfor %}
 {% endfor %}
 {% if rows %}<h2>Each clip</h2><table><tr>{% for name in rows[0] %}<th>{{ name }}</th>{% endfor %}</tr>

@@ -53,8 +53,8 @@ def lines_of(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.cost is not None:
         cost = evaluation.cost
         yield (
-            f"{cost.milliseconds:.2f} ms an answer to {'×'.join(map(str, cost.of))} values (median of {cost.answers}, "
-            f"one at a time, one thread); {cost.megabytes:.2f} MB"
+            f"{cost.milliseconds:.2f} ms of one core an answer to {'×'.join(map(str, cost.of))} values (median of "
+            f"{cost.answers}, one at a time); {cost.megabytes:.2f} MB"
         )
     yield "confusion (rows true, columns found)"
     width = max(len(label) for label in figures.labels)

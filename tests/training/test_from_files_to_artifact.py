@@ -110,7 +110,7 @@ def test_the_figures_of_a_face_model_are_told_and_written(face: Path) -> None:
     assert found["accuracy"] == pytest.approx(recorded["accuracy"], abs=1e-3)
     assert sum(map(sum, found["confusion"])) == found["n"] == 14
     assert found["model"] == "tiny-face@3"
-    assert "ms an answer to 48×48×3 values" in result.output
+    assert "ms of one core an answer to 48×48×3 values" in result.output
     for label, row in found["per_class"].items():
         assert recorded["recall_95"][label] == pytest.approx([row["low"], row["high"]], abs=1e-3)
         assert 0 <= row["low"] <= row["recall"] <= row["high"] <= 1
@@ -144,7 +144,7 @@ def test_a_speech_model_is_heard_under_other_conditions(speech: Path, tmp_path: 
     assert set(found) == KEYS | {"conditions"}
     for name, value in found["conditions"].items():
         assert f"centre windows under {name}: UAR {value:.4f}" in told.output
-    assert "ms an answer to 19200 values" in told.output
+    assert "ms of one core an answer to 19200 values" in told.output
 
 
 def test_any_model_of_the_kind_can_be_measured(face: Path, speech: Path, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_card_shows_named_figures_as_a_table_and_intervals_beneath_their_recal
 def test_what_is_printed_of_an_evaluation() -> None:
     cost = Cost(milliseconds=1.234, answers=50, of=(48, 48, 3), megabytes=9.671)
     told = "\n".join(lines_of(evaluation(examples=330, conditions={"small room": 0.4123}, cost=cost)))
-    assert "1.23 ms an answer to 48×48×3 values (median of 50, one at a time, one thread); 9.67 MB" in told
+    assert "1.23 ms of one core an answer to 48×48×3 values (median of 50, one at a time); 9.67 MB" in told
     assert "centre windows under small room: UAR 0.4123" in told
 
 
