@@ -229,13 +229,21 @@ class Dispatch:
 
     def oldest_open(self, stream: str, modality: Modality) -> int:
         """The lowest seq that is not yet settled: all before it are done, dropped or failed."""
+        return min(self._open(stream, modality), default=self.tally(stream, modality).next_seq)
+
+    def settled_early(self, stream: str, modality: Modality) -> list[int]:
+        """The seqs after the oldest open one that are settled all the same."""
+        still_open = self._open(stream, modality)
+        beyond = range(self.oldest_open(stream, modality), self.tally(stream, modality).next_seq)
+        return [seq for seq in beyond if seq not in still_open]
+
+    def _open(self, stream: str, modality: Modality) -> set[int]:
         key: StreamKey = (stream, modality)
         queue = self._queues.get(key)
         if queue is None:
-            return 0
-        open_seqs = [waiting.job.seq for waiting in queue.waiting]
-        open_seqs += [held.waiting.job.seq for held in self._held_of(key) if not held.given_up]
-        return min(open_seqs, default=queue.tally.next_seq)
+            return set()
+        held = {held.waiting.job.seq for held in self._held_of(key) if not held.given_up}
+        return held | {waiting.job.seq for waiting in queue.waiting}
 
     def waiting(self) -> int:
         """How many jobs wait for a worker."""

@@ -46,6 +46,7 @@ from broker.messages import (
 
 # The name that the supervisor says Hello with.
 SUPERVISOR = "supervisor"
+MODALITIES: tuple[Modality, ...] = ("face", "speech")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class PostOffice:
     def _begin_again(self, stream: _Stream, newcomer: str, lane: Lane) -> list[Out]:
         """A stateful actor is new: a live stream goes on from here, a file starts again."""
         if not stream.every:
-            lane.push(self._resumed(stream))
+            self._resume(stream, lane)
             return []
         if stream.restarting:
             return []
@@ -127,13 +128,19 @@ class PostOffice:
         opened = stream.opened
         return [Post(stream.capture, StartAgain(stream=opened.stream, run=opened.run, because=f"{newcomer} is new"))]
 
-    def _resumed(self, stream: _Stream) -> StreamOpened:
-        opened = stream.opened
-        return msgspec.structs.replace(
-            opened,
-            next_face_seq=self.dispatch.oldest_open(opened.stream, "face"),
-            next_speech_seq=self.dispatch.oldest_open(opened.stream, "speech"),
+    def _resume(self, stream: _Stream, lane: Lane) -> None:
+        """Announce a live stream from its oldest open job on; fusion must not wait for later ones that are settled."""
+        name, run = stream.opened.stream, stream.opened.run
+        oldest = {modality: self.dispatch.oldest_open(name, modality) for modality in MODALITIES}
+        lane.push(
+            msgspec.structs.replace(stream.opened, next_face_seq=oldest["face"], next_speech_seq=oldest["speech"])
         )
+        if lane not in self._lanes.of("fusion").values():
+            return
+        for modality in MODALITIES:
+            for seq in self.dispatch.settled_early(name, modality):
+                because = "it was settled before fusion was there"
+                lane.push(Dropped(stream=name, run=run, modality=modality, seq=seq, because=because))
 
     def _forget(self, name: str, now_ns: int) -> list[Out]:
         if self._peers.pop(name, None) is None:
@@ -244,8 +251,7 @@ class PostOffice:
         stream = self._streams.get(name)
         if stream is None:
             return
-        modalities: tuple[Modality, ...] = ("face", "speech")
-        for modality in modalities:
+        for modality in MODALITIES:
             count = self.dispatch.tally(name, modality).next_seq
             self._tell("fusion", StreamEnded(stream=name, run=stream.opened.run, modality=modality, count=count))
 
@@ -329,7 +335,7 @@ class PostOffice:
         live = {name: stream for name, stream in self._streams.items() if not stream.every}
         if lane.discard(lambda message: message.stream in live):
             for stream in live.values():
-                lane.push(self._resumed(stream))
+                self._resume(stream, lane)
 
     def _acknowledged(self, sender: str, ack: Ack) -> list[Out]:
         out: list[Out] = []

@@ -178,6 +178,21 @@ def test_a_live_stream_goes_on_from_the_first_open_frame_when_fusion_is_new() ->
     assert (again.run, again.next_face_seq) == (1, 2)
 
 
+def test_a_fusion_that_is_new_does_not_wait_for_frames_that_were_settled_out_of_order() -> None:
+    house = House()
+    house.say("capture", opened("desk", "latest"))
+    house.hire("face 1")
+    for seq in range(4):  # the worker has 0; 1 and 2 are replaced; 3 waits
+        house.say("capture", job("desk", seq))
+    house.join("fusion", "fusion")
+    *_, again, first, second = [found.message for found in house.sent("fusion", Delivery)]
+    assert isinstance(again, StreamOpened)
+    assert again.next_face_seq == 0
+    assert [found.seq for found in (first, second) if isinstance(found, Dropped)] == [1, 2]
+    house.join("recorder", "recorder")
+    assert not house.delivered("recorder", Dropped)
+
+
 def test_frames_that_no_broker_saw_are_reported_missing() -> None:
     house = House()
     house.say("capture", opened("desk", "latest"))
