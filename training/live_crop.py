@@ -87,8 +87,8 @@ def evaluate_cut_live(path: Path, data: Path, split: str = "valid", labels: Labe
     return Evaluation(
         model=artifact.identity,
         data=f"{data.name}/{split}",
-        protocol=f"{protocol.rpartition('; ')[0]}; cut out as live: a face is found in {seen.found.mean():.1%} of {len(items)} pictures, "
-        "and only those count",
+        protocol=f"{protocol.rpartition('; ')[0]}; cut out as live: a face is found in {seen.found.mean():.1%} of "
+        f"{len(items)} pictures, and only those count",
         seen_in_training=bool({part_of(data, split)} & trained_on(artifact.metadata)),
         figures=measure(true[seen.found], found, EMOTIONS),
         further={
