@@ -35,7 +35,8 @@ class ScaleRequest(msgspec.Struct, frozen=True, tag="scale", kw_only=True):
 
 
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One process. `figures` are those of its heartbeat, the supervisor's among them (cpu_percent, memory_mb …)."""
+    """One process. `figures` are those of its heartbeat, the supervisor's among them (cpu_percent, memory_mb …);
+    `address` is the URL where people reach it (the live page)."""
 
     name: str
     role: str
@@ -44,6 +45,7 @@ class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
     because: str | None
     figures: dict[str, float]
     models: dict[str, str]
+    address: str | None = None
 
 
 class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True):

@@ -368,13 +368,16 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What face and voice mean together. Unknown: `label` is None and `because` says why.
 
-    `agreement` of face and voice is 0…1, None where one of them is missing.
+    `agreement` of face and voice is 0…1, None where one of them is missing. `confidence` is the largest of
+    `probabilities`; both are None where nothing could be used, and both are there where the label is missing only
+    because they are not sure enough. (`probabilities` is None too in events that older versions recorded.)
     """
 
     label: str | None
     confidence: float | None
     agreement: float | None = None
     because: str | None = None
+    probabilities: Probabilities | None = None
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -435,7 +438,8 @@ class Status(Message, frozen=True, tag="status"):
     """Broker → bus, once a second: the counters of all streams.
 
     `undecodable` counts what arrived and is no message of this protocol; `ignored`, what came from nobody known: an
-    older life of an actor, one that talks to an older broker (a few after each new start), or a stranger.
+    older life of an actor, one that talks to an older broker (a few after each new start), a stranger, or an observer
+    with more to say than that it is there.
     """
 
     streams: tuple[StreamStatus, ...]

@@ -104,6 +104,11 @@ class PostOffice:
         peer = self._peers.get(name)
         return peer is not None and peer.incarnation == incarnation
 
+    def refuses(self, sender: str, body: Body) -> bool:
+        """Whether this known actor may not say this: who only listens to the bus has no jobs, streams or answers."""
+        peer = self._peers.get(sender)
+        return peer is not None and peer.role == "observer" and not isinstance(body, Heartbeat)
+
     def hello(self, name: str, incarnation: int, hello: Hello, now_ns: int) -> tuple[bool, list[Out]]:
         """An actor says it is here: whether that is news, and what follows. Older lives are ignored."""
         peer = self._peers.get(name)
@@ -152,6 +157,8 @@ class PostOffice:
 
     def handle(self, sender: str, body: Body, now_ns: int) -> list[Out]:
         """One message of a known actor: what follows. Messages that have no business here change nothing."""
+        if self.refuses(sender, body):
+            return []
         out: list[Out] = []
         match body:
             case Job():

@@ -182,6 +182,8 @@ class BrokerProcess:
                 self._name,
             ):
                 self._reconfigure(envelope.body)
+            elif self._office.refuses(envelope.sender, envelope.body):
+                self._ignored += 1
             else:
                 self._send(self._office.handle(envelope.sender, envelope.body, now_ns))
         else:

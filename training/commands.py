@@ -49,7 +49,7 @@ def train_speech(config: ConfigFile = None, data: Data = None, output: Output = 
         from training.config import SpeechConfig
         from training.speech_artifact import make_speech
 
-        make_speech(_settings(config or CONFIGS / "speech-compact.yaml", SpeechConfig, data, output, fresh), typer.echo)
+        make_speech(_settings(config or CONFIGS / "speech-voice.yaml", SpeechConfig, data, output, fresh), typer.echo)
 
 
 @train.command("dynamic")

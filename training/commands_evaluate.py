@@ -88,7 +88,7 @@ def evaluate_crop(
 @evaluate.command("speech")
 def evaluate_speech(
     data: Data,
-    model: Model = "speech-compact",
+    model: Model = "speech-voice",
     split: Annotated[str, typer.Option(help="'all', actors as in '1-4,9', or train, valid, test.")] = "all",
     conditions: Annotated[
         bool, typer.Option("--conditions", help="Also with other gains, noise, sources of other rates and a room.")
@@ -98,7 +98,7 @@ def evaluate_speech(
 ) -> None:
     """Measure a speech model on labelled speech.
 
-    Example: bimodal evaluate speech --model speech-compact --data RAVDESS
+    Example: bimodal evaluate speech --model speech-voice --data RAVDESS
     """
     with one_sentence_errors():
         from training import evaluate as measuring
@@ -117,7 +117,7 @@ def evaluate_fusion(
     ),
     split: Annotated[str, typer.Option(help="Of the pairs (train, test) or of the videos (train, valid).")] = "test",
     face: Annotated[str, typer.Option(help="The face-static model, for videos.")] = "face-compact",
-    speech: Annotated[str, typer.Option(help="The speech model, for videos.")] = "speech-compact",
+    speech: Annotated[str, typer.Option(help="The speech model, for videos.")] = "speech-voice",
     out: Out = None,
     json: Json = None,
 ) -> None:

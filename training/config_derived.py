@@ -58,7 +58,7 @@ class FusionConfig(Config):
 
     sounds: Path | None = None
     face: str = "face-compact"
-    speech: str = "speech-compact"
+    speech: str = "speech-voice"
     speech_config: Path | None = None
     speech_folds: int | None = Field(default=None, ge=1)
     labels: Labels = "auto"

@@ -21,13 +21,17 @@ from training.datasets.readers import reader_of
 from training.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
 from training.metrics import measure, recall_intervals, uar
 from training.speech import Fold, Say
-from training.speech_parts import Parts
+from training.speech_parts import BACKBONE, Parts
 from training.speech_run import cross_validate_run, train_speech_run
 from training.to_artifact import write_artifact
 from training.windows import Listening, centre_window
 
 LICENSE = "CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on"
 SOURCE = "trained by this project on RAVDESS speech"
+BEGINNINGS = {
+    "compact": "",
+    "voice": f", from the lower two layers of the voice encoder in {BACKBONE} (Resemble AI, Apache-2.0)",
+}
 
 
 def make_speech(config: SpeechConfig, say: Say) -> Path:
@@ -102,7 +106,7 @@ def ship_speech(
         name=config.name,
         version=config.version,
         license=LICENSE if name == "ravdess" else f"as the data it was trained on: {name}, {reader.licence}",
-        source=SOURCE if name == "ravdess" else f"trained with bimodal on {name}",
+        source=(SOURCE if name == "ravdess" else f"trained with bimodal on {name}") + BEGINNINGS[config.network],
         labels=EMOTIONS,
         sample_rate=SAMPLE_RATE,
         window_s=listening.window_s,

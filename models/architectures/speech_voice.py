@@ -21,7 +21,6 @@ from models.architectures.speech_compact import SAMPLE_RATE, level
 WINDOW, HOP = 400, 160  # 25 ms and 10 ms
 BANDS = 40
 HIDDEN = 256
-LAYERS = 2
 LOUDNESS = 10 ** (-30 / 20)  # RMS of full scale that the encoder was trained at: -30 dBFS
 
 
@@ -56,7 +55,8 @@ class SpeechVoice(nn.Module):
 
     def __init__(self, classes: int = 7, dropout: float = 0.4) -> None:
         super().__init__()
-        self.encoder = nn.LSTM(BANDS, HIDDEN, LAYERS, batch_first=True)
+        # One module a layer: torch's exporter does not get through an LSTM of several.
+        self.encoder = nn.ModuleList(nn.LSTM(wide, HIDDEN, batch_first=True) for wide in (BANDS, HIDDEN))
         self.norm = nn.BatchNorm1d(2 * HIDDEN)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(2 * HIDDEN, classes)
@@ -66,11 +66,15 @@ class SpeechVoice(nn.Module):
 
         Raises KeyError where it has no such layers, RuntimeError where their sizes differ.
         """
-        own = self.encoder.state_dict()
-        self.encoder.load_state_dict({name: weights[f"lstm.{name}"] for name in own})
+        for number, layer in enumerate(self.encoder):
+            own = layer.state_dict()
+            layer.load_state_dict({name: weights[f"lstm.{name.replace('_l0', f'_l{number}')}"] for name in own})
 
     def forward(self, mel: Tensor) -> Tensor:
-        heard = self.encoder(mel)[0].float()  # in few bits the statistics of neighbours are the same
+        heard = mel
+        for layer in self.encoder:
+            heard = layer(heard)[0]
+        heard = heard.float()  # in few bits the statistics of neighbours are the same
         mean = heard.mean(dim=1)
         spread = torch.sqrt(((heard - mean[:, None]) ** 2).mean(dim=1) + 1e-6)
         logits: Tensor = self.classify(self.dropout(self.norm(torch.cat([mean, spread], dim=1))))

@@ -299,6 +299,27 @@ def test_messages_out_of_place_change_nothing() -> None:
     assert house.office.status(0).streams[0].offered == {"face": 0, "speech": 0}
 
 
+def test_an_observer_has_nothing_to_say() -> None:
+    house = House()
+    house.hire("face 1")
+    house.join("view", "observer")
+    house.say("capture", opened("film", "every"))
+    before = len(house.posts), len(house.published)
+    for body in (
+        job("film", 0),
+        opened("film", "every", run=9),
+        StreamClosed(stream="film", run=1),
+        emotion(0),
+        Ready(),
+    ):
+        assert house.office.refuses("view", body)
+        house.say("view", body)
+    assert (len(house.posts), len(house.published)) == before
+    assert house.office.status(0).streams[0].offered == {"face": 0, "speech": 0}
+    house.say("capture", job("film", 0))
+    assert house.sent("face 1", Assignment), "whose job it is, is heard"
+
+
 def test_the_supervisor_alone_gives_orders() -> None:
     house = House("capture", "fusion")
     house.join("supervisor", "supervisor")

@@ -13,7 +13,8 @@ from models.emotions import EMOTIONS
 from models.session import Artifact, open_artifact
 
 ROOM = Path(models.__file__).parent
-NAMES = ("face-compact", "speech-compact")
+SPEECH = ("speech-compact", "speech-voice")
+NAMES = ("face-compact", *SPEECH)
 FACE_FLOOR = 0.75
 TRAINED_FLOOR = 0.6
 
@@ -23,9 +24,9 @@ def face() -> Artifact:
     return open_artifact(ROOM / "face-compact" / "model.onnx", "face-static", provider="cpu")
 
 
-@pytest.fixture(scope="module")
-def speech() -> Artifact:
-    return open_artifact(ROOM / "speech-compact" / "model.onnx", "speech", provider="cpu")
+@pytest.fixture(scope="module", params=SPEECH)
+def speech(request: pytest.FixtureRequest) -> Artifact:
+    return open_artifact(ROOM / request.param / "model.onnx", "speech", provider="cpu")
 
 
 def test_the_face_model_keeps_its_contract(face: Artifact) -> None:

@@ -36,7 +36,7 @@ class ModelsConfig(Section):
     face_landmarks: Model = Field("facemesh-468", alias="face-landmarks")
     face_static: Ensemble = Field(("face-compact",), alias="face-static", min_length=1, max_length=8)
     face_dynamic: str = Field("none", alias="face-dynamic")
-    speech: str = "speech-compact"
+    speech: str = "speech-voice"
     voice_activity: str = Field("silero-vad", alias="voice-activity")
     fusion: str = "none"
 

@@ -8,9 +8,10 @@ from broker.messages import Emotion
 from workers.drawing import text
 from workers.drawing.bars import bars
 from workers.drawing.boxes import boxes
-from workers.drawing.said import Piece, headline, rows, speaker
+from workers.drawing.said import Piece, headline, rows
 from workers.drawing.shapes import Box, shade
 from workers.drawing.style import GROUND, Metrics, Pixels, Style, metrics
+from workers.verdict import leading
 
 MOST_LINES = 2
 PLAIN = Style()
@@ -30,7 +31,7 @@ def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN, scale: tuple[f
     pieces = _lines(headline(event, style), width - 2 * size.gap, size)
     head = size.line * len(pieces) + size.gap
     foot = height - (size.line * 4 + size.gap if style.bars else 0)
-    speaking = speaker(event)
+    speaking = leading(event)
     within = Box(0, head, width, foot) if foot - head >= size.line else Box(0, 0, width, height)
     boxes(drawn, event.faces, speaking, scale, within, size)
     if style.bars:

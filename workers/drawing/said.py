@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from broker.messages import Emotion, Probabilities, TrackedFace
 from workers.drawing.style import FAINT, TEXT, WARNING, Colour, Style
-
-# Below this share of agreement (1 − Jensen–Shannon divergence) face and voice are said to be in conflict.
-CONFLICT_BELOW = 0.5
+from workers.verdict import accord, fused, leading, seen
 
 
 class Row(NamedTuple):
@@ -31,28 +29,15 @@ def percent(share: float) -> str:
     return f"{round(100 * share)} %"
 
 
-def speaker(event: Emotion) -> TrackedFace | None:
-    """The face that the event's verdict is of: who speaks, else who is as sure as the verdict, else the largest."""
-    speaking = [face for face in event.faces if face.weights.get("speech", 0.0) > 0]
-    verdict = event.emotion
-    alike = [f for f in event.faces if verdict.confidence is not None and f.confidence == verdict.confidence]
-    candidates = speaking or alike or event.faces
-    return max(candidates, key=lambda face: face.box[2] * face.box[3], default=None)
-
-
 def rows(event: Emotion) -> dict[str, Row]:
     """The three rows by name: of the face, of the voice, and of both together."""
-    face, speech = speaker(event), event.speech
+    face, speech = leading(event), event.speech
     heard = speech.probabilities if speech is not None else None
     silent = (speech.because or "no voice") if speech is not None else "no sound"
-    verdict = event.emotion
-    because = verdict.because or "unknown"
-    if face is None and verdict.label is not None and verdict.confidence is not None:
-        because = f"{verdict.label} {percent(verdict.confidence)}, from the voice alone"
     return {
         "video": Row(face.video if face is not None else None, "no face"),
         "speech": Row(heard, silent),
-        "fused": Row(face.fused if face is not None else None, because),
+        "fused": Row(fused(event), event.emotion.because or "unknown"),
     }
 
 
@@ -82,12 +67,12 @@ def _verdict(event: Emotion) -> list[Piece]:
 
 
 def _agreement(event: Emotion) -> list[Piece]:
-    shared = event.emotion.agreement
-    if shared is None:
+    how, shared = accord(event), event.emotion.agreement
+    if how == "none" or shared is None:
         return []
-    if shared >= CONFLICT_BELOW:
-        return [Piece(f"face and voice agree {percent(shared)}", FAINT)]
-    face, voice = speaker(event), event.speech
-    seen = max(face.video, key=lambda emotion: face.video[emotion]) if face is not None and face.video else "?"
-    heard = (voice.label if voice is not None else None) or "?"
-    return [Piece(f"conflict: face {seen}, voice {heard}", WARNING)]
+    if how == "agree":
+        return [Piece(f"face and voice agree, {percent(shared)} alike", FAINT)]
+    heard = event.speech.label if event.speech is not None else None
+    if how == "differ":
+        return [Piece(f"face {seen(event)}, voice {heard}, {percent(shared)} alike", FAINT)]
+    return [Piece(f"conflict: face {seen(event)}, voice {heard}", WARNING)]

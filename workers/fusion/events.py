@@ -97,11 +97,14 @@ def _verdict(meaning: Meaning, min_confidence: float) -> Verdict:
         return Verdict(label=None, confidence=None, because=meaning.because)
     label, confidence = top(meaning.probabilities)
     confidence = round(confidence, DECIMALS)
-    agreement = round(meaning.agreement, DECIMALS) if meaning.agreement is not None else None
-    if confidence < min_confidence:
-        because = f"confidence {confidence:g} is below {min_confidence:g}"
-        return Verdict(label=None, confidence=confidence, agreement=agreement, because=because)
-    return Verdict(label=label, confidence=confidence, agreement=agreement)
+    unsure = f"confidence {confidence:g} is below {min_confidence:g}" if confidence < min_confidence else None
+    return Verdict(
+        label=label if unsure is None else None,
+        confidence=confidence,
+        agreement=round(meaning.agreement, DECIMALS) if meaning.agreement is not None else None,
+        because=unsure,
+        probabilities=_rounded(meaning.probabilities),
+    )
 
 
 def _latency(outcome: FaceResult | SpeechResult | JobFailed, now_ns: int) -> Latency:

@@ -39,7 +39,7 @@ class LslActor:
         self._sent = 0
         self._error: Exception | None = None
         self._stopped = threading.Event()
-        self._bus = Subscriber(events_endpoint(directory), ["emotion.", "frame."])
+        self._bus = Subscriber(events_endpoint(directory), ["emotion.", "frame.", "sound."])
         self._thread = threading.Thread(target=self._read, name="lsl", daemon=True)
         self._thread.start()
 
@@ -60,7 +60,7 @@ class LslActor:
 
     def _take(self, body: Body) -> None:
         match body:
-            case Job(modality="face"):
+            case Job():
                 self._grabs.announced(body)
             case Emotion():
                 self._of(body.stream).push(body, self._grabs.of(body, time.monotonic_ns()))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-from broker.messages import Emotion, Job, Probabilities, TrackedFace
+from broker.messages import Emotion, Job, Modality, Probabilities
 from models.emotions import EMOTIONS
+from workers.verdict import fused, leading
 
 NAN = float("nan")
 # Frames whose event has not come; an event comes after some tens of milliseconds.
@@ -33,29 +34,18 @@ CHANNELS: tuple[Channel, ...] = (
 def sample(event: Emotion) -> list[float]:
     """The values of CHANNELS; NaN for what is unknown, or a model does not know.
 
-    `fused` and `video` are those of the face that the event's emotion is about. Where the voice decides alone,
-    `fused` is what `speech` is.
+    `fused` is the event's verdict, also where it is the voice's alone; `video` that of the face that it is about.
     """
-    face = spoken_for(event)
+    face = leading(event)
     speech = event.speech.probabilities if event.speech is not None else None
-    fused = face.fused if face is not None else speech if event.emotion.confidence is not None else None
     return [
-        *_seven(fused),
+        *_seven(fused(event)),
         *_seven(face.video if face is not None else None),
         *_seven(speech),
         _number(event.emotion.confidence),
         _number(event.emotion.agreement),
         float(len(event.faces)),
     ]
-
-
-def spoken_for(event: Emotion) -> TrackedFace | None:
-    """The face whose emotion is the event's: the only one with exactly its confidence."""
-    verdict = event.emotion
-    for face in event.faces:
-        if face.confidence == verdict.confidence and verdict.label in (None, face.label):
-            return face
-    return None
 
 
 def _seven(probabilities: Probabilities | None) -> list[float]:
@@ -67,23 +57,31 @@ def _number(value: float | None) -> float:
 
 
 class GrabTimes:
-    """When frames were grabbed, as their announcements on the bus say; kept until their events come."""
+    """When frames and speech windows were grabbed, as their announcements on the bus say; kept until their events come.
+
+    An event is about a frame, or about a window where a stream has no picture; their numbers are counted apart.
+    """
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self._most = most
-        self._times: OrderedDict[tuple[str, int, int], int] = OrderedDict()
+        self._times: OrderedDict[tuple[str, int, Modality, int], int] = OrderedDict()
+        self._pictured: dict[str, int] = {}
 
     def announced(self, job: Job) -> None:
-        """A frame is announced."""
-        self._times[job.stream, job.run, job.seq] = job.grab_ns
+        """A frame or a window is announced."""
+        if job.modality == "face":
+            self._pictured[job.stream] = job.run
+        elif self._pictured.get(job.stream) == job.run:
+            return
+        self._times[job.stream, job.run, job.modality, job.seq] = job.grab_ns
         while len(self._times) > self._most:
             self._times.popitem(last=False)
 
     def of(self, event: Emotion, now_ns: int) -> int:
         """The monotonic clock at the grab of what an event is about.
 
-        Where its announcement was not heard (sound without a picture has none), it is as long before `now_ns` as
-        the event says that it took.
+        Where its announcement was not heard, it is as long before `now_ns` as the event says that it took.
         """
-        known = self._times.pop((event.stream, event.run, event.seq), None)
+        modality: Modality = "face" if self._pictured.get(event.stream) == event.run else "speech"
+        known = self._times.pop((event.stream, event.run, modality, event.seq), None)
         return known if known is not None else now_ns - round(event.latency_ms.total * 1e6)

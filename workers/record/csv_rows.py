@@ -30,7 +30,7 @@ FACE_COLUMNS = (
     *("label", "confidence", "weight_video", "weight_speech"),
 )
 SPEECH_COLUMNS = ("speech_label", "speech_voice", "speech_age_ms", "speech_because", *_per_emotion("speech"))
-EMOTION_COLUMNS = ("emotion_label", "emotion_confidence", "agreement", "because")
+EMOTION_COLUMNS = ("emotion_label", "emotion_confidence", "agreement", "because", *_per_emotion("emotion"))
 LATENCY_COLUMNS = ("latency_queue_ms", "latency_inference_ms", "latency_total_ms")
 COLUMNS = (*FRAME_COLUMNS, *FACE_COLUMNS, *SPEECH_COLUMNS, *EMOTION_COLUMNS, *LATENCY_COLUMNS, "failed")
 
@@ -52,6 +52,7 @@ def rows(event: Emotion) -> list[Row]:
     rest = (
         *_speech_cells(event.speech),
         *(verdict.label, verdict.confidence, verdict.agreement, verdict.because),
+        *_emotion_cells(verdict.probabilities),
         *(latency.queue, latency.inference, latency.total),
         event.failed,
     )

@@ -49,4 +49,5 @@ def _child(child: Child, now: float) -> ProcessReport:
         because=child.life.because,
         figures=(said.figures if said is not None else {}) | child.figures(now),
         models=said.models if said is not None else {},
+        address=said.address if said is not None else None,
     )

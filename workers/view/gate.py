@@ -29,15 +29,21 @@ CONTENT_POLICY = (
 )
 
 
-def security_headers(*, camera: bool) -> dict[str, str]:
-    """What every answer carries. `camera`: whether the page may ask for the visitor's camera and microphone."""
+def security_headers(*, camera: bool, trustworthy: bool = True) -> dict[str, str]:
+    """What every answer carries.
+
+    Args:
+        camera: whether the page may ask for the visitor's camera and microphone.
+        trustworthy: whether it came over HTTPS or on loopback; browsers heed the opener policy only there, and say so
+            in their console elsewhere.
+    """
     devices = "(self)" if camera else "()"
-    return {
+    opener = {"cross-origin-opener-policy": "same-origin"} if trustworthy else {}
+    return opener | {
         "content-security-policy": CONTENT_POLICY,
         "permissions-policy": f"camera={devices}, microphone={devices}, geolocation=(), display-capture=()",
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
-        "cross-origin-opener-policy": "same-origin",
         "cross-origin-resource-policy": "same-origin",
         "cache-control": "no-cache",
     }
@@ -112,6 +118,15 @@ class Gate:
         except ValueError:
             port = None
         return f"bimodal_{port or 'view'}"
+
+
+def is_trustworthy(scheme: str, host: str) -> bool:
+    """Whether browsers take a page at this scheme and host name (with its port) for a secure one."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return scheme in ("https", "wss") or is_loopback(name)
 
 
 def _place(origin: str) -> str | None:

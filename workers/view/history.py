@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 
-from broker.messages import Emotion, Probabilities, TrackedFace
+from broker.messages import Emotion, Probabilities
 from models.emotions import EMOTIONS
+from workers.verdict import fused, leading
 
 SPAN_S = 120.0
 STEP_S = 0.2
 
 Point = dict[str, object]
-
-
-def leading(event: Emotion) -> TrackedFace | None:
-    """The face that the event as a whole speaks of: the one with the voice, else the largest."""
-    spoken = [face for face in event.faces if face.weights.get("speech", 0.0) > 0]
-    return max(spoken or event.faces, key=lambda face: face.box[2] * face.box[3], default=None)
 
 
 def point(event: Emotion, at: float) -> Point:
@@ -34,7 +29,7 @@ def point(event: Emotion, at: float) -> Point:
         "because": verdict.because,
         "video": seven(face.video if face is not None else None),
         "speech": seven(speech.probabilities if speech is not None else None),
-        "fused": seven(face.fused if face is not None else None),
+        "fused": seven(fused(event)),
     }
 
 

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from models.emotions import EMOTIONS
+from workers.verdict import CONFLICT_BELOW
 from workers.view.audience import Viewer
 from workers.view.context import View
 
@@ -73,6 +74,7 @@ def hello(view: View) -> dict[str, object]:
         "emotions": EMOTIONS,
         "faces": view.settings.faces,
         "visitors": list(view.visitors),
+        "conflict_below": CONFLICT_BELOW,
     }
 
 

@@ -11,7 +11,7 @@ HAPPY = {"neutral": 0.1, "happy": 0.61, "sad": 0.05, "surprise": 0.14, "fear": 0
 ANGRY = {"neutral": 0.08, "happy": 0.02, "sad": 0.05, "surprise": 0.03, "fear": 0.1, "disgust": 0.02, "anger": 0.7}
 VOICE = Speech(label="anger", probabilities=ANGRY, voice=0.9, age_ms=200.0)
 SILENCE = Speech(label=None, probabilities=None, voice=0.0, age_ms=100.0, because="too quiet")
-VERDICT = Verdict(label="happy", confidence=0.61, agreement=0.31)
+VERDICT = Verdict(label="happy", confidence=0.61, agreement=0.31, probabilities=HAPPY)
 UNKNOWN = Verdict(label=None, confidence=None, because="no face, too quiet")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from broker.messages import Verdict
+from broker.messages import Speech, Verdict
 from tests.workers.drawing.making import ANGRY, HAPPY, SILENCE, UNKNOWN, VOICE, event, face
-from workers.drawing.said import caption, headline, rows, speaker
+from workers.drawing.said import caption, headline, rows
 from workers.drawing.style import WARNING, Style
 
 
@@ -19,8 +19,13 @@ def test_the_verdict_stands_first_and_conflict_is_a_warning() -> None:
 
 
 def test_agreement_is_said_in_percent() -> None:
-    agreeing = event([face(1, (0, 0, 10, 10))], emotion=Verdict(label="happy", confidence=0.61, agreement=0.81))
-    assert "face and voice agree 81 %" in said(*headline(agreeing, Style()))
+    agreeing = Speech(label="happy", probabilities=HAPPY, voice=0.9, age_ms=200.0)
+    alike = Verdict(label="happy", confidence=0.61, agreement=0.81)
+    agreed = event([face(1, (0, 0, 10, 10))], emotion=alike, speech=agreeing)
+    assert "face and voice agree, 81 % alike" in said(*headline(agreed, Style()))
+    differing = headline(event([face(1, (0, 0, 10, 10))], emotion=alike), Style())
+    assert "face happy, voice anger, 81 % alike" in said(*differing)
+    assert differing[1].colour != WARNING, "no contradiction yet"
 
 
 def test_unknown_comes_with_its_reason() -> None:
@@ -38,19 +43,10 @@ def test_a_frame_that_could_not_be_looked_at_says_why() -> None:
 def test_rows_hold_the_speakers_face_the_voice_and_both() -> None:
     found = rows(event([face(1, (0, 0, 90, 90)), face(2, (0, 0, 10, 10), speaks=True)]))
     assert [found[name].probabilities for name in ("video", "speech", "fused")] == [HAPPY, ANGRY, HAPPY]
-    alone = rows(event(speech=VOICE))
-    assert [alone[name].probabilities for name in ("video", "speech", "fused")] == [None, ANGRY, None]
-    assert alone["fused"].because == "happy 61 %, from the voice alone"
+    smoothed = Verdict(label="happy", confidence=0.61, probabilities=HAPPY)
+    alone = rows(event(speech=VOICE, emotion=smoothed))
+    assert [alone[name].probabilities for name in ("video", "speech", "fused")] == [None, ANGRY, HAPPY]
     assert rows(event(speech=None))["speech"].because == "no sound"
-
-
-def test_the_speaker_is_who_speaks_else_who_the_verdict_is_of_else_the_largest() -> None:
-    large, small = face(1, (0, 0, 90, 90), confidence=0.5), face(2, (0, 0, 10, 10), confidence=0.61)
-    talking = face(3, (0, 0, 5, 5), speaks=True, confidence=0.4)
-    assert speaker(event([large, small, talking])) is talking
-    assert speaker(event([large, small])) is small
-    assert speaker(event([large, small], emotion=UNKNOWN)) is large
-    assert speaker(event()) is None
 
 
 def test_a_caption_holds_track_label_and_confidence() -> None:

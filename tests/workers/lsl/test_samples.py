@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.messages import Emotion, Job, Latency, Probabilities, Speech, TrackedFace, Verdict
+from broker.messages import Emotion, Job, Latency, Modality, Probabilities, Speech, TrackedFace, Verdict
 from models.emotions import EMOTIONS
 from workers.lsl.samples import CHANNELS, GrabTimes, sample
 
@@ -81,9 +81,9 @@ def test_less_sure_than_a_label_needs_still_gives_the_numbers() -> None:
     assert found["fused_happy"] == 0.2
 
 
-def announced(seq: int) -> Job:
+def announced(seq: int, modality: Modality = "face") -> Job:
     return Job(
-        stream="desk", run=1, modality="face", seq=seq, pts_ns=0, grab_ns=1000 + seq, ring="r", slot=0, generation=1,
+        stream="desk", run=1, modality=modality, seq=seq, pts_ns=0, grab_ns=1000 + seq, ring="r", slot=0, generation=1,
         shape=(4, 4, 3),
     )  # fmt: skip
 
@@ -96,6 +96,16 @@ def test_times_are_those_of_the_grab_and_are_forgotten_in_time() -> None:
     assert grabs.of(event(seq=19), now_ns) == 1019
     assert grabs.of(event(seq=19, total=30.0), now_ns) == now_ns - 30_000_000, "each is given once"
     assert grabs.of(event(seq=3, total=5.0), now_ns) == now_ns - 5_000_000, "too old to be known"
+
+
+def test_times_of_sound_alone_are_those_of_its_windows() -> None:
+    grabs = GrabTimes(most=8)
+    now_ns = 10**9
+    grabs.announced(announced(4, "speech"))
+    assert grabs.of(event(seq=4), now_ns) == 1004
+    grabs.announced(announced(5, "speech"))
+    grabs.announced(announced(0))
+    assert grabs.of(event(seq=5, total=5.0), now_ns) == now_ns - 5_000_000, "with a picture, an event is of a frame"
 
 
 @given(st.lists(st.integers(0, 50), max_size=60))

@@ -104,6 +104,7 @@ verdicts = st.builds(
     confidence=st.none() | shares,
     agreement=st.none() | shares,
     because=st.none() | reasons,
+    probabilities=st.none() | probabilities,
 )
 
 

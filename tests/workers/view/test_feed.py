@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from broker.messages import Status, StreamClosed, StreamStatus
 from tests.broker.making import opened
 from tests.workers.view.making import HAPPY, beat, event, face
+from workers.verdict import leading
 from workers.view.feed import ENDED_STAYS_S, Feed
-from workers.view.history import SPAN_S, History, leading, seven
+from workers.view.history import SPAN_S, History, seven
 from workers.view.trouble import GONE_AFTER_S
 
 

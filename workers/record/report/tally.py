@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from broker.messages import Emotion, TrackedFace
 from models.emotions import EMOTIONS
 from workers.record.summary import kind_of_reason
+from workers.verdict import fused, leading
 
 ROWS = ("fused", "video", "speech")
 SAME_STRETCH_S = 0.5
@@ -120,7 +121,7 @@ class Tally:
         self.span = (t if self.span is None else self.span[0], t)
         second = self.seconds[int(t)]
         second.frames += 1
-        face = subject(event)
+        face = leading(event)
         self._add_rows(event, face, second)
         self._add_voice(event, second)
         self._add_agreement(event, face, second)
@@ -142,8 +143,7 @@ class Tally:
         if event.speech is not None and event.speech.label is not None:
             self.labels["speech"][event.speech.label] += 1
         if event.emotion.label is not None:
-            fused = face.fused if face is not None else spoken
-            second.rows["fused"].add(fused or {event.emotion.label: 1.0})
+            second.rows["fused"].add(fused(event) or {event.emotion.label: 1.0})
             self.labels["fused"][event.emotion.label] += 1
 
     def _add_voice(self, event: Emotion, second: Second) -> None:
@@ -198,15 +198,6 @@ def reason(because: str) -> str:
     """A reason without the numbers that change from frame to frame; the limit that was not reached stays."""
     unsure = re.fullmatch(r"confidence \S+ (is below \S+)", because)
     return f"not sure enough: confidence {unsure[1]}" if unsure else kind_of_reason(because)
-
-
-def subject(event: Emotion) -> TrackedFace | None:
-    """The face that the verdict is about: the one that says the same, else the largest."""
-    verdict = event.emotion
-    for face in event.faces:
-        if face.label == verdict.label and face.confidence == verdict.confidence:
-            return face
-    return max(event.faces, key=lambda face: face.box[2] * face.box[3], default=None)
 
 
 def merged(seconds: dict[int, Second], first: int, last: int, width: int) -> list[Second]:

@@ -8,7 +8,7 @@ import { Stage } from "./stage.js";
 import { Streams } from "./streams.js";
 import { Timeline } from "./timeline.js";
 import { Verdict } from "./verdict.js";
-import { Colours, EMOTIONS, clock, element, leading, say } from "./words.js";
+import { Colours, EMOTIONS, LIMITS, clock, element, fusedOf, leading, say } from "./words.js";
 
 /** @typedef {import("./connection.js").Frame} Frame */
 
@@ -74,7 +74,7 @@ function draw(time) {
 function pointOf({ at, event }) {
   const face = leading(event);
   const seven = (/** @type {?import("./words.js").Probabilities | undefined} */ of) => (of ? EMOTIONS.map((name) => of[name] ?? null) : null);
-  return { at, t: event.t, ...event.emotion, video: seven(face?.video), speech: seven(event.speech?.probabilities), fused: seven(face?.fused) };
+  return { at, t: event.t, ...event.emotion, video: seven(face?.video), speech: seven(event.speech?.probabilities), fused: seven(fusedOf(event)) };
 }
 
 /** @param {any} message */
@@ -94,8 +94,9 @@ function told(message) {
   } else if (message.type === "hello") hello(message);
 }
 
-/** @param {{session: string, visitors: string[]}} message */
+/** @param {{session: string, visitors: string[], conflict_below: number}} message */
 async function hello(message) {
+  LIMITS.conflictBelow = message.conflict_below;
   say(element("session"), message.session);
   document.title = `bimodal · ${message.session}`;
   // It fills the element "visitor" by itself, once.

@@ -1,6 +1,6 @@
 /** Three rows of seven bars: what the face shows, what the voice carries, what both mean together. */
 
-import { EMOTIONS, leading, percent, say, top } from "./words.js";
+import { EMOTIONS, fusedOf, leading, percent, say, top } from "./words.js";
 
 const ROWS = [
   ["video", "video"],
@@ -79,19 +79,16 @@ export class Bars {
   show(event) {
     const face = leading(event);
     const { speech, emotion } = event;
+    const fused = fusedOf(event);
     this.rows.video.show(face?.video ?? null, face ? `face ${face.track}` : (emotion.because ?? "").startsWith("no picture") ? "no picture" : "no face");
     this.rows.speech.show(speech?.probabilities ?? null, speech ? (speech.because ?? `voice ${percent(speech.voice)}`) : "no sound");
-    // Without a face the verdict is the voice's alone, and the event says its label only.
-    const alone = !face && emotion.label != null && emotion.confidence != null;
-    const fused = face?.fused ?? (alone ? { [String(emotion.label)]: Number(emotion.confidence) } : null);
-    this.rows.fused.show(fused, this.shares(face, alone));
+    this.rows.fused.show(fused, this.shares(face, fused !== null));
     this.names.forEach((name, index) => name.classList.toggle("now", EMOTIONS[index] === emotion.label));
   }
 
-  /** @param {?import("./words.js").Face} face @param {boolean} alone @returns {string} what each is worth */
-  shares(face, alone) {
-    if (alone) return "voice alone";
-    if (!face) return "";
+  /** @param {?import("./words.js").Face} face @param {boolean} known @returns {string} what each is worth */
+  shares(face, known) {
+    if (!face) return known ? "voice alone" : "unknown";
     return face.weights.speech > 0 ? `face ${percent(face.weights.video)}` : "face alone";
   }
 }

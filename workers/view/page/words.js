@@ -6,14 +6,11 @@
  *   label: string, confidence: number, weights: {video: number, speech: number}}} Face
  * @typedef {{label: ?string, probabilities: ?Probabilities, voice: number, age_ms: number, because: ?string}} Speech
  * @typedef {{stream: string, seq: number, t: number, faces: Face[], speech: ?Speech,
- *   emotion: {label: ?string, confidence: ?number, agreement: ?number, because: ?string},
+ *   emotion: {label: ?string, confidence: ?number, agreement: ?number, because: ?string, probabilities: ?Probabilities},
  *   latency_ms: {queue: number, inference: number, total: number}, failed: ?string}} Emotion
  * @typedef {{at: number, t: number, label: ?string, confidence: ?number, agreement: ?number, because: ?string,
  *   video: ?(?number)[], speech: ?(?number)[], fused: ?(?number)[]}} Point  as workers/view/history.py makes it
  */
-
-/** Below this, face and voice that name different emotions are in conflict (see docs/view.md). */
-const CONFLICT_BELOW = 0.6;
 
 /** @type {string[]} the seven emotions in their order; the server's first message says them */
 export const EMOTIONS = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"];
@@ -30,13 +27,26 @@ export function top(probabilities) {
   return known.length ? known.reduce((best, name) => (probabilities[name] > probabilities[best] ? name : best)) : null;
 }
 
-/** The face that an event as a whole speaks of: the one with the voice, else the largest. @param {Emotion} event @returns {?Face} */
+/** The face that the verdict is of, as workers/verdict.py finds it. @param {Emotion} event @returns {?Face} */
 export function leading(event) {
   const speaking = event.faces.filter((face) => face.weights.speech > 0);
-  const candidates = speaking.length ? speaking : event.faces;
+  const { confidence } = event.emotion;
+  const alike = event.faces.filter((face) => confidence != null && face.confidence === confidence);
+  const candidates = speaking.length ? speaking : alike.length ? alike : event.faces;
   const area = (/** @type {Face} */ face) => face.box[2] * face.box[3];
   return candidates.reduce((best, face) => (best && area(best) >= area(face) ? best : face), /** @type {?Face} */ (null));
 }
+
+/** The verdict's probabilities, null where nothing is known. @param {Emotion} event @returns {?Probabilities} */
+export function fusedOf(event) {
+  // Events that were recorded before verdicts carried them have them in their face, or in their voice alone.
+  const { probabilities, confidence } = event.emotion;
+  if (probabilities || confidence == null) return probabilities ?? null;
+  return leading(event)?.fused ?? event.speech?.probabilities ?? null;
+}
+
+/** @type {{conflictBelow: number}} what the server's first message says of how alike face and voice have to be */
+export const LIMITS = { conflictBelow: 0 };
 
 /**
  * How face and voice stand to each other.
@@ -46,7 +56,7 @@ export function leading(event) {
 export function accord(face, voice, agreement) {
   if (face == null || voice == null || agreement == null) return "none";
   if (face === voice) return "agree";
-  return agreement < CONFLICT_BELOW ? "conflict" : "differ";
+  return agreement < LIMITS.conflictBelow ? "conflict" : "differ";
 }
 
 /** @param {number} seconds */
