@@ -247,7 +247,7 @@ def test_events_come_as_json_and_of_one_stream_where_one_is_asked_for(page: Page
         found = [told(every) for _ in range(3)]
     assert [one["stream"] for one in found] == ["desk", "door", "desk"]
     assert found[0]["emotion"] == {
-        "label": None, "confidence": None, "agreement": None, "because": "no face, no sound",
+        "label": None, "confidence": None, "agreement": None, "because": "no face, no sound", "probabilities": None,
     }  # fmt: skip
     assert set(found[0]) == {"type", *Emotion.__struct_fields__}
 
