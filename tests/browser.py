@@ -8,6 +8,8 @@ import wave
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import cv2
@@ -17,16 +19,23 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from workers.capture import media
 
-CHROMIUM = shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="needs chromium (apt-get install chromium)"
-)
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+PATIENCE_MS = 60_000
+
+
+def require_chromium() -> None:
+    """Skip without a Chromium; where everything must be there (CI) fail instead."""
+    if Path(CHROMIUM).exists():
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"there is no Chromium at {CHROMIUM}; .ci/run installs it")
+    pytest.skip(f"needs Chromium (none at {CHROMIUM}; apt-get install chromium)")
 
 
 @contextmanager
 def chromium(*arguments: str) -> Iterator[Browser]:
     """A browser without a window; `arguments` are its own switches."""
-    assert CHROMIUM is not None, "needs chromium (apt-get install chromium)"
+    require_chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, chromium_sandbox=False, args=[*arguments, "--disable-gpu"]
@@ -37,12 +46,33 @@ def chromium(*arguments: str) -> Iterator[Browser]:
             browser.close()
 
 
-def errors_of(page: Page) -> list[str]:
-    """Everything that the page's console calls an error, from now on; the list grows."""
-    errors: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    return errors
+class Seen:
+    """What a page says and asks for, from now on.
+
+    Attributes:
+        errors: everything that its console calls an error.
+        hosts: every host and port that it has asked for anything.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.errors: list[str] = []
+        self.hosts: set[str] = set()
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        page.on("websocket", lambda line: self.hosts.add(urlsplit(line.url).netloc))
+
+
+@contextmanager
+def opened(browser: Browser, **context: Any) -> Iterator[tuple[Page, Seen]]:
+    """A page of its own, with no cookies of another; `context` as Playwright's new_context."""
+    own = browser.new_context(**context)
+    own.set_default_timeout(PATIENCE_MS)
+    page = own.new_page()
+    try:
+        yield page, Seen(page)
+    finally:
+        own.close()
 
 
 def fake_devices(pictures: Path, sound: Path) -> Sequence[str]:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from broker.messages import Body, Emotion, Heartbeat
-from tests.browser import chromium, errors_of, fake_devices, needs_chromium, write_wav, write_y4m
+from tests.browser import PATIENCE_MS, Seen, chromium, fake_devices, write_wav, write_y4m
 from tests.end_to_end.driving import Driven
 from tests.http_server import serving
 from tests.media import DEMO
@@ -20,10 +20,7 @@ from workers.settings import ViewActorSettings
 from workers.view.context import View
 from workers.view.server import Server, address_of, listen
 
-pytestmark = needs_chromium
-
 SECONDS = 4.0
-PATIENCE_MS = 60_000
 TOKEN = "lend me your eyes"
 PAGE_TOKEN = "whoever may look at it"
 
@@ -37,9 +34,9 @@ class Guest(NamedTuple):
         """A page of its own, and what its console calls an error."""
         page = self.browser.new_context(ignore_https_errors=True).new_page()
         page.set_default_timeout(PATIENCE_MS)
-        errors = errors_of(page)
+        seen = Seen(page)
         page.goto(url)
-        return page, errors
+        return page, seen.errors
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +101,20 @@ def test_over_https_and_only_with_the_token(tmp_path: Path, guest: Guest) -> Non
     with up(tmp_path, "test-guest-tls", view) as driven:
         url = address(driven).replace("127.0.0.1", "cam.test")
         assert url.startswith("https://cam.test:")
-        page, _ = guest.page(f"{url}enter?token={PAGE_TOKEN}")
+        page, errors = guest.page(f"{url}enter?token={PAGE_TOKEN}")
         page.goto(url + "page/visitor.html")
         page.click("#visitor-button")
         expect(page.locator("#visitor-note")).to_contain_text("knows the token", timeout=PATIENCE_MS)
         page.fill("#visitor-token", "whatever it may be")
         page.click("#visitor form button")
         expect(page.locator("#visitor-note")).to_contain_text("not the token", timeout=PATIENCE_MS)
-        page.goto(f"{url}page/visitor.html?link#visitor-token={TOKEN}")
+        # The live page itself, over HTTPS, by a link that carries the token.
+        page.goto(f"{url}?link#visitor-token={TOKEN}")
         page.click("#visitor-button")
         driven.wait_for(sees_and_hears)
         assert TOKEN not in page.url
+        expect(page.locator("#visitor-note")).to_contain_text("You are 'guest'", timeout=PATIENCE_MS)
+        assert errors == []
 
 
 @pytest.fixture
@@ -129,10 +129,11 @@ def plain_page(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_page_without_https_says_what_is_missing(plain_page: str, guest: Guest) -> None:
-    page, _ = guest.page(f"{plain_page}enter?token={PAGE_TOKEN}")
+    page, errors = guest.page(f"{plain_page}enter?token={PAGE_TOKEN}")
     page.goto(plain_page + "page/visitor.html")
     expect(page.locator("#visitor-note")).to_contain_text("bimodal keys tls", timeout=PATIENCE_MS)
     expect(page.locator("#visitor-button")).to_be_disabled()
+    assert errors == []
 
 
 def send_page(handler: http.server.BaseHTTPRequestHandler) -> None:

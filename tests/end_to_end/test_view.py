@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
 
 from broker.messages import Heartbeat
-from tests.end_to_end.browser import Seen, chromium, require_chromium
+from tests.browser import chromium, opened
 from tests.end_to_end.driving import Driven
 from tests.media import scene, silence, speech, write_clip
 
@@ -29,6 +30,14 @@ SUMS = """() => [...document.querySelectorAll('#bars .row[role=img]')].map((row)
   const shares = [...row.querySelectorAll('.bar')].map((bar) => bar.dataset.share).filter((share) => share !== '');
   return shares.length === 7 ? shares.reduce((sum, share) => sum + Number(share), 0) : null;
 })"""
+
+# Everything that a process's row says of its state, from now on.
+WATCH_WORDS = """(row) => {
+  window.words = [];
+  const state = document.querySelector(row + ' .state');
+  const note = () => window.words.push(state.textContent);
+  new MutationObserver(note).observe(state, {childList: true, characterData: true, subtree: true});
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +67,14 @@ def address(driven: Driven) -> str:
 
 
 @pytest.fixture(scope="module")
-def running(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Driven, str]]:
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def running(browser: Browser, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Driven, str]]:
     """A system with a stream of picture and sound and one of sound alone, and where its page is."""
-    require_chromium()
     sound, rate = speech(4.0)
     radio = write_clip(clip.with_name("radio.wav"), sound=sound, rate=rate, sound_codec="pcm_s16le")
     streams = f"clip: {{file: '{clip}', loop: true}}, radio: {{file: '{radio}', loop: true}}"
@@ -78,11 +92,9 @@ def shown_moves(page: Any) -> None:
     page.wait_for_function(f"first => ({PRINT})() !== first", arg=first)
 
 
-def test_the_page_shows_what_happens(running: tuple[Driven, str]) -> None:
+def test_the_page_shows_what_happens(browser: Browser, running: tuple[Driven, str]) -> None:
     _, url = running
-    with chromium(viewport={"width": 1280, "height": 800}) as context:
-        page = context.new_page()
-        seen = Seen(page)
+    with opened(browser, viewport={"width": 1280, "height": 800}) as (page, seen):
         page.goto(url)
         label_is(page, "happy")
         shown_moves(page)
@@ -102,17 +114,22 @@ def test_the_page_shows_what_happens(running: tuple[Driven, str]) -> None:
         assert seen.hosts == {url.removeprefix("http://").rstrip("/")}
 
 
-def test_it_is_worked_with_the_keyboard(running: tuple[Driven, str]) -> None:
+def test_it_is_worked_with_the_keyboard(browser: Browser, running: tuple[Driven, str]) -> None:
     _, url = running
-    with chromium() as context:
-        page = context.new_page()
-        seen = Seen(page)
+    with opened(browser) as (page, seen):
         page.goto(url)
         label_is(page, "happy")
         page.keyboard.press("2")
         page.wait_for_selector("#streams [aria-selected=true][data-stream=radio]")
         page.wait_for_function("() => document.querySelector('#caption').textContent.startsWith('radio.wav')")
         page.wait_for_function("() => document.querySelector('#moment').textContent.startsWith('hop')")
+        # The voice alone: no face, and yet all seven of what both mean.
+        sums = page.wait_for_function(
+            f"() => {{ const sums = ({SUMS})(); return sums[2] ? sums : null; }}"
+        ).json_value()
+        assert sums[0] is None
+        assert sums[1:] == pytest.approx([1.0, 1.0], abs=0.01)
+        assert page.inner_text("#face-says") == "no picture"
         page.keyboard.press("[")
         page.wait_for_selector("#streams [aria-selected=true][data-stream=clip]")
         label_is(page, "happy")
@@ -129,29 +146,31 @@ def test_it_is_worked_with_the_keyboard(running: tuple[Driven, str]) -> None:
         assert seen.errors == []
 
 
-def test_a_worker_that_is_killed_is_seen_to_come_back(running: tuple[Driven, str]) -> None:
+def test_a_worker_that_is_killed_is_seen_to_come_back(browser: Browser, running: tuple[Driven, str]) -> None:
     driven, url = running
-    with chromium() as context:
-        page = context.new_page()
+    with opened(browser) as (page, _):
         page.goto(url)
         row = "#processes tr[data-name='face 1']"
         page.wait_for_selector(f"{row} .ready")
         before = page.inner_text(f"{row} td:nth-child(3)")
+        page.evaluate(WATCH_WORDS, row)
         driven.kill("face 1")
-        page.wait_for_selector("#banners li:has-text('face 1')")
+        page.wait_for_selector("#banners li:has-text('face 1'):has-text('is started again')")
         page.wait_for_function(
             "([row, before]) => { const line = document.querySelector(row); const pid = line.children[2].textContent;"
             " return line.querySelector('.ready') && pid !== before && pid !== '–'; }",
             arg=[row, before],
         )
         assert page.inner_text(f"{row} td:nth-child(4)") == "1"
+        words = page.evaluate("() => window.words")
+        assert "restarting" in words
+        assert words[-1] == "ready"
         page.wait_for_selector("#banners li:has-text('face 1')", state="detached")
 
 
-def test_the_page_finds_its_way_back_by_itself(running: tuple[Driven, str]) -> None:
+def test_the_page_finds_its_way_back_by_itself(browser: Browser, running: tuple[Driven, str]) -> None:
     driven, url = running
-    with chromium() as context:
-        page = context.new_page()
+    with opened(browser) as (page, _):
         page.goto(url)
         label_is(page, "happy")
         driven.kill("view")
@@ -161,10 +180,9 @@ def test_the_page_finds_its_way_back_by_itself(running: tuple[Driven, str]) -> N
         assert page.url == url
 
 
-def test_a_broker_that_is_started_again_is_only_a_pause(running: tuple[Driven, str]) -> None:
+def test_a_broker_that_is_started_again_is_only_a_pause(browser: Browser, running: tuple[Driven, str]) -> None:
     driven, url = running
-    with chromium() as context:
-        page = context.new_page()
+    with opened(browser) as (page, _):
         page.goto(url)
         pid = "#processes tr[data-name=broker] td:nth-child(3)"
         page.wait_for_selector(pid)
@@ -176,13 +194,10 @@ def test_a_broker_that_is_started_again_is_only_a_pause(running: tuple[Driven, s
         shown_moves(page)
 
 
-def test_it_fits_a_phone_in_the_dark(running: tuple[Driven, str]) -> None:
+def test_it_fits_a_phone_in_the_dark(browser: Browser, running: tuple[Driven, str]) -> None:
     _, url = running
-    with chromium(
-        viewport={"width": 390, "height": 844}, color_scheme="dark", is_mobile=True, has_touch=True
-    ) as context:
-        page = context.new_page()
-        seen = Seen(page)
+    phone = {"width": 390, "height": 844}
+    with opened(browser, viewport=phone, color_scheme="dark", is_mobile=True, has_touch=True) as (page, seen):
         page.goto(url)
         label_is(page, "happy")
         assert page.evaluate("document.documentElement.scrollWidth") == 390
@@ -190,17 +205,14 @@ def test_it_fits_a_phone_in_the_dark(running: tuple[Driven, str]) -> None:
         assert seen.errors == []
 
 
-def test_a_token_and_hidden_faces(clip: Path, tmp_path: Path) -> None:
-    require_chromium()
+def test_a_token_and_hidden_faces(browser: Browser, tmp_path: Path) -> None:
     quiet = write_clip(tmp_path / "quiet.mp4", [scene(1, n / 25) for n in range(50)], sound=silence(2.0), rate=48000)
     view = f"port: 0, host: 0.0.0.0, token: {TOKEN}, faces: hide"
     with start(tmp_path, "test-view-token", f"clip: {{file: '{quiet}', loop: true}}", view) as driven:
         port = address(driven).rstrip("/").rpartition(":")[2]
         url = f"http://127.0.0.1:{port}/"
         assert httpx.get(url).status_code == 401
-        with chromium() as context:
-            page = context.new_page()
-            seen = Seen(page)
+        with opened(browser) as (page, seen):
             page.goto(url)
             page.fill("input[name=token]", TOKEN)
             page.click("button")

@@ -59,8 +59,8 @@ function draw(time) {
   if (ready && ready.head.event.stream === streams.chosen && !held) {
     const { head, bitmap } = ready;
     stage.show(head, bitmap);
-    bars.show(head.event);
-    verdict.show(head.event);
+    bars.show(head.event, stage.hasPicture);
+    verdict.show(head.event, stage.hasPicture);
     timeline.tick(head.at);
     timeline.add(pointOf(head));
     caption(head);
@@ -120,6 +120,7 @@ function choose(name) {
   if (name === streams.chosen) return;
   streams.chosen = name;
   waiting = null;
+  stage.hasPicture = streams.current?.has_picture ?? true;
   stage.clear();
   bars.clear();
   verdict.clear();

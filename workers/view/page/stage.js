@@ -16,6 +16,8 @@ export class Stage {
     /** @type {?ImageBitmap} */
     this.bitmap = null;
     this.hasPicture = true;
+    /** @type {{left: number, top: number, width: number}[]} */
+    this.tags = [];
     new ResizeObserver(() => this.paint()).observe(canvas);
   }
 
@@ -53,16 +55,19 @@ export class Stage {
 
   /** @param {FrameHead} head @param {{scale: number, x: number, y: number}} place */
   faces(head, place) {
+    this.tags = []; // those that stand already: the first face's goes first
     const first = leading(head.event);
     const others = head.event.faces.filter((face) => face !== first);
-    for (const face of first ? [...others, first] : others) {
+    const boxes = (first ? [...others, first] : others).map((face) => {
       const [x, y, w, h] = face.box.map((value) => value * place.scale);
-      this.face(face, place.x + x, place.y + y, w, h, face === first);
-    }
+      return { face, x: place.x + x, y: place.y + y, w, h };
+    });
+    for (const { face, x, y, w, h } of boxes) this.box(x, y, w, h, face === first);
+    for (const { face, x, y, w, h } of boxes.reverse()) this.tag(face, x, y, w, h, face === first);
   }
 
-  /** @param {import("./words.js").Face} face @param {number} x @param {number} y @param {number} w @param {number} h @param {boolean} first */
-  face(face, x, y, w, h, first) {
+  /** @param {number} x @param {number} y @param {number} w @param {number} h @param {boolean} first */
+  box(x, y, w, h, first) {
     const { context } = this;
     // Dark under light, so that the line is seen on any picture.
     for (const [style, line] of [["#000a", first ? 5 : 4], [first ? "#b59bff" : "#ffffffd0", first ? 2.5 : 1.5]]) {
@@ -74,11 +79,10 @@ export class Stage {
       context.stroke();
     }
     context.setLineDash([]);
-    this.tag(face, x, y, w, first);
   }
 
-  /** @param {import("./words.js").Face} face @param {number} x @param {number} y @param {number} w @param {boolean} first */
-  tag(face, x, y, w, first) {
+  /** @param {import("./words.js").Face} face @param {number} x @param {number} y @param {number} w @param {number} h @param {boolean} first */
+  tag(face, x, y, w, h, first) {
     const { context } = this;
     const voice = face.weights.speech > 0;
     const parts = [`${face.track}`, face.label, percent(face.confidence)];
@@ -87,7 +91,7 @@ export class Stage {
     const widths = parts.map((part) => context.measureText(part).width);
     const width = widths.reduce((sum, part) => sum + part, 0) + 34 + (voice ? 16 : 0);
     const left = Math.max(2, Math.min(x + w / 2 - width / 2, this.canvas.clientWidth - width - 2));
-    const topEdge = y - 26 >= 2 ? y - 26 : y + 4;
+    const topEdge = this.free(left, width, [y - 26, y + h + 4, y + 4, y + h - 26]);
     context.fillStyle = first ? "#5b34bdf0" : "#20242ce0";
     context.beginPath();
     context.roundRect(left, topEdge, width, 22, 5);
@@ -102,6 +106,16 @@ export class Stage {
     at += widths[1] + 6;
     context.fillText(parts[2], at, middle);
     if (voice) this.triangle(at + widths[2] + 7, middle - 0.5);
+  }
+
+  /** The first of these places that lies on the picture and covers no other tag. @param {number} left @param {number} width @param {number[]} tops @returns {number} */
+  free(left, width, tops) {
+    const seen = tops.filter((top) => top >= 2 && top + 24 <= this.canvas.clientHeight);
+    const clear = (/** @type {number} */ top) =>
+      this.tags.every((tag) => Math.abs(tag.top - top) >= 24 || tag.left + tag.width + 2 <= left || left + width + 2 <= tag.left);
+    const top = seen.find(clear) ?? seen[0] ?? tops[0];
+    this.tags.push({ left, top, width });
+    return top;
   }
 
   /** The voice is this face's own. @param {number} x @param {number} y */

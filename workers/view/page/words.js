@@ -59,6 +59,11 @@ export function accord(face, voice, agreement) {
   return agreement < LIMITS.conflictBelow ? "conflict" : "differ";
 }
 
+/** Why there is no face. @param {boolean} hasPicture of the stream */
+export function faceless(hasPicture) {
+  return hasPicture ? "no face" : "no picture";
+}
+
 /** @param {number} seconds */
 export function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
