@@ -108,7 +108,7 @@ class RingReader:
         """
         dtype = np.dtype(np.uint8 if job.modality == "face" else np.float32)
         size = prod(job.shape) * dtype.itemsize
-        if min(job.shape, default=0) < 0:
+        if min(job.shape, default=0) < 1:
             raise SlotError(f"{job.shape} is no shape of data")
         if not 0 <= job.slot < self.slots or size > self.slot_bytes or not self.holds(job):
             raise SlotError(f"slot {job.slot} was overwritten")

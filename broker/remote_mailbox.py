@@ -44,7 +44,7 @@ class Delivered:
         """
         data = self._held.get((job.ring, job.slot, job.generation))
         dtype = np.dtype(np.uint8 if job.modality == "face" else np.float32)
-        if data is None or min(job.shape, default=0) < 0 or len(data) != prod(job.shape) * dtype.itemsize:
+        if data is None or min(job.shape, default=0) < 1 or len(data) != prod(job.shape) * dtype.itemsize:
             raise SlotError(f"the data of job {job.seq} did not come along")
         return np.frombuffer(data, dtype=dtype).reshape(job.shape)
 

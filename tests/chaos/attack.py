@@ -17,11 +17,12 @@ from broker.mailbox import Subscriber
 from broker.messages import Emotion
 from broker.sockets import events_endpoint, session_directory, slots_directory
 from tests.chaos.blows import Blow
-from tests.chaos.footprint import Footprint, look
+from tests.chaos.footprint import Footprint, look, steady
 from tests.end_to_end.driving import PATIENCE_S
 from tests.end_to_end.living import Living
 
 LOOK_EVERY_S = 0.1
+STEADY_LOOKS = 20
 SOME_EVENTS = 5
 # Frames are 40 ms apart; on a busy machine an event may be late by a few of them.
 STOPPED_S = 0.25
@@ -96,8 +97,16 @@ class Attack:
         return reply
 
     def footprint(self) -> Footprint:
-        """What it takes of the machine now that all is well."""
-        return look(self.settled(), self.directory, self.slots)
+        """What it takes of the machine once all is well and two looks in a row are alike."""
+        begun, last = time.monotonic(), look(self.settled(), self.directory, self.slots)
+        while time.monotonic() - begun < PATIENCE_S:
+            for _ in range(STEADY_LOOKS):
+                self.read(LOOK_EVERY_S)
+            now = look(self.settled(), self.directory, self.slots)
+            if steady(last, now):
+                return now
+            last = now
+        return last
 
     def settled(self) -> StatusReply:
         """Wait until all is well and events come; raises AssertionError where that never comes."""

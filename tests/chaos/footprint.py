@@ -14,6 +14,7 @@ from broker.control import StatusReply
 # Allocators keep a little; a descriptor may just be open for a file that is being written.
 MOST_MEMORY_MB = 24.0
 MOST_DESCRIPTORS = 4
+STEADY_MB = 2.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,14 @@ def look(status: StatusReply, directory: Path, slots: Path) -> Footprint:
         segments=len(sizes),
         shared_mb=sum(sizes) / 2**20,
     )
+
+
+def steady(one: Footprint, other: Footprint) -> bool:
+    """Whether nothing has moved between two looks: no process is still starting to work."""
+    roles = one.memory_mb.keys() | other.memory_mb.keys()
+    moved = max((abs(one.memory_mb.get(role, 0.0) - other.memory_mb.get(role, 0.0)) for role in roles), default=0.0)
+    same = (one.processes, one.segments, one.shared_mb) == (other.processes, other.segments, other.shared_mb)
+    return same and moved < STEADY_MB
 
 
 def grown(before: Footprint, after: Footprint) -> list[str]:

@@ -19,7 +19,7 @@ from broker.messages import Body
 from broker.sockets import events_endpoint, session_directory, slots_directory
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 
 
 class Driven:

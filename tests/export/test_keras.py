@@ -167,7 +167,7 @@ def test_what_does_not_fit_is_one_sentence(files: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceModelError, match=sentence):
         export_keras(files / "gru.keras", longer, "x", tmp_path, print)
     status, said = run(str(weights), "--name", "x", "--out", str(tmp_path))
-    assert (status, said.strip()) == (1, "say what stands before the network: either --preset or --frontend")
+    assert (status, said.strip()) == (1, "bimodal: say what stands before the network: either --preset or --frontend")
     assert not list(tmp_path.iterdir())
 
 

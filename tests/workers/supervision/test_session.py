@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,13 @@ from workers.supervision.session import LOCK, Session, sweep_abandoned
 
 
 @pytest.fixture(autouse=True)
-def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sessions of these tests lie apart from all others."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sessions of these tests lie apart from all others, under a path short enough for sockets."""
     (tmp_path / "shm").mkdir()
     monkeypatch.setattr(sockets, "SHARED_MEMORY", tmp_path / "shm")
+    with tempfile.TemporaryDirectory(prefix="b-") as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(Path(short) / "run"))
+        yield
 
 
 def abandon(session: Session) -> None:
