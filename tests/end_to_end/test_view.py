@@ -175,7 +175,9 @@ def test_the_page_finds_its_way_back_by_itself(browser: Browser, running: tuple[
         label_is(page, "happy")
         driven.kill("view")
         page.wait_for_selector("#banners li:has-text('connection')")
+        page.wait_for_selector("body.lost #stage.stale")
         page.wait_for_selector("#banners li:has-text('connection')", state="detached")
+        page.wait_for_selector("body:not(.lost)")
         shown_moves(page)
         assert page.url == url
 

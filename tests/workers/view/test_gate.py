@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.view.gate import Gate, security_headers
+from workers.view.gate import Gate, is_trustworthy, security_headers
 from workers.view.settings import is_loopback
 
 TOKEN = "a-token-of-sixteen-or-more"
@@ -76,3 +76,23 @@ def test_pages_ask_nobody_else_and_run_no_inline_script() -> None:
 )  # fmt: skip
 def test_what_loopback_is(host: str, near: bool) -> None:
     assert is_loopback(host) is near
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "expected"),
+    [
+        ("https", "cam.example:8484", True),
+        ("wss", "cam.example", True),
+        ("http", "127.0.0.1:8484", True),
+        ("ws", "localhost", True),
+        ("http", "cam.example", False),
+        ("http", "192.168.1.5:8484", False),
+        ("http", "[::1", False),
+    ],
+)
+def test_a_policy_that_browsers_heed_on_secure_pages_only_is_sent_to_them_only(
+    scheme: str, host: str, expected: bool
+) -> None:
+    assert is_trustworthy(scheme, host) == expected
+    headers = security_headers(camera=False, trustworthy=expected)
+    assert ("cross-origin-opener-policy" in headers) == expected

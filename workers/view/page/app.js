@@ -104,6 +104,7 @@ async function hello(message) {
 }
 
 function opened() {
+  document.body.classList.remove("lost");
   banners.say(null);
   look();
 }
@@ -111,6 +112,7 @@ function opened() {
 function lost() {
   banners.say({ level: "error", about: "connection", text: "lost; trying again until the server answers" });
   element("stage").classList.add("stale");
+  document.body.classList.add("lost");
 }
 
 // ---------------------------------------------------------------- what people do

@@ -55,6 +55,7 @@ export class Verdict {
     const bar = /** @type {HTMLElement} */ (this.parts.accord.firstElementChild);
     bar.style.transform = `scaleX(${how === "none" ? 0 : agreement})`;
     this.together.classList.toggle("conflict", how === "conflict");
+    this.together.classList.toggle("none", how === "none");
     const words = how === "none" ? "" : `${WORDS[how]} · ${percent(agreement)} alike`;
     say(this.parts["accord-word"], words);
     this.parts.accord.setAttribute("aria-valuenow", String(agreement ?? 0));
