@@ -40,7 +40,7 @@ def test_status_tells_of_all_processes_and_streams(living: Living) -> None:
     session = "test-status"
     with living.up(session) as driven:
         driven.wait_for(lambda body: static_model(body) is not None)
-        found = until(session, lambda found: all(each["figures"]["memory_mb"] for each in found["processes"]))
+        found = until(session, lambda found: _measured(found) and found["streams"] != [])
         names = {each["name"] for each in found["processes"]}
         assert {"supervisor", "broker", "fusion", "capture clip"} <= names
         assert all(each["state"] == "ready" and each["pid"] for each in found["processes"])
@@ -88,6 +88,7 @@ def test_what_is_not_there_is_said_in_one_sentence(arguments: list[str], sentenc
 
 def test_who_takes_too_much_memory_is_started_again_in_order(tmp_path: Path) -> None:
     living, session = Living(tmp_path), "test-memory"
+    living.write(models=living.values["models"] | {"speech": "none", "voice-activity": "none"})
     with living.up(session) as driven:
         driven.wait_for(lambda body: static_model(body) is not None)
         memory = {each["name"]: each["figures"]["memory_mb"] for each in until(session, _measured)["processes"]}

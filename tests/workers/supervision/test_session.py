@@ -15,11 +15,11 @@ from workers.supervision.session import LOCK, Session, sweep_abandoned
 
 
 @pytest.fixture(autouse=True)
-def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_places(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Sessions of these tests lie apart from all others, under a path short enough for sockets."""
-    (tmp_path / "shm").mkdir()
-    monkeypatch.setattr(sockets, "SHARED_MEMORY", tmp_path / "shm")
     with tempfile.TemporaryDirectory(prefix="b-") as short:
+        (Path(short) / "shm").mkdir()
+        monkeypatch.setattr(sockets, "SHARED_MEMORY", Path(short) / "shm")
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(Path(short) / "run"))
         yield
 
