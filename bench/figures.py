@@ -1,0 +1,109 @@
+"""What a part of the bench has measured: figures beside figures of the same run, and curves."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured value.
+
+    Attributes:
+        name: what it is, in a few words.
+        value: the median of the repeats, in `unit`.
+        unit: "frames/s", "ms", "MiB", "share", "×" …
+        low, high: the smallest and the largest repeat; both None where there was one.
+        against: the name of the figure of the same run that it is compared with, None where it is the yardstick itself.
+        ratio: `value` over that figure's; None with `against`.
+        floor, goal: what the ratio (or, where there is none, the value) must reach, and is meant to; None for neither.
+        at_most: whether floor and goal are upper bounds.
+    """
+
+    name: str
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    against: str | None = None
+    ratio: float | None = None
+    floor: float | None = None
+    goal: float | None = None
+    at_most: bool = False
+
+    @property
+    def judged(self) -> float:
+        """What floor and goal are about."""
+        return self.value if self.ratio is None else self.ratio
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the floor holds; None where there is none."""
+        if self.floor is None:
+            return None
+        return self.judged <= self.floor if self.at_most else self.judged >= self.floor
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a drawing.
+
+    Attributes:
+        name: of the line.
+        x, y: as many values each.
+        x_label, y_label: with units; lines that share both share a drawing.
+    """
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    x_label: str
+    y_label: str
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one part found.
+
+    Attributes:
+        part: its name in the table of parts.
+        figures: in the order in which they are read.
+        curves: for the drawing.
+        notes: sentences that a reader needs beside the figures.
+        seconds: that the part took.
+    """
+
+    part: str
+    figures: tuple[Figure, ...]
+    curves: tuple[Curve, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def figure(
+    name: str,
+    repeats: Sequence[float],
+    unit: str,
+    *,
+    against: Figure | None = None,
+    floor: float | None = None,
+    goal: float | None = None,
+    at_most: bool = False,
+) -> Figure:
+    """The figure of one or more repeats; raises ValueError where there are none."""
+    if not repeats:
+        raise ValueError(f"'{name}' was never measured")
+    value = statistics.median(repeats)
+    spread = len(repeats) > 1
+    return Figure(
+        name=name,
+        value=value,
+        unit=unit,
+        low=min(repeats) if spread else None,
+        high=max(repeats) if spread else None,
+        against=None if against is None else against.name,
+        ratio=None if against is None or not against.value else value / against.value,
+        floor=floor,
+        goal=goal,
+        at_most=at_most,
+    )
