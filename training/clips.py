@@ -85,7 +85,7 @@ def analyze(paths: Sequence[Path], config: Path | None) -> tuple[dict[str, Heard
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()]
-            raise TrainingError(f"bimodal analyze could not do it: {said[-1] if said else done.returncode}")
+            raise TrainingError(f"the analysis failed: {said[-1] if said else done.returncode}")
         heard = {path.stem: read_events(Path(scratch) / f"{path.stem}.jsonl") for path in paths}
     return heard, time.monotonic() - begun
 

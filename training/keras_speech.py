@@ -230,7 +230,7 @@ def main() -> None:
         config = load_config(Path(sys.argv[1]), KerasSpeechConfig)
         made = make_keras_speech(config, lambda line: print(line, flush=True))
     except (TrainingError, ModelError, ExportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"bimodal: {error}", file=sys.stderr)
         sys.exit(1)
     print(f"{made} is ready")
 

@@ -17,7 +17,7 @@ def one_sentence_errors() -> Iterator[None]:
     try:
         yield
     except (TrainingError, ModelError) as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"bimodal: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         typer.echo("stopped; the same command goes on where this one was", err=True)

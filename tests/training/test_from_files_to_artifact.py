@@ -169,7 +169,7 @@ def test_any_model_of_the_kind_can_be_measured(face: Path, speech: Path, tmp_pat
 def test_errors_are_one_sentence(tmp_path: Path, values: dict[str, object], sentence: str) -> None:
     result = runner.invoke(train, ["face", "--config", str(write_config(tmp_path, values))])
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: ")
+    assert result.stderr.startswith("bimodal: ")
     assert sentence in result.stderr
     assert "Traceback" not in result.output
 

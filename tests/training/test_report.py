@@ -146,7 +146,7 @@ def test_a_clip_that_can_not_be_read_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "mead_M001_neutral.mp4").write_bytes(b"no video")
     result = runner.invoke(evaluate, ["clips", str(tmp_path)])
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: bimodal analyze could not do it")
+    assert result.stderr.startswith("bimodal: the analysis failed")
 
 
 def test_a_card_shows_named_figures_as_a_table_and_intervals_beneath_their_recalls() -> None:

@@ -29,8 +29,9 @@ def scale(
 
     Example: [b]bimodal scale face=4 audio=2[/b]
     """
+    wanted = _parse(counts)
     with edge():
-        accepted = ask_session(session, ScaleRequest(counts=_parse(counts)), Accepted)
+        accepted = ask_session(session, ScaleRequest(counts=wanted), Accepted)
         _wait(session)
         typer.echo(accepted.sentence)
 
@@ -40,9 +41,9 @@ def _parse(counts: list[str]) -> dict[str, int]:
     for count in counts:
         kind, _, number = count.partition("=")
         if not number.isascii() or not number.isdigit() or len(number) > 6:
-            raise ControlError(f"'{count}' is not KIND=NUMBER, such as face=4")
+            raise typer.BadParameter(f"'{count}' is not KIND=NUMBER, such as face=4")
         if kind in wanted:
-            raise ControlError(f"'{kind}' is given twice")
+            raise typer.BadParameter(f"'{kind}' is given twice")
         wanted[kind] = int(number)
     return wanted
 
