@@ -60,6 +60,7 @@ class FaceConfig(Config):
         crop_scale, crop_shift_y, crop_rotate: how live faces must be cut to look like FER2013's; learn them with
             `python -m training.crop`.
         labels: the votes of FER+ (as soft labels) or the one label of FER2013, where a data set has both.
+        start_from: the best.pt of another run of the same network, to learn on from its weights; None from nothing.
     """
 
     sizes: tuple[int, ...] = Field(min_length=1)
@@ -73,6 +74,7 @@ class FaceConfig(Config):
     crop_shift_y: float = 0.0
     crop_rotate: bool = True
     labels: Labels = "auto"
+    start_from: Path | None = None
 
 
 class SpeechConfig(Config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from torch.nn import functional
 from models.architectures.face_compact import FaceCompact, standardise
 from models.emotions import EMOTIONS
 from training.augment_faces import augment
-from training.checkpoint import fingerprint
+from training.checkpoint import fingerprint, load
 from training.config import NOT_LEARNT_FROM, FaceConfig
 from training.datasets.fer2013 import LEFT_OUT, Faces
 from training.device import mixed, pick_device
-from training.errors import DatasetError
+from training.errors import DatasetError, TrainingError
 from training.loop import Plan, Watched, fit
 from training.metrics import accuracy, uar
 
@@ -99,6 +100,8 @@ class FaceTask:
         self._targets = soft_targets(faces.votes)
         self._weights = draw_weights(self._targets, config.balance)
         self.network = FaceCompact(len(EMOTIONS), config.widths, config.depth, config.dropout)
+        if config.start_from is not None:
+            begin_with(self.network, config.start_from)
         self.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), config.learning_rate, momentum=0.9, nesterov=True,
@@ -137,6 +140,20 @@ class FaceTask:
     def set_random_state(self, state: dict[str, Any]) -> None:
         """Put it back."""
         self._generator.set_state(state["augmentation"])
+
+
+def begin_with(network: FaceCompact, path: Path) -> None:
+    """Give the network the best weights of another run.
+
+    Raises TrainingError where there are none at `path`, or they are another network's.
+    """
+    state = load(path)
+    if state is None:
+        raise TrainingError(f"there are no weights {path} to start from: run 'bimodal train face' first")
+    try:
+        network.load_state_dict(state["network"])
+    except (KeyError, RuntimeError) as error:
+        raise TrainingError(f"the weights in {path} are another network's: give both configs the same sizes") from error
 
 
 def logits_of(network: FaceCompact, pictures: NDArray[np.uint8], batch: int = 128) -> NDArray[np.float32]:

@@ -155,3 +155,35 @@ def test_a_room_changes_sound_but_neither_its_length_nor_its_loudness(tmp_path: 
     assert wet.waveform.shape == dry.waveform.shape
     assert np.std(wet.waveform) == pytest.approx(np.std(dry.waveform), rel=0.2)
     assert np.abs(wet.waveform - dry.waveform).max() > 0.01
+
+
+def test_a_run_learns_on_from_the_weights_of_another(pictures: Path, tmp_path: Path) -> None:
+    first = face_config(tmp_path / "first", pictures, sizes=[24], curve=[[0, 1], [1, 0]])
+    assert runner.invoke(train, ["face", "--config", str(first)]).exit_code == 0
+    best = tmp_path / "first" / "runs" / "tiny" / "best.pt"
+    # A rate of almost nothing: what comes out is what went in, and not a network that began from nothing.
+    after = face_config(tmp_path / "after", pictures, start_from=str(best), learning_rate=1e-12, sizes=[24], seed=5)
+    assert runner.invoke(train, ["face", "--config", str(after)]).exit_code == 0
+    old = checkpoint.load(best)
+    new = checkpoint.load(tmp_path / "after" / "runs" / "tiny" / "best.pt")
+    assert old is not None
+    assert new is not None
+    for name, values in old["network"].items():
+        if name.endswith("weight"):
+            np.testing.assert_allclose(values.numpy(), new["network"][name].numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [({"start_from": "nowhere.pt"}, "there are no weights nowhere.pt"), ({"widths": [8, 8, 16]}, "another network's")],
+)
+def test_weights_that_do_not_fit_are_refused(
+    pictures: Path, tmp_path: Path, changes: dict[str, object], sentence: str
+) -> None:
+    first = face_config(tmp_path / "first", pictures, sizes=[24], curve=[[0, 1], [1, 0]])
+    assert runner.invoke(train, ["face", "--config", str(first)]).exit_code == 0
+    best = str(tmp_path / "first" / "runs" / "tiny" / "best.pt")
+    after = face_config(tmp_path / "after", pictures, **{"start_from": best, **changes})
+    result = runner.invoke(train, ["face", "--config", str(after)])
+    assert result.exit_code == 1
+    assert sentence in result.stderr
