@@ -6,6 +6,10 @@ Every call returns the actions it leads to; the broker process turns them into m
 action of its own. A job that its worker does not answer before the deadline is given up.
 `every`: jobs wait in order and are never given up; a job whose worker is lost is given out again, three times
 in all, and then fails with the reason. A busy worker gets one such job in advance.
+
+A worker that does several jobs at a time (its capacity) gets up to that many: of a `latest` stream one, of `every` in
+order, and as many again in advance. Where such a worker is lost, nobody knows which job did it: each is then given out
+alone.
 """
 
 from __future__ import annotations
@@ -26,11 +30,12 @@ StreamKey: TypeAlias = "tuple[str, Modality]"
 
 @dataclass(frozen=True)
 class Assign:
-    """Give `job` to `worker` as its assignment `number`."""
+    """Give `job` to `worker` as its assignment `number`; it waited `waited_ns` for a worker."""
 
     worker: str
     number: int
     job: Job
+    waited_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ class Tally:
 @dataclass
 class _Waiting:
     job: Job
+    since_ns: int
     attempts: int = 0
+    suspect: bool = False
 
 
 @dataclass
@@ -94,6 +101,7 @@ class _Worker:
     modality: Modality
     held: OrderedDict[int, _Held] = field(default_factory=OrderedDict)
     assigned: int = 0
+    capacity: int = 1
 
 
 class Dispatch:
@@ -135,18 +143,19 @@ class Dispatch:
             actions.append(self._drop(queue, queue.waiting.popleft().job, "replaced", "replaced by a newer one"))
         queue.tally.offered += 1
         queue.tally.next_seq = job.seq + 1
-        queue.waiting.append(_Waiting(job))
+        queue.waiting.append(_Waiting(job, now_ns))
         self._turns[job.modality].setdefault(key)
         return actions + self._match(job.modality, now_ns)
 
     # -------------------------------------------------------------------------------- workers
 
-    def ready(self, worker: str, modality: Modality, last: int, now_ns: int) -> list[Action]:
-        """A worker says it is idle and has answered assignment `last`.
+    def ready(self, worker: str, modality: Modality, last: int, now_ns: int, capacity: int = 1) -> list[Action]:
+        """A worker that does `capacity` jobs at a time says it is idle and has answered assignment `last`.
 
         Messages of one worker arrive in order, so an assignment up to `last` that is still held was lost.
         """
         state = self._workers.setdefault(worker, _Worker(modality, assigned=last))
+        state.capacity = capacity
         actions: list[Action] = []
         for number in [number for number in state.held if number <= last]:
             actions += self._lose(state.held.pop(number), "its answer was lost")
@@ -190,12 +199,14 @@ class Dispatch:
             return []
         self._idle[state.modality].pop(worker, None)
         actions: list[Action] = []
-        oldest = next(iter(state.held), None)
+        begun = list(state.held)[: state.capacity]
         # Newest first: each is put back at the front, so the oldest ends up there.
         for number in reversed(state.held):
-            if number != oldest:
+            if number not in begun:
                 # Given in advance and never begun: no attempt, or a job that kills workers would take it along.
                 state.held[number].waiting.attempts -= 1
+            elif len(begun) > 1:
+                state.held[number].waiting.suspect = True
             actions += self._lose(state.held[number], f"{worker} was lost with it")
         return actions + self._match(state.modality, now_ns)
 
@@ -317,19 +328,43 @@ class Dispatch:
         return actions
 
     def _match_in_advance(self, modality: Modality, now_ns: int) -> list[Action]:
-        """One more `every` job for each worker that is busy with one, so that no core waits for the post."""
+        """More jobs for workers that are busy, so that none waits for the post: `every` jobs in advance, and whatever
+        such as do several at a time can still take. One each in turn, so that none gets more than its share."""
         actions: list[Action] = []
         turns = self._turns[modality]
-        for name, state in self._workers.items():
-            if state.modality != modality or not 0 < len(state.held) < IN_ADVANCE or name in self._off_duty:
-                continue
-            if any(held.policy != "every" for held in state.held.values()):
-                continue
-            key = next((key for key in turns if self._queues[key].policy == "every"), None)
-            if key is None:
-                break
-            actions.append(self._assign(name, key, now_ns))
+        more = True
+        while turns and more:
+            more = False
+            for name, state in self._workers.items():
+                if state.modality == modality and state.held and name not in self._off_duty:
+                    key = self._next_for(state, turns)
+                    if key is not None:
+                        actions.append(self._assign(name, key, now_ns))
+                        more = more or state.capacity > 1
         return actions
+
+    def _next_for(self, state: _Worker, turns: Collection[StreamKey]) -> StreamKey | None:
+        """Whose job a busy worker may have beside those it holds, None where there is none."""
+        count = len(state.held)
+        in_advance = count >= state.capacity
+        if count >= IN_ADVANCE * state.capacity or not turns:
+            return None
+        if in_advance and any(held.policy != "every" for held in state.held.values()):
+            return None
+        if state.capacity > 1 and self._stays_alone(state, next(iter(turns))):
+            return None
+        return next((key for key in turns if self._may_join(key, state, in_advance=in_advance)), None)
+
+    def _stays_alone(self, state: _Worker, first: StreamKey) -> bool:
+        """Whether a suspect job is with this worker or waits for the next one to be free, or the worker is hung."""
+        held = state.held.values()
+        return self._queues[first].waiting[0].suspect or any(one.waiting.suspect or one.given_up for one in held)
+
+    def _may_join(self, key: StreamKey, state: _Worker, *, in_advance: bool) -> bool:
+        queue = self._queues[key]
+        if queue.policy == "every":
+            return state.capacity == 1 or not queue.waiting[0].suspect
+        return not in_advance and all(held.waiting.job.stream != key[0] for held in state.held.values())
 
     def _assign(self, worker: str, key: StreamKey, now_ns: int) -> Assign:
         queue, state, turns = self._queues[key], self._workers[worker], self._turns[key[1]]
@@ -340,4 +375,4 @@ class Dispatch:
             turns[key] = None
         state.assigned += 1
         state.held[state.assigned] = _Held(waiting, queue.policy, now_ns)
-        return Assign(worker, state.assigned, waiting.job)
+        return Assign(worker, state.assigned, waiting.job, now_ns - waiting.since_ns)

@@ -16,6 +16,8 @@ from broker.errors import MessageError
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+# Jobs that a worker may do in one batch.
+MOST_AT_A_TIME = 32
 # What goes along with an assignment to another machine: a picture of 8K.
 MAX_DATA_BYTES = 128 * 1024 * 1024
 
@@ -215,16 +217,20 @@ class StreamClosed(Message, frozen=True, tag="stream_closed"):
 
 
 class Ready(Message, frozen=True, tag="ready"):
-    """Worker → broker: idle. `last` is the number of the last assignment it has answered (0: none yet)."""
+    """Worker → broker: idle. `last` is the number of the last assignment it has answered (0: none yet); `capacity`,
+    how many it does at a time (docs/protocol.md)."""
 
     last: Whole = 0
+    capacity: Annotated[int, msgspec.Meta(ge=1, le=MOST_AT_A_TIME)] = 1
 
 
 class Assignment(Message, frozen=True, tag="assignment"):
-    """Broker → worker: do this job. `number` counts the assignments to this worker from 1."""
+    """Broker → worker: do this job. `number` counts the assignments to this worker from 1; `waited_ns` is how long the
+    job waited at the broker until a worker was free."""
 
     number: Whole
     job: Job
+    waited_ns: int = 0
 
 
 class Face(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,6 +266,7 @@ class FaceResult(Message, frozen=True, tag="face_result"):
     queue_ns: int
     inference_ns: int
     models: dict[str, str] = {}
+    waited_ns: int = 0
 
 
 class SpeechResult(Message, frozen=True, tag="speech_result"):
@@ -284,6 +291,7 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
     queue_ns: int = 0
     inference_ns: int = 0
     models: dict[str, str] = {}
+    waited_ns: int = 0
 
 
 class JobFailed(Message, frozen=True, tag="job_failed"):
@@ -381,11 +389,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds from grab: waiting for a worker, in the worker, and until the event."""
+    """Milliseconds from grab: until a worker has it, in the worker, and until the event. `waited` is the part of
+    `queue` in which it lay at the broker because no worker was free."""
 
     queue: float
     inference: float
     total: float
+    waited: float = 0.0
 
 
 class Emotion(Message, frozen=True, tag="emotion"):

@@ -288,7 +288,7 @@ class PostOffice:
         modality = self._peers[sender].modality
         if modality is None:
             return []
-        return self._carry_out(self.dispatch.ready(sender, modality, ready.last, now_ns))
+        return self._carry_out(self.dispatch.ready(sender, modality, ready.last, now_ns, ready.capacity))
 
     def _answered(self, sender: str, answer: FaceResult | SpeechResult | JobFailed, now_ns: int) -> list[Out]:
         bad = isinstance(answer, JobFailed)
@@ -308,7 +308,7 @@ class PostOffice:
         for action in actions:
             job = action.job
             if isinstance(action, Assign):
-                out.append(Post(action.worker, Assignment(number=action.number, job=job)))
+                out.append(Post(action.worker, Assignment(number=action.number, job=job, waited_ns=action.waited_ns)))
             elif isinstance(action, Drop):
                 self._tell("fusion", _dropped(job, action.because))
             else:

@@ -253,3 +253,16 @@ def test_a_live_job_that_nobody_answers_is_given_up_and_its_late_answer_ignored(
     late, _ = dispatch.answered("face 1", 1, SECOND + 3)
     assert late is None
     assert dispatch.tally("a", "face").dropped == 1
+
+
+def test_an_assignment_says_how_long_its_job_waited() -> None:
+    dispatch = Dispatch()
+    dispatch.open_stream("a", 1, "latest", {"face": 0, "speech": 0})
+    dispatch.offer(job("a", 0), 5)
+    dispatch.offer(job("a", 1), 20)
+    first = dispatch.ready("face 1", "face", 0, 50)
+    assert [action.waited_ns for action in first if isinstance(action, Assign)] == [30]
+    _, after = dispatch.answered("face 1", 1, 60)
+    assert after == []
+    at_once = dispatch.offer(job("a", 2), 70)
+    assert [action.waited_ns for action in at_once if isinstance(action, Assign)] == [0]

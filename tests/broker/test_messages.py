@@ -78,7 +78,7 @@ def test_the_json_of_an_event_has_the_names_that_are_promised() -> None:
     event = msgspec.json.decode(msgspec.json.encode(emotion()))
     assert {"stream", "seq", "t", "faces", "speech", "emotion", "latency_ms", "models"} <= set(event)
     assert set(event["emotion"]) == {"label", "confidence", "agreement", "because", "probabilities"}
-    assert set(event["latency_ms"]) == {"queue", "inference", "total"}
+    assert set(event["latency_ms"]) == {"queue", "inference", "total", "waited"}
 
 
 @given(st.binary(max_size=400))

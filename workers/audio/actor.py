@@ -56,4 +56,5 @@ class AudioActor(JobWorker):
             queue_ns=taken_ns - job.grab_ns,
             inference_ns=time.monotonic_ns() - taken_ns,
             models=self.models,
+            waited_ns=assignment.waited_ns,
         )

@@ -49,6 +49,7 @@ class FaceActor(JobWorker):
             queue_ns=taken_ns - job.grab_ns,
             inference_ns=time.monotonic_ns() - taken_ns,
             models=self.models,
+            waited_ns=assignment.waited_ns,
         )
 
 

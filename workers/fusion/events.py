@@ -108,9 +108,14 @@ def _verdict(meaning: Meaning, min_confidence: float) -> Verdict:
 
 
 def _latency(outcome: FaceResult | SpeechResult | JobFailed, now_ns: int) -> Latency:
-    worked = (0, 0) if isinstance(outcome, JobFailed) else (outcome.queue_ns, outcome.inference_ns)
-    queue, inference, total = (round(value / 1e6, 3) for value in (*worked, now_ns - outcome.grab_ns))
-    return Latency(queue=queue, inference=inference, total=total)
+    queue, inference, waited = (
+        (0, 0, 0) if isinstance(outcome, JobFailed) else (outcome.queue_ns, outcome.inference_ns, outcome.waited_ns)
+    )
+    return Latency(queue=_ms(queue), inference=_ms(inference), total=_ms(now_ns - outcome.grab_ns), waited=_ms(waited))
+
+
+def _ms(ns: int) -> float:
+    return round(ns / 1e6, 3)
 
 
 def _rounded(probabilities: Probabilities) -> Probabilities:

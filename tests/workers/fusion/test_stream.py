@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broker.messages import Emotion, Face, LaneMessage, StreamClosed, StreamOpened
+from broker.messages import Emotion, Face, Latency, LaneMessage, StreamClosed, StreamOpened
 from models.emotions import EMOTIONS
 from models.session import open_artifact
 from tests.artifacts import make_face_dynamic
@@ -316,8 +316,9 @@ def test_a_real_dynamic_model_joins_when_its_window_is_full(tmp_path: Path) -> N
 
 def test_latency_is_counted_from_grab() -> None:
     stream = StreamFusion(silent, plain)
-    event = only(stream.receive(frame(0, pts_ns=FRAME_NS), FRAME_NS + 20 * MS))
-    assert (event.latency_ms.queue, event.latency_ms.inference, event.latency_ms.total) == (1.0, 2.0, 20.0)
+    looked = msgspec.structs.replace(frame(0, pts_ns=FRAME_NS), waited_ns=MS // 2)
+    event = only(stream.receive(looked, FRAME_NS + 20 * MS))
+    assert event.latency_ms == Latency(queue=1.0, inference=2.0, total=20.0, waited=0.5)
 
 
 def test_what_is_rounded_still_sums_to_one() -> None:
