@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broker.messages import Emotion, Face, Latency, LaneMessage, StreamClosed, StreamOpened
+from broker.messages import Emotion, Face, LaneMessage, Latency, StreamClosed, StreamOpened
 from models.emotions import EMOTIONS
 from models.session import open_artifact
 from tests.artifacts import make_face_dynamic
