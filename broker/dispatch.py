@@ -114,6 +114,7 @@ class Dispatch:
         self._turns: dict[Modality, OrderedDict[StreamKey, None]] = {"face": OrderedDict(), "speech": OrderedDict()}
         self._idle: dict[Modality, OrderedDict[str, None]] = {"face": OrderedDict(), "speech": OrderedDict()}
         self._off_duty: frozenset[str] = frozenset()
+        self._several = False
 
     # -------------------------------------------------------------------------------- streams
 
@@ -156,6 +157,7 @@ class Dispatch:
         """
         state = self._workers.setdefault(worker, _Worker(modality, assigned=last))
         state.capacity = capacity
+        self._several = self._several or capacity > 1
         actions: list[Action] = []
         for number in [number for number in state.held if number <= last]:
             actions += self._lose(state.held.pop(number), "its answer was lost")
@@ -329,13 +331,14 @@ class Dispatch:
 
     def _match_in_advance(self, modality: Modality, now_ns: int) -> list[Action]:
         """More jobs for workers that are busy, so that none waits for the post: `every` jobs in advance, and whatever
-        such as do several at a time can still take. One each in turn, so that none gets more than its share."""
+        such as do several at a time can still take. Who holds the least comes first."""
         actions: list[Action] = []
         turns = self._turns[modality]
         more = True
         while turns and more:
             more = False
-            for name, state in self._workers.items():
+            workers = self._workers.items()
+            for name, state in sorted(workers, key=_how_many) if self._several else workers:
                 if state.modality == modality and state.held and name not in self._off_duty:
                     key = self._next_for(state, turns)
                     if key is not None:
@@ -376,3 +379,7 @@ class Dispatch:
         state.assigned += 1
         state.held[state.assigned] = _Held(waiting, queue.policy, now_ns)
         return Assign(worker, state.assigned, waiting.job, now_ns - waiting.since_ns)
+
+
+def _how_many(worker: tuple[str, _Worker]) -> int:
+    return len(worker[1].held)

@@ -31,6 +31,8 @@ class DispatchMachine(RuleBasedStateMachine):
         self.settled: Counter[tuple[str, int]] = Counter()
         self.reasons: dict[tuple[str, int], str] = {}
         self.held: dict[str, dict[int, Job]] = {}
+        self.capacity: dict[str, int] = {}
+        self.suspects: set[tuple[str, int]] = set()
         self.attempts: Counter[tuple[str, int]] = Counter()
         self.last_assigned: dict[str, int] = {}
         self.named = 0
@@ -45,8 +47,10 @@ class DispatchMachine(RuleBasedStateMachine):
                 newest = self.next_seq[action.job.stream] - 1
                 if STREAMS[action.job.stream] == "latest":
                     assert action.job.seq == newest, "`latest` must hand out the newest"
-                    assert not self.held[action.worker], "a live job must not wait behind another"
-                assert len(self.held[action.worker]) < 2
+                    held = self.held[action.worker].values()
+                    assert len(held) < self.capacity[action.worker], "a live job must not wait behind others"
+                    assert action.job.stream not in {other.stream for other in held}, "one live job of a stream"
+                self.check_company(action)
                 assert self.settled[key] == 0, "given out after it was settled"
                 self.held[action.worker][action.number] = action.job
                 self.last_assigned[action.worker] = action.number
@@ -56,13 +60,22 @@ class DispatchMachine(RuleBasedStateMachine):
                 self.settled[key] += 1
                 self.reasons[key] = action.because
 
-    @rule(target=workers)
-    def hire(self) -> str:
+    def check_company(self, action: Assign) -> None:
+        """No worker gets more than it takes, and a job that may have killed one stays alone."""
+        held, capacity = self.held[action.worker], self.capacity[action.worker]
+        assert len(held) < 2 * capacity
+        if capacity > 1 and held:
+            together = {(other.stream, other.seq) for other in (action.job, *held.values())}
+            assert not together & self.suspects
+
+    @rule(target=workers, capacity=st.sampled_from((1, 1, 3)))
+    def hire(self, capacity: int) -> str:
         self.named += 1
         name = f"face {self.named}"
         self.held[name] = {}
+        self.capacity[name] = capacity
         self.last_assigned[name] = 0
-        self.carry_out(self.dispatch.ready(name, "face", 0, self.now))
+        self.carry_out(self.dispatch.ready(name, "face", 0, self.now, capacity))
         return name
 
     @rule(stream=st.sampled_from(sorted(STREAMS)))
@@ -90,14 +103,15 @@ class DispatchMachine(RuleBasedStateMachine):
     def say_ready_again(self, worker: str) -> None:
         if worker in self.held:
             answered = min(self.held[worker], default=self.last_assigned[worker] + 1) - 1
-            self.carry_out(self.dispatch.ready(worker, "face", answered, self.now))
+            self.carry_out(self.dispatch.ready(worker, "face", answered, self.now, self.capacity[worker]))
 
     @rule(worker=consumes(workers))
     def lose(self, worker: str) -> None:
-        begun = min(self.held[worker], default=None)
-        if begun is not None:
-            lost = self.held[worker][begun]
+        begun = [self.held[worker][number] for number in sorted(self.held[worker])[: self.capacity[worker]]]
+        for lost in begun:
             self.attempts[lost.stream, lost.seq] += 1
+            if len(begun) > 1:
+                self.suspects.add((lost.stream, lost.seq))
         del self.held[worker]
         self.carry_out(self.dispatch.gone(worker, self.now))
 
@@ -224,6 +238,49 @@ def test_a_job_given_in_advance_is_not_blamed_for_the_one_before_it() -> None:
         outcomes = dispatch.gone(f"face {life}", 0)
     assert [(action.job.seq, type(action)) for action in outcomes] == [(0, Fail)]
     assert assigned(dispatch.ready("face 9", "face", 0, 0)) == [("a", 1)]
+
+
+def test_a_worker_of_many_gets_one_live_job_of_each_stream_and_files_in_order() -> None:
+    dispatch = Dispatch()
+    for stream, policy in STREAMS.items():
+        dispatch.open_stream(stream, 1, policy, {"face": 0, "speech": 0})
+    for seq in range(3):
+        for stream in STREAMS:
+            dispatch.offer(job(stream, seq), 0)
+    given = assigned(dispatch.ready("face 1", "face", 0, 0, 4))
+    assert sorted(given) == [("file 1", 0), ("file 2", 0), ("live 1", 2), ("live 2", 2)]
+    assert dispatch.offer(job("live 1", 3), 0) == [], "its other job is not answered"
+    _, more = dispatch.answered("face 1", 1, 0)
+    assert len(more) == 1
+
+
+def test_jobs_are_shared_out_before_a_worker_gets_a_second() -> None:
+    dispatch = Dispatch()
+    dispatch.open_stream("a", 1, "every", {"face": 0, "speech": 0})
+    for worker in ("face 1", "face 2"):
+        dispatch.ready(worker, "face", 0, 0, 4)
+    given = [action for seq in range(4) for action in dispatch.offer(job("a", seq), 0)]
+    assert [action.worker for action in given if isinstance(action, Assign)] == ["face 1", "face 2"] * 2
+
+
+def test_a_job_that_kills_its_worker_is_found_among_those_of_its_batch() -> None:
+    dispatch = Dispatch()
+    dispatch.open_stream("a", 1, "every", {"face": 0, "speech": 0})
+    for seq in range(4):
+        dispatch.offer(job("a", seq), 0)
+    deadly, done, lives, failed = 2, set[int](), 0, list[Fail]()
+    while len(done) < 3 or not failed:
+        name, lives = f"face {lives}", lives + 1
+        held = [action for action in dispatch.ready(name, "face", 0, 0, 4) if isinstance(action, Assign)]
+        while held and deadly not in [action.job.seq for action in held[:4]]:
+            answered = held.pop(0)
+            done.add(answered.job.seq)
+            _, actions = dispatch.answered(name, answered.number, 0)
+            held += [action for action in actions if isinstance(action, Assign)]
+        failed += [action for action in dispatch.gone(name, 0) if isinstance(action, Fail)]
+    assert [fail.job.seq for fail in failed] == [deadly]
+    assert lives == MOST_ATTEMPTS + 1, "one more for those that were innocent"
+    assert done == {0, 1, 3}
 
 
 def test_a_new_run_forgets_the_old_one() -> None:
