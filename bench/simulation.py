@@ -1,0 +1,181 @@
+"""The real broker process among simulated captures, workers and fusion: what the broker alone can do, and adds.
+
+Workers that wait instead of computing need no cores, so a small machine can play a large one. Real are: the broker,
+every message, every connection (one for each process), Hello and heartbeat. Pixels, pictures' slots and listeners on
+the event bus are not there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import psutil
+
+import workers
+from bench.errors import BenchError
+from bench.simulation_load import Load, Share, Simulation
+from bench.simulation_process import READY, Played
+from broker.sockets import make_private
+from workers.actor import ENVIRONMENT_KEY, ActorSettings
+
+PATIENCE_S = 60.0
+MOST_SIMULATORS = 4
+STOP_S = 3.0
+
+
+def simulate(load: Load, *, cores: int, log: Path | None = None) -> Simulation:
+    """Play a load once.
+
+    Args:
+        cores: of this machine; the broker has one of them, simulators (four at most) the others.
+        log: the file that takes the broker's log.
+
+    Raises BenchError where it does not come to its end.
+    """
+    with tempfile.TemporaryDirectory(prefix="bimodal-") as scratch:
+        directory = Path(scratch) / "s"
+        make_private(directory)
+        with _broker(directory, log) as broker, _simulators(shares(load, directory, cores)) as simulators:
+            for simulator in simulators:
+                simulator.expect_ready()
+            begun, before = time.monotonic(), _cpu_s(broker)
+            for simulator in simulators:
+                simulator.tell("go")
+            first = simulators[0].result()
+            broker_s, seconds = _cpu_s(broker) - before, time.monotonic() - begun
+            for simulator in simulators[1:]:
+                simulator.tell("stop")
+            cpu_s = first.cpu_s + sum(simulator.result().cpu_s for simulator in simulators[1:])
+    if first.seen is None or first.seen.missing or first.seen.twice:
+        raise BenchError(f"the broker lost or doubled jobs of {load.streams} simulated streams: please report it")
+    return Simulation(load=load, seen=first.seen, broker_s=broker_s, simulators_s=cpu_s, seconds=seconds)
+
+
+def shares(load: Load, directory: Path, cores: int) -> list[Share]:
+    """The load dealt out to simulators; the first has fusion, and no more than the others besides."""
+    count = max(1, min(MOST_SIMULATORS, cores - 1, load.workers))
+    return [
+        Share(
+            load=load,
+            directory=str(directory),
+            workers=tuple(range(1 + number, load.workers + 1, count)),
+            streams=tuple(range(1 + number, load.streams + 1, count)),
+            first=number == 0,
+        )
+        for number in range(count)
+    ]
+
+
+@contextmanager
+def _broker(directory: Path, log: Path | None) -> Iterator[psutil.Process]:
+    """The broker as the supervisor starts it."""
+    settings = ActorSettings(
+        name="broker",
+        incarnation=1,
+        role="supervisor",
+        directory=str(directory),
+        slots=str(directory),
+        log=str(log) if log is not None else os.devnull,
+        parent=os.getpid(),
+    )
+    process = _start("workers.broker", {ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()})
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        _end(process)
+
+
+def _start(module: str, more: dict[str, str]) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(workers.__file__).parents[1])} | more
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+@contextmanager
+def _simulators(shares: list[Share]) -> Iterator[list[_Simulator]]:
+    simulators: list[_Simulator] = []
+    try:
+        for share in shares:
+            simulators.append(_Simulator(share))
+        yield simulators
+    finally:
+        for simulator in simulators:
+            simulator.end()
+
+
+class _Simulator:
+    """A simulator's process, and the lines that go to and fro."""
+
+    def __init__(self, share: Share) -> None:
+        self._process = _start("bench.simulation_process", {})
+        self._timer = threading.Timer(PATIENCE_S, self._process.kill)
+        self._timer.start()
+        self._say(msgspec.json.encode(share).decode())
+
+    def expect_ready(self) -> None:
+        """Wait until the broker knows everyone that it plays."""
+        if self._line() != READY:
+            raise BenchError("a simulator did not find the broker: see the log")
+
+    def tell(self, word: str) -> None:
+        """The first word says go, the second stop."""
+        self._say(word)
+
+    def result(self) -> Played:
+        """What it says at its end."""
+        line = self._line()
+        if not line:
+            raise BenchError(f"a simulation did not end within {PATIENCE_S:.0f} s: is the machine busy?")
+        return msgspec.json.decode(line, type=Played)
+
+    def end(self) -> None:
+        """Stop it."""
+        self._timer.cancel()
+        _end(self._process)
+
+    def _say(self, line: str) -> None:
+        pipe: IO[str] | None = self._process.stdin
+        assert pipe is not None
+        try:
+            pipe.write(line + "\n")
+            pipe.flush()
+        except BrokenPipeError as error:
+            raise BenchError("a simulator ended too early: see the log") from error
+
+    def _line(self) -> str:
+        pipe: IO[str] | None = self._process.stdout
+        assert pipe is not None
+        return pipe.readline().strip()
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
