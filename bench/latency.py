@@ -1,0 +1,180 @@
+"""`latency`: from the grab of a frame to its event, live at 30 frames a second, and under four times too much work.
+
+Real systems (`bimodal up`) play the demo clip in a loop, each stream a process of its own as a camera would be; the
+bench listens to the event bus as users' programs do. What the parts of the time are stands in bench/moments.py. The
+clip has sound with one and four streams; under overload it has none, since what is too much is worked out from faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psutil
+
+from bench.clip import at_pace
+from bench.errors import BenchError
+from bench.figures import Curve, Figure, Outcome, figure
+from bench.listening import Heard, listening, streams_for
+from bench.live import measured
+from bench.moments import PARTS_OF_TIME, PERCENTILES, Moment, percentile
+from bench.plan import Plan
+from workers.config import StreamConfig
+from workers.sizes import sizes
+
+FPS = 30
+SEVERAL = 4
+TOO_MUCH = 4.0
+"""So many times the frames that the face workers could look at."""
+
+MOST_STREAMS, MEMORY_A_STREAM = 64, 200 * 2**20
+ADDED_P50_MS, ADDED_P99_MS = 3.0, 10.0
+MEMORY_FLAT = 1.05
+CURVE_SHARES = (*range(0, 100, 5), 99, 99.9)
+
+
+def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
+    """Measure; raises BenchError where a system does not come to work, or ends by itself."""
+    one: list[Heard] = []
+    several: list[Heard] = []
+    for repeat in range(1, plan.repeats + 1):
+        for heard, streams in ((one, 1), (several, SEVERAL)):
+            plan.tell(f"latency: {streams} streams at {FPS} frames a second, repeat {repeat} of {plan.repeats}")
+            heard += hear(plan, streams, FPS, times=1, sound=True)[0]
+    inference = figure(
+        "one stream: inference p50", [percentile([m.inference for m in h.moments], 50) for h in one], "ms"
+    )
+    offered = too_much(inference.value, sizes(plan.config.workers, plan.config.runtime.threads, plan.cores).face, plan)
+    streams, fps = streams_for(offered, FPS, _most_streams())
+    plan.tell(f"latency: overload with {streams} streams at {fps} frames a second")
+    many, many_begun = hear(plan, streams, fps, times=plan.repeats)
+    plan.tell(f"latency: overload with one stream at {round(offered)} frames a second")
+    fast, fast_begun = hear(plan, 1, round(offered), times=plan.repeats)
+    return Outcome(
+        part="latency",
+        figures=(
+            inference,
+            *_times("one stream", one, inference),
+            *_added(one),
+            *_times(f"{SEVERAL} streams", several, inference),
+            *_lost(f"{SEVERAL} streams", several),
+            *_overload(f"overload, {streams} streams", many, many_begun, inference, 1000 / fps),
+            *_overload("overload, one fast stream", fast, fast_begun, inference, 1000 / round(offered)),
+        ),
+        curves=tuple(
+            _curve(name, heard)
+            for name, heard in (
+                ("one stream", one),
+                (f"{SEVERAL} streams", several),
+                (f"overload, {streams} streams", many),
+                ("overload, one fast stream", fast),
+            )
+        ),
+        notes=_notes(offered, streams, fps, many, fast),
+    )
+
+
+def hear(plan: Plan, streams: int, fps: int, *, times: int, sound: bool = False) -> tuple[list[Heard], float]:
+    """One system with so many streams of the clip, heard so many times; and its memory in MiB when it was warm."""
+    clip = plan.folder / f"clip-{fps}-{'sound' if sound else 'silent'}.mp4"
+    if not clip.exists():
+        at_pace(clip, fps, sound=sound)
+    sources = {f"stream-{number}": StreamConfig(file=clip, loop=True) for number in range(1, streams + 1)}
+    with listening(plan, measured(plan, sources)) as system:
+        heard = [system.hear(plan.seconds) for _ in range(times)]
+        if not all(window.moments for window in heard):
+            raise BenchError("events came too seldom to measure their latency; give --seconds more")
+        return heard, system.memory_mib
+
+
+def too_much(inference_ms: float, workers: int, plan: Plan) -> float:
+    """Frames a second that are four times what the face workers could look at, had they the cores for themselves."""
+    if inference_ms <= 0:
+        raise BenchError("the workers say that they take no time at all")
+    return TOO_MUCH * min(workers, plan.cores) * 1000 / inference_ms
+
+
+def _most_streams() -> int:
+    """Each is a process of its own, with slots for its frames."""
+    return max(1, min(MOST_STREAMS, int(psutil.virtual_memory().available / 2 // MEMORY_A_STREAM)))
+
+
+# ------------------------------------------------------------------------------------ figures
+
+
+def _times(name: str, heard: Sequence[Heard], inference: Figure) -> list[Figure]:
+    """End to end and its parts, each as p50, p95 and p99, beside the inference of one stream."""
+    return [
+        figure(
+            f"{name}: {part.replace('_', ' ')} p{share}",
+            [percentile([getattr(moment, part) for moment in window.moments], share) for window in heard],
+            "ms",
+            against=inference,
+        )
+        for part in ("end_to_end", *PARTS_OF_TIME)
+        for share in PERCENTILES
+        if (name, part, share) != ("one stream", "inference", 50)
+    ]
+
+
+def _added(heard: Sequence[Heard]) -> list[Figure]:
+    bounds = {50: ADDED_P50_MS, 99: ADDED_P99_MS}
+    return [
+        figure(
+            f"one stream: added to inference p{share}",
+            [percentile([moment.added for moment in window.moments], share) for window in heard],
+            "ms",
+            floor=bounds.get(share),
+            at_most=True,
+        )
+        for share in PERCENTILES
+    ]
+
+
+def _lost(name: str, heard: Sequence[Heard]) -> list[Figure]:
+    reasons = sorted({reason for window in heard for reason in window.drops.reasons})
+    return [
+        figure(f"{name}: frames dropped", [window.drops.share() for window in heard], "share"),
+        *(
+            figure(f"{name}: dropped, {reason}", [window.drops.share(reason) for window in heard], "share")
+            for reason in reasons
+        ),
+    ]
+
+
+def _overload(
+    name: str, heard: Sequence[Heard], begun_mib: float, inference: Figure, interval_ms: float
+) -> list[Figure]:
+    bound = figure(f"{name}: 2 × inference + one frame interval", [2 * inference.value + interval_ms], "ms")
+    before = figure(f"{name}: memory at its beginning", [begun_mib], "MiB")
+    worst = [percentile([moment.end_to_end for moment in window.moments], 99) for window in heard]
+    return [
+        bound,
+        figure(f"{name}: end to end p99 against it", worst, "ms", against=bound, floor=1.0, at_most=True),
+        *_times(name, heard, inference),
+        *_lost(name, heard),
+        before,
+        figure(
+            f"{name}: memory at its end", [heard[-1].memory_mib], "MiB", against=before, floor=MEMORY_FLAT, at_most=True
+        ),
+    ]
+
+
+def _curve(name: str, heard: Sequence[Heard]) -> Curve:
+    moments: list[Moment] = [moment for window in heard for moment in window.moments]
+    values = [moment.end_to_end for moment in moments]
+    return Curve(
+        name=name,
+        x=tuple(float(share) for share in CURVE_SHARES),
+        y=tuple(percentile(values, share) for share in CURVE_SHARES),
+        x_label="share of all events, %",
+        y_label="end to end at most, ms",
+    )
+
+
+def _notes(offered: float, streams: int, fps: int, many: Sequence[Heard], fast: Sequence[Heard]) -> tuple[str, ...]:
+    came = [sum(w.announced for w in heard) / sum(w.seconds for w in heard) for heard in (many, fast)]
+    return (
+        f"Overload: {offered:.0f} frames a second are {TOO_MUCH:g} times what the face workers can look at by the "
+        f"inference of one stream; {streams} streams at {fps} offered {came[0]:.0f}, one fast stream {came[1]:.0f}, "
+        "as much as decoding could give beside the workers.",
+    )
