@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import functools
+import logging
+import os
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -12,7 +15,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from models.binding import BoundRun, PlainRun
 from models.contract import INPUTS, Kind, Metadata, Tensor, check, read_properties
+from models.cuda import Gpu, has_driver
+from models.cuda_libraries import DRIVER, cuda_libraries, missing, provider_library
 from models.errors import ArtifactError, ProviderError
 from models.scan import MAX_BYTES, scan
 
@@ -22,7 +28,10 @@ PROVIDER_NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUD
 # Of one input: a picture of 8K has 100 million values.
 MOST_VALUES = 2**27
 
-NVIDIA_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/nvhost-gpu"))
+# Runs of zeros at the start: with CUDA graphs the second captures, and the third is the first replay.
+WARM_UP_RUNS = 3
+
+log = logging.getLogger(__name__)
 
 ort.set_default_logger_severity(3)
 
@@ -35,16 +44,22 @@ class Artifact:
         metadata: what the file says of itself.
         provider: "cpu" or "cuda": what is really active, not what was asked for.
         inputs, outputs: names, types and shapes of the graph.
+        batches: whether the first size of everything is free: how many of a kind one run takes.
     """
 
-    def __init__(self, path: Path, session: ort.InferenceSession, metadata: Metadata) -> None:
+    def __init__(self, path: Path, session: ort.InferenceSession, metadata: Metadata, gpu: Gpu) -> None:
         self.path = path
         self.metadata = metadata
         self.provider = active_provider(session)
         self.inputs = _tensors(session.get_inputs())
         self.outputs = _tensors(session.get_outputs())
-        self._session = session
-        self._output_names = [tensor.name for tensor in self.outputs]
+        tensors = (*self.inputs, *self.outputs)
+        self.batches = all(tensor.shape and not isinstance(tensor.shape[0], int) for tensor in tensors)
+        self._run = (
+            PlainRun(session, self.outputs)
+            if self.provider == "cpu"
+            else BoundRun(session, self.inputs, self.outputs, device="cuda", number=gpu.device, graph=gpu.graph)
+        )
 
     @property
     def identity(self) -> str:
@@ -53,8 +68,7 @@ class Artifact:
 
     def run(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Run the graph once; arrays by input name in, arrays by output name out."""
-        values = self._session.run(self._output_names, inputs)
-        return dict(zip(self._output_names, values, strict=True))
+        return self._run(inputs)
 
 
 def open_artifact(
@@ -64,6 +78,7 @@ def open_artifact(
     provider: Provider = "auto",
     threads: int = 1,
     spinning: bool = False,
+    gpu: Gpu = Gpu(),  # noqa: B008 - a tuple
 ) -> Artifact:
     """Open, check and warm up an artifact.
 
@@ -72,6 +87,7 @@ def open_artifact(
         provider: "cuda" must really be active or ProviderError is raised; "auto" takes CUDA where it works.
         threads: intra-op threads. One a worker, with as many workers as cores, is the fastest arrangement.
         spinning: whether idle ONNX Runtime threads burn CPU while they wait.
+        gpu: how a GPU is used, where CUDA is active. A model that can't be captured as a CUDA graph runs without.
 
     Raises:
         ArtifactError: the file is missing, is no ONNX file, is of another kind, breaks its contract, or fails
@@ -81,11 +97,24 @@ def open_artifact(
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(f"there is no model file {path}")
-    session = _open_session(path, provider, threads, spinning)
+    cuda = PROVIDER_NAMES["cuda"] in _provider_names(provider)
+    with_graph, without = gpu._replace(graph=gpu.graph and cuda), gpu._replace(graph=False)
+    try:
+        return _open(path, kind, provider, threads, spinning, with_graph)
+    except ArtifactError as error:
+        if not with_graph.graph:
+            raise
+        artifact = _open(path, kind, provider, threads, spinning, without)
+        log.warning("%s can't be captured as a CUDA graph and runs without: %s", path, error)
+        return artifact
+
+
+def _open(path: Path, kind: Kind | None, provider: Provider, threads: int, spinning: bool, gpu: Gpu) -> Artifact:
+    session = _open_session(path, provider, threads, spinning, gpu)
     metadata = read_properties(session.get_modelmeta().custom_metadata_map, str(path))
     if kind is not None and metadata.kind != kind:
         raise ArtifactError(f"{path} is a {metadata.kind} artifact, but a {kind} artifact is needed here")
-    artifact = Artifact(path, session, metadata)
+    artifact = Artifact(path, session, metadata, gpu)
     check(metadata, artifact.inputs, artifact.outputs, str(path))
     warm_up(artifact)
     return artifact
@@ -103,7 +132,8 @@ def warm_up(artifact: Artifact) -> None:
     """
     feed = {tensor.name: _zeros(artifact, tensor) for tensor in artifact.inputs}
     try:
-        outputs = artifact.run(**feed)
+        for _ in range(1 if artifact.provider == "cpu" else WARM_UP_RUNS):
+            outputs = artifact.run(**feed)
     except Exception as error:  # ONNX Runtime raises its own, undocumented exception classes
         raise ArtifactError(f"{artifact.path} fails its warm-up run: {_first_line(error)}") from error
     labels = artifact.metadata.labels
@@ -141,23 +171,21 @@ def _wanted_shape(kind: Kind, name: str) -> tuple[int | None, ...]:
     return next(want.shape for want in INPUTS[kind] if want.name == name)
 
 
-def _open_session(path: Path, provider: Provider, threads: int, spinning: bool) -> ort.InferenceSession:
+def _open_session(path: Path, provider: Provider, threads: int, spinning: bool, gpu: Gpu) -> ort.InferenceSession:
     data = _read(path)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    wanted = _provider_names(provider)
+    cuda = PROVIDER_NAMES["cuda"]
+    wanted = [(name, gpu.options() if name == cuda else {}) for name in _provider_names(provider)]
     try:
         # The bytes that were looked at, and not the file again, which may be another by now.
         session = ort.InferenceSession(data, sess_options=options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises its own, undocumented exception classes
         raise ArtifactError(f"{path} can't be opened by ONNX Runtime: {_first_line(error)}") from error
     if provider == "cuda" and active_provider(session) != "cuda":
-        raise ProviderError(
-            "CUDA was asked for but is not active: install onnxruntime-gpu[cuda,cudnn] and a driver for CUDA 13, "
-            "or set 'provider: cpu' (see 'bimodal doctor')"
-        )
+        raise ProviderError(f"CUDA was asked for but is not active: {_what_is_missing()} (see 'bimodal doctor')")
     return session
 
 
@@ -172,20 +200,38 @@ def _read(path: Path) -> bytes:
     return data
 
 
+def _what_is_missing() -> str:
+    """Why CUDA is not active, as far as files tell; `bimodal doctor` looks closer."""
+    library = provider_library()
+    lost = missing(cuda_libraries(library)) if library is not None else []
+    if DRIVER in lost or not has_driver():
+        return "there is no NVIDIA driver here; or set 'provider: cpu'"
+    if lost:
+        return f"{', '.join(lost)} can't be loaded; pip install 'onnxruntime-gpu[cuda,cudnn]', or set 'provider: cpu'"
+    return "ONNX Runtime took no GPU; is the driver too old?"
+
+
 def _provider_names(provider: Provider) -> list[str]:
     cpu, cuda = PROVIDER_NAMES["cpu"], PROVIDER_NAMES["cuda"]
     if provider == "cpu":
         return [cpu]
     if cuda in ort.get_available_providers():
         # Where no NVIDIA driver is loaded, trying CUDA would only cost time and print errors.
-        if provider == "auto" and sys.platform == "linux" and not any(node.exists() for node in NVIDIA_NODES):
+        if provider == "auto" and not has_driver():
             return [cpu]
-        if hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
+        preload_libraries()
         return [cuda, cpu]
     if provider == "cuda":
         raise ProviderError("CUDA was asked for, but this ONNX Runtime is built without it: install onnxruntime-gpu")
     return [cpu]
+
+
+@functools.cache
+def preload_libraries() -> None:
+    """Load the CUDA and cuDNN libraries that pip installed, where there are any; what is missing is doctor's to say."""
+    if hasattr(ort, "preload_dlls"):
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            ort.preload_dlls()
 
 
 def _first_line(error: Exception) -> str:
