@@ -1,0 +1,98 @@
+"""Two artifacts with EMO-AffectNet's ResNet-50, fp32 and INT8, of random weights: for timing, and for nothing else.
+
+They are made by `bimodal export`, as a user makes them; that takes the extra `convert` and a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import bimodal
+from bench.errors import BenchError
+from models.catalog import resolve
+from models.contract import Crop
+from models.faces.crop import crop_face
+from models.faces.detector import Detector
+from models.faces.mesh import Landmarks, square_of_detection
+from models.session import open_artifact
+from workers.capture.source import DEMO
+
+NAME = "bench-resnet50"
+CROP = Crop(scale=1.0, shift_y=0.0, rotate=False)
+SIDE = 224
+FACES = 48
+EVERY = 5
+PATIENCE_S = 600.0
+
+
+def resnet_artifacts(folder: Path, frames: NDArray[np.uint8] | None = None) -> tuple[Path, Path]:
+    """The fp32 and the INT8 artifact in `folder`; made only where they are not there yet.
+
+    Args:
+        frames: uint8 [N, H, W, 3] RGB with faces, on which INT8 is calibrated; by default of the demo clip.
+
+    Raises BenchError where one can't be made, with what to do.
+    """
+    fp32, int8 = (folder / name / "model.onnx" for name in (NAME, f"{NAME}-int8"))
+    if fp32.is_file() and int8.is_file():
+        return fp32, int8
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, faces = folder / "weights.pt", folder / "faces"
+    _run("-m", "bench.resnet_weights", str(weights))
+    _export("torch", str(weights), "--architecture", "emo-affectnet", "--name", NAME, "--out", str(folder))
+    _write_faces(_demo_frames() if frames is None else frames, faces)
+    # Random weights know no faces: how much accuracy they lose says nothing.
+    _export("quantize", str(fp32), "--data", str(faces), "--most-loss", "100", "--limit", "40", "--out", str(folder))
+    return fp32, int8
+
+
+def _export(*arguments: str) -> None:
+    _run("-c", "import bimodal; bimodal.main()", "export", *arguments)
+
+
+def _run(*arguments: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(bimodal.__file__).parent)}
+    command = [sys.executable, "-P", *arguments]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"ResNet-50 could not be made within {PATIENCE_S:.0f} s: is the machine busy?") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        reason = said[-1] if said else f"exit code {done.returncode}"
+        raise BenchError(f"ResNet-50 could not be made, which takes the extra 'convert': {reason}")
+
+
+def _demo_frames() -> NDArray[np.uint8]:
+    """Every fifth frame of the demo clip, uint8 [N, H, W, 3] RGB."""
+    with av.open(str(DEMO)) as clip:
+        frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+    return np.stack(frames[::EVERY])
+
+
+def _write_faces(frames: NDArray[np.uint8], folder: Path) -> None:
+    """Face crops as the static model sees them, one PNG each, from frames spread over all of them."""
+    folder.mkdir(exist_ok=True)
+    detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"), min_score=0.5)
+    landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
+    count = 0
+    for frame in frames[:: max(1, len(frames) // (2 * FACES))]:
+        found = detector(frame)
+        squares = [
+            square_of_detection(box, keypoints, landmarks.geometry)
+            for box, keypoints in zip(found.boxes, found.keypoints, strict=True)
+        ]
+        for points in landmarks(frame, squares).points:
+            crop = crop_face(frame, points, CROP, SIDE)
+            cv2.imwrite(str(folder / f"{count:04d}.png"), crop[:, :, ::-1])
+            count += 1
+    if count < 8:
+        raise BenchError("the frames hold too few faces to calibrate INT8 on: take others")

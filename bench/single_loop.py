@@ -1,0 +1,164 @@
+"""One process that does everything in a loop, as demos do (`python -m bench.single_loop`): the product's own code for
+faces, speech and fusion, one after another, without a queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.looping import serve
+from broker.messages import Emotion, Face, FaceResult, SpeechResult, StreamOpened
+from models.contract import Kind
+from models.session import Artifact, open_artifact
+from workers.audio.pipeline import SpeechPipeline
+from workers.face.pipeline import FacePipeline, FoundFace
+from workers.fusion.fusion import Fusion
+from workers.fusion.loading import load
+from workers.settings import AudioActorSettings, FaceActorSettings, FusionActorSettings, RuntimeSettings
+
+STREAM = "bench"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loop works with.
+
+    Attributes:
+        frames: a .npy file, uint8 [N, H, W, 3] RGB.
+        sound: a .npy file, float32 [samples] mono, None for a stream without sound.
+        rate: of the sound, in Hz.
+        fps: of the frames, which says when a speech window is due.
+        hop_s, window_s: how sound is cut.
+        face, audio, fusion: what the workers of the system are told; `audio` None where nobody listens.
+        opencv_threads: 0 for as many as OpenCV takes by itself.
+    """
+
+    frames: str
+    sound: str | None
+    rate: int
+    fps: float
+    hop_s: float
+    window_s: float
+    face: FaceActorSettings
+    audio: AudioActorSettings | None
+    fusion: FusionActorSettings
+    opencv_threads: int
+
+
+class Everything:
+    """Frames and sound in, events out. The frames are looked at again and again, on a time line that goes on."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        if order.opencv_threads:
+            cv2.setNumThreads(order.opencv_threads)
+        self._frames: NDArray[np.uint8] = np.load(Path(order.frames), mmap_mode="r", allow_pickle=False)
+        self._sound = None if order.sound is None else np.load(Path(order.sound), allow_pickle=False)
+        self._see = _face_pipeline(order.face)
+        self._hear = None if order.audio is None or self._sound is None else _speech_pipeline(order.audio)
+        loaded = load(order.fusion)
+        self._fusion = Fusion(loaded.settings.fusion, loaded.dynamic, loaded.learned)
+        self._seq = self._hop = 0
+        self.events = 0
+        self._tell(
+            StreamOpened(
+                stream=STREAM,
+                run=1,
+                policy="latest",
+                source=order.frames,
+                has_picture=True,
+                has_sound=self._hear is not None,
+                hop_ns=round(order.hop_s * 1e9),
+            )
+        )
+
+    def look(self) -> int:
+        """The next frame, and the speech window that ends before it, if one does: how many faces there are."""
+        grab_ns = time.monotonic_ns()
+        pts_ns = round(self._seq / self._order.fps * 1e9)
+        if self._hear is not None and pts_ns >= (self._hop + 1) * self._order.hop_s * 1e9:
+            self._listen(self._hear, grab_ns)
+        found = self._see(self._frames[self._seq % len(self._frames)])
+        self._tell(
+            FaceResult(
+                number=1,
+                stream=STREAM,
+                run=1,
+                seq=self._seq,
+                pts_ns=pts_ns,
+                grab_ns=grab_ns,
+                faces=tuple(map(_face, found)),
+                queue_ns=0,
+                inference_ns=time.monotonic_ns() - grab_ns,
+            )
+        )
+        self._seq += 1
+        return len(found)
+
+    def _listen(self, hear: SpeechPipeline, grab_ns: int) -> None:
+        assert self._sound is not None
+        fresh = round(self._order.hop_s * self._order.rate)
+        self._hop += 1
+        end = fresh + (self._hop * fresh) % max(1, self._sound.size - fresh)
+        window = self._sound[max(0, end - round(self._order.window_s * self._order.rate)) : end]
+        reading = hear(window, self._order.rate, fresh)
+        self._tell(
+            SpeechResult(
+                number=1,
+                stream=STREAM,
+                run=1,
+                seq=self._hop - 1,
+                pts_ns=round(self._hop * self._order.hop_s * 1e9),
+                grab_ns=grab_ns,
+                voice=reading.voice,
+                probabilities=reading.probabilities,
+                because=reading.because,
+            )
+        )
+
+    def _tell(self, message: Any) -> None:
+        self.events += sum(isinstance(event, Emotion) for event in self._fusion.receive(message, time.monotonic_ns()))
+
+
+def _open(path: str, kind: Kind, runtime: RuntimeSettings) -> Artifact:
+    return open_artifact(path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning)
+
+
+def _face_pipeline(settings: FaceActorSettings) -> FacePipeline:
+    detector = _open(settings.detector, "face-detector", settings.runtime)
+    landmarks = _open(settings.landmarks, "face-landmarks", settings.runtime)
+    static = [_open(path, "face-static", settings.runtime) for path in settings.static]
+    return FacePipeline(detector, landmarks, static, settings.face)
+
+
+def _speech_pipeline(settings: AudioActorSettings) -> SpeechPipeline:
+    speech = _open(settings.speech, "speech", settings.runtime)
+    if settings.voice_activity is None:
+        return SpeechPipeline(speech, None, settings.audio)
+    return SpeechPipeline(speech, _open(settings.voice_activity, "voice-activity", settings.runtime), settings.audio)
+
+
+def _face(found: FoundFace) -> Face:
+    return Face(
+        box=found.box,
+        score=found.score,
+        sharpness=found.sharpness,
+        mouth=found.mouth,
+        probabilities=found.probabilities,
+        embedding=None if found.embedding is None else found.embedding.astype("<f2").tobytes(),
+    )
+
+
+def prepare(order: Order) -> Callable[[], int]:
+    """What looks at one frame."""
+    return Everything(order).look
+
+
+if __name__ == "__main__":
+    serve(Order, prepare)
