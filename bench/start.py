@@ -7,6 +7,7 @@ memory, what each further such process adds. Memory is the proportional set size
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -202,7 +203,7 @@ def _bare_memory(plan: Plan, models: Sequence[Path]) -> list[float]:
 
 
 def _added(whole: Sequence[float]) -> list[float]:
-    return [after - before for before, after in zip(whole, whole[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(whole)]
 
 
 def _memory_figures(whole: Sequence[float], bare_whole: Sequence[float], processes: dict[str, float]) -> list[Figure]:
