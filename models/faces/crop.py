@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from models.contract import Crop
 from models.faces.mesh import Square, eye_angle
+from models.faces.warp import warp
 
 EYE_CORNERS = (33, 263)
 """The outer corners of the eyes in the 468-point mesh, the one further left in an upright picture first."""
 
 LARGEST_STEP = 4
-"""A square is averaged from at most this many samples a pixel and direction; beyond it the frame is shrunk first."""
+"""A square is averaged from at most this many samples a pixel and direction; beyond it the frame is halved first."""
 
 
 def crop_face(frame: NDArray[np.uint8], points: NDArray[np.float32], crop: Crop, size: int) -> NDArray[np.uint8]:
@@ -41,45 +42,46 @@ def crop_square(points: NDArray[np.float32], crop: Crop) -> Square:
     """
     angle = eye_angle(points[EYE_CORNERS[0]], points[EYE_CORNERS[1]]) if crop.rotate else 0.0
     cos, sin = math.cos(angle), math.sin(angle)
-    level = points[:, :2].astype(np.float64) @ np.array([[cos, -sin], [sin, cos]])
-    low, high = level.min(axis=0), level.max(axis=0)
-    width, height = high - low
-    x, y = (low + high) / 2 + (0.0, crop.shift_y * height)
+    level = np.array([[cos, sin], [-sin, cos]]) @ points[:, :2].T
+    (left, top), (right, bottom) = level.min(axis=1).tolist(), level.max(axis=1).tolist()
+    width, height = right - left, bottom - top
+    x, y = (left + right) / 2, (top + bottom) / 2 + crop.shift_y * height
     return Square(cos * x - sin * y, sin * x + cos * y, max(1.0, max(width, height) * crop.scale), angle)
 
 
 def sample_square(frame: NDArray[np.uint8], square: Square, size: int) -> NDArray[np.uint8]:
     """A turned square of the frame as uint8 [size, size, …]: one warp to a whole multiple of `size`, then the mean."""
-    step = max(1, math.ceil(square.side / size - 0.25))
-    if step > LARGEST_STEP:
-        frame, square = _shrunk(frame, square, step / LARGEST_STEP)
-        step = LARGEST_STEP
+    while _step(square, size) > LARGEST_STEP and min(frame.shape[:2]) > 1:
+        frame, square = _halved(frame, square)
+    step = min(_step(square, size), LARGEST_STEP)
     # OpenCV puts pixel centres at whole numbers; Square puts them at halves.
     affine = square.to_frame(size * step)
-    affine[:, 2] += affine[:, :2] @ (0.5, 0.5) - 0.5
-    fine = cv2.warpAffine(
-        frame,
-        affine,
-        (size * step, size * step),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    affine[:, 2] += (affine[:, 0] + affine[:, 1]) / 2 - 0.5
+    fine = warp(frame, affine, size * step)
     if step > 1:
-        fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
-    return fine  # type: ignore[return-value]
+        fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return fine
 
 
-def _shrunk(frame: NDArray[np.uint8], square: Square, by: float) -> tuple[NDArray[np.uint8], Square]:
-    """The part of the frame around the square, shrunk by `by` with averaging, and the square in it."""
-    height, width = frame.shape[:2]
-    reach = square.side * 0.75 + 2 * by  # more than half a diagonal
-    left, right = (int(np.clip(value, 0, width)) for value in (square.x - reach, square.x + reach + 1))
-    top, bottom = (int(np.clip(value, 0, height)) for value in (square.y - reach, square.y + reach + 1))
-    if right <= left or bottom <= top:
-        return frame, square
+def _step(square: Square, size: int) -> int:
+    """How many pixels of the frame go into one of the picture, along one side."""
+    return max(1, math.ceil(square.side / size - 0.25))
+
+
+def _halved(frame: NDArray[np.uint8], square: Square) -> tuple[NDArray[np.uint8], Square]:
+    """The part of the frame around the square at half its size, each pixel the mean of four, and the square in it."""
+    reach = square.side * 0.75 + 8  # more than half a diagonal
+    left, right = _even(square.x - reach, square.x + reach, frame.shape[1])
+    top, bottom = _even(square.y - reach, square.y + reach, frame.shape[0])
     part = frame[top:bottom, left:right]
-    small_width, small_height = max(1, round(part.shape[1] / by)), max(1, round(part.shape[0] / by))
-    small = cv2.resize(part, (small_width, small_height), interpolation=cv2.INTER_AREA)
-    x = (square.x - left) * small_width / part.shape[1]
-    y = (square.y - top) * small_height / part.shape[0]
-    return small, Square(x, y, square.side / by, square.angle)  # type: ignore[return-value]
+    half = cv2.resize(part, ((right - left) // 2, (bottom - top) // 2), interpolation=cv2.INTER_AREA)
+    return half, Square((square.x - left) / 2, (square.y - top) / 2, square.side / 2, square.angle)  # type: ignore[return-value]
+
+
+def _even(low: float, high: float, length: int) -> tuple[int, int]:
+    """The pixels from `low` to `high` that lie in the frame, an even number of them and two at least; the last pixel of
+    an odd length may stay out."""
+    most = length // 2 * 2
+    start = min(max(math.floor(low), 0), most - 2)
+    end = min(max(math.ceil(high), start + 2), most)
+    return start, end - (end - start) % 2

@@ -45,10 +45,11 @@ def join(parts: Sequence[Detections]) -> Detections:
 
 def overlaps(boxes: Floats, others: Floats) -> Floats:
     """Intersection over union float32 [A, B] of boxes [A, 4] and [B, 4]; 0 where both are empty."""
-    corner = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    end = np.minimum((boxes[:, :2] + boxes[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
-    common = np.prod(np.maximum(end - corner, 0), axis=2)
-    areas = np.prod(boxes[:, 2:], axis=1)[:, None] + np.prod(others[:, 2:], axis=1)[None] - common
+    ends, others_ends = boxes[:, :2] + boxes[:, 2:], others[:, :2] + others[:, 2:]
+    sides = np.minimum(ends[:, None], others_ends) - np.maximum(boxes[:, None, :2], others[:, :2])
+    np.maximum(sides, 0, out=sides)
+    common = sides[..., 0] * sides[..., 1]
+    areas = (boxes[:, 2] * boxes[:, 3])[:, None] + others[:, 2] * others[:, 3] - common
     shares: Floats = np.divide(common, areas, out=np.zeros_like(common), where=areas > 0)
     return shares
 
@@ -58,23 +59,24 @@ def weighted_suppression(found: Detections, threshold: float) -> Detections:
 
     MediaPipe's NonMaxSuppressionCalculator with WEIGHTED: a joined face keeps the best score.
     """
+    if len(found) == 0:
+        return found
     found = found.take(np.argsort(-found.scores, kind="stable"))
     # One row a face: box corners and keypoints, what the weighted mean is taken of.
-    corners = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], axis=1)
-    rows = np.concatenate(
-        [corners, found.keypoints.reshape(len(found), int(np.prod(found.keypoints.shape[1:])))], axis=1
-    )
-    alike = overlaps(found.boxes, found.boxes) > threshold
-    left = np.ones(len(found), dtype=bool)
+    rows = np.concatenate([found.boxes, found.keypoints.reshape(len(found), -1)], axis=1)
+    rows[:, 2:4] += rows[:, :2]
+    weights = found.scores[:, None]
+    left = np.arange(len(found))
     kept: list[int] = []
-    for best in range(len(found)):
-        if not left[best]:
-            continue
-        group = left & alike[best]
-        group[best] = True
-        rows[best] = np.average(rows[group], axis=0, weights=found.scores[group])
+    while len(left):
+        best = int(left[0])
+        alike = overlaps(found.boxes[left[:1]], found.boxes[left])[0] > threshold
+        alike[0] = True
+        group = left[alike]
+        if len(group) > 1:
+            rows[best] = (rows[group] * weights[group]).sum(axis=0) / weights[group].sum()
         kept.append(best)
-        left &= ~group
+        left = left[~alike]
     means = rows[kept]
-    boxes = np.concatenate([means[:, :2], means[:, 2:4] - means[:, :2]], axis=1)
-    return Detections(boxes, found.scores[kept], means[:, 4:].reshape(len(kept), *found.keypoints.shape[1:]))
+    means[:, 2:4] -= means[:, :2]
+    return Detections(means[:, :4], found.scores[kept], means[:, 4:].reshape(len(kept), *found.keypoints.shape[1:]))

@@ -6,6 +6,8 @@ its 128×128 input, so small faces are looked for in overlapping square tiles of
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,9 @@ from models.faces.geometry import DetectorGeometry, geometry_of
 from models.faces.letterbox import Letterbox, fit, letterbox
 from models.faces.tiles import Tile, cut_off, make_tiles
 from models.session import Artifact
+
+MEANT = 1e-6
+"""Nobody asks for more exact scores than that."""
 
 
 class Detector:
@@ -64,13 +69,24 @@ def decode(
     min_score: float,
 ) -> Detections:
     """Raw boxes float32 [K, 4 + 2P] and scores [K] → the detections of at least `min_score`, not yet joined."""
-    clipped = np.clip(scores.astype(np.float64), -geometry.score_clip, geometry.score_clip)
+    likely = np.flatnonzero(scores >= _raw_floor(min_score))
+    clipped = np.clip(scores[likely].astype(np.float64), -geometry.score_clip, geometry.score_clip)
     probabilities = (1 / (1 + np.exp(-clipped))).astype(np.float32)
-    likely = probabilities >= min_score
+    enough = probabilities >= min_score
+    likely, probabilities = likely[enough], probabilities[enough]
     raw, centres = boxes[likely] / np.float32(geometry.scale), anchors[likely]
     pairs = raw.reshape(len(raw), boxes.shape[1] // 2, 2)  # centre, size, then the keypoints
     sizes = pairs[:, 1] * np.float32(geometry.size)
-    points = place.to_frame((pairs[:, [0, *range(2, pairs.shape[1])]] + centres[:, None]) * np.float32(geometry.size))
+    pairs[:, 1] = pairs[:, 0]
+    points = place.to_frame((pairs[:, 1:] + centres[:, None]) * np.float32(geometry.size))
     sizes = sizes / np.float32(place.factor)
     found = np.concatenate([points[:, 0] - sizes / 2, sizes], axis=1).astype(np.float32)
-    return Detections(found, probabilities[likely], points[:, 1:])
+    return Detections(found, probabilities, points[:, 1:])
+
+
+def _raw_floor(min_score: float) -> float:
+    """A raw score that no detection of at least `min_score` lies below: most anchors are left out by it at once."""
+    if min_score < MEANT:
+        return -math.inf
+    score = min(min_score, 1 - MEANT)
+    return math.log(score / (1 - score)) - 1.0  # rounding of the probabilities to float32 is worth much less

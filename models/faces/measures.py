@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +28,7 @@ def eye_distance(points: NDArray[np.float32]) -> float:
     Args:
         points: mesh float32 [468, 3].
     """
-    return float(np.linalg.norm(_middle(points, RIGHT_EYE) - _middle(points, LEFT_EYE)))
+    return math.dist(_middle(points, RIGHT_EYE), _middle(points, LEFT_EYE))
 
 
 def mouth_opening(points: NDArray[np.float32]) -> float:
@@ -34,7 +37,7 @@ def mouth_opening(points: NDArray[np.float32]) -> float:
     Args:
         points: mesh float32 [468, 3].
     """
-    gap = float(np.linalg.norm(points[UPPER_LIP] - points[LOWER_LIP]))
+    gap = math.dist(points[UPPER_LIP].tolist(), points[LOWER_LIP].tolist())
     return gap / max(eye_distance(points), 1e-6)
 
 
@@ -63,12 +66,18 @@ def sharpness(crop: NDArray[np.uint8]) -> float:
     """
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) if crop.ndim == 3 else crop
     grey = cv2.resize(grey, (SHARPNESS_SIZE, SHARPNESS_SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    contrast = float(grey.var())
+    contrast = _variance(grey)
     if contrast < 1.0:
         return 0.0
-    detail = float(cv2.Laplacian(grey, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE).var()) / contrast
+    detail = _variance(cv2.Laplacian(grey, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE)) / contrast
     return detail / (detail + HALF_SHARP)
 
 
-def _middle(points: NDArray[np.float32], pair: tuple[int, int]) -> NDArray[np.float32]:
-    return np.asarray((points[pair[0]] + points[pair[1]]) / 2)
+def _middle(points: NDArray[np.float32], pair: tuple[int, int]) -> list[float]:
+    return [
+        (first + second) / 2 for first, second in zip(points[pair[0]].tolist(), points[pair[1]].tolist(), strict=True)
+    ]
+
+
+def _variance(grey: NDArray[Any]) -> float:
+    return float(cv2.meanStdDev(grey)[1][0, 0]) ** 2
