@@ -107,13 +107,19 @@ def log_in(server_key: str, name: str) -> Login:
 
 
 def bind(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, *, most: int | None = None
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    endpoint: str,
+    *,
+    most: int | None = None,
+    largest: int = MAX_MESSAGE_BYTES,
 ) -> zmq.Socket[bytes]:
-    """A bound socket with our options; `most` as for `connect`.
+    """A bound socket with our options; `most` as for `connect`; who sends more than `largest` bytes is cut off.
 
     Raises EndpointError, naming the endpoint, where it is in use or can't be bound, and for TCP beyond loopback.
     """
     socket = _socket(context, kind, most)
+    socket.setsockopt(zmq.MAXMSGSIZE, largest)
     try:
         bind_also(socket, endpoint)
     except EndpointError:
@@ -218,6 +224,11 @@ def connect(
             f"'{endpoint}' is no address that can be connected to ({error.strerror.lower()})"
         ) from error
     return socket
+
+
+def has_mail(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a message lies ready. To ask is much cheaper than to be refused by `recv`, which costs an exception."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def needs_keys(endpoint: str) -> bool:

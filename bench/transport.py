@@ -1,0 +1,153 @@
+"""`transport`: frames in shared memory with a message of their name, against copies of their pixels through ZeroMQ.
+
+Two processes, 30 frames a second, over the same kind of socket file; both ways in turn. Latency is from the moment the
+sender has the pixels to the moment the receiver holds them as an array; processor time is that of both processes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import msgspec
+
+from bench.errors import BenchError
+from bench.figures import Curve, Figure, Outcome, figure
+from bench.live import PATIENCE_S, start, stop
+from bench.moments import percentile
+from bench.pixels import Receiver, Sending, Way
+from bench.plan import Plan
+from broker.sockets import SHARED_MEMORY
+
+FPS = 30
+SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
+WAYS: tuple[Way, ...] = ("shared", "copied")
+PERCENTILES = (50, 99)
+FEWEST_FRAMES = 3
+
+
+class Passed(NamedTuple):
+    """Frames that went one way.
+
+    Attributes:
+        latencies: of each, in milliseconds.
+        cpu: seconds of processor time of both processes, for 1,000 frames.
+        lost: frames that the receiver came too late for: the sender had written another one in their place.
+    """
+
+    latencies: list[float]
+    cpu: float
+    lost: int
+
+
+def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
+    """Measure; raises BenchError where frames don't come."""
+    found: dict[tuple[str, Way], list[Passed]] = {}
+    shared_memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else plan.folder
+    with TemporaryDirectory(prefix="bimodal-bench-", dir=shared_memory) as slots:
+        receiver = Receiver(f"ipc://{plan.folder / 'pixels.ipc'}", Path(slots))
+        try:
+            for repeat in range(1, plan.repeats + 1):
+                for width, height in SIZES:
+                    plan.tell(f"transport: {width}×{height}, repeat {repeat} of {plan.repeats}")
+                    for way in WAYS:
+                        passed = _passed(plan, receiver, Path(slots), way, width, height)
+                        found.setdefault((f"{width}×{height}", way), []).append(passed)
+        finally:
+            receiver.close()
+    lost = sum(passed.lost for several in found.values() for passed in several)
+    late = f"{lost} frames were overwritten before they were read: the machine was busy with something else."
+    return Outcome(
+        part="transport",
+        figures=tuple(_figures(found)),
+        curves=tuple(_curves(found)),
+        notes=(late,) if lost else (),
+    )
+
+
+def _passed(plan: Plan, receiver: Receiver, slots: Path, way: Way, width: int, height: int) -> Passed:
+    sending = Sending(
+        endpoint=f"ipc://{plan.folder / 'pixels.ipc'}",
+        slots=str(slots),
+        way=way,
+        width=width,
+        height=height,
+        frames=max(FEWEST_FRAMES, round(plan.seconds * FPS)),
+        fps=FPS,
+    )
+    command = [sys.executable, "-P", "-m", "bench.pixels", msgspec.json.encode(sending).decode()]
+    receiver.begin()
+    process = start(command, subprocess.PIPE)
+    try:
+        return _received(receiver, process, sending.frames)
+    finally:
+        stop(process)
+        for left in slots.iterdir():
+            left.unlink()
+
+
+def _received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int) -> Passed:
+    latencies: list[float] = []
+    # The first one pays for what happens once: the connection, the mapping of the ring.
+    spent = 0.0
+    for number in range(frames):
+        got = receiver.receive(PATIENCE_S)
+        if got is None:
+            raise BenchError(f"the sending process has sent {number} of {frames} frames and then nothing more")
+        if number == 0:
+            spent = time.process_time()
+        elif got[1]:
+            latencies.append(got[0])
+    spent = time.process_time() - spent
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    try:
+        sent = float(line)
+    except ValueError as error:
+        raise BenchError(f"the sending process failed: {line.decode(errors='replace').strip()}") from error
+    if not latencies:
+        raise BenchError("every frame was overwritten before it was read: the machine is too busy to measure")
+    return Passed(latencies, 1000 * (sent / frames + spent / (frames - 1)), frames - 1 - len(latencies))
+
+
+# ------------------------------------------------------------------------------------ figures
+
+
+def _figures(found: dict[tuple[str, Way], list[Passed]]) -> list[Figure]:
+    figures: list[Figure] = []
+    for size in dict.fromkeys(size for size, _ in found):
+        shared, copied = found[size, "shared"], found[size, "copied"]
+        for share in PERCENTILES:
+            figures += _pair(f"{size}: latency p{share}", _latencies(shared, share), _latencies(copied, share), "ms")
+        spent = [passed.cpu for passed in shared], [passed.cpu for passed in copied]
+        figures += _pair(f"{size}: processor time of 1,000 frames", *spent, "s")
+    return figures
+
+
+def _latencies(passed: Sequence[Passed], share: float) -> list[float]:
+    return [percentile(one.latencies, share) for one in passed]
+
+
+def _pair(name: str, shared: Sequence[float], copied: Sequence[float], unit: str) -> list[Figure]:
+    yardstick = figure(f"{name}, copied", copied, unit)
+    return [yardstick, figure(f"{name}, shared", shared, unit, against=yardstick)]
+
+
+def _curves(found: dict[tuple[str, Way], list[Passed]]) -> list[Curve]:
+    megapixels = tuple(width * height / 1e6 for width, height in SIZES)
+    names = [f"{width}×{height}" for width, height in SIZES]
+    curves: list[Curve] = []
+    for way in WAYS:
+        taken = [found[name, way] for name in names]
+        latency = tuple(figure(way, _latencies(passed, 50), "ms").value for passed in taken)
+        spent = tuple(figure(way, [one.cpu for one in passed], "s").value for passed in taken)
+        curves.append(Curve(name=way, x=megapixels, y=latency, x_label="megapixels", y_label="latency p50, ms"))
+        curves.append(
+            Curve(name=way, x=megapixels, y=spent, x_label="megapixels", y_label="processor s of 1,000 frames")
+        )
+    return curves
