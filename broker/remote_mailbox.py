@@ -16,21 +16,27 @@ from broker.mailbox import Mailbox
 from broker.messages import Assignment, Body, Envelope, Heartbeat, Hello, Job, decode
 from broker.sockets import Login, connect
 
-# One job is worked on, one more is given in advance; anything older was given up.
+# One job is worked on, one more is given in advance; anything older was given up. A worker that does several at a time
+# raises it (Delivered.most).
 MOST_HELD = 4
 MOST_WAITING = 64
 
 
 class Delivered:
-    """The data of the newest assignments; to a worker it is what RingShelf is at home."""
+    """The data of the newest assignments; to a worker it is what RingShelf is at home.
+
+    Attributes:
+        most: how many of them are kept.
+    """
 
     def __init__(self) -> None:
+        self.most = MOST_HELD
         self._held: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
 
     def put(self, job: Job, data: bytes) -> None:
         """Keep a job's data; the oldest makes room."""
         self._held[job.ring, job.slot, job.generation] = data
-        while len(self._held) > MOST_HELD:
+        while len(self._held) > self.most:
             self._held.popitem(last=False)
 
     def reader(self, _ring: str) -> Delivered:

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from models.cuda import gpu_count
+
 # Opened by name when the first convolution runs, so the file does not list it; the name holds since ONNX Runtime 1.19.
 CUDNN = "libcudnn.so.9"
 DRIVER = "libcuda.so.1"
@@ -64,14 +66,20 @@ def cuda_libraries(path: Path) -> list[str]:
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Those that can't be loaded; what can be stays loaded, as ONNX Runtime will find it."""
-    lost = []
-    for name in names:
-        try:
-            ctypes.CDLL(name)
-        except OSError:
-            lost.append(name)
-    return lost
+    """Those that can't be loaded, neither from the system nor from where pip puts them; what can be stays loaded."""
+    return [name for name in names if not any(_loads(place) for place in (name, *_installed(name)))]
+
+
+def usable_gpus(provider: str) -> int:
+    """How many GPUs workers will use under this `runtime.provider`, without opening a session.
+
+    "auto" means none where a library is missing that CUDA needs: ONNX Runtime would take the CPU.
+    """
+    count = 0 if provider == "cpu" else gpu_count()
+    library = provider_library()
+    if count == 0 or library is None or (provider == "auto" and missing(cuda_libraries(library))):
+        return 0
+    return count
 
 
 def package_of(name: str) -> str | None:
@@ -95,6 +103,21 @@ def driver_version() -> tuple[int, int] | None:
     if driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
         return None
     return version.value // 1000, version.value % 1000 // 10
+
+
+def _loads(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def _installed(name: str) -> list[str]:
+    """Where pip has put a library: the folders of NVIDIA's packages."""
+    found = importlib.util.find_spec("nvidia")
+    folders = list(found.submodule_search_locations or ()) if found is not None else []
+    return [str(path) for folder in folders for path in Path(folder).glob(f"*/lib/{name}")]
 
 
 def _word(data: mmap.mmap, start: int) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +14,41 @@ from numpy.typing import NDArray
 from broker.errors import SlotError
 from broker.frames import RingShelf
 from broker.mailbox import Mailbox
-from broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, failed
+from broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, Welcome, failed
 from broker.remote_mailbox import Delivered, RemoteMailbox
 from models.contract import Kind
+from models.cuda import Gpu
 from models.session import Artifact, open_artifact
 from workers.actor import ActorSettings
+from workers.batching import Batching, Company
+from workers.gathering import Gathering
 from workers.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
-# The broker gives one job, in `every` one more in advance (broker/dispatch.py).
-MOST_IN_HAND = 2
+# The broker gives as many jobs as are done at a time, in `every` as many again in advance (broker/dispatch.py).
+TIMES_IN_HAND = 2
 
 
-def open_model(path: str, kind: Kind, runtime: RuntimeSettings) -> Artifact:
+def open_model(path: str, kind: Kind, runtime: RuntimeSettings, worker: str) -> Artifact:
     """A worker's artifact, opened as config.yaml's `runtime` says; raises ArtifactError or ProviderError."""
-    return open_artifact(path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning)
+    gpu = Gpu(gpu_of(worker, runtime.gpus), runtime.gpu_memory_mb, runtime.cuda_graph == "auto")
+    return open_artifact(
+        path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning, gpu=gpu
+    )
+
+
+def gpu_of(worker: str, gpus: int) -> int:
+    """Which of the GPUs a worker takes: "face 1" the first, "face 2" the second, and round again."""
+    number = worker.rpartition(" ")[2]
+    return (int(number) - 1) % gpus if gpus > 0 and number.isdigit() else 0
 
 
 class JobWorker:
-    """A worker without state: any of them takes any job. Subclasses load their models and do `work`."""
+    """A worker without state: any of them takes any job. Subclasses load their models and do `work`.
+
+    One that does several jobs at a time says so by `do_together`, and does each in a thread of its own.
+    """
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         self.models: dict[str, str] = {}
@@ -42,6 +59,17 @@ class JobWorker:
         self._last = 0
         self._done = 0
         self._busy_ns = 0
+        self._batching = Batching()
+        self._gathering = Gathering(1)
+        self._company = Company()
+        self._opening = threading.Lock()
+
+    def do_together(self, batching: Batching) -> Gathering:
+        """Take up to so many jobs at a time from now on; models must be used through what is returned."""
+        self._batching, self._gathering = batching, Gathering(batching.most)
+        if isinstance(self._shelf, Delivered):
+            self._shelf.most = TIMES_IN_HAND * batching.most + 2
+        return self._gathering
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult | SpeechResult:
         """The answer to a job whose data is `data` (a read-only view of the slot)."""
@@ -50,19 +78,52 @@ class JobWorker:
     def welcome(self) -> None:
         """A broker that is new to us numbers its assignments from 1."""
         self._last = 0
-        self._mailbox.send(Ready(last=0))
+        self.idle()
 
     def handle(self, body: Body) -> None:
-        """Answer an assignment."""
-        if isinstance(body, Assignment):
-            self._mailbox.send(self._answer(body))
-            self._last = body.number
-
-    def _answer(self, assignment: Assignment) -> FaceResult | SpeechResult | JobFailed:
-        job = assignment.job
+        """Answer an assignment, and those that are done along with it."""
+        if not isinstance(body, Assignment):
+            return
+        together = [body] if self._batching.most == 1 else self._collect(body)
+        if not together:
+            return
         taken_ns = time.monotonic_ns()
+        answers = self._gathering.run_all([partial(self._answer, one, taken_ns) for one in together])
+        self._busy_ns += time.monotonic_ns() - taken_ns
+        for answer in answers:
+            self._mailbox.send(answer)
+            self._last = answer.number
+            self._done += not isinstance(answer, JobFailed)
+
+    def _collect(self, first: Assignment) -> list[Assignment]:
+        """What there is to do together: all that lies here, and what other streams give within the time to wait.
+
+        Nothing where a broker that is new comes in between: it knows nothing of these.
+        """
+        together = [first]
+        deadline_s = time.monotonic() + self._batching.wait_s
+        self._company.hear(first.job.stream, deadline_s)
+        while len(together) < self._batching.most:
+            now_s = time.monotonic()
+            lacking = self._company.lacks({one.job.stream for one in together}, now_s)
+            left_s = max(0.0, deadline_s - now_s) if lacking else 0.0
+            body = self._mailbox.receive(left_s) if left_s or self._mailbox.waiting() else None
+            if isinstance(body, Welcome):
+                self.welcome()
+                return []
+            if isinstance(body, Assignment):
+                together.append(body)
+                self._company.hear(body.job.stream, now_s)
+            elif not left_s:
+                break
+        return together
+
+    def _answer(self, assignment: Assignment, taken_ns: int) -> FaceResult | SpeechResult | JobFailed:
+        """The answer to one job; several are worked on at a time, so nothing of ours is changed here."""
+        job = assignment.job
         try:
-            reader = self._shelf.reader(job.ring)
+            with self._opening:
+                reader = self._shelf.reader(job.ring)
             answer = self.work(assignment, reader.view(job), taken_ns)
             if not reader.holds(job):
                 raise SlotError(f"slot {job.slot} was overwritten while it was read")
@@ -72,13 +133,11 @@ class JobWorker:
             log.exception("job %s/%s/%d failed", job.stream, job.modality, job.seq)
             because = f"{type(error).__name__} in the {job.modality} worker"
             return failed(job, because, number=assignment.number)
-        self._done += 1
-        self._busy_ns += time.monotonic_ns() - taken_ns
         return answer
 
     def idle(self) -> None:
         """Say again that we are free, in case the broker missed it."""
-        self._mailbox.send(Ready(last=self._last))
+        self._mailbox.send(Ready(last=self._last, capacity=self._batching.most))
 
     def figures(self) -> dict[str, float]:
         """Jobs done and the mean milliseconds of one."""
@@ -95,8 +154,9 @@ class JobWorker:
 
     def close(self) -> None:
         """Finish what was given already: a worker that leaves in order takes no job along."""
-        for _ in range(MOST_IN_HAND):
+        for _ in range(TIMES_IN_HAND * self._batching.most):
             body = self._mailbox.receive(0.0) if self._mailbox.waiting() else None
             if body is None:
-                return
+                break
             self.handle(body)
+        self._gathering.close()

@@ -11,6 +11,7 @@ import msgspec
 
 from broker.messages import Policy
 from models.catalog import resolve
+from models.cuda_libraries import usable_gpus
 from workers.config import Config, CountConfig
 from workers.errors import ConfigError
 from workers.processes import ProcessSpec
@@ -222,7 +223,7 @@ def limited(rows: list[ProcessSpec], max_memory_mb: int | str | None) -> list[Pr
 
 
 def _sizes(config: Config) -> Sizes:
-    return sizes(config.workers, config.runtime.threads, cores())
+    return sizes(config.workers, config.runtime.threads, cores(), usable_gpus(config.runtime.provider))
 
 
 def _fusion(config: Config) -> FusionActorSettings:
@@ -241,4 +242,13 @@ def _optional(name: str) -> str | None:
 
 def _runtime(config: Config) -> RuntimeSettings:
     runtime = config.runtime
-    return RuntimeSettings(provider=runtime.provider, threads=_sizes(config).threads, spinning=runtime.spinning)
+    return RuntimeSettings(
+        provider=runtime.provider,
+        threads=_sizes(config).threads,
+        spinning=runtime.spinning,
+        max_batch=None if runtime.max_batch == "auto" else runtime.max_batch,
+        max_wait_ms=None if runtime.max_wait_ms == "auto" else runtime.max_wait_ms,
+        gpus=usable_gpus(runtime.provider),
+        gpu_memory_mb=runtime.gpu_memory_mb,
+        cuda_graph=runtime.cuda_graph,
+    )

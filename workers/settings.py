@@ -25,11 +25,25 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How ONNX Runtime runs: execution provider, threads a session, whether idle threads spin."""
+    """How ONNX Runtime runs in a worker.
+
+    Attributes:
+        provider: execution provider.
+        threads: of a session.
+        spinning: whether idle threads spin.
+        max_batch, max_wait_ms: jobs at a time, and how long they are collected; None: as suits the provider.
+        gpus: how many there are to share out; gpu_memory_mb: what a model may take of one, None for all.
+        cuda_graph: whether runs are captured.
+    """
 
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 1
     spinning: bool = False
+    max_batch: int | None = None
+    max_wait_ms: float | None = None
+    gpus: int = 0
+    gpu_memory_mb: int | None = None
+    cuda_graph: Literal["auto", "off"] = "auto"
 
 
 class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):

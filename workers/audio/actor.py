@@ -24,7 +24,7 @@ class AudioActor(JobWorker):
         """Load and warm up; raises ArtifactError, ProviderError, or ConfigError for windows too short."""
         super().__init__(settings, mailbox)
         mine = own(settings, AudioActorSettings)
-        speech = open_model(mine.speech, "speech", mine.runtime)
+        speech = open_model(mine.speech, "speech", mine.runtime, settings.name)
         wanted_s = speech.metadata.window_s or 0.0
         if wanted_s > mine.window_s:
             raise ConfigError(

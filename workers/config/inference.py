@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
+from broker.messages import MOST_AT_A_TIME
 from workers.config.section import Section
 
 
@@ -41,12 +42,21 @@ class ModelsConfig(Section):
     fusion: str = "none"
 
 
+def _off(value: object) -> object:
+    """YAML reads a plain `off` as false."""
+    return "off" if value is False else value
+
+
 class RuntimeConfig(Section):
     """How ONNX Runtime runs in every worker."""
 
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
     spinning: bool = False
+    max_batch: Annotated[int, Field(ge=1, le=MOST_AT_A_TIME)] | Literal["auto"] = "auto"
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] | Literal["auto"] = "auto"
+    gpu_memory_mb: Annotated[int, Field(ge=64)] | None = None
+    cuda_graph: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = "auto"
 
 
 class Between(Section):

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from broker.mailbox import Mailbox
 from broker.messages import Assignment, Face, FaceResult
+from models.session import Artifact
 from workers.actor import ActorSettings, own
+from workers.batching import batching
 from workers.face.pipeline import FacePipeline, FoundFace
 from workers.job_worker import JobWorker, open_model
 from workers.settings import FaceActorSettings
@@ -27,17 +29,27 @@ class FaceActor(JobWorker):
         runtime = mine.runtime
         # The cores belong to the workers: OpenCV's own threads would only fight over them.
         cv2.setNumThreads(1)
-        detector = open_model(mine.detector, "face-detector", runtime)
-        landmarks = open_model(mine.landmarks, "face-landmarks", runtime)
-        static = [open_model(path, "face-static", runtime) for path in mine.static]
+        detector = open_model(mine.detector, "face-detector", runtime, settings.name)
+        landmarks = open_model(mine.landmarks, "face-landmarks", runtime, settings.name)
+        static = [open_model(path, "face-static", runtime, settings.name) for path in mine.static]
         self.models = {artifact.metadata.kind: artifact.identity for artifact in (detector, landmarks)}
         self.models["face-static"] = "+".join(artifact.identity for artifact in static)
-        self._pipeline = FacePipeline(detector, landmarks, static, mine.face)
+        limits = batching(runtime, static[0].provider)
+        join = self.do_together(limits).join if limits.most > 1 else _alone
+        # One for each job at a time: jobs that are done together must not meet in a pipeline's own arrays.
+        self._pipelines = [
+            FacePipeline(join(detector), join(landmarks), [join(one) for one in static], mine.face)
+            for _ in range(limits.most)
+        ]
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult:
         """The faces of one frame, uint8 [H, W, 3] RGB."""
         job = assignment.job
-        faces = tuple(_face(found) for found in self._pipeline(data))
+        pipeline = self._pipelines.pop()
+        try:
+            faces = tuple(_face(found) for found in pipeline(data))
+        finally:
+            self._pipelines.append(pipeline)
         return FaceResult(
             number=assignment.number,
             stream=job.stream,
@@ -51,6 +63,10 @@ class FaceActor(JobWorker):
             models=self.models,
             waited_ns=assignment.waited_ns,
         )
+
+
+def _alone(artifact: Artifact) -> Artifact:
+    return artifact
 
 
 def _face(found: FoundFace) -> Face:
