@@ -8,19 +8,16 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from typing import Literal
-
-import msgspec
 
 from broker.sockets import SHARED_MEMORY
 from models.catalog import entries, verify
 from models.errors import ModelError
 from workers.capture.discover import cameras, microphones
+from workers.checkup_cuda import cuda_findings
 from workers.config import Config
 from workers.errors import SourceError
+from workers.finding import Finding
 from workers.vitals import cores
-
-Verdict = Literal["ok", "warning", "wrong"]
 
 LIBRARIES = (
     "pyzmq",
@@ -46,23 +43,9 @@ LIBRARIES = (
 )
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One check.
-
-    Attributes:
-        found: what is there, in a few words.
-        advice: what to do, None where all is well.
-    """
-
-    check: str
-    verdict: Verdict
-    found: str
-    advice: str | None = None
-
-
 def check_up(config: Config) -> list[Finding]:
     """Every check, in the order a reader wants them."""
-    findings = [_python(), *_libraries(), _onnxruntime(), _provider(config), _shared_memory(config)]
+    findings = [_python(), *_libraries(), _onnxruntime(), *_provider(config), _shared_memory(config)]
     findings += [_devices("camera", cameras), _devices("microphone", microphones)]
     return findings + _models()
 
@@ -100,8 +83,8 @@ def _onnxruntime() -> Finding:
     return Finding("onnxruntime", "ok", found)
 
 
-def _provider(config: Config) -> Finding:
-    """What is really active, found by opening a shipped model: no other call tells the truth."""
+def _provider(config: Config) -> list[Finding]:
+    """What is really active, found by opening a shipped model: no other call tells the truth. Then why."""
     from models.catalog import resolve
     from models.session import open_artifact
 
@@ -109,8 +92,10 @@ def _provider(config: Config) -> Finding:
     try:
         artifact = open_artifact(resolve(config.models.face_detector), provider=wanted)
     except ModelError as error:
-        return Finding("provider", "wrong", f"'{wanted}' does not work", str(error))
-    return Finding("provider", "ok", f"{artifact.provider} is active ('{wanted}' was asked for)")
+        found = Finding("provider", "wrong", f"'{wanted}' does not work", str(error))
+        return [found, *cuda_findings(wanted, None)]
+    found = Finding("provider", "ok", f"{artifact.provider} is active ('{wanted}' was asked for)")
+    return [found, *cuda_findings(wanted, artifact.provider)]
 
 
 def _shared_memory(config: Config) -> Finding:

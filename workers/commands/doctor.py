@@ -7,12 +7,14 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from workers.actor import REFUSED
-from workers.checkup import Finding, check_up
+from workers.checkup import check_up
 from workers.commands.options import ConfigOption, config_of
 from workers.edge import edge
+from workers.finding import Finding
 
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]![/]", "wrong": "[red]wrong[/]"}
 
@@ -38,7 +40,7 @@ def doctor(
 
 
 def _draw(findings: list[Finding]) -> None:
-    table = Table("check", "", "found", "what to do", box=None, pad_edge=False)
+    table = Table("check", "", "found", Column("what to do", overflow="fold"), box=None, pad_edge=False)
     for finding in findings:
-        table.add_row(finding.check, MARKS[finding.verdict], finding.found, finding.advice or "")
+        table.add_row(finding.check, MARKS[finding.verdict], escape(finding.found), escape(finding.advice or ""))
     Console().print(table)

@@ -1,0 +1,77 @@
+"""Why CUDA is not active: what the doctor says about machines of every kind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.cuda_libraries import DRIVER, missing, provider_library
+from workers.checkup_cuda import Gpus, cuda_findings, explain, look_for_gpus
+from workers.finding import Finding
+
+NEEDED = ("libcublasLt.so.13", "libcublas.so.13", "libcudart.so.13", DRIVER, "libcudnn.so.9")
+GOOD = Gpus(cards=1, driver=True, newest=(13, 0), container=False, locked=None, needed=NEEDED, lost=())
+
+
+def said(findings: list[Finding]) -> str:
+    return "\n".join(f"{one.check}: {one.found}: {one.advice}" for one in findings if one.verdict != "ok")
+
+
+def test_where_all_is_well_nothing_is_said() -> None:
+    found = explain(GOOD, "cuda", "cuda")
+    assert {finding.verdict for finding in found} == {"ok"}
+    assert "1 GPU, driver for CUDA 13.0" in [finding.found for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"cards": 0, "driver": False, "newest": None}, "no /dev/nvidia*: install NVIDIA's driver"),
+        ({"cards": 0, "driver": False, "newest": None, "container": True}, "--gpus all"),
+        ({"cards": 0}, "CUDA_VISIBLE_DEVICES hides every GPU"),
+        ({"locked": "/dev/nvidia0"}, "/dev/nvidia0 can't be opened"),
+        ({"newest": None}, "libcuda.so.1 is not there"),
+        ({"newest": (12, 4)}, "driver for CUDA 12.4 at most: install a driver for CUDA 13"),
+        ({"needed": ()}, "is built without CUDA"),
+        (
+            {"lost": ("libcudnn.so.9",)},
+            "library libcudnn.so.9: can't be loaded: pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        ),
+        ({"lost": ("libcublas.so.13",)}, "brings it (nvidia-cublas)"),
+        ({}, "ONNX Runtime took no GPU"),
+    ],
+)
+def test_each_cause_is_named_with_what_to_do(change: dict[str, object], sentence: str) -> None:
+    gpus = GOOD._replace(**change)  # type: ignore[arg-type]
+    asked, idle = explain(gpus, "cuda", None), explain(gpus, "auto", "cpu")
+    assert sentence in said(asked)
+    assert {finding.verdict for finding in asked} <= {"ok", "wrong"}
+    assert {finding.verdict for finding in idle} <= {"ok", "warning"}
+    assert said(idle) == said(asked)
+
+
+def test_every_library_that_is_missing_is_named_and_the_driver_only_once() -> None:
+    lost = (*NEEDED[:2], DRIVER)
+    found = explain(GOOD._replace(newest=None, lost=lost), "cuda", None)
+    assert [finding.check for finding in found] == ["gpu", *(f"library {name}" for name in NEEDED[:2])]
+
+
+def test_nothing_is_said_where_no_gpu_is_asked_for() -> None:
+    assert cuda_findings("cpu", "cpu") == []
+    if not Path("/dev/nvidiactl").exists():
+        assert cuda_findings("auto", "cpu") == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="devices and libraries of Linux")
+def test_this_machine_is_looked_at_as_it_is() -> None:
+    gpus = look_for_gpus()
+    assert bool(gpus.needed) == (provider_library() is not None)
+    assert gpus.lost == tuple(missing(gpus.needed))
+    if not gpus.driver:
+        assert gpus.cards == 0
+        names = [name for name in gpus.lost if name != DRIVER]
+        assert [finding.check for finding in cuda_findings("cuda", None)][1:] == [
+            *(f"library {name}" for name in names)
+        ] or not names
