@@ -1,0 +1,58 @@
+"""Fusion by itself: how many frames a second its one process could join, sockets left out."""
+
+from __future__ import annotations
+
+import time
+
+from bench.plan import Plan
+from bench.simulation_actors import FACES
+from broker.messages import Delivery, Emotion, FaceResult, LaneMessage, StreamOpened, decode, seal
+from workers.fusion.fusion import Fusion
+from workers.fusion.loading import load
+from workers.rows import processes
+from workers.settings import FusionActorSettings
+
+STREAM, PERIOD_NS = "bench", 33_333_333
+AT_ONCE = 200
+
+
+def joined_per_s(plan: Plan) -> float:
+    """Frames with one face that fusion turns into events, a second of CPU, with the config's models and settings."""
+    rows = processes(plan.config, record=None)
+    settings = next(row.settings for row in rows if isinstance(row.settings, FusionActorSettings))
+    loaded = load(settings)
+    fusion = Fusion(loaded.settings.fusion, loaded.dynamic, loaded.learned)
+    opened = StreamOpened(stream=STREAM, run=1, policy="latest", source=STREAM, has_picture=True, has_sound=False)
+    fusion.receive(opened, time.monotonic_ns())
+    done, spent_s = 0, 0.0
+    until = time.monotonic() + plan.seconds
+    while not done or time.monotonic() < until:
+        letters = [_letter(_result(done + number)) for number in range(AT_ONCE)]
+        begun = time.process_time()
+        for letter in letters:
+            body = decode(letter).body
+            assert isinstance(body, Delivery)
+            for event in fusion.receive(body.message, time.monotonic_ns()):
+                assert isinstance(event, Emotion)
+                _letter(event)
+        spent_s += time.process_time() - begun
+        done += AT_ONCE
+    return done / spent_s
+
+
+def _result(seq: int) -> FaceResult:
+    return FaceResult(
+        number=seq + 1,
+        stream=STREAM,
+        run=1,
+        seq=seq,
+        pts_ns=seq * PERIOD_NS,
+        grab_ns=time.monotonic_ns(),
+        faces=FACES,
+        queue_ns=0,
+        inference_ns=0,
+    )
+
+
+def _letter(message: LaneMessage) -> bytes:
+    return seal(Delivery(number=1, message=message), epoch=1, sender="broker", incarnation=1)
