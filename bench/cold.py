@@ -25,11 +25,12 @@ def installed_files(models_used: Iterable[Path]) -> list[Path]:
     places |= {Path(package.__file__).parent for package in (models, workers) if package.__file__}
     found = {Path(sys.executable).resolve(), *models_used}
     for place in places:
-        found |= set(_files(place))
+        found |= set(files_of(place))
     return sorted(found)
 
 
-def _files(place: Path) -> Iterator[Path]:
+def files_of(place: Path) -> Iterator[Path]:
+    """What a start may read of a folder and all below it."""
     for folder, _, names in os.walk(place):
         for name in names:
             if name.endswith((".py", ".pyc", ".so", ".onnx", ".mp4", ".yaml")) or ".so." in name:

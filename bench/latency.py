@@ -8,6 +8,7 @@ clip has sound with one and four streams; under overload it has none, since what
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import psutil
 
@@ -40,15 +41,32 @@ def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
         for heard, streams in ((one, 1), (several, SEVERAL)):
             plan.tell(f"latency: {streams} streams at {FPS} frames a second, repeat {repeat} of {plan.repeats}")
             heard += hear(plan, streams, FPS, times=1, sound=True)[0]
-    inference = figure(
-        "one stream: inference p50", [percentile([m.inference for m in h.moments], 50) for h in one], "ms"
-    )
-    offered = too_much(inference.value, sizes(plan.config.workers, plan.config.runtime.threads, plan.cores).face, plan)
-    streams, fps = streams_for(offered, FPS, _most_streams())
-    plan.tell(f"latency: overload with {streams} streams at {fps} frames a second")
-    many, many_begun = hear(plan, streams, fps, times=plan.repeats)
-    plan.tell(f"latency: overload with one stream at {round(offered)} frames a second")
-    fast, fast_begun = hear(plan, 1, round(offered), times=plan.repeats)
+    workers = sizes(plan.config.workers, plan.config.runtime.threads, plan.cores).face
+    offered = too_much(inference_of(one).value, min(workers, plan.cores))
+    overloads: list[Overload] = []
+    for name, most in (("overload by streams", _most_streams()), ("overload by one stream", 1)):
+        streams, fps = streams_for(offered, FPS, most)
+        plan.tell(f"latency: {name}, {streams} × {fps} frames a second")
+        heard, begun_mib = hear(plan, streams, fps, times=plan.repeats)
+        overloads.append(Overload(name, streams, fps, heard, begun_mib))
+    return outcome(one, several, overloads)
+
+
+class Overload(NamedTuple):
+    """How the system bore too much work, offered by so many streams with so many frames a second each; `begun_mib` is
+    the memory of all its processes when it was warm."""
+
+    name: str
+    streams: int
+    fps: int
+    heard: list[Heard]
+    begun_mib: float
+
+
+def outcome(one: Sequence[Heard], several: Sequence[Heard], overloads: Sequence[Overload]) -> Outcome:
+    """The outcome of what was heard, with at least one window of each."""
+    inference = inference_of(one)
+    heard = {"one stream": one, f"{SEVERAL} streams": several} | {load.name: load.heard for load in overloads}
     return Outcome(
         part="latency",
         figures=(
@@ -57,24 +75,27 @@ def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
             *_added(one),
             *_times(f"{SEVERAL} streams", several, inference),
             *_lost(f"{SEVERAL} streams", several),
-            *_overload(f"overload, {streams} streams", many, many_begun, inference, 1000 / fps),
-            *_overload("overload, one fast stream", fast, fast_begun, inference, 1000 / round(offered)),
+            *(row for load in overloads for row in _overload(load, inference)),
         ),
-        curves=tuple(
-            _curve(name, heard)
-            for name, heard in (
-                ("one stream", one),
-                (f"{SEVERAL} streams", several),
-                (f"overload, {streams} streams", many),
-                ("overload, one fast stream", fast),
-            )
-        ),
-        notes=_notes(offered, streams, fps, many, fast),
+        curves=tuple(_curve(name, windows) for name, windows in heard.items()),
+        notes=tuple(_note(load) for load in overloads),
+    )
+
+
+def inference_of(one: Sequence[Heard]) -> Figure:
+    """The unloaded inference, beside which all else stands."""
+    return figure(
+        "one stream: inference p50",
+        [percentile([moment.inference for moment in window.moments], 50) for window in one],
+        "ms",
     )
 
 
 def hear(plan: Plan, streams: int, fps: int, *, times: int, sound: bool = False) -> tuple[list[Heard], float]:
-    """One system with so many streams of the clip, heard so many times; and its memory in MiB when it was warm."""
+    """One system with so many streams of the clip, heard so many times; and its memory in MiB when it was warm.
+
+    Raises BenchError where no event came of a frame that was offered meanwhile.
+    """
     clip = plan.folder / f"clip-{fps}-{'sound' if sound else 'silent'}.mp4"
     if not clip.exists():
         at_pace(clip, fps, sound=sound)
@@ -86,11 +107,11 @@ def hear(plan: Plan, streams: int, fps: int, *, times: int, sound: bool = False)
         return heard, system.memory_mib
 
 
-def too_much(inference_ms: float, workers: int, plan: Plan) -> float:
-    """Frames a second that are four times what the face workers could look at, had they the cores for themselves."""
+def too_much(inference_ms: float, workers: int) -> float:
+    """Frames a second that are four times what so many face workers could look at, each with a core for itself."""
     if inference_ms <= 0:
         raise BenchError("the workers say that they take no time at all")
-    return TOO_MUCH * min(workers, plan.cores) * 1000 / inference_ms
+    return TOO_MUCH * workers * 1000 / inference_ms
 
 
 def _most_streams() -> int:
@@ -141,11 +162,10 @@ def _lost(name: str, heard: Sequence[Heard]) -> list[Figure]:
     ]
 
 
-def _overload(
-    name: str, heard: Sequence[Heard], begun_mib: float, inference: Figure, interval_ms: float
-) -> list[Figure]:
-    bound = figure(f"{name}: 2 × inference + one frame interval", [2 * inference.value + interval_ms], "ms")
-    before = figure(f"{name}: memory at its beginning", [begun_mib], "MiB")
+def _overload(load: Overload, inference: Figure) -> list[Figure]:
+    name, heard = load.name, load.heard
+    bound = figure(f"{name}: 2 × inference + one frame interval", [2 * inference.value + 1000 / load.fps], "ms")
+    before = figure(f"{name}: memory at its beginning", [load.begun_mib], "MiB")
     worst = [percentile([moment.end_to_end for moment in window.moments], 99) for window in heard]
     return [
         bound,
@@ -171,10 +191,9 @@ def _curve(name: str, heard: Sequence[Heard]) -> Curve:
     )
 
 
-def _notes(offered: float, streams: int, fps: int, many: Sequence[Heard], fast: Sequence[Heard]) -> tuple[str, ...]:
-    came = [sum(w.announced for w in heard) / sum(w.seconds for w in heard) for heard in (many, fast)]
+def _note(load: Overload) -> str:
+    offered = sum(window.announced for window in load.heard) / sum(window.seconds for window in load.heard)
     return (
-        f"Overload: {offered:.0f} frames a second are {TOO_MUCH:g} times what the face workers can look at by the "
-        f"inference of one stream; {streams} streams at {fps} offered {came[0]:.0f}, one fast stream {came[1]:.0f}, "
-        "as much as decoding could give beside the workers.",
+        f"{load.name}: {load.streams} × {load.fps} = {load.streams * load.fps} frames a second are {TOO_MUCH:g} times "
+        f"what the face workers can look at, by the inference of one stream; {offered:.0f} a second really came."
     )

@@ -63,7 +63,7 @@ def measured(plan: Plan, streams: Mapping[StreamName, StreamConfig], faces: int 
 
 def write_config(config: Config, path: Path) -> None:
     """A config as the file that `load_config` reads it from."""
-    values = msgspec.to_builtins(config.model_dump(by_alias=True), enc_hook=_plain)
+    values = msgspec.to_builtins(config.model_dump(by_alias=True, warnings=False), enc_hook=_plain)
     path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
 
 

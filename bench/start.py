@@ -55,17 +55,16 @@ def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
     models = models_of(plan.config)
     warm, bare_warm = _starts(plan, config, models)
     chilled, left = _cold_starts(plan, config, models)
-    time_figures = _time_figures(warm, bare_warm, chilled)
     plan.tell("start: memory with 1, 2 and 3 face workers")
-    whole, processes = _memory(plan, config)
-    bare_whole = _bare_memory(plan, models)
+    whole, processes = memory_of(plan, config, WORKERS)
+    bare_whole = bare_memory(models, len(WORKERS))
     return Outcome(
         part="start",
-        figures=(*time_figures, *_memory_figures(whole, bare_whole, processes)),
-        curves=(
-            _curve("bimodal: face workers", whole),
-            _curve("bare processes", bare_whole),
+        figures=(
+            *_time_figures(warm, bare_warm, chilled),
+            *_memory_figures(whole, bare_whole, processes),
         ),
+        curves=(_curve("the whole system", whole), _curve("bare processes", bare_whole)),
         notes=(_cold_note(left), *_ready_note(warm)),
     )
 
@@ -158,15 +157,17 @@ def _cold_note(left: float | None) -> str:
 # ------------------------------------------------------------------------------------ memory
 
 
-def _memory(plan: Plan, config: Config) -> tuple[list[float], dict[str, float]]:
-    """MiB of the whole system with each number of face workers, and of each process with the fewest."""
+def memory_of(plan: Plan, config: Config, counts: Sequence[int]) -> tuple[list[float], dict[str, float]]:
+    """MiB of the whole system with each number of face workers, and of each process with the first of them.
+
+    Raises BenchError where the workers don't come to work.
+    """
     whole: list[float] = []
     by_process: dict[str, float] = {}
-    row = config.workers.face.model_copy(update={"count": WORKERS[0]})
-    one = config.model_copy(update={"workers": config.workers.model_copy(update={"face": row})})
-    with live(plan, one) as system, system.bus(["emotion."]) as bus:
-        for count in WORKERS:
-            if count != WORKERS[0]:
+    first = measured(plan, config.streams, counts[0])
+    with live(plan, first) as system, system.bus(["emotion."]) as bus:
+        for count in counts:
+            if count != counts[0]:
                 system.ask(ScaleRequest(counts={"face": count}), Accepted)
             _work_awhile(system, bus, count, plan.seconds)
             pids = system.processes()
@@ -190,13 +191,12 @@ def _work_awhile(system: Live, bus: Subscriber, count: int, seconds: float) -> N
         pass
 
 
-def _bare_memory(plan: Plan, models: Sequence[Path]) -> list[float]:
-    """MiB of one, two, three bare processes together."""
-    plan.tell("start: memory of bare processes")
+def bare_memory(models: Sequence[Path], most: int) -> list[float]:
+    """MiB of one bare process, of two together, and so on."""
     whole: list[float] = []
     with contextlib.ExitStack() as stack:
         pids: list[int] = []
-        for _ in WORKERS:
+        for _ in range(most):
             pids.append(stack.enter_context(bare(models))[0].pid)
             whole.append(together_mib(pids))
     return whole

@@ -1,0 +1,74 @@
+"""`start`: one real start; the memory of few processes; and what is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import cold
+from bench.bare import bare
+from bench.clip import at_pace
+from bench.errors import BenchError
+from bench.live import measured
+from bench.memory import pss_mib, together_mib
+from bench.start import bare_memory, first_event, memory_of, models_of
+from tests.bench.planning import short_plan
+from workers.capture import media
+from workers.config import Config, StreamConfig
+
+
+def test_a_start_and_the_memory_of_one_and_two_workers(tmp_path: Path) -> None:
+    plan = short_plan(tmp_path)
+    config = measured(plan, {"clip": StreamConfig(file=at_pace(tmp_path / "clip.mp4", 30, sound=True), loop=True)})
+    started = first_event(plan, config)
+    assert 0 < started.bus < started.event
+    assert all(0 < seconds <= started.event for seconds in started.ready.values())
+    whole, processes = memory_of(plan, config, (1, 2))
+    assert {"supervisor", "broker", "face 1", "audio 1", "fusion", "capture clip"} == set(processes)
+    assert all(mib > 0 for mib in processes.values())
+    assert 0 < whole[0] < whole[1]
+
+
+def test_bare_processes_open_the_models_and_share_what_they_can() -> None:
+    one, two = bare_memory(models_of(Config()), 2)
+    assert 0 < one < two < 2 * one
+
+
+def test_a_bare_process_that_can_not_open_its_model_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="bare process"), bare([tmp_path / "none.onnx"]):
+        pass
+
+
+def test_memory_of_a_process_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="can't be read"):
+        pss_mib(1, tmp_path)
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "smaps_rollup").write_text("00400000-7fff ---p 00000000 00:00 0 [rollup]\nRss: 9 kB\n")
+    with pytest.raises(BenchError, match="does not say"):
+        pss_mib(7, tmp_path)
+    (tmp_path / "7" / "smaps_rollup").write_text("[rollup]\nRss: 9000 kB\nPss:            2048 kB\n")
+    assert pss_mib(7, tmp_path) == 2.0
+    assert together_mib([]) == 0.0
+
+
+def test_what_a_start_reads_is_found_and_can_be_let_go(tmp_path: Path) -> None:
+    model, library = tmp_path / "deeper" / "model.onnx", tmp_path / "lib.so.3"
+    model.parent.mkdir()
+    for file in (model, library, tmp_path / "notes.txt"):
+        file.write_bytes(b"0" * 2**20)
+    files = sorted(cold.files_of(tmp_path))
+    assert files == [model, library]
+    cold.let_go([*files, tmp_path / "none.so"])
+    share = cold.cached_share(files)
+    assert share is None or 0 <= share <= 1
+
+
+@pytest.mark.parametrize(("fps", "sound"), [(30, True), (60, False)])
+def test_the_clip_at_another_pace(tmp_path: Path, fps: int, sound: bool) -> None:
+    info = media.probe(at_pace(tmp_path / "clip.mp4", fps, sound=sound))
+    assert info.fps == pytest.approx(fps, rel=1e-3)
+    assert info.has_sound is sound
+    assert info.duration_ns is not None
+    assert info.duration_ns >= 10e9
+    assert info.frames_estimate == pytest.approx(fps * info.duration_ns / 1e9, abs=1)
