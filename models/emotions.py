@@ -75,10 +75,9 @@ class LabelMap:
         self.known = tuple(emotion for emotion in EMOTIONS if emotion in targets)
         if not self.known:
             raise LabelError(f"none of the labels {', '.join(labels)} is one of the seven emotions")
-        self._matrix = np.zeros((len(labels), len(self.known)), dtype=np.float64)
-        for row, target in enumerate(targets):
-            if target is not None:
-                self._matrix[row, self.known.index(target)] = 1.0
+        self._columns = [
+            [column for column, target in enumerate(targets) if target == emotion] for emotion in self.known
+        ]
 
     def apply(self, probabilities: NDArray[np.floating]) -> list[dict[str, float]]:
         """float [N, C] rows that sum to 1 → one mapping a row over `known`, each summing to 1.
@@ -86,8 +85,11 @@ class LabelMap:
         A row whose whole mass lies outside the seven maps to the uniform distribution: the model saw no known
         emotion, and says nothing about which it might be.
         """
-        mapped = np.asarray(probabilities, dtype=np.float64) @ self._matrix
-        mass = mapped.sum(axis=1, keepdims=True)
-        uniform = np.full_like(mapped, 1.0 / len(self.known))
-        rows = np.where(mass > 1e-9, mapped / np.maximum(mass, 1e-9), uniform)
-        return [dict(zip(self.known, (float(value) for value in row), strict=True)) for row in rows]
+        return [self._mapped(row) for row in probabilities.tolist()]
+
+    def _mapped(self, row: list[float]) -> dict[str, float]:
+        masses = [sum([row[column] for column in columns]) for columns in self._columns]
+        total = sum(masses)
+        if not total > 1e-9:
+            return dict.fromkeys(self.known, 1.0 / len(self.known))
+        return {emotion: mass / total for emotion, mass in zip(self.known, masses, strict=True)}

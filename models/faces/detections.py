@@ -29,7 +29,7 @@ class Detections:
         """How many faces."""
         return len(self.scores)
 
-    def take(self, index: NDArray[np.generic]) -> Detections:
+    def take(self, index: NDArray[np.generic] | list[int]) -> Detections:
         """Those at `index` (positions or a mask), in its order."""
         return Detections(self.boxes[index], self.scores[index], self.keypoints[index])
 
@@ -43,15 +43,13 @@ def join(parts: Sequence[Detections]) -> Detections:
     )
 
 
-def overlaps(boxes: Floats, others: Floats) -> Floats:
-    """Intersection over union float32 [A, B] of boxes [A, 4] and [B, 4]; 0 where both are empty."""
-    ends, others_ends = boxes[:, :2] + boxes[:, 2:], others[:, :2] + others[:, 2:]
-    sides = np.minimum(ends[:, None], others_ends) - np.maximum(boxes[:, None, :2], others[:, :2])
-    np.maximum(sides, 0, out=sides)
-    common = sides[..., 0] * sides[..., 1]
-    areas = (boxes[:, 2] * boxes[:, 3])[:, None] + others[:, 2] * others[:, 3] - common
-    shares: Floats = np.divide(common, areas, out=np.zeros_like(common), where=areas > 0)
-    return shares
+def overlap(box: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes (x, y, width, height), 0…1; 0 where both are empty."""
+    width = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
+    height = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
+    common = max(width, 0.0) * max(height, 0.0)
+    together = box[2] * box[3] + other[2] * other[3] - common
+    return common / together if together > 0 else 0.0
 
 
 def weighted_suppression(found: Detections, threshold: float) -> Detections:
@@ -59,24 +57,31 @@ def weighted_suppression(found: Detections, threshold: float) -> Detections:
 
     MediaPipe's NonMaxSuppressionCalculator with WEIGHTED: a joined face keeps the best score.
     """
-    if len(found) == 0:
+    if len(found) < 2:
         return found
     found = found.take(np.argsort(-found.scores, kind="stable"))
     # One row a face: box corners and keypoints, what the weighted mean is taken of.
     rows = np.concatenate([found.boxes, found.keypoints.reshape(len(found), -1)], axis=1)
     rows[:, 2:4] += rows[:, :2]
-    weights = found.scores[:, None]
-    left = np.arange(len(found))
-    kept: list[int] = []
-    while len(left):
-        best = int(left[0])
-        alike = overlaps(found.boxes[left[:1]], found.boxes[left])[0] > threshold
-        alike[0] = True
-        group = left[alike]
+    groups = _alike(found.boxes.tolist(), threshold)
+    for group in groups:
         if len(group) > 1:
-            rows[best] = (rows[group] * weights[group]).sum(axis=0) / weights[group].sum()
-        kept.append(best)
-        left = left[~alike]
-    means = rows[kept]
+            weights = found.scores[group]
+            rows[group[0]] = (rows[group] * weights[:, None]).sum(axis=0) / weights.sum()
+    best = [group[0] for group in groups]
+    means = rows[best]
     means[:, 2:4] -= means[:, :2]
-    return Detections(means[:, :4], found.scores[kept], means[:, 4:].reshape(len(kept), *found.keypoints.shape[1:]))
+    return Detections(means[:, :4], found.scores[best], means[:, 4:].reshape(len(best), *found.keypoints.shape[1:]))
+
+
+def _alike(boxes: Sequence[Sequence[float]], threshold: float) -> list[list[int]]:
+    """Positions of boxes that are one face, the best first. There are few boxes: plain numbers beat arrays."""
+    groups: list[list[int]] = []
+    left = list(range(len(boxes)))
+    while left:
+        best, *others = left
+        group, left = [best], []
+        for other in others:
+            (group if overlap(boxes[best], boxes[other]) > threshold else left).append(other)
+        groups.append(group)
+    return groups

@@ -69,19 +69,24 @@ def decode(
     min_score: float,
 ) -> Detections:
     """Raw boxes float32 [K, 4 + 2P] and scores [K] → the detections of at least `min_score`, not yet joined."""
-    likely = np.flatnonzero(scores >= _raw_floor(min_score))
-    clipped = np.clip(scores[likely].astype(np.float64), -geometry.score_clip, geometry.score_clip)
-    probabilities = (1 / (1 + np.exp(-clipped))).astype(np.float32)
-    enough = probabilities >= min_score
-    likely, probabilities = likely[enough], probabilities[enough]
-    raw, centres = boxes[likely] / np.float32(geometry.scale), anchors[likely]
-    pairs = raw.reshape(len(raw), boxes.shape[1] // 2, 2)  # centre, size, then the keypoints
-    sizes = pairs[:, 1] * np.float32(geometry.size)
-    pairs[:, 1] = pairs[:, 0]
-    points = place.to_frame((pairs[:, 1:] + centres[:, None]) * np.float32(geometry.size))
-    sizes = sizes / np.float32(place.factor)
-    found = np.concatenate([points[:, 0] - sizes / 2, sizes], axis=1).astype(np.float32)
-    return Detections(found, probabilities, points[:, 1:])
+    likely = (scores >= _raw_floor(min_score)).nonzero()[0]
+    clip = geometry.score_clip
+    found = [1 / (1 + math.exp(-max(-clip, min(clip, score)))) for score in scores[likely].tolist()]
+    if found and min(found) < min_score:
+        likely = likely[[score >= min_score for score in found]]
+        found = [score for score in found if score >= min_score]
+    pairs = boxes[likely].reshape(len(found), boxes.shape[1] // 2, 2)  # centre, size, then the keypoints
+    if not found:
+        return Detections(boxes[:0, :4], scores[:0], pairs[:, 2:])
+    pairs /= geometry.scale
+    sizes = pairs[:, 1] * np.float32(geometry.size) / np.float32(place.factor)
+    pairs += anchors[likely][:, None]
+    pairs *= geometry.size
+    points = place.to_frame(pairs)
+    points[:, 0] -= sizes / 2
+    points[:, 1] = sizes
+    rows = points.reshape(len(found), boxes.shape[1])
+    return Detections(rows[:, :4], np.array(found, np.float32), points[:, 2:])
 
 
 def _raw_floor(min_score: float) -> float:

@@ -26,8 +26,7 @@ class Letterbox(NamedTuple):
 
     def to_frame(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """[..., 2] from pixels of the square to pixels of the frame."""
-        corner = np.array([self.left, self.top], np.float32)
-        return (points / np.float32(self.factor) + corner).astype(np.float32)
+        return points / np.float32(self.factor) + np.array((self.left, self.top), np.float32)
 
 
 def fit(left: float, top: float, width: float, height: float, size: int) -> Letterbox:

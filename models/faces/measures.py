@@ -65,11 +65,11 @@ def sharpness(crop: NDArray[np.uint8]) -> float:
         crop: uint8 [H, W, 3] RGB or [H, W] grey.
     """
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) if crop.ndim == 3 else crop
-    grey = cv2.resize(grey, (SHARPNESS_SIZE, SHARPNESS_SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    grey = cv2.resize(grey, (SHARPNESS_SIZE, SHARPNESS_SIZE), interpolation=cv2.INTER_AREA)
     contrast = _variance(grey)
     if contrast < 1.0:
         return 0.0
-    detail = _variance(cv2.Laplacian(grey, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE)) / contrast
+    detail = _variance(cv2.Laplacian(grey, cv2.CV_16S, borderType=cv2.BORDER_REPLICATE)) / contrast
     return detail / (detail + HALF_SHARP)
 
 

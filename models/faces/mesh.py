@@ -98,8 +98,8 @@ def cut_out(frame: NDArray[np.uint8], square: Square, size: int) -> NDArray[np.u
 
 def to_frame(points: NDArray[np.float32], square: Square, size: int) -> NDArray[np.float32]:
     """Points [P, 3] in pixels of the cut-out → pixels of the frame; z scaled alike."""
-    affine = np.zeros((3, 4))
-    affine[:2, [0, 1, 3]] = square.to_frame(size)
-    affine[2, 2] = square.side / size
-    found: NDArray[np.float32] = (points @ affine[:, :3].T + affine[:, 3]).astype(np.float32)
-    return found
+    step = square.side / size
+    (cos, minus_sin, x), (sin, _, y) = square.to_frame(size).tolist()
+    turned = points @ np.array(((cos, sin, 0.0), (minus_sin, cos, 0.0), (0.0, 0.0, step)))
+    turned += (x, y, 0.0)
+    return turned.astype(np.float32)  # type: ignore[no-any-return]

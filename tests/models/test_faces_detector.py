@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.catalog import resolve
 from models.faces.anchors import make_anchors
-from models.faces.detections import Detections, overlaps, weighted_suppression
+from models.faces.detections import Detections, overlap, weighted_suppression
 from models.faces.detector import Detector, decode
 from models.faces.geometry import AnchorLayer, DetectorGeometry, geometry_of
 from models.faces.letterbox import Letterbox, fit, letterbox
@@ -88,10 +88,18 @@ def test_nothing_likely_is_an_empty_answer() -> None:
 @given(detections())
 @settings(deadline=None)
 def test_overlaps_are_symmetric_shares(found: Detections) -> None:
-    shares = overlaps(found.boxes, found.boxes)
-    np.testing.assert_allclose(shares, shares.T)
-    assert ((shares >= 0) & (shares <= 1 + 1e-5)).all()
-    np.testing.assert_allclose(np.diag(shares), 1, rtol=1e-4)
+    boxes = found.boxes.tolist()
+    for box, other in itertools.product(boxes, boxes):
+        assert overlap(box, other) == overlap(other, box)
+        assert 0 <= overlap(box, other) <= 1 + 1e-9
+    assert [overlap(box, box) for box in boxes] == pytest.approx([1] * len(boxes))
+
+
+def test_boxes_that_share_a_third_or_nothing() -> None:
+    assert overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
+    assert overlap((0, 0, 10, 10), (10, 0, 10, 10)) == 0
+    assert overlap((0, 0, 10, 10), (-20, -20, 10, 10)) == 0
+    assert overlap((3, 3, 0, 0), (3, 3, 0, 0)) == 0
 
 
 @given(detections(), st.floats(0.1, 0.9))

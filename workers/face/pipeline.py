@@ -72,9 +72,11 @@ class FacePipeline:
         """uint8 [H, W, 3] RGB → at most `max_faces` faces, the largest first."""
         found, mesh = self._find(pixels)
         # Letters and foliage may look like a face to one of the two networks, seldom to both.
-        present = np.flatnonzero(mesh.presence * found.scores >= self._settings.min_presence)
-        largest = present[: self._settings.max_faces]
-        return self._read(pixels, found.take(largest), Mesh(mesh.points[largest], mesh.presence[largest]))
+        sure = (mesh.presence * found.scores >= self._settings.min_presence).tolist()
+        largest = [face for face, is_sure in enumerate(sure) if is_sure][: self._settings.max_faces]
+        if len(largest) < len(sure):
+            found, mesh = found.take(largest), Mesh(mesh.points[largest], mesh.presence[largest])
+        return self._read(pixels, found, mesh)
 
     def _find(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
         """Detections and their landmarks; into tiles only as the settings say."""
@@ -96,21 +98,26 @@ class FacePipeline:
 
     def _candidates(self, found: Detections) -> Detections:
         """The largest detections, some more than faces are wanted: not all of them are faces."""
-        wide = found.take(found.boxes[:, 2] >= self._settings.min_size)
-        by_size = np.argsort(-wide.boxes[:, 2] * wide.boxes[:, 3], kind="stable")
-        return wide.take(by_size[: self._settings.max_faces + SPARE])
+        boxes = found.boxes.tolist()
+        wide = [face for face, box in enumerate(boxes) if box[2] >= self._settings.min_size]
+        by_size = sorted(wide, key=lambda face: -boxes[face][2] * boxes[face][3])
+        return found.take(by_size[: self._settings.max_faces + SPARE])
 
     def _look_again(self, pixels: NDArray[np.uint8], mesh: Mesh) -> Mesh:
         """Doubtful faces once more, in the square around their own points; the surer look counts.
 
         A face in profile lies badly in the square around its detection; the second look finds many of those.
         """
-        doubtful = np.flatnonzero((mesh.presence >= DOUBT) & (mesh.presence < self._settings.min_presence))
+        presences = mesh.presence.tolist()
+        doubtful = [face for face, sure in enumerate(presences) if DOUBT <= sure < self._settings.min_presence]
+        if not doubtful:
+            return mesh
         squares = [square_of_points(mesh.points[face], self._landmarks.geometry) for face in doubtful]
         again = self._landmarks(pixels, squares)
-        surer = again.presence > mesh.presence[doubtful]
         points, presence = mesh.points.copy(), mesh.presence.copy()
-        points[doubtful[surer]], presence[doubtful[surer]] = again.points[surer], again.presence[surer]
+        for face, again_points, again_presence in zip(doubtful, again.points, again.presence, strict=True):
+            if again_presence > presence[face]:
+                points[face], presence[face] = again_points, again_presence
         return Mesh(points, presence)
 
     def _read(self, pixels: NDArray[np.uint8], found: Detections, mesh: Mesh) -> list[FoundFace]:
@@ -120,7 +127,7 @@ class FacePipeline:
         seen = self._static(pixels, mesh.points)
         return [
             FoundFace(
-                box=cast("tuple[float, float, float, float]", tuple(float(value) for value in found.boxes[face])),
+                box=cast("tuple[float, float, float, float]", tuple(found.boxes[face].tolist())),
                 score=float(found.scores[face]),
                 presence=float(mesh.presence[face]),
                 sharpness=sharpness(seen.crops[face]),
@@ -137,4 +144,8 @@ def close_up(found: Detections, mesh: Mesh, side: int) -> bool:
 
     One person in front of a camera is told from a hall full of people by this, and costs one look.
     """
-    return bool(((found.boxes[:, 3] >= CLOSE_UP * side) & (mesh.presence >= CLOSE_UP_PRESENCE)).any())
+    heights, presences = found.boxes[:, 3].tolist(), mesh.presence.tolist()
+    return any(
+        height >= CLOSE_UP * side and presence >= CLOSE_UP_PRESENCE
+        for height, presence in zip(heights, presences, strict=True)
+    )

@@ -13,6 +13,7 @@ from models.contract import Crop
 from models.emotions import LabelMap
 from models.errors import ArtifactError
 from models.faces.crop import crop_face
+from models.faces.warp import stacked
 from models.session import Artifact
 from workers.fusion.combine import Opinion, average
 
@@ -50,6 +51,8 @@ class StaticModels:
         """Frame uint8 [H, W, 3] RGB and meshes float32 [N, 468, 3] in its pixels, N ≥ 1 → what is seen, in one run
         of each model."""
         answers = [model(pixels, points) for model in self._models]
+        if len(answers) == 1:
+            return answers[0]
         together = [
             average([Opinion(str(number), said, 1.0) for number, said in enumerate(face)])
             for face in zip(*(answer.probabilities for answer in answers), strict=True)
@@ -67,7 +70,7 @@ class _Static:
         self._size = crop_size(artifact)
 
     def __call__(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> Seen:
-        crops = np.stack([crop_face(pixels, face, self._crop, self._size) for face in points])
+        crops = stacked([crop_face(pixels, face, self._crop, self._size) for face in points])
         answer = self._artifact.run(faces=crops)
         return Seen(crops, self._labels.apply(answer["probabilities"]), answer.get("embedding"))
 
