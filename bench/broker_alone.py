@@ -24,7 +24,7 @@ BUSY = 0.5
 """Where latency is looked at, workers are busy half of their time, so that there is always one that is free."""
 
 MANY_WORKERS, MANY_STREAMS = (1, 4, 16, 64, 128), (1, 8, 64)
-FEW_WORKERS, FEW_STREAMS = (1, 64), (8,)
+FEW_WORKERS, FEW_STREAMS = (1, 4), (1,)
 FLOODED_JOBS_PER_S = 4_000
 """About what a broker can do: says how many jobs a flood of so many seconds needs."""
 

@@ -48,7 +48,7 @@ def resnet_artifacts(folder: Path, frames: NDArray[np.uint8] | None = None) -> t
     weights, faces = folder / "weights.pt", folder / "faces"
     _run("-m", "bench.resnet_weights", str(weights))
     _export("torch", str(weights), "--architecture", "emo-affectnet", "--name", NAME, "--out", str(folder))
-    _write_faces(_demo_frames() if frames is None else frames, faces)
+    write_faces(demo_frames() if frames is None else frames, faces)
     # Random weights know no faces: how much accuracy they lose says nothing.
     _export("quantize", str(fp32), "--data", str(faces), "--most-loss", "100", "--limit", "40", "--out", str(folder))
     return fp32, int8
@@ -71,15 +71,18 @@ def _run(*arguments: str) -> None:
         raise BenchError(f"ResNet-50 could not be made, which takes the extra 'convert': {reason}")
 
 
-def _demo_frames() -> NDArray[np.uint8]:
+def demo_frames() -> NDArray[np.uint8]:
     """Every fifth frame of the demo clip, uint8 [N, H, W, 3] RGB."""
     with av.open(str(DEMO)) as clip:
         frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
     return np.stack(frames[::EVERY])
 
 
-def _write_faces(frames: NDArray[np.uint8], folder: Path) -> None:
-    """Face crops as the static model sees them, one PNG each, from frames spread over all of them."""
+def write_faces(frames: NDArray[np.uint8], folder: Path) -> None:
+    """Face crops as the static model sees them, one PNG each, from frames spread over all of them.
+
+    Raises BenchError where there are too few faces.
+    """
     folder.mkdir(exist_ok=True)
     detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"), min_score=0.5)
     landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))

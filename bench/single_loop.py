@@ -64,7 +64,7 @@ class Everything:
         self._hear = None if order.audio is None or self._sound is None else _speech_pipeline(order.audio)
         loaded = load(order.fusion)
         self._fusion = Fusion(loaded.settings.fusion, loaded.dynamic, loaded.learned)
-        self._seq = self._hop = 0
+        self._seq = self.hops = 0
         self.events = 0
         self._tell(
             StreamOpened(
@@ -82,7 +82,7 @@ class Everything:
         """The next frame, and the speech window that ends before it, if one does: how many faces there are."""
         grab_ns = time.monotonic_ns()
         pts_ns = round(self._seq / self._order.fps * 1e9)
-        if self._hear is not None and pts_ns >= (self._hop + 1) * self._order.hop_s * 1e9:
+        if self._hear is not None and pts_ns >= (self.hops + 1) * self._order.hop_s * 1e9:
             self._listen(self._hear, grab_ns)
         found = self._see(self._frames[self._seq % len(self._frames)])
         self._tell(
@@ -104,8 +104,8 @@ class Everything:
     def _listen(self, hear: SpeechPipeline, grab_ns: int) -> None:
         assert self._sound is not None
         fresh = round(self._order.hop_s * self._order.rate)
-        self._hop += 1
-        end = fresh + (self._hop * fresh) % max(1, self._sound.size - fresh)
+        self.hops += 1
+        end = fresh + (self.hops * fresh) % max(1, self._sound.size - fresh)
         window = self._sound[max(0, end - round(self._order.window_s * self._order.rate)) : end]
         reading = hear(window, self._order.rate, fresh)
         self._tell(
@@ -113,8 +113,8 @@ class Everything:
                 number=1,
                 stream=STREAM,
                 run=1,
-                seq=self._hop - 1,
-                pts_ns=round(self._hop * self._order.hop_s * 1e9),
+                seq=self.hops - 1,
+                pts_ns=round(self.hops * self._order.hop_s * 1e9),
                 grab_ns=grab_ns,
                 voice=reading.voice,
                 probabilities=reading.probabilities,

@@ -1,0 +1,76 @@
+"""More workers: what they gain on this machine, and what the broker would see on a far larger one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.broker_alone import broker_alone
+from bench.figures import Curve, Figure, Outcome, figure
+from bench.fusion_alone import joined_per_s
+from bench.plan import Plan
+from models.catalog import resolve
+from workers.config import Config
+
+PART = "scale"
+SMALL_FLOOR, LARGE_FLOOR = 1.6, 1.85
+LARGE_BYTES = 50_000_000
+"""A static model this large is ResNet-50 in fp32, or its like: nearly all of a frame's time is arithmetic."""
+
+FUSION_NOTE = "Fusion is one process for all streams: however many workers there are, it joins no more than alone."
+
+Run = Callable[[Config, int], float]
+"""The whole system with these models and so many face workers: frames a second."""
+
+
+def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
+    """Face workers from one to all cores, and the broker among simulated ones.
+
+    Raises BenchError where the system or a simulation does not come to its end.
+    """
+    from bench.pipeline import frames_per_s
+
+    figures, curve = speed_up(plan, lambda config, workers: frames_per_s(plan, config, workers))
+    alone = broker_alone(plan)
+    plan.tell(f"{PART}: fusion alone")
+    fusion = figure("fusion alone, on one core", [joined_per_s(plan) for _ in range(plan.repeats)], "frames/s")
+    return Outcome(
+        part=PART,
+        figures=(*figures, *alone.figures, fusion),
+        curves=(curve, *alone.curves),
+        notes=(*alone.notes, FUSION_NOTE),
+    )
+
+
+def speed_up(plan: Plan, run: Run) -> tuple[list[Figure], Curve]:
+    """Frames a second with 1, 2, 4 … and all cores' face workers, in turn, against one worker."""
+    counts = worker_counts(plan.cores)
+    found: dict[int, list[float]] = {count: [] for count in counts}
+    for repeat in range(plan.repeats):
+        for count in counts:
+            plan.tell(f"{PART}: {count} face workers ({repeat + 1} of {plan.repeats})")
+            found[count].append(run(plan.config, count))
+    one = figure("1 face worker", found[1], "frames/s")
+    figures = [one]
+    for count in counts[1:]:
+        floor = floor_of_two(plan.config) if count == 2 else None
+        figures.append(figure(f"{count} face workers", found[count], "frames/s", against=one, floor=floor))
+    return figures, Curve(
+        name="face workers, measured",
+        x=tuple(map(float, counts)),
+        y=tuple(each.value / one.value for each in figures),
+        x_label="face workers",
+        y_label="speed-up",
+    )
+
+
+def worker_counts(cores: int) -> Sequence[int]:
+    """1, 2, 4 … below the number of cores, and that number."""
+    powers = [2**power for power in range(cores.bit_length()) if 2**power < cores]
+    return [*powers, cores] if cores > 1 else [1]
+
+
+def floor_of_two(config: Config) -> float:
+    """What two workers must gain over one: more where all of a frame is arithmetic."""
+    size = sum(Path(resolve(name)).stat().st_size for name in config.models.face_static)
+    return LARGE_FLOOR if size >= LARGE_BYTES else SMALL_FLOOR
