@@ -1,0 +1,88 @@
+"""What to measure, and what to choose from it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+# Arrangements whose frames a second are so close are alike: then the one that is done with a frame sooner is better.
+ALIKE = 0.95
+
+# Of what bare models do, the whole system does at least so much (bench, docs/performance.md).
+SHARE_OF_BARE = 0.8
+
+LIVE_FPS = 30.0
+
+
+class Arrangement(NamedTuple):
+    """So many face workers, with so many threads each."""
+
+    workers: int
+    threads: int
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What an arrangement does with bare models.
+
+    Attributes:
+        workers, threads: the arrangement.
+        frames_s: frames a second of all workers together.
+        frame_ms: milliseconds that a worker takes for one, the median.
+        memory_mb: of all workers together, in MiB; what they share counts once.
+    """
+
+    workers: int
+    threads: int
+    frames_s: float
+    frame_ms: float
+    memory_mb: float
+
+
+def arrangements(cores: int, gpus: int = 0) -> list[Arrangement]:
+    """All doublings of workers and threads that the cores hold, and all cores with one thread each; with GPUs, one
+    worker and two for each."""
+    if gpus:
+        return [Arrangement(gpus, 1), Arrangement(2 * gpus, 1)]
+    return [
+        Arrangement(workers, threads)
+        for threads in _doublings(cores)
+        for workers in sorted({*_doublings(cores // threads), cores // threads})
+    ]
+
+
+def choose(measured: Sequence[Measured], memory_mb: float) -> Measured:
+    """The arrangement to propose: the most frames a second that fit half of `memory_mb`; among those that do about as
+    many, the one with the shortest way of a frame, then the least memory.
+
+    Where none fits, the smallest of all. `measured` holds one at least.
+    """
+    fitting = [one for one in measured if one.memory_mb <= memory_mb / 2]
+    if not fitting:
+        return min(measured, key=lambda one: one.memory_mb)
+    most = max(one.frames_s for one in fitting)
+    alike = [one for one in fitting if one.frames_s >= ALIKE * most]
+    return min(alike, key=lambda one: (one.frame_ms, one.memory_mb))
+
+
+def streams(frames_s: float) -> int:
+    """How many live streams of 30 frames a second bare models that do `frames_s` can serve, whole frames all."""
+    return int(frames_s * SHARE_OF_BARE / LIVE_FPS)
+
+
+def serves(frames_s: float) -> str:
+    """The same in words."""
+    count, fps = streams(frames_s), f"{LIVE_FPS:.0f} frames a second"
+    if count == 0:
+        return f"looks at {frames_s * SHARE_OF_BARE:.0f} of the {fps} of one live stream, and leaves out the rest"
+    return f"serves {count} live stream{'s' if count > 1 else ''} of {fps}"
+
+
+def config_lines(chosen: Measured) -> str:
+    """What to put into config.yaml."""
+    return f"runtime: {{threads: {chosen.threads}}}\nworkers: {{face: {{count: {chosen.workers}}}}}"
+
+
+def _doublings(most: int) -> list[int]:
+    return [1 << power for power in range(most.bit_length()) if 1 << power <= most]
