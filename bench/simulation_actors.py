@@ -135,8 +135,9 @@ class SimulatedCapture:
 
     def handle(self, body: Body) -> None:
         """A credit comes back, or the stream is over."""
-        if isinstance(body, Release) and self._sent < self._load.jobs:
-            self._offer()
+        if isinstance(body, Release):
+            for _ in range(min(len(body.seqs), self._load.jobs - self._sent)):
+                self._offer()
         elif isinstance(body, StreamClosed):
             self.closed = True
 

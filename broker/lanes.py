@@ -1,17 +1,19 @@
 """The acknowledged, credited lanes to fusion and recorders: pure state machines.
 
 At most `credit` deliveries of a lane are under way at once; more wait in order. The receiver acknowledges
-cumulatively. While a recorder is behind, fusion gets nothing more to do.
+cumulatively. While a recorder is behind, fusion gets nothing more to do. Messages that nobody waits for are pushed for
+`later`: they go when something urgent does, or a bundle of them is full, so that one wake-up deals with many.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from broker.messages import Delivery, LaneMessage, Role
 
 CREDIT = 256
+BUNDLE = 8
 # A receiver that lets this many wait has lost the live streams in them: they are announced again.
 MOST_BACKLOG = 4096
 
@@ -24,6 +26,12 @@ class Lane:
         self._next = 1
         self._waiting: deque[LaneMessage] = deque()
         self._under_way: deque[Delivery] = deque()
+        self._urgent = False
+
+    @property
+    def due(self) -> bool:
+        """Whether something is to be sent now, if there is credit."""
+        return self._urgent or len(self._waiting) >= BUNDLE
 
     @property
     def backlog(self) -> int:
@@ -35,9 +43,10 @@ class Lane:
         """Whether the receiver has all it may have at once."""
         return self.backlog >= self._credit
 
-    def push(self, message: LaneMessage) -> None:
-        """Put a message at the end of the lane."""
+    def push(self, message: LaneMessage, *, later: bool = False) -> None:
+        """Put a message at the end of the lane; one for `later` may wait for others."""
         self._waiting.append(message)
+        self._urgent = self._urgent or not later
 
     def take(self) -> list[Delivery]:
         """The deliveries that may be sent now."""
@@ -47,6 +56,7 @@ class Lane:
             self._next += 1
             self._under_way.append(delivery)
             deliveries.append(delivery)
+        self._urgent = self._urgent and bool(self._waiting)
         return deliveries
 
     def acknowledge(self, number: int) -> list[LaneMessage]:
@@ -83,11 +93,11 @@ class Lanes:
         """The lanes of one role's receivers."""
         return self._lanes[role]
 
-    def tell(self, role: Role, message: LaneMessage) -> list[Lane]:
+    def tell(self, role: Role, message: LaneMessage, *, later: bool = False) -> list[Lane]:
         """Put a message on the lanes of a role; returns those that are too far behind."""
         lanes = self.of(role).values()
         for lane in lanes:
-            lane.push(message)
+            lane.push(message, later=later)
         return [lane for lane in lanes if lane.backlog > MOST_BACKLOG]
 
     def acknowledge(self, name: str, number: int) -> list[LaneMessage]:
@@ -95,10 +105,14 @@ class Lanes:
         lane = next((lanes[name] for lanes in self._lanes.values() if name in lanes), None)
         return lane.acknowledge(number) if lane is not None else []
 
-    def take(self) -> list[tuple[str, Delivery]]:
-        """What may be sent now, and to whom."""
+    def take(self, *, everything: bool = False) -> list[tuple[str, Delivery]]:
+        """What is due, or `everything` that may be sent now, and to whom."""
         recorders = self.of("recorder")
-        found = [(name, delivery) for name, lane in recorders.items() for delivery in lane.take()]
+        found = _taken(recorders, everything)
         if any(lane.full for lane in recorders.values()):
             return found
-        return found + [(name, delivery) for name, lane in self.of("fusion").items() for delivery in lane.take()]
+        return found + _taken(self.of("fusion"), everything)
+
+
+def _taken(lanes: Mapping[str, Lane], everything: bool) -> list[tuple[str, Delivery]]:
+    return [(name, delivery) for name, lane in lanes.items() if everything or lane.due for delivery in lane.take()]

@@ -20,7 +20,7 @@ from broker.messages import (
     decode,
     seal,
 )
-from broker.sockets import Login, connect, mailbox_endpoint, supervisor_endpoint
+from broker.sockets import Login, connect, has_mail, mailbox_endpoint, supervisor_endpoint
 
 HELLO_EVERY_S = 0.5
 
@@ -42,6 +42,8 @@ class Mailbox:
         self._hello_due = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._broker = self._to_broker()
+        self._poller = zmq.Poller()
+        self._poller.register(self._broker, zmq.POLLIN)
         self._supervisor = self._to_supervisor()
 
     def _to_broker(self) -> zmq.Socket[bytes]:
@@ -72,7 +74,7 @@ class Mailbox:
                 self.send(self._hello)
                 self._hello_due = now + HELLO_EVERY_S
             wait_s = max(0.0, min(deadline, self._hello_due) - now)
-            if self._broker.poll(int(wait_s * 1000) + (wait_s > 0)):
+            if has_mail(self._broker) or self._poller.poll(int(wait_s * 1000) + (wait_s > 0)):
                 body = self._read()
                 if body is not None:
                     return body
@@ -96,7 +98,7 @@ class Mailbox:
 
     def waiting(self) -> bool:
         """Whether a message lies ready to be received."""
-        return bool(self._broker.poll(0))
+        return has_mail(self._broker)
 
     def line(self) -> Line:
         """A line to the same broker for other threads."""

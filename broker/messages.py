@@ -184,13 +184,12 @@ class StreamEnded(Message, frozen=True, tag="stream_ended"):
 
 
 class Release(Message, frozen=True, tag="release"):
-    """Broker → capture: slot `slot` is free and its credit is back (policy `every`)."""
+    """Broker → capture: these jobs are settled, their slots are free and the credits are back (policy `every`)."""
 
     stream: str
     run: Whole
     modality: Modality
-    seq: Whole
-    slot: Whole
+    seqs: tuple[Whole, ...]
 
 
 class StartAgain(Message, frozen=True, tag="start_again"):

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from broker.dispatch import Action, Assign, Dispatch, Drop
-from broker.lanes import MOST_BACKLOG, Lane, Lanes
+from broker.lanes import BUNDLE, MOST_BACKLOG, Lane, Lanes
 from broker.messages import (
     Ack,
     Assignment,
@@ -79,7 +79,8 @@ class _Peer:
 class _Stream:
     opened: StreamOpened
     capture: str
-    leases: dict[tuple[Modality, int], int] = field(default_factory=dict)
+    leases: set[tuple[Modality, int]] = field(default_factory=set)
+    settled: list[int] = field(default_factory=list)
     unkept_by: set[str] = field(default_factory=set)
     restarting: bool = False
 
@@ -205,8 +206,11 @@ class PostOffice:
                 return []
 
     def tick(self, now_ns: int) -> list[Out]:
-        """Deadlines; to be called several times a second."""
-        return self._carry_out(self.dispatch.expire(now_ns)) + self._pump()
+        """Deadlines, and what was kept for later; to be called several times a second."""
+        out = self._carry_out(self.dispatch.expire(now_ns))
+        for stream in self._streams.values():
+            out += self._give_back(stream)
+        return out + self._pump(everything=True)
 
     def status(self, undecodable: int, ignored: int = 0) -> Status:
         """The counters, for the bus."""
@@ -269,7 +273,7 @@ class PostOffice:
         if stream is None:
             return []
         if stream.every:
-            stream.leases[job.modality, job.seq] = job.slot
+            stream.leases.add((job.modality, job.seq))
         else:
             self._tell_missing(job)
         out: list[Out] = [Publish(job.stream, job)]
@@ -300,7 +304,7 @@ class PostOffice:
                     answer = failed(job, answer.because)
                 else:
                     self.dispatch.count_stale(job)
-            self._tell("fusion", answer)
+            self._tell("fusion", answer, later=self._ahead(self._streams[job.stream]))
         return self._carry_out(actions)
 
     def _carry_out(self, actions: list[Action]) -> list[Out]:
@@ -319,22 +323,27 @@ class PostOffice:
         stream = self._current(emotion.stream, emotion.run)
         if stream is None:
             return []
-        self._tell("recorder", emotion)
+        ahead = self._ahead(stream)
+        self._tell("recorder", emotion, later=ahead)
         out: list[Out] = [Publish(emotion.stream, emotion)]
-        return out + (self._release(stream, "face", emotion.seq) if stream.opened.has_picture else [])
+        if ("face", emotion.seq) in stream.leases:
+            stream.leases.remove(("face", emotion.seq))
+            stream.settled.append(emotion.seq)
+        return out + (self._give_back(stream) if not ahead or len(stream.settled) >= BUNDLE else [])
 
-    def _release(self, stream: _Stream, modality: Modality, seq: int) -> list[Out]:
-        slot = stream.leases.pop((modality, seq), None)
-        if slot is None:
-            return []
-        opened = stream.opened
-        release = Release(stream=opened.stream, run=opened.run, modality=modality, seq=seq, slot=slot)
-        return [Post(stream.capture, release)]
+    def _ahead(self, stream: _Stream) -> bool:
+        """Whether so many frames of a file wait for workers that nobody waits for what comes of the ones before."""
+        return stream.every and self.dispatch.waiting_of(stream.opened.stream, "face") >= BUNDLE
+
+    def _give_back(self, stream: _Stream) -> list[Out]:
+        """The credits of frames whose events are out."""
+        settled, stream.settled = stream.settled, []
+        return [_release(stream, "face", settled)] if settled else []
 
     # -------------------------------------------------------------------------------- lanes
 
-    def _tell(self, role: Role, message: LaneMessage) -> None:
-        for lane in self._lanes.tell(role, message):
+    def _tell(self, role: Role, message: LaneMessage, *, later: bool = False) -> None:
+        for lane in self._lanes.tell(role, message, later=later):
             self._shed(lane)
 
     def _shed(self, lane: Lane) -> None:
@@ -348,16 +357,15 @@ class PostOffice:
         out: list[Out] = []
         for message in self._lanes.acknowledge(sender, ack.number):
             # A frame's credit is back when its event is out; a speech window has no event of its own.
-            speech = isinstance(message, SpeechResult) or (
-                isinstance(message, JobFailed) and message.modality == "speech"
-            )
-            stream = self._current(message.stream, message.run)
-            if speech and stream is not None and isinstance(message, SpeechResult | JobFailed):
-                out += self._release(stream, "speech", message.seq)
+            if isinstance(message, SpeechResult) or (isinstance(message, JobFailed) and message.modality == "speech"):
+                stream = self._current(message.stream, message.run)
+                if stream is not None and ("speech", message.seq) in stream.leases:
+                    stream.leases.remove(("speech", message.seq))
+                    out.append(_release(stream, "speech", [message.seq]))
         return out
 
-    def _pump(self) -> list[Out]:
-        return [Post(name, delivery) for name, delivery in self._lanes.take()]
+    def _pump(self, *, everything: bool = False) -> list[Out]:
+        return [Post(name, delivery) for name, delivery in self._lanes.take(everything=everything)]
 
     def _stream_status(self, stream: _Stream) -> StreamStatus:
         opened = stream.opened
@@ -372,6 +380,11 @@ class PostOffice:
             failed={modality: tally.failed for modality, tally in tallies.items()},
             reasons={modality: dict(tally.reasons) for modality, tally in tallies.items()},
         )
+
+
+def _release(stream: _Stream, modality: Modality, seqs: list[int]) -> Post:
+    opened = stream.opened
+    return Post(stream.capture, Release(stream=opened.stream, run=opened.run, modality=modality, seqs=tuple(seqs)))
 
 
 def _dropped(job: Job, because: str) -> Dropped:

@@ -37,7 +37,7 @@ from broker.messages import (
 )
 from broker.office import SUPERVISOR, Out, Post, PostOffice
 from broker.remote import RemotePeers, admit
-from broker.sockets import bind, connect, mailbox_endpoint, supervisor_endpoint
+from broker.sockets import bind, connect, has_mail, mailbox_endpoint, supervisor_endpoint
 from broker.topics import topic_of
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class BrokerProcess:
         self._shelf = RingShelf(slots if slots is not None else directory)
         self._undecodable = self._ignored = 0
         self._told_of_dropped = 0.0
-        self._second_due = 0.0
+        self._tick_due = self._second_due = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._supervisor = connect(self._context, zmq.PUSH, supervisor_endpoint(directory))
         self._doors = Doors(self._context, keys if keys is not None else keys_folder())
@@ -90,13 +90,19 @@ class BrokerProcess:
             self._doors.close()
             raise
         self._mailbox = bind(self._context, zmq.ROUTER, mailbox_endpoint(directory))
+        self._poller = zmq.Poller()
+        self._remote_mailbox: zmq.Socket[bytes] | None = None
+        for socket in (self._mailbox, self._events.socket):
+            self._poller.register(socket, zmq.POLLIN)
 
     def run(self, keep_on: Callable[[], bool], beat: Callable[[], Heartbeat | None]) -> None:
         """Serve until `keep_on` says no. `beat` gives the heartbeat when one is due."""
         while keep_on():
             self._await_mail()
             now = time.monotonic()
-            self._send(self._office.tick(time.monotonic_ns()))
+            if now >= self._tick_due:
+                self._tick_due = now + TICK_S
+                self._send(self._office.tick(time.monotonic_ns()))
             if now >= self._second_due:
                 self._second_due = now + SECOND_S
                 self._each_second()
@@ -119,45 +125,48 @@ class BrokerProcess:
 
     def _await_mail(self) -> None:
         """Wait a moment for mail and read what there is."""
-        poller = zmq.Poller()
-        poller.register(self._mailbox, zmq.POLLIN)
-        remote = self._doors.workers.socket
-        if remote is not None:
-            poller.register(remote, zmq.POLLIN)
-        waiting = dict(poller.poll(int(TICK_S * 1000)))
-        if self._mailbox in waiting:
-            self._read_mail()
-        if remote is not None and remote in waiting:
-            self._read_remote_mail(remote)
+        self._watch_remote_mailbox()
+        for socket, _ in self._poller.poll(int(TICK_S * 1000)):
+            if socket is self._mailbox:
+                self._read_mail()
+            elif socket is self._events.socket:
+                self._events.hear()
+            elif self._remote_mailbox is not None and not self._remote_mailbox.closed:
+                self._read_remote_mail(self._remote_mailbox)
+
+    def _watch_remote_mailbox(self) -> None:
+        """The door for other machines opens, closes and opens anew as a socket of its own."""
+        known, self._remote_mailbox = self._remote_mailbox, self._doors.workers.socket
+        if known is not self._remote_mailbox:
+            if known is not None:
+                self._poller.unregister(known)
+            if self._remote_mailbox is not None:
+                self._poller.register(self._remote_mailbox, zmq.POLLIN)
 
     def _read_mail(self) -> None:
         for _ in range(MOST_PER_TURN):
-            try:
-                frames = self._mailbox.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+            frames = self._mailbox.recv_multipart()
             try:
                 envelope = _letter(frames)
+                self._receive(envelope, frames[1], frames[0])
             except MessageError as error:
                 self._drop(error)
-                continue
-            self._receive(envelope, frames[0])
+            if not has_mail(self._mailbox):
+                return
 
     def _read_remote_mail(self, mailbox: zmq.Socket[bytes]) -> None:
         for _ in range(MOST_PER_TURN):
-            try:
-                frames = mailbox.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
+            frames = mailbox.recv_multipart(copy=False)
             now_ns = time.monotonic_ns()
             try:
                 envelope = admit(_letter([frame.bytes for frame in frames]), str(frames[-1].get("User-Id")), now_ns)
+                for gone in self._remote.heard(envelope.sender, envelope.incarnation, frames[0].bytes, now_ns):
+                    self._send(self._office.handle(self._name, gone, now_ns))
+                self._receive(envelope)
             except MessageError as error:
                 self._drop(error)
-                continue
-            for gone in self._remote.heard(envelope.sender, envelope.incarnation, frames[0].bytes, now_ns):
-                self._send(self._office.handle(self._name, gone, now_ns))
-            self._receive(envelope)
+            if not has_mail(mailbox):
+                return
 
     def _drop(self, error: MessageError) -> None:
         self._undecodable += 1
@@ -166,8 +175,8 @@ class BrokerProcess:
             self._told_of_dropped = now
             log.warning("dropped what is no message, %d so far: %s", self._undecodable, error)
 
-    def _receive(self, envelope: Envelope, address: bytes | None = None) -> None:
-        """One message; `address` is the sender's at the session's own mailbox."""
+    def _receive(self, envelope: Envelope, data: bytes | None = None, address: bytes | None = None) -> None:
+        """One message; `data` is its envelope as it came, `address` the sender's at the session's own mailbox."""
         now_ns = time.monotonic_ns()
         if isinstance(envelope.body, Hello):
             fresh, out = self._office.hello(envelope.sender, envelope.incarnation, envelope.body, now_ns)
@@ -185,7 +194,7 @@ class BrokerProcess:
             elif self._office.refuses(envelope.sender, envelope.body):
                 self._ignored += 1
             else:
-                self._send(self._office.handle(envelope.sender, envelope.body, now_ns))
+                self._send(self._office.handle(envelope.sender, envelope.body, now_ns), envelope.body, data)
         else:
             self._ignored += 1
 
@@ -202,14 +211,15 @@ class BrokerProcess:
 
     # -------------------------------------------------------------------------------- what goes out
 
-    def _send(self, out: list[Out]) -> None:
+    def _send(self, out: list[Out], received: Body | None = None, data: bytes | None = None) -> None:
+        """Carry out what follows; what was just `received` is published as it came, in `data`."""
         left = deque(out)
         while left:
             item = left.popleft()
             if isinstance(item, Post):
                 left += self._post(item.to, item.body)
             else:
-                self._publish(item.name, item.body)
+                self._publish(item.name, item.body, data if item.body is received else None)
 
     def _post(self, name: str, body: Body) -> list[Out]:
         """Send to one actor: what else follows."""
@@ -235,8 +245,15 @@ class BrokerProcess:
         self._doors.workers.socket.send_multipart(frames)
         return []
 
-    def _publish(self, name: str, body: Emotion | Job | StreamOpened | StreamClosed | Heartbeat | Status) -> None:
-        self._events.publish([topic_of(body, name), self._sealed(body)])
+    def _publish(
+        self,
+        name: str,
+        body: Emotion | Job | StreamOpened | StreamClosed | Heartbeat | Status,
+        data: bytes | None = None,
+    ) -> None:
+        topic = topic_of(body, name)
+        if self._events.has_readers(topic):
+            self._events.publish([topic, data or self._sealed(body)])
 
     def _sealed(self, body: Body) -> bytes:
         return seal(body, epoch=self._epoch, sender=self._name, incarnation=self._incarnation)

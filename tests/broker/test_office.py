@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from broker.lanes import CREDIT, MOST_BACKLOG
+from broker.lanes import BUNDLE, CREDIT, MOST_BACKLOG
 from broker.messages import (
     Ack,
     Assignment,
@@ -18,6 +18,7 @@ from broker.messages import (
     JobFailed,
     Latency,
     OffDuty,
+    Policy,
     Ready,
     Reconfigure,
     Reconfigured,
@@ -109,7 +110,7 @@ def test_a_frame_gets_its_credit_back_when_its_event_is_out_and_not_before() -> 
     house.say("fusion", Ack(number=2))
     assert house.sent("capture", Release) == []
     house.say("fusion", emotion(0))
-    assert [(found.modality, found.seq, found.slot) for found in house.sent("capture", Release)] == [("face", 0, 0)]
+    assert [(found.modality, found.seqs) for found in house.sent("capture", Release)] == [("face", (0,))]
     assert [found.seq for found in house.delivered("recorder", Emotion)] == [0]
     assert [item.body.seq for item in house.published if isinstance(item.body, Emotion)] == [0]
     house.say("fusion", emotion(0))
@@ -124,7 +125,7 @@ def test_a_speech_window_gets_its_credit_back_when_fusion_has_it() -> None:
     house.say("audio 1", speech_result(1, 0))
     assert house.sent("capture", Release) == []
     house.say("fusion", Ack(number=2))
-    assert [(found.modality, found.seq) for found in house.sent("capture", Release)] == [("speech", 0)]
+    assert [(found.modality, found.seqs) for found in house.sent("capture", Release)] == [("speech", (0,))]
 
 
 def test_a_lost_worker_costs_no_frame_of_a_file() -> None:
@@ -357,3 +358,36 @@ def test_a_stream_that_is_withdrawn_ends_with_what_it_has() -> None:
     assert house.delivered("recorder", StreamClosed)
     house.say("recorder", StreamClosed(stream="a", run=1))
     assert house.office.status(0).streams == ()
+
+
+def test_what_nobody_waits_for_goes_in_bundles() -> None:
+    house = House()
+    house.hire("face 1")
+    house.say("capture", opened("film", "every"))
+    for seq in range(BUNDLE * 3):
+        house.say("capture", job("film", seq))
+    for seq in range(BUNDLE):
+        assert house.delivered("fusion", FaceResult) == []
+        house.say("face 1", face_result(seq + 1, seq))
+    assert [found.seq for found in house.delivered("fusion", FaceResult)] == list(range(BUNDLE))
+    for seq in range(BUNDLE - 1):
+        house.say("fusion", emotion(seq))
+    assert house.sent("capture", Release) == house.delivered("recorder", Emotion) == []
+    house.keep(house.office.tick(0))
+    assert [found.seqs for found in house.sent("capture", Release)] == [tuple(range(BUNDLE - 1))]
+    assert len(house.delivered("recorder", Emotion)) == BUNDLE - 1
+
+
+def test_nothing_waits_for_a_bundle_where_frames_run_short_or_a_stream_is_live() -> None:
+    policies: tuple[Policy, ...] = ("every", "latest")
+    for policy in policies:
+        house = House()
+        house.hire("face 1")
+        house.say("capture", opened("film", policy))
+        for seq in range(3):
+            house.say("capture", job("film", seq))
+        house.say("face 1", face_result(1, 0))
+        assert [found.seq for found in house.delivered("fusion", FaceResult)] == [0]
+        house.say("fusion", emotion(0))
+        assert [found.seq for found in house.delivered("recorder", Emotion)] == [0]
+        assert [found.seqs for found in house.sent("capture", Release)] == [(0,)] * (policy == "every")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import zmq
 
+from broker.bus import EventBus
+from broker.doors import Doors
 from broker.errors import EndpointError
 from broker.mailbox import Mailbox, Subscriber
 from broker.messages import (
@@ -210,3 +212,26 @@ def test_a_session_is_private_and_its_path_short_enough(tmp_path: Path) -> None:
     assert place.stat().st_mode & 0o777 == 0o700
     with pytest.raises(EndpointError, match="too long"):
         make_private(tmp_path / ("x" * 120))
+
+
+def test_the_bus_knows_what_anybody_reads(directory: Path, tmp_path: Path) -> None:
+    context = zmq.Context[zmq.Socket[bytes]]()
+    doors = Doors(context, tmp_path / "keys")
+    bus = EventBus(context, directory, doors)
+    assert not bus.has_readers(b"emotion.a")
+    reader = Subscriber(events_endpoint(directory), ["emotion.", "frame.a"])
+    for _ in range(2):
+        assert bus.socket.poll(PATIENCE_S * 1000)
+        bus.hear()
+    assert bus.has_readers(b"emotion.a")
+    assert bus.has_readers(b"frame.a")
+    assert not bus.has_readers(b"frame.b")
+    reader.close()
+    for _ in range(2):
+        assert bus.socket.poll(PATIENCE_S * 1000)
+        bus.hear()
+    assert not bus.has_readers(b"emotion.a")
+    assert not bus.has_readers(b"frame.a")
+    bus.close()
+    doors.close()
+    context.term()

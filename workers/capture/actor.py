@@ -53,7 +53,7 @@ class CaptureActor:
             return
         match body:
             case Release() if body.run == run.number:
-                run.release(body.modality, body.seq)
+                run.release(body.modality, body.seqs)
             case StartAgain() if body.run == run.number:
                 self._begin()
             case StreamClosed() if body.run == run.number:

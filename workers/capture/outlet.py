@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,14 @@ class Outlet:
             self._book = SlotBook(slots, self._leased)
         return self._rings[-1], self._book
 
-    def release(self, seq: int) -> None:
-        """The job `seq` is settled: its slot may be written again."""
+    def release(self, seqs: Iterable[int]) -> None:
+        """The jobs `seqs` are settled: their slots may be written again."""
         with self._freed:
-            book, slot = self._leases.pop(seq, (None, 0))
-            if book is not None:
-                book.release(slot)
-                self._freed.notify_all()
+            for seq in seqs:
+                book, slot = self._leases.pop(seq, (None, 0))
+                if book is not None:
+                    book.release(slot)
+            self._freed.notify_all()
 
     def stop(self) -> None:
         """Let a waiting `put` return False, now and from now on."""

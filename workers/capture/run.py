@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +141,9 @@ class Run:
             )
         )
 
-    def release(self, modality: Modality, seq: int) -> None:
-        """A job is settled; its slot is free."""
-        self._outlets[modality].release(seq)
+    def release(self, modality: Modality, seqs: Iterable[int]) -> None:
+        """These jobs are settled; their slots are free."""
+        self._outlets[modality].release(seqs)
 
     def offered(self, modality: Modality) -> int:
         """How many jobs were offered so far."""

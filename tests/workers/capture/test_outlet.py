@@ -59,8 +59,8 @@ def test_under_every_a_slot_is_written_again_only_after_its_release(tmp_path: Pa
         out.put(picture(number), pts_ns=number, grab_ns=0)
     writer = threading.Thread(target=lambda: out.put(picture(9), pts_ns=9, grab_ns=0))
     writer.start()
-    out.release(2)
-    out.release(2)
+    out.release([2])
+    out.release([2])
     writer.join(10)
     assert not writer.is_alive()
     assert wire.jobs[4].slot == wire.jobs[2].slot
@@ -98,7 +98,7 @@ def test_pictures_that_grow_get_a_ring_of_their_size(tmp_path: Path) -> None:
     assert len({job.ring for job in wire.jobs}) == 2
     assert [RingReader(tmp_path / job.ring).view(job).max() for job in wire.jobs] == [1, 2, 3]
     # The credit of a slot in the old ring must not free one in the new.
-    out.release(0)
+    out.release([0])
     out.close()
 
 
