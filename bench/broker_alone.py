@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from bench.errors import BenchError
@@ -27,6 +28,9 @@ MANY_WORKERS, MANY_STREAMS = (1, 4, 16, 64, 128), (1, 8, 64)
 FEW_WORKERS, FEW_STREAMS = (1, 4), (1,)
 FLOODED_JOBS_PER_S = 4_000
 """About what a broker can do: says how many jobs a flood of so many seconds needs."""
+
+STRAIGHT = 200
+"""Jobs that go without the broker, to see how much of its latency is ZeroMQ's and the machine's."""
 
 KEPT_UP = 0.95
 """Of the jobs a second, that must have been played for their latency to mean anything."""
@@ -51,7 +55,8 @@ def broker_alone(plan: Plan) -> Alone:
     steady, flooded = [], []
     for repeat in range(plan.repeats):
         plan.tell(f"scale: the broker with {WORKERS} simulated workers ({repeat + 1} of {plan.repeats})")
-        steady.append(_play(plan, live(WORKERS, STREAMS, RATE, plan.seconds)))
+        judged = live(WORKERS, STREAMS, RATE, plan.seconds)
+        steady.append(_play(plan, msgspec.structs.replace(judged, straight=STRAIGHT)))
         flooded.append(_play(plan, flood(WORKERS, STREAMS, plan.seconds / 2)))
     notes = (_meaning(steady, flooded), *_starved(steady))
     return Alone((*_added(steady), *_most(flooded)), _curves(plan), notes)
@@ -81,6 +86,7 @@ def _added(played: Sequence[Simulation]) -> list[Figure]:
         figure(f"added by the broker at {where}, p99", _points(both, 99), "ms"),
         figure("of it, from capture to worker, p50", _points([one.seen.way_in_ms for one in played], 50), "ms"),
         figure("of it, from worker to fusion, p50", _points([one.seen.way_back_ms for one in played], 50), "ms"),
+        figure("both ways straight over ZeroMQ, p50", _points([one.straight_ms for one in played], 50), "ms"),
         figure("the broker's share of a core at that", [one.broker_share for one in played], "share"),
     ]
 

@@ -59,7 +59,14 @@ def simulate(load: Load, *, cores: int, log: Path | None = None) -> Simulation:
             cpu_s = first.cpu_s + sum(simulator.result().cpu_s for simulator in simulators[1:])
     if first.seen is None or first.seen.missing or first.seen.twice:
         raise BenchError(f"the broker lost or doubled jobs of {load.streams} simulated streams: please report it")
-    return Simulation(load=load, seen=first.seen, broker_s=broker_s, simulators_s=cpu_s, seconds=seconds)
+    return Simulation(
+        load=load,
+        seen=first.seen,
+        broker_s=broker_s,
+        simulators_s=cpu_s,
+        seconds=seconds,
+        straight_ms=first.straight_ms,
+    )
 
 
 def shares(load: Load, directory: Path, cores: int) -> list[Share]:

@@ -236,6 +236,12 @@ class SimulatedFusion:
             case JobFailed():
                 self._failed += 1
                 self._settle(message.stream, message.seq)
+            case StreamOpened():
+                # Announced again: the broker has given up what lay before that, for fusion was too far behind.
+                for seq in range(message.next_face_seq):
+                    if (message.stream, seq) not in self._settled:
+                        self._dropped += 1
+                        self._settle(message.stream, seq)
             case StreamEnded() if message.modality == "face":
                 self._counts[message.stream] = message.count
                 self._open[message.stream] = self._open.get(message.stream, 0) + message.count

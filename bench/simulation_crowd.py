@@ -27,13 +27,14 @@ class Line:
     Attributes:
         name: of the process.
         epoch: of the broker; 0 before the first Welcome.
+        hello: what it says of itself, if it does.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: Path, name: str, hello: Hello) -> None:
+    def __init__(self, name: str, socket: zmq.Socket[bytes], hello: Hello | None = None) -> None:
         self.name = name
         self.epoch = 0
         self.hello = hello
-        self.socket = connect(context, zmq.DEALER, mailbox_endpoint(directory))
+        self.socket = socket
         self.touched: Callable[[Line], None] = lambda _line: None
 
     def send(self, body: Body) -> None:
@@ -76,11 +77,15 @@ class Simulated(Protocol):
 
 
 class Crowd:
-    """The loop: lines, timers, and what every process does beside its work: Hello and heartbeat twice a second."""
+    """The loop: lines, timers, and what every process does beside its work: Hello and heartbeat twice a second.
+
+    Attributes:
+        context: of all their sockets.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -91,27 +96,36 @@ class Crowd:
     def line(self, name: str, role: Role) -> Line:
         """A line for a process of that name."""
         hello = Hello(role=role, modality="face" if role == "worker" else None)
-        return Line(self._context, self._directory, name, hello)
+        return Line(name, connect(self.context, zmq.DEALER, mailbox_endpoint(self._directory)), hello)
 
     def join(self, actor: Simulated) -> None:
-        """Take a process into the loop; it says Hello at once."""
+        """Take a process into the loop; one that has a Hello says it at once, and again and again."""
         line = actor.line
         self._actors[line] = actor
         line.touched = lambda touched: self._touched.setdefault(touched)
         self._selector.register(line.descriptor, selectors.EVENT_READ, line)
-        self._keep(actor)
+        if line.hello is not None:
+            self._keep(line, line.hello)
+
+    def leave(self, actor: Simulated) -> None:
+        """Take a process without a Hello out of the loop again."""
+        line = actor.line
+        self._selector.unregister(line.descriptor)
+        del self._actors[line]
+        self._touched.pop(line, None)
+        line.socket.close(linger=0)
 
     def join_supervisor(self) -> None:
         """Say Hello in its name too, and its processes' heartbeats, which it puts on the bus. One in all crowds."""
         self.join(_Silent(self._supervisor))
 
-    def _keep(self, actor: Simulated) -> None:
+    def _keep(self, line: Line, hello: Hello) -> None:
         """What a process says twice a second, whatever it does."""
-        actor.line.send(actor.line.hello)
+        line.send(hello)
         if self._supervisor.epoch:
-            beat = Heartbeat(name=actor.line.name, incarnation=1, state="ready", pid=1, figures={"cpu_percent": 50.0})
+            beat = Heartbeat(name=line.name, incarnation=1, state="ready", pid=1, figures={"cpu_percent": 50.0})
             self._supervisor.send(beat)
-        self.at(time.monotonic_ns() + round(HELLO_EVERY_S * 1e9), lambda: self._keep(actor))
+        self.at(time.monotonic_ns() + round(HELLO_EVERY_S * 1e9), lambda: self._keep(line, hello))
 
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
         """Do something at a time of the monotonic clock."""
@@ -158,7 +172,7 @@ class Crowd:
         """Let go of all lines."""
         for line in {*self._actors, self._supervisor}:
             line.socket.close(linger=0)
-        self._context.term()
+        self.context.term()
 
 
 class _Silent:

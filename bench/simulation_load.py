@@ -18,6 +18,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         rate: jobs a second; policy `latest` only.
         inference_s: how long a worker waits over a job.
         credit: slots of a stream; policy `every` only.
+        straight: so many jobs go from one socket to another first, with no broker in between.
     """
 
     workers: int
@@ -27,6 +28,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     rate: float = 0.0
     inference_s: float = 0.0
     credit: int = 8
+    straight: int = 0
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,7 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
         seen: what came of it.
         broker_s, simulators_s: CPU seconds (user and system) of the broker and of all simulators while it was played.
         seconds: that it took.
+        straight_ms: of each job that went without the broker: there and back.
     """
 
     load: Load
@@ -79,6 +82,7 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     broker_s: float
     simulators_s: float
     seconds: float
+    straight_ms: tuple[float, ...]
 
     @property
     def jobs_per_s(self) -> float:

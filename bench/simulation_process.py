@@ -13,6 +13,7 @@ import msgspec
 from bench.simulation_actors import SimulatedCapture, SimulatedFusion, SimulatedWorker
 from bench.simulation_crowd import Crowd
 from bench.simulation_load import Seen, Share
+from bench.simulation_straight import straight_ms
 
 READY = "ready"
 SETTLE_NS = 100_000_000
@@ -20,10 +21,12 @@ SETTLE_NS = 100_000_000
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """What a simulator says at its end: CPU seconds of the load alone; and what was seen, if it played fusion."""
+    """What a simulator says at its end: CPU seconds of the load alone; and, if it played fusion, what was seen, and how
+    long jobs took that went straight."""
 
     cpu_s: float
     seen: Seen | None
+    straight_ms: tuple[float, ...] = ()
 
 
 def main() -> None:
@@ -51,6 +54,7 @@ def play(share: Share, crowd: Crowd) -> Played:
         captures.append(SimulatedCapture(crowd, crowd.line(f"capture {stream}", "capture"), stream, load))
         crowd.join(captures[-1])
     crowd.serve(lambda: crowd.welcomed)
+    straight = straight_ms(crowd, Path(share.directory), load.straight) if share.first and load.straight else ()
     told = _Told()
     print(READY, flush=True)
     crowd.serve(lambda: told.times >= 1)
@@ -59,7 +63,8 @@ def play(share: Share, crowd: Crowd) -> Played:
     for capture in captures:
         capture.open(start_ns)
     crowd.serve(lambda: told.times >= 2 or (fusion is not None and fusion.done))
-    return Played(cpu_s=_cpu_s() - before, seen=None if fusion is None else fusion.seen())
+    seen = None if fusion is None else fusion.seen()
+    return Played(cpu_s=_cpu_s() - before, seen=seen, straight_ms=straight)
 
 
 class _Told:
