@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.faces.anchors import make_anchors
-from models.faces.detections import Detections, join, weighted_suppression
+from models.faces.detections import Candidate, Detections, weighted_suppression
 from models.faces.geometry import DetectorGeometry, geometry_of
 from models.faces.letterbox import Letterbox, fit, letterbox
 from models.faces.tiles import Tile, cut_off, make_tiles
@@ -41,18 +41,21 @@ class Detector:
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
         """uint8 [H, W, 3] RGB → the faces that are large in it, best first, at the cost of one run."""
         height, width = frame.shape[:2]
-        return weighted_suppression(self._look(frame, Tile(0, 0, width, height)), self.geometry.suppression)
+        return self._joined(self._look(frame, Tile(0, 0, width, height)))
 
     def look_closer(self, frame: NDArray[np.uint8], large: Detections) -> Detections:
         """The faces `large` of the same frame and the small ones, best first, at the cost of one run a tile."""
         height, width = frame.shape[:2]
-        found = [large]
+        found = large.candidates()
         for tile in make_tiles(width, height):
             seen = self._look(frame, tile)
-            found.append(seen.take(~cut_off(seen.boxes, tile, width, height)))
-        return weighted_suppression(join(found), self.geometry.suppression)
+            found += [candidate for candidate in seen if not cut_off(candidate.row, tile, width, height)]
+        return self._joined(found)
 
-    def _look(self, frame: NDArray[np.uint8], tile: Tile) -> Detections:
+    def _joined(self, found: list[Candidate]) -> Detections:
+        return weighted_suppression(found, self.geometry.suppression, len(self.geometry.keypoints))
+
+    def _look(self, frame: NDArray[np.uint8], tile: Tile) -> list[Candidate]:
         part = frame[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
         size = self.geometry.size
         raw = self._artifact.run(image=letterbox(part, size)[None])
@@ -67,26 +70,31 @@ def decode(
     geometry: DetectorGeometry,
     place: Letterbox,
     min_score: float,
-) -> Detections:
-    """Raw boxes float32 [K, 4 + 2P] and scores [K] → the detections of at least `min_score`, not yet joined."""
+) -> list[Candidate]:
+    """Raw boxes float32 [K, 4 + 2P] and scores [K] → the candidates of at least `min_score`, not yet joined."""
     likely = (scores >= _raw_floor(min_score)).nonzero()[0]
-    clip = geometry.score_clip
-    found = [1 / (1 + math.exp(-max(-clip, min(clip, score)))) for score in scores[likely].tolist()]
-    if found and min(found) < min_score:
-        likely = likely[[score >= min_score for score in found]]
-        found = [score for score in found if score >= min_score]
-    pairs = boxes[likely].reshape(len(found), boxes.shape[1] // 2, 2)  # centre, size, then the keypoints
-    if not found:
-        return Detections(boxes[:0, :4], scores[:0], pairs[:, 2:])
-    pairs /= geometry.scale
-    sizes = pairs[:, 1] * np.float32(geometry.size) / np.float32(place.factor)
-    pairs += anchors[likely][:, None]
-    pairs *= geometry.size
-    points = place.to_frame(pairs)
-    points[:, 0] -= sizes / 2
-    points[:, 1] = sizes
-    rows = points.reshape(len(found), boxes.shape[1])
-    return Detections(rows[:, :4], np.array(found, np.float32), points[:, 2:])
+    if len(likely) == 0:
+        return []
+    side = geometry.size / place.factor  # of the whole square, in pixels of the frame
+    found = []
+    for score, raw, (x, y) in zip(*(array[likely].tolist() for array in (scores, boxes, anchors)), strict=True):
+        clipped = max(-geometry.score_clip, min(geometry.score_clip, score))
+        probability = 1 / (1 + math.exp(-clipped))
+        if probability >= min_score:
+            found.append(
+                Candidate(probability, _row(raw, place.left + x * side, place.top + y * side, side / geometry.scale))
+            )
+    return found
+
+
+def _row(raw: list[float], x: float, y: float, unit: float) -> list[float]:
+    """Raw numbers of one anchor at (x, y), in units of so many pixels, all in pixels: box and keypoints."""
+    row = [0.0] * len(raw)
+    row[::2] = [x + value * unit for value in raw[::2]]
+    row[1::2] = [y + value * unit for value in raw[1::2]]
+    width, height = raw[2] * unit, raw[3] * unit
+    row[:4] = row[0] - width / 2, row[1] - height / 2, width, height
+    return row
 
 
 def _raw_floor(min_score: float) -> float:

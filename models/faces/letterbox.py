@@ -24,10 +24,6 @@ class Letterbox(NamedTuple):
     top: float
     factor: float
 
-    def to_frame(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[..., 2] from pixels of the square to pixels of the frame."""
-        return points / np.float32(self.factor) + np.array((self.left, self.top), np.float32)
-
 
 def fit(left: float, top: float, width: float, height: float, size: int) -> Letterbox:
     """The letterbox of a rectangle of the frame in a square of `size` pixels."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,8 +99,7 @@ def cut_out(frame: NDArray[np.uint8], square: Square, size: int) -> NDArray[np.u
 
 def to_frame(points: NDArray[np.float32], square: Square, size: int) -> NDArray[np.float32]:
     """Points [P, 3] in pixels of the cut-out → pixels of the frame; z scaled alike."""
-    step = square.side / size
     (cos, minus_sin, x), (sin, _, y) = square.to_frame(size).tolist()
-    turned = points @ np.array(((cos, sin, 0.0), (minus_sin, cos, 0.0), (0.0, 0.0, step)))
-    turned += (x, y, 0.0)
-    return turned.astype(np.float32)  # type: ignore[no-any-return]
+    step = square.side / size
+    affine = np.array(((cos, minus_sin, 0.0, x), (sin, cos, 0.0, y), (0.0, 0.0, step, 0.0)))
+    return cv2.transform(points[:, None], affine)[:, 0]  # type: ignore[return-value]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 SHARE = 0.5
 """Side of a tile over the shorter side of the frame. The detector sees faces from about a tenth of its picture on."""
@@ -33,16 +31,15 @@ def make_tiles(width: int, height: int) -> list[Tile]:
     return [Tile(left, top, side, side) for top in _starts(height, side) for left in _starts(width, side)]
 
 
-def cut_off(boxes: NDArray[np.float32], tile: Tile, width: int, height: int) -> NDArray[np.bool_]:
-    """Which boxes float32 [D, 4] reach an edge of the tile that is not an edge of the frame."""
+def cut_off(box: Sequence[float], tile: Tile, width: int, height: int) -> bool:
+    """Whether a box (x, y, width, height, …) reaches an edge of the tile that is not an edge of the frame."""
     margin = EDGE * tile.width
     right, bottom = tile.left + tile.width, tile.top + tile.height
-    ends = boxes[:, :2] + boxes[:, 2:]
-    return np.asarray(
-        ((boxes[:, 0] < tile.left + margin) & (tile.left > 0))
-        | ((boxes[:, 1] < tile.top + margin) & (tile.top > 0))
-        | ((ends[:, 0] > right - margin) & (right < width))
-        | ((ends[:, 1] > bottom - margin) & (bottom < height))
+    return (
+        (box[0] < tile.left + margin and tile.left > 0)
+        or (box[1] < tile.top + margin and tile.top > 0)
+        or (box[0] + box[2] > right - margin and right < width)
+        or (box[1] + box[3] > bottom - margin and bottom < height)
     )
 
 

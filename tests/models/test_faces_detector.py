@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -51,8 +52,7 @@ def test_anchors_are_those_of_the_short_range_detector() -> None:
 @given(SIDES, SIDES, st.integers(0, 500), st.integers(0, 500))
 def test_letterbox_holds_the_whole_rectangle_centred(width: int, height: int, left: int, top: int) -> None:
     place = fit(left, top, width, height, 128)
-    corners = np.array([[0, 0], [128, 128], [64, 64]], np.float32)
-    start, end, centre = place.to_frame(corners)
+    start, end, centre = (np.array((place.left, place.top)) + at / place.factor for at in (0, 128, 64))
     np.testing.assert_allclose(centre, (left + width / 2, top + height / 2), atol=0.01)
     assert start[0] <= left + 0.01
     assert start[1] <= top + 0.01
@@ -72,23 +72,34 @@ def test_a_raw_box_is_read_relative_to_its_anchor() -> None:
     boxes, scores = np.zeros((896, 16), np.float32), np.full(896, -1000, np.float32)
     boxes[100, :4], boxes[100, 4:6], scores[100] = (8, -4, 32, 16), (1, 2), 3.0
     found = decode(boxes, scores, anchors, GEOMETRY, Letterbox(10, 20, 0.5), 0.5)
-    assert len(found) == 1
+    (face,) = found
     x, y = anchors[100] * 128
-    np.testing.assert_allclose(found.boxes[0], ((x + 8 - 16) * 2 + 10, (y - 4 - 8) * 2 + 20, 64, 32), rtol=1e-5)
-    np.testing.assert_allclose(found.keypoints[0, 0], ((x + 1) * 2 + 10, (y + 2) * 2 + 20), rtol=1e-5)
-    assert found.scores[0] == pytest.approx(1 / (1 + np.exp(-3)))
+    assert face.row[:4] == pytest.approx(((x + 8 - 16) * 2 + 10, (y - 4 - 8) * 2 + 20, 64, 32))
+    assert face.row[4:6] == pytest.approx(((x + 1) * 2 + 10, (y + 2) * 2 + 20))
+    assert face.row[6:] == pytest.approx([x * 2 + 10, y * 2 + 20] * 5)
+    assert face.score == pytest.approx(1 / (1 + np.exp(-3)))
 
 
 def test_nothing_likely_is_an_empty_answer() -> None:
     raw = np.full(896, -np.float32(1e6))
     found = decode(np.zeros((896, 16), np.float32), raw, make_anchors(LAYERS), GEOMETRY, Letterbox(0, 0, 1), 0.5)
-    assert len(weighted_suppression(found, 0.3)) == 0
+    assert found == []
+    assert weighted_suppression(found, 0.3, 6).keypoints.shape == (0, 6, 2)
+
+
+@given(st.floats(0, 1), st.floats(-30, 30))
+def test_a_score_is_enough_or_not_whatever_it_is_told_by(min_score: float, raw: float) -> None:
+    scores = np.full(1, raw, np.float32)
+    found = decode(
+        np.zeros((1, 16), np.float32), scores, make_anchors(LAYERS)[:1], GEOMETRY, Letterbox(0, 0, 1), min_score
+    )
+    assert len(found) == (1 / (1 + math.exp(-float(scores[0]))) >= min_score)
 
 
 @given(detections())
 @settings(deadline=None)
 def test_overlaps_are_symmetric_shares(found: Detections) -> None:
-    boxes = found.boxes.tolist()
+    boxes = [candidate.row for candidate in found.candidates()]
     for box, other in itertools.product(boxes, boxes):
         assert overlap(box, other) == overlap(other, box)
         assert 0 <= overlap(box, other) <= 1 + 1e-9
@@ -105,7 +116,7 @@ def test_boxes_that_share_a_third_or_nothing() -> None:
 @given(detections(), st.floats(0.1, 0.9))
 @settings(deadline=None)
 def test_joining_keeps_the_best_and_stays_within_what_was_found(found: Detections, threshold: float) -> None:
-    kept = weighted_suppression(found, threshold)
+    kept = weighted_suppression(found.candidates(), threshold, 6)
     assert len(kept) <= len(found)
     assert (np.diff(kept.scores) <= 0).all()
     assert set(kept.scores.tolist()) <= set(found.scores.tolist())
@@ -120,13 +131,13 @@ def test_joining_keeps_the_best_and_stays_within_what_was_found(found: Detection
 def test_faces_apart_are_left_as_they_are(found: Detections) -> None:
     apart = found.boxes.copy()
     apart[:, 0] += np.arange(len(found), dtype=np.float32) * 1000
-    kept = weighted_suppression(_found(apart, found.scores), 0.3)
+    kept = weighted_suppression(_found(apart, found.scores).candidates(), 0.3, 6)
     assert len(kept) == len(found)
 
 
 def test_two_looks_at_one_face_become_their_weighted_mean() -> None:
     boxes = np.array([[0, 0, 100, 100], [10, 0, 100, 100]], np.float32)
-    kept = weighted_suppression(_found(boxes, np.array([0.6, 0.9], np.float32)), 0.3)
+    kept = weighted_suppression(_found(boxes, np.array([0.6, 0.9], np.float32)).candidates(), 0.3, 6)
     np.testing.assert_allclose(kept.boxes, [[6, 0, 100, 100]], rtol=1e-5)
     np.testing.assert_allclose(kept.scores, [0.9])
 
@@ -143,8 +154,8 @@ def test_tiles_cover_the_frame_and_overlap(width: int, height: int) -> None:
 
 
 def test_boxes_at_inner_edges_of_a_tile_are_cut_off() -> None:
-    boxes = np.array([[0, 50, 20, 20], [85, 50, 20, 20], [40, 40, 20, 20]], np.float32)
-    assert cut_off(boxes, Tile(0, 0, 100, 100), 300, 100).tolist() == [False, True, False]
+    boxes = ((0, 50, 20, 20), (85, 50, 20, 20), (40, 40, 20, 20))
+    assert [cut_off(box, Tile(0, 0, 100, 100), 300, 100) for box in boxes] == [False, True, False]
 
 
 def test_shipped_detector_says_the_geometry_that_the_decoding_needs() -> None:
