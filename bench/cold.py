@@ -37,11 +37,14 @@ def files_of(place: Path) -> Iterator[Path]:
                 yield Path(folder) / name
 
 
-def let_go(files: Iterable[Path]) -> None:
-    """Let the system forget what it has cached of these files."""
+def let_go(files: Iterable[Path]) -> bool:
+    """Let the system forget what it has cached of these files; False where a program can't ask for that."""
+    if not hasattr(os, "posix_fadvise"):
+        return False
     os.sync()
     for file in files:
         _with(file, lambda descriptor: os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED))
+    return True
 
 
 def cached_share(files: list[Path]) -> float | None:

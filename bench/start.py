@@ -65,7 +65,7 @@ def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
             *_memory_figures(whole, bare_whole, processes),
         ),
         curves=(_curve("the whole system", whole), _curve("bare processes", bare_whole)),
-        notes=(_cold_note(left), *_ready_note(warm)),
+        notes=(_cold_note(left, made=bool(chilled)), *_ready_note(warm)),
     )
 
 
@@ -120,7 +120,8 @@ def _cold_starts(plan: Plan, config: Config, models: Sequence[Path]) -> tuple[li
     left: float | None = None
     for repeat in range(1, plan.repeats + 1):
         plan.tell(f"start: cold, {repeat} of {plan.repeats}")
-        cold.let_go(files)
+        if not cold.let_go(files):
+            return [], None
         left = cold.cached_share(files)
         starts.append(first_event(plan, config))
     return starts, left
@@ -135,7 +136,7 @@ def _time_figures(warm: Sequence[Started], bare_warm: Sequence[float], chilled: 
         figure("first event, warm", seconds, "s", floor=FIRST_EVENT_S, at_most=True),
         figure("first event, warm, beside the bare process", seconds, "s", against=yardstick),
         figure("event bus there, warm", [start.bus for start in warm], "s", against=yardstick),
-        figure("first event, cold", [start.event for start in chilled], "s", against=yardstick),
+        *([figure("first event, cold", [start.event for start in chilled], "s", against=yardstick)] if chilled else []),
     ]
 
 
@@ -147,7 +148,9 @@ def _ready_note(warm: Sequence[Started]) -> list[str]:
     return [f"Ready in the last warm start, in seconds as the bus told it before the first event: {ready}."]
 
 
-def _cold_note(left: float | None) -> str:
+def _cold_note(left: float | None, *, made: bool) -> str:
+    if not made:
+        return "No cold start: this system lets no program ask it to forget what it has cached of files."
     how = "Cold: of the installed files nothing was left in the file cache that could be let go"
     if left is None:
         return f"{how}; how much stayed, this system does not tell."

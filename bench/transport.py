@@ -84,14 +84,13 @@ def _passed(plan: Plan, receiver: Receiver, slots: Path, way: Way, width: int, h
     receiver.begin()
     process = start(command, subprocess.PIPE)
     try:
-        return _received(receiver, process, sending.frames)
+        return _received(receiver, process, sending.frames, slots)
     finally:
         stop(process)
-        for left in slots.iterdir():
-            left.unlink()
+        _unlink_all(slots)
 
 
-def _received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int) -> Passed:
+def _received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int, slots: Path) -> Passed:
     latencies: list[float] = []
     # The first one pays for what happens once: the connection, the mapping of the ring.
     spent = 0.0
@@ -100,6 +99,8 @@ def _received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int)
         if got is None:
             raise BenchError(f"the sending process has sent {number} of {frames} frames and then nothing more")
         if number == 0:
+            # Both sides have mapped it: should we be killed, nothing of it stays.
+            _unlink_all(slots)
             spent = time.process_time()
         elif got[1]:
             latencies.append(got[0])
@@ -113,6 +114,11 @@ def _received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int)
     if not latencies:
         raise BenchError("every frame was overwritten before it was read: the machine is too busy to measure")
     return Passed(latencies, 1000 * (sent / frames + spent / (frames - 1)), frames - 1 - len(latencies))
+
+
+def _unlink_all(slots: Path) -> None:
+    for ring in slots.iterdir():
+        ring.unlink()
 
 
 # ------------------------------------------------------------------------------------ figures
