@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
+import ctypes
 import logging
-import os
-from collections.abc import Mapping
+import sys
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -17,13 +15,10 @@ from numpy.typing import NDArray
 
 from models.binding import BoundRun, PlainRun
 from models.contract import INPUTS, Kind, Metadata, Tensor, check, read_properties
-from models.cuda import Gpu, has_driver
-from models.cuda_libraries import DRIVER, cuda_libraries, missing, provider_library
+from models.cuda import Gpu
 from models.errors import ArtifactError, ProviderError
+from models.providers import PROVIDER_NAMES, Attempt, Provider, attempts, provider_names, what_is_missing
 from models.scan import MAX_BYTES, scan
-
-Provider = Literal["auto", "cpu", "cuda"]
-PROVIDER_NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 # Of one input: a picture of 8K has 100 million values.
 MOST_VALUES = 2**27
@@ -32,6 +27,8 @@ MOST_VALUES = 2**27
 WARM_UP_RUNS = 3
 
 log = logging.getLogger(__name__)
+
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
 
 ort.set_default_logger_severity(3)
 
@@ -97,16 +94,21 @@ def open_artifact(
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(f"there is no model file {path}")
-    cuda = PROVIDER_NAMES["cuda"] in _provider_names(provider)
-    with_graph, without = gpu._replace(graph=gpu.graph and cuda), gpu._replace(graph=False)
-    try:
-        return _open(path, kind, provider, threads, spinning, with_graph)
-    except ArtifactError as error:
-        if not with_graph.graph:
-            raise
-        artifact = _open(path, kind, provider, threads, spinning, without)
-        log.warning("%s can't be captured as a CUDA graph and runs without: %s", path, error)
-        return artifact
+    *hopeful, last = attempts(provider, gpu, cuda=PROVIDER_NAMES["cuda"] in provider_names(provider))
+    refused = None
+    for attempt in hopeful:
+        try:
+            return _told(_open(path, kind, attempt.provider, threads, spinning, attempt.gpu), attempt, refused)
+        except ArtifactError as error:
+            refused = error
+    return _told(_open(path, kind, last.provider, threads, spinning, last.gpu), last, refused)
+
+
+def _told(artifact: Artifact, attempt: Attempt, refused: ArtifactError | None) -> Artifact:
+    if refused is not None:
+        how = "on the CPU" if attempt.provider == "cpu" else "without a CUDA graph"
+        log.warning("%s runs %s, since ONNX Runtime refuses otherwise: %s", artifact.path, how, refused)
+    return artifact
 
 
 def _open(path: Path, kind: Kind | None, provider: Provider, threads: int, spinning: bool, gpu: Gpu) -> Artifact:
@@ -117,6 +119,7 @@ def _open(path: Path, kind: Kind | None, provider: Provider, threads: int, spinn
     artifact = Artifact(path, session, metadata, gpu)
     check(metadata, artifact.inputs, artifact.outputs, str(path))
     warm_up(artifact)
+    _give_back()
     return artifact
 
 
@@ -178,15 +181,23 @@ def _open_session(path: Path, provider: Provider, threads: int, spinning: bool, 
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     cuda = PROVIDER_NAMES["cuda"]
-    wanted = [(name, gpu.options() if name == cuda else {}) for name in _provider_names(provider)]
+    wanted = [(name, gpu.options() if name == cuda else {}) for name in provider_names(provider)]
     try:
         # The bytes that were looked at, and not the file again, which may be another by now.
-        session = ort.InferenceSession(data, sess_options=options, providers=wanted)
+        # Without its own fallback, which would take the CPU with a print and keep the bytes for that.
+        session = ort.InferenceSession(data, sess_options=options, providers=wanted, enable_fallback=0)
+        session._model_bytes = None
     except Exception as error:  # ONNX Runtime raises its own, undocumented exception classes
         raise ArtifactError(f"{path} can't be opened by ONNX Runtime: {_first_line(error)}") from error
     if provider == "cuda" and active_provider(session) != "cuda":
-        raise ProviderError(f"CUDA was asked for but is not active: {_what_is_missing()} (see 'bimodal doctor')")
+        raise ProviderError(f"CUDA was asked for but is not active: {what_is_missing()} (see 'bimodal doctor')")
     return session
+
+
+def _give_back() -> None:
+    """Hand what opening took back to the system: parsing leaves several times the size of a model in glibc's heap."""
+    if _trim is not None:
+        _trim(0)
 
 
 def _read(path: Path) -> bytes:
@@ -198,40 +209,6 @@ def _read(path: Path) -> bytes:
         raise ArtifactError(f"{path} can't be read: {error.strerror}") from error
     scan(data, str(path))
     return data
-
-
-def _what_is_missing() -> str:
-    """Why CUDA is not active, as far as files tell; `bimodal doctor` looks closer."""
-    library = provider_library()
-    lost = missing(cuda_libraries(library)) if library is not None else []
-    if DRIVER in lost or not has_driver():
-        return "there is no NVIDIA driver here; or set 'provider: cpu'"
-    if lost:
-        return f"{', '.join(lost)} can't be loaded; pip install 'onnxruntime-gpu[cuda,cudnn]', or set 'provider: cpu'"
-    return "ONNX Runtime took no GPU; is the driver too old?"
-
-
-def _provider_names(provider: Provider) -> list[str]:
-    cpu, cuda = PROVIDER_NAMES["cpu"], PROVIDER_NAMES["cuda"]
-    if provider == "cpu":
-        return [cpu]
-    if cuda in ort.get_available_providers():
-        # Where no NVIDIA driver is loaded, trying CUDA would only cost time and print errors.
-        if provider == "auto" and not has_driver():
-            return [cpu]
-        preload_libraries()
-        return [cuda, cpu]
-    if provider == "cuda":
-        raise ProviderError("CUDA was asked for, but this ONNX Runtime is built without it: install onnxruntime-gpu")
-    return [cpu]
-
-
-@functools.cache
-def preload_libraries() -> None:
-    """Load the CUDA and cuDNN libraries that pip installed, where there are any; what is missing is doctor's to say."""
-    if hasattr(ort, "preload_dlls"):
-        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-            ort.preload_dlls()
 
 
 def _first_line(error: Exception) -> str:

@@ -20,6 +20,7 @@ from models.cuda_libraries import (
     package_of,
     provider_library,
 )
+from models.providers import Provider, attempts
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="devices and ELF files of Linux")
 
@@ -87,3 +88,13 @@ def test_every_library_has_its_package() -> None:
     assert package_of("libcuda.so.1") is None
     assert cuda_version_of(["libcudart.so.12", "libcudnn.so.9"]) == 12
     assert cuda_version_of(["libcudart.so", "libm.so.6"]) is None
+
+
+@given(st.sampled_from(("auto", "cpu", "cuda")), st.booleans(), st.booleans())
+def test_ways_to_open_end_with_what_must_work(provider: Provider, cuda: bool, graph: bool) -> None:
+    ways = attempts(provider, Gpu(graph=graph), cuda=cuda)
+    assert not ways[-1].gpu.graph
+    assert ways[0].gpu.graph == (cuda and graph)
+    assert (ways[-1].provider == "cpu") == (provider == "cpu" or (cuda and provider == "auto"))
+    assert all(way.provider == "cuda" for way in ways) or provider != "cuda", "never a silent fallback"
+    assert len(ways) == len(set(ways))

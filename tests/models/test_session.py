@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from models.catalog import resolve
 from models.contract import CONTRACT_KEY, Crop, read_properties, to_properties
 from models.errors import ArtifactError, ProviderError
 from models.session import open_artifact
 from tests.artifacts import make_face_dynamic, make_face_static, make_speech
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def changed(path: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
@@ -128,3 +133,25 @@ def test_cuda_that_is_not_there_is_an_error_and_no_silent_fallback(tmp_path: Pat
     with pytest.raises(ProviderError, match="CUDA was asked for"):
         open_artifact(path, provider="cuda")
     assert open_artifact(path, provider="auto").provider == "cpu"
+
+
+MEMORY = """
+import gc, sys
+from models.session import open_artifact
+def own():
+    rows = dict(line.split(":") for line in open("/proc/self/smaps_rollup").read().splitlines()[1:])
+    return int(rows["Private_Dirty"].split()[0]) * 1024
+before = own()
+artifact = open_artifact(sys.argv[1], provider="cpu")
+gc.collect()
+print(own() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="counts memory as Linux tells it")
+def test_an_open_artifact_takes_its_weights_and_not_the_file_several_times_over() -> None:
+    path = resolve("face-compact")
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(path)], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 2.5 * path.stat().st_size
