@@ -20,6 +20,9 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MOST_AT_A_TIME = 32
 # What goes along with an assignment to another machine: a picture of 8K.
 MAX_DATA_BYTES = 128 * 1024 * 1024
+# Faces of one frame that the next one may look for, and how many frames in a row may do so.
+MOST_REGIONS = 64
+MOST_FOLLOWED = 100
 
 Modality = Literal["face", "speech"]
 Policy = Literal["latest", "every"]
@@ -223,13 +226,42 @@ class Ready(Message, frozen=True, tag="ready"):
     capacity: Annotated[int, msgspec.Meta(ge=1, le=MOST_AT_A_TIME)] = 1
 
 
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to look for a face that was seen in an earlier frame.
+
+    Attributes:
+        x, y, side, angle: the turned square in pixels of the frame, radians clockwise (models/faces/mesh.py).
+        score: of its detection, 0…1.
+        box: of its detection, against the box around its landmarks: the way between their middles, then width and
+            height, in sides of the square.
+    """
+
+    x: float
+    y: float
+    side: float
+    angle: float
+    score: float
+    box: tuple[float, float, float, float]
+
+
+class Hints(msgspec.Struct, frozen=True, kw_only=True):
+    """The faces of a frame, for the next ones; empty where nobody was there.
+
+    Frames before seq `until` may look there only; that one and later ones look for faces themselves.
+    """
+
+    regions: Annotated[tuple[Region, ...], msgspec.Meta(max_length=MOST_REGIONS)]
+    until: Whole
+
+
 class Assignment(Message, frozen=True, tag="assignment"):
     """Broker → worker: do this job. `number` counts the assignments to this worker from 1; `waited_ns` is how long the
-    job waited at the broker until a worker was free."""
+    job waited at the broker until a worker was free; `hints` are those of an earlier frame of the same live stream."""
 
     number: Whole
     job: Job
     waited_ns: int = 0
+    hints: Hints | None = None
 
 
 class Face(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,7 +285,10 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaceResult(Message, frozen=True, tag="face_result"):
-    """Face worker → broker → fusion: what one frame shows. Also ends the worker's assignment `number`."""
+    """Face worker → broker → fusion: what one frame shows. Also ends the worker's assignment `number`.
+
+    `hints` are for the frames after it, None where each is to be looked at afresh (`face.detect_every` 1).
+    """
 
     number: Whole
     stream: str
@@ -266,6 +301,7 @@ class FaceResult(Message, frozen=True, tag="face_result"):
     inference_ns: int
     models: dict[str, str] = {}
     waited_ns: int = 0
+    hints: Hints | None = None
 
 
 class SpeechResult(Message, frozen=True, tag="speech_result"):

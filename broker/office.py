@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from broker.dispatch import Action, Assign, Dispatch, Drop
+from broker.hints import LastSeen
 from broker.lanes import BUNDLE, MOST_BACKLOG, Lane, Lanes
 from broker.messages import (
     Ack,
@@ -83,6 +84,7 @@ class _Stream:
     settled: list[int] = field(default_factory=list)
     unkept_by: set[str] = field(default_factory=set)
     restarting: bool = False
+    seen: LastSeen = field(default_factory=LastSeen)
 
     @property
     def every(self) -> bool:
@@ -304,6 +306,8 @@ class PostOffice:
                     answer = failed(job, answer.because)
                 else:
                     self.dispatch.count_stale(job)
+            if isinstance(answer, FaceResult):
+                self._streams[job.stream].seen.remember(answer)
             self._tell("fusion", answer, later=self._ahead(self._streams[job.stream]))
         return self._carry_out(actions)
 
@@ -312,7 +316,11 @@ class PostOffice:
         for action in actions:
             job = action.job
             if isinstance(action, Assign):
-                out.append(Post(action.worker, Assignment(number=action.number, job=job, waited_ns=action.waited_ns)))
+                stream = self._streams.get(job.stream)
+                # Frames of files are looked at in any order and at once: each by itself, so that the answer is one.
+                hints = stream.seen.for_job(job) if stream is not None and not stream.every else None
+                given = Assignment(number=action.number, job=job, waited_ns=action.waited_ns, hints=hints)
+                out.append(Post(action.worker, given))
             elif isinstance(action, Drop):
                 self._tell("fusion", _dropped(job, action.because))
             else:
