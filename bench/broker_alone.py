@@ -141,7 +141,7 @@ def _meaning(steady: Sequence[Simulation], flooded: Sequence[Simulation]) -> str
     return (
         f"At {RATE:,.0f} jobs/s the broker took {share:.0%} of a core and the simulators, on the same machine, "
         f"{simulators:.0%}. At {ms:.2f} ms of CPU a job one core passes about {most:,.0f} jobs/s: workers of "
-        f"{1e3 * INFERENCE_S:.0f} ms a frame on {most * INFERENCE_S:.0f} cores. Nobody listened on the event bus."
+        f"{1e3 * INFERENCE_S:.0f} ms a frame on {most * INFERENCE_S:.0f} cores. One listened to the whole event bus."
     )
 
 

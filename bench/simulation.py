@@ -1,8 +1,8 @@
 """The real broker process among simulated captures, workers and fusion: what the broker alone can do, and adds.
 
 Workers that wait instead of computing need no cores, so a small machine can play a large one. Real are: the broker,
-every message, every connection (one for each process), Hello and heartbeat. Pixels, pictures' slots and listeners on
-the event bus are not there.
+every message, every connection (one for each process), Hello and heartbeat, and one who listens to the whole event bus.
+Pixels and their slots are not there.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from broker.sockets import make_private
 from workers.actor import ENVIRONMENT_KEY, ActorSettings
 
 PATIENCE_S = 60.0
+SLOWEST_PER_S = 500.0
+"""Jobs a second that any broker passes where nothing sets the pace."""
+
 MOST_SIMULATORS = 4
 STOP_S = 3.0
 
@@ -142,8 +145,9 @@ class _Simulator:
     """A simulator's process, and the lines that go to and fro."""
 
     def __init__(self, share: Share) -> None:
+        self._patience_s = PATIENCE_S + share.load.jobs * share.load.streams / (share.load.rate or SLOWEST_PER_S)
         self._process = _start("bench.simulation_process", {})
-        self._timer = threading.Timer(PATIENCE_S, self._process.kill)
+        self._timer = threading.Timer(self._patience_s, self._process.kill)
         self._timer.start()
         self._say(msgspec.json.encode(share).decode())
 
@@ -160,7 +164,7 @@ class _Simulator:
         """What it says at its end."""
         line = self._line()
         if not line:
-            raise BenchError(f"a simulation did not end within {PATIENCE_S:.0f} s: is the machine busy?")
+            raise BenchError(f"a simulation did not end within {self._patience_s:.0f} s: is the machine busy?")
         return msgspec.json.decode(line, type=Played)
 
     def end(self) -> None:

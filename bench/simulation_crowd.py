@@ -16,7 +16,7 @@ import zmq
 from broker.mailbox import HELLO_EVERY_S
 from broker.messages import Body, Heartbeat, Hello, Role, Welcome, decode, seal
 from broker.office import SUPERVISOR
-from broker.sockets import connect, mailbox_endpoint
+from broker.sockets import connect, events_endpoint, mailbox_endpoint
 
 LONGEST_WAIT_S = 0.05
 
@@ -65,6 +65,15 @@ class Line:
                 return None
             self.epoch = envelope.epoch
         return envelope.body
+
+
+class _Ear(Line):
+    """A line to the event bus, on which nothing is understood."""
+
+    def receive(self) -> Body | None:
+        """Take it, and let it go."""
+        self.socket.recv_multipart()
+        return None
 
 
 class Simulated(Protocol):
@@ -119,6 +128,12 @@ class Crowd:
         """Say Hello in its name too, and its processes' heartbeats, which it puts on the bus. One in all crowds."""
         self.join(_Silent(self._supervisor))
 
+    def join_listener(self) -> None:
+        """Have someone listen to the whole event bus, as a live page does."""
+        ear = _Ear("listener", connect(self.context, zmq.SUB, events_endpoint(self._directory)))
+        ear.socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self.join(_Silent(ear))
+
     def _keep(self, line: Line, hello: Hello) -> None:
         """What a process says twice a second, whatever it does."""
         line.send(hello)
@@ -134,7 +149,7 @@ class Crowd:
     @property
     def welcomed(self) -> bool:
         """Whether the broker knows all of them."""
-        return all(line.epoch for line in self._actors)
+        return all(line.epoch for line in self._actors if line.hello is not None)
 
     def serve(self, until: Callable[[], bool]) -> None:
         """Let all of them work until `until` says that it is enough."""

@@ -45,6 +45,7 @@ def play(share: Share, crowd: Crowd) -> Played:
     fusion = SimulatedFusion(crowd.line("fusion", "fusion"), load) if share.first else None
     if fusion is not None:
         crowd.join_supervisor()
+        crowd.join_listener()
         crowd.join(fusion)
     for number in share.workers:
         crowd.join(SimulatedWorker(crowd, crowd.line(f"face {number}", "worker"), load))
