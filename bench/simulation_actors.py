@@ -17,11 +17,13 @@ from broker.messages import (
     Emotion,
     Face,
     FaceResult,
+    Hints,
     Job,
     JobFailed,
     LaneMessage,
     Latency,
     Ready,
+    Region,
     Release,
     StreamClosed,
     StreamEnded,
@@ -64,6 +66,7 @@ _TRACKED = (
         weights={"video": 1.0, "speech": 0.0},
     ),
 )
+_REGIONS = (Region(x=277.0, y=161.0, side=190.0, angle=0.0, score=0.98, box=(0.0, 0.0, 0.7, 0.7)),)
 _VERDICT = Verdict(label="happy", confidence=0.77, probabilities=_PROBABILITIES)
 _LATENCY = Latency(queue=1.2, inference=14.1, total=19.8)
 
@@ -155,6 +158,7 @@ class SimulatedWorker:
         self._inference_ns = round(load.inference_s * 1e9)
         self._held: deque[tuple[Assignment, int]] = deque()
         self._free_since = 0
+        self._live = load.policy == "latest"
 
     def handle(self, body: Body) -> None:
         """A job, or the broker's welcome."""
@@ -189,6 +193,7 @@ class SimulatedWorker:
                 queue_ns=way_in_ns,
                 inference_ns=self._inference_ns,
                 models=_MODELS,
+                hints=Hints(regions=_REGIONS, until=job.seq + 1) if self._live else None,
             )
         )
         self._free_since = now_ns

@@ -42,12 +42,14 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         frames: a .npy file, uint8 [N, H, W, 3] RGB, `fps` of them a second.
         sound: a .npy file, float32 [samples] mono at `rate` Hz; None for a stream without sound.
+        live: whether faces are followed from frame to frame, as in a live stream.
     """
 
     frames: Path
     fps: float
     sound: Path | None = None
     rate: int = 0
+    live: bool = False
 
 
 def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
@@ -146,6 +148,7 @@ def order_of(config: Config, heard: Heard, *, threads: int, spinning: bool, open
         audio=_running(audio[0], runtime) if audio else None,
         fusion=_running(fusion[0], runtime),
         opencv_threads=opencv_threads,
+        live=heard.live,
     )
 
 

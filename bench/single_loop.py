@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.looping import serve
-from broker.messages import Emotion, Face, FaceResult, SpeechResult, StreamOpened
+from broker.messages import Emotion, Face, FaceResult, Hints, SpeechResult, StreamOpened
 from models.contract import Kind
 from models.session import Artifact, open_artifact
 from workers.audio.pipeline import SpeechPipeline
@@ -37,6 +37,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         hop_s, window_s: how sound is cut.
         face, audio, fusion: what the workers of the system are told; `audio` None where nobody listens.
         opencv_threads: 0 for as many as OpenCV takes by itself.
+        live: whether faces are followed from frame to frame (`face.detect_every`), as in a live stream.
     """
 
     frames: str
@@ -49,6 +50,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     audio: AudioActorSettings | None
     fusion: FusionActorSettings
     opencv_threads: int
+    live: bool
 
 
 class Everything:
@@ -66,11 +68,12 @@ class Everything:
         self._fusion = Fusion(loaded.settings.fusion, loaded.dynamic, loaded.learned)
         self._seq = self.hops = 0
         self.events = 0
+        self._hints: Hints | None = None
         self._tell(
             StreamOpened(
                 stream=STREAM,
                 run=1,
-                policy="latest",
+                policy="latest" if order.live else "every",
                 source=order.frames,
                 has_picture=True,
                 has_sound=self._hear is not None,
@@ -84,7 +87,9 @@ class Everything:
         pts_ns = round(self._seq / self._order.fps * 1e9)
         if self._hear is not None and pts_ns >= (self.hops + 1) * self._order.hop_s * 1e9:
             self._listen(self._hear, grab_ns)
-        found = self._see(self._frames[self._seq % len(self._frames)])
+        frame = self._frames[self._seq % len(self._frames)]
+        found, hints = self._see.look(frame, self._seq, self._hints)
+        self._hints = hints if self._order.live else None
         self._tell(
             FaceResult(
                 number=1,
