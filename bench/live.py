@@ -35,7 +35,7 @@ STOPS_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.005
 _PR_SET_PDEATHSIG = 1
 # Loaded here, because between fork and exec as little as possible may happen.
-_LIBC = ctypes.CDLL(None)
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 _T = TypeVar("_T")
 _numbers = itertools.count(1)
@@ -190,6 +190,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_with_parent() -> None:
+    assert _LIBC is not None
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
