@@ -28,6 +28,8 @@ HELLO_EVERY_S = 0.5
 class Mailbox:
     """One actor's mailbox. Not for use by several threads; see `line` for those.
 
+    A message on the wire holds one envelope or several, a frame each: what goes together costs one wake-up.
+
     Attributes:
         epoch: of the broker as last heard; 0 before the first Welcome.
     """
@@ -40,6 +42,7 @@ class Mailbox:
         self._directory = directory
         self._hello = hello
         self._hello_due = 0.0
+        self._outgoing: list[bytes] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._broker = self._to_broker()
         self._poller = zmq.Poller()
@@ -53,8 +56,19 @@ class Mailbox:
         return connect(self._context, zmq.PUSH, supervisor_endpoint(self._directory))
 
     def send(self, body: Body) -> None:
-        """Put a message on its way to the broker."""
-        self._broker.send(self.sealed(body))
+        """Put a message on its way to the broker, and all before it."""
+        self.send_soon(body)
+        self.flush()
+
+    def send_soon(self, body: Body) -> None:
+        """A message for the broker that leaves with the next one, or before `receive` waits."""
+        self._outgoing.append(self.sealed(body))
+
+    def flush(self) -> None:
+        """Put on its way what was to be sent soon."""
+        if self._outgoing:
+            self._broker.send_multipart(self._outgoing)
+            self._outgoing = []
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Tell the supervisor; a supervisor that does not read never holds an actor up."""
@@ -71,18 +85,24 @@ class Mailbox:
         while True:
             now = time.monotonic()
             if now >= self._hello_due:
-                self.send(self._hello)
+                self.send_soon(self._hello)
                 self._hello_due = now + HELLO_EVERY_S
             wait_s = max(0.0, min(deadline, self._hello_due) - now)
-            if has_mail(self._broker) or self._poller.poll(int(wait_s * 1000) + (wait_s > 0)):
+            if self._has_mail(wait_s):
                 body = self._read()
                 if body is not None:
                     return body
             elif time.monotonic() >= deadline:
                 return None
 
+    def _has_mail(self, wait_s: float) -> bool:
+        if has_mail(self._broker):
+            return True
+        self.flush()
+        return bool(self._poller.poll(int(wait_s * 1000) + (wait_s > 0)))
+
     def _take(self) -> Envelope:
-        return decode(self._broker.recv())
+        return decode(self._broker.recv())  # the next frame, of this message or another
 
     def _read(self) -> Body | None:
         try:
@@ -110,6 +130,7 @@ class Mailbox:
 
     def close(self) -> None:
         """Send what is under way (for half a second at most) and let go."""
+        self.flush()
         self._broker.close()
         if self._supervisor is not None:
             self._supervisor.close()

@@ -44,7 +44,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1
 SECOND_S = 1.0
-MOST_PER_TURN = 256
+# What is read before anything is sent: answers to what came together leave together, and nothing waits for long.
+MOST_PER_TURN = 16
 
 
 class BrokerProcess:
@@ -75,6 +76,7 @@ class BrokerProcess:
         self._epoch = time.monotonic_ns()
         self._office = PostOffice()
         self._addresses: dict[str, bytes] = {}
+        self._outgoing: dict[bytes, list[bytes]] = {}
         self._remote = RemotePeers()
         self._shelf = RingShelf(slots if slots is not None else directory)
         self._undecodable = self._ignored = 0
@@ -124,7 +126,8 @@ class BrokerProcess:
     # -------------------------------------------------------------------------------- what comes in
 
     def _await_mail(self) -> None:
-        """Wait a moment for mail and read what there is."""
+        """Send what is to be sent, wait a moment for mail, and read what there is."""
+        self._send_mail()
         self._watch_remote_mailbox()
         for socket, _ in self._poller.poll(int(TICK_S * 1000)):
             if socket is self._mailbox:
@@ -145,12 +148,12 @@ class BrokerProcess:
 
     def _read_mail(self) -> None:
         for _ in range(MOST_PER_TURN):
-            frames = self._mailbox.recv_multipart()
-            try:
-                envelope = _letter(frames)
-                self._receive(envelope, frames[1], frames[0])
-            except MessageError as error:
-                self._drop(error)
+            address, *letters = self._mailbox.recv_multipart()
+            for letter in letters:
+                try:
+                    self._receive(decode(letter), letter, address)
+                except MessageError as error:
+                    self._drop(error)
             if not has_mail(self._mailbox):
                 return
 
@@ -159,7 +162,9 @@ class BrokerProcess:
             frames = mailbox.recv_multipart(copy=False)
             now_ns = time.monotonic_ns()
             try:
-                envelope = admit(_letter([frame.bytes for frame in frames]), str(frames[-1].get("User-Id")), now_ns)
+                if len(frames) != 2:
+                    raise MessageError(f"a message of {len(frames)} frames")
+                envelope = admit(decode(frames[1].bytes), str(frames[1].get("User-Id")), now_ns)
                 for gone in self._remote.heard(envelope.sender, envelope.incarnation, frames[0].bytes, now_ns):
                     self._send(self._office.handle(self._name, gone, now_ns))
                 self._receive(envelope)
@@ -227,9 +232,15 @@ class BrokerProcess:
             return self._post_remote(name, body)
         address = self._addresses.get(name)
         if address is not None:
-            # A ROUTER drops what it can't route: a peer that is gone is the supervisor's to report.
-            self._mailbox.send_multipart([address, self._sealed(body)])
+            self._outgoing.setdefault(address, []).append(self._sealed(body))
         return []
+
+    def _send_mail(self) -> None:
+        """All that goes to one actor as one message: it costs one wake-up."""
+        for address, letters in self._outgoing.items():
+            # A ROUTER drops what it can't route: a peer that is gone is the supervisor's to report.
+            self._mailbox.send_multipart([address, *letters])
+        self._outgoing.clear()
 
     def _post_remote(self, name: str, body: Body) -> list[Out]:
         """The other machine can't read our slots: what lies there goes along, as a frame of its own."""
@@ -260,14 +271,9 @@ class BrokerProcess:
 
     def close(self) -> None:
         """Let go of all sockets."""
+        self._send_mail()
         self._mailbox.close()
         self._supervisor.close()
         self._events.close()
         self._doors.close()
         self._context.term()
-
-
-def _letter(frames: Sequence[bytes]) -> Envelope:
-    if len(frames) != 2:
-        raise MessageError(f"a message of {len(frames)} frames")
-    return decode(frames[1])

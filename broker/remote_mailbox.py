@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from broker.errors import MessageError, SlotError
 from broker.mailbox import Mailbox
-from broker.messages import Assignment, Body, Envelope, Heartbeat, Hello, Job, decode
+from broker.messages import Assignment, Envelope, Heartbeat, Hello, Job, decode
 from broker.sockets import Login, connect
 
 # One job is worked on, one more is given in advance; anything older was given up. A worker that does several at a time
@@ -96,7 +96,9 @@ class RemoteMailbox(Mailbox):
             self.delivered.put(envelope.body.job, frames[1])
         return envelope
 
-    def send(self, body: Body) -> None:
-        """Put a message on its way; what waits for a machine that is away is not worth keeping."""
-        if self._broker.poll(0, zmq.POLLOUT):
-            super().send(body)
+    def flush(self) -> None:
+        """Put messages on their way, each alone; what waits for a machine that is away is not worth keeping."""
+        for letter in self._outgoing:
+            if self._broker.poll(0, zmq.POLLOUT):
+                self._broker.send(letter)
+        self._outgoing = []

@@ -25,6 +25,7 @@ from broker.messages import MAX_DATA_BYTES, MAX_MESSAGE_BYTES
 MAX_SOCKET_PATH = 107
 # How long a stranger may keep a connection to a guarded address, and how often a refused one tries again.
 HANDSHAKE_MS = 3_000
+READABLE = int(zmq.POLLIN)  # a plain number: flags that are enums are slow
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
@@ -228,7 +229,7 @@ def connect(
 
 def has_mail(socket: zmq.Socket[bytes]) -> bool:
     """Whether a message lies ready. To ask is much cheaper than to be refused by `recv`, which costs an exception."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & READABLE)
 
 
 def needs_keys(endpoint: str) -> bool:

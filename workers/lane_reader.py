@@ -38,7 +38,7 @@ class LaneReader:
     def _acknowledge(self) -> None:
         if self._received > self._acknowledged:
             self._acknowledged = self._received
-            self._mailbox.send(Ack(number=self._received))
+            self._mailbox.send_soon(Ack(number=self._received))
 
     def idle(self) -> None:
         """Acknowledge what is left."""

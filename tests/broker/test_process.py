@@ -133,16 +133,17 @@ def test_what_is_no_message_is_counted_and_takes_nothing_down(
     rubbish = [b"", b"\xc1", b"x" * 1000, encode(sealed(Ready(), v=9)), b"\x91" * 5000]
     for data in rubbish:
         stranger.send(data)
-    stranger.send_multipart([b"two", b"frames"])
+    stranger.send_multipart([b"two at", b"a time"])
+    rubbish += [b"two at", b"a time"]
     # Well-formed, but from nobody the broker knows: not rubbish, and not listened to.
     stranger.send(encode(sealed(Ready())))
     seen = 0
-    while seen < len(rubbish) + 1:
+    while seen < len(rubbish):
         found = bus.receive(PATIENCE_S)
         assert found is not None
         assert isinstance(found[1], Status)
         seen = found[1].undecodable
-    assert seen == len(rubbish) + 1
+    assert seen == len(rubbish)
     assert isinstance(actor("capture a", Hello(role="capture")).receive(PATIENCE_S), Welcome)
     bus.close()
     stranger.close()

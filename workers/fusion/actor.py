@@ -51,7 +51,7 @@ class FusionActor(LaneReader):
         if isinstance(message, FaceResult):
             self._foreign.see(self._in_use.dynamic, message.models.get("face-static"), time.monotonic())
         for event in self._fusion.receive(message, time.monotonic_ns()):
-            self._mailbox.send(event)
+            self._mailbox.send_soon(event)
             self._events += 1
 
     def _begin(self, order: Reconfigure) -> None:

@@ -17,6 +17,8 @@ def cheapest(costs: NDArray[np.float64]) -> list[int]:
         costs: float64 [rows, columns], finite, rows ≤ columns.
     """
     rows, columns = costs.shape
+    if rows == 1:
+        return [int(np.argmin(costs[0]))]
     row_price, column_price = np.zeros(rows), np.zeros(columns)
     row_of = np.full(columns, -1)
     for start in range(rows):

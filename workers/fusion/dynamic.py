@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,7 +80,8 @@ def decode_embedding(data: bytes | None) -> NDArray[np.float32] | None:
     if not data or len(data) % 2:
         return None
     embedding = np.frombuffer(data, dtype="<f2").astype(np.float32)
-    return embedding if np.isfinite(embedding).all() else None
+    # Half precision squared fits single precision, so the sum is finite exactly where all of them are.
+    return embedding if math.isfinite(np.dot(embedding, embedding)) else None
 
 
 class DynamicTrack:

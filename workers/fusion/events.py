@@ -65,13 +65,15 @@ def emotion(
 def _face(fused: FusedFace) -> TrackedFace:
     x, y, width, height = fused.face.box
     label, confidence = top(fused.fused)
+    static = _rounded(fused.static)
     return TrackedFace(
         track=fused.track,
         box=(round(x), round(y), round(width), round(height)),
         score=round(unit(fused.face.score), DECIMALS),
-        static=_rounded(fused.static),
+        static=static,
         dynamic=_rounded(fused.dynamic) if fused.dynamic is not None else None,
-        video=_rounded(fused.video),
+        # Without a dynamic model they are the same.
+        video=static if fused.video == fused.static else _rounded(fused.video),
         fused=_rounded(fused.fused),
         label=label,
         confidence=round(confidence, DECIMALS),

@@ -92,14 +92,16 @@ class SpeakerFinder:
     def _movement(self, track: int) -> float:
         """How far the mouth moves fast while there is voice, root mean square; 0 where too little was seen."""
         seen = self._mouths.get(track, ())
+        if not self._voiced or len(seen) < LEAST_SAMPLES:
+            return 0.0
         times = np.array([pts_ns for pts_ns, _ in seen], dtype=np.int64)
         voiced = np.zeros(len(times), dtype=bool)
         for span in self._voiced:
             voiced |= (span.start_ns <= times) & (times <= span.end_ns)
         if voiced.sum() < LEAST_SAMPLES:
             return 0.0
-        fast = _fast(times, np.array([mouth for _, mouth in seen], dtype=np.float64))
-        return float(np.sqrt(np.mean(np.square(fast[voiced]))))
+        fast = _fast(times, np.array([mouth for _, mouth in seen], dtype=np.float64))[voiced]
+        return math.sqrt(np.dot(fast, fast) / fast.size)
 
     def _stand_in(self, faces: Sequence[SeenMouth]) -> int | None:
         if not faces:
