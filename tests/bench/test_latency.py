@@ -15,6 +15,7 @@ from bench.listening import Heard, streams_for
 from bench.moments import Drops, Moment
 from broker.sockets import session_directory, slots_directory
 from tests.bench.planning import short_plan
+from workers.config import Config
 
 LOOKED_AT = Moment(end_to_end=14.0, queue=0.5, transport=1.0, inference=12.0, fusion=0.5)
 SLOW = Moment(end_to_end=100.0, queue=70.0, transport=4.0, inference=24.0, fusion=2.0)
@@ -67,7 +68,7 @@ def test_too_much_is_four_times_what_the_workers_can_do() -> None:
 
 
 def test_a_real_system_is_heard_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    plan = short_plan(tmp_path)
+    plan = short_plan(tmp_path, Config())
     windows, memory_mib = hear(plan, 1, FPS, times=1, sound=True)
     (window,) = windows
     assert window.seconds >= plan.seconds

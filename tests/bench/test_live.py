@@ -60,7 +60,7 @@ def test_what_is_measured_has_the_models_of_the_config_and_no_output(tmp_path: P
 
 
 def test_a_system_that_ends_by_itself_is_one_sentence(tmp_path: Path) -> None:
-    plan = short_plan(tmp_path, Config())
+    plan = short_plan(tmp_path)
     config = measured(plan, {"clip": StreamConfig(file=tmp_path / "none.mp4", loop=True)})
     with live(plan, config) as system, pytest.raises(BenchError, match=r"none\.mp4"), system.bus([""]) as bus:
         list(system.messages(bus, PATIENCE_S))
