@@ -7,7 +7,6 @@ from pathlib import Path
 from bench.plan import Plan
 from workers.config import Config, check_config
 
-
 DEAF = check_config({"models": {"speech": "none"}}, "tests")
 
 
