@@ -91,9 +91,10 @@ class JobWorker:
         answers = self._gathering.run_all([partial(self._answer, one, taken_ns) for one in together])
         self._busy_ns += time.monotonic_ns() - taken_ns
         for answer in answers:
-            self._mailbox.send(answer)
+            self._mailbox.send_soon(answer)
             self._last = answer.number
             self._done += not isinstance(answer, JobFailed)
+        self._mailbox.flush()
 
     def _collect(self, first: Assignment) -> list[Assignment]:
         """What there is to do together: all that lies here, and what other streams give within the time to wait.

@@ -32,6 +32,11 @@ class Letters:
     def send(self, body: Body) -> None:
         self.sent.append(body)
 
+    send_soon = send
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
     def waiting(self) -> bool:
         return bool(self.to_come)
 
