@@ -47,7 +47,7 @@ class FaceActor(JobWorker):
         job = assignment.job
         pipeline = self._pipelines.pop()
         try:
-            faces = tuple(_face(found) for found in pipeline(data))
+            found, hints = pipeline.look(data, job.seq, assignment.hints)
         finally:
             self._pipelines.append(pipeline)
         return FaceResult(
@@ -57,11 +57,12 @@ class FaceActor(JobWorker):
             seq=job.seq,
             pts_ns=job.pts_ns,
             grab_ns=job.grab_ns,
-            faces=faces,
+            faces=tuple(_face(face) for face in found),
             queue_ns=taken_ns - job.grab_ns,
             inference_ns=time.monotonic_ns() - taken_ns,
             models=self.models,
             waited_ns=assignment.waited_ns,
+            hints=hints,
         )
 
 

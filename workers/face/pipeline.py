@@ -9,11 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from broker.messages import Hints, Region
 from models.faces.detections import Detections
 from models.faces.detector import Detector
 from models.faces.measures import mouth_opening, sharpness
 from models.faces.mesh import Landmarks, Mesh, square_of_detection, square_of_points
 from models.session import Artifact
+from workers.face.following import box_of, meet, moved, region_of, square_of, usable
 from workers.face.settings import FaceSettings
 from workers.face.static import StaticModels
 
@@ -69,14 +71,62 @@ class FacePipeline:
         self._settings = settings
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[FoundFace]:
-        """uint8 [H, W, 3] RGB → at most `max_faces` faces, the largest first."""
+        """uint8 [H, W, 3] RGB → at most `max_faces` faces, the largest first; each frame looked at by itself."""
+        return self._read(pixels, *self._detect(pixels))
+
+    def look(self, pixels: NDArray[np.uint8], seq: int, hints: Hints | None) -> tuple[list[FoundFace], Hints | None]:
+        """The same for frame `seq` of a live stream: the faces, and what the next frame's worker should know.
+
+        With `hints` only the landmark model looks, unless it loses one of the faces: then the detector looks again,
+        in this same frame.
+        """
+        every = self._settings.detect_every
+        if every == 1:
+            return self(pixels), None
+        followed = None if hints is None else self._follow(pixels, hints.regions)
+        if hints is not None and followed is not None:
+            found, mesh, regions = followed
+            return self._read(pixels, found, mesh), Hints(regions=regions, until=hints.until)
+        found, mesh = self._detect(pixels)
+        regions = tuple(
+            region_of(points, box, score, self._landmarks.geometry)
+            for points, box, score in zip(mesh.points, found.boxes.tolist(), found.scores.tolist(), strict=True)
+        )
+        return self._read(pixels, found, mesh), Hints(regions=regions, until=seq + every)
+
+    def _follow(
+        self, pixels: NDArray[np.uint8], regions: Sequence[Region]
+    ) -> tuple[Detections, Mesh, tuple[Region, ...]] | None:
+        """The faces where they are by now, the largest first; None where one of them is not to be told from another or
+        from nothing."""
+        if not usable(regions):
+            return None
+        mesh = self._landmarks(pixels, [square_of(region) for region in regions])
+        sure = [presence * region.score for presence, region in zip(mesh.presence.tolist(), regions, strict=True)]
+        if min(sure, default=1.0) < self._settings.min_presence:
+            return None
+        now = [moved(one, points, self._landmarks.geometry) for one, points in zip(regions, mesh.points, strict=True)]
+        boxes = [box_of(region) for region in now]
+        if meet(boxes, self._detector.geometry.suppression) or any(box[2] < self._settings.min_size for box in boxes):
+            return None
+        order = sorted(range(len(now)), key=lambda face: -boxes[face][2] * boxes[face][3])
+        found = Detections(
+            np.array(boxes, np.float32).reshape(len(now), 4),
+            np.array([region.score for region in now], np.float32),
+            np.zeros((len(now), 0, 2), np.float32),
+        )
+        found, mesh = found.take(order), Mesh(mesh.points[order], mesh.presence[order])
+        return found, mesh, tuple(now[face] for face in order)
+
+    def _detect(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
+        """The faces that both networks believe in, the largest first."""
         found, mesh = self._find(pixels)
         # Letters and foliage may look like a face to one of the two networks, seldom to both.
         sure = (mesh.presence * found.scores >= self._settings.min_presence).tolist()
         largest = [face for face, is_sure in enumerate(sure) if is_sure][: self._settings.max_faces]
         if len(largest) < len(sure):
             found, mesh = found.take(largest), Mesh(mesh.points[largest], mesh.presence[largest])
-        return self._read(pixels, found, mesh)
+        return found, mesh
 
     def _find(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
         """Detections and their landmarks; into tiles only as the settings say."""

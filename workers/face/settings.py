@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from broker.messages import MOST_FOLLOWED
+
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 Tiles = Literal["off", "auto", "always"]
@@ -22,6 +24,9 @@ class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tiles: `auto` looks at the whole frame first and, unless it shows a close-up, into overlapping parts of it as
             well, which finds small faces at about ten times the cost of looking once; `always` does so in every
             frame; `off` never.
+        detect_every: live, the detector looks at every so many frames and where a face was lost; in the frames between,
+            the landmark model looks where the faces were. A new face is found at most so many frames late. 1: in every
+            frame. Files are always looked at frame by frame.
     """
 
     max_faces: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
@@ -29,3 +34,4 @@ class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_size: Annotated[int, msgspec.Meta(ge=1)] = 24
     min_presence: Share = 0.5
     tiles: Tiles = "auto"
+    detect_every: Annotated[int, msgspec.Meta(ge=1, le=MOST_FOLLOWED)] = 1

@@ -1,0 +1,182 @@
+"""Faces followed without the detector: the same faces, new ones soon, and none that is not there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from broker.hints import LastSeen
+from broker.messages import FaceResult, Hints, Region
+from models.catalog import resolve
+from models.faces.geometry import MeshGeometry
+from models.session import Artifact, open_artifact
+from tests.broker.making import job
+from tests.workers.face.test_pipeline import EMPTY, frames
+from workers.face.following import box_of, meet, moved, region_of, usable
+from workers.face.pipeline import FacePipeline, FoundFace
+from workers.face.settings import FaceSettings
+
+GEOMETRY = MeshGeometry(size=192, margin=1.5, eye_points=(33, 263))
+POINTS = np.random.default_rng(0).uniform(100, 200, (468, 3)).astype(np.float32)
+BOX = (110.0, 90.0, 80.0, 85.0)
+EVERY = 5
+
+
+class Counted:
+    """An artifact whose runs are counted."""
+
+    def __init__(self, artifact: Artifact, runs: Counter[str]) -> None:
+        self._artifact, self._runs = artifact, runs
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._artifact, name)
+
+    def run(self, **inputs: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+        self._runs[self._artifact.metadata.kind] += 1
+        return self._artifact.run(**inputs)
+
+
+@pytest.fixture(scope="module")
+def artifacts() -> list[Artifact]:
+    return [
+        open_artifact(resolve(name), provider="cpu") for name in ("blazeface-short", "facemesh-468", "face-compact")
+    ]
+
+
+def pipeline(artifacts: Sequence[Artifact], runs: Counter[str], settings: FaceSettings) -> FacePipeline:
+    detector, landmarks, static = (Counted(artifact, runs) for artifact in artifacts)
+    return FacePipeline(detector, landmarks, [static], settings)  # type: ignore[arg-type, list-item]
+
+
+def live(find: FacePipeline, pictures: Iterable[NDArray[np.uint8]]) -> list[list[FoundFace]]:
+    """What is found in them as frames of a live stream: hints go the way they go through the broker."""
+    last, seen = LastSeen(), []
+    for seq, picture in enumerate(pictures):
+        faces, hints = find.look(picture, seq, last.for_job(job("desk", seq)))
+        last.remember(said(seq, hints))
+        seen.append(faces)
+    return seen
+
+
+def said(seq: int, hints: Hints | None) -> FaceResult:
+    return FaceResult(
+        number=1, stream="desk", run=1, seq=seq, pts_ns=0, grab_ns=0, faces=(), queue_ns=0, inference_ns=0, hints=hints
+    )
+
+
+# ---------------------------------------------------------------------------------- pure
+
+
+def test_a_box_comes_back_as_it_was() -> None:
+    assert box_of(region_of(POINTS, BOX, 0.9, GEOMETRY)) == pytest.approx(BOX)
+
+
+@given(st.floats(-50, 300), st.floats(-50, 300), st.floats(0.5, 3))
+def test_a_box_goes_with_its_face(x: float, y: float, scale: float) -> None:
+    points = (POINTS * np.float32(scale) + np.array((x, y, 0), np.float32)).astype(np.float32)
+    box = box_of(moved(region_of(POINTS, BOX, 0.9, GEOMETRY), points, GEOMETRY))
+    expected = (BOX[0] * scale + x, BOX[1] * scale + y, BOX[2] * scale, BOX[3] * scale)
+    assert box == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("x", float("nan")), ("y", float("inf")), ("side", 0.0), ("side", -5.0), ("side", 1e9)]
+)
+def test_places_outside_any_picture_are_not_looked_at(field: str, value: float) -> None:
+    good = {"x": 1.0, "y": 2.0, "side": 30.0, "angle": 0.0, "score": 0.9, "box": (0.0, 0.0, 1.0, 1.0)}
+    assert usable([Region(**good)])  # type: ignore[arg-type]
+    assert not usable([Region(**good), Region(**good | {field: value})])  # type: ignore[arg-type]
+
+
+def test_two_that_follow_one_face_meet() -> None:
+    assert meet([(0, 0, 10, 10), (50, 0, 10, 10), (1, 1, 10, 10)], 0.3)
+    assert not meet([(0, 0, 10, 10), (50, 0, 10, 10)], 0.3)
+    assert not meet([], 0.3)
+
+
+def test_hints_that_make_no_sense_are_as_none(artifacts: list[Artifact]) -> None:
+    runs: Counter[str] = Counter()
+    find = pipeline(artifacts, runs, FaceSettings(detect_every=EVERY, tiles="off"))
+    wild = Region(x=float("nan"), y=0.0, side=10.0, angle=0.0, score=0.9, box=(0.0, 0.0, 1.0, 1.0))
+    faces, hints = find.look(EMPTY, 3, Hints(regions=(wild,), until=9))
+    assert (faces, hints, runs["face-detector"]) == ([], Hints(regions=(), until=3 + EVERY), 1)
+
+
+def test_where_nobody_was_nobody_looks_until_it_is_time(artifacts: list[Artifact]) -> None:
+    runs: Counter[str] = Counter()
+    find = pipeline(artifacts, runs, FaceSettings(detect_every=EVERY, tiles="off"))
+    assert live(find, [EMPTY] * (2 * EVERY)) == [[]] * (2 * EVERY)
+    assert runs == {"face-detector": 2}
+
+
+def test_with_one_no_hints_are_made_or_followed(artifacts: list[Artifact]) -> None:
+    runs: Counter[str] = Counter()
+    find = pipeline(artifacts, runs, FaceSettings(tiles="off"))
+    assert find.look(EMPTY, 1, Hints(regions=(), until=9)) == ([], None)
+    assert runs == {"face-detector": 1}
+
+
+# ---------------------------------------------------------------------------------- real pictures
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("clip", ["grid_bbaf2n.mpg", "pyfeat_single_face.mp4"])
+def test_a_steady_shot_shows_the_same_faces(artifacts: list[Artifact], shared: Path, clip: str) -> None:
+    pictures = list(frames(shared / "data/clips" / clip, 1))[:41]
+    runs: Counter[str] = Counter()
+    followed = live(pipeline(artifacts, runs, FaceSettings(detect_every=EVERY)), pictures)
+    assert runs == {"face-detector": 9, "face-landmarks": 41, "face-static": 41}
+    find = pipeline(artifacts, Counter(), FaceSettings())
+    apart, mouths = [], []
+    for picture, faces in zip(pictures, followed, strict=True):
+        (expected,), (face,) = find(picture), faces
+        assert face.box == pytest.approx(expected.box, abs=0.08 * expected.box[2])
+        mouths.append(abs(face.mouth - expected.mouth))
+        assert face.presence > 0.9
+        emotions = expected.probabilities
+        apart.append(sum(abs(face.probabilities[emotion] - emotions[emotion]) for emotion in emotions) / 2)
+    assert np.mean(apart) < 0.01
+    assert max(apart) < 0.15
+    assert np.mean(mouths) < 0.02
+
+
+@pytest.mark.shared
+def test_a_new_face_is_found_at_most_so_many_frames_late(artifacts: list[Artifact], shared: Path) -> None:
+    pictures = list(frames(shared / "data/clips/pyfeat_noface_face.mov", 1))[60:130]
+    settings = FaceSettings(tiles="off", detect_every=EVERY)
+    find = pipeline(artifacts, Counter(), settings)
+    first = next(number for number, picture in enumerate(pictures) if find(picture))
+    followed = live(find, pictures)
+    late = next(number for number, faces in enumerate(followed) if faces)
+    assert first > 0
+    assert late - first < EVERY
+
+
+@pytest.mark.shared
+def test_a_place_of_another_shot_is_no_face(artifacts: list[Artifact], shared: Path) -> None:
+    """A cut to an empty room, and one to a face somewhere else: the detector looks in that very frame."""
+    (person, *_) = frames(shared / "data/clips/pyfeat_single_face.mp4", 20)
+    (room, *_) = frames(shared / "data/clips/pyfeat_no_face.mp4", 20)
+    elsewhere = np.ascontiguousarray(np.roll(person, 220, axis=1))
+    find = pipeline(artifacts, Counter(), FaceSettings(tiles="off", detect_every=50))
+    seen = live(find, [person, person, room[: person.shape[0], : person.shape[1]], person])
+    assert [len(faces) for faces in seen] == [1, 1, 0, 0]
+    _, (face,) = live(find, [person, elsewhere])
+    assert face.box == pytest.approx(find(elsewhere)[0].box)
+
+
+@pytest.mark.shared
+def test_many_faces_take_one_run_of_each_model(artifacts: list[Artifact], shared: Path) -> None:
+    one, other = (next(frames(shared / "data/clips" / name, 20)) for name in ("grid_bbaf2n.mpg", "grid_lrwp9a.mpg"))
+    both = np.concatenate([one, other], axis=1)
+    runs: Counter[str] = Counter()
+    find = pipeline(artifacts, runs, FaceSettings(tiles="off", detect_every=EVERY))
+    assert [len(faces) for faces in live(find, [both, both])] == [2, 2]
+    assert runs == {"face-detector": 1, "face-landmarks": 2, "face-static": 2}
