@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.broker_alone import broker_alone
+from bench.decoded import decoded
 from bench.figures import Curve, Figure, Outcome, figure
 from bench.fusion_alone import joined_per_s
 from bench.plan import Plan
+from bench.throughput import frames_per_s
 from models.catalog import resolve
 from workers.config import Config
 
@@ -28,9 +30,8 @@ def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
 
     Raises BenchError where the system or a simulation does not come to its end.
     """
-    from bench.pipeline import frames_per_s
-
-    figures, curve = speed_up(plan, lambda config, workers: frames_per_s(plan, config, workers))
+    clip = decoded(plan.folder).clip
+    figures, curve = speed_up(plan, lambda config, workers: frames_per_s(plan, config, clip, workers))
     alone = broker_alone(plan)
     plan.tell(f"{PART}: fusion alone")
     fusion = figure("fusion alone, on one core", [joined_per_s(plan) for _ in range(plan.repeats)], "frames/s")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from bench.decoded import decoded
 from bench.figures import Figure, Outcome, figure
 from bench.in_turn import in_turn
 from bench.looping import Loop, LoopRun, module_loop
@@ -17,6 +18,7 @@ from bench.mesh_loop import MeshOrder
 from bench.plan import Plan
 from bench.single_loop import Order
 from bench.single_torch import against_torch
+from bench.throughput import frames_per_s
 from models.catalog import resolve
 from workers.config import Config
 from workers.processes import ProcessSpec
@@ -57,12 +59,11 @@ def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
 
     Raises BenchError where a loop or the system can't be run.
     """
-    from bench.pipeline import frames_per_s
-
-    heard = Heard(frames=plan.folder / "frames.npy", fps=25.0)
+    media = decoded(plan.folder)
+    heard = Heard(frames=media.frames, fps=media.fps, sound=media.sound, rate=media.rate)
 
     def run(config: Config) -> float:
-        return frames_per_s(plan, config)
+        return frames_per_s(plan, config, media.clip)
 
     figures = gain(plan, heard, run)
     if plan.torch:

@@ -1,0 +1,76 @@
+"""The demo clip with its decoding done: what is compared should look at faces, and not decode H.264."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.capture.source import DEMO
+
+FPS = 25
+FIRST, COUNT = 20, 100
+"""Frames of the clip that all have a face, which speaks in them."""
+
+
+class Decoded(NamedTuple):
+    """Four seconds of the clip.
+
+    Attributes:
+        clip: a film of raw pictures and sound.
+        frames: the pictures as .npy, uint8 [N, H, W, 3] RGB.
+        sound: the sound as .npy, float32 [samples] mono.
+        rate: of the sound, in Hz.
+        fps: of the frames.
+    """
+
+    clip: Path
+    frames: Path
+    sound: Path
+    rate: int
+    fps: float
+
+
+def decoded(folder: Path) -> Decoded:
+    """Write all of it into `folder`, unless it lies there."""
+    frames, sound, clip = (folder / name for name in ("frames.npy", "sound.npy", "frames.nut"))
+    with av.open(str(DEMO)) as demo:
+        rate = demo.streams.audio[0].rate
+    if not clip.is_file():
+        pictures, samples = _read(rate)
+        np.save(frames, pictures)
+        np.save(sound, samples)
+        _write(clip, pictures, samples, rate)
+    return Decoded(clip, frames, sound, rate, float(FPS))
+
+
+def _read(rate: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    with av.open(str(DEMO)) as demo:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in demo.decode(video=0)]
+    with av.open(str(DEMO)) as demo:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        parts = [part.to_ndarray()[0] for frame in demo.decode(audio=0) for part in resampler.resample(frame)]
+    samples = np.concatenate(parts)
+    begin, end = (round(number / FPS * rate) for number in (FIRST, FIRST + COUNT))
+    return np.stack(pictures[FIRST : FIRST + COUNT]), samples[begin:end].astype(np.float32)
+
+
+def _write(path: Path, pictures: NDArray[np.uint8], samples: NDArray[np.float32], rate: int) -> None:
+    with av.open(str(path), "w") as film:
+        video = film.add_stream("rawvideo", rate=FPS)
+        video.height, video.width = pictures.shape[1:3]
+        video.pix_fmt = "rgb24"
+        audio = film.add_stream("pcm_s16le", rate=rate, layout="mono")
+        step = rate // FPS
+        for number, picture in enumerate(pictures):
+            film.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            part = samples[number * step : (number + 1) * step]
+            heard = av.AudioFrame.from_ndarray((part * 32767).astype(np.int16)[None], format="s16", layout="mono")
+            heard.sample_rate = rate
+            heard.pts = number * step
+            film.mux(audio.encode(heard))
+        for stream in (video, audio):
+            film.mux(stream.encode(None))
