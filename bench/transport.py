@@ -29,6 +29,10 @@ SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
 WAYS: tuple[Way, ...] = ("shared", "copied")
 PERCENTILES = (50, 99)
 FEWEST_FRAMES = 3
+WHAT = (
+    f"At {FPS} frames a second, p50 and p99 are of the time from pixels at the sender to an array at the receiver; CPU "
+    "is the processor time of both processes for 1,000 frames."
+)
 
 
 class Passed(NamedTuple):
@@ -66,7 +70,7 @@ def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
         part="transport",
         figures=tuple(_figures(found)),
         curves=tuple(_curves(found)),
-        notes=(late,) if lost else (),
+        notes=(WHAT, *((late,) if lost else ())),
     )
 
 
@@ -129,9 +133,9 @@ def _figures(found: dict[tuple[str, Way], list[Passed]]) -> list[Figure]:
     for size in dict.fromkeys(size for size, _ in found):
         shared, copied = found[size, "shared"], found[size, "copied"]
         for share in PERCENTILES:
-            figures += _pair(f"{size}: latency p{share}", _latencies(shared, share), _latencies(copied, share), "ms")
+            figures += _pair(size, f"p{share}", _latencies(shared, share), _latencies(copied, share), "ms")
         spent = [passed.cpu for passed in shared], [passed.cpu for passed in copied]
-        figures += _pair(f"{size}: processor time of 1,000 frames", *spent, "s")
+        figures += _pair(size, "CPU of 1,000", *spent, "s")
     return figures
 
 
@@ -139,9 +143,9 @@ def _latencies(passed: Sequence[Passed], share: float) -> list[float]:
     return [percentile(one.latencies, share) for one in passed]
 
 
-def _pair(name: str, shared: Sequence[float], copied: Sequence[float], unit: str) -> list[Figure]:
-    yardstick = figure(f"{name}, copied", copied, unit)
-    return [yardstick, figure(f"{name}, shared", shared, unit, against=yardstick)]
+def _pair(size: str, what: str, shared: Sequence[float], copied: Sequence[float], unit: str) -> list[Figure]:
+    yardstick = figure(f"{size} copied: {what}", copied, unit)
+    return [yardstick, figure(f"{size} shared: {what}", shared, unit, against=yardstick)]
 
 
 def _curves(found: dict[tuple[str, Way], list[Passed]]) -> list[Curve]:
@@ -153,7 +157,5 @@ def _curves(found: dict[tuple[str, Way], list[Passed]]) -> list[Curve]:
         latency = tuple(figure(way, _latencies(passed, 50), "ms").value for passed in taken)
         spent = tuple(figure(way, [one.cpu for one in passed], "s").value for passed in taken)
         curves.append(Curve(name=way, x=megapixels, y=latency, x_label="megapixels", y_label="latency p50, ms"))
-        curves.append(
-            Curve(name=way, x=megapixels, y=spent, x_label="megapixels", y_label="processor s of 1,000 frames")
-        )
+        curves.append(Curve(name=way, x=megapixels, y=spent, x_label="megapixels", y_label="CPU s of 1,000 frames"))
     return curves
