@@ -72,7 +72,7 @@ def list_models(as_json: AsJson = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(help="A name of the catalog, or an .onnx file.")], as_json: AsJson = False
 ) -> None:
-    """Show what one model says of itself: inputs, outputs and metadata.
+    """Show what one model says of itself: inputs, outputs and metadata, and whether one run takes a batch.
 
     Example: [b]bimodal models show face-compact[/b]
     """
@@ -155,6 +155,7 @@ def _facts(artifact: Artifact) -> dict[str, object]:
         "path": str(Path(artifact.path).resolve()),
         "inputs": [msgspec.to_builtins(tensor) for tensor in artifact.inputs],
         "outputs": [msgspec.to_builtins(tensor) for tensor in artifact.outputs],
+        "batches": artifact.batches,
     }
     return {key: value for key, value in {**metadata, **tensors}.items() if value is not None}
 

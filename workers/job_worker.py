@@ -102,8 +102,9 @@ class JobWorker:
         Nothing where a broker that is new comes in between: it knows nothing of these.
         """
         together = [first]
-        deadline_s = time.monotonic() + self._batching.wait_s
-        self._company.hear(first.job.stream, deadline_s)
+        began_s = time.monotonic()
+        deadline_s = began_s + self._batching.wait_s
+        self._company.hear(first.job.stream, began_s)
         while len(together) < self._batching.most:
             now_s = time.monotonic()
             lacking = self._company.lacks({one.job.stream for one in together}, now_s)

@@ -117,6 +117,8 @@ def test_commands_list_show_and_verify() -> None:
     assert "silero-vad" in runner.invoke(app, ["list"]).output
     shown = json.loads(runner.invoke(app, ["show", "facemesh-468", "--json"]).output)
     assert shown["geometry"]["size"] == 192
+    assert shown["batches"]
+    assert not json.loads(runner.invoke(app, ["show", "blazeface-short", "--json"]).output)["batches"]
     assert "Apache-2.0" in runner.invoke(app, ["show", "facemesh-468"]).output
     verdict = runner.invoke(app, ["verify", "silero-vad", "--json"])
     assert (verdict.exit_code, json.loads(verdict.output)) == (0, [{"name": "silero-vad", "ok": True, "because": None}])
