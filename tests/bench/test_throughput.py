@@ -1,0 +1,46 @@
+"""The clip with its decoding done, and the whole system on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.decoded import COUNT, Decoded, decoded
+from bench.plan import Plan
+from bench.throughput import frames_per_s
+from broker.sockets import session_directory, slots_directory
+from workers.capture import media
+from workers.config import Config
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Decoded:
+    return decoded(tmp_path_factory.mktemp("decoded"))
+
+
+def test_the_clip_has_the_very_pixels_and_the_sound_to_them(found: Decoded) -> None:
+    frames = np.load(found.frames)
+    pictures = [picture.pixels for picture in media.pictures(found.clip)]
+    assert frames.shape == (COUNT, 360, 640, 3)
+    np.testing.assert_array_equal(np.stack(pictures), frames)
+    assert abs(sum(sound.samples.size for sound in media.sounds(found.clip)) / found.rate - COUNT / found.fps) < 0.1
+    assert np.load(found.sound).std() > 0.01, "someone speaks in it"
+
+
+def test_a_clip_that_is_there_is_not_written_again(found: Decoded) -> None:
+    written = found.clip.stat().st_mtime_ns
+    assert decoded(found.clip.parent) == found
+    assert found.clip.stat().st_mtime_ns == written
+
+
+def test_the_whole_system_looks_at_frames_and_leaves_nothing_behind(tmp_path: Path, found: Decoded) -> None:
+    plan = Plan(
+        config=Config(), folder=tmp_path, log=tmp_path / "log", cores=2, repeats=1, seconds=0.3, torch=False,
+        mediapipe=None, tell=lambda _line: None,
+    )  # fmt: skip
+    assert frames_per_s(plan, plan.config, found.clip, 1) > 0
+    folders = {place("any").parent for place in (session_directory, slots_directory)}
+    assert [left for folder in folders for left in folder.glob(f"*bench-{os.getpid()}-*")] == []
