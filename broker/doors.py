@@ -9,13 +9,16 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import zmq
 
 from broker.errors import EndpointError, KeysError
-from broker.guard import Guard
 from broker.keys import OWN, Room, allowed, own, own_names
 from broker.sockets import guarded, move_guarded
+
+if TYPE_CHECKING:
+    from broker.guard import Guard
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +104,9 @@ class Doors:
                 "then 'bimodal keys allow' for each machine that may connect (docs/security.md)"
             )
         if wanted and self._guard is None:
+            # It brings asyncio, a third of what a broker without doors loads.
+            from broker.guard import Guard
+
             own(self._folder)
             self._guard = Guard(self._context, self._folder)
             self._guard.start()

@@ -24,23 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.errors import SlotError
-from broker.messages import MAX_DATA_BYTES, Job, Modality
+from broker.messages import MAX_DATA_BYTES, Job
 
 MAGIC = b"bimodal1"
 PAGE = 4096
 _HEADER = struct.Struct("<8sQQ")
-
-
-def ring_name(stream: str, run: int, modality: Modality, number: int) -> str:
-    """The file name of a ring: the `number`th that this run of a stream has needed."""
-    return f"{stream}.{run}.{modality}.{number}"
-
-
-def remove_rings(folder: Path, stream: str) -> None:
-    """Remove what a writer that was killed has left behind of a stream. Readers keep their view until they let go."""
-    for path in folder.glob("*"):
-        if path.name.rsplit(".", 3)[0] == stream:
-            path.unlink(missing_ok=True)
 
 
 def _padded(size: int) -> int:

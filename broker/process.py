@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
@@ -15,7 +16,6 @@ import zmq
 from broker.bus import EventBus
 from broker.doors import Doors
 from broker.errors import BrokerError, MessageError, SlotError
-from broker.frames import RingShelf
 from broker.keys import keys_folder
 from broker.messages import (
     Assignment,
@@ -39,6 +39,9 @@ from broker.office import SUPERVISOR, Out, Post, PostOffice
 from broker.remote import RemotePeers, admit
 from broker.sockets import bind, connect, has_mail, mailbox_endpoint, supervisor_endpoint
 from broker.topics import topic_of
+
+if TYPE_CHECKING:
+    from broker.frames import RingShelf
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +81,8 @@ class BrokerProcess:
         self._addresses: dict[str, bytes] = {}
         self._outgoing: dict[bytes, list[bytes]] = {}
         self._remote = RemotePeers()
-        self._shelf = RingShelf(slots if slots is not None else directory)
+        self._slots = slots if slots is not None else directory
+        self._shelf: RingShelf | None = None
         self._undecodable = self._ignored = 0
         self._told_of_dropped = 0.0
         self._tick_due = self._second_due = 0.0
@@ -249,12 +253,20 @@ class BrokerProcess:
         frames = [self._remote.address(name), self._sealed(body)]
         if isinstance(body, Assignment):
             try:
-                frames.append(self._shelf.copy(body.job))
+                frames.append(self._data_of(body.job))
             except SlotError as error:
                 answer = failed(body.job, str(error), number=body.number, stale=True)
                 return self._office.handle(name, answer, time.monotonic_ns())
         self._doors.workers.socket.send_multipart(frames)
         return []
+
+    def _data_of(self, job: Job) -> bytes:
+        if self._shelf is None:
+            # Brings numpy, which a broker whose workers are all at home does without.
+            from broker.frames import RingShelf
+
+            self._shelf = RingShelf(self._slots)
+        return self._shelf.copy(job)
 
     def _publish(
         self,

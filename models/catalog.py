@@ -19,7 +19,6 @@ import yaml
 from models.contract import Kind
 from models.errors import CatalogError
 from models.folders import user_models
-from models.session import open_artifact
 
 ROOT = Path(__file__).parent
 CATALOG = ROOT / "catalog.yaml"
@@ -152,6 +151,9 @@ def verify(entry: Entry, catalog: Path = CATALOG) -> None:
             f"model '{entry.name}' is not the file that the catalog knows: {path} has sha256 {found}, "
             f"the catalog {entry.sha256}"
         )
+    # Names are resolved before anything runs; ONNX Runtime alone takes as long to load as all the rest.
+    from models.session import open_artifact
+
     metadata = open_artifact(path, entry.kind, provider="cpu").metadata
     if metadata.name != entry.name:
         raise CatalogError(f"model '{entry.name}' calls itself '{metadata.name}' in {path}")
@@ -172,6 +174,8 @@ def verify_installed(name: str) -> None:
         raise CatalogError(f"model '{name}' in {path.parent} was not installed by bimodal: it has no note") from error
     if sha256_of(path) != entry.sha256:
         raise CatalogError(f"model '{name}' was changed after it was installed: {path} has another sha256")
+    from models.session import open_artifact
+
     open_artifact(path, entry.kind, provider="cpu")
 
 

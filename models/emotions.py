@@ -8,11 +8,14 @@ it is absent from every mapping this file returns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from models.errors import LabelError
+
+# Numbers are for those who map them: most processes need the names alone, and numpy takes long to load.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EMOTIONS: tuple[str, ...] = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
 
@@ -70,6 +73,7 @@ class LabelMap:
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
+
         targets = [emotion_of(label) for label in labels]
         self.labels = tuple(labels)
         self.known = tuple(emotion for emotion in EMOTIONS if emotion in targets)

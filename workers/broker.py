@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -43,6 +44,8 @@ def main() -> int:
     def beat() -> Heartbeat | None:
         return pulse.now("ready") if pulse.due else None
 
+    gc.collect()
+    gc.freeze()
     try:
         broker.run(lambda: not stop.asked, beat)
     except Exception:

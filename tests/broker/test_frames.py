@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from broker import frames
 from broker.errors import SlotError
-from broker.frames import Ring, RingReader, RingShelf, SlotBook, remove_rings, ring_name, slots_for
+from broker.frames import Ring, RingReader, RingShelf, SlotBook, slots_for
 from broker.messages import Job
+from broker.rings import remove_rings, ring_name
 from tests.broker.making import job
 
 

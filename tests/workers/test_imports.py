@@ -49,5 +49,10 @@ def test_a_process_loads_only_the_libraries_of_its_own_work() -> None:
     assert not imported_by("import workers.record.actor") & {"av", "cv2", "onnxruntime", "pydantic", "typer"}
 
 
+def test_what_stands_before_the_first_frame_loads_no_numbers() -> None:
+    for module in ("workers.commands.up", "workers.broker", "workers.record.actor"):
+        assert not imported_by(f"import {module}") & {"numpy", "onnxruntime", "cv2", "av", "pyarrow", "asyncio"}, module
+
+
 def test_the_front_door_loads_no_room() -> None:
     assert not imported_by("import bimodal") & {"broker", "models", "workers", "export", "training", "numpy"}

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.frames import Ring, SlotBook, ring_name, slots_for
+from broker.frames import Ring, SlotBook, slots_for
 from broker.mailbox import Line
 from broker.messages import Job, Modality, Policy
+from broker.rings import ring_name
 
 
 class Outlet:

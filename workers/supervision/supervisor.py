@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
-from broker.frames import remove_rings
 from broker.messages import Gone, Heartbeat, OffDuty, Reconfigured, Status, StreamStatus, StreamWithdrawn, Welcome
+from broker.rings import remove_rings
 from broker.supervision import NAME, SupervisorLine
 from workers.actor import BEAT_EVERY_S, DONE, REFUSED
 from workers.processes import ProcessSpec
