@@ -74,14 +74,17 @@ def _halved(frame: NDArray[np.uint8], square: Square) -> tuple[NDArray[np.uint8]
     left, right = _even(square.x - reach, square.x + reach, frame.shape[1])
     top, bottom = _even(square.y - reach, square.y + reach, frame.shape[0])
     part = frame[top:bottom, left:right]
-    half = cv2.resize(part, ((right - left) // 2, (bottom - top) // 2), interpolation=cv2.INTER_AREA)
+    if (right - left) % 2 or (bottom - top) % 2:  # at an edge of a frame of odd size: its edge goes on
+        odd = ((bottom - top) % 2, (right - left) % 2)
+        part = cv2.copyMakeBorder(part, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE)  # type: ignore[assignment]
+    half = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
     return half, Square((square.x - left) / 2, (square.y - top) / 2, square.side / 2, square.angle)  # type: ignore[return-value]
 
 
 def _even(low: float, high: float, length: int) -> tuple[int, int]:
-    """The pixels from `low` to `high` that lie in the frame, an even number of them and two at least; the last pixel of
-    an odd length may stay out."""
-    most = length // 2 * 2
-    start = min(max(math.floor(low), 0), most - 2)
-    end = min(max(math.ceil(high), start + 2), most)
-    return start, end - (end - start) % 2
+    """The pixels from `low` to `high` that lie in the frame, one at least; an even number of them where there are."""
+    start = min(max(math.floor(low), 0), length - 1)
+    end = max(min(math.ceil(high), length), start + 1)
+    if (end - start) % 2 and end < length:
+        return start, end + 1
+    return (start - 1, end) if (end - start) % 2 and start > 0 else (start, end)
