@@ -104,7 +104,7 @@ def _curves(plan: Plan) -> tuple[Curve, ...]:
     seconds = plan.seconds * SHORT
     curves = []
     for streams in MANY_STREAMS if thorough else FEW_STREAMS:
-        plan.tell(f"scale: the broker with 1 to {workers[-1]} simulated workers, {streams} streams")
+        plan.tell(f"scale: the broker with 1 to {workers[-1]} simulated workers, streams: {streams}")
         flooded = [_play(plan, flood(count, streams, seconds)) for count in workers]
         paced = [_play(plan, live(count, streams, pace(count), seconds)) for count in workers]
         name = f"{streams} streams" if streams > 1 else "1 stream"

@@ -49,7 +49,7 @@ def speed_up(plan: Plan, run: Run) -> tuple[list[Figure], Curve]:
     found: dict[int, list[float]] = {count: [] for count in counts}
     for repeat in range(plan.repeats):
         for count in counts:
-            plan.tell(f"{PART}: {count} face workers ({repeat + 1} of {plan.repeats})")
+            plan.tell(f"{PART}: face workers: {count} ({repeat + 1} of {plan.repeats})")
             found[count].append(run(plan.config, count))
     one = figure("1 face worker", found[1], "frames/s")
     figures = [one]

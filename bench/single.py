@@ -27,8 +27,9 @@ from workers.settings import AudioActorSettings, FaceActorSettings, FusionActorS
 
 PART = "single"
 DEMO_LIKE, ONE_THREAD = "one loop, threads as ONNX Runtime takes them", "one loop, 1 thread"
+"""The first has threads and spinning as ONNX Runtime sets them where nobody says anything, which demos don't."""
+
 PIPELINE = "the pipeline"
-"""Threads and spinning as ONNX Runtime has them where nobody says anything, which demos don't."""
 WARM_S = 0.5
 
 Run = Callable[[Config], float]
