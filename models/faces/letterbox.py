@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -25,6 +26,7 @@ class Letterbox(NamedTuple):
     factor: float
 
 
+@lru_cache(maxsize=256)
 def fit(left: float, top: float, width: float, height: float, size: int) -> Letterbox:
     """The letterbox of a rectangle of the frame in a square of `size` pixels."""
     side = max(width, height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 SHARE = 0.5
@@ -25,10 +26,11 @@ class Tile(NamedTuple):
     height: int
 
 
-def make_tiles(width: int, height: int) -> list[Tile]:
+@lru_cache(maxsize=64)
+def make_tiles(width: int, height: int) -> tuple[Tile, ...]:
     """Squares that cover a frame of that size, row by row."""
     side = max(1, round(min(width, height) * SHARE))
-    return [Tile(left, top, side, side) for top in _starts(height, side) for left in _starts(width, side)]
+    return tuple(Tile(left, top, side, side) for top in _starts(height, side) for left in _starts(width, side))
 
 
 def cut_off(box: Sequence[float], tile: Tile, width: int, height: int) -> bool:
