@@ -37,6 +37,7 @@ COMMANDS: dict[str, Room] = {
     "subscribe": Room("workers.commands.subscribe", "subscribe", "Print live events as JSON lines."),
     "work": Room("workers.commands.work", "work", "Do jobs of another machine's bimodal."),
     "devices": Room("workers.commands.devices", "devices", "List cameras and microphones."),
+    "bench": Room("bench.commands", "bench", "Measure this machine's limit, and how near the pipeline comes to it."),
     "doctor": Room("workers.commands.doctor", "doctor", "Check this machine, and say what to do."),
     "keys": Room("workers.commands.keys", "app", "Make the keys and certificates of this machine."),
     "models": Room("models.commands", "app", "List, show, fetch and verify models."),
@@ -45,6 +46,10 @@ COMMANDS: dict[str, Room] = {
     "data": Room("training.commands_data", "app", "Make data sets ready to train on (needs the extra 'training')."),
     "evaluate": Room("training.commands_evaluate", "evaluate", "Measure models (needs the extra 'training')."),
 }
+
+
+# What a room needs beyond the runtime, by its package.
+EXTRAS = {"export": "export", "training": "training", "bench": "bench"}
 
 
 class LazyGroup(TyperGroup):
@@ -78,9 +83,9 @@ def _load(name: str, room: Room) -> Any:
         found = getattr(importlib.import_module(room.module), room.attribute)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing in ("broker", "models", "workers", "export", "training"):
+        if missing in ("broker", "models", "workers", *EXTRAS):
             raise
-        extra = "training" if room.module.startswith("training") else "export"
+        extra = EXTRAS.get(room.module.partition(".")[0], "export")
         typer.echo(f"bimodal {name} needs the package '{missing}': pip install 'bimodal-emotion[{extra}]'", err=True)
         raise SystemExit(1) from error
     if isinstance(found, typer.Typer):

@@ -1,0 +1,82 @@
+"""`bimodal bench` as a command: what it refuses, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+import bimodal
+from bench import commands, plan, whole
+from bench.errors import BenchError
+from bench.figures import Outcome, figure
+from bench.plan import Part, Plan
+from bench.whole import Found
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+
+
+class Measured(Part):
+    """A part whose measuring is a function of the test."""
+
+    def measure(self, plan: Plan, earlier: dict[str, Outcome]) -> Outcome:
+        if self.module == "broken":
+            raise BenchError("this machine has no clock")
+        assert plan.folder.is_dir()
+        ceiling = figure("ceiling", [10.0] * plan.repeats, "frames/s")
+        return Outcome(part="limit", figures=(ceiling, figure("real", [5.0], "frames/s", against=ceiling, floor=0.8)))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, parts: dict[str, str], *arguments: str) -> Any:
+    monkeypatch.setattr(plan, "NEEDS", {})
+    table = {name: Measured(module, "what it tells") for name, module in parts.items()}
+    for room in (plan, whole, commands):
+        monkeypatch.setattr(room, "PARTS", table)
+    return RUNNER.invoke(bimodal.app, ["bench", *arguments])
+
+
+def test_one_part_that_fails_costs_its_sentence_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    result = run(
+        monkeypatch, {"start": "broken", "limit": "fine"}, "--quick", "--json", "found.json", "--png", "found.png"
+    )
+    assert result.exit_code == 1
+    assert "bimodal: this machine has no clock" in result.stderr
+    found = msgspec.json.decode((tmp_path / "found.json").read_bytes(), type=Found)
+    assert found.failed == {"start": "this machine has no clock"}
+    assert [outcome.part for outcome in found.outcomes] == ["limit"]
+    assert found.machine.cores >= 1
+    assert found.machine.models["face-static"].startswith("face-compact@")
+    assert (tmp_path / "found.png").stat().st_size > 0
+    assert json.loads((tmp_path / "found.json").read_text())["machine"]["versions"]["numpy"]
+
+
+def test_a_broken_floor_is_no_failure_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, {"limit": "fine"}, "--quick").exit_code == 0
+    assert run(monkeypatch, {"limit": "fine"}, "--quick", "--check").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["speed"], "there is no part 'speed'; there are limit, pipeline"),
+        (["--json", "nowhere/found.json"], "nowhere/found.json can't be written"),
+        (["--config", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_what_can_not_be_is_said_before_anything_is_measured(arguments: list[str], sentence: str) -> None:
+    result = RUNNER.invoke(bimodal.app, ["bench", *arguments])
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert "Traceback" not in result.output
