@@ -44,6 +44,9 @@ def bench(
     torch: Annotated[
         bool, typer.Option("--torch", help="'single' runs the usual demo's loop in torch eager too.")
     ] = False,
+    resnet: Annotated[
+        bool, typer.Option("--resnet", help="'pipeline' and 'scale' run ResNet-50 with random weights too.")
+    ] = False,
     mediapipe: Annotated[
         Path | None,
         typer.Option(help="Python of an environment with mediapipe 0.10.14, to compare with.", metavar="PYTHON"),
@@ -75,6 +78,7 @@ def bench(
                 repeats=QUICK_REPEATS if quick else repeats,
                 seconds=QUICK_SECONDS if quick else seconds,
                 torch=torch,
+                resnet=resnet,
                 mediapipe=mediapipe,
                 tell=tell,
             )

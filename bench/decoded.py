@@ -21,6 +21,7 @@ class Decoded(NamedTuple):
 
     Attributes:
         clip: a film of raw pictures and sound.
+        silent: the same without sound.
         frames: the pictures as .npy, uint8 [N, H, W, 3] RGB.
         sound: the sound as .npy, float32 [samples] mono.
         rate: of the sound, in Hz.
@@ -28,6 +29,7 @@ class Decoded(NamedTuple):
     """
 
     clip: Path
+    silent: Path
     frames: Path
     sound: Path
     rate: int
@@ -36,15 +38,17 @@ class Decoded(NamedTuple):
 
 def decoded(folder: Path) -> Decoded:
     """Write all of it into `folder`, unless it lies there."""
-    frames, sound, clip = (folder / name for name in ("frames.npy", "sound.npy", "frames.nut"))
+    names = ("frames.npy", "sound.npy", "frames.nut", "silent.nut")
+    frames, sound, clip, silent = (folder / name for name in names)
     with av.open(str(DEMO)) as demo:
         rate = demo.streams.audio[0].rate
     if not clip.is_file():
         pictures, samples = _read(rate)
         np.save(frames, pictures)
         np.save(sound, samples)
+        _write(silent, pictures)
         _write(clip, pictures, samples, rate)
-    return Decoded(clip, frames, sound, rate, float(FPS))
+    return Decoded(clip, silent, frames, sound, rate, float(FPS))
 
 
 def _read(rate: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -58,19 +62,26 @@ def _read(rate: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     return np.stack(pictures[FIRST : FIRST + COUNT]), samples[begin:end].astype(np.float32)
 
 
-def _write(path: Path, pictures: NDArray[np.uint8], samples: NDArray[np.float32], rate: int) -> None:
+def _write(path: Path, pictures: NDArray[np.uint8], samples: NDArray[np.float32] | None = None, rate: int = 0) -> None:
     with av.open(str(path), "w") as film:
         video = film.add_stream("rawvideo", rate=FPS)
         video.height, video.width = pictures.shape[1:3]
         video.pix_fmt = "rgb24"
-        audio = film.add_stream("pcm_s16le", rate=rate, layout="mono")
-        step = rate // FPS
+        audio = None if samples is None else film.add_stream("pcm_s16le", rate=rate, layout="mono")
         for number, picture in enumerate(pictures):
             film.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            part = samples[number * step : (number + 1) * step]
-            heard = av.AudioFrame.from_ndarray((part * 32767).astype(np.int16)[None], format="s16", layout="mono")
-            heard.sample_rate = rate
-            heard.pts = number * step
-            film.mux(audio.encode(heard))
+            if audio is not None and samples is not None:
+                film.mux(audio.encode(_heard(samples, rate, number)))
         for stream in (video, audio):
-            film.mux(stream.encode(None))
+            if stream is not None:
+                film.mux(stream.encode(None))
+
+
+def _heard(samples: NDArray[np.float32], rate: int, number: int) -> av.AudioFrame:
+    """The sound of a frame."""
+    step = rate // FPS
+    part = samples[number * step : (number + 1) * step]
+    heard = av.AudioFrame.from_ndarray((part * 32767).astype(np.int16)[None], format="s16", layout="mono")
+    heard.sample_rate = rate
+    heard.pts = number * step
+    return heard

@@ -33,7 +33,7 @@ MEMORY_FLAT = 1.05
 CURVE_SHARES = (*range(0, 100, 5), 99, 99.9)
 
 
-def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
+def measure(plan: Plan) -> Outcome:
     """Measure; raises BenchError where a system does not come to work, or ends by itself."""
     one: list[Heard] = []
     several: list[Heard] = []

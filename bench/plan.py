@@ -24,6 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         repeats: how often each figure is measured; the median counts.
         seconds: how long one measurement lasts, about.
         torch: whether `single` also runs the seed's program in torch eager.
+        resnet: whether `pipeline` and `scale` also run ResNet-50 with random weights (needs torch, to make it).
         mediapipe: the Python of an environment with mediapipe 0.10.14, None to leave that comparison out.
         tell: takes a line about what is going on.
     """
@@ -35,19 +36,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int
     seconds: float
     torch: bool
+    resnet: bool = False
     mediapipe: Path | None
     tell: Callable[[str], None]
 
 
 class Part(NamedTuple):
-    """One part: the module whose `measure(plan, earlier)` gives its Outcome, and a line on what it tells."""
+    """One part: the module whose `measure(plan)` gives its Outcome, and a line on what it tells. Each measures its own
+    yardstick, in turn with what it compares."""
 
     module: str
     tells: str
 
-    def measure(self, plan: Plan, earlier: dict[str, Outcome]) -> Outcome:
-        """Measure now; `earlier` holds the outcomes of the parts that ran before, by name."""
-        found: Outcome = importlib.import_module(self.module).measure(plan, earlier)
+    def measure(self, plan: Plan) -> Outcome:
+        """Measure now."""
+        found: Outcome = importlib.import_module(self.module).measure(plan)
         return found
 
 
@@ -60,13 +63,8 @@ PARTS: dict[str, Part] = {
     "single": Part("bench.single", "one process that does everything in a loop, as demos do"),
     "start": Part("bench.start", "from the command to the first event; memory by process"),
 }
-NEEDS: dict[str, tuple[str, ...]] = {"pipeline": ("limit",), "single": ("limit", "pipeline")}
-"""Parts whose figures are compared with those of others; what is needed runs along."""
 
 
 def chosen(names: list[str]) -> list[str]:
-    """The parts to run, with all that they need, in the order of the table; all of them where none is named."""
-    wanted = set(names or PARTS)
-    for name in names:
-        wanted |= set(NEEDS.get(name, ()))
-    return [name for name in PARTS if name in wanted]
+    """The parts to run, in the order of the table; all of them where none is named."""
+    return [name for name in PARTS if name in (names or PARTS)]

@@ -10,6 +10,8 @@ from bench.decoded import decoded
 from bench.figures import Curve, Figure, Outcome, figure
 from bench.fusion_alone import joined_per_s
 from bench.plan import Plan
+from bench.resnet import resnet_artifacts
+from bench.single_torch import FOLDER, with_static
 from bench.throughput import frames_per_s
 from models.catalog import resolve
 from workers.config import Config
@@ -25,39 +27,49 @@ Run = Callable[[Config, int], float]
 """The whole system with these models and so many face workers: frames a second."""
 
 
-def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
+def measure(plan: Plan) -> Outcome:
     """Face workers from one to all cores, and the broker among simulated ones.
 
     Raises BenchError where the system or a simulation does not come to its end.
     """
     clip = decoded(plan.folder).clip
-    figures, curve = speed_up(plan, lambda config, workers: frames_per_s(plan, config, clip, workers))
+
+    def run(config: Config, workers: int) -> float:
+        return frames_per_s(plan, config, clip, workers)
+
+    figures, curve = speed_up(plan, plan.config, run)
+    curves = [curve]
+    if plan.resnet:
+        fp32, _ = resnet_artifacts(plan.folder / FOLDER)
+        more, curve = speed_up(plan, with_static(plan.config, fp32), run, "ResNet-50 fp32: ")
+        figures += more
+        curves.append(curve)
     alone = broker_alone(plan)
     plan.tell(f"{PART}: fusion alone")
     fusion = figure("fusion alone, on one core", [joined_per_s(plan) for _ in range(plan.repeats)], "frames/s")
     return Outcome(
         part=PART,
         figures=(*figures, *alone.figures, fusion),
-        curves=(curve, *alone.curves),
+        curves=(*curves, *alone.curves),
         notes=(*alone.notes, FUSION_NOTE),
     )
 
 
-def speed_up(plan: Plan, run: Run) -> tuple[list[Figure], Curve]:
-    """Frames a second with 1, 2, 4 … and all cores' face workers, in turn, against one worker."""
+def speed_up(plan: Plan, config: Config, run: Run, what: str = "") -> tuple[list[Figure], Curve]:
+    """Frames a second with 1, 2, 4 … and all cores' face workers, in turn, against one worker; `what` begins names."""
     counts = worker_counts(plan.cores)
     found: dict[int, list[float]] = {count: [] for count in counts}
     for repeat in range(plan.repeats):
         for count in counts:
             plan.tell(f"{PART}: face workers: {count} ({repeat + 1} of {plan.repeats})")
-            found[count].append(run(plan.config, count))
-    one = figure("1 face worker", found[1], "frames/s")
+            found[count].append(run(config, count))
+    one = figure(f"{what}1 face worker", found[1], "frames/s")
     figures = [one]
     for count in counts[1:]:
-        floor = floor_of_two(plan.config) if count == 2 else None
-        figures.append(figure(f"{count} face workers", found[count], "frames/s", against=one, floor=floor))
+        floor = floor_of_two(config) if count == 2 else None
+        figures.append(figure(f"{what}{count} face workers", found[count], "frames/s", against=one, floor=floor))
     return figures, Curve(
-        name="face workers, measured",
+        name=f"{what}face workers, measured",
         x=tuple(map(float, counts)),
         y=tuple(each.value / one.value for each in figures),
         x_label="face workers",

@@ -55,7 +55,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     live: bool = False
 
 
-def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
+def measure(plan: Plan) -> Outcome:
     """Frames a second and latency of the loop; with `torch` and `mediapipe`, of the usual demo's parts too.
 
     Raises BenchError where a loop or the system can't be run.

@@ -48,7 +48,7 @@ class Started(NamedTuple):
     ready: dict[str, float]
 
 
-def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
+def measure(plan: Plan) -> Outcome:
     """Measure; raises BenchError where the system does not come to work, or memory can't be read."""
     clip = at_pace(plan.folder / "clip-start.mp4", FPS, sound=True)
     config = measured(plan, {"clip": StreamConfig(file=clip, loop=True)})

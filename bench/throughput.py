@@ -8,8 +8,10 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
+import psutil
 
 from bench.errors import BenchError
 from bench.plan import Plan
@@ -27,8 +29,25 @@ TURN_S = 0.02
 _numbers = itertools.count(1)
 
 
+class Throughput(NamedTuple):
+    """What the whole system did.
+
+    Attributes:
+        frames_per_s: events a second.
+        cpu_ms: user and system CPU milliseconds a frame, by process; the supervisor's are those of the bench itself.
+    """
+
+    frames_per_s: float
+    cpu_ms: dict[str, float]
+
+
 def frames_per_s(plan: Plan, config: Config, clip: Path, workers: int | None = None) -> float:
-    """Every frame of a clip that is played again and again, through all processes; events a second.
+    """Events a second, as `throughput`."""
+    return throughput(plan, config, clip, workers).frames_per_s
+
+
+def throughput(plan: Plan, config: Config, clip: Path, workers: int | None = None) -> Throughput:
+    """Every frame of a clip that is played again and again, through all processes.
 
     Args:
         config: models and settings.
@@ -43,7 +62,22 @@ def frames_per_s(plan: Plan, config: Config, clip: Path, workers: int | None = N
             if time.monotonic() - begun > PATIENCE_S:
                 raise BenchError(f"no event came within {PATIENCE_S:.0f} s: the log says why")
         _count(supervisor, bus, min(WARM_S, plan.seconds))
-        return _count(supervisor, bus, plan.seconds)
+        before = _cpu_s(supervisor)
+        events, seconds = _count(supervisor, bus, plan.seconds)
+        after = _cpu_s(supervisor)
+    spent = {name: 1e3 * (after[name] - before[name]) / events for name in before if name in after}
+    return Throughput(events / seconds, spent)
+
+
+def _cpu_s(supervisor: Supervisor) -> dict[str, float]:
+    """CPU seconds of every process until now."""
+    running = {name: child.process.pid for name, child in supervisor.children.items() if child.process is not None}
+    found = {}
+    for name, pid in {**running, "supervisor": os.getpid()}.items():
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(pid).cpu_times()
+            found[name] = times.user + times.system
+    return found
 
 
 @contextlib.contextmanager
@@ -62,8 +96,8 @@ def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iter
         yield supervisor, bus
 
 
-def _count(supervisor: Supervisor, bus: Subscriber, seconds: float) -> float:
-    """Events a second, from now on for about so long."""
+def _count(supervisor: Supervisor, bus: Subscriber, seconds: float) -> tuple[int, float]:
+    """How many events came, from now on for about so many seconds; and in how many."""
     events, begun = 0, time.monotonic()
     now = begun
     while now - begun < seconds or not events:
@@ -73,4 +107,4 @@ def _count(supervisor: Supervisor, bus: Subscriber, seconds: float) -> float:
         now = time.monotonic()
         if now - begun > seconds + PATIENCE_S:
             raise BenchError(f"no event came for {PATIENCE_S:.0f} s: the log says why")
-    return events / (now - begun)
+    return events, now - begun

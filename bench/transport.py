@@ -49,7 +49,7 @@ class Passed(NamedTuple):
     lost: int
 
 
-def measure(plan: Plan, earlier: dict[str, Outcome]) -> Outcome:  # noqa: ARG001
+def measure(plan: Plan) -> Outcome:
     """Measure; raises BenchError where frames don't come."""
     found: dict[tuple[str, Way], list[Passed]] = {}
     shared_memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else plan.folder

@@ -51,7 +51,7 @@ def measure(plan: Plan, parts: list[str], machine: Machine, at: str) -> Found:
         plan.tell(f"{name} ({number} of {len(parts)}): {PARTS[name].tells}")
         begun = time.monotonic()
         try:
-            found = PARTS[name].measure(plan, dict(outcomes))
+            found = PARTS[name].measure(plan)
         except KNOWN_ERRORS as error:
             log.info("%s: %s", name, error, exc_info=error)
             failed[name] = str(error)

@@ -29,7 +29,7 @@ def _log_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Measured(Part):
     """A part whose measuring is a function of the test."""
 
-    def measure(self, plan: Plan, earlier: dict[str, Outcome]) -> Outcome:
+    def measure(self, plan: Plan) -> Outcome:
         if self.module == "broken":
             raise BenchError("this machine has no clock")
         assert plan.folder.is_dir()
@@ -38,7 +38,6 @@ class Measured(Part):
 
 
 def run(monkeypatch: pytest.MonkeyPatch, parts: dict[str, str], *arguments: str) -> Any:
-    monkeypatch.setattr(plan, "NEEDS", {})
     table = {name: Measured(module, "what it tells") for name, module in parts.items()}
     for room in (plan, whole, commands):
         monkeypatch.setattr(room, "PARTS", table)

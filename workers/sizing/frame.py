@@ -44,12 +44,12 @@ def runs_of(
 ) -> list[Run]:
     """The runs that looking at a picture takes, in their order; raises ArtifactError as FacePipeline."""
     found: list[Run] = []
-    noted = [_Noting(artifact, found) for artifact in (detector, landmarks, *static)]
+    noted = [Noting(artifact, found) for artifact in (detector, landmarks, *static)]
     FacePipeline(noted[0], noted[1], noted[2:], settings)(picture)
     return found
 
 
-class _Noting(Artifact):
+class Noting(Artifact):
     """An artifact that notes its runs."""
 
     def __init__(self, artifact: Artifact, runs: list[Run]) -> None:
