@@ -51,6 +51,17 @@ def decoded(folder: Path) -> Decoded:
     return Decoded(clip, silent, frames, sound, rate, float(FPS))
 
 
+def paced(folder: Path, fps: int, *, sound: bool) -> Path:
+    """A film of the same raw pictures, `fps` of them a second; with sound there is as much of it as there are pictures
+    to (mouths and voice are no longer in step then, which costs the same work)."""
+    path = folder / f"paced-{fps}-{'sound' if sound else 'silent'}.nut"
+    if not path.is_file():
+        media = decoded(folder)
+        samples = np.load(media.sound) if sound else None
+        _write(path, np.load(media.frames, mmap_mode="r"), samples, media.rate, fps)
+    return path
+
+
 def _read(rate: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     with av.open(str(DEMO)) as demo:
         pictures = [frame.to_ndarray(format="rgb24") for frame in demo.decode(video=0)]
@@ -62,24 +73,25 @@ def _read(rate: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     return np.stack(pictures[FIRST : FIRST + COUNT]), samples[begin:end].astype(np.float32)
 
 
-def _write(path: Path, pictures: NDArray[np.uint8], samples: NDArray[np.float32] | None = None, rate: int = 0) -> None:
+def _write(
+    path: Path, pictures: NDArray[np.uint8], samples: NDArray[np.float32] | None = None, rate: int = 0, fps: int = FPS
+) -> None:
     with av.open(str(path), "w") as film:
-        video = film.add_stream("rawvideo", rate=FPS)
+        video = film.add_stream("rawvideo", rate=fps)
         video.height, video.width = pictures.shape[1:3]
         video.pix_fmt = "rgb24"
         audio = None if samples is None else film.add_stream("pcm_s16le", rate=rate, layout="mono")
         for number, picture in enumerate(pictures):
             film.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             if audio is not None and samples is not None:
-                film.mux(audio.encode(_heard(samples, rate, number)))
+                film.mux(audio.encode(_heard(samples, rate // fps, rate, number)))
         for stream in (video, audio):
             if stream is not None:
                 film.mux(stream.encode(None))
 
 
-def _heard(samples: NDArray[np.float32], rate: int, number: int) -> av.AudioFrame:
-    """The sound of a frame."""
-    step = rate // FPS
+def _heard(samples: NDArray[np.float32], step: int, rate: int, number: int) -> av.AudioFrame:
+    """The sound of a frame: `step` samples."""
     part = samples[number * step : (number + 1) * step]
     heard = av.AudioFrame.from_ndarray((part * 32767).astype(np.int16)[None], format="s16", layout="mono")
     heard.sample_rate = rate
