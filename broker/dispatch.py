@@ -5,11 +5,13 @@ Every call returns the actions it leads to; the broker process turns them into m
 `latest`: at most one job of a stream and modality waits; a newer one replaces it, and the replacement is an
 action of its own. A job that its worker does not answer before the deadline is given up.
 `every`: jobs wait in order and are never given up; a job whose worker is lost is given out again, three times
-in all, and then fails with the reason. A busy worker gets one such job in advance.
+in all, and then fails with the reason. A busy worker gets one such job in advance; one that says so gets several, while
+so many wait that every worker could have as many, and no `latest` stream is open. The answers of such a worker come
+together, so where it is lost with three jobs or more, nobody knows in which it was.
 
 A worker that does several jobs at a time (its capacity) gets up to that many: of a `latest` stream one, of `every` in
-order, and as many again in advance. Where such a worker is lost, nobody knows which job did it: each is then given out
-alone.
+order, and as many again in advance. Where nobody knows with which job a worker was lost, each that it may have been is a
+suspect, and is given out so that the next time it is known.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeAlias
 
 from broker.messages import Job, Modality, Policy
@@ -24,6 +27,8 @@ from broker.messages import Job, Modality, Policy
 MOST_ATTEMPTS = 3
 LATEST_DEADLINE_NS = 2_000_000_000
 IN_ADVANCE = 2
+# Of so many streams that wait, the one with the newest live job goes first; who was passed over so often goes next.
+FEW, MOST_PASSED_OVER = 4, 12
 
 StreamKey: TypeAlias = "tuple[str, Modality]"
 
@@ -94,6 +99,7 @@ class _Queue:
     policy: Policy
     waiting: deque[_Waiting] = field(default_factory=deque)
     tally: Tally = field(default_factory=Tally)
+    passed_over: int = 0
 
 
 @dataclass
@@ -102,6 +108,13 @@ class _Worker:
     held: OrderedDict[int, _Held] = field(default_factory=OrderedDict)
     assigned: int = 0
     capacity: int = 1
+    in_advance: int = 1
+
+    def begun(self) -> list[int]:
+        """The assignments that it may be at. One that does its jobs one by one holds back the answers of those before,
+        but none of the last job but one (workers/job_worker.py)."""
+        most = self.capacity if self.capacity > 1 else max(1, len(self.held) - 1)
+        return list(self.held)[:most]
 
 
 class Dispatch:
@@ -115,6 +128,7 @@ class Dispatch:
         self._idle: dict[Modality, OrderedDict[str, None]] = {"face": OrderedDict(), "speech": OrderedDict()}
         self._off_duty: frozenset[str] = frozenset()
         self._several = False
+        self._live = False
 
     # -------------------------------------------------------------------------------- streams
 
@@ -126,12 +140,17 @@ class Dispatch:
             if queue is None or queue.run != run:
                 self._forget((stream, modality))
                 self._queues[stream, modality] = _Queue(run, policy, tally=Tally(next_seq=next_seq))
+        self._look_for_live()
 
     def close_stream(self, stream: str) -> None:
         """A stream is over; answers that still come are ignored."""
         for modality in ("face", "speech"):
             self._forget((stream, modality))
             self._queues.pop((stream, modality), None)
+        self._look_for_live()
+
+    def _look_for_live(self) -> None:
+        self._live = any(queue.policy == "latest" for queue in self._queues.values())
 
     def offer(self, job: Job, now_ns: int) -> list[Action]:
         """A new job. Ignored where its stream is not open in that run, or its seq was offered before."""
@@ -150,13 +169,16 @@ class Dispatch:
 
     # -------------------------------------------------------------------------------- workers
 
-    def ready(self, worker: str, modality: Modality, last: int, now_ns: int, capacity: int = 1) -> list[Action]:
-        """A worker that does `capacity` jobs at a time says it is idle and has answered assignment `last`.
+    def ready(
+        self, worker: str, modality: Modality, last: int, now_ns: int, capacity: int = 1, in_advance: int = 1
+    ) -> list[Action]:
+        """A worker that does `capacity` jobs at a time says it has answered assignment `last`, and how many jobs of
+        files it takes `in_advance`.
 
         Messages of one worker arrive in order, so an assignment up to `last` that is still held was lost.
         """
         state = self._workers.setdefault(worker, _Worker(modality, assigned=last))
-        state.capacity = capacity
+        state.capacity, state.in_advance = capacity, in_advance
         self._several = self._several or capacity > 1
         actions: list[Action] = []
         for number in [number for number in state.held if number <= last]:
@@ -201,7 +223,7 @@ class Dispatch:
             return []
         self._idle[state.modality].pop(worker, None)
         actions: list[Action] = []
-        begun = list(state.held)[: state.capacity]
+        begun = state.begun()
         # Newest first: each is put back at the front, so the oldest ends up there.
         for number in reversed(state.held):
             if number not in begun:
@@ -324,10 +346,23 @@ class Dispatch:
         turns, idle = self._turns[modality], self._idle[modality]
         while turns and idle:
             worker, _ = idle.popitem(last=False)
-            actions.append(self._assign(worker, next(iter(turns)), now_ns))
+            actions.append(self._assign(worker, self._whose_turn(turns), now_ns))
         if turns:
             actions += self._match_in_advance(modality, now_ns)
         return actions
+
+    def _whose_turn(self, turns: Collection[StreamKey]) -> StreamKey:
+        """Of the first few streams that wait, the one whose live job is the newest: a job that waits on is replaced by
+        a newer one soon, so that under overload what is looked at is fresher. None is passed over for long."""
+        few = list(islice(turns, FEW))
+        queues = [self._queues[key] for key in few]
+        if queues[0].policy != "latest" or queues[0].passed_over >= MOST_PASSED_OVER:
+            return few[0]
+        ages = [queue.waiting[0].since_ns if queue.policy == "latest" else -1 for queue in queues]
+        newest = ages.index(max(ages))
+        for queue in queues[:newest]:
+            queue.passed_over += 1
+        return few[newest]
 
     def _match_in_advance(self, modality: Modality, now_ns: int) -> list[Action]:
         """More jobs for workers that are busy, so that none waits for the post: `every` jobs in advance, and whatever
@@ -350,13 +385,25 @@ class Dispatch:
         """Whose job a busy worker may have beside those it holds, None where there is none."""
         count = len(state.held)
         in_advance = count >= state.capacity
-        if count >= IN_ADVANCE * state.capacity or not turns:
+        if not turns or (count >= IN_ADVANCE * state.capacity and not self._has_plenty(state, turns)):
             return None
         if in_advance and any(held.policy != "every" for held in state.held.values()):
             return None
         if state.capacity > 1 and self._stays_alone(state, next(iter(turns))):
             return None
         return next((key for key in turns if self._may_join(key, state, in_advance=in_advance)), None)
+
+    def _has_plenty(self, state: _Worker, turns: Collection[StreamKey]) -> bool:
+        """Whether a worker that has its job in advance may have one more: none that others could do sooner.
+
+        Suspects have no part in it: with two jobs at most it is known which one a worker was lost with.
+        """
+        in_advance = len(state.held)
+        if self._live or state.capacity > 1 or in_advance > state.in_advance:
+            return False
+        enough = in_advance * self.workers()[state.modality]
+        waiting = sum(len(self._queues[key].waiting) for key in turns)
+        return waiting >= enough and not self._stays_alone(state, next(iter(turns)))
 
     def _stays_alone(self, state: _Worker, first: StreamKey) -> bool:
         """Whether a suspect job is with this worker or waits for the next one to be free, or the worker is hung."""
@@ -372,6 +419,7 @@ class Dispatch:
     def _assign(self, worker: str, key: StreamKey, now_ns: int) -> Assign:
         queue, state, turns = self._queues[key], self._workers[worker], self._turns[key[1]]
         waiting = queue.waiting.popleft()
+        queue.passed_over = 0
         waiting.attempts += 1
         turns.pop(key)
         if queue.waiting:

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from broker.dispatch import MOST_ATTEMPTS, Action, Assign, Dispatch, Drop, Fail
+from broker.dispatch import MOST_ATTEMPTS, MOST_PASSED_OVER, Action, Assign, Dispatch, Drop, Fail
 from broker.messages import Job, Policy
 from tests.broker.making import job
 
@@ -323,3 +323,22 @@ def test_an_assignment_says_how_long_its_job_waited() -> None:
     assert after == []
     at_once = dispatch.offer(job("a", 2), 70)
     assert [action.waited_ns for action in at_once if isinstance(action, Assign)] == [0]
+
+
+def test_of_the_streams_that_wait_the_one_with_the_newest_job_goes_first_and_none_waits_for_ever() -> None:
+    dispatch = Dispatch()
+    for stream in ("slow", "fast", "faster"):
+        dispatch.open_stream(stream, 1, "latest", {"face": 0, "speech": 0})
+    dispatch.offer(job("slow", 0), 0)
+    dispatch.ready("face 1", "face", 0, 0)
+    dispatch.offer(job("slow", 1), 1)
+    done: list[str] = []
+    for seq in range(2 * MOST_PASSED_OVER):
+        now = 10 * seq + 10
+        dispatch.offer(job("fast", seq), now)
+        dispatch.offer(job("faster", seq), now + 1)
+        _, actions = dispatch.answered("face 1", seq + 1, now + 2)
+        done += [stream for stream, _ in assigned(actions)]
+    assert done.index("slow") == MOST_PASSED_OVER
+    assert done.count("slow") == 1
+    assert "fast" in done
