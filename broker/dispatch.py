@@ -341,7 +341,7 @@ class Dispatch:
         return []
 
     def _match(self, modality: Modality, now_ns: int) -> list[Action]:
-        """Pair waiting streams with workers until one side runs out; the stream that waited longest goes first."""
+        """Pair waiting streams with workers until one side runs out."""
         actions: list[Action] = []
         turns, idle = self._turns[modality], self._idle[modality]
         while turns and idle:

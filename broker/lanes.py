@@ -66,11 +66,11 @@ class Lane:
             settled.append(self._under_way.popleft().message)
         return settled
 
-    def discard(self, unwanted: Callable[[LaneMessage], bool]) -> int:
-        """Drop the unwanted among the messages that are not sent yet; how many they were."""
-        before = len(self._waiting)
+    def discard(self, unwanted: Callable[[LaneMessage], bool]) -> list[LaneMessage]:
+        """Drop the unwanted among the messages that are not sent yet; which they were, in order."""
+        dropped = [message for message in self._waiting if unwanted(message)]
         self._waiting = deque(message for message in self._waiting if not unwanted(message))
-        return before - len(self._waiting)
+        return dropped
 
 
 class Lanes:

@@ -294,7 +294,9 @@ class PostOffice:
         modality = self._peers[sender].modality
         if modality is None:
             return []
-        return self._carry_out(self.dispatch.ready(sender, modality, ready.last, now_ns, ready.capacity))
+        return self._carry_out(
+            self.dispatch.ready(sender, modality, ready.last, now_ns, ready.capacity, ready.in_advance)
+        )
 
     def _answered(self, sender: str, answer: FaceResult | SpeechResult | JobFailed, now_ns: int) -> list[Out]:
         bad = isinstance(answer, JobFailed)
@@ -357,9 +359,15 @@ class PostOffice:
     def _shed(self, lane: Lane) -> None:
         """The receiver is far behind: drop what waits of live streams, and announce them again from here."""
         live = {name: stream for name, stream in self._streams.items() if not stream.every}
-        if lane.discard(lambda message: message.stream in live):
-            for stream in live.values():
-                self._resume(stream, lane)
+        dropped = lane.discard(lambda message: message.stream in live)
+        if not dropped:
+            return
+        for stream in live.values():
+            self._resume(stream, lane)
+        # Nobody says twice that a stream is over.
+        for message in dropped:
+            if isinstance(message, StreamEnded | StreamClosed):
+                lane.push(message)
 
     def _acknowledged(self, sender: str, ack: Ack) -> list[Out]:
         out: list[Out] = []

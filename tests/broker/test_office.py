@@ -253,6 +253,21 @@ def test_a_receiver_that_is_far_behind_loses_live_frames_but_no_file() -> None:
     assert len(house.delivered("fusion", Dropped)) < MOST_BACKLOG
 
 
+def test_the_end_of_a_live_stream_reaches_a_receiver_that_is_far_behind() -> None:
+    house = House("capture", "fusion")
+    house.say("capture", opened("desk", "latest"))
+    for seq in range(MOST_BACKLOG - 10):
+        house.say("capture", job("desk", seq))
+    house.say("capture", StreamEnded(stream="desk", run=1, modality="speech", count=0))
+    for seq in range(MOST_BACKLOG - 10, MOST_BACKLOG + 10):
+        house.say("capture", job("desk", seq))
+    assert house.delivered("fusion", StreamEnded) == []
+    for number in range(CREDIT, 2 * MOST_BACKLOG, CREDIT):
+        house.say("fusion", Ack(number=number))
+    assert len(house.delivered("fusion", Dropped)) < MOST_BACKLOG, "what waited was dropped"
+    assert [found.modality for found in house.delivered("fusion", StreamEnded)] == ["speech"]
+
+
 def test_a_stream_is_closed_for_capture_when_every_recorder_has_kept_it() -> None:
     house = House("capture", "fusion", "recorder")
     house.join("recorder 2", "recorder")
