@@ -26,6 +26,7 @@ from workers.errors import ConfigError
 from workers.vitals import cores
 
 FLOOR_BROKEN = 3
+WIDE = 160
 QUICK_REPEATS, QUICK_SECONDS = 1, 1.5
 
 
@@ -84,7 +85,9 @@ def bench(
             )
             found = measure(plan, wanted, machine, datetime.now().astimezone().isoformat(timespec="seconds"))
         _keep(found, json, png)
-        draw(found, Console())
+        # Into a file or pipe there is no width to fit.
+        console = Console()
+        draw(found, console if console.is_terminal else Console(width=WIDE))
         for sentence in found.failed.values():
             say(sentence)
         if found.failed:
