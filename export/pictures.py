@@ -41,9 +41,9 @@ def mesh_inputs(pictures: Sequence[Pictures], detector: Path) -> Pictures:
     size = MESH_GEOMETRY.size
     find = Detector(open_artifact(detector, "face-detector", provider="cpu"))
     faces = [
-        cut_out(picture, square_of_detection(box, keypoints, MESH_GEOMETRY), size)
+        cut_out(picture, square_of_detection(face, MESH_GEOMETRY), size)
         for picture in pictures
         for found in [find(picture)]
-        for box, keypoints in zip(found.boxes, found.keypoints, strict=True)
+        for face in found.faces
     ]
     return np.array(faces, np.uint8).reshape(-1, size, size, 3)

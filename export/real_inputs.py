@@ -41,10 +41,7 @@ def faces_of(paths: Sequence[Path], crop: Crop, size: int) -> NDArray[np.uint8]:
     for path in paths:
         picture = read_picture(path)
         found = detector(picture)
-        squares = [
-            square_of_detection(box, keypoints, landmarks.geometry)
-            for box, keypoints in zip(found.boxes, found.keypoints, strict=True)
-        ]
+        squares = [square_of_detection(face, landmarks.geometry) for face in found.faces]
         if squares:
             faces += [crop_face(picture, mesh, crop, size) for mesh in landmarks(picture, squares).points]
         else:

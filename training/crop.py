@@ -101,9 +101,9 @@ class Finder:
     def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """RGB [H, W, 3] → points float32 [468, 3] of the surest face in its pixels, or None."""
         found = self._detector(picture)
-        if not len(found.boxes):
+        if not found.faces:
             return None
-        square = square_of_detection(found.boxes[0], found.keypoints[0], self._landmarks.geometry)
+        square = square_of_detection(found.faces[0], self._landmarks.geometry)
         mesh = self._landmarks(picture, [square])
         return mesh.points[0] if mesh.presence[0] >= PRESENCE else None
 

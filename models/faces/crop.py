@@ -42,8 +42,11 @@ def crop_square(points: NDArray[np.float32], crop: Crop) -> Square:
     """
     angle = eye_angle(points[EYE_CORNERS[0]], points[EYE_CORNERS[1]]) if crop.rotate else 0.0
     cos, sin = math.cos(angle), math.sin(angle)
-    level = np.array([[cos, sin], [-sin, cos]]) @ points[:, :2].T
-    (left, top), (right, bottom) = level.min(axis=1).tolist(), level.max(axis=1).tolist()
+    turn = np.zeros((2, points.shape[1] + 1))
+    turn[0, :2], turn[1, :2] = (cos, sin), (-sin, cos)
+    level = cv2.transform(points[:, None], turn)
+    left, top = cv2.reduce(level, 0, cv2.REDUCE_MIN)[0, 0].tolist()
+    right, bottom = cv2.reduce(level, 0, cv2.REDUCE_MAX)[0, 0].tolist()
     width, height = right - left, bottom - top
     x, y = (left + right) / 2, (top + bottom) / 2 + crop.shift_y * height
     return Square(cos * x - sin * y, sin * x + cos * y, max(1.0, max(width, height) * crop.scale), angle)
@@ -55,8 +58,8 @@ def sample_square(frame: NDArray[np.uint8], square: Square, size: int) -> NDArra
         frame, square = _halved(frame, square)
     step = min(_step(square, size), LARGEST_STEP)
     # OpenCV puts pixel centres at whole numbers; Square puts them at halves.
-    affine = square.to_frame(size * step)
-    affine[:, 2] += (affine[:, 0] + affine[:, 1]) / 2 - 0.5
+    (a, b, x), (c, d, y) = square.to_frame(size * step)
+    affine = (a, b, x + (a + b) / 2 - 0.5), (c, d, y + (c + d) / 2 - 0.5)
     fine = warp(frame, affine, size * step)
     if step > 1:
         fine = cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]

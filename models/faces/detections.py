@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from operator import mul
+from operator import attrgetter, mul
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+_score = attrgetter("score")
 
 
 class Candidate(NamedTuple):
@@ -25,32 +26,40 @@ class Candidate(NamedTuple):
     row: list[float]
 
 
-@dataclass(frozen=True)
-class Detections:
-    """D detected faces of one frame.
+class Detections(msgspec.Struct, frozen=True):
+    """D detected faces of one frame: one by one, or as arrays for whoever reckons with them.
 
     Attributes:
-        boxes: float32 [D, 4] (x, y, width, height) in pixels of the frame; may reach over its edges.
-        scores: float32 [D] in 0…1.
-        keypoints: float32 [D, 6, 2] (x, y) in pixels: right eye, left eye, nose tip, mouth centre, right ear, left ear.
+        faces: in the order they were asked for.
+        points: keypoints of a face.
     """
 
-    boxes: Floats
-    scores: Floats
-    keypoints: Floats
+    faces: Sequence[Candidate]
+    points: int
 
     def __len__(self) -> int:
         """How many faces."""
-        return len(self.scores)
+        return len(self.faces)
 
-    def take(self, index: Sequence[int]) -> Detections:
+    @property
+    def boxes(self) -> Floats:
+        """float32 [D, 4] (x, y, width, height) in pixels of the frame; may reach over its edges."""
+        return np.array([face.row[:4] for face in self.faces], np.float32).reshape(len(self.faces), 4)
+
+    @property
+    def scores(self) -> Floats:
+        """float32 [D] in 0…1."""
+        return np.array([face.score for face in self.faces], np.float32)
+
+    @property
+    def keypoints(self) -> Floats:
+        """float32 [D, P, 2] (x, y) in pixels: right eye, left eye, nose tip, mouth centre, right ear, left ear."""
+        rows = np.array([face.row[4:] for face in self.faces], np.float32)
+        return rows.reshape(len(self.faces), self.points, 2)
+
+    def take(self, index: Iterable[int]) -> Detections:
         """Those at these positions, in their order."""
-        return Detections(self.boxes[index], self.scores[index], self.keypoints[index])
-
-    def candidates(self) -> list[Candidate]:
-        """The same one by one."""
-        rows = np.concatenate([self.boxes, self.keypoints.reshape(len(self), 2 * self.keypoints.shape[1])], axis=1)
-        return [Candidate(score, row) for score, row in zip(self.scores.tolist(), rows.tolist(), strict=True)]
+        return Detections([self.faces[place] for place in index], self.points)
 
 
 def overlap(box: Sequence[float], other: Sequence[float]) -> float:
@@ -68,19 +77,15 @@ def weighted_suppression(found: Iterable[Candidate], threshold: float, keypoints
     MediaPipe's NonMaxSuppressionCalculator with WEIGHTED: a joined face keeps the best score. `keypoints` is how many
     there are of a face.
     """
-    left = sorted(found, key=lambda candidate: -candidate.score)
-    scores: list[float] = []
-    rows: list[list[float]] = []
+    left = sorted(found, key=_score, reverse=True)
+    faces: list[Candidate] = []
     while left:
         best, *others = left
         group, left = [best], []
         for other in others:
             (group if overlap(best.row, other.row) > threshold else left).append(other)
-        scores.append(best.score)
-        rows.append(_mean(group))
-    faces = np.array(rows, np.float32).reshape(len(rows), 4 + 2 * keypoints)
-    points = faces[:, 4:].reshape(len(rows), keypoints, 2)
-    return Detections(faces[:, :4], np.array(scores, np.float32), points)
+        faces.append(Candidate(best.score, _mean(group)))
+    return Detections(faces, keypoints)
 
 
 def _mean(group: Sequence[Candidate]) -> list[float]:

@@ -7,6 +7,7 @@ its 128×128 input, so small faces are looked for in overlapping square tiles of
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Detector:
     def __init__(self, artifact: Artifact, *, min_score: float = 0.5) -> None:
         self.geometry = geometry_of(artifact, DetectorGeometry)
         self._artifact = artifact
-        self._anchors = make_anchors(self.geometry.anchors)
+        self._anchors = anchor_rows(self.geometry)
         self._min_score = min_score
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
@@ -46,7 +47,7 @@ class Detector:
     def look_closer(self, frame: NDArray[np.uint8], large: Detections) -> Detections:
         """The faces `large` of the same frame and the small ones, best first, at the cost of one run a tile."""
         height, width = frame.shape[:2]
-        found = large.candidates()
+        found = list(large.faces)
         for tile in make_tiles(width, height):
             seen = self._look(frame, tile)
             found += [candidate for candidate in seen if not cut_off(candidate.row, tile, width, height)]
@@ -63,6 +64,11 @@ class Detector:
         return decode(raw["boxes"][0], raw["scores"][0, :, 0], self._anchors, self.geometry, place, self._min_score)
 
 
+def anchor_rows(geometry: DetectorGeometry) -> NDArray[np.float32]:
+    """What `decode` adds to the raw rows: float32 [K, 4 + 2P] in raw units, 0 under widths and heights."""
+    return _spread(make_anchors(geometry.anchors) * geometry.scale, 4 + 2 * len(geometry.keypoints))
+
+
 def decode(
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
@@ -71,32 +77,42 @@ def decode(
     place: Letterbox,
     min_score: float,
 ) -> list[Candidate]:
-    """Raw boxes float32 [K, 4 + 2P] and scores [K] → the candidates of at least `min_score`, not yet joined."""
+    """Raw boxes float32 [K, 4 + 2P] and scores [K] → the candidates of at least `min_score`, not yet joined.
+
+    `anchors` are those of `anchor_rows`.
+    """
     likely = (scores >= _raw_floor(min_score)).nonzero()[0]
     if len(likely) == 0:
         return []
-    side = geometry.size / place.factor  # of the whole square, in pixels of the frame
+    rows = boxes[likely]
+    rows += anchors[likely]
+    rows *= geometry.size / geometry.scale / place.factor  # pixels of the frame in a raw unit
+    rows += _corner(place, boxes.shape[1])
     found = []
-    for score, raw, (x, y) in zip(*(array[likely].tolist() for array in (scores, boxes, anchors)), strict=True):
+    for score, row in zip(scores[likely].tolist(), rows.tolist(), strict=True):
         clipped = max(-geometry.score_clip, min(geometry.score_clip, score))
         probability = 1 / (1 + math.exp(-clipped))
         if probability >= min_score:
-            found.append(
-                Candidate(probability, _row(raw, place.left + x * side, place.top + y * side, side / geometry.scale))
-            )
+            row[0] -= row[2] / 2
+            row[1] -= row[3] / 2
+            found.append(Candidate(probability, row))
     return found
 
 
-def _row(raw: list[float], x: float, y: float, unit: float) -> list[float]:
-    """Raw numbers of one anchor at (x, y), in units of so many pixels, all in pixels: box and keypoints."""
-    row = [0.0] * len(raw)
-    row[::2] = [x + value * unit for value in raw[::2]]
-    row[1::2] = [y + value * unit for value in raw[1::2]]
-    width, height = raw[2] * unit, raw[3] * unit
-    row[:4] = row[0] - width / 2, row[1] - height / 2, width, height
-    return row
+@lru_cache(maxsize=256)
+def _corner(place: Letterbox, columns: int) -> NDArray[np.float32]:
+    """What is added to each of a row's numbers: where the square begins in the frame."""
+    return _spread(np.array([[place.left, place.top]], np.float32), columns).reshape(columns)
 
 
+def _spread(places: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
+    """Places [K, 2] under the numbers of each row: at its box's x and y and at each keypoint; 0 at width and height."""
+    rows = np.tile(places, columns // 2)
+    rows[:, 2:4] = 0
+    return rows
+
+
+@lru_cache(maxsize=64)
 def _raw_floor(min_score: float) -> float:
     """A raw score that no detection of at least `min_score` lies below: most anchors are left out by it at once."""
     if min_score < MEANT:

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.faces.detections import Candidate
 from models.faces.geometry import MeshGeometry, geometry_of
-from models.faces.warp import stacked, warp
+from models.faces.warp import Affine, stacked, warp
 from models.session import Artifact
 
 
@@ -29,14 +30,12 @@ class Square(NamedTuple):
     side: float
     angle: float
 
-    def to_frame(self, size: int) -> NDArray[np.float64]:
-        """Affine [2, 3] from pixels of a picture of `size` pixels, cut out of this square, to pixels of the frame."""
+    def to_frame(self, size: int) -> Affine:
+        """Affine 2×3 from pixels of a picture of `size` pixels, cut out of this square, to pixels of the frame."""
         step = self.side / size
         cos, sin = math.cos(self.angle) * step, math.sin(self.angle) * step
         half = size / 2
-        return np.array(
-            [[cos, -sin, self.x - half * (cos - sin)], [sin, cos, self.y - half * (sin + cos)]], dtype=np.float64
-        )
+        return (cos, -sin, self.x - half * (cos - sin)), (sin, cos, self.y - half * (sin + cos))
 
 
 class Mesh(NamedTuple):
@@ -71,11 +70,11 @@ class Landmarks:
         return Mesh(stacked(points), found["presence"].reshape(-1))
 
 
-def square_of_detection(box: NDArray[np.float32], keypoints: NDArray[np.float32], geometry: MeshGeometry) -> Square:
-    """A detection's box float32 [4] and keypoints [6, 2] in pixels → the square around it, level with its eyes."""
-    x, y, width, height = box.tolist()
-    side = max(width, height) * geometry.margin
-    return Square(x + width / 2, y + height / 2, side, eye_angle(keypoints[0], keypoints[1]))
+def square_of_detection(face: Candidate, geometry: MeshGeometry) -> Square:
+    """The square around a detected face, level with its eyes, which are its first two keypoints."""
+    x, y, width, height, right_x, right_y, left_x, left_y = face.row[:8]
+    angle = math.atan2(left_y - right_y, left_x - right_x)
+    return Square(x + width / 2, y + height / 2, max(width, height) * geometry.margin, angle)
 
 
 def square_of_points(points: NDArray[np.float32], geometry: MeshGeometry) -> Square:
@@ -99,7 +98,7 @@ def cut_out(frame: NDArray[np.uint8], square: Square, size: int) -> NDArray[np.u
 
 def to_frame(points: NDArray[np.float32], square: Square, size: int) -> NDArray[np.float32]:
     """Points [P, 3] in pixels of the cut-out → pixels of the frame; z scaled alike."""
-    (cos, minus_sin, x), (sin, _, y) = square.to_frame(size).tolist()
+    (cos, minus_sin, x), (sin, _, y) = square.to_frame(size)
     step = square.side / size
     affine = np.array(((cos, minus_sin, 0.0, x), (sin, cos, 0.0, y), (0.0, 0.0, step, 0.0)))
     return cv2.transform(points[:, None], affine)[:, 0]  # type: ignore[return-value]

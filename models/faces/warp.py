@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 _Number = TypeVar("_Number", bound=np.generic)
 
+Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""A 2×3 matrix, row by row: six plain numbers, since an array of them costs more than what is done with it."""
+
 MARGIN = 2
 """Pixels of the frame taken along around the square: bilinear sampling reads one neighbour."""
 
 
-def warp(frame: NDArray[np.uint8], affine: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+def warp(frame: NDArray[np.uint8], affine: Affine, size: int) -> NDArray[np.uint8]:
     """What lies under a square picture, bilinear; beyond the frame its edge goes on.
 
     OpenCV samples four channels a pixel five times as fast as three, with the same result to the last bit, so the part
@@ -24,15 +27,15 @@ def warp(frame: NDArray[np.uint8], affine: NDArray[np.float64], size: int) -> ND
 
     Args:
         frame: uint8 [H, W, 3], or [H, W] grey.
-        affine: float64 [2, 3] from pixels of the picture to pixels of the frame (centres at whole numbers).
+        affine: from pixels of the picture to pixels of the frame (centres at whole numbers).
         size: side of the picture in pixels.
 
     Returns:
         uint8 [size, size, 3] (or [size, size]).
     """
     height, width = frame.shape[:2]
-    left, right = _span(float(affine[0, 0]), float(affine[0, 1]), float(affine[0, 2]), size, width)
-    top, bottom = _span(float(affine[1, 0]), float(affine[1, 1]), float(affine[1, 2]), size, height)
+    left, right = _span(*affine[0], size, width)
+    top, bottom = _span(*affine[1], size, height)
     part = frame[top:bottom, left:right]
     if frame.ndim == 2:
         return _sampled(part, affine, left, top, size)
@@ -45,9 +48,9 @@ def stacked(arrays: Sequence[NDArray[_Number]]) -> NDArray[_Number]:
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
-def _sampled(part: NDArray[np.uint8], affine: NDArray[np.float64], left: int, top: int, size: int) -> NDArray[np.uint8]:
-    to_part = affine.copy()
-    to_part[:, 2] -= (left, top)
+def _sampled(part: NDArray[np.uint8], affine: Affine, left: int, top: int, size: int) -> NDArray[np.uint8]:
+    (a, b, x), (c, d, y) = affine
+    to_part = np.array(((a, b, x - left), (c, d, y - top)))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(part, to_part, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from models.catalog import resolve
 from models.faces.anchors import make_anchors
-from models.faces.detections import Detections, overlap, weighted_suppression
-from models.faces.detector import Detector, decode
+from models.faces.detections import Candidate, Detections, overlap, weighted_suppression
+from models.faces.detector import Detector, anchor_rows, decode
 from models.faces.geometry import AnchorLayer, DetectorGeometry, geometry_of
 from models.faces.letterbox import Letterbox, fit, letterbox
 from models.faces.tiles import OVERLAP, Tile, cut_off, make_tiles
@@ -29,7 +29,8 @@ GEOMETRY = DetectorGeometry(
 
 def _found(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Detections:
     keypoints = np.repeat((boxes[:, None, :2] + boxes[:, None, 2:] / 2), 6, axis=1)
-    return Detections(boxes, scores, keypoints)
+    rows = np.concatenate([boxes, keypoints.reshape(len(boxes), 12)], axis=1).tolist()
+    return Detections([Candidate(score, row) for score, row in zip(scores.tolist(), rows, strict=True)], 6)
 
 
 @st.composite
@@ -71,7 +72,7 @@ def test_a_raw_box_is_read_relative_to_its_anchor() -> None:
     anchors = make_anchors(LAYERS)
     boxes, scores = np.zeros((896, 16), np.float32), np.full(896, -1000, np.float32)
     boxes[100, :4], boxes[100, 4:6], scores[100] = (8, -4, 32, 16), (1, 2), 3.0
-    found = decode(boxes, scores, anchors, GEOMETRY, Letterbox(10, 20, 0.5), 0.5)
+    found = decode(boxes, scores, anchor_rows(GEOMETRY), GEOMETRY, Letterbox(10, 20, 0.5), 0.5)
     (face,) = found
     x, y = anchors[100] * 128
     assert face.row[:4] == pytest.approx(((x + 8 - 16) * 2 + 10, (y - 4 - 8) * 2 + 20, 64, 32))
@@ -82,7 +83,7 @@ def test_a_raw_box_is_read_relative_to_its_anchor() -> None:
 
 def test_nothing_likely_is_an_empty_answer() -> None:
     raw = np.full(896, -np.float32(1e6))
-    found = decode(np.zeros((896, 16), np.float32), raw, make_anchors(LAYERS), GEOMETRY, Letterbox(0, 0, 1), 0.5)
+    found = decode(np.zeros((896, 16), np.float32), raw, anchor_rows(GEOMETRY), GEOMETRY, Letterbox(0, 0, 1), 0.5)
     assert found == []
     assert weighted_suppression(found, 0.3, 6).keypoints.shape == (0, 6, 2)
 
@@ -91,7 +92,7 @@ def test_nothing_likely_is_an_empty_answer() -> None:
 def test_a_score_is_enough_or_not_whatever_it_is_told_by(min_score: float, raw: float) -> None:
     scores = np.full(1, raw, np.float32)
     found = decode(
-        np.zeros((1, 16), np.float32), scores, make_anchors(LAYERS)[:1], GEOMETRY, Letterbox(0, 0, 1), min_score
+        np.zeros((1, 16), np.float32), scores, anchor_rows(GEOMETRY)[:1], GEOMETRY, Letterbox(0, 0, 1), min_score
     )
     assert len(found) == (1 / (1 + math.exp(-float(scores[0]))) >= min_score)
 
@@ -99,7 +100,7 @@ def test_a_score_is_enough_or_not_whatever_it_is_told_by(min_score: float, raw: 
 @given(detections())
 @settings(deadline=None)
 def test_overlaps_are_symmetric_shares(found: Detections) -> None:
-    boxes = [candidate.row for candidate in found.candidates()]
+    boxes = [candidate.row for candidate in found.faces]
     for box, other in itertools.product(boxes, boxes):
         assert overlap(box, other) == overlap(other, box)
         assert 0 <= overlap(box, other) <= 1 + 1e-9
@@ -116,7 +117,7 @@ def test_boxes_that_share_a_third_or_nothing() -> None:
 @given(detections(), st.floats(0.1, 0.9))
 @settings(deadline=None)
 def test_joining_keeps_the_best_and_stays_within_what_was_found(found: Detections, threshold: float) -> None:
-    kept = weighted_suppression(found.candidates(), threshold, 6)
+    kept = weighted_suppression(found.faces, threshold, 6)
     assert len(kept) <= len(found)
     assert (np.diff(kept.scores) <= 0).all()
     assert set(kept.scores.tolist()) <= set(found.scores.tolist())
@@ -131,13 +132,13 @@ def test_joining_keeps_the_best_and_stays_within_what_was_found(found: Detection
 def test_faces_apart_are_left_as_they_are(found: Detections) -> None:
     apart = found.boxes.copy()
     apart[:, 0] += np.arange(len(found), dtype=np.float32) * 1000
-    kept = weighted_suppression(_found(apart, found.scores).candidates(), 0.3, 6)
+    kept = weighted_suppression(_found(apart, found.scores).faces, 0.3, 6)
     assert len(kept) == len(found)
 
 
 def test_two_looks_at_one_face_become_their_weighted_mean() -> None:
     boxes = np.array([[0, 0, 100, 100], [10, 0, 100, 100]], np.float32)
-    kept = weighted_suppression(_found(boxes, np.array([0.6, 0.9], np.float32)).candidates(), 0.3, 6)
+    kept = weighted_suppression(_found(boxes, np.array([0.6, 0.9], np.float32)).faces, 0.3, 6)
     np.testing.assert_allclose(kept.boxes, [[6, 0, 100, 100]], rtol=1e-5)
     np.testing.assert_allclose(kept.scores, [0.9])
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.catalog import resolve
 from models.contract import Crop
 from models.faces.crop import crop_face, crop_square
+from models.faces.detections import Candidate
 from models.faces.geometry import MeshGeometry, geometry_of
 from models.faces.measures import eye_distance, frontalness, mouth_opening, sharpness
 from models.faces.mesh import Landmarks, Square, cut_out, square_of_detection, square_of_points, to_frame
@@ -52,7 +53,7 @@ def place_of_dot(picture: NDArray[np.uint8]) -> tuple[float, float]:
 
 @given(SQUARES, st.integers(8, 256))
 def test_square_maps_its_centre_and_corners(square: Square, size: int) -> None:
-    affine = square.to_frame(size)
+    affine = np.array(square.to_frame(size))
     centre = affine @ (size / 2, size / 2, 1)
     corner = affine @ (0, 0, 1)
     np.testing.assert_allclose(centre, (square.x, square.y), atol=1e-6)
@@ -64,7 +65,8 @@ def test_square_maps_its_centre_and_corners(square: Square, size: int) -> None:
 @given(SQUARES)
 def test_points_go_back_to_where_the_cut_out_came_from(square: Square) -> None:
     points = np.random.default_rng(1).uniform(0, 192, (468, 3)).astype(np.float32)
-    expected = points[:, :2] @ square.to_frame(192)[:, :2].T + square.to_frame(192)[:, 2]
+    affine = np.array(square.to_frame(192))
+    expected = points[:, :2] @ affine[:, :2].T + affine[:, 2]
     found = to_frame(points, square, 192)
     np.testing.assert_allclose(found[:, :2], expected, atol=1e-3)
     np.testing.assert_allclose(found[:, 2], points[:, 2] * square.side / 192, rtol=1e-5)
@@ -76,8 +78,8 @@ def test_cut_out_shows_what_lies_in_the_square() -> None:
 
 
 def test_square_of_a_detection_is_level_with_its_eyes() -> None:
-    keypoints = np.array([[100, 100], [150, 150], [0, 0], [0, 0], [0, 0], [0, 0]], np.float32)
-    square = square_of_detection(np.array([80, 90, 100, 60], np.float32), keypoints, GEOMETRY)
+    face = Candidate(0.9, [80, 90, 100, 60, 100, 100, 150, 150, *[0.0] * 8])
+    square = square_of_detection(face, GEOMETRY)
     assert square == pytest.approx((130, 120, 150, math.pi / 4))
 
 

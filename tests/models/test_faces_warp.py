@@ -33,7 +33,7 @@ FRAME = picture(90, 160)
 def test_a_square_is_the_same_but_for_rounding(x: float, y: float, side: float, angle: float, grey: bool) -> None:
     frame = np.ascontiguousarray(FRAME[..., 0]) if grey else FRAME
     affine = Square(x, y, side, angle).to_frame(48)
-    plain = cv2.warpAffine(frame, affine, (48, 48), flags=FLAGS, borderMode=cv2.BORDER_REPLICATE)
+    plain = cv2.warpAffine(frame, np.array(affine), (48, 48), flags=FLAGS, borderMode=cv2.BORDER_REPLICATE)
     found = warp(frame, affine, 48)
     # The part of the frame begins elsewhere, so a position may round to the other side of a half.
     assert np.abs(found.astype(int) - plain).max() <= 1
@@ -54,7 +54,7 @@ def test_a_letterbox_is_the_same_whichever_way_it_is_filled(height: int, width: 
 @pytest.mark.parametrize("size", [(600, 800), (601, 799)])
 def test_a_large_face_is_the_mean_of_what_lies_under_each_pixel(side: float, size: tuple[int, int]) -> None:
     frame, square = picture(*size, fine=24), Square(400.0, 300.0, side, 0.3)
-    exact = square.to_frame(48 * 24)
+    exact = np.array(square.to_frame(48 * 24))
     exact[:, 2] += (exact[:, 0] + exact[:, 1]) / 2 - 0.5
     fine = cv2.warpAffine(frame, exact, (48 * 24, 48 * 24), flags=FLAGS, borderMode=cv2.BORDER_REPLICATE)
     means = fine.reshape(48, 24, 48, 24, 3).mean(axis=(1, 3))

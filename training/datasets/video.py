@@ -51,10 +51,7 @@ class FaceFinder:
     def _largest(self, frame: NDArray[np.uint8], found: Detections) -> NDArray[np.float32] | None:
         if not len(found):
             return None
-        squares = [
-            square_of_detection(box, points, self._landmarks.geometry)
-            for box, points in zip(found.boxes, found.keypoints, strict=True)
-        ]
+        squares = [square_of_detection(face, self._landmarks.geometry) for face in found.faces]
         mesh = self._landmarks(frame, squares)
         areas = np.where(mesh.presence * found.scores >= PRESENCE, found.boxes[:, 2] * found.boxes[:, 3], 0)
         best = int(areas.argmax())

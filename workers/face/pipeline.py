@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.messages import Hints, Region
-from models.faces.detections import Detections
+from models.faces.detections import Candidate, Detections
 from models.faces.detector import Detector
 from models.faces.measures import mouth_opening, sharpness
 from models.faces.mesh import Landmarks, Mesh, square_of_detection, square_of_points
@@ -89,8 +89,8 @@ class FacePipeline:
             return self._read(pixels, found, mesh), Hints(regions=regions, until=hints.until)
         found, mesh = self._detect(pixels)
         regions = tuple(
-            region_of(points, box, score, self._landmarks.geometry)
-            for points, box, score in zip(mesh.points, found.boxes.tolist(), found.scores.tolist(), strict=True)
+            region_of(points, face.row[:4], face.score, self._landmarks.geometry)
+            for points, face in zip(mesh.points, found.faces, strict=True)
         )
         return self._read(pixels, found, mesh), Hints(regions=regions, until=seq + every)
 
@@ -110,21 +110,18 @@ class FacePipeline:
         if meet(boxes, self._detector.geometry.suppression) or any(box[2] < self._settings.min_size for box in boxes):
             return None
         order = sorted(range(len(now)), key=lambda face: -boxes[face][2] * boxes[face][3])
-        found = Detections(
-            np.array(boxes, np.float32).reshape(len(now), 4),
-            np.array([region.score for region in now], np.float32),
-            np.zeros((len(now), 0, 2), np.float32),
-        )
-        found, mesh = found.take(order), Mesh(mesh.points[order], mesh.presence[order])
-        return found, mesh, tuple(now[face] for face in order)
+        found = Detections([Candidate(now[face].score, list(boxes[face])) for face in order], 0)
+        return found, Mesh(mesh.points[order], mesh.presence[order]), tuple(now[face] for face in order)
 
     def _detect(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
         """The faces that both networks believe in, the largest first."""
         found, mesh = self._find(pixels)
         # Letters and foliage may look like a face to one of the two networks, seldom to both.
-        sure = (mesh.presence * found.scores >= self._settings.min_presence).tolist()
-        largest = [face for face, is_sure in enumerate(sure) if is_sure][: self._settings.max_faces]
-        if len(largest) < len(sure):
+        least = self._settings.min_presence
+        both = zip(mesh.presence.tolist(), found.faces, strict=True)
+        sure = [place for place, (presence, face) in enumerate(both) if presence * face.score >= least]
+        largest = sure[: self._settings.max_faces]
+        if len(largest) < len(found.faces):
             found, mesh = found.take(largest), Mesh(mesh.points[largest], mesh.presence[largest])
         return found, mesh
 
@@ -140,18 +137,14 @@ class FacePipeline:
 
     def _with_mesh(self, pixels: NDArray[np.uint8], found: Detections) -> tuple[Detections, Mesh]:
         found = self._candidates(found)
-        squares = [
-            square_of_detection(box, keypoints, self._landmarks.geometry)
-            for box, keypoints in zip(found.boxes, found.keypoints, strict=True)
-        ]
+        squares = [square_of_detection(face, self._landmarks.geometry) for face in found.faces]
         return found, self._look_again(pixels, self._landmarks(pixels, squares))
 
     def _candidates(self, found: Detections) -> Detections:
         """The largest detections, some more than faces are wanted: not all of them are faces."""
-        boxes = found.boxes.tolist()
-        wide = [face for face, box in enumerate(boxes) if box[2] >= self._settings.min_size]
-        by_size = sorted(wide, key=lambda face: -boxes[face][2] * boxes[face][3])
-        return found.take(by_size[: self._settings.max_faces + SPARE])
+        wide = [face for face in found.faces if face.row[2] >= self._settings.min_size]
+        wide.sort(key=lambda face: -face.row[2] * face.row[3])
+        return Detections(wide[: self._settings.max_faces + SPARE], found.points)
 
     def _look_again(self, pixels: NDArray[np.uint8], mesh: Mesh) -> Mesh:
         """Doubtful faces once more, in the square around their own points; the surer look counts.
@@ -172,20 +165,24 @@ class FacePipeline:
 
     def _read(self, pixels: NDArray[np.uint8], found: Detections, mesh: Mesh) -> list[FoundFace]:
         """What the static models say of every face."""
-        if len(found) == 0:
+        if not found.faces:
             return []
         seen = self._static(pixels, mesh.points)
+        embeddings = [None] * len(found.faces) if seen.embeddings is None else seen.embeddings
+        together = zip(
+            found.faces, mesh.presence.tolist(), mesh.points, seen.crops, seen.probabilities, embeddings, strict=True
+        )
         return [
             FoundFace(
-                box=cast("tuple[float, float, float, float]", tuple(found.boxes[face].tolist())),
-                score=float(found.scores[face]),
-                presence=float(mesh.presence[face]),
-                sharpness=sharpness(seen.crops[face]),
-                mouth=mouth_opening(mesh.points[face]),
+                box=cast("tuple[float, float, float, float]", tuple(face.row[:4])),
+                score=face.score,
+                presence=presence,
+                sharpness=sharpness(crop),
+                mouth=mouth_opening(points),
                 probabilities=probabilities,
-                embedding=None if seen.embeddings is None else seen.embeddings[face],
+                embedding=embedding,
             )
-            for face, probabilities in enumerate(seen.probabilities)
+            for face, presence, points, crop, probabilities, embedding in together
         ]
 
 
@@ -194,8 +191,7 @@ def close_up(found: Detections, mesh: Mesh, side: int) -> bool:
 
     One person in front of a camera is told from a hall full of people by this, and costs one look.
     """
-    heights, presences = found.boxes[:, 3].tolist(), mesh.presence.tolist()
     return any(
-        height >= CLOSE_UP * side and presence >= CLOSE_UP_PRESENCE
-        for height, presence in zip(heights, presences, strict=True)
+        face.row[3] >= CLOSE_UP * side and presence >= CLOSE_UP_PRESENCE
+        for face, presence in zip(found.faces, mesh.presence.tolist(), strict=True)
     )
