@@ -10,8 +10,8 @@ so many wait that every worker could have as many, and no `latest` stream is ope
 together, so where it is lost with three jobs or more, nobody knows in which it was.
 
 A worker that does several jobs at a time (its capacity) gets up to that many: of a `latest` stream one, of `every` in
-order, and as many again in advance. Where nobody knows with which job a worker was lost, each that it may have been is a
-suspect, and is given out so that the next time it is known.
+order, and as many again in advance. Where nobody knows with which job a worker was lost, each that it may have been
+is a suspect, and is given out so that the next time it is known.
 """
 
 from __future__ import annotations
@@ -378,7 +378,7 @@ class Dispatch:
                     key = self._next_for(state, turns)
                     if key is not None:
                         actions.append(self._assign(name, key, now_ns))
-                        more = more or state.capacity > 1
+                        more = more or state.capacity > 1 or state.in_advance > 1
         return actions
 
     def _next_for(self, state: _Worker, turns: Collection[StreamKey]) -> StreamKey | None:

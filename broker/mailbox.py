@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class Mailbox:
         self._hello = hello
         self._hello_due = 0.0
         self._outgoing: list[bytes] = []
+        self._in_hand: deque[Body] = deque()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._broker = self._to_broker()
         self._poller = zmq.Poller()
@@ -89,14 +91,14 @@ class Mailbox:
                 self._hello_due = now + HELLO_EVERY_S
             wait_s = max(0.0, min(deadline, self._hello_due) - now)
             if self._has_mail(wait_s):
-                body = self._read()
+                body = self._in_hand.popleft() if self._in_hand else self._read()
                 if body is not None:
                     return body
             elif time.monotonic() >= deadline:
                 return None
 
     def _has_mail(self, wait_s: float) -> bool:
-        if has_mail(self._broker):
+        if self.waiting():
             return True
         self.flush()
         return bool(self._poller.poll(int(wait_s * 1000) + (wait_s > 0)))
@@ -113,12 +115,21 @@ class Mailbox:
             if envelope.epoch == self.epoch:
                 return None
             self.epoch = envelope.epoch
+            self._in_hand.clear()  # what the old one wanted, nobody wants any more
             return envelope.body
         return envelope.body if envelope.epoch == self.epoch else None
 
     def waiting(self) -> bool:
         """Whether a message lies ready to be received."""
-        return has_mail(self._broker)
+        return bool(self._in_hand) or has_mail(self._broker)
+
+    def in_hand(self) -> int:
+        """How many messages lie ready. They are read for that, and `receive` gives them without a look at the line."""
+        while has_mail(self._broker):
+            body = self._read()
+            if body is not None:
+                self._in_hand.append(body)
+        return len(self._in_hand)
 
     def line(self) -> Line:
         """A line to the same broker for other threads."""

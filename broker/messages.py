@@ -220,10 +220,12 @@ class StreamClosed(Message, frozen=True, tag="stream_closed"):
 
 class Ready(Message, frozen=True, tag="ready"):
     """Worker → broker: idle. `last` is the number of the last assignment it has answered (0: none yet); `capacity`,
-    how many it does at a time (docs/protocol.md)."""
+    how many it does at a time; `in_advance`, how many jobs of files one that does them one by one takes beside the one
+    it does, so that their answers leave together (docs/protocol.md)."""
 
     last: Whole = 0
     capacity: Annotated[int, msgspec.Meta(ge=1, le=MOST_AT_A_TIME)] = 1
+    in_advance: Annotated[int, msgspec.Meta(ge=1, le=MOST_AT_A_TIME)] = 1
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from broker.dispatch import MOST_ATTEMPTS, MOST_PASSED_OVER, Action, Assign, Dispatch, Drop, Fail
 from broker.messages import Job, Policy
@@ -24,19 +24,26 @@ class DispatchMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.dispatch = Dispatch(deadline_ns=2 * SECOND)
-        for stream, policy in STREAMS.items():
-            self.dispatch.open_stream(stream, 1, policy, {"face": 0, "speech": 0})
+        self.live = True
         self.now = 0
         self.next_seq: dict[str, int] = defaultdict(int)
         self.settled: Counter[tuple[str, int]] = Counter()
         self.reasons: dict[tuple[str, int], str] = {}
         self.held: dict[str, dict[int, Job]] = {}
         self.capacity: dict[str, int] = {}
+        self.in_advance: dict[str, int] = {}
         self.suspects: set[tuple[str, int]] = set()
         self.attempts: Counter[tuple[str, int]] = Counter()
         self.last_assigned: dict[str, int] = {}
         self.named = 0
         self.off_duty: frozenset[str] = frozenset()
+
+    @initialize(live=st.booleans())
+    def open_streams(self, live: bool) -> None:
+        self.live = live
+        for stream, policy in STREAMS.items():
+            if live or policy == "every":
+                self.dispatch.open_stream(stream, 1, policy, {"face": 0, "speech": 0})
 
     def carry_out(self, actions: list[Action]) -> None:
         for action in actions:
@@ -63,26 +70,31 @@ class DispatchMachine(RuleBasedStateMachine):
     def check_company(self, action: Assign) -> None:
         """No worker gets more than it takes, and a job that may have killed one stays alone."""
         held, capacity = self.held[action.worker], self.capacity[action.worker]
-        assert len(held) < 2 * capacity
-        if capacity > 1 and held:
+        several_in_advance = capacity == 1 and not self.live
+        assert len(held) < (1 + self.in_advance[action.worker] if several_in_advance else 2 * capacity)
+        if (capacity > 1 and held) or len(held) > 1:
             together = {(other.stream, other.seq) for other in (action.job, *held.values())}
             assert not together & self.suspects
 
-    @rule(target=workers, capacity=st.sampled_from((1, 1, 3)))
-    def hire(self, capacity: int) -> str:
+    @rule(target=workers, kind=st.sampled_from(((1, 1), (1, 4), (3, 1))))
+    def hire(self, kind: tuple[int, int]) -> str:
+        capacity, in_advance = kind
         self.named += 1
         name = f"face {self.named}"
         self.held[name] = {}
-        self.capacity[name] = capacity
+        self.capacity[name], self.in_advance[name] = capacity, in_advance
         self.last_assigned[name] = 0
-        self.carry_out(self.dispatch.ready(name, "face", 0, self.now, capacity))
+        self.carry_out(self.dispatch.ready(name, "face", 0, self.now, capacity, in_advance))
         return name
 
-    @rule(stream=st.sampled_from(sorted(STREAMS)))
-    def offer(self, stream: str) -> None:
-        seq = self.next_seq[stream]
-        self.next_seq[stream] += 1
-        self.carry_out(self.dispatch.offer(job(stream, seq), self.now))
+    @rule(stream=st.sampled_from(sorted(STREAMS)), count=st.sampled_from((1, 1, 8)))
+    def offer(self, stream: str, count: int) -> None:
+        if not self.live and STREAMS[stream] == "latest":
+            return
+        for _ in range(count):
+            seq = self.next_seq[stream]
+            self.next_seq[stream] += 1
+            self.carry_out(self.dispatch.offer(job(stream, seq), self.now))
 
     @rule(worker=workers, failed=st.booleans())
     def answer_oldest(self, worker: str, failed: bool) -> None:
@@ -103,11 +115,14 @@ class DispatchMachine(RuleBasedStateMachine):
     def say_ready_again(self, worker: str) -> None:
         if worker in self.held:
             answered = min(self.held[worker], default=self.last_assigned[worker] + 1) - 1
-            self.carry_out(self.dispatch.ready(worker, "face", answered, self.now, self.capacity[worker]))
+            capacity, in_advance = self.capacity[worker], self.in_advance[worker]
+            self.carry_out(self.dispatch.ready(worker, "face", answered, self.now, capacity, in_advance))
 
     @rule(worker=consumes(workers))
     def lose(self, worker: str) -> None:
-        begun = [self.held[worker][number] for number in sorted(self.held[worker])[: self.capacity[worker]]]
+        capacity, held = self.capacity[worker], self.held[worker]
+        most = capacity if capacity > 1 else max(1, len(held) - 1)
+        begun = [held[number] for number in sorted(held)[:most]]
         for lost in begun:
             self.attempts[lost.stream, lost.seq] += 1
             if len(begun) > 1:
@@ -281,6 +296,78 @@ def test_a_job_that_kills_its_worker_is_found_among_those_of_its_batch() -> None
     assert [fail.job.seq for fail in failed] == [deadly]
     assert lives == MOST_ATTEMPTS + 1, "one more for those that were innocent"
     assert done == {0, 1, 3}
+
+
+def plenty(count: int, *workers: str) -> tuple[Dispatch, dict[str, list[int]]]:
+    """A file of so many frames, and what of it quick workers got: seqs by worker."""
+    dispatch = Dispatch()
+    dispatch.open_stream("a", 1, "every", {"face": 0, "speech": 0})
+    given: dict[str, list[int]] = {worker: [] for worker in workers}
+    actions = [action for worker in workers for action in dispatch.ready(worker, "face", 0, 0, 1, 4)]
+    for seq in range(count):
+        actions += dispatch.offer(job("a", seq), 0)
+    for action in actions:
+        if isinstance(action, Assign):
+            given[action.worker].append(action.job.seq)
+    return dispatch, given
+
+
+def test_where_many_frames_of_a_file_wait_a_quick_worker_gets_several_in_advance() -> None:
+    _, given = plenty(100, "face 1", "face 2")
+    assert [len(seqs) for seqs in given.values()] == [5, 5]
+
+
+def test_what_is_left_of_a_file_is_shared_out() -> None:
+    for count in range(1, 40):
+        dispatch, given = plenty(count, "face 1", "face 2", "face 3")
+        done = []
+        while any(given.values()):
+            # The first is the fastest and always has its next job before the others have answered.
+            worker = max(given, key=lambda name: (len(given[name]), name))
+            for others in given.values():
+                assert others or len(given[worker]) <= 2, "one has nothing to do while another has plenty"
+            seq = given[worker].pop(0)
+            done.append(seq)
+            held = dispatch._workers[worker].held
+            _, actions = dispatch.answered(worker, next(iter(held)), 0)
+            for action in actions:
+                if isinstance(action, Assign):
+                    given[action.worker].append(action.job.seq)
+        assert sorted(done) == list(range(count))
+
+
+def test_beside_a_live_stream_nobody_gets_more_than_one_in_advance() -> None:
+    dispatch, _ = plenty(0, "face 1")
+    dispatch.open_stream("desk", 1, "latest", {"face": 0, "speech": 0})
+    assert len([action for seq in range(50) for action in dispatch.offer(job("a", seq), 0)]) == 2
+    dispatch.close_stream("desk")
+    _, more = dispatch.answered("face 1", 1, 0)
+    assert assigned(more) == [("a", seq) for seq in (2, 3, 4, 5)]
+
+
+def test_a_job_that_kills_a_quick_worker_is_found_among_those_before_it() -> None:
+    """The answers of jobs before it are held back, so the broker can't know at first which one it was."""
+    deadly = 2
+    dispatch, given = plenty(20, "face 0")
+    assert given["face 0"] == [0, 1, 2, 3, 4]
+    failed = [action for action in dispatch.gone("face 0", 0) if isinstance(action, Fail)]
+    done, lives, most = list[int](), 1, 0
+    while len(done) < 19 or not failed:
+        name, lives = f"face {lives}", lives + 1
+        held = [one for one in dispatch.ready(name, "face", 0, 0, 1, 4) if isinstance(one, Assign)]
+        while held:
+            if held[0].job.seq == deadly and not failed:
+                failed += [one for one in dispatch.gone(name, 0) if isinstance(one, Fail)]
+                break
+            most = max(most, len(held))
+            answered = held.pop(0)
+            done.append(answered.job.seq)
+            _, actions = dispatch.answered(name, answered.number, 0)
+            held += [action for action in actions if isinstance(action, Assign)]
+    assert [fail.job.seq for fail in failed] == [deadly]
+    assert lives <= MOST_ATTEMPTS + 2
+    assert most > 2, "once it is found they are quick again"
+    assert sorted(done) == [seq for seq in range(20) if seq != deadly]
 
 
 def test_a_new_run_forgets_the_old_one() -> None:

@@ -12,7 +12,7 @@ import zmq
 from broker.bus import EventBus
 from broker.doors import Doors
 from broker.errors import EndpointError
-from broker.mailbox import Mailbox, Subscriber
+from broker.mailbox import HELLO_EVERY_S, Mailbox, Subscriber
 from broker.messages import (
     Assignment,
     Delivery,
@@ -101,6 +101,32 @@ def test_a_job_goes_from_capture_to_a_worker(start: Callable[[], Running], actor
     capture.send(opened("a", "latest"))
     capture.send(job("a", 0))
     assert worker.receive(PATIENCE_S) == Assignment(number=1, job=job("a", 0))
+
+
+def test_what_lies_ready_is_counted_and_what_an_old_broker_wanted_is_forgotten(
+    start: Callable[[], Running], actor: Callable[..., Mailbox]
+) -> None:
+    first = start()
+    capture = actor("capture a", Hello(role="capture"))
+    worker = actor("face 1", Hello(role="worker", modality="face"))
+    assert isinstance(capture.receive(PATIENCE_S), Welcome)
+    assert isinstance(worker.receive(PATIENCE_S), Welcome)
+    for body in (opened("a", "every"), *(job("a", seq) for seq in range(12))):
+        capture.send_soon(body)
+    capture.flush()
+    worker.send(Ready(in_advance=4))
+    while worker.in_hand() < 5:
+        assert worker.waiting() or worker._poller.poll(PATIENCE_S * 1000), "it gets five"
+    given = worker.receive(PATIENCE_S)
+    assert given == Assignment(number=1, job=job("a", 0))
+    assert worker.waiting()
+    assert worker.in_hand() == 4
+    first.stop()
+    start()
+    while worker.in_hand() != 1:
+        worker.send(Hello(role="worker", modality="face"))
+        worker._poller.poll(HELLO_EVERY_S * 1000)
+    assert isinstance(worker.receive(PATIENCE_S), Welcome)
 
 
 def test_actors_find_a_broker_that_was_started_again(

@@ -1,4 +1,4 @@
-"""A worker that does several jobs at a time answers each by itself."""
+"""How workers take jobs and answer them: several at a time, and one by one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from broker.frames import Ring
 from broker.messages import Assignment, Body, FaceResult, Job, JobFailed, Ready, Welcome
 from models.session import Artifact, open_artifact
 from tests.artifacts import make_face_static
+from workers import job_worker
 from workers.actor import ActorSettings
 from workers.batching import Batching
 from workers.job_worker import JobWorker
@@ -28,14 +29,24 @@ class Letters:
     def __init__(self) -> None:
         self.to_come: deque[Body] = deque()
         self.sent: list[Body] = []
+        self.messages: list[list[Body]] = []
+        self._soon: list[Body] = []
 
     def send(self, body: Body) -> None:
-        self.sent.append(body)
+        self.send_soon(body)
+        self.flush()
 
-    send_soon = send
+    def send_soon(self, body: Body) -> None:
+        self.sent.append(body)
+        self._soon.append(body)
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        if self._soon:
+            self.messages.append(self._soon)
+            self._soon = []
+
+    def in_hand(self) -> int:
+        return len(self.to_come)
 
     def waiting(self) -> bool:
         return bool(self.to_come)
@@ -83,11 +94,40 @@ def letters() -> Letters:
 
 @pytest.fixture
 def worker(tmp_path: Path, ring: Ring, letters: Letters) -> Iterator[Reader]:
-    static = open_artifact(make_face_static(tmp_path / "model.onnx"), provider="cpu")
-    settings = ActorSettings(name="face 1", incarnation=1, role="worker", directory="", slots=str(tmp_path))
-    made = Reader(settings, letters, static, Batching(4, 10.0))
+    made = reader(tmp_path, letters, Batching(4, 10.0))
     yield made
     made.close()
+
+
+@pytest.fixture
+def one_by_one(tmp_path: Path, ring: Ring, letters: Letters, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    """A worker that is quick, however busy this machine is."""
+    for bound in ("QUICK_NS", "SLOW_NS", "HELD_BACK_NS"):
+        monkeypatch.setattr(job_worker, bound, 10**12)
+    made = reader(tmp_path, letters, Batching())
+    yield made
+    made.close()
+
+
+def reader(folder: Path, letters: Letters, batching: Batching) -> Reader:
+    static = open_artifact(make_face_static(folder / "model.onnx"), provider="cpu")
+    settings = ActorSettings(name="face 1", incarnation=1, role="worker", directory="", slots=str(folder))
+    return Reader(settings, letters, static, batching)
+
+
+def work_off(worker: Reader, letters: Letters) -> None:
+    """As an actor's loop does."""
+    while (body := letters.receive(0.0)) is not None:
+        worker.handle(body)
+    letters.flush()
+
+
+def answers_of(letters: Letters) -> list[list[int]]:
+    """The numbers of the answers that left together."""
+    found = [
+        [body.number for body in message if isinstance(body, FaceResult | JobFailed)] for message in letters.messages
+    ]
+    return [numbers for numbers in found if numbers]
 
 
 def assignments(ring: Ring, streams: Sequence[str], values: Sequence[int]) -> list[Assignment]:
@@ -152,3 +192,41 @@ def test_a_new_broker_gets_no_answers_to_what_the_old_one_asked(worker: Reader, 
     worker.handle(given[0])
     assert letters.sent == [Ready(last=0, capacity=4)]
     assert list(letters.to_come) == [given[2]]
+
+
+def test_answers_of_a_quick_worker_leave_together_but_the_last_job_but_one_brings_the_next(
+    one_by_one: Reader, letters: Letters, ring: Ring
+) -> None:
+    given = assignments(ring, "aaaaaaaa", (9, 9, 0, 9, 9, 9, 9, 9))
+    letters.to_come.extend(given[:1])
+    work_off(one_by_one, letters)
+    assert answers_of(letters) == [[1]]
+    assert Ready(last=1, in_advance=4) in letters.sent, "it has found that it is quick"
+    letters.to_come.extend(given[1:6])
+    work_off(one_by_one, letters)
+    assert answers_of(letters) == [[1], [2, 3, 4, 5], [6]]
+    letters.to_come.extend(given[6:])
+    work_off(one_by_one, letters)
+    assert answers_of(letters) == [[1], [2, 3, 4, 5], [6], [7], [8]], "with one in advance nothing is held back"
+    assert numbers(letters.sent, JobFailed) == [3]
+
+
+def test_no_more_answers_are_held_back_than_it_takes_in_advance(
+    one_by_one: Reader, letters: Letters, ring: Ring
+) -> None:
+    letters.to_come.extend(assignments(ring, "aaaaaaaa", [9] * 8))
+    work_off(one_by_one, letters)
+    assert answers_of(letters) == [[1, 2, 3, 4], [5, 6, 7], [8]]
+
+
+def test_a_slow_worker_answers_each_job_at_once(
+    one_by_one: Reader, letters: Letters, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_worker, "HELD_BACK_NS", 0)
+    letters.to_come.extend(assignments(ring, "aaaaa", [9] * 5))
+    work_off(one_by_one, letters)
+    assert answers_of(letters) == [[1], [2], [3], [4], [5]]
+    monkeypatch.setattr(job_worker, "SLOW_NS", 0)
+    letters.to_come.extend(assignments(ring, "aa", [9] * 2))
+    work_off(one_by_one, letters)
+    assert Ready(last=1, in_advance=1) in letters.sent, "it wants no more than one in advance now"
