@@ -25,7 +25,7 @@ from workers.supervision.supervisor import Supervisor
 STREAM = "bench"
 PATIENCE_S = 60.0
 WARM_S = 0.5
-TURN_S = 0.02
+TURN_S = 0.1
 _numbers = itertools.count(1)
 
 
