@@ -37,7 +37,7 @@ class PlainRun:
 
     def __call__(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run once; raises ONNX Runtime's own exceptions."""
-        return dict(zip(self._names, self._session.run(self._names, dict(inputs)), strict=True))
+        return dict(zip(self._names, self._session.run(self._names, inputs), strict=True))
 
 
 class _Bound(NamedTuple):

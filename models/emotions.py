@@ -79,9 +79,7 @@ class LabelMap:
         self.known = tuple(emotion for emotion in EMOTIONS if emotion in targets)
         if not self.known:
             raise LabelError(f"none of the labels {', '.join(labels)} is one of the seven emotions")
-        self._columns = [
-            [column for column, target in enumerate(targets) if target == emotion] for emotion in self.known
-        ]
+        self._targets = targets
 
     def apply(self, probabilities: NDArray[np.floating]) -> list[dict[str, float]]:
         """float [N, C] rows that sum to 1 → one mapping a row over `known`, each summing to 1.
@@ -92,8 +90,13 @@ class LabelMap:
         return [self._mapped(row) for row in probabilities.tolist()]
 
     def _mapped(self, row: list[float]) -> dict[str, float]:
-        masses = [sum([row[column] for column in columns]) for columns in self._columns]
-        total = sum(masses)
+        masses = dict.fromkeys(self.known, 0.0)
+        for target, mass in zip(self._targets, row, strict=True):
+            if target is not None:
+                masses[target] += mass
+        total = sum(masses.values())
         if not total > 1e-9:
             return dict.fromkeys(self.known, 1.0 / len(self.known))
-        return {emotion: mass / total for emotion, mass in zip(self.known, masses, strict=True)}
+        for emotion in masses:
+            masses[emotion] /= total
+        return masses

@@ -60,12 +60,10 @@ def _falls_on_pixels(length: int, side: int, step: int) -> bool:
 def _picked(part: NDArray[np.uint8], size: int, step: int) -> NDArray[np.uint8]:
     """Every `step`-th pixel, on black."""
     height, width = part.shape[0] // step, part.shape[1] // step
-    picked = cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST)
-    if height == width == size:
-        return picked  # type: ignore[return-value]
     square = np.zeros((size, size, part.shape[2]), np.uint8)
     top, left = (size - height) // 2, (size - width) // 2
-    square[top : top + height, left : left + width] = picked
+    inner = square[top : top + height, left : left + width]
+    cv2.resize(part, (width, height), dst=inner, interpolation=cv2.INTER_NEAREST)
     return square
 
 

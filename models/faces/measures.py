@@ -80,4 +80,4 @@ def _middle(points: NDArray[np.float32], pair: tuple[int, int]) -> list[float]:
 
 
 def _variance(grey: NDArray[Any]) -> float:
-    return float(cv2.meanStdDev(grey)[1][0, 0]) ** 2
+    return float(cv2.meanStdDev(grey)[1].item()) ** 2

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from broker.messages import Hints, Region
 from models.faces.detections import Candidate, Detections
 from models.faces.detector import Detector
-from models.faces.measures import mouth_opening, sharpness
+from models.faces.measures import mouth_opening
 from models.faces.mesh import Landmarks, Mesh, square_of_detection, square_of_points
 from models.session import Artifact
 from workers.face.following import box_of, meet, moved, region_of, square_of, usable
@@ -167,22 +167,23 @@ class FacePipeline:
         """What the static models say of every face."""
         if not found.faces:
             return []
+        mouths = [mouth_opening(points) for points in mesh.points]
         seen = self._static(pixels, mesh.points)
         embeddings = [None] * len(found.faces) if seen.embeddings is None else seen.embeddings
         together = zip(
-            found.faces, mesh.presence.tolist(), mesh.points, seen.crops, seen.probabilities, embeddings, strict=True
+            found.faces, mesh.presence.tolist(), mouths, seen.sharpness, seen.probabilities, embeddings, strict=True
         )
         return [
             FoundFace(
                 box=cast("tuple[float, float, float, float]", tuple(face.row[:4])),
                 score=face.score,
                 presence=presence,
-                sharpness=sharpness(crop),
-                mouth=mouth_opening(points),
+                sharpness=sharp,
+                mouth=mouth,
                 probabilities=probabilities,
                 embedding=embedding,
             )
-            for face, presence, points, crop, probabilities, embedding in together
+            for face, presence, mouth, sharp, probabilities, embedding in together
         ]
 
 

@@ -13,6 +13,7 @@ from models.contract import Crop
 from models.emotions import LabelMap
 from models.errors import ArtifactError
 from models.faces.crop import crop_face
+from models.faces.measures import sharpness
 from models.faces.warp import stacked
 from models.session import Artifact
 from workers.fusion.combine import Opinion, average
@@ -26,11 +27,13 @@ class Seen(NamedTuple):
 
     Attributes:
         crops: of the first model, uint8 [N, size, size, 3].
+        sharpness: of each crop, 0…1.
         probabilities: one mapping a face over the emotions that any model knows; each sums to 1.
         embeddings: of the first model, float32 [N, D]; None where it gives none.
     """
 
     crops: NDArray[np.uint8]
+    sharpness: list[float]
     probabilities: list[Probabilities]
     embeddings: NDArray[np.float32] | None
 
@@ -50,14 +53,19 @@ class StaticModels:
     def __call__(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> Seen:
         """Frame uint8 [H, W, 3] RGB and meshes float32 [N, 468, 3] in its pixels, N ≥ 1 → what is seen, in one run
         of each model."""
-        answers = [model(pixels, points) for model in self._models]
-        if len(answers) == 1:
-            return answers[0]
+        first, *others = self._models
+        crops = first.cut(pixels, points)
+        # Before the model runs, which leaves nothing in the processor's caches.
+        sharp = [sharpness(crop) for crop in crops]
+        said, embeddings = first(crops)
+        if not others:
+            return Seen(crops, sharp, said, embeddings)
+        answers = [said, *(model(model.cut(pixels, points))[0] for model in others)]
         together = [
             average([Opinion(str(number), said, 1.0) for number, said in enumerate(face)])
-            for face in zip(*(answer.probabilities for answer in answers), strict=True)
+            for face in zip(*answers, strict=True)
         ]
-        return answers[0]._replace(probabilities=together)
+        return Seen(crops, sharp, together, embeddings)
 
 
 class _Static:
@@ -69,10 +77,14 @@ class _Static:
         self._crop = cast("Crop", artifact.metadata.crop)
         self._size = crop_size(artifact)
 
-    def __call__(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> Seen:
-        crops = stacked([crop_face(pixels, face, self._crop, self._size) for face in points])
+    def cut(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """What the model looks at: uint8 [N, size, size, 3]."""
+        return stacked([crop_face(pixels, face, self._crop, self._size) for face in points])
+
+    def __call__(self, crops: NDArray[np.uint8]) -> tuple[list[Probabilities], NDArray[np.float32] | None]:
+        """Probabilities by face, and embeddings float32 [N, D] where the model gives any."""
         answer = self._artifact.run(faces=crops)
-        return Seen(crops, self._labels.apply(answer["probabilities"]), answer.get("embedding"))
+        return self._labels.apply(answer["probabilities"]), answer.get("embedding")
 
 
 def crop_size(static: Artifact) -> int:
