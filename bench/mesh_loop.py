@@ -65,10 +65,9 @@ class FaceMesh:
 
     def _detect(self, frame: NDArray[np.uint8]) -> Square | None:
         found = self._detector(frame)
-        if not len(found):
+        if not found.faces:
             return None
-        best = int(found.scores.argmax())
-        return square_of_detection(found.boxes[best], found.keypoints[best], self._landmarks.geometry)
+        return square_of_detection(max(found.faces, key=lambda face: face.score), self._landmarks.geometry)
 
 
 def prepare(order: MeshOrder) -> Callable[[], int]:

@@ -89,10 +89,7 @@ def write_faces(frames: NDArray[np.uint8], folder: Path) -> None:
     count = 0
     for frame in frames[:: max(1, len(frames) // (2 * FACES))]:
         found = detector(frame)
-        squares = [
-            square_of_detection(box, keypoints, landmarks.geometry)
-            for box, keypoints in zip(found.boxes, found.keypoints, strict=True)
-        ]
+        squares = [square_of_detection(face, landmarks.geometry) for face in found.faces]
         for points in landmarks(frame, squares).points:
             crop = crop_face(frame, points, CROP, SIDE)
             cv2.imwrite(str(folder / f"{count:04d}.png"), crop[:, :, ::-1])

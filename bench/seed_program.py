@@ -99,10 +99,7 @@ class SeedProgram:
     def _faces(self, frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         """The bounding boxes of the meshes, cut out and stretched to what ResNet-50 takes, without smoothing."""
         found = self._detector(frame)
-        squares = [
-            square_of_detection(box, keypoints, self._landmarks.geometry)
-            for box, keypoints in zip(found.boxes[:1], found.keypoints[:1], strict=True)
-        ]
+        squares = [square_of_detection(face, self._landmarks.geometry) for face in found.faces[:1]]
         faces = []
         for points in self._landmarks(frame, squares).points:
             low, high = points[:, :2].min(axis=0).astype(int), points[:, :2].max(axis=0).astype(int)
