@@ -39,6 +39,9 @@ IDLE_S = 0.25
 # Exit codes: done; refused with a sentence the heartbeat carries; an error of our own, traceback in the log.
 DONE, REFUSED, BROKEN = 0, 1, 70
 
+# Who computes gives way to who carries: where all cores compute, a message would else wait for a turn at each hop.
+GIVES_WAY = 5
+
 _PR_SET_PDEATHSIG = 1
 _T = TypeVar("_T")
 
@@ -161,6 +164,8 @@ def set_up(settings: ActorSettings) -> Stop:
     die_with_parent(settings.parent)
     if settings.cores:
         os.sched_setaffinity(0, settings.cores)
+    if settings.role == "worker" and hasattr(os, "nice"):
+        os.nice(GIVES_WAY)
     start_log(settings.log, settings.name)
     faulthandler.enable()
     if hasattr(faulthandler, "register"):
