@@ -9,6 +9,7 @@ from bench.broker_alone import broker_alone
 from bench.decoded import decoded
 from bench.figures import Curve, Figure, Outcome, figure
 from bench.fusion_alone import joined_per_s
+from bench.pipeline import deaf
 from bench.plan import Plan
 from bench.resnet import resnet_artifacts
 from bench.single_torch import FOLDER, with_static
@@ -32,16 +33,16 @@ def measure(plan: Plan) -> Outcome:
 
     Raises BenchError where the system or a simulation does not come to its end.
     """
-    clip = decoded(plan.folder).clip
+    clip = decoded(plan.folder).silent
 
     def run(config: Config, workers: int) -> float:
         return frames_per_s(plan, config, clip, workers)
 
-    figures, curve = speed_up(plan, plan.config, run)
+    figures, curve = speed_up(plan, deaf(plan.config), run)
     curves = [curve]
     if plan.resnet:
         fp32, _ = resnet_artifacts(plan.folder / FOLDER)
-        more, curve = speed_up(plan, with_static(plan.config, fp32), run, "ResNet-50 fp32: ")
+        more, curve = speed_up(plan, deaf(with_static(plan.config, fp32)), run, "ResNet-50 fp32: ")
         figures += more
         curves.append(curve)
     alone = broker_alone(plan)

@@ -21,6 +21,7 @@ ONCE = "torch eager in one loop, ResNet-50 once a frame"
 FP32, INT8 = "the pipeline with ResNet-50 fp32", "the pipeline with ResNet-50 INT8"
 FLOORS = {FP32: 3.5, INT8: 10.0}
 FOLDER = "resnet"
+SEED_SPEECH = "speech-keras"
 FEWEST_S = 3.0
 """A frame of the loop takes a tenth of a second and more."""
 
@@ -62,8 +63,10 @@ def against_torch(plan: Plan, frames: Path, fps: float, run: Run) -> list[Figure
 
 
 def with_static(config: Config, static: Path) -> Config:
-    """The config with this static model, and without a dynamic one, whose embeddings would be another's."""
-    models = config.models.model_copy(update={"face_static": (str(static),), "face_dynamic": "none"})
+    """The config with this static model, with a speech model of the seed's form (352 × 15 features into an LSTM), and
+    without a dynamic one, whose embeddings would be another's."""
+    changes = {"face_static": (str(static),), "face_dynamic": "none", "speech": SEED_SPEECH}
+    models = config.models.model_copy(update=changes)
     return config.model_copy(update={"models": models})
 
 

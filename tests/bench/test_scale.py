@@ -38,7 +38,7 @@ def test_speed_up_is_against_one_worker_of_the_same_run(tmp_path: Path) -> None:
         asked.append(workers)
         return 10.0 * workers
 
-    figures, curve = speed_up(plan_of(tmp_path, cores=4), run)
+    figures, curve = speed_up(plan_of(tmp_path, cores=4), Config(), run)
     assert asked == [1, 2, 4]
     assert [figure.ratio for figure in figures] == [None, 2.0, 4.0]
     assert [figure.floor for figure in figures] == [None, SMALL_FLOOR, None]
