@@ -14,6 +14,7 @@ from bench.whole import Found
 
 YARDSTICK, MEASURED, BROKEN, FLOOR = "#9aa0a6", "#2f6fb3", "#c0392b", "#222222"
 COLUMNS = 2
+MOST_BARS = 16
 INCHES_WIDE, INCHES_A_BAR, INCHES_AROUND, INCHES_A_CURVE = 16.0, 0.34, 0.75, 3.1
 # Values further apart than this can't be told from each other on a linear axis.
 WIDE_RANGE = 50.0
@@ -71,12 +72,22 @@ def panels(outcomes: tuple[Outcome, ...]) -> list[Panel]:
         units = dict.fromkeys(figure.unit for figure in outcome.figures)
         for unit in units:
             those = tuple(figure for figure in outcome.figures if figure.unit == unit)
-            drawn.append(Panel(f"{outcome.part}: {unit}", figures=those))
+            drawn.append(Panel(f"{outcome.part}: {unit}", figures=most_telling(those)))
         axes = [(curve.x_label, curve.y_label) for curve in outcome.curves]
         for pair in dict.fromkeys(axes):
             lines = tuple(curve for curve in outcome.curves if (curve.x_label, curve.y_label) == pair)
             drawn.append(Panel(outcome.part, curves=lines))
     return drawn
+
+
+def most_telling(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
+    """All of a few figures; of many those that must reach something, with what they are compared with (tables and JSON
+    have them all)."""
+    if len(figures) <= MOST_BARS:
+        return figures
+    judged_ones = {figure.name for figure in figures if figure.floor is not None}
+    wanted = judged_ones | {figure.against for figure in figures if figure.name in judged_ones}
+    return tuple(figure for figure in figures if figure.name in wanted) or figures[:MOST_BARS]
 
 
 def balanced(drawn: list[Panel]) -> list[list[Panel]]:
@@ -116,7 +127,7 @@ def _draw_bars(axis: Any, figures: tuple[Figure, ...]) -> None:
     axis.set_yticks(places, ["\n".join(textwrap.wrap(figure.name, 44)) for figure in figures], fontsize=8)
     axis.invert_yaxis()
     # Room for the words behind the longest bar.
-    axis.margins(x=0.75)
+    axis.margins(x=1.1)
     positive = [value for value in values if value > 0]
     if positive and max(positive) > WIDE_RANGE * min(positive):
         axis.set_xscale("log")

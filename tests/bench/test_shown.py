@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bench.errors import BenchError
 from bench.figures import Figure, figure
-from bench.picture import Panel, balanced, panels, write_picture
+from bench.picture import MOST_BARS, Panel, balanced, most_telling, panels, write_picture
 from bench.table import draw, number, wanted
 from bench.whole import Found
 from tests.bench.found import found, outcomes
@@ -93,3 +93,12 @@ def test_nothing_to_draw_and_no_place_to_write_are_sentences(tmp_path: Path) -> 
         write_picture(found(outcomes=()), tmp_path / "found.png")
     with pytest.raises(BenchError, match="can't be written"):
         write_picture(found(), tmp_path / "nowhere" / "found.png")
+
+
+def test_of_many_figures_those_that_are_judged_are_drawn() -> None:
+    many = [figure(f"part {number}", [float(number)], "ms") for number in range(40)]
+    bound = figure("bound", [20.0], "ms")
+    judged = figure("p99", [10.0], "ms", against=bound, floor=1.0, at_most=True)
+    assert [each.name for each in most_telling((*many, bound, judged))] == ["bound", "p99"]
+    assert len(most_telling(tuple(many))) == MOST_BARS
+    assert most_telling((bound, judged)) == (bound, judged)
