@@ -11,7 +11,7 @@ from tests.bench.planning import short_plan
 
 
 def test_both_ways_are_measured_in_every_size(tmp_path: Path) -> None:
-    found = measure(short_plan(tmp_path), {})
+    found = measure(short_plan(tmp_path))
     names = [figure.name for figure in found.figures]
     assert len(names) == len(set(names)) == len(SIZES) * 3 * len(WAYS)
     for figure in found.figures:

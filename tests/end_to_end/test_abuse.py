@@ -150,7 +150,6 @@ def test_rubbish_forgeries_and_replays_change_nothing_and_are_counted(
         good,
         seal(job, epoch=epoch - 1, sender="capture clip", incarnation=life["capture clip"]),
         seal(job, epoch=epoch, sender="capture clip", incarnation=life["capture clip"] + 7),
-        encode(seen),
     ]
     closed = StreamClosed(stream="no such stream", run=1)
     failed = JobFailed(
@@ -158,6 +157,7 @@ def test_rubbish_forgeries_and_replays_change_nothing_and_are_counted(
     )
     # Of known actors, but a second time, too late, or what they have no business to say.
     replayed = [
+        encode(seen),
         *[seal(job, epoch=epoch, sender="capture clip", incarnation=life["capture clip"])] * 50,
         seal(closed, epoch=epoch, sender="fusion", incarnation=life["fusion"]),
         seal(failed, epoch=epoch, sender="face 1", incarnation=life["face 1"]),

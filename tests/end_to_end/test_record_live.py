@@ -108,6 +108,9 @@ def test_a_recorder_that_is_killed_loses_no_line_that_was_flushed(tmp_path: Path
 
 def test_all_but_the_last_second_survives_the_end_of_everything(tmp_path: Path, clip: Path) -> None:
     with up(config_of(tmp_path, clip), "test-killed-all") as driven:
+        # Before a worker is there, frames of a live stream are dropped.
+        first = driven.wait_for(lambda body: isinstance(body, Emotion))
+        assert isinstance(first, Emotion)
         seen = driven.wait_for(later_than(2.5))  # type: ignore[arg-type]
         assert isinstance(seen, Emotion)
         driven.process.kill()
@@ -116,5 +119,5 @@ def test_all_but_the_last_second_survives_the_end_of_everything(tmp_path: Path, 
     (kept,) = clips(session)
     events = [event for event, _ in kept.events()]
     assert [event.seq for event in events] == sorted({event.seq for event in events})
-    assert events[0].seq == 0
+    assert events[0].seq <= first.seq
     assert events[-1].t >= seen.t - LAST_S
