@@ -12,7 +12,7 @@ import zmq
 
 from broker.doors import Doors
 from broker.errors import BrokerError
-from broker.sockets import bind, events_endpoint, move, needs_keys
+from broker.sockets import bind, events_endpoint, has_mail, move, needs_keys
 
 SUBSCRIBED, UNSUBSCRIBED = b"\x01", b"\x00"
 
@@ -48,12 +48,13 @@ class EventBus:
         self._near = move(self.socket, self._near, near)
 
     def hear(self) -> None:
-        """Take note of the first subscription to a prefix, or the end of the last."""
-        data = self.socket.recv()
-        if data[:1] == SUBSCRIBED:
-            self._prefixes.add(data[1:])
-        elif data[:1] == UNSUBSCRIBED:
-            self._prefixes.discard(data[1:])
+        """Take note of first subscriptions to prefixes, and of the ends of the last: of all that have come."""
+        while has_mail(self.socket):
+            data = self.socket.recv()
+            if data[:1] == SUBSCRIBED:
+                self._prefixes.add(data[1:])
+            elif data[:1] == UNSUBSCRIBED:
+                self._prefixes.discard(data[1:])
 
     def has_readers(self, topic: bytes) -> bool:
         """Whether anybody may read it. What other machines subscribed to is not asked."""

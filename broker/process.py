@@ -133,11 +133,14 @@ class BrokerProcess:
         """Send what is to be sent, wait a moment for mail, and read what there is."""
         self._send_mail()
         self._watch_remote_mailbox()
-        for socket, _ in self._poller.poll(int(TICK_S * 1000)):
+        ready = self._poller.poll(int(TICK_S * 1000))
+        # Whoever has subscribed before a message came shall have it.
+        self._events.hear()
+        for socket, _ in ready:
             if socket is self._mailbox:
                 self._read_mail()
             elif socket is self._events.socket:
-                self._events.hear()
+                continue
             elif self._remote_mailbox is not None and not self._remote_mailbox.closed:
                 self._read_remote_mail(self._remote_mailbox)
 
