@@ -118,7 +118,8 @@ def test_what_lies_ready_is_counted_and_what_an_old_broker_wanted_is_forgotten(
     while worker.in_hand() < 5:
         assert worker.waiting() or worker._poller.poll(PATIENCE_S * 1000), "it gets five"
     given = worker.receive(PATIENCE_S)
-    assert given == Assignment(number=1, job=job("a", 0))
+    assert isinstance(given, Assignment)
+    assert (given.number, given.job) == (1, job("a", 0))
     assert worker.waiting()
     assert worker.in_hand() == 4
     first.stop()
@@ -247,18 +248,15 @@ def test_the_bus_knows_what_anybody_reads(directory: Path, tmp_path: Path) -> No
     bus = EventBus(context, directory, doors)
     assert not bus.has_readers(b"emotion.a")
     reader = Subscriber(events_endpoint(directory), ["emotion.", "frame.a"])
-    for _ in range(2):
+    # Both may come at once, or one after the other.
+    while not (bus.has_readers(b"emotion.a") and bus.has_readers(b"frame.a")):
         assert bus.socket.poll(PATIENCE_S * 1000)
         bus.hear()
-    assert bus.has_readers(b"emotion.a")
-    assert bus.has_readers(b"frame.a")
     assert not bus.has_readers(b"frame.b")
     reader.close()
-    for _ in range(2):
+    while bus.has_readers(b"emotion.a") or bus.has_readers(b"frame.a"):
         assert bus.socket.poll(PATIENCE_S * 1000)
         bus.hear()
-    assert not bus.has_readers(b"emotion.a")
-    assert not bus.has_readers(b"frame.a")
     bus.close()
     doors.close()
     context.term()
