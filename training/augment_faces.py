@@ -23,6 +23,11 @@ def augment(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
     return cover(torch.round(seen.clamp(0, 255)), generator)
 
 
+def move_and_cover(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """uint8 [N, 48, 48] → float32 [N, 1, size, size] in 0…255, moved, mirrored and covered, and no more."""
+    return cover(torch.round(move(pictures[:, None].to(torch.float32), size, generator)), generator)
+
+
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     """float32 [count] between low and high."""
     return torch.rand(count, generator=generator) * (high - low) + low

@@ -61,6 +61,9 @@ class FaceConfig(Config):
             `python -m training.crop`.
         labels: the votes of FER+ (as soft labels) or the one label of FER2013, where a data set has both.
         start_from: the best.pt of another run of the same network, to learn on from its weights; None from nothing.
+        augmentation: all that a live camera does to a face, or only moves and covers, for pictures that no camera
+            will take: a benchmark's.
+        smoothing: label smoothing.
     """
 
     sizes: tuple[int, ...] = Field(min_length=1)
@@ -75,6 +78,8 @@ class FaceConfig(Config):
     crop_rotate: bool = True
     labels: Labels = "auto"
     start_from: Path | None = None
+    augmentation: Literal["camera", "moves"] = "camera"
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
 
 
 class SpeechConfig(Config):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from models.architectures.face_compact import FaceCompact, standardise
 from models.emotions import EMOTIONS
-from training.augment_faces import augment
+from training.augment_faces import augment, move_and_cover
 from training.checkpoint import fingerprint, load
 from training.config import NOT_LEARNT_FROM, FaceConfig
 from training.datasets.fer2013 import LEFT_OUT, Faces
@@ -50,6 +50,11 @@ def soft_targets(votes: NDArray[np.float32]) -> NDArray[np.float32]:
     heard = np.where(votes > 1, votes, 0)
     heard = np.where(heard.sum(axis=1, keepdims=True) > 0, heard, votes)
     return np.asarray(heard / heard.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def smoothed(targets: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Targets [N, 7] of which `share` is given to all emotions alike (label smoothing, Szegedy et al. 2016)."""
+    return np.asarray((1 - share) * targets + share / targets.shape[1], dtype=np.float32)
 
 
 def draw_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float64]:
@@ -97,8 +102,10 @@ class FaceTask:
         self._watch = watch.take(watch.majority != LEFT_OUT)
         self._device = pick_device(config.device)
         self._generator = torch.Generator().manual_seed(config.seed)
-        self._targets = soft_targets(faces.votes)
-        self._weights = draw_weights(self._targets, config.balance)
+        self._augment = augment if config.augmentation == "camera" else move_and_cover
+        targets = soft_targets(faces.votes)
+        self._weights = draw_weights(targets, config.balance)
+        self._targets = smoothed(targets, config.smoothing)
         self.network = FaceCompact(len(EMOTIONS), config.widths, config.depth, config.dropout)
         if config.start_from is not None:
             begin_with(self.network, config.start_from)
@@ -121,7 +128,7 @@ class FaceTask:
         """Balanced, augmented batches at this epoch's size."""
         config, faces = self._config, self._faces
         for chosen in _batches(self._weights, config.batch, np.random.default_rng((config.seed, number))):
-            changed = augment(torch.from_numpy(faces.pictures[chosen]), config.sizes[number], self._generator)
+            changed = self._augment(torch.from_numpy(faces.pictures[chosen]), config.sizes[number], self._generator)
             pictures, targets = standardise(changed), torch.from_numpy(self._targets[chosen])
             yield _step(self.network, self.optimizer, pictures.to(self._device), targets.to(self._device), config)
             self.schedule.step()

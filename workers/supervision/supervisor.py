@@ -138,6 +138,9 @@ class Supervisor:
         if now >= self._beat_at:
             self._beat_at = now + BEAT_EVERY_S
             self._line.send(self._heartbeat())
+            for child in self.children.values():
+                if child.life.state == "failed":
+                    self._tell_end(child)  # whoever came to the bus since shall know too
 
     def _overlook(self, now: float) -> None:
         """After it was stopped itself, heartbeats still lie in its sockets: nobody may be blamed for the time away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,7 +88,11 @@ class Page:
             self.capture.send(opened(stream, "latest"))
 
     def frame(self, stream: str, seq: int, pixels: np.ndarray | None = None) -> None:
-        """A frame and its event, over the broker."""
+        """A frame and its event, over the broker, as soon as a page that looks at the stream can take one."""
+        audience, end = self.view.audience, time.monotonic() + PATIENCE_S
+        while stream in audience.looked_at and stream not in audience.hungry:
+            assert time.monotonic() < end, "no page takes its frame"
+            time.sleep(0.001)
         ring = self._rings[stream]
         if pixels is None:
             pixels = np.full((*self._size, 3), seq % 200, np.uint8)
