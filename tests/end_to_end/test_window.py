@@ -83,6 +83,10 @@ def test_without_a_display_it_says_so_and_the_rest_goes_on(config: Path, where: 
         assert failed.because is not None
         assert "no window can be opened" in failed.because
         assert ("':4099'" if where else "DISPLAY is not set") in failed.because
+        for _ in range(3):  # its own word, the supervisor's, and again for those who come to the bus later
+            again = driven.wait_for(lambda b: isinstance(b, Heartbeat) and b.name == "window")
+            assert isinstance(again, Heartbeat)
+            assert (again.state, again.incarnation) == ("failed", failed.incarnation)
         for _ in range(10):
             driven.wait_for(lambda body: isinstance(body, Emotion))
         driven.interrupt()
