@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 
-from workers.capture.source import DEMO
+from workers.demo import DEMO
 
 AT_LEAST_S = 10
 """A file that begins again and again is opened again and again, which a camera is not."""

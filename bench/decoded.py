@@ -12,14 +12,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.capture.source import DEMO
+from bench.clip import AT_LEAST_S
+from workers.demo import DEMO
 
 FPS = 25
 FIRST, COUNT = 20, 100
 """Frames of the clip that all have a face, which speaks in them."""
-
-AT_LEAST_S = 10
-"""A file that begins again and again is opened again and again, which a camera is not."""
 
 
 class Decoded(NamedTuple):

@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 
 from bench.looping import serve
-from models.contract import Kind
-from models.session import Artifact, open_artifact
 from workers.audio.pipeline import SpeechPipeline
-from workers.settings import AudioActorSettings, FaceActorSettings, RuntimeSettings
+from workers.job_worker import open_model
+from workers.settings import AudioActorSettings, FaceActorSettings
 from workers.sizing.frame import Noting, Run, runs_of
+
+WORKER = "bench 1"
 
 Work = tuple[list[Run], int]
 """The runs that a frame or window takes, and how many faces or windows it is."""
@@ -64,9 +65,9 @@ def prepare(order: LimitOrder) -> Callable[[], int]:
 def _frames(order: LimitOrder) -> Sequence[Work]:
     """The work of every tenth frame."""
     mine = order.face
-    detector = _open(mine.detector, "face-detector", mine.runtime)
-    landmarks = _open(mine.landmarks, "face-landmarks", mine.runtime)
-    static = [_open(path, "face-static", mine.runtime) for path in mine.static]
+    detector = open_model(mine.detector, "face-detector", mine.runtime, WORKER)
+    landmarks = open_model(mine.landmarks, "face-landmarks", mine.runtime, WORKER)
+    static = [open_model(path, "face-static", mine.runtime, WORKER) for path in mine.static]
     assert order.frames is not None
     pictures = np.load(Path(order.frames), mmap_mode="r", allow_pickle=False)[::10]
     works = [runs_of(np.ascontiguousarray(picture), detector, landmarks, static, mine.face) for picture in pictures]
@@ -78,10 +79,10 @@ def _windows(order: LimitOrder) -> Sequence[Work]:
     assert order.audio is not None
     assert order.sound is not None
     mine, runs = order.audio, list[Run]()
-    speech = Noting(_open(mine.speech, "speech", mine.runtime), runs)
+    speech = Noting(open_model(mine.speech, "speech", mine.runtime, WORKER), runs)
     voice = None
     if mine.voice_activity is not None:
-        voice = Noting(_open(mine.voice_activity, "voice-activity", mine.runtime), runs)
+        voice = Noting(open_model(mine.voice_activity, "voice-activity", mine.runtime, WORKER), runs)
     hear = SpeechPipeline(speech, voice, mine.audio)
     sound, works = np.load(Path(order.sound), allow_pickle=False), []
     hop = round(order.hop_s * order.rate)
@@ -90,10 +91,6 @@ def _windows(order: LimitOrder) -> Sequence[Work]:
         hear(sound[max(0, end - round(order.window_s * order.rate)) : end], order.rate, hop)
         works.append((list(runs), 1))
     return works
-
-
-def _open(path: str, kind: Kind, runtime: RuntimeSettings) -> Artifact:
-    return open_artifact(path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from models.faces.crop import crop_face
 from models.faces.detector import Detector
 from models.faces.mesh import Landmarks, square_of_detection
 from models.session import open_artifact
-from workers.capture.source import DEMO
+from workers.demo import DEMO
 
 NAME = "bench-resnet50"
 CROP = Crop(scale=1.0, shift_y=0.0, rotate=False)

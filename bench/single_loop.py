@@ -14,16 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.looping import serve
-from broker.messages import Emotion, Face, FaceResult, Hints, SpeechResult, StreamOpened
-from models.contract import Kind
-from models.session import Artifact, open_artifact
+from broker.messages import Emotion, FaceResult, Hints, SpeechResult, StreamOpened
 from workers.audio.pipeline import SpeechPipeline
-from workers.face.pipeline import FacePipeline, FoundFace
+from workers.face.actor import face_message
+from workers.face.pipeline import FacePipeline
 from workers.fusion.fusion import Fusion
 from workers.fusion.loading import load
-from workers.settings import AudioActorSettings, FaceActorSettings, FusionActorSettings, RuntimeSettings
+from workers.job_worker import open_model
+from workers.settings import AudioActorSettings, FaceActorSettings, FusionActorSettings
 
 STREAM = "bench"
+WORKER = "bench 1"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +99,7 @@ class Everything:
                 seq=self._seq,
                 pts_ns=pts_ns,
                 grab_ns=grab_ns,
-                faces=tuple(map(_face, found)),
+                faces=tuple(map(face_message, found)),
                 queue_ns=0,
                 inference_ns=time.monotonic_ns() - grab_ns,
             )
@@ -131,33 +132,19 @@ class Everything:
         self.events += sum(isinstance(event, Emotion) for event in self._fusion.receive(message, time.monotonic_ns()))
 
 
-def _open(path: str, kind: Kind, runtime: RuntimeSettings) -> Artifact:
-    return open_artifact(path, kind, provider=runtime.provider, threads=runtime.threads, spinning=runtime.spinning)
-
-
 def _face_pipeline(settings: FaceActorSettings) -> FacePipeline:
-    detector = _open(settings.detector, "face-detector", settings.runtime)
-    landmarks = _open(settings.landmarks, "face-landmarks", settings.runtime)
-    static = [_open(path, "face-static", settings.runtime) for path in settings.static]
+    detector = open_model(settings.detector, "face-detector", settings.runtime, WORKER)
+    landmarks = open_model(settings.landmarks, "face-landmarks", settings.runtime, WORKER)
+    static = [open_model(path, "face-static", settings.runtime, WORKER) for path in settings.static]
     return FacePipeline(detector, landmarks, static, settings.face)
 
 
 def _speech_pipeline(settings: AudioActorSettings) -> SpeechPipeline:
-    speech = _open(settings.speech, "speech", settings.runtime)
-    if settings.voice_activity is None:
-        return SpeechPipeline(speech, None, settings.audio)
-    return SpeechPipeline(speech, _open(settings.voice_activity, "voice-activity", settings.runtime), settings.audio)
-
-
-def _face(found: FoundFace) -> Face:
-    return Face(
-        box=found.box,
-        score=found.score,
-        sharpness=found.sharpness,
-        mouth=found.mouth,
-        probabilities=found.probabilities,
-        embedding=None if found.embedding is None else found.embedding.astype("<f2").tobytes(),
-    )
+    speech = open_model(settings.speech, "speech", settings.runtime, WORKER)
+    voice = None
+    if settings.voice_activity is not None:
+        voice = open_model(settings.voice_activity, "voice-activity", settings.runtime, WORKER)
+    return SpeechPipeline(speech, voice, settings.audio)
 
 
 def prepare(order: Order) -> Callable[[], int]:

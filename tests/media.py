@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.capture import media
+from workers.demo import DEMO
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]
 
-DEMO = Path(__file__).parents[1] / "workers" / "demo" / "demo.mp4"
 PORTRAIT = DEMO.with_name("portrait.jpg")
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 COLUMNS, ROWS = 8, 2

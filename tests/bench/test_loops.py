@@ -21,8 +21,8 @@ from bench.plan import Plan
 from bench.single import PIPELINE, Heard, gain, order_of
 from bench.single_loop import Everything
 from models.catalog import resolve
-from workers.capture.source import DEMO
 from workers.config import Config
+from workers.demo import DEMO
 
 FRAMES, FPS, RATE = 20, 25.0, 16_000
 

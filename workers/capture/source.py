@@ -10,11 +10,11 @@ import msgspec
 
 from workers.capture.opened import OpenSource
 from workers.capture.troubles import Damage
+from workers.demo import DEMO
 from workers.errors import SourceError
 from workers.settings import CaptureSettings
 
 LOOP_DAMAGE_SHOWN_S = 10.0
-DEMO = Path(__file__).parents[1] / "demo" / "demo.mp4"
 
 
 def open_source(settings: CaptureSettings, directory: Path, *, again: bool = False) -> OpenSource:

@@ -15,19 +15,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-import workers
 from broker.mailbox import Subscriber
 from broker.messages import Emotion
 from workers.commands.options import SessionOption
 from workers.commands.running_system import TURN_S, Stopped, check, running_system
 from workers.commands.status import DEGRADED
 from workers.config import Config, StreamConfig, load_config
+from workers.demo import DEMO
 from workers.edge import edge, open_log, say
 from workers.growth import Growth, Sample, growth
 from workers.supervision.live_system import LiveSystem
 from workers.supervision.report import report
 
-DEMO = Path(workers.__file__).parent / "demo" / "demo.mp4"
 # Slopes are taken between all pairs of samples: so many are enough, however long it lasts.
 SAMPLES = 400
 LEAST_EVERY_S = 1.0

@@ -19,9 +19,9 @@ import soxr
 from numpy.typing import NDArray
 
 from workers.capture.media import pictures, sounds
+from workers.demo import DEMO
 from workers.demo.expressions import Expression, express
 
-HERE = Path(__file__).parent
 WIDTH, HEIGHT, FPS = 640, 360, 25
 RATE = 48000
 SECONDS = 14.0
@@ -49,10 +49,10 @@ SENTENCES = (
 
 def main() -> None:
     """Write the clip."""
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "demo.mp4"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO
     speech = say_all(SENTENCES)
     loudness = loudness_of(speech)
-    portrait = next(pictures(HERE / "portrait.jpg")).pixels
+    portrait = next(pictures(DEMO.with_name("portrait.jpg"))).pixels
     frames = [frame_at(portrait, number / FPS, loudness[number]) for number in range(round(SECONDS * FPS))]
     write(target, frames, speech)
 

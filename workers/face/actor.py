@@ -57,7 +57,7 @@ class FaceActor(JobWorker):
             seq=job.seq,
             pts_ns=job.pts_ns,
             grab_ns=job.grab_ns,
-            faces=tuple(_face(face) for face in found),
+            faces=tuple(face_message(face) for face in found),
             queue_ns=taken_ns - job.grab_ns,
             inference_ns=time.monotonic_ns() - taken_ns,
             models=self.models,
@@ -70,7 +70,8 @@ def _alone(artifact: Artifact) -> Artifact:
     return artifact
 
 
-def _face(found: FoundFace) -> Face:
+def face_message(found: FoundFace) -> Face:
+    """A face as it goes over the wire."""
     embedding = found.embedding
     return Face(
         box=found.box,

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.session import Artifact
+from workers.demo import DEMO
 from workers.face.pipeline import FacePipeline
 from workers.face.settings import FaceSettings
-
-DEMO = Path(__file__).parents[1] / "demo" / "demo.mp4"
 
 
 class Run(NamedTuple):
