@@ -6,14 +6,11 @@ Sockets, epochs and clocks stay in broker/process.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
-import msgspec
-
-from broker.dispatch import Action, Assign, Dispatch, Drop
-from broker.hints import LastSeen
-from broker.lanes import BUNDLE, MOST_BACKLOG, Lane, Lanes
+from broker.dispatch import Dispatch
+from broker.lanes import BUNDLE, Lane
 from broker.messages import (
     Ack,
     Assignment,
@@ -26,7 +23,6 @@ from broker.messages import (
     Hello,
     Job,
     JobFailed,
-    LaneMessage,
     Modality,
     OffDuty,
     Ready,
@@ -40,14 +36,15 @@ from broker.messages import (
     StreamClosed,
     StreamEnded,
     StreamOpened,
-    StreamStatus,
     StreamWithdrawn,
     failed,
 )
+from broker.open_stream import MODALITIES, OpenStream
+from broker.queues import Action, Assign, Drop
+from broker.receivers import Receivers
 
 # The name that the supervisor says Hello with.
 SUPERVISOR = "supervisor"
-MODALITIES: tuple[Modality, ...] = ("face", "speech")
 
 
 @dataclass(frozen=True)
@@ -76,29 +73,14 @@ class _Peer:
     modality: Modality | None
 
 
-@dataclass
-class _Stream:
-    opened: StreamOpened
-    capture: str
-    leases: set[tuple[Modality, int]] = field(default_factory=set)
-    settled: list[int] = field(default_factory=list)
-    unkept_by: set[str] = field(default_factory=set)
-    restarting: bool = False
-    seen: LastSeen = field(default_factory=LastSeen)
-
-    @property
-    def every(self) -> bool:
-        return self.opened.policy == "every"
-
-
 class PostOffice:
     """Peers, streams and lanes, and what each message does to them."""
 
     def __init__(self, dispatch: Dispatch | None = None) -> None:
         self.dispatch = dispatch or Dispatch()
         self._peers: dict[str, _Peer] = {}
-        self._streams: dict[str, _Stream] = {}
-        self._lanes = Lanes()
+        self._streams: dict[str, OpenStream] = {}
+        self._receivers = Receivers(self.dispatch, self._streams)
 
     # -------------------------------------------------------------------------------- who is there
 
@@ -120,15 +102,15 @@ class PostOffice:
         out = self._forget(name, now_ns)
         self._peers[name] = _Peer(incarnation, hello.role, hello.modality)
         if hello.role in ("fusion", "recorder"):
-            lane = self._lanes.open(name, hello.role)
+            lane = self._receivers.lanes.open(name, hello.role)
             for stream in self._streams.values():
                 out += self._begin_again(stream, name, lane)
         return True, out + self._pump()
 
-    def _begin_again(self, stream: _Stream, newcomer: str, lane: Lane) -> list[Out]:
+    def _begin_again(self, stream: OpenStream, newcomer: str, lane: Lane) -> list[Out]:
         """A stateful actor is new: a live stream goes on from here, a file starts again."""
         if not stream.every:
-            self._resume(stream, lane)
+            self._receivers.resume(stream, lane)
             return []
         if stream.restarting:
             return []
@@ -136,24 +118,10 @@ class PostOffice:
         opened = stream.opened
         return [Post(stream.capture, StartAgain(stream=opened.stream, run=opened.run, because=f"{newcomer} is new"))]
 
-    def _resume(self, stream: _Stream, lane: Lane) -> None:
-        """Announce a live stream from its oldest open job on; fusion must not wait for later ones that are settled."""
-        name, run = stream.opened.stream, stream.opened.run
-        oldest = {modality: self.dispatch.oldest_open(name, modality) for modality in MODALITIES}
-        lane.push(
-            msgspec.structs.replace(stream.opened, next_face_seq=oldest["face"], next_speech_seq=oldest["speech"])
-        )
-        if lane not in self._lanes.of("fusion").values():
-            return
-        for modality in MODALITIES:
-            for seq in self.dispatch.settled_early(name, modality):
-                because = "it was settled before fusion was there"
-                lane.push(Dropped(stream=name, run=run, modality=modality, seq=seq, because=because))
-
     def _forget(self, name: str, now_ns: int) -> list[Out]:
         if self._peers.pop(name, None) is None:
             return []
-        self._lanes.close(name)
+        self._receivers.lanes.close(name)
         return self._carry_out(self.dispatch.gone(name, now_ns))
 
     # -------------------------------------------------------------------------------- messages
@@ -178,7 +146,7 @@ class PostOffice:
                 out = self._opened(sender, body)
             case StreamEnded():
                 if self._current(body.stream, body.run):
-                    self._tell("fusion", body)
+                    self._receivers.tell("fusion", body)
             case StreamClosed():
                 out = self._closed(sender, body)
             case Gone():
@@ -217,7 +185,7 @@ class PostOffice:
     def status(self, undecodable: int, ignored: int = 0) -> Status:
         """The counters, for the bus."""
         return Status(
-            streams=tuple(self._stream_status(stream) for stream in self._streams.values()),
+            streams=tuple(stream.status(self.dispatch) for stream in self._streams.values()),
             waiting=self.dispatch.waiting(),
             workers=self.dispatch.workers(),
             undecodable=undecodable,
@@ -226,7 +194,7 @@ class PostOffice:
 
     # -------------------------------------------------------------------------------- streams
 
-    def _current(self, stream: str, run: int) -> _Stream | None:
+    def _current(self, stream: str, run: int) -> OpenStream | None:
         state = self._streams.get(stream)
         return state if state is not None and state.opened.run == run and not state.restarting else None
 
@@ -235,11 +203,11 @@ class PostOffice:
         if known is not None and known.opened.run > opened.run:
             return []
         if known is None or known.opened.run != opened.run:
-            self._streams[opened.stream] = _Stream(opened, sender)
+            self._streams[opened.stream] = OpenStream(opened, sender)
         next_seqs: dict[Modality, int] = {"face": opened.next_face_seq, "speech": opened.next_speech_seq}
         self.dispatch.open_stream(opened.stream, opened.run, opened.policy, next_seqs)
-        self._tell("fusion", opened)
-        self._tell("recorder", opened)
+        self._receivers.tell("fusion", opened)
+        self._receivers.tell("recorder", opened)
         return [Publish(opened.stream, opened)]
 
     def _closed(self, sender: str, closed: StreamClosed) -> list[Out]:
@@ -247,14 +215,14 @@ class PostOffice:
         if stream is None:
             return []
         if self._peers[sender].role == "fusion":
-            recorders = set(self._lanes.of("recorder"))
+            recorders = set(self._receivers.lanes.of("recorder"))
             stream.unkept_by = recorders
-            self._tell("recorder", closed)
+            self._receivers.tell("recorder", closed)
             return [Publish(closed.stream, closed)] + ([] if recorders else self._finish(stream, closed))
         stream.unkept_by.discard(sender)
         return self._finish(stream, closed) if not stream.unkept_by or closed.because else []
 
-    def _finish(self, stream: _Stream, closed: StreamClosed) -> list[Out]:
+    def _finish(self, stream: OpenStream, closed: StreamClosed) -> list[Out]:
         self.dispatch.close_stream(closed.stream)
         del self._streams[closed.stream]
         return [Post(stream.capture, closed)]
@@ -266,7 +234,9 @@ class PostOffice:
             return
         for modality in MODALITIES:
             count = self.dispatch.tally(name, modality).next_seq
-            self._tell("fusion", StreamEnded(stream=name, run=stream.opened.run, modality=modality, count=count))
+            self._receivers.tell(
+                "fusion", StreamEnded(stream=name, run=stream.opened.run, modality=modality, count=count)
+            )
 
     # -------------------------------------------------------------------------------- jobs
 
@@ -277,18 +247,9 @@ class PostOffice:
         if stream.every:
             stream.leases.add((job.modality, job.seq))
         else:
-            self._tell_missing(job)
+            self._receivers.tell_missing(job)
         out: list[Out] = [Publish(job.stream, job)]
         return out + self._carry_out(self.dispatch.offer(job, now_ns))
-
-    def _tell_missing(self, job: Job) -> None:
-        """Jobs that were offered while no broker was there: fusion must not wait for them."""
-        due = self.dispatch.tally(job.stream, job.modality).next_seq
-        for seq in range(max(due, job.seq - MOST_BACKLOG), job.seq):
-            missing = Dropped(
-                stream=job.stream, run=job.run, modality=job.modality, seq=seq, because="no broker was there"
-            )
-            self._tell("fusion", missing)
 
     def _ready(self, sender: str, ready: Ready, now_ns: int) -> list[Out]:
         modality = self._peers[sender].modality
@@ -310,7 +271,7 @@ class PostOffice:
                     self.dispatch.count_stale(job)
             if isinstance(answer, FaceResult):
                 self._streams[job.stream].seen.remember(answer)
-            self._tell("fusion", answer, later=self._ahead(self._streams[job.stream]))
+            self._receivers.tell("fusion", answer, later=self._ahead(self._streams[job.stream]))
         return self._carry_out(actions)
 
     def _carry_out(self, actions: list[Action]) -> list[Out]:
@@ -324,9 +285,9 @@ class PostOffice:
                 given = Assignment(number=action.number, job=job, waited_ns=action.waited_ns, hints=hints)
                 out.append(Post(action.worker, given))
             elif isinstance(action, Drop):
-                self._tell("fusion", _dropped(job, action.because))
+                self._receivers.tell("fusion", _dropped(job, action.because))
             else:
-                self._tell("fusion", failed(job, action.because))
+                self._receivers.tell("fusion", failed(job, action.because))
         return out
 
     def _felt(self, emotion: Emotion) -> list[Out]:
@@ -334,44 +295,27 @@ class PostOffice:
         if stream is None:
             return []
         ahead = self._ahead(stream)
-        self._tell("recorder", emotion, later=ahead)
+        self._receivers.tell("recorder", emotion, later=ahead)
         out: list[Out] = [Publish(emotion.stream, emotion)]
         if ("face", emotion.seq) in stream.leases:
             stream.leases.remove(("face", emotion.seq))
             stream.settled.append(emotion.seq)
         return out + (self._give_back(stream) if not ahead or len(stream.settled) >= BUNDLE else [])
 
-    def _ahead(self, stream: _Stream) -> bool:
+    def _ahead(self, stream: OpenStream) -> bool:
         """Whether so many frames of a file wait for workers that nobody waits for what comes of the ones before."""
         return stream.every and self.dispatch.waiting_of(stream.opened.stream, "face") >= BUNDLE
 
-    def _give_back(self, stream: _Stream) -> list[Out]:
+    def _give_back(self, stream: OpenStream) -> list[Out]:
         """The credits of frames whose events are out."""
         settled, stream.settled = stream.settled, []
         return [_release(stream, "face", settled)] if settled else []
 
     # -------------------------------------------------------------------------------- lanes
 
-    def _tell(self, role: Role, message: LaneMessage, *, later: bool = False) -> None:
-        for lane in self._lanes.tell(role, message, later=later):
-            self._shed(lane)
-
-    def _shed(self, lane: Lane) -> None:
-        """The receiver is far behind: drop what waits of live streams, and announce them again from here."""
-        live = {name: stream for name, stream in self._streams.items() if not stream.every}
-        dropped = lane.discard(lambda message: message.stream in live)
-        if not dropped:
-            return
-        for stream in live.values():
-            self._resume(stream, lane)
-        # Nobody says twice that a stream is over.
-        for message in dropped:
-            if isinstance(message, StreamEnded | StreamClosed):
-                lane.push(message)
-
     def _acknowledged(self, sender: str, ack: Ack) -> list[Out]:
         out: list[Out] = []
-        for message in self._lanes.acknowledge(sender, ack.number):
+        for message in self._receivers.lanes.acknowledge(sender, ack.number):
             # A frame's credit is back when its event is out; a speech window has no event of its own.
             if isinstance(message, SpeechResult) or (isinstance(message, JobFailed) and message.modality == "speech"):
                 stream = self._current(message.stream, message.run)
@@ -381,24 +325,10 @@ class PostOffice:
         return out
 
     def _pump(self, *, everything: bool = False) -> list[Out]:
-        return [Post(name, delivery) for name, delivery in self._lanes.take(everything=everything)]
-
-    def _stream_status(self, stream: _Stream) -> StreamStatus:
-        opened = stream.opened
-        tallies = {modality: self.dispatch.tally(opened.stream, modality) for modality in ("face", "speech")}
-        return StreamStatus(
-            stream=opened.stream,
-            policy=opened.policy,
-            source=opened.source,
-            offered={modality: tally.offered for modality, tally in tallies.items()},
-            done={modality: tally.done for modality, tally in tallies.items()},
-            dropped={modality: tally.dropped for modality, tally in tallies.items()},
-            failed={modality: tally.failed for modality, tally in tallies.items()},
-            reasons={modality: dict(tally.reasons) for modality, tally in tallies.items()},
-        )
+        return [Post(name, delivery) for name, delivery in self._receivers.lanes.take(everything=everything)]
 
 
-def _release(stream: _Stream, modality: Modality, seqs: list[int]) -> Post:
+def _release(stream: OpenStream, modality: Modality, seqs: list[int]) -> Post:
     opened = stream.opened
     return Post(stream.capture, Release(stream=opened.stream, run=opened.run, modality=modality, seqs=tuple(seqs)))
 

@@ -1,0 +1,53 @@
+"""A stream that is open: what the broker keeps of it beside its jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from broker.dispatch import Dispatch
+from broker.hints import LastSeen
+from broker.messages import Modality, StreamOpened, StreamStatus
+
+MODALITIES: tuple[Modality, ...] = ("face", "speech")
+
+
+@dataclass
+class OpenStream:
+    """One run of a stream.
+
+    Attributes:
+        capture: the name of its capture.
+        leases: of a file, the jobs whose credits are out.
+        settled: seqs of frames whose credits are to go back.
+        unkept_by: of one that fusion has closed, the recorders that have not yet kept all of it.
+        restarting: whether capture was asked to begin anew: nothing of this run counts any more.
+        seen: where faces were, for the next frames of a live stream.
+    """
+
+    opened: StreamOpened
+    capture: str
+    leases: set[tuple[Modality, int]] = field(default_factory=set)
+    settled: list[int] = field(default_factory=list)
+    unkept_by: set[str] = field(default_factory=set)
+    restarting: bool = False
+    seen: LastSeen = field(default_factory=LastSeen)
+
+    @property
+    def every(self) -> bool:
+        """Whether it is a file, of which every frame is looked at."""
+        return self.opened.policy == "every"
+
+    def status(self, dispatch: Dispatch) -> StreamStatus:
+        """Its counters, for the bus."""
+        opened = self.opened
+        tallies = {modality: dispatch.tally(opened.stream, modality) for modality in MODALITIES}
+        return StreamStatus(
+            stream=opened.stream,
+            policy=opened.policy,
+            source=opened.source,
+            offered={modality: tally.offered for modality, tally in tallies.items()},
+            done={modality: tally.done for modality, tally in tallies.items()},
+            dropped={modality: tally.dropped for modality, tally in tallies.items()},
+            failed={modality: tally.failed for modality, tally in tallies.items()},
+            reasons={modality: dict(tally.reasons) for modality, tally in tallies.items()},
+        )
