@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+import numpy as np
+
 from bench.decoded import Decoded, decoded
 from bench.figures import Figure, Outcome, figure
 from bench.in_turn import in_turn
@@ -44,7 +46,7 @@ def share(plan: Plan, config: Config, media: Decoded, what: str, floor: float, g
     with ceiling(plan, config, media, processes=plan.cores) as limit:
 
         def pipeline() -> float:
-            runs.append(throughput(plan, config, media.silent, plan.cores))
+            runs.append(throughput(plan, config, media.silent, plan.cores, messages=True))
             return runs[-1].frames_per_s
 
         found = in_turn({bare: lambda: limit.per_s(plan.seconds), whole: pipeline}, plan.repeats, plan.tell)
@@ -60,6 +62,23 @@ def share(plan: Plan, config: Config, media: Decoded, what: str, floor: float, g
         *(
             figure(f"{what}CPU a frame, {role}", values, "ms", against=bare_cpu)
             for role, values in by_role(runs).items()
+        ),
+        *bytes_copied(runs, media, what),
+    ]
+
+
+def bytes_copied(runs: list[Throughput], media: Decoded, what: str) -> list[Figure]:
+    """Kilobytes a frame: its pixels once they are decoded, and all messages about it; against one picture."""
+    picture_kb = np.load(media.frames, mmap_mode="r", allow_pickle=False)[0].nbytes / 1e3
+    picture = figure(f"{what}a picture", [picture_kb], "kB")
+    return [
+        picture,
+        figure(f"{what}pixels copied a frame", [run.copies * picture_kb for run in runs], "kB", against=picture),
+        figure(
+            f"{what}messages a frame",
+            [run.message_bytes / 1e3 for run in runs if run.message_bytes is not None],
+            "kB",
+            against=picture,
         ),
     ]
 

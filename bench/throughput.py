@@ -15,7 +15,10 @@ import psutil
 
 from bench.errors import BenchError
 from bench.plan import Plan
+from broker.errors import SlotError
+from broker.frames import RingReader
 from broker.mailbox import Subscriber
+from broker.messages import Emotion, Status
 from broker.sockets import events_endpoint
 from workers.config import Config
 from workers.rows import capture_settings, limited, processes, source
@@ -35,10 +38,37 @@ class Throughput(NamedTuple):
     Attributes:
         frames_per_s: events a second.
         cpu_ms: user and system CPU milliseconds a frame, by process; the supervisor's are those of the bench itself.
+        copies: how often a frame's pixels were written into a slot.
+        message_bytes: of all messages that came to the broker and left it, a frame; None where they were not asked for.
     """
 
     frames_per_s: float
     cpu_ms: dict[str, float]
+    copies: float
+    message_bytes: float | None = None
+
+
+class _System(NamedTuple):
+    supervisor: Supervisor
+    bus: Subscriber
+    slots: Path
+
+
+class _Counted(NamedTuple):
+    """Events of a stretch of seconds, and the broker's counters in it."""
+
+    events: int
+    seconds: float
+    told: list[Status]
+
+    @property
+    def message_bytes(self) -> float | None:
+        """A frame's, between the first counters and the last."""
+        if len(self.told) < 2:
+            return None
+        first, last = self.told[0], self.told[-1]
+        passed = (last.received_bytes + last.sent_bytes) - (first.received_bytes + first.sent_bytes)
+        return passed / max(1, _done(last) - _done(first))
 
 
 def frames_per_s(plan: Plan, config: Config, clip: Path, workers: int | None = None) -> float:
@@ -46,27 +76,44 @@ def frames_per_s(plan: Plan, config: Config, clip: Path, workers: int | None = N
     return throughput(plan, config, clip, workers).frames_per_s
 
 
-def throughput(plan: Plan, config: Config, clip: Path, workers: int | None = None) -> Throughput:
+def throughput(
+    plan: Plan, config: Config, clip: Path, workers: int | None = None, *, messages: bool = False
+) -> Throughput:
     """Every frame of a clip that is played again and again, through all processes.
 
     Args:
         config: models and settings.
         workers: face workers; None takes the config's number.
+        messages: whether their bytes are wanted; it lasts until the broker has told its counters twice.
 
     Raises BenchError where no event comes.
     """
-    with _system(plan, config, clip, workers) as (supervisor, bus):
+    with _system(plan, config, clip, workers) as (supervisor, bus, slots):
         begun = time.monotonic()
-        while bus.receive(0.0) is None:
+        while not isinstance((bus.receive(0.0) or (None, None))[1], Emotion):
             supervisor.step(TURN_S)
             if time.monotonic() - begun > PATIENCE_S:
                 raise BenchError(f"no event came within {PATIENCE_S:.0f} s: the log says why")
         _count(supervisor, bus, min(WARM_S, plan.seconds))
-        before = _cpu_s(supervisor)
-        events, seconds = _count(supervisor, bus, plan.seconds)
-        after = _cpu_s(supervisor)
+        before, written_before = _cpu_s(supervisor), _written(slots)
+        counted = _count(supervisor, bus, plan.seconds, least_told=2 if messages else 0)
+        after, written = _cpu_s(supervisor), _written(slots)
+    events = counted.events
     spent = {name: 1e3 * (after[name] - before[name]) / events for name in before if name in after}
-    return Throughput(events / seconds, spent)
+    return Throughput(events / counted.seconds, spent, (written - written_before) / events, counted.message_bytes)
+
+
+def _done(status: Status) -> int:
+    return sum(stream.done["face"] for stream in status.streams)
+
+
+def _written(slots: Path) -> int:
+    """How many arrays lie, or lay, in the rings of the session."""
+    written = 0
+    for path in slots.iterdir():
+        with contextlib.suppress(SlotError):
+            written += RingReader(path).written
+    return written
 
 
 def _cpu_s(supervisor: Supervisor) -> dict[str, float]:
@@ -81,7 +128,7 @@ def _cpu_s(supervisor: Supervisor) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iterator[tuple[Supervisor, Subscriber]]:
+def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iterator[_System]:
     settings = capture_settings(config, STREAM, policy="every", realtime=False, file=clip)
     counts = {} if workers is None else {"face": workers}
     rows = processes(config, record=None, counts=counts)  # type: ignore[arg-type]
@@ -89,22 +136,26 @@ def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iter
     with contextlib.ExitStack() as begun:
         session = Session(f"bench-{os.getpid()}-{next(_numbers)}")
         begun.callback(session.close)
-        bus = Subscriber(events_endpoint(session.directory), ["emotion."])
+        bus = Subscriber(events_endpoint(session.directory), ["emotion.", "status"])
         begun.callback(bus.close)
         supervisor = Supervisor(session, limited(rows, config.workers.max_memory_mb), plan.log)
         begun.callback(supervisor.stop)
-        yield supervisor, bus
+        yield _System(supervisor, bus, session.slots)
 
 
-def _count(supervisor: Supervisor, bus: Subscriber, seconds: float) -> tuple[int, float]:
-    """How many events came, from now on for about so many seconds; and in how many."""
+def _count(supervisor: Supervisor, bus: Subscriber, seconds: float, least_told: int = 0) -> _Counted:
+    """The events that come from now on for about so many seconds; so many of the broker's counters at least."""
     events, begun = 0, time.monotonic()
+    told: list[Status] = []
     now = begun
-    while now - begun < seconds or not events:
+    while now - begun < seconds or not events or len(told) < least_told:
         supervisor.step(TURN_S)
-        while bus.receive(0.0) is not None:
-            events += 1
+        while (found := bus.receive(0.0)) is not None:
+            if isinstance(found[1], Status):
+                told.append(found[1])
+            else:
+                events += 1
         now = time.monotonic()
         if now - begun > seconds + PATIENCE_S:
             raise BenchError(f"no event came for {PATIENCE_S:.0f} s: the log says why")
-    return events, now - begun
+    return _Counted(events, now - begun, told)

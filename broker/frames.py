@@ -89,6 +89,11 @@ class RingReader:
         self._generations = np.frombuffer(self._map, dtype=np.uint64, count=self.slots, offset=PAGE)
         self._data_offset = PAGE + _padded(8 * self.slots)
 
+    @property
+    def written(self) -> int:
+        """How many arrays were written into it so far."""
+        return int(self._generations.sum()) // 2
+
     def view(self, job: Job) -> NDArray[Any]:
         """The job's array, read-only and without a copy: uint8 pixels of a face job, float32 samples of speech.
 

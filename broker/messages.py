@@ -486,7 +486,8 @@ class Status(Message, frozen=True, tag="status"):
 
     `undecodable` counts what arrived and is no message of this protocol; `ignored`, what came from nobody known: an
     older life of an actor, one that talks to an older broker (a few after each new start), a stranger, or an observer
-    with more to say than that it is there.
+    with more to say than that it is there. `received_bytes` and `sent_bytes` are those of all messages on this machine
+    since the broker began, one on the bus counted once; pixels and samples are none of them, they lie in shared slots.
     """
 
     streams: tuple[StreamStatus, ...]
@@ -494,6 +495,8 @@ class Status(Message, frozen=True, tag="status"):
     workers: dict[str, int]
     undecodable: int
     ignored: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
 
 Body: TypeAlias = (

@@ -182,14 +182,13 @@ class PostOffice:
             out += self._give_back(stream)
         return out + self._pump(everything=True)
 
-    def status(self, undecodable: int, ignored: int = 0) -> Status:
-        """The counters, for the bus."""
+    def status(self) -> Status:
+        """The counters of streams, jobs and workers, for the bus."""
         return Status(
             streams=tuple(stream.status(self.dispatch) for stream in self._streams.values()),
             waiting=self.dispatch.waiting(),
             workers=self.dispatch.workers(),
-            undecodable=undecodable,
-            ignored=ignored,
+            undecodable=0,
         )
 
     # -------------------------------------------------------------------------------- streams

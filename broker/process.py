@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +83,8 @@ class BrokerProcess:
         self._remote = RemotePeers()
         self._slots = slots if slots is not None else directory
         self._shelf: RingShelf | None = None
-        self._undecodable = self._ignored = 0
+        # The counters of Status that are the sockets'.
+        self._traffic = Counter(undecodable=0, ignored=0, received_bytes=0, sent_bytes=0)
         self._told_of_dropped = 0.0
         self._tick_due = self._second_due = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -119,7 +120,7 @@ class BrokerProcess:
                     self._supervisor.send(self._sealed(heartbeat), zmq.NOBLOCK)
 
     def _each_second(self) -> None:
-        status = self._office.status(self._undecodable, self._ignored)
+        status = msgspec.structs.replace(self._office.status(), **self._traffic)
         self._publish("", status)
         self._post(SUPERVISOR, status)
         now_ns = time.monotonic_ns()
@@ -157,6 +158,7 @@ class BrokerProcess:
         for _ in range(MOST_PER_TURN):
             address, *letters = self._mailbox.recv_multipart()
             for letter in letters:
+                self._traffic["received_bytes"] += len(letter)
                 try:
                     self._receive(decode(letter), letter, address)
                 except MessageError as error:
@@ -181,11 +183,11 @@ class BrokerProcess:
                 return
 
     def _drop(self, error: MessageError) -> None:
-        self._undecodable += 1
+        self._traffic["undecodable"] += 1
         now = time.monotonic()
         if now - self._told_of_dropped > SECOND_S:  # a flood of rubbish must not fill the disk with its log
             self._told_of_dropped = now
-            log.warning("dropped what is no message, %d so far: %s", self._undecodable, error)
+            log.warning("dropped what is no message, %d so far: %s", self._traffic["undecodable"], error)
 
     def _receive(self, envelope: Envelope, data: bytes | None = None, address: bytes | None = None) -> None:
         """One message; `data` is its envelope as it came, `address` the sender's at the session's own mailbox."""
@@ -204,11 +206,11 @@ class BrokerProcess:
             ):
                 self._reconfigure(envelope.body)
             elif self._office.refuses(envelope.sender, envelope.body):
-                self._ignored += 1
+                self._traffic["ignored"] += 1
             else:
                 self._send(self._office.handle(envelope.sender, envelope.body, now_ns), envelope.body, data)
         else:
-            self._ignored += 1
+            self._traffic["ignored"] += 1
 
     def _reconfigure(self, order: Reconfigure) -> None:
         """Move the event bus and the workers' door to other addresses, or say why not and leave them as they are."""
@@ -247,6 +249,7 @@ class BrokerProcess:
         for address, letters in self._outgoing.items():
             # A ROUTER drops what it can't route: a peer that is gone is the supervisor's to report.
             self._mailbox.send_multipart([address, *letters])
+            self._traffic["sent_bytes"] += sum(map(len, letters))
         self._outgoing.clear()
 
     def _post_remote(self, name: str, body: Body) -> list[Out]:
@@ -279,7 +282,9 @@ class BrokerProcess:
     ) -> None:
         topic = topic_of(body, name)
         if self._events.has_readers(topic):
-            self._events.publish([topic, data or self._sealed(body)])
+            data = data or self._sealed(body)
+            self._events.publish([topic, data])
+            self._traffic["sent_bytes"] += len(data)
 
     def _sealed(self, body: Body) -> bytes:
         return seal(body, epoch=self._epoch, sender=self._name, incarnation=self._incarnation)

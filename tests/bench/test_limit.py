@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from bench import limit, pipeline
 from bench.throughput import Throughput
@@ -12,7 +13,10 @@ from tests.bench.planning import short_plan
 
 
 def test_cpu_is_summed_by_role_and_over_all() -> None:
-    runs = [Throughput(10.0, {"face 1": 1.0, "face 2": 2.0, "broker": 0.5}), Throughput(20.0, {"broker": 0.25})]
+    runs = [
+        Throughput(10.0, {"face 1": 1.0, "face 2": 2.0, "broker": 0.5}, 1.0),
+        Throughput(20.0, {"broker": 0.25}, 1.0),
+    ]
     assert pipeline.by_role(runs) == {"face": [3.0], "broker": [0.5, 0.25], "all": [3.5, 0.25]}
 
 
@@ -28,6 +32,11 @@ def test_the_pipeline_stands_beside_the_limit_of_the_same_models(tmp_path: Path)
         found
     )
     assert found["CPU a frame, all"].value >= found["CPU a frame, face"].value > 0
+    assert found["a picture"].value == 640 * 360 * 3 / 1e3
+    copied, messages = found["pixels copied a frame"], found["messages a frame"]
+    assert copied.ratio == pytest.approx(1, abs=0.5), "as many more as lay in slots at the end as at the beginning"
+    assert messages.ratio is not None
+    assert 0 < messages.ratio < 0.05
 
 
 def test_windows_have_a_ceiling_of_their_own(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_replaced_frames_are_told_to_fusion_and_counted() -> None:
     for seq in range(5):
         house.say("capture", job("desk", seq))
     assert [found.seq for found in house.delivered("fusion", Dropped)] == [0, 1, 2, 3]
-    assert house.office.status(0).streams[0].dropped["face"] == 4
+    assert house.office.status().streams[0].dropped["face"] == 4
 
 
 def test_an_overwritten_frame_counts_as_dropped_live_and_as_failed_in_a_file() -> None:
@@ -223,7 +223,7 @@ def test_an_overwritten_frame_counts_as_dropped_live_and_as_failed_in_a_file() -
         )
         house.say("face 1", answer)
         assert [found.stale for found in house.delivered("fusion", JobFailed)] == [stale]
-        assert getattr(house.office.status(0).streams[0], counted)["face"] == 1
+        assert getattr(house.office.status().streams[0], counted)["face"] == 1
 
 
 def test_a_recorder_that_is_behind_holds_fusion_up() -> None:
@@ -278,7 +278,7 @@ def test_a_stream_is_closed_for_capture_when_every_recorder_has_kept_it() -> Non
     assert house.sent("capture", StreamClosed) == []
     house.say("recorder 2", StreamClosed(stream="film", run=1))
     assert len(house.sent("capture", StreamClosed)) == 1
-    assert house.office.status(0).streams == ()
+    assert house.office.status().streams == ()
 
 
 def test_a_recorder_that_fails_closes_the_stream_with_its_reason() -> None:
@@ -312,7 +312,7 @@ def test_messages_out_of_place_change_nothing() -> None:
     ):
         house.say("capture", body)
     assert len(house.posts) == before
-    assert house.office.status(0).streams[0].offered == {"face": 0, "speech": 0}
+    assert house.office.status().streams[0].offered == {"face": 0, "speech": 0}
 
 
 def test_an_observer_has_nothing_to_say() -> None:
@@ -331,7 +331,7 @@ def test_an_observer_has_nothing_to_say() -> None:
         assert house.office.refuses("view", body)
         house.say("view", body)
     assert (len(house.posts), len(house.published)) == before
-    assert house.office.status(0).streams[0].offered == {"face": 0, "speech": 0}
+    assert house.office.status().streams[0].offered == {"face": 0, "speech": 0}
     house.say("capture", job("film", 0))
     assert house.sent("face 1", Assignment), "whose job it is, is heard"
 
@@ -372,7 +372,7 @@ def test_a_stream_that_is_withdrawn_ends_with_what_it_has() -> None:
     house.say("fusion", StreamClosed(stream="a", run=1))
     assert house.delivered("recorder", StreamClosed)
     house.say("recorder", StreamClosed(stream="a", run=1))
-    assert house.office.status(0).streams == ()
+    assert house.office.status().streams == ()
 
 
 def test_what_nobody_waits_for_goes_in_bundles() -> None:

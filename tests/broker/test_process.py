@@ -103,6 +103,34 @@ def test_a_job_goes_from_capture_to_a_worker(start: Callable[[], Running], actor
     assert worker.receive(PATIENCE_S) == Assignment(number=1, job=job("a", 0))
 
 
+def test_the_bytes_of_messages_are_counted(
+    start: Callable[[], Running], actor: Callable[..., Mailbox], directory: Path
+) -> None:
+    start()
+    capture = actor("capture a", Hello(role="capture"))
+    bus = Subscriber(events_endpoint(directory), ["status"])
+    assert isinstance(capture.receive(PATIENCE_S), Welcome)
+
+    def counted(jobs: int) -> Status:
+        while True:
+            found = bus.receive(PATIENCE_S)
+            assert found is not None
+            assert isinstance(found[1], Status)
+            if found[1].streams and found[1].streams[0].offered["face"] == jobs:
+                return found[1]
+
+    capture.send(opened("a", "latest"))
+    capture.send(job("a", 0))
+    before = counted(1)
+    for seq in range(1, 101):
+        capture.send(job("a", seq))
+    after = counted(101)
+    a_job = len(encode(sealed(job("a", 50), sender="capture a")))
+    assert 100 * a_job * 0.9 < after.received_bytes - before.received_bytes < 100 * a_job * 1.5
+    assert after.sent_bytes > before.sent_bytes > 0, "the status itself"
+    bus.close()
+
+
 def test_what_lies_ready_is_counted_and_what_an_old_broker_wanted_is_forgotten(
     start: Callable[[], Running], actor: Callable[..., Mailbox]
 ) -> None:

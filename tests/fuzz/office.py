@@ -40,7 +40,7 @@ def one(data: bytes) -> None:
             seal(item.body, epoch=1, sender="broker", incarnation=1)
             if not isinstance(item, Post):
                 topic_of(item.body, item.name)
-        seal(office.status(0), epoch=1, sender="broker", incarnation=1)
+        seal(office.status(), epoch=1, sender="broker", incarnation=1)
 
 
 if __name__ == "__main__":

@@ -125,6 +125,15 @@ class Metrics(Collector):
         )
         undecodable.add_metric([], status.undecodable if status is not None else 0)
         yield undecodable
+        carried = CounterMetricFamily(
+            "bimodal_message_bytes", "Bytes of messages that came to the broker or left it.", labels=["direction"]
+        )
+        for direction, count in (
+            ("received", status.received_bytes if status is not None else 0),
+            ("sent", status.sent_bytes if status is not None else 0),
+        ):
+            carried.add_metric([direction], count)
+        yield carried
 
     def _of_processes(self, now: float) -> Iterator[Metric]:
         up = GaugeMetricFamily("bimodal_process_up", "1 where the process is ready and answers.", labels=["process"])

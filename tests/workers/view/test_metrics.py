@@ -39,7 +39,7 @@ def status() -> Status:
         failed={"face": 1, "speech": 0},
         reasons={"face": {"replaced": 1, "late": 1}, "speech": {}},
     )
-    return Status(streams=(stream,), waiting=2, workers={"face": 1}, undecodable=5)
+    return Status(streams=(stream,), waiting=2, workers={"face": 1}, undecodable=5, received_bytes=700, sent_bytes=300)
 
 
 def samples(metrics: Metrics) -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -78,6 +78,8 @@ def test_counters_say_what_the_broker_counted() -> None:
     assert dropped == {"replaced": 1.0, "late": 1.0}
     assert found["bimodal_jobs_waiting"] == [({}, 2.0)]
     assert found["bimodal_messages_undecodable_total"] == [({}, 5.0)]
+    carried = {labels["direction"]: value for labels, value in found["bimodal_message_bytes_total"]}
+    assert carried == {"received": 700.0, "sent": 300.0}
 
 
 def test_processes_have_state_restarts_cores_and_bytes() -> None:
