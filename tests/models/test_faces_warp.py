@@ -37,7 +37,8 @@ def test_a_square_is_the_same_but_for_rounding(x: float, y: float, side: float, 
     found = warp(frame, affine, 48)
     # The part of the frame begins elsewhere, so a position may round to the other side of a half.
     assert np.abs(found.astype(int) - plain).max() <= 1
-    assert (found == plain).mean() > 0.99
+    # A small upright square has whole rows and columns of the picture at one such position.
+    assert (found == plain).mean() > 0.9
 
 
 @pytest.mark.parametrize(
