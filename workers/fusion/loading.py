@@ -29,11 +29,12 @@ class Loaded:
 
 
 def load(settings: FusionActorSettings) -> Loaded:
-    """Open the dynamic and the fusion model, where there are any; raises ArtifactError or ProviderError."""
-    runtime, models = settings.runtime, {}
+    """Open the dynamic and the fusion model, where there are any; raises ArtifactError."""
+    models: dict[str, str] = {}
     dynamic = learned = None
     if settings.dynamic is not None:
-        artifact = open_artifact(settings.dynamic, "face-dynamic", provider=runtime.provider, threads=runtime.threads)
+        # A step of it is smaller than the way to a GPU, where it would hold memory of its own.
+        artifact = open_artifact(settings.dynamic, "face-dynamic", provider="cpu", threads=settings.runtime.threads)
         static = open_artifact(settings.static, "face-static", provider="cpu")
         dynamic = dynamic_model(artifact, static.metadata.embedding_space or "", static.identity)
         models["face-dynamic"] = artifact.identity
