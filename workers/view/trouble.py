@@ -13,6 +13,8 @@ STREAM_SILENT_S = 3.0
 # The longest pause before a process is started again is 30 s.
 GONE_AFTER_S = 45.0
 SUPERVISOR = "supervisor"
+# In the names of workers on other machines, after the name of their key (broker/remote.py).
+ELSEWHERE = ": "
 
 Level = Literal["error", "warning"]
 
@@ -85,6 +87,7 @@ def banners(processes: Sequence[ProcessSeen], streams: Sequence[StreamSeen], now
     if quiet_s > SILENT_S:
         return [Banner("error", "event bus", f"nothing has come over it for {quiet_s:.0f} s; is the broker there?")]
     found = [banner for seen in processes if (banner := _of_process(seen, now)) is not None]
+    found += _of_foreign_models([seen.heartbeat for seen in processes])
     explained = {banner.about for banner in found}
     # The supervisor says about the whole what the processes say of themselves.
     found = [banner for banner in found if banner.about != SUPERVISOR or not _names(banner.text, explained)]
@@ -93,6 +96,24 @@ def banners(processes: Sequence[ProcessSeen], streams: Sequence[StreamSeen], now
         if silent and not stream.ended and f"capture {stream.name}" not in explained:
             found.append(Banner("warning", stream.name, f"no frames for {stream.silent_s:.0f} s"))
     return sorted(found, key=lambda banner: banner.level != "error")
+
+
+def _of_foreign_models(beats: Sequence[Heartbeat]) -> list[Banner]:
+    """Workers on other machines have a config of their own; other models there make one stream's answers differ."""
+    ready = [beat for beat in beats if beat.state == "ready"]
+    home: dict[str, set[str]] = {}
+    for beat in ready:
+        if ELSEWHERE not in beat.name:
+            for kind, model in beat.models.items():
+                home.setdefault(kind, set()).add(model)
+    found = []
+    for beat in ready:
+        wrong = {kind: model for kind, model in beat.models.items() if kind in home and model not in home[kind]}
+        if wrong and ELSEWHERE in beat.name:
+            here = ", ".join(" or ".join(sorted(home[kind])) for kind in wrong)
+            text = f"works with {', '.join(wrong.values())}, and this machine with {here}: give both the same config"
+            found.append(Banner("warning", beat.name, text))
+    return found
 
 
 def _names(text: str, processes: Collection[str]) -> bool:

@@ -97,6 +97,20 @@ def test_failed_comes_first_and_the_supervisor_repeats_nobody() -> None:
     assert ("warning", "supervisor") in sentences(feed, 1.0)
 
 
+def test_a_worker_elsewhere_with_another_model_is_told_and_one_beside_a_swap_is_not() -> None:
+    feed = Feed()
+    feed.take(beat("face 1", models={"face-static": "compact@1", "face-detector": "blaze@1"}), 1.0)
+    feed.take(beat("gpu: face 7", models={"face-static": "compact@1", "face-detector": "blaze@1"}), 1.0)
+    feed.take(beat("gpu: audio 8", models={"speech": "voice@1"}), 1.0)
+    assert sentences(feed, 1.0) == []
+    feed.take(beat("face 2", models={"face-static": "larger@1", "face-detector": "blaze@1"}), 1.5)
+    assert sentences(feed, 1.5) == [], "a swap is on its way"
+    feed.take(beat("face 1", "stopped"), 2.0)
+    (banner,) = feed.banners(2.0)
+    assert (banner.level, banner.about) == ("warning", "gpu: face 7")
+    assert banner.text == "works with compact@1, and this machine with larger@1: give both the same config"
+
+
 def test_silence_is_trouble_of_the_process_or_of_the_whole_bus() -> None:
     feed = Feed()
     feed.take(beat("face 1"), 1.0)
