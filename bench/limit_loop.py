@@ -15,7 +15,7 @@ from bench.looping import serve
 from workers.audio.pipeline import SpeechPipeline
 from workers.job_worker import open_model
 from workers.settings import AudioActorSettings, FaceActorSettings
-from workers.sizing.frame import Noting, Run, runs_of
+from workers.sizing.frame import Run, noting, runs_of
 
 WORKER = "bench 1"
 
@@ -79,10 +79,10 @@ def _windows(order: LimitOrder) -> Sequence[Work]:
     assert order.audio is not None
     assert order.sound is not None
     mine, runs = order.audio, list[Run]()
-    speech = Noting(open_model(mine.speech, "speech", mine.runtime, WORKER), runs)
+    speech = noting(open_model(mine.speech, "speech", mine.runtime, WORKER), runs)
     voice = None
     if mine.voice_activity is not None:
-        voice = Noting(open_model(mine.voice_activity, "voice-activity", mine.runtime, WORKER), runs)
+        voice = noting(open_model(mine.voice_activity, "voice-activity", mine.runtime, WORKER), runs)
     hear = SpeechPipeline(speech, voice, mine.audio)
     sound, works = np.load(Path(order.sound), allow_pickle=False), []
     hop = round(order.hop_s * order.rate)

@@ -7,6 +7,7 @@ several threads: CUDA graphs belong to the thread that captured them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -75,6 +76,9 @@ class BoundRun:
         self._names = [tensor.name for tensor in outputs]
         self._no_graph = _run_options(NO_GRAPH)
         self._kept: dict[tuple[Shape, ...], _Bound] = {}
+        # 0 is what a run without a word would take. None is ever given twice: ONNX Runtime counts the runs of each, and
+        # one that failed may have left a graph behind.
+        self._graphs = itertools.count(1)
 
     def __call__(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run once; the arrays are the caller's own. Raises ONNX Runtime's own exceptions."""
@@ -100,8 +104,7 @@ class BoundRun:
             binding.bind_ortvalue_input(name, value)
         for name, value in outputs.items():
             binding.bind_ortvalue_output(name, value)
-        # 0 is what a run without a word would take.
-        graph = len(self._kept) + 1 if self._graph and len(self._kept) < MOST_SHAPES else NO_GRAPH
+        graph = next(self._graphs) if self._graph and len(self._kept) < MOST_SHAPES else NO_GRAPH
         return _Bound(binding, inputs, outputs, _run_options(graph))
 
     def _buffer(self, tensor: Tensor, shape: Shape) -> ort.OrtValue:

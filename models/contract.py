@@ -76,6 +76,11 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     metrics: dict[str, object] | None = None
 
+    @property
+    def identity(self) -> str:
+        """`name@version`, as events and logs show it."""
+        return f"{self.name}@{self.version}"
+
 
 class Tensor(msgspec.Struct, frozen=True):
     """One input or output of a graph: name, ONNX Runtime type word (`tensor(float)`), shape (str = dynamic)."""

@@ -59,11 +59,12 @@ def gpu_count(devices: Path = DEVICES, visible: str | None = None) -> int:
         return 0
     if visible is None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return _named(visible.split(","))
     # A card has a node of its own under a Linux driver; elsewhere it can't be told how many there are.
-    cards = [node for node in devices.glob("nvidia*") if re.fullmatch(r"nvidia\d+", node.name)]
-    return max(1, len(cards))
+    cards = sum(re.fullmatch(r"nvidia\d+", node.name) is not None for node in devices.glob("nvidia*"))
+    if visible is None:
+        return max(1, cards)
+    named = _named(visible.split(","))
+    return min(named, cards) if cards else named
 
 
 def _named(devices: Iterable[str]) -> int:

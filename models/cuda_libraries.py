@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.util
 import mmap
 import struct
@@ -70,8 +71,9 @@ def missing(names: Iterable[str]) -> list[str]:
     return [name for name in names if not any(_loads(place) for place in (name, *_installed(name)))]
 
 
+@functools.cache
 def usable_gpus(provider: str) -> int:
-    """How many GPUs workers will use under this `runtime.provider`, without opening a session.
+    """How many GPUs workers will use under this `runtime.provider`, without opening a session; looked for once.
 
     "auto" means none where a library is missing that CUDA needs: ONNX Runtime would take the CPU.
     """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import logging
 import sys
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from models.binding import BoundRun, PlainRun
+from models.binding import Arrays, BoundRun, PlainRun
 from models.contract import INPUTS, Kind, Metadata, Tensor, check, read_properties
 from models.cuda import Gpu
 from models.errors import ArtifactError, ProviderError
@@ -52,7 +54,7 @@ class Artifact:
         self.outputs = _tensors(session.get_outputs())
         tensors = (*self.inputs, *self.outputs)
         self.batches = all(tensor.shape and not isinstance(tensor.shape[0], int) for tensor in tensors)
-        self._run = (
+        self._run: Callable[[Arrays], dict[str, NDArray[Any]]] = (
             PlainRun(session, self.outputs)
             if self.provider == "cpu"
             else BoundRun(session, self.inputs, self.outputs, device="cuda", number=gpu.device, graph=gpu.graph)
@@ -61,11 +63,17 @@ class Artifact:
     @property
     def identity(self) -> str:
         """`name@version`, as events and logs show it."""
-        return f"{self.metadata.name}@{self.metadata.version}"
+        return self.metadata.identity
 
     def run(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Run the graph once; arrays by input name in, arrays by output name out."""
         return self._run(inputs)
+
+    def through(self, run: Callable[[Artifact, dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]) -> Artifact:
+        """The same artifact, whose runs go through `run`, which is given this one and the inputs."""
+        other = copy.copy(self)
+        other._run = lambda inputs: run(self, dict(inputs))
+        return other
 
 
 def open_artifact(
@@ -95,16 +103,17 @@ def open_artifact(
     if not path.is_file():
         raise ArtifactError(f"there is no model file {path}")
     *hopeful, last = attempts(provider, gpu, cuda=PROVIDER_NAMES["cuda"] in provider_names(provider))
-    refused = None
+    refused: str | None = None
     for attempt in hopeful:
         try:
             return _told(_open(path, kind, attempt.provider, threads, spinning, attempt.gpu), attempt, refused)
         except ArtifactError as error:
-            refused = error
+            # The sentence only: the error holds the session that was refused, and that its memory on the GPU.
+            refused = str(error)
     return _told(_open(path, kind, last.provider, threads, spinning, last.gpu), last, refused)
 
 
-def _told(artifact: Artifact, attempt: Attempt, refused: ArtifactError | None) -> Artifact:
+def _told(artifact: Artifact, attempt: Attempt, refused: str | None) -> Artifact:
     if refused is not None:
         how = "on the CPU" if attempt.provider == "cpu" else "without a CUDA graph"
         log.warning("%s runs %s, since ONNX Runtime refuses otherwise: %s", artifact.path, how, refused)

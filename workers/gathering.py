@@ -53,7 +53,7 @@ class Gathering:
 
     def join(self, artifact: Artifact) -> Artifact:
         """The artifact as jobs of `run_all` must use it; anywhere else it is the artifact itself."""
-        return _Joined(artifact, self)
+        return artifact.through(self.ask)
 
     def run_all(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
         """What each returns, in their order. Raises what a job raises, when all have ended."""
@@ -105,17 +105,6 @@ class Gathering:
         if self._threads is not None:
             self._threads.shutdown()
             self._threads = None
-
-
-class _Joined(Artifact):
-    """An artifact whose runs go through a Gathering."""
-
-    def __init__(self, artifact: Artifact, gathering: Gathering) -> None:
-        self.__dict__.update(artifact.__dict__)
-        self._artifact, self._gathering = artifact, gathering
-
-    def run(self, **inputs: NDArray[Any]) -> Arrays:
-        return self._gathering.ask(self._artifact, inputs)
 
 
 def groups(asked: Sequence[Asked]) -> list[list[Asked]]:

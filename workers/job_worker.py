@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, Spee
 from broker.remote_mailbox import Delivered, RemoteMailbox
 from models.contract import Kind
 from models.cuda import Gpu
-from models.session import Artifact, open_artifact
+from models.session import Artifact, open_artifact, warm_up
 from workers.actor import ActorSettings
 from workers.batching import Batching, Company
 from workers.gathering import Gathering
@@ -32,6 +33,8 @@ TIMES_IN_HAND = 2
 IN_ADVANCE = 4
 QUICK_NS, SLOW_NS = 25_000_000, 50_000_000
 HELD_BACK_NS = 50_000_000
+# So many failures one after another, and the models themselves are in doubt.
+MANY_FAILED = 8
 
 
 def open_model(path: str, kind: Kind, runtime: RuntimeSettings, worker: str) -> Artifact:
@@ -51,11 +54,16 @@ def gpu_of(worker: str, gpus: int) -> int:
 class JobWorker:
     """A worker without state: any of them takes any job. Subclasses load their models and do `work`.
 
+    Attributes:
+        models: name@version by kind.
+        artifacts: the models that `work` runs.
+
     One that does several jobs at a time says so by `do_together`, and does each in a thread of its own.
     """
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         self.models: dict[str, str] = {}
+        self.artifacts: Sequence[Artifact] = ()
         self._mailbox = mailbox
         self._shelf: RingShelf | Delivered = RingShelf(Path(settings.slots))
         if isinstance(mailbox, RemoteMailbox):
@@ -66,6 +74,8 @@ class JobWorker:
         self._held_back = 0
         self._held_back_ns = 0
         self._done = 0
+        self._failed_in_a_row = 0
+        self._broken = False
         self._busy_ns = 0
         self._batching = Batching()
         self._gathering = Gathering(1)
@@ -89,22 +99,29 @@ class JobWorker:
         self.idle()
 
     def handle(self, body: Body) -> None:
-        """Answer an assignment, and those that are done along with it."""
+        """Answer an assignment, and those that are done along with it.
+
+        Raises ArtifactError where the models can't answer any more (a GPU that is lost): the process must begin anew.
+        """
         if not isinstance(body, Assignment):
             return
         if self._batching.most == 1:
             self._do_one(body)
-            return
-        together = self._collect(body)
+        else:
+            self._do_several(body)
+        if self._failed_in_a_row >= MANY_FAILED:
+            self._prove()
+
+    def _do_several(self, first: Assignment) -> None:
+        """Answer an assignment together with what else there is."""
+        together = self._collect(first)
         if not together:
             return
         taken_ns = time.monotonic_ns()
         answers = self._gathering.run_all([partial(self._answer, one, taken_ns) for one in together])
         self._busy_ns += time.monotonic_ns() - taken_ns
         for answer in answers:
-            self._mailbox.send_soon(answer)
-            self._last = answer.number
-            self._done += not isinstance(answer, JobFailed)
+            self._send_soon(answer)
         self._mailbox.flush()
 
     def _do_one(self, assignment: Assignment) -> None:
@@ -113,9 +130,7 @@ class JobWorker:
         answer = self._answer(assignment, begun_ns)
         now_ns = time.monotonic_ns()
         self._busy_ns += now_ns - begun_ns
-        self._mailbox.send_soon(answer)
-        self._last = answer.number
-        self._done += not isinstance(answer, JobFailed)
+        self._send_soon(answer)
         self._tell_pace(now_ns - begun_ns)
         if not self._held_back:
             self._held_back_ns = now_ns
@@ -135,6 +150,23 @@ class JobWorker:
         if in_advance != self._in_advance:
             self._in_advance = in_advance
             self._mailbox.send_soon(self._ready())
+
+    def _send_soon(self, answer: FaceResult | SpeechResult | JobFailed) -> None:
+        self._mailbox.send_soon(answer)
+        self._last = answer.number
+        if not isinstance(answer, JobFailed):
+            self._done += 1
+            self._failed_in_a_row = 0
+        elif not answer.stale:
+            self._failed_in_a_row += 1
+
+    def _prove(self) -> None:
+        """Whether it is the jobs that are bad or the models: those must still answer zeros."""
+        self._failed_in_a_row = 0
+        self._broken = True
+        for artifact in self.artifacts:
+            warm_up(artifact)
+        self._broken = False
 
     def _collect(self, first: Assignment) -> list[Assignment]:
         """What there is to do together: all that lies here, and what other streams give within the time to wait.
@@ -198,8 +230,9 @@ class JobWorker:
         return None
 
     def close(self) -> None:
-        """Finish what was given already: a worker that leaves in order takes no job along."""
-        for _ in range(max(1 + IN_ADVANCE, TIMES_IN_HAND * self._batching.most)):
+        """Finish what was given already: a worker that leaves in order takes no job along. One whose models are broken
+        leaves them to others."""
+        for _ in range(0 if self._broken else max(1 + IN_ADVANCE, TIMES_IN_HAND * self._batching.most)):
             body = self._mailbox.receive(0.0) if self._mailbox.waiting() else None
             if body is None:
                 break

@@ -19,7 +19,8 @@ class Candidate(NamedTuple):
 
     Attributes:
         score: 0…1.
-        row: x, y, width, height, then x and y of each keypoint, in pixels of the frame.
+        row: x, y, width, height, then x and y of each keypoint (right eye, left eye, nose tip, mouth centre, right ear,
+            left ear), in pixels of the frame.
     """
 
     score: float
@@ -27,15 +28,9 @@ class Candidate(NamedTuple):
 
 
 class Detections(msgspec.Struct, frozen=True):
-    """D detected faces of one frame: one by one, or as arrays for whoever reckons with them.
-
-    Attributes:
-        faces: in the order they were asked for.
-        points: keypoints of a face.
-    """
+    """D detected faces of one frame: one by one, or as arrays for whoever reckons with them."""
 
     faces: Sequence[Candidate]
-    points: int
 
     def __len__(self) -> int:
         """How many faces."""
@@ -51,15 +46,9 @@ class Detections(msgspec.Struct, frozen=True):
         """float32 [D] in 0…1."""
         return np.array([face.score for face in self.faces], np.float32)
 
-    @property
-    def keypoints(self) -> Floats:
-        """float32 [D, P, 2] (x, y) in pixels: right eye, left eye, nose tip, mouth centre, right ear, left ear."""
-        rows = np.array([face.row[4:] for face in self.faces], np.float32)
-        return rows.reshape(len(self.faces), self.points, 2)
-
     def take(self, index: Iterable[int]) -> Detections:
         """Those at these positions, in their order."""
-        return Detections([self.faces[place] for place in index], self.points)
+        return Detections([self.faces[place] for place in index])
 
 
 def overlap(box: Sequence[float], other: Sequence[float]) -> float:
@@ -71,11 +60,10 @@ def overlap(box: Sequence[float], other: Sequence[float]) -> float:
     return common / together if together > 0 else 0.0
 
 
-def weighted_suppression(found: Iterable[Candidate], threshold: float, keypoints: int) -> Detections:
+def weighted_suppression(found: Iterable[Candidate], threshold: float) -> Detections:
     """Of boxes that overlap more than `threshold` with a better one, the mean weighted by score; best first.
 
-    MediaPipe's NonMaxSuppressionCalculator with WEIGHTED: a joined face keeps the best score. `keypoints` is how many
-    there are of a face.
+    MediaPipe's NonMaxSuppressionCalculator with WEIGHTED: a joined face keeps the best score.
     """
     left = sorted(found, key=_score, reverse=True)
     faces: list[Candidate] = []
@@ -85,7 +73,7 @@ def weighted_suppression(found: Iterable[Candidate], threshold: float, keypoints
         for other in others:
             (group if overlap(best.row, other.row) > threshold else left).append(other)
         faces.append(Candidate(best.score, _mean(group)))
-    return Detections(faces, keypoints)
+    return Detections(faces)
 
 
 def _mean(group: Sequence[Candidate]) -> list[float]:

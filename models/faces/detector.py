@@ -54,7 +54,7 @@ class Detector:
         return self._joined(found)
 
     def _joined(self, found: list[Candidate]) -> Detections:
-        return weighted_suppression(found, self.geometry.suppression, len(self.geometry.keypoints))
+        return weighted_suppression(found, self.geometry.suppression)
 
     def _look(self, frame: NDArray[np.uint8], tile: Tile) -> list[Candidate]:
         part = frame[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]

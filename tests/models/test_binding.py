@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.binding import MOST_SHAPES, BoundRun, PlainRun, output_shapes
+from models.binding import MOST_SHAPES, NO_GRAPH, BoundRun, PlainRun, output_shapes
 from models.catalog import resolve
 from models.contract import Tensor
 from tests.artifacts import make_face_static
@@ -72,6 +72,42 @@ def test_more_shapes_than_are_kept_and_views_and_nothing_at_all(tiny: Path) -> N
         wanted = plain({"faces": np.ascontiguousarray(every_other)})
         np.testing.assert_array_equal(bound({"faces": every_other})["embedding"], wanted["embedding"])
     assert bound({"faces": whole[:0]})["probabilities"].shape == (0, 7)
+    assert len(bound._kept) == MOST_SHAPES
+    graphs = [one.options.get_run_config_entry("gpu_graph_id") for one in bound._kept.values()]
+    assert len(set(graphs)) == MOST_SHAPES
+    assert NO_GRAPH not in map(int, graphs)
+
+
+class Failing:
+    """A session that fails once, and says which graph it was asked for each time."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self.session = session
+        self.graphs: list[int] = []
+
+    def io_binding(self) -> ort.IOBinding:
+        return self.session.io_binding()
+
+    def run_with_iobinding(self, binding: ort.IOBinding, options: ort.RunOptions) -> None:
+        self.graphs.append(int(options.get_run_config_entry("gpu_graph_id")))
+        if len(self.graphs) == 2:
+            raise MemoryError
+        self.session.run_with_iobinding(binding, options)
+
+
+def test_a_graph_that_failed_is_given_to_no_other_shape(tiny: Path) -> None:
+    _, bound, inputs = both(tiny, graph=True)
+    failing = Failing(bound._session)
+    bound._session = failing  # type: ignore[assignment]
+    bound(something(inputs, 1, 0))
+    with pytest.raises(MemoryError):
+        bound(something(inputs, 2, 0))
+    for batch in (3, 2, 3):
+        bound(something(inputs, batch, 0))
+    one, failed, three, two, again = failing.graphs
+    assert len({one, failed, three, two}) == 4
+    assert again == three
+    assert NO_GRAPH not in failing.graphs
 
 
 def test_a_run_that_can_not_be_raises_and_the_next_one_runs(tiny: Path) -> None:

@@ -53,6 +53,8 @@ def test_gpus_are_counted_by_their_devices(tmp_path: Path, monkeypatch: pytest.M
 def test_devices_that_are_hidden_do_not_count(tmp_path: Path, visible: str, count: int) -> None:
     (tmp_path / "nvidiactl").touch()
     assert gpu_count(tmp_path, visible) == count
+    (tmp_path / "nvidia0").touch()
+    assert gpu_count(tmp_path, visible) == min(count, 1), "no more than there are"
 
 
 @linux

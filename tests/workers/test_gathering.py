@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from models.binding import Arrays, PlainRun
 from models.catalog import resolve
 from models.session import Artifact, open_artifact
 from tests.artifacts import make_face_static
@@ -40,13 +41,13 @@ def gathering() -> Iterator[Gathering]:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The rows of every run of a model, as they happen."""
     seen: list[int] = []
-    run = Artifact.run
+    run = PlainRun.__call__
 
-    def counted(artifact: Artifact, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def counted(plain: PlainRun, inputs: Arrays) -> dict[str, NDArray[Any]]:
         seen.append(len(next(iter(inputs.values()))))
-        return run(artifact, **inputs)
+        return run(plain, inputs)
 
-    monkeypatch.setattr(Artifact, "run", counted)
+    monkeypatch.setattr(PlainRun, "__call__", counted)
     return seen
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from broker.frames import Ring
 from broker.messages import Assignment, Body, FaceResult, Job, JobFailed, Ready, Welcome
+from models.errors import ArtifactError
 from models.session import Artifact, open_artifact
 from tests.artifacts import make_face_static
 from workers import job_worker
@@ -60,6 +61,7 @@ class Reader(JobWorker):
 
     def __init__(self, settings: ActorSettings, letters: Letters, static: Artifact, batching: Batching) -> None:
         super().__init__(settings, letters)
+        self.artifacts = (static,)
         self._static = self.do_together(batching).join(static)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult:
@@ -184,6 +186,34 @@ def test_a_bad_job_fails_alone(worker: Reader, letters: Letters, ring: Ring) -> 
     black, overwritten = (body for body in letters.sent if isinstance(body, JobFailed))
     assert (black.because, black.stale) == ("ValueError in the face worker", False)
     assert (overwritten.number, overwritten.stale) == (4, True)
+
+
+def test_many_bad_jobs_are_the_jobs_fault_as_long_as_the_models_answer(
+    one_by_one: Reader, letters: Letters, ring: Ring
+) -> None:
+    for _ in range(3):
+        letters.to_come.extend(assignments(ring, "aaaaaaaa", [0] * 8))
+        work_off(one_by_one, letters)
+    assert len(numbers(letters.sent, JobFailed)) == 24
+
+
+@pytest.mark.parametrize("worker_name", ["one_by_one", "worker"])
+def test_models_that_answer_no_more_end_the_worker_and_it_leaves_its_jobs_to_others(
+    worker_name: str, request: pytest.FixtureRequest, letters: Letters, ring: Ring
+) -> None:
+    worker: Reader = request.getfixturevalue(worker_name)
+
+    def lost(_inputs: object) -> dict[str, NDArray[Any]]:
+        raise RuntimeError("the device is lost")
+
+    worker.artifacts[0]._run = lost
+    letters.to_come.extend(assignments(ring, "aaaabbbb", [9] * 8))
+    with pytest.raises(ArtifactError, match="the device is lost"):
+        work_off(worker, letters)
+    letters.to_come.extend(assignments(ring, "a", [9]))
+    worker.close()
+    assert len(letters.to_come) == 1
+    assert numbers(letters.sent, FaceResult) == []
 
 
 def test_a_new_broker_gets_no_answers_to_what_the_old_one_asked(worker: Reader, letters: Letters, ring: Ring) -> None:

@@ -31,11 +31,13 @@ class AudioActor(JobWorker):
                 f"{speech.metadata.name} wants windows of {wanted_s:g} s, but capture cuts {mine.window_s:g} s; "
                 f"set capture.window_s to {wanted_s:g} or more"
             )
+        self.artifacts = [speech]
         self.models = {"speech": speech.identity}
         voice_activity = None
         if mine.voice_activity is not None:
             # Its steps are far too small for CUDA to be worth the way there.
             voice_activity = open_artifact(mine.voice_activity, "voice-activity", provider="cpu", threads=1)
+            self.artifacts.append(voice_activity)
             self.models["voice-activity"] = voice_activity.identity
         self._pipeline = SpeechPipeline(speech, voice_activity, mine.audio)
 

@@ -32,6 +32,7 @@ class FaceActor(JobWorker):
         detector = open_model(mine.detector, "face-detector", runtime, settings.name)
         landmarks = open_model(mine.landmarks, "face-landmarks", runtime, settings.name)
         static = [open_model(path, "face-static", runtime, settings.name) for path in mine.static]
+        self.artifacts = (detector, landmarks, *static)
         self.models = {artifact.metadata.kind: artifact.identity for artifact in (detector, landmarks)}
         self.models["face-static"] = "+".join(artifact.identity for artifact in static)
         limits = batching(runtime, static[0].provider)

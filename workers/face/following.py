@@ -63,7 +63,8 @@ def usable(regions: Sequence[Region]) -> bool:
     """Whether they are places in a picture: they may come from another machine."""
     numbers = [(one.x, one.y, one.side, one.angle, one.score, *one.box) for one in regions]
     return all(
-        math.isfinite(sum(row)) and all(abs(value) < LARGEST for value in row) and row[2] >= 1 for row in numbers
+        math.isfinite(sum(row)) and all(abs(value) < LARGEST for value in row) and row[2] >= 1 and min(row[-2:]) > 0
+        for row in numbers
     )
 
 

@@ -110,7 +110,7 @@ class FacePipeline:
         if meet(boxes, self._detector.geometry.suppression) or any(box[2] < self._settings.min_size for box in boxes):
             return None
         order = sorted(range(len(now)), key=lambda face: -boxes[face][2] * boxes[face][3])
-        found = Detections([Candidate(now[face].score, list(boxes[face])) for face in order], 0)
+        found = Detections([Candidate(now[face].score, list(boxes[face])) for face in order])
         return found, Mesh(mesh.points[order], mesh.presence[order]), tuple(now[face] for face in order)
 
     def _detect(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
@@ -144,7 +144,7 @@ class FacePipeline:
         """The largest detections, some more than faces are wanted: not all of them are faces."""
         wide = [face for face in found.faces if face.row[2] >= self._settings.min_size]
         wide.sort(key=lambda face: -face.row[2] * face.row[3])
-        return Detections(wide[: self._settings.max_faces + SPARE], found.points)
+        return Detections(wide[: self._settings.max_faces + SPARE])
 
     def _look_again(self, pixels: NDArray[np.uint8], mesh: Mesh) -> Mesh:
         """Doubtful faces once more, in the square around their own points; the surer look counts.

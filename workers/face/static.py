@@ -26,13 +26,11 @@ class Seen(NamedTuple):
     """Of N faces.
 
     Attributes:
-        crops: of the first model, uint8 [N, size, size, 3].
-        sharpness: of each crop, 0…1.
+        sharpness: of each of the first model's crops, 0…1.
         probabilities: one mapping a face over the emotions that any model knows; each sums to 1.
         embeddings: of the first model, float32 [N, D]; None where it gives none.
     """
 
-    crops: NDArray[np.uint8]
     sharpness: list[float]
     probabilities: list[Probabilities]
     embeddings: NDArray[np.float32] | None
@@ -59,13 +57,13 @@ class StaticModels:
         sharp = [sharpness(crop) for crop in crops]
         said, embeddings = first(crops)
         if not others:
-            return Seen(crops, sharp, said, embeddings)
+            return Seen(sharp, said, embeddings)
         answers = [said, *(model(model.cut(pixels, points))[0] for model in others)]
         together = [
             average([Opinion(str(number), said, 1.0) for number, said in enumerate(face)])
             for face in zip(*answers, strict=True)
         ]
-        return Seen(crops, sharp, together, embeddings)
+        return Seen(sharp, together, embeddings)
 
 
 class _Static:

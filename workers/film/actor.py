@@ -79,6 +79,8 @@ class FilmActor:
             case StreamClosed():
                 self._opened.pop(body.stream, None)
                 self._guarded(body.stream, lambda: self._close(body.stream))
+                self._lost.pop(body.stream, None)
+                self._blind.pop(body.stream, None)
             case Job():
                 self._guarded(body.stream, lambda: self._sound(body))
             case _:

@@ -112,7 +112,10 @@ class FilmWriter:
     def packet(self, packet: av.Packet[Any]) -> None:
         """A packet of copied sound."""
         packet.stream = self._sound
-        self._mux(packet)
+        try:
+            self._container.mux(packet)
+        except (av.FFmpegError, OSError) as error:
+            raise film_error(error, self.path) from error
 
     def sound(self, begin_ns: int, samples: Samples) -> None:
         """float32 [channels, n] of sound that begins at `begin_ns` on the stream's line, in order."""
@@ -130,7 +133,7 @@ class FilmWriter:
         frame.sample_rate, frame.time_base = context.sample_rate, Fraction(1, context.sample_rate)
         frame.pts = self._samples
         self._samples += samples.shape[1]
-        self._mux(self._sound.encode(frame))
+        self._encode(self._sound, frame)
 
     # -------------------------------------------------------------------------------- pictures
 
@@ -148,7 +151,7 @@ class FilmWriter:
         self._last_tick = max(round((pts_ns - self._begin_ns) * TICKS / NANO), self._last_tick + 1)
         frame.pts, frame.time_base = self._last_tick, Fraction(1, TICKS)
         frame.duration = self._period
-        self._mux(self._video.encode(frame))
+        self._encode(self._video, frame)
         self.pictures += 1
 
     # -------------------------------------------------------------------------------- the end
@@ -163,9 +166,10 @@ class FilmWriter:
         except (av.FFmpegError, OSError) as error:
             raise film_error(error, self.path) from error
 
-    def _mux(self, packets: av.Packet[Any] | list[av.Packet[Any]]) -> None:
+    def _encode(self, stream: Any, frame: av.VideoFrame | av.AudioFrame) -> None:
+        """The codec opens with its first frame, and may refuse then."""
         try:
-            self._container.mux(packets)
+            self._container.mux(stream.encode(frame))
         except (av.FFmpegError, OSError) as error:
             raise film_error(error, self.path) from error
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 
 from broker.messages import Reconfigure
+from models.onnx_properties import metadata_of
 from models.session import open_artifact
 from workers.actor import KNOWN_ERRORS
 from workers.fusion.dynamic import DynamicModel, dynamic_model
@@ -35,8 +37,8 @@ def load(settings: FusionActorSettings) -> Loaded:
     if settings.dynamic is not None:
         # A step of it is smaller than the way to a GPU, where it would hold memory of its own.
         artifact = open_artifact(settings.dynamic, "face-dynamic", provider="cpu", threads=settings.runtime.threads)
-        static = open_artifact(settings.static, "face-static", provider="cpu")
-        dynamic = dynamic_model(artifact, static.metadata.embedding_space or "", static.identity)
+        static = metadata_of(Path(settings.static), "face-static")
+        dynamic = dynamic_model(artifact, static.embedding_space or "", static.identity)
         models["face-dynamic"] = artifact.identity
     if settings.learned is not None:
         learned = learned_fusion(open_artifact(settings.learned, "fusion", provider="cpu", threads=1))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.faces.detections import overlap
 from workers.fusion.assignment import cheapest
 
 NOT_THE_SAME = 3.0
@@ -130,10 +131,10 @@ class FaceTracker:
         growth = abs(math.log(side / track_side))
         if step > LARGEST_STEP + REACH_PER_S * gap or growth > math.log(LARGEST_SIZE_RATIO):
             return IMPOSSIBLE
-        overlap = _overlap(_box(expected, track.size), face.box)
+        common = overlap(_box(expected, track.size), face.box)
         unlikeness = _unlikeness(track.embedding, face.embedding)
         hidden = gap / self._memory_s if self._memory_s > 0 else 0.0
-        return step + (1.0 - overlap) + 0.5 * growth + unlikeness + 0.5 * min(1.0, hidden)
+        return step + (1.0 - common) + 0.5 * growth + unlikeness + 0.5 * min(1.0, hidden)
 
 
 def _seconds(time_ns: int) -> float:
@@ -146,16 +147,6 @@ def _centre(box: tuple[float, float, float, float]) -> tuple[float, float]:
 
 def _box(centre: tuple[float, float], size: tuple[float, float]) -> tuple[float, float, float, float]:
     return centre[0] - size[0] / 2, centre[1] - size[1] / 2, size[0], size[1]
-
-
-def _overlap(first: tuple[float, float, float, float], second: tuple[float, float, float, float]) -> float:
-    """Intersection over union of two boxes, 0…1."""
-    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
-    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    common = width * height
-    return common / (first[2] * first[3] + second[2] * second[3] - common)
 
 
 def _towards(held: tuple[float, float] | None, new: tuple[float, float], share: float) -> tuple[float, float]:

@@ -13,9 +13,9 @@ from typing import Literal
 import msgspec
 
 from models.catalog import resolve, sha256_of
+from models.onnx_properties import onnx_properties
 from workers.capture.redact import redact
 from workers.config import Config
-from workers.record.onnx_properties import onnx_properties
 from workers.record.records import Host, ModelRecord, SessionRecord
 
 LIBRARIES = ("onnxruntime-gpu", "onnxruntime", "numpy", "opencv-python", "av", "soxr", "pyzmq", "msgspec", "pyarrow")

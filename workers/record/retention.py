@@ -47,7 +47,7 @@ def expired(parent: Path, days: float, now: float) -> list[Path]:
 def delete_session(folder: Path) -> bool:
     """Delete what is ours in a session folder, and the folder where nothing else lies in it; whether it has gone.
 
-    Never follows a link and never raises: what can't be deleted stays, and is tried again.
+    Never follows a link. What can't be deleted stays, and is tried again; raises OSError where a folder can't be read.
     """
     for inner in _folders(folder):
         if not _is_file(inner / STREAM_FILE):
@@ -91,11 +91,16 @@ class Retention:
 
     def _sweep(self) -> None:
         try:
-            for folder in expired(self._parent, self._days, time.time()):
+            old = expired(self._parent, self._days, time.time())
+        except OSError as error:
+            log.warning("old recordings in %s can't be looked for: %s", self._parent, error.strerror)
+            return
+        for folder in old:
+            try:
                 if folder != self._current and delete_session(folder):
                     log.info("%s is older than retention_days (%g) and was deleted", folder, self._days)
-        except OSError as error:
-            log.warning("old recordings in %s can't be deleted: %s", self._parent, error.strerror)
+            except OSError as error:
+                log.warning("the old recording %s can't be deleted: %s", folder, error.strerror)
 
 
 def _folders(parent: Path) -> Iterator[Path]:

@@ -43,19 +43,16 @@ def runs_of(
 ) -> list[Run]:
     """The runs that looking at a picture takes, in their order; raises ArtifactError as FacePipeline."""
     found: list[Run] = []
-    noted = [Noting(artifact, found) for artifact in (detector, landmarks, *static)]
+    noted = [noting(artifact, found) for artifact in (detector, landmarks, *static)]
     FacePipeline(noted[0], noted[1], noted[2:], settings)(picture)
     return found
 
 
-class Noting(Artifact):
-    """An artifact that notes its runs."""
+def noting(artifact: Artifact, runs: list[Run]) -> Artifact:
+    """The artifact, whose runs are noted."""
 
-    def __init__(self, artifact: Artifact, runs: list[Run]) -> None:
-        self.__dict__.update(artifact.__dict__)
-        self._artifact, self._runs = artifact, runs
+    def note(noted: Artifact, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        runs.append(Run(noted, {name: value.copy() for name, value in inputs.items()}))
+        return runs[-1].again()
 
-    def run(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        run = Run(self._artifact, {name: value.copy() for name, value in inputs.items()})
-        self._runs.append(run)
-        return run.again()
+    return artifact.through(note)

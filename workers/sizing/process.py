@@ -17,7 +17,7 @@ import msgspec
 import psutil
 
 from models.errors import ModelError
-from workers.actor import REFUSED, die_with_parent
+from workers.actor import die_with_parent
 from workers.job_worker import open_model
 from workers.settings import FaceActorSettings
 from workers.sizing.frame import first_picture, runs_of
@@ -84,8 +84,6 @@ def main() -> None:
         did = Did(because=str(error))
     print(msgspec.json.encode(did).decode(), flush=True)
     sys.stdin.read()
-    if did.because is not None:
-        sys.exit(REFUSED)
 
 
 def _memory_mb() -> float:

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.catalog import entries, path_of
+from models.onnx_properties import onnx_properties
 from tests.artifacts import make_face_static
 from workers.config import check_config
 from workers.errors import ConfigError
-from workers.record.onnx_properties import onnx_properties
 from workers.record.provenance import HIDDEN, config_record, describe_session, without_secrets
 from workers.record.session_folder import begin_session, end_session
 
