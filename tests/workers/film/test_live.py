@@ -14,7 +14,9 @@ import soxr
 
 from tests.workers.film.clips import FPS, flash_and_beep, seen
 from workers.capture import media
+from workers.film.errors import FilmError
 from workers.film.live import LiveFilm, film_path
+from workers.film.writer import FilmWriter
 
 REPOSITORY = Path(__file__).parents[3]
 NANO = 1_000_000_000
@@ -48,6 +50,12 @@ def test_flash_and_beep_stay_together(tmp_path: Path, rate: int) -> None:
     assert len(shown.pictures) == 75
     assert shown.flashes == pytest.approx([0.8, 2.0], abs=0.001)
     assert shown.beeps == pytest.approx([0.8, 2.0], abs=1 / FPS)
+
+
+def test_a_picture_that_the_codec_refuses_is_an_error_of_ours(tmp_path: Path) -> None:
+    film = FilmWriter(tmp_path / "wide.mp4", (16400, 2), FPS)
+    with pytest.raises(FilmError, match="wide"):
+        film.picture(0, np.zeros((2, 16400, 3), np.uint8))
 
 
 def test_films_are_cut_at_their_time_without_loss(tmp_path: Path) -> None:
