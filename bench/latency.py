@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
+from bench.alone import sizes_alone
 from bench.clip import at_pace
 from bench.decoded import paced
 from bench.errors import BenchError
@@ -22,7 +23,6 @@ from bench.live import measured
 from bench.moments import PARTS_OF_TIME, PERCENTILES, Moment, percentile
 from bench.plan import Plan
 from workers.config import StreamConfig
-from workers.sizes import sizes
 
 FPS = 30
 SEVERAL = 4
@@ -43,7 +43,7 @@ def measure(plan: Plan) -> Outcome:
         for heard, streams in ((one, 1), (several, SEVERAL)):
             plan.tell(f"latency: {streams} streams at {FPS} frames a second, repeat {repeat} of {plan.repeats}")
             heard += hear(plan, streams, FPS, times=1, sound=True)[0]
-    workers = sizes(plan.config.workers, plan.config.runtime.threads, plan.cores).face
+    workers = sizes_alone(plan.config, plan.cores).face
     offered = too_much(inference_of(one).value, min(workers, plan.cores))
     overloads: list[Overload] = []
     for name, most in (("overload by streams", _most_streams()), ("overload by one stream", 1)):

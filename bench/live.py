@@ -19,6 +19,7 @@ import msgspec
 import yaml
 
 import bimodal
+from bench.alone import alone
 from bench.errors import BenchError
 from bench.plan import Plan
 from broker.control import Request, StatusReply, StatusRequest, ask
@@ -26,9 +27,9 @@ from broker.errors import ControlError
 from broker.mailbox import Subscriber
 from broker.messages import Body
 from broker.sockets import events_endpoint, session_directory, slots_directory
-from workers.config import Between, Config, OutputsConfig, StreamConfig, ViewConfig
+from workers.config import Config, StreamConfig
 from workers.config.streams import StreamName
-from workers.config.whole import LogConfig, NetworkConfig
+from workers.config.whole import LogConfig
 
 PATIENCE_S = 120.0
 STOPS_WITHIN_S = 10.0
@@ -42,22 +43,10 @@ _numbers = itertools.count(1)
 
 
 def measured(plan: Plan, streams: Mapping[StreamName, StreamConfig], faces: int | None = None) -> Config:
-    """The config of a run: its models and settings, other streams, no output but the event bus.
-
-    Args:
-        faces: face workers; None takes the config's number, the most of them where it follows the load.
-    """
-    workers = plan.config.workers
-    if faces is None and isinstance(workers.face.count, Between):
-        faces = workers.face.count.max
-    if faces is not None:
-        workers = workers.model_copy(update={"face": workers.face.model_copy(update={"count": faces})})
-    return plan.config.model_copy(
+    """The config of a run, `alone`, with these streams and a log of ours."""
+    return alone(plan.config, faces).model_copy(
         update={
             "streams": dict(streams),
-            "workers": workers,
-            "outputs": OutputsConfig(view=ViewConfig(enabled=False)),  # type: ignore[call-arg]
-            "network": NetworkConfig(),
             "log": LogConfig(file=plan.log or plan.folder / "measured.log", level=plan.config.log.level),
         }
     )

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from bench.alone import sizes_alone
 from models.catalog import resolve
 from models.session import open_artifact
 from workers.config import Config
 from workers.rows import face_workers
 from workers.settings import FaceActorSettings
-from workers.sizes import sizes
 from workers.vitals import machine_memory_mb
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -32,7 +32,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         cores: that the run may use.
         memory_mb: of the machine, or of the container where that has less.
         provider: what really ran the face-static model: cpu or cuda.
-        workers, threads: face workers and threads each, as the config gives them here.
+        workers, threads: face workers and threads each that a measured system of the config has here.
         models: `name@version` by kind, as they were opened.
         versions: of what matters, by package.
     """
@@ -65,7 +65,7 @@ def this_machine(config: Config, cores: int) -> Machine:
     Raises CatalogError, ArtifactError or ProviderError where a model can't be opened.
     """
     cpu, flags = _processor()
-    found = sizes(config.workers, config.runtime.threads, cores)
+    found = sizes_alone(config, cores)
     models, provider = _models(config)
     return Machine(
         cpu=cpu,

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from bench.alone import most_face_workers
 from bench.decoded import Decoded, decoded
 from bench.figures import Figure, Outcome, figure
 from bench.in_turn import in_turn
@@ -26,11 +27,14 @@ def measure(plan: Plan) -> Outcome:
 
     Raises BenchError where either can't be run.
     """
-    media = decoded(plan.folder)
-    figures = share(plan, deaf(plan.config), media, "", *SMALL)
+    int8 = None
     if plan.resnet:
+        # First: what can't be made must cost no figures that are done.
         plan.tell(f"{PART}: making ResNet-50")
         _, int8 = resnet_artifacts(plan.folder / FOLDER)
+    media = decoded(plan.folder)
+    figures = share(plan, deaf(plan.config), media, "", *SMALL)
+    if int8 is not None:
         figures += share(plan, deaf(with_static(plan.config, int8)), media, "ResNet-50 INT8: ", *LARGE)
     notes = (
         "Frames have no sound here: what an audio worker takes is not the pipeline's own cost.",
@@ -42,18 +46,25 @@ def measure(plan: Plan) -> Outcome:
 def share(plan: Plan, config: Config, media: Decoded, what: str, floor: float, goal: float) -> list[Figure]:
     """The ceiling, the pipeline against it, and CPU by role; `what` begins the figures' names."""
     bare, whole = f"{what}bare ONNX Runtime", f"{what}the pipeline"
+    workers = most_face_workers(config, plan.cores)
     runs: list[Throughput] = []
+    bare_cpu_ms: list[float] = []
     with ceiling(plan, config, media, processes=plan.cores) as limit:
 
         def pipeline() -> float:
-            runs.append(throughput(plan, config, media.silent, plan.cores, messages=True))
+            runs.append(throughput(plan, config, media.silent, workers, messages=True))
             return runs[-1].frames_per_s
 
-        found = in_turn({bare: lambda: limit.per_s(plan.seconds), whole: pipeline}, plan.repeats, plan.tell)
-        limit_cpu = [run.cpu_ms for run in limit.run(min(plan.seconds, 2.0))]
+        def bare_runs() -> float:
+            of_cores = limit.run(plan.seconds)
+            frames = sum(len(run.latency_ms) for run in of_cores)
+            bare_cpu_ms.append(1e3 * sum(run.cpu_s for run in of_cores) / frames)
+            return sum(run.frames_per_s for run in of_cores)
+
+        found = in_turn({bare: bare_runs, whole: pipeline}, plan.repeats, plan.tell)
     ceiling_figure = figure(bare, found[bare], "frames/s")
     shares = [mine / limits for mine, limits in zip(found[whole], found[bare], strict=True)]
-    bare_cpu = figure(f"{what}CPU a frame, bare", limit_cpu, "ms")
+    bare_cpu = figure(f"{what}CPU a frame, bare", bare_cpu_ms, "ms")
     return [
         ceiling_figure,
         figure(whole, found[whole], "frames/s", against=ceiling_figure),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 import psutil
 
+from bench.alone import alone
 from bench.errors import BenchError
 from bench.plan import Plan
 from broker.errors import SlotError
@@ -83,7 +84,7 @@ def throughput(
 
     Args:
         config: models and settings.
-        workers: face workers; None takes the config's number.
+        workers: face workers, of one thread each; None takes what the config says.
         messages: whether their bytes are wanted; it lasts until the broker has told its counters twice.
 
     Raises BenchError where no event comes.
@@ -129,9 +130,12 @@ def _cpu_s(supervisor: Supervisor) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iterator[_System]:
+    config = alone(config, workers)
+    if workers is not None:
+        # As many as there are cores: with more threads each they would only fight over them.
+        config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"threads": 1})})
     settings = capture_settings(config, STREAM, policy="every", realtime=False, file=clip)
-    counts = {} if workers is None else {"face": workers}
-    rows = processes(config, record=None, counts=counts)  # type: ignore[arg-type]
+    rows = processes(config, record=None)
     rows.append(source(STREAM, msgspec.structs.replace(settings, loop=True)))
     with contextlib.ExitStack() as begun:
         session = Session(f"bench-{os.getpid()}-{next(_numbers)}")

@@ -11,6 +11,7 @@ from signal import SIGINT, SIGKILL, Signals
 import psutil
 import pytest
 
+from bench.alone import alone, most_face_workers, sizes_alone
 from bench.errors import BenchError
 from bench.live import live, measured, write_config
 from bench.plan import Plan
@@ -26,7 +27,13 @@ MANY_KEYS = {
     "workers": {"face": {"count": {"min": 1, "max": 3}, "cores": [0]}, "max_memory_mb": None},
     "face": {"max_faces": 3, "tiles": "off"},
     "fusion": {"smoothing_s": 0.0},
-    "outputs": {"view": {"port": 9000, "visitors": {"max_fps": 15}}, "record": "somewhere", "lsl": "machine"},
+    "outputs": {
+        "view": {"port": 9000, "visitors": {"max_fps": 15}},
+        "record": "somewhere",
+        "lsl": "machine",
+        "events": ["tcp://127.0.0.1:9001"],
+    },
+    "network": {"workers": ["tcp://127.0.0.1:9002"]},
     "log": {"level": "DEBUG"},
 }
 
@@ -54,9 +61,13 @@ def test_what_is_measured_has_the_models_of_the_config_and_no_output(tmp_path: P
     assert list(config.streams) == ["clip"]
     assert not config.outputs.view.enabled
     assert config.outputs.record is None
+    assert config.outputs.events == alone(Config()).outputs.events
+    assert config.network.workers == ()
     assert config.workers.face.count == 3, "the most that it may have"
     assert measured(plan, config.streams, faces=5).workers.face.count == 5
     assert isinstance(plan.config.workers.face.count, Between)
+    assert sizes_alone(plan.config, cores=2).face == 3
+    assert most_face_workers(check_config({"runtime": {"provider": "cpu"}}, "test"), cores=5) == 5
 
 
 def test_a_system_that_ends_by_itself_is_one_sentence(tmp_path: Path) -> None:
