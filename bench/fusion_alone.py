@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from bench.plan import Plan
 from bench.simulation_actors import FACES
-from broker.messages import Delivery, Emotion, FaceResult, LaneMessage, StreamOpened, decode, seal
+from broker.messages import Delivery, Emotion, Face, FaceResult, LaneMessage, StreamOpened, decode, seal
+from workers.fusion.dynamic import DynamicModel
 from workers.fusion.fusion import Fusion
 from workers.fusion.loading import load
 from workers.rows import processes
@@ -14,6 +17,7 @@ from workers.settings import FusionActorSettings
 
 STREAM, PERIOD_NS = "bench", 33_333_333
 AT_ONCE = 200
+ANY_DIMENSIONS = 128
 
 
 def joined_per_s(plan: Plan) -> float:
@@ -27,7 +31,7 @@ def joined_per_s(plan: Plan) -> float:
     done, spent_s = 0, 0.0
     until = time.monotonic() + plan.seconds
     while not done or time.monotonic() < until:
-        letters = [_letter(_result(done + number)) for number in range(AT_ONCE)]
+        letters = [_letter(_result(done + number, loaded.dynamic)) for number in range(AT_ONCE)]
         begun = time.process_time()
         for letter in letters:
             body = decode(letter).body
@@ -40,7 +44,14 @@ def joined_per_s(plan: Plan) -> float:
     return done / spent_s
 
 
-def _result(seq: int) -> FaceResult:
+def _result(seq: int, dynamic: DynamicModel | None) -> FaceResult:
+    faces: tuple[Face, ...] = FACES
+    models: dict[str, str] = {}
+    if dynamic is not None:
+        # It takes only embeddings of its own size, and of the static model that it was trained for.
+        embedding = bytes(2 * (dynamic.dimensions or ANY_DIMENSIONS))
+        faces = tuple(msgspec.structs.replace(face, embedding=embedding) for face in FACES)
+        models["face-static"] = dynamic.static or ""
     return FaceResult(
         number=seq + 1,
         stream=STREAM,
@@ -48,9 +59,10 @@ def _result(seq: int) -> FaceResult:
         seq=seq,
         pts_ns=seq * PERIOD_NS,
         grab_ns=time.monotonic_ns(),
-        faces=FACES,
+        faces=faces,
         queue_ns=0,
         inference_ns=0,
+        models=models,
     )
 
 

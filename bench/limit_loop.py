@@ -11,13 +11,11 @@ import cv2
 import msgspec
 import numpy as np
 
+from bench.loop_models import face_models, speech_models
 from bench.looping import serve
 from workers.audio.pipeline import SpeechPipeline
-from workers.job_worker import open_model
 from workers.settings import AudioActorSettings, FaceActorSettings
 from workers.sizing.frame import Run, noting, runs_of
-
-WORKER = "bench 1"
 
 Work = tuple[list[Run], int]
 """The runs that a frame or window takes, and how many faces or windows it is."""
@@ -65,9 +63,7 @@ def prepare(order: LimitOrder) -> Callable[[], int]:
 def _frames(order: LimitOrder) -> Sequence[Work]:
     """The work of every tenth frame."""
     mine = order.face
-    detector = open_model(mine.detector, "face-detector", mine.runtime, WORKER)
-    landmarks = open_model(mine.landmarks, "face-landmarks", mine.runtime, WORKER)
-    static = [open_model(path, "face-static", mine.runtime, WORKER) for path in mine.static]
+    detector, landmarks, static = face_models(mine)
     assert order.frames is not None
     pictures = np.load(Path(order.frames), mmap_mode="r", allow_pickle=False)[::10]
     works = [runs_of(np.ascontiguousarray(picture), detector, landmarks, static, mine.face) for picture in pictures]
@@ -79,11 +75,8 @@ def _windows(order: LimitOrder) -> Sequence[Work]:
     assert order.audio is not None
     assert order.sound is not None
     mine, runs = order.audio, list[Run]()
-    speech = noting(open_model(mine.speech, "speech", mine.runtime, WORKER), runs)
-    voice = None
-    if mine.voice_activity is not None:
-        voice = noting(open_model(mine.voice_activity, "voice-activity", mine.runtime, WORKER), runs)
-    hear = SpeechPipeline(speech, voice, mine.audio)
+    speech, voice = speech_models(mine)
+    hear = SpeechPipeline(noting(speech, runs), None if voice is None else noting(voice, runs), mine.audio)
     sound, works = np.load(Path(order.sound), allow_pickle=False), []
     hop = round(order.hop_s * order.rate)
     for end in range(hop, sound.size + 1, hop):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +16,9 @@ from bench.looping import Loop, LoopRun, module_loop
 from bench.mediapipe_compare import compare
 from bench.mesh_loop import MeshOrder
 from bench.plan import Plan
+from bench.resnet import resnet_artifacts
 from bench.single_loop import Order
-from bench.single_torch import against_torch
+from bench.single_torch import FOLDER, Run, against_torch
 from bench.throughput import frames_per_s
 from models.catalog import resolve
 from workers.config import Config
@@ -32,9 +33,6 @@ DEMO_LIKE, ONE_THREAD = "one loop, threads as ONNX Runtime takes them", "one loo
 PIPELINE = "the pipeline"
 WARM_S = 0.5
 
-Run = Callable[[Config], float]
-"""The whole system with these models: frames a second."""
-
 _T = TypeVar("_T")
 _S = TypeVar("_S", FaceActorSettings, AudioActorSettings, FusionActorSettings)
 
@@ -45,14 +43,12 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         frames: a .npy file, uint8 [N, H, W, 3] RGB, `fps` of them a second.
         sound: a .npy file, float32 [samples] mono at `rate` Hz; None for a stream without sound.
-        live: whether faces are followed from frame to frame, as in a live stream.
     """
 
     frames: Path
     fps: float
     sound: Path | None = None
     rate: int = 0
-    live: bool = False
 
 
 def measure(plan: Plan) -> Outcome:
@@ -60,18 +56,19 @@ def measure(plan: Plan) -> Outcome:
 
     Raises BenchError where a loop or the system can't be run.
     """
+    if plan.torch:
+        # First: what can't be made, or opened, must cost no figures that are done.
+        plan.tell(f"{PART}: making ResNet-50, fp32 and INT8, with random weights")
+        resnet_artifacts(plan.folder / FOLDER)
     media = decoded(plan.folder)
     heard = Heard(frames=media.frames, fps=media.fps, sound=media.sound, rate=media.rate)
 
     def run(config: Config) -> float:
         return frames_per_s(plan, config, media.clip)
 
-    figures = gain(plan, heard, run)
-    if plan.torch:
-        figures += against_torch(plan, heard.frames, heard.fps, run)
-    if plan.mediapipe is not None:
-        figures += against_mediapipe(plan, heard.frames, plan.mediapipe)
-    return Outcome(part=PART, figures=tuple(figures), notes=_notes(plan))
+    mediapipe = [] if plan.mediapipe is None else against_mediapipe(plan, heard.frames, plan.mediapipe)
+    torch = against_torch(plan, heard.frames, heard.fps, run) if plan.torch else []
+    return Outcome(part=PART, figures=(*gain(plan, heard, run), *torch, *mediapipe), notes=_notes(plan))
 
 
 def against_mediapipe(plan: Plan, frames: Path, python: Path) -> list[Figure]:
@@ -150,7 +147,6 @@ def order_of(config: Config, heard: Heard, *, threads: int, spinning: bool, open
         audio=_running(audio[0], runtime) if audio else None,
         fusion=_running(fusion[0], runtime),
         opencv_threads=opencv_threads,
-        live=heard.live,
     )
 
 

@@ -13,18 +13,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.loop_models import face_models, speech_models
 from bench.looping import serve
-from broker.messages import Emotion, FaceResult, Hints, SpeechResult, StreamOpened
+from broker.messages import Emotion, FaceResult, SpeechResult, StreamOpened
 from workers.audio.pipeline import SpeechPipeline
 from workers.face.actor import face_message
 from workers.face.pipeline import FacePipeline
 from workers.fusion.fusion import Fusion
 from workers.fusion.loading import load
-from workers.job_worker import open_model
 from workers.settings import AudioActorSettings, FaceActorSettings, FusionActorSettings
 
 STREAM = "bench"
-WORKER = "bench 1"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +37,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         hop_s, window_s: how sound is cut.
         face, audio, fusion: what the workers of the system are told; `audio` None where nobody listens.
         opencv_threads: 0 for as many as OpenCV takes by itself.
-        live: whether faces are followed from frame to frame (`face.detect_every`), as in a live stream.
     """
 
     frames: str
@@ -51,7 +49,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     audio: AudioActorSettings | None
     fusion: FusionActorSettings
     opencv_threads: int
-    live: bool
 
 
 class Everything:
@@ -63,18 +60,22 @@ class Everything:
             cv2.setNumThreads(order.opencv_threads)
         self._frames: NDArray[np.uint8] = np.load(Path(order.frames), mmap_mode="r", allow_pickle=False)
         self._sound = None if order.sound is None else np.load(Path(order.sound), allow_pickle=False)
-        self._see = _face_pipeline(order.face)
-        self._hear = None if order.audio is None or self._sound is None else _speech_pipeline(order.audio)
+        detector, landmarks, static = face_models(order.face)
+        self._see = FacePipeline(detector, landmarks, static, order.face.face)
+        # Fusion feeds embeddings to a dynamic model only where they come from the static model that it knows.
+        self._models = {"face-static": "+".join(artifact.identity for artifact in static)}
+        self._hear = None
+        if order.audio is not None and self._sound is not None:
+            self._hear = SpeechPipeline(*speech_models(order.audio), order.audio.audio)
         loaded = load(order.fusion)
         self._fusion = Fusion(loaded.settings.fusion, loaded.dynamic, loaded.learned)
         self._seq = self.hops = 0
         self.events = 0
-        self._hints: Hints | None = None
         self._tell(
             StreamOpened(
                 stream=STREAM,
                 run=1,
-                policy="latest" if order.live else "every",
+                policy="every",
                 source=order.frames,
                 has_picture=True,
                 has_sound=self._hear is not None,
@@ -89,8 +90,7 @@ class Everything:
         if self._hear is not None and pts_ns >= (self.hops + 1) * self._order.hop_s * 1e9:
             self._listen(self._hear, grab_ns)
         frame = self._frames[self._seq % len(self._frames)]
-        found, hints = self._see.look(frame, self._seq, self._hints)
-        self._hints = hints if self._order.live else None
+        found, _ = self._see.look(frame, self._seq, None)
         self._tell(
             FaceResult(
                 number=1,
@@ -102,6 +102,7 @@ class Everything:
                 faces=tuple(map(face_message, found)),
                 queue_ns=0,
                 inference_ns=time.monotonic_ns() - grab_ns,
+                models=self._models,
             )
         )
         self._seq += 1
@@ -130,21 +131,6 @@ class Everything:
 
     def _tell(self, message: Any) -> None:
         self.events += sum(isinstance(event, Emotion) for event in self._fusion.receive(message, time.monotonic_ns()))
-
-
-def _face_pipeline(settings: FaceActorSettings) -> FacePipeline:
-    detector = open_model(settings.detector, "face-detector", settings.runtime, WORKER)
-    landmarks = open_model(settings.landmarks, "face-landmarks", settings.runtime, WORKER)
-    static = [open_model(path, "face-static", settings.runtime, WORKER) for path in settings.static]
-    return FacePipeline(detector, landmarks, static, settings.face)
-
-
-def _speech_pipeline(settings: AudioActorSettings) -> SpeechPipeline:
-    speech = open_model(settings.speech, "speech", settings.runtime, WORKER)
-    voice = None
-    if settings.voice_activity is not None:
-        voice = open_model(settings.voice_activity, "voice-activity", settings.runtime, WORKER)
-    return SpeechPipeline(speech, voice, settings.audio)
 
 
 def prepare(order: Order) -> Callable[[], int]:

@@ -38,7 +38,6 @@ def against_torch(plan: Plan, frames: Path, fps: float, run: Run) -> list[Figure
 
     Raises BenchError where torch is not there, ResNet-50 can't be made, or something can't be run.
     """
-    plan.tell("single: making ResNet-50, fp32 and INT8, with random weights")
     fp32, int8 = resnet_artifacts(plan.folder / FOLDER)
     with contextlib.ExitStack() as loops:
         twice = loops.enter_context(_loop(plan, frames, fps, times=2))

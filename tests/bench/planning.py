@@ -10,15 +10,15 @@ from workers.config import Config, check_config
 DEAF = check_config({"models": {"speech": "none"}}, "tests")
 
 
-def short_plan(folder: Path, config: Config = DEAF) -> Plan:
+def short_plan(folder: Path, config: Config = DEAF, cores: int = 1, seconds: float = 0.3) -> Plan:
     """One repeat of a third of a second; without a speech model there is a process less to start."""
     return Plan(
         config=config,
         folder=folder,
         log=None,
-        cores=1,
+        cores=cores,
         repeats=1,
-        seconds=0.3,
+        seconds=seconds,
         torch=False,
         mediapipe=None,
         tell=lambda _: None,

@@ -17,10 +17,11 @@ from bench.in_turn import in_turn
 from bench.looping import LoopRun, module_loop, turn
 from bench.mediapipe_compare import compare
 from bench.mesh_loop import FaceMesh, MeshOrder
-from bench.plan import Plan
 from bench.single import PIPELINE, Heard, gain, order_of
 from bench.single_loop import Everything
 from models.catalog import resolve
+from tests.bench.dynamic import WITH_DYNAMIC, counted_runs
+from tests.bench.planning import short_plan
 from workers.config import Config
 from workers.demo import DEMO
 
@@ -115,11 +116,18 @@ def test_everything_in_one_loop_gives_an_event_a_frame(frames: Path, tmp_path: P
     assert looks - FPS <= everything.events <= looks
 
 
+def test_one_loop_runs_the_dynamic_model_of_the_config(frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = counted_runs(monkeypatch, "bench.single_loop")
+    # Few frames a second: a window of the model is soon full.
+    heard = Heard(frames=frames, fps=4.0)
+    everything = Everything(order_of(WITH_DYNAMIC, heard, threads=1, spinning=False, opencv_threads=1))
+    for _ in range(FRAMES):
+        everything.look()
+    assert runs
+
+
 def test_the_gain_is_the_pipeline_over_the_faster_loop(frames: Path, tmp_path: Path) -> None:
-    plan = Plan(
-        config=Config(), folder=tmp_path, log=None, cores=2, repeats=1, seconds=0.1, torch=False, mediapipe=None,
-        tell=lambda _line: None,
-    )  # fmt: skip
+    plan = short_plan(tmp_path, Config(), cores=2, seconds=0.1)
     figures = gain(plan, Heard(frames=frames, fps=FPS), lambda _config: 12.0)
     loops, pipeline = figures[:2], next(each for each in figures if each.name == PIPELINE)
     assert pipeline.value == 12.0

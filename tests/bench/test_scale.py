@@ -5,22 +5,17 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.broker_alone import BUSY, INFERENCE_S, RATE, broker_alone, flood, live, pace
 from bench.fusion_alone import joined_per_s
-from bench.plan import Plan
 from bench.scale import LARGE_BYTES, LARGE_FLOOR, SMALL_FLOOR, floor_of_two, speed_up, worker_counts
+from tests.bench.dynamic import WITH_DYNAMIC, counted_runs
+from tests.bench.planning import short_plan
 from workers.config import Config
 from workers.config.inference import ModelsConfig
-
-
-def plan_of(folder: Path, cores: int = 2, config: Config | None = None) -> Plan:
-    return Plan(
-        config=config or Config(), folder=folder, log=None, cores=cores, repeats=1, seconds=0.3, torch=False,
-        mediapipe=None, tell=lambda _line: None,
-    )  # fmt: skip
 
 
 @given(cores=st.integers(1, 256))
@@ -38,7 +33,7 @@ def test_speed_up_is_against_one_worker_of_the_same_run(tmp_path: Path) -> None:
         asked.append(workers)
         return 10.0 * workers
 
-    figures, curve = speed_up(plan_of(tmp_path, cores=4), Config(), run)
+    figures, curve = speed_up(short_plan(tmp_path, cores=4), Config(), run)
     assert asked == [1, 2, 4]
     assert [figure.ratio for figure in figures] == [None, 2.0, 4.0]
     assert [figure.floor for figure in figures] == [None, SMALL_FLOOR, None]
@@ -66,7 +61,7 @@ def test_loads_keep_workers_busy_and_latency_is_measured_with_free_ones(
 
 
 def test_the_broker_alone(tmp_path: Path) -> None:
-    alone = broker_alone(plan_of(tmp_path))
+    alone = broker_alone(short_plan(tmp_path, cores=2))
     assert all(math.isfinite(figure.value) and figure.value > 0 for figure in alone.figures)
     judged = [figure for figure in alone.figures if figure.floor is not None]
     assert [(figure.floor, figure.at_most, figure.against) for figure in judged] == [(1.0, True, None)]
@@ -79,4 +74,10 @@ def test_the_broker_alone(tmp_path: Path) -> None:
 
 
 def test_fusion_alone(tmp_path: Path) -> None:
-    assert 0 < joined_per_s(plan_of(tmp_path)) < math.inf
+    assert 0 < joined_per_s(short_plan(tmp_path)) < math.inf
+
+
+def test_fusion_alone_runs_the_dynamic_model_of_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = counted_runs(monkeypatch, "bench.fusion_alone")
+    assert joined_per_s(short_plan(tmp_path, WITH_DYNAMIC)) > 0
+    assert runs

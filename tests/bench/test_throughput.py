@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.decoded import COUNT, Decoded, decoded
-from bench.plan import Plan
 from bench.throughput import frames_per_s
 from broker.sockets import session_directory, slots_directory
+from tests.bench.planning import short_plan
 from workers.capture import media
-from workers.config import Config
+from workers.config import check_config
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,9 @@ def test_a_clip_that_is_there_is_not_written_again(found: Decoded) -> None:
 
 
 def test_the_whole_system_looks_at_frames_and_leaves_nothing_behind(tmp_path: Path, found: Decoded) -> None:
-    plan = Plan(
-        config=Config(), folder=tmp_path, log=tmp_path / "log", cores=2, repeats=1, seconds=0.3, torch=False,
-        mediapipe=None, tell=lambda _line: None,
-    )  # fmt: skip
-    assert frames_per_s(plan, plan.config, found.clip, 1) > 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        plan = short_plan(tmp_path, check_config({"outputs": {"events": [address]}}, "tests"), cores=2)
+        assert frames_per_s(plan, plan.config, found.clip, 1) > 0, "though another has the config's address"
     folders = {place("any").parent for place in (session_directory, slots_directory)}
     assert [left for folder in folders for left in folder.glob(f"*bench-{os.getpid()}-*")] == []

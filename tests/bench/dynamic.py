@@ -1,0 +1,35 @@
+"""Whether the configured face-dynamic model really runs in a yardstick."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from broker.messages import Probabilities
+from workers.config import check_config
+from workers.fusion.loading import Loaded, load
+from workers.settings import FusionActorSettings
+
+WITH_DYNAMIC = check_config({"models": {"face-dynamic": "face-dynamic-compact", "speech": "none"}}, "tests")
+
+
+def counted_runs(monkeypatch: pytest.MonkeyPatch, module: str) -> list[tuple[int, ...]]:
+    """The shapes that the dynamic model of what `module` loads is run with, as they come."""
+    shapes: list[tuple[int, ...]] = []
+
+    def loading(settings: FusionActorSettings) -> Loaded:
+        loaded = load(settings)
+        assert loaded.dynamic is not None
+        predict = loaded.dynamic.predict
+
+        def counting(embeddings: NDArray[np.float32]) -> Probabilities:
+            shapes.append(embeddings.shape)
+            return predict(embeddings)
+
+        return replace(loaded, dynamic=replace(loaded.dynamic, predict=counting))
+
+    monkeypatch.setattr(f"{module}.load", loading)
+    return shapes
