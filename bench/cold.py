@@ -12,6 +12,9 @@ import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import bench
+import bimodal
+import broker
 import models
 import workers
 
@@ -22,8 +25,8 @@ SAMPLE = 16
 def installed_files(models_used: Iterable[Path]) -> list[Path]:
     """What a start may read: the interpreter and its libraries, this program, and these models."""
     places = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    places |= {Path(package.__file__).parent for package in (models, workers) if package.__file__}
-    found = {Path(sys.executable).resolve(), *models_used}
+    places |= {Path(package.__file__).parent for package in (bench, broker, models, workers) if package.__file__}
+    found = {Path(sys.executable).resolve(), Path(bimodal.__file__), *models_used}
     for place in places:
         found |= set(files_of(place))
     return sorted(found)

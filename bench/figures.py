@@ -17,7 +17,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         unit: "frames/s", "ms", "MiB", "share", "×" …
         low, high: the smallest and the largest repeat; both None where there was one.
         against: the name of the figure of the same run that it is compared with, None where it is the yardstick itself.
-        ratio: `value` over that figure's; None with `against`.
+        ratio: `value` over that figure's; None with `against`, and where that figure is 0.
         floor, goal: what the ratio (or, where there is none, the value) must reach, and is meant to; None for neither.
         at_most: whether floor and goal are upper bounds.
     """
@@ -35,13 +35,13 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def judged(self) -> float:
-        """What floor and goal are about."""
+        """What floor and goal are about: the ratio, or the value where there is none."""
         return self.value if self.ratio is None else self.ratio
 
     @property
     def holds(self) -> bool | None:
-        """Whether the floor holds; None where there is none."""
-        if self.floor is None:
+        """Whether the floor holds; None where there is none, or where what it stands against was nothing."""
+        if self.floor is None or (self.against is not None and self.ratio is None):
             return None
         return self.judged <= self.floor if self.at_most else self.judged >= self.floor
 

@@ -75,8 +75,10 @@ def outcome(one: Sequence[Heard], several: Sequence[Heard], overloads: Sequence[
             inference,
             *_times("one stream", one, inference),
             *_added(one),
+            _failed("one stream", one),
             *_times(f"{SEVERAL} streams", several, inference),
             *_lost(f"{SEVERAL} streams", several),
+            _failed(f"{SEVERAL} streams", several),
             *(row for load in overloads for row in _overload(load, inference)),
         ),
         curves=tuple(_curve(name, windows) for name, windows in heard.items()),
@@ -105,6 +107,8 @@ def hear(plan: Plan, streams: int, fps: int, *, times: int, sound: bool = False)
     sources = {f"stream-{number}": StreamConfig(file=clip, loop=True) for number in range(1, streams + 1)}
     with listening(plan, measured(plan, sources)) as system:
         heard = [system.hear(plan.seconds) for _ in range(times)]
+        if any(window.failed and not window.moments for window in heard):
+            raise BenchError("the face workers could not look at any frame; see the log")
         if not all(window.moments for window in heard):
             raise BenchError("events came too seldom to measure their latency; give --seconds more")
         return heard, system.memory_mib
@@ -165,6 +169,12 @@ def _lost(name: str, heard: Sequence[Heard]) -> list[Figure]:
     ]
 
 
+def _failed(name: str, heard: Sequence[Heard]) -> Figure:
+    """The share of events whose frame could not be looked at: they have no latency, and so must be none."""
+    shares = [window.failed / (window.failed + len(window.moments)) for window in heard]
+    return figure(f"{name}: frames that failed", shares, "share", floor=0.0, at_most=True)
+
+
 def _overload(load: Overload, inference: Figure) -> list[Figure]:
     name, heard = load.name, load.heard
     bound = figure(f"{name}: 2 × inference + one frame interval", [2 * inference.value + 1000 / load.fps], "ms")
@@ -183,6 +193,7 @@ def _overload(load: Overload, inference: Figure) -> list[Figure]:
         ),
         *_times(name, heard, inference),
         *_lost(name, heard),
+        _failed(name, heard),
         before,
         figure(
             f"{name}: memory at its end", [heard[-1].memory_mib], "MiB", against=before, floor=MEMORY_FLAT, at_most=True

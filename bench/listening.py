@@ -42,15 +42,12 @@ class Listening:
     """A live system that works, heard from its bus.
 
     Attributes:
-        workers: its face workers.
         memory_mib: of all processes together when it was warm.
     """
 
     def __init__(self, system: Live, bus: Subscriber) -> None:
         self._system = system
         self._bus = bus
-        status = system.status()
-        self.workers = sum(process.role == "face" for process in status.processes)
         self.memory_mib = self._memory()
 
     def hear(self, seconds: float) -> Heard:

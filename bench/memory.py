@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from pathlib import Path
+
+import psutil
 
 from bench.errors import BenchError
 
@@ -22,10 +23,25 @@ def pss_mib(pid: int, processes: Path = PROCESSES) -> float:
     raise BenchError(f"the system does not say how much memory process {pid} takes")
 
 
-def together_mib(pids: Iterable[int]) -> float:
-    """Of several processes together, each shared page counted once; one that has just ended counts nothing."""
+def together_mib(pids: Iterable[int], processes: Path = PROCESSES) -> float:
+    """Of several processes together, each shared page counted once; one that has just ended counts nothing.
+
+    Raises BenchError where the memory of one that runs can't be read.
+    """
     whole = 0.0
     for pid in pids:
-        with contextlib.suppress(BenchError):
-            whole += pss_mib(pid)
+        try:
+            whole += pss_mib(pid, processes)
+        except BenchError:
+            if _runs(pid):
+                raise
     return whole
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and is not yet buried has no memory."""
+    try:
+        ended: bool = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    return not ended

@@ -48,24 +48,38 @@ class Started(NamedTuple):
     ready: dict[str, float]
 
 
+class ColdStarts(NamedTuple):
+    """Starts without the file cache, in seconds from the command.
+
+    Attributes:
+        events: when the first event of a frame was, of each.
+        bare: the same of bare processes that open the models.
+        left: how much of the files was still cached before the last one; None where the system does not tell.
+    """
+
+    events: list[float]
+    bare: list[float]
+    left: float | None
+
+
 def measure(plan: Plan) -> Outcome:
     """Measure; raises BenchError where the system does not come to work, or memory can't be read."""
     clip = at_pace(plan.folder / "clip-start.mp4", FPS, sound=True)
     config = measured(plan, {"clip": StreamConfig(file=clip, loop=True)})
     models = models_of(plan.config)
     warm, bare_warm = _starts(plan, config, models)
-    chilled, left = _cold_starts(plan, config, models)
+    cold_starts = _cold_starts(plan, config, models)
     plan.tell("start: memory with 1, 2 and 3 face workers")
     whole, processes = memory_of(plan, config, WORKERS)
     bare_whole = bare_memory(models, len(WORKERS))
     return Outcome(
         part="start",
         figures=(
-            *_time_figures(warm, bare_warm, chilled),
+            *_time_figures(warm, bare_warm, cold_starts),
             *_memory_figures(whole, bare_whole, processes),
         ),
         curves=(_curve("the whole system", whole), _curve("bare processes", bare_whole)),
-        notes=(_cold_note(left, made=bool(chilled)), *_ready_note(warm)),
+        notes=(_cold_note(cold_starts), *_ready_note(warm)),
     )
 
 
@@ -113,21 +127,22 @@ def _starts(plan: Plan, config: Config, models: Sequence[Path]) -> tuple[list[St
     return starts, bares
 
 
-def _cold_starts(plan: Plan, config: Config, models: Sequence[Path]) -> tuple[list[Started], float | None]:
-    """Starts after the file cache was let go of, and how much of the files was still cached before the last one."""
+def _cold_starts(plan: Plan, config: Config, models: Sequence[Path]) -> ColdStarts | None:
+    """Starts in turn with the yardstick's, the file cache let go of before each; None where it can't be."""
     files = cold.installed_files(models)
-    starts: list[Started] = []
-    left: float | None = None
+    found = ColdStarts([], [], None)
     for repeat in range(1, plan.repeats + 1):
         plan.tell(f"start: cold, {repeat} of {plan.repeats}")
         if not cold.let_go(files):
-            return [], None
-        left = cold.cached_share(files)
-        starts.append(first_event(plan, config))
-    return starts, left
+            return None
+        found = found._replace(left=cold.cached_share(files))
+        found.events.append(first_event(plan, config).event)
+        cold.let_go(files)
+        found.bare.append(_bare_seconds(models))
+    return found
 
 
-def _time_figures(warm: Sequence[Started], bare_warm: Sequence[float], chilled: Sequence[Started]) -> list[Figure]:
+def _time_figures(warm: Sequence[Started], bare_warm: Sequence[float], chilled: ColdStarts | None) -> list[Figure]:
     yardstick = figure("a bare process that opens the models, warm", bare_warm, "s")
     seconds = [start.event for start in warm]
     return [
@@ -136,8 +151,13 @@ def _time_figures(warm: Sequence[Started], bare_warm: Sequence[float], chilled: 
         figure("first event, warm", seconds, "s", floor=FIRST_EVENT_S, at_most=True),
         figure("first event, warm, beside the bare process", seconds, "s", against=yardstick),
         figure("event bus there, warm", [start.bus for start in warm], "s", against=yardstick),
-        *([figure("first event, cold", [start.event for start in chilled], "s", against=yardstick)] if chilled else []),
+        *([] if chilled is None else _cold_figures(chilled)),
     ]
+
+
+def _cold_figures(chilled: ColdStarts) -> list[Figure]:
+    yardstick = figure("a bare process that opens the models, cold", chilled.bare, "s")
+    return [yardstick, figure("first event, cold", chilled.events, "s", against=yardstick)]
 
 
 def _ready_note(warm: Sequence[Started]) -> list[str]:
@@ -148,13 +168,13 @@ def _ready_note(warm: Sequence[Started]) -> list[str]:
     return [f"Ready in the last warm start, in seconds as the bus told it before the first event: {ready}."]
 
 
-def _cold_note(left: float | None, *, made: bool) -> str:
-    if not made:
+def _cold_note(chilled: ColdStarts | None) -> str:
+    if chilled is None:
         return "No cold start: this system lets no program ask it to forget what it has cached of files."
     how = "Cold: of the installed files nothing was left in the file cache that could be let go"
-    if left is None:
+    if chilled.left is None:
         return f"{how}; how much stayed, this system does not tell."
-    return f"{how}; {left:.1%} stayed, because running processes use it."
+    return f"{how}; {chilled.left:.1%} stayed, because running processes use it."
 
 
 # ------------------------------------------------------------------------------------ memory

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
-from bench.latency import FPS, Overload, hear, outcome, too_much
+from bench.latency import FPS, SEVERAL, Overload, hear, outcome, too_much
 from bench.listening import Heard, streams_for
 from bench.moments import Drops, Moment
 from broker.sockets import session_directory, slots_directory
@@ -59,6 +59,20 @@ def test_as_many_streams_as_it_takes_and_faster_ones_where_there_may_not_be_so_m
     assert streams * each >= offered
     assert each == fps or streams == most
     assert (streams - 1) * fps < offered, "no stream more than it takes"
+
+
+def test_frames_that_could_not_be_looked_at_are_told_and_break_a_floor() -> None:
+    def failed(count: int) -> Heard:
+        return heard(LOOKED_AT)._replace(failed=count)
+
+    found = outcome([failed(0)], [failed(25)], [Overload("overload", 1, FPS, [failed(0), failed(300)], 500.0)])
+    by_name = {figure.name: figure for figure in found.figures if figure.name.endswith("frames that failed")}
+    assert {name: each.holds for name, each in by_name.items()} == {
+        "one stream: frames that failed": True,
+        f"{SEVERAL} streams: frames that failed": False,
+        "overload: frames that failed": False,
+    }
+    assert by_name[f"{SEVERAL} streams: frames that failed"].value == 0.2
 
 
 def test_too_much_is_four_times_what_the_workers_can_do() -> None:

@@ -61,6 +61,13 @@ def test_a_floor_without_a_yardstick_is_about_the_value_itself() -> None:
     assert wanted(figure("nothing", [1.0], "ms")) == ""
 
 
+def test_a_floor_against_nothing_is_neither_held_nor_broken() -> None:
+    nothing = figure("yardstick", [0.0], "ms")
+    judged = figure("against nothing", [0.5], "ms", against=nothing, floor=1.0, at_most=True)
+    assert judged.ratio is None
+    assert judged.holds is None
+
+
 def test_a_picture_shows_every_figure_and_every_curve_once() -> None:
     drawn = panels(outcomes())
     assert [one.name for panel in drawn for one in panel.figures] == [

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import bench
+import bimodal
+import broker
+import models
+import workers
 from bench import cold
 from bench.bare import bare
 from bench.clip import at_pace
@@ -52,6 +60,14 @@ def test_memory_of_a_process_that_is_not_there(tmp_path: Path) -> None:
     assert together_mib([]) == 0.0
 
 
+def test_memory_of_several_leaves_out_only_what_has_ended(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        ended.wait()
+    assert together_mib([ended.pid]) == 0.0
+    with pytest.raises(BenchError, match="can't be read"):
+        together_mib([ended.pid, os.getpid()], tmp_path)
+
+
 def test_what_a_start_reads_is_found_and_can_be_let_go(tmp_path: Path) -> None:
     model, library = tmp_path / "deeper" / "model.onnx", tmp_path / "lib.so.3"
     model.parent.mkdir()
@@ -59,9 +75,16 @@ def test_what_a_start_reads_is_found_and_can_be_let_go(tmp_path: Path) -> None:
         file.write_bytes(b"0" * 2**20)
     files = sorted(cold.files_of(tmp_path))
     assert files == [model, library]
-    cold.let_go([*files, tmp_path / "none.so"])
+    assert cold.let_go([*files, tmp_path / "none.so"]) is hasattr(os, "posix_fadvise")
     share = cold.cached_share(files)
     assert share is None or 0 <= share <= 1
+
+
+def test_a_start_reads_all_of_the_program() -> None:
+    files = cold.installed_files([])
+    for module in (bench, bimodal, broker, models, workers):
+        assert module.__file__ is not None
+        assert Path(module.__file__) in files
 
 
 @pytest.mark.parametrize(("fps", "sound"), [(30, True), (60, False)])
