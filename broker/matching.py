@@ -84,10 +84,10 @@ def _has_plenty(books: Books, worker: Worker, turns: Collection[StreamKey]) -> b
 
     Suspects have no part in it: with two jobs at most it is known which one a worker was lost with.
     """
-    in_advance = len(worker.held)
-    if books.live or worker.capacity > 1 or in_advance > worker.in_advance:
+    held = len(worker.held)
+    if books.live or worker.capacity > 1 or held > worker.in_advance:
         return False
-    enough = in_advance * books.on_duty()[worker.modality]
+    enough = held * books.on_duty()[worker.modality]
     waiting = sum(len(books.queues[key].waiting) for key in turns)
     return waiting >= enough and not _stays_alone(books, worker, next(iter(turns)))
 

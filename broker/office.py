@@ -110,7 +110,8 @@ class PostOffice:
     def _begin_again(self, stream: OpenStream, newcomer: str, lane: Lane) -> list[Out]:
         """A stateful actor is new: a live stream goes on from here, a file starts again."""
         if not stream.every:
-            self._receivers.resume(stream, lane)
+            if stream.closed is None:
+                self._receivers.resume(stream, lane)
             return []
         if stream.restarting:
             return []
@@ -122,7 +123,16 @@ class PostOffice:
         if self._peers.pop(name, None) is None:
             return []
         self._receivers.lanes.close(name)
-        return self._carry_out(self.dispatch.gone(name, now_ns))
+        return self._carry_out(self.dispatch.gone(name, now_ns)) + self._unkept(name)
+
+    def _unkept(self, recorder: str) -> list[Out]:
+        """A recorder is gone: live streams that only waited for it are over (a file begins again for its next life)."""
+        out: list[Out] = []
+        for stream in list(self._streams.values()):
+            if not stream.every and stream.closed is not None and recorder in stream.unkept_by:
+                stream.unkept_by.remove(recorder)
+                out += [] if stream.unkept_by else self._finish(stream, stream.closed)
+        return out
 
     # -------------------------------------------------------------------------------- messages
 
@@ -145,8 +155,7 @@ class PostOffice:
             case StreamOpened():
                 out = self._opened(sender, body)
             case StreamEnded():
-                if self._current(body.stream, body.run):
-                    self._receivers.tell("fusion", body)
+                self._ended(self._current(body.stream, body.run), body)
             case StreamClosed():
                 out = self._closed(sender, body)
             case Gone():
@@ -215,7 +224,7 @@ class PostOffice:
             return []
         if self._peers[sender].role == "fusion":
             recorders = set(self._receivers.lanes.of("recorder"))
-            stream.unkept_by = recorders
+            stream.closed, stream.unkept_by = closed, recorders
             self._receivers.tell("recorder", closed)
             return [Publish(closed.stream, closed)] + ([] if recorders else self._finish(stream, closed))
         stream.unkept_by.discard(sender)
@@ -233,9 +242,13 @@ class PostOffice:
             return
         for modality in MODALITIES:
             count = self.dispatch.tally(name, modality).next_seq
-            self._receivers.tell(
-                "fusion", StreamEnded(stream=name, run=stream.opened.run, modality=modality, count=count)
-            )
+            self._ended(stream, StreamEnded(stream=name, run=stream.opened.run, modality=modality, count=count))
+
+    def _ended(self, stream: OpenStream | None, end: StreamEnded) -> None:
+        """The first word on the end of a modality counts; capture says it again to each new broker."""
+        if stream is not None and end.modality not in stream.ended:
+            stream.ended[end.modality] = end
+            self._receivers.tell("fusion", end)
 
     # -------------------------------------------------------------------------------- jobs
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from broker.dispatch import Dispatch
 from broker.hints import LastSeen
-from broker.messages import Modality, StreamOpened, StreamStatus
+from broker.messages import Modality, StreamClosed, StreamEnded, StreamOpened, StreamStatus
 
 MODALITIES: tuple[Modality, ...] = ("face", "speech")
 
@@ -19,7 +19,9 @@ class OpenStream:
         capture: the name of its capture.
         leases: of a file, the jobs whose credits are out.
         settled: seqs of frames whose credits are to go back.
-        unkept_by: of one that fusion has closed, the recorders that have not yet kept all of it.
+        ended: what capture has said of the ends of its jobs: fusion that is new must hear it too.
+        closed: what fusion has said when all was dealt with.
+        unkept_by: of one that is closed, the recorders that have not yet kept all of it.
         restarting: whether capture was asked to begin anew: nothing of this run counts any more.
         seen: where faces were, for the next frames of a live stream.
     """
@@ -28,6 +30,8 @@ class OpenStream:
     capture: str
     leases: set[tuple[Modality, int]] = field(default_factory=set)
     settled: list[int] = field(default_factory=list)
+    ended: dict[Modality, StreamEnded] = field(default_factory=dict)
+    closed: StreamClosed | None = None
     unkept_by: set[str] = field(default_factory=set)
     restarting: bool = False
     seen: LastSeen = field(default_factory=LastSeen)

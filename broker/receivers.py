@@ -8,7 +8,7 @@ import msgspec
 
 from broker.dispatch import Dispatch
 from broker.lanes import MOST_BACKLOG, Lane, Lanes
-from broker.messages import Dropped, Job, LaneMessage, Role, StreamClosed, StreamEnded
+from broker.messages import Dropped, Job, LaneMessage, Role, StreamClosed
 from broker.open_stream import MODALITIES, OpenStream
 
 
@@ -51,6 +51,8 @@ class Receivers:
             for seq in self._dispatch.settled_early(name, modality):
                 because = "it was settled before fusion was there"
                 lane.push(Dropped(stream=name, run=run, modality=modality, seq=seq, because=because))
+        for end in stream.ended.values():
+            lane.push(end)
 
     def _shed(self, lane: Lane) -> None:
         """The receiver is far behind: drop what waits of live streams, and announce them again from here."""
@@ -60,7 +62,7 @@ class Receivers:
             return
         for stream in live.values():
             self.resume(stream, lane)
-        # Nobody says twice that a stream is over.
+        # Nobody says twice that a stream is closed.
         for message in dropped:
-            if isinstance(message, StreamEnded | StreamClosed):
+            if isinstance(message, StreamClosed):
                 lane.push(message)

@@ -280,7 +280,8 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, most: int | None
         # A peer that died takes its old connection along; its next life must get the same name at once.
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     if kind in (zmq.ROUTER, zmq.DEALER):
-        # Flow is bounded by credits, so these queues must never block or drop.
+        # These must never block or drop. Files are bounded by their credits; jobs of live streams wait here while
+        # there is no broker, a few hundred bytes each.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
     if most is not None:

@@ -35,6 +35,7 @@ class Watched(NamedTuple):
         seq, pts_ns: the event's place in the stream, and its time on the stream's own time line.
         pixels: uint8 [H, W, 3] RGB, ours to keep; None where nobody wanted them, where the stream has no picture,
             or where the slot was overwritten before it could be read.
+        size: width and height of the frame; None where it was not announced.
     """
 
     stream: str
@@ -42,11 +43,13 @@ class Watched(NamedTuple):
     pts_ns: int
     pixels: Pixels | None
     event: Emotion
+    size: tuple[int, int] | None = None
 
 
 class _Waiting(NamedTuple):
     pts_ns: int
     pixels: Pixels | None
+    size: tuple[int, int]
 
 
 class Pairing:
@@ -93,7 +96,7 @@ class Pairing:
 
     def _announced(self, job: Job) -> None:
         frames = self._waiting[job.stream]
-        frames[job.seq] = _Waiting(job.pts_ns, self._read(job))
+        frames[job.seq] = _Waiting(job.pts_ns, self._read(job), (job.shape[1], job.shape[0]))
         while len(frames) > self._most:
             frames.popitem(last=False)
 
@@ -103,8 +106,9 @@ class Pairing:
         while frames and next(iter(frames)) < event.seq:
             frames.popitem(last=False)
         frame = frames.pop(event.seq, None)
-        pts_ns = frame.pts_ns if frame is not None else round(event.t * 1e9)
-        return Watched(event.stream, event.seq, pts_ns, frame.pixels if frame is not None else None, event)
+        if frame is None:
+            return Watched(event.stream, event.seq, round(event.t * 1e9), None, event)
+        return Watched(event.stream, event.seq, frame.pts_ns, frame.pixels, event, frame.size)
 
 
 class Watcher:

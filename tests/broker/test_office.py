@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import pytest
+
 from broker.lanes import BUNDLE, CREDIT, MOST_BACKLOG
 from broker.messages import (
     Ack,
@@ -406,3 +408,63 @@ def test_nothing_waits_for_a_bundle_where_frames_run_short_or_a_stream_is_live()
         house.say("fusion", emotion(0))
         assert [found.seq for found in house.delivered("recorder", Emotion)] == [0]
         assert [found.seqs for found in house.sent("capture", Release)] == [(0,)] * (policy == "every")
+
+
+@pytest.mark.parametrize("ended_before", [True, False], ids=["told before", "told while it was away"])
+def test_a_fusion_that_is_new_hears_that_a_live_stream_is_over(ended_before: bool) -> None:
+    house = House("capture", "fusion")
+    house.say("capture", opened("desk", "latest", has_sound=False))
+    house.say("capture", StreamEnded(stream="desk", run=1, modality="speech", count=0))
+    last = StreamEnded(stream="desk", run=1, modality="face", count=0)
+    if ended_before:
+        house.say("capture", last)
+    house.keep(house.office.handle("fusion", Gone(name="fusion", incarnation=1), 0))
+    if not ended_before:
+        house.say("capture", last)
+    house.posts.clear()
+    house.join("fusion", "fusion")
+    assert {end.modality for end in house.delivered("fusion", StreamEnded)} == {"face", "speech"}
+    house.say("fusion", StreamClosed(stream="desk", run=1))
+    assert house.sent("capture", StreamClosed)
+    assert house.office.status().streams == ()
+
+
+def test_a_stream_that_is_withdrawn_while_fusion_is_away_closes_when_it_is_back() -> None:
+    house = House("capture", "fusion", "supervisor")
+    house.say("capture", opened("desk", "latest"))
+    house.keep(house.office.handle("fusion", Gone(name="fusion", incarnation=1), 0))
+    house.say("supervisor", StreamWithdrawn(stream="desk"))
+    house.join("fusion", "fusion")
+    assert {end.modality for end in house.delivered("fusion", StreamEnded)} == {"face", "speech"}
+
+
+def test_an_end_that_is_told_again_counts_once() -> None:
+    house = House("capture", "fusion")
+    house.say("capture", opened("desk", "latest"))
+    for count in (3, 5):
+        house.say("capture", StreamEnded(stream="desk", run=1, modality="face", count=count))
+    assert [end.count for end in house.delivered("fusion", StreamEnded)] == [3]
+
+
+def test_a_recorder_that_is_lost_holds_no_live_stream_open() -> None:
+    house = House()
+    house.say("capture", opened("desk", "latest"))
+    house.say("fusion", StreamClosed(stream="desk", run=1))
+    assert house.sent("capture", StreamClosed) == [], "the recorder still writes"
+    house.keep(house.office.handle("recorder", Gone(name="recorder", incarnation=1), 0))
+    assert len(house.sent("capture", StreamClosed)) == 1
+    house.posts.clear()
+    house.join("recorder", "recorder")
+    assert house.delivered("recorder", StreamOpened) == []
+
+
+def test_a_fusion_that_is_new_is_not_told_of_a_live_stream_that_is_closed_already() -> None:
+    house = House()
+    house.say("capture", opened("desk", "latest"))
+    house.say("fusion", StreamClosed(stream="desk", run=1))
+    house.posts.clear()
+    house.keep(house.office.handle("fusion", Gone(name="fusion", incarnation=1), 0))
+    house.join("fusion", "fusion")
+    assert house.delivered("fusion", StreamOpened) == []
+    house.say("recorder", StreamClosed(stream="desk", run=1))
+    assert len(house.sent("capture", StreamClosed)) == 1

@@ -69,7 +69,7 @@ class Run:
         self._picture_over = threading.Event()
         self._announced = False
         self._stillness: Stillness | None = None
-        self._over: set[Modality] = set()
+        self._over: dict[Modality, StreamEnded] = {}
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
         budget = settings.memory_mb * 2**20
         self._outlets: dict[Modality, Outlet] = {
@@ -108,6 +108,8 @@ class Run:
         """Say to a new broker what was said to the old one, and from which job on."""
         if self._announced:
             self._announce()
+            for end in list(self._over.values()):
+                self._line.send(end)
 
     def _announce_first(self) -> None:
         if self._source.info.live and self._source.info.has_picture:
@@ -267,18 +269,16 @@ class Run:
 
     def _end(self, modality: Modality) -> None:
         outlet = self._outlets[modality]
-        self._over.add(modality)
+        self._over[modality] = end = StreamEnded(
+            stream=self._settings.stream,
+            run=self.number,
+            modality=modality,
+            count=outlet.next_seq,
+            end_ns=outlet.offered_ns,
+        )
         if len(self._over) == len(self._outlets):
             self._compare_lengths()
-        self._line.send(
-            StreamEnded(
-                stream=self._settings.stream,
-                run=self.number,
-                modality=modality,
-                count=outlet.next_seq,
-                end_ns=outlet.offered_ns,
-            )
-        )
+        self._line.send(end)
 
     def _compare_lengths(self) -> None:
         ends_ns = {modality: outlet.offered_ns for modality, outlet in self._outlets.items() if outlet.next_seq}

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from broker.messages import Body, StreamOpened
+from broker.messages import Body
 from workers.view.context import View
 from workers.view.frames import packed
 from workers.watching import Watched, Watcher
@@ -30,7 +30,6 @@ class BusReader:
         self.encoded = 0
         self._view = view
         self._loop = loop
-        self._sizes: dict[str, tuple[int, int] | None] = {}
         self._stopped = threading.Event()
         self._watcher = Watcher(view.directory, slots, also=("process.", "status"), told=self._told)
         self._watcher.wants_pixels = view.settings.faces == "show"
@@ -57,15 +56,13 @@ class BusReader:
                 log.exception("a frame can't be shown")
 
     def _told(self, body: Body) -> None:
-        if isinstance(body, StreamOpened):
-            self._sizes[body.stream] = (body.width, body.height) if body.width else None
         self._hand_over(body, None)
 
     def _shown(self, watched: Watched) -> None:
         payload = None
         if watched.stream in self._view.audience.hungry:
             hide = self._view.settings.faces == "hide"
-            payload = packed(watched, time.monotonic(), hide=hide, size=self._sizes.get(watched.stream))
+            payload = packed(watched, time.monotonic(), hide=hide)
             self.encoded += watched.pixels is not None
         self._hand_over(watched.event, payload)
 

@@ -148,6 +148,7 @@ class Feed:
 
     def _counted(self, status: Status, now: float) -> None:
         self.status = status
+        self._forget(now)  # also while nobody looks
         for counters in status.streams:
             self._stream(counters.stream).counted(counters, now)
 

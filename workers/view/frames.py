@@ -38,18 +38,11 @@ class FrameHead(msgspec.Struct, frozen=True, kw_only=True):
 _encoder = msgspec.json.Encoder()
 
 
-def packed(watched: Watched, at: float, *, hide: bool, size: tuple[int, int] | None) -> bytes:
-    """The message: length of the head (uint32, little-endian), the head as JSON, the JPEG or nothing.
-
-    Args:
-        hide: send no pixel.
-        size: of the stream's frames as it was announced, for frames whose pixels are not here.
-    """
+def packed(watched: Watched, at: float, *, hide: bool) -> bytes:
+    """The message: length of the head (uint32, little-endian), the head as JSON, the JPEG or, with `hide`, nothing."""
     pixels = watched.pixels
-    if pixels is not None:
-        size = (pixels.shape[1], pixels.shape[0])
     picture: Picture = "hidden" if hide else "none" if pixels is None else "jpeg"
-    head = _encoder.encode(FrameHead(at=round(at, 4), size=size, picture=picture, event=watched.event))
+    head = _encoder.encode(FrameHead(at=round(at, 4), size=watched.size, picture=picture, event=watched.event))
     body = jpeg(pixels) if pixels is not None and not hide else b""
     return _LENGTH.pack(len(head)) + head + body
 

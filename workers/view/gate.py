@@ -58,11 +58,6 @@ class Gate:
         self._token = token
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
 
-    @property
-    def needs_token(self) -> bool:
-        """Whether a token is asked for."""
-        return self._token is not None
-
     def judge(self, headers: Mapping[str, str], path: str, *, websocket: bool) -> Verdict:
         """What to do with a request."""
         host = headers.get("host", "")

@@ -30,14 +30,19 @@ class Health:
 
     def take(self, beat: Heartbeat, now: float) -> None:
         """One more heartbeat."""
+        if beat.name not in self._heard:
+            self._forget(now)
         self._heard[beat.name] = _Heard(beat, now)
 
     def processes(self, now: float) -> list[Heartbeat]:
         """The newest of each process, but for those that ended long ago, by name."""
+        self._forget(now)
+        return [heard.beat for _, heard in sorted(self._heard.items())]
+
+    def _forget(self, now: float) -> None:
         for name, heard in list(self._heard.items()):
             if now - heard.at > GONE_AFTER_S:
                 del self._heard[name]
-        return [heard.beat for _, heard in sorted(self._heard.items())]
 
     def up(self, beat: Heartbeat, now: float) -> bool:
         """Whether a process is ready and was heard lately."""

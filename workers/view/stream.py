@@ -52,7 +52,6 @@ def routes(view: View) -> list[BaseRoute]:
         viewer = view.audience.enter()
         teller.wake()
         try:
-            await socket.send_text(_text(hello(view)))
             writing = asyncio.create_task(_write(view, viewer, socket))
             try:
                 await _read(view, viewer, socket)
@@ -99,8 +98,9 @@ async def _read(view: View, viewer: Viewer, socket: WebSocket) -> None:
 
 
 async def _write(view: View, viewer: Viewer, socket: WebSocket) -> None:
-    """Send what waits for the page, one message at a time, as fast as its line takes them."""
+    """Greet the page, and send what waits for it, one message at a time, as fast as its line takes them."""
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        await socket.send_text(_text(hello(view)))
         while True:
             kind, payload = await viewer.next()
             if isinstance(payload, str):

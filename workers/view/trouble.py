@@ -39,8 +39,10 @@ class ProcessSeen(NamedTuple):
         return self.heartbeat.name
 
     def gone(self, now: float) -> bool:
-        """Whether it has ended and nobody has said for long that it will come back."""
-        return self.heartbeat.state == "stopped" and now - self.heard_at > GONE_AFTER_S
+        """Whether it has ended and nobody has said for long that it will come back; one on another machine may have
+        ended without a word, and its next life has another name."""
+        ended = self.heartbeat.state == "stopped" or ELSEWHERE in self.name
+        return ended and now - self.heard_at > GONE_AFTER_S
 
     def word(self, now: float) -> str:
         """Its state in one word, as people see it."""
@@ -87,7 +89,7 @@ def banners(processes: Sequence[ProcessSeen], streams: Sequence[StreamSeen], now
     if quiet_s > SILENT_S:
         return [Banner("error", "event bus", f"nothing has come over it for {quiet_s:.0f} s; is the broker there?")]
     found = [banner for seen in processes if (banner := _of_process(seen, now)) is not None]
-    found += _of_foreign_models([seen.heartbeat for seen in processes])
+    found += _of_foreign_models([seen.heartbeat for seen in processes if seen.word(now) in ("ready", "troubled")])
     explained = {banner.about for banner in found}
     # The supervisor says about the whole what the processes say of themselves.
     found = [banner for banner in found if banner.about != SUPERVISOR or not _names(banner.text, explained)]
@@ -98,9 +100,8 @@ def banners(processes: Sequence[ProcessSeen], streams: Sequence[StreamSeen], now
     return sorted(found, key=lambda banner: banner.level != "error")
 
 
-def _of_foreign_models(beats: Sequence[Heartbeat]) -> list[Banner]:
+def _of_foreign_models(ready: Sequence[Heartbeat]) -> list[Banner]:
     """Workers on other machines have a config of their own; other models there make one stream's answers differ."""
-    ready = [beat for beat in beats if beat.state == "ready"]
     home: dict[str, set[str]] = {}
     for beat in ready:
         if ELSEWHERE not in beat.name:

@@ -111,6 +111,16 @@ def test_a_worker_elsewhere_with_another_model_is_told_and_one_beside_a_swap_is_
     assert banner.text == "works with compact@1, and this machine with larger@1: give both the same config"
 
 
+def test_a_worker_elsewhere_that_is_silent_is_told_once_and_then_forgotten() -> None:
+    feed = Feed()
+    feed.take(beat("gpu: face 7", models={"face-static": "compact@1"}), 1.0)
+    feed.take(beat("face 1", models={"face-static": "larger@1"}), 10.0)
+    assert sentences(feed, 10.0) == [("warning", "gpu: face 7")]
+    assert "said nothing" in feed.banners(10.0)[0].text
+    feed.take(counted("desk", 0, 0, 0), 1.0 + GONE_AFTER_S + 1)
+    assert list(feed.processes) == ["face 1"], "also where nobody looks"
+
+
 def test_silence_is_trouble_of_the_process_or_of_the_whole_bus() -> None:
     feed = Feed()
     feed.take(beat("face 1"), 1.0)

@@ -20,14 +20,14 @@ def unpacked(payload: bytes) -> tuple[dict[str, Any], bytes]:
     return json.loads(payload[4 : 4 + length]), payload[4 + length :]
 
 
-def watched(pixels: Pixels | None) -> Watched:
-    return Watched("desk", 3, 120_000_000, pixels, event("desk", 3, face()))
+def watched(pixels: Pixels | None, size: tuple[int, int] | None = None) -> Watched:
+    return Watched("desk", 3, 120_000_000, pixels, event("desk", 3, face()), size)
 
 
 def test_head_and_picture_come_together() -> None:
     pixels = np.zeros((30, 40, 3), np.uint8)
     pixels[:, :, 0] = 200  # red
-    head, data = unpacked(packed(watched(pixels), 5.0, hide=False, size=None))
+    head, data = unpacked(packed(watched(pixels, (40, 30)), 5.0, hide=False))
     assert (head["size"], head["picture"], head["at"], head["event"]["seq"]) == ([40, 30], "jpeg", 5.0, 3)
     shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert shown[..., 2].mean() > 180 > 40 > shown[..., 0].mean()
@@ -35,13 +35,13 @@ def test_head_and_picture_come_together() -> None:
 
 @pytest.mark.parametrize("pixels", [None, np.zeros((30, 40, 3), np.uint8)])
 def test_hidden_means_no_pixel(pixels: Pixels | None) -> None:
-    head, data = unpacked(packed(watched(pixels), 5.0, hide=True, size=(40, 30)))
+    head, data = unpacked(packed(watched(pixels, (40, 30)), 5.0, hide=True))
     assert (head["size"], head["picture"], data) == ([40, 30], "hidden", b"")
     assert head["event"]["faces"]
 
 
 def test_a_stream_of_sound_has_neither_size_nor_picture() -> None:
-    head, data = unpacked(packed(watched(None), 5.0, hide=False, size=None))
+    head, data = unpacked(packed(watched(None), 5.0, hide=False))
     assert (head["size"], head["picture"], data) == (None, "none", b"")
 
 
@@ -49,4 +49,4 @@ def test_wide_pictures_are_scaled_but_boxes_keep_their_frame() -> None:
     pixels = np.zeros((1080, 1920, 3), np.uint8)
     shown = cv2.imdecode(np.frombuffer(jpeg(pixels), np.uint8), cv2.IMREAD_COLOR)
     assert shown.shape == (540, WIDEST, 3)
-    assert unpacked(packed(watched(pixels), 0.0, hide=False, size=None))[0]["size"] == [1920, 1080]
+    assert unpacked(packed(watched(pixels, (1920, 1080)), 0.0, hide=False))[0]["size"] == [1920, 1080]

@@ -141,7 +141,8 @@ function look() {
 function hold() {
   held = !held;
   timeline.held = held;
-  if (held) say(element("moment"), `held · ${element("moment").textContent}`);
+  const moment = element("moment").textContent.replace(/^held · /, "");
+  say(element("moment"), held ? `held · ${moment}` : moment);
 }
 
 /** @param {import("./connection.js").FrameHead} head */
