@@ -17,7 +17,7 @@ from bench.in_turn import in_turn
 from bench.looping import LoopRun, module_loop, turn
 from bench.mediapipe_compare import compare
 from bench.mesh_loop import FaceMesh, MeshOrder
-from bench.single import PIPELINE, Heard, gain, order_of
+from bench.single import PIPELINE, Heard, gain, measure, order_of
 from bench.single_loop import Everything
 from models.catalog import resolve
 from tests.bench.dynamic import WITH_DYNAMIC, counted_runs
@@ -124,6 +124,14 @@ def test_one_loop_runs_the_dynamic_model_of_the_config(frames: Path, monkeypatch
     for _ in range(FRAMES):
         everything.look()
     assert runs
+
+
+def test_a_python_without_mediapipe_costs_no_figure_of_single(tmp_path: Path) -> None:
+    told: list[str] = []
+    plan = msgspec.structs.replace(short_plan(tmp_path), mediapipe=Path(sys.executable), tell=told.append)
+    with pytest.raises(BenchError, match=r"has no mediapipe 0\.10\.14"):
+        measure(plan)
+    assert told == ["MediaPipe's FaceMesh, each frame anew"]
 
 
 def test_the_gain_is_the_pipeline_over_the_faster_loop(frames: Path, tmp_path: Path) -> None:
