@@ -66,8 +66,16 @@ def test_what_is_measured_has_the_models_of_the_config_and_no_output(tmp_path: P
     assert config.workers.face.count == 3, "the most that it may have"
     assert measured(plan, config.streams, faces=5).workers.face.count == 5
     assert isinstance(plan.config.workers.face.count, Between)
-    assert sizes_alone(plan.config, cores=2).face == 3
-    assert most_face_workers(check_config({"runtime": {"provider": "cpu"}}, "test"), cores=5) == 5
+
+
+def test_sizes_are_those_that_a_measured_system_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    growing = check_config(MANY_KEYS, "test")
+    for gpus, auto, most in ((0, 8, 8), (2, 2, 2)):
+        monkeypatch.setattr("bench.alone.usable_gpus", lambda _provider, gpus=gpus: gpus)
+        assert sizes_alone(Config(), cores=8).face == auto
+        assert most_face_workers(Config(), cores=8) == most
+        assert sizes_alone(growing, cores=8).face == 3
+    assert most_face_workers(growing, cores=8) == 3, "on GPUs as many as the config asks for"
 
 
 def test_a_system_that_ends_by_itself_is_one_sentence(tmp_path: Path) -> None:
