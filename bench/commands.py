@@ -43,10 +43,10 @@ def bench(
     ] = 6.0,
     quick: Annotated[bool, typer.Option("--quick", help="One short repeat of each: does it run at all?")] = False,
     torch: Annotated[
-        bool, typer.Option("--torch", help="'single' runs the usual demo's loop in torch eager too.")
+        bool, typer.Option("--torch", help="'single' runs the usual demo's loop in torch eager too (extra 'convert').")
     ] = False,
     resnet: Annotated[
-        bool, typer.Option("--resnet", help="'pipeline' and 'scale' run ResNet-50 with random weights too.")
+        bool, typer.Option("--resnet", help="'pipeline' and 'scale' run ResNet-50 (random weights) too (extra 'convert').")
     ] = False,
     mediapipe: Annotated[
         Path | None,

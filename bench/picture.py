@@ -154,7 +154,8 @@ def _label(figure: Figure) -> str:
     if figure.ratio is not None and figure.against is not None:
         said += f"  ({number(figure.ratio)}× of {figure.against})"
     if figure.floor is not None:
-        said += f"  {'≤' if figure.at_most else '≥'} {judged(figure, figure.floor)} {'✓' if figure.holds else '✗'}"
+        mark = {True: " ✓", False: " ✗", None: ""}[figure.holds]
+        said += f"  {'≤' if figure.at_most else '≥'} {judged(figure, figure.floor)}{mark}"
     return said
 
 
