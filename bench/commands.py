@@ -46,7 +46,8 @@ def bench(
         bool, typer.Option("--torch", help="'single' runs the usual demo's loop in torch eager too (extra 'convert').")
     ] = False,
     resnet: Annotated[
-        bool, typer.Option("--resnet", help="'pipeline' and 'scale' run ResNet-50 (random weights) too (extra 'convert').")
+        bool,
+        typer.Option("--resnet", help="'pipeline' and 'scale' run ResNet-50 (random weights) too (extra 'convert')."),
     ] = False,
     mediapipe: Annotated[
         Path | None,
