@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench.child import start, stop
 from bench.errors import BenchError
-from bench.live import start, stop
+from workers.actor import KNOWN_ERRORS
 
-LIBRARIES = ("cv2", "msgspec", "numpy", "onnxruntime", "zmq")
+LIBRARIES = ("cv2", "msgspec", "numpy", "onnxruntime", "pydantic", "yaml", "zmq")
 OPEN = b"open\n"
 
 
@@ -28,24 +29,31 @@ def bare(models: Sequence[Path]) -> Iterator[tuple[subprocess.Popen[bytes], floa
     Raises BenchError where it ends before.
     """
     began = time.monotonic()
-    process = start([sys.executable, "-P", "-m", "bench.bare", *map(str, models)], subprocess.PIPE)
+    command = [sys.executable, "-P", "-m", "bench.bare", *map(str, models)]
+    process = start(command, what="a bare process", stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         seconds = time.monotonic() - began
         if line != OPEN:
-            raise BenchError(f"a bare process can't open the models: {line.decode(errors='replace').strip()}")
+            raise BenchError(
+                f"a bare process can't open the models: {line.decode(errors='replace').strip() or 'it ended at once'}"
+            )
         yield process, seconds
     finally:
         stop(process)
 
 
 def main(models: Sequence[str]) -> None:
-    """Open and wait."""
+    """Open and wait; or say why that can't be, and end."""
     for library in LIBRARIES:
         importlib.import_module(library)
     session = importlib.import_module("models.session")
-    kept = [session.open_artifact(model, provider="auto") for model in models]
+    try:
+        kept = [session.open_artifact(model, provider="auto") for model in models]
+    except KNOWN_ERRORS as error:
+        print(error, flush=True)
+        return
     print("open", flush=True)
     sys.stdin.read()
     del kept

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -20,6 +18,7 @@ import yaml
 
 import bimodal
 from bench.alone import alone
+from bench.child import start, stop
 from bench.errors import BenchError
 from bench.plan import Plan
 from broker.control import Request, StatusReply, StatusRequest, ask
@@ -32,11 +31,7 @@ from workers.config.streams import StreamName
 from workers.config.whole import LogConfig
 
 PATIENCE_S = 120.0
-STOPS_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.005
-_PR_SET_PDEATHSIG = 1
-# Loaded here, because between fork and exec as little as possible may happen.
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 _T = TypeVar("_T")
 _numbers = itertools.count(1)
@@ -141,46 +136,13 @@ def live(plan: Plan, config: Config) -> Iterator[Live]:
     command = [sys.executable, "-P", str(Path(bimodal.__file__)), "up", "--config", str(file), "--session", session]
     with said.open("wb") as output:
         began_ns = time.monotonic_ns()
-        process = start(command, output.fileno())
+        process = start(command, what="the measured system", stdout=output.fileno(), stderr=output.fileno())
     try:
         yield Live(session, process, began_ns, said)
     finally:
         stop(process)
         for left in (slots_directory(session), session_directory(session)):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def start(command: Sequence[str], output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """A process that ends in order when this one does, be it killed."""
-    environment = os.environ | {"PYTHONPATH": str(Path(bimodal.__file__).parent)}
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=output,
-        stderr=output,
-        env=environment,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-    )
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process of `start`: TERM, and KILL where that is not enough."""
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-    process.terminate()
-    try:
-        process.wait(STOPS_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-
-
-def _end_with_parent() -> None:
-    assert _LIBC is not None
-    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def last_line(said: Path) -> str:

@@ -21,6 +21,7 @@ from broker.errors import SlotError
 from broker.frames import Ring, RingShelf
 from broker.messages import MAX_DATA_BYTES, Job, decode, seal
 from broker.sockets import bind, connect
+from workers.actor import KNOWN_ERRORS
 
 Way: TypeAlias = Literal["shared", "copied"]
 
@@ -126,8 +127,15 @@ def _right(picture: NDArray[Any], job: Job) -> bool:
 
 
 def main(told: str) -> None:
-    """Send all frames at their pace, and say how many seconds of processor time that took."""
-    sending = msgspec.json.decode(told, type=Sending)
+    """Send all frames, and say how many seconds of processor time that took; or why that can't be."""
+    try:
+        send_all(msgspec.json.decode(told, type=Sending))
+    except KNOWN_ERRORS as error:
+        print(error, flush=True)
+
+
+def send_all(sending: Sending) -> None:
+    """Send all frames at their pace, say what that took, and stay until stdin is closed."""
     sender = Sender(sending)
     time.sleep(PAUSE_S)
     spent = time.process_time()

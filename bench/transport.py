@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.child import start, stop
 from bench.errors import BenchError
 from bench.figures import Curve, Figure, Outcome, figure
-from bench.live import PATIENCE_S, start, stop
 from bench.moments import percentile
 from bench.pixels import Receiver, Sending, Way
 from bench.plan import Plan
@@ -29,6 +29,8 @@ SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
 WAYS: tuple[Way, ...] = ("shared", "copied")
 PERCENTILES = (50, 99)
 FEWEST_FRAMES = 3
+PATIENCE_S = 120.0
+LOOK_EVERY_S = 0.5
 WHAT = (
     f"At {FPS} frames a second, p50 and p99 are of the time from pixels at the sender to an array at the receiver; CPU "
     "is the processor time of both processes for 1,000 frames."
@@ -86,7 +88,7 @@ def _passed(plan: Plan, receiver: Receiver, slots: Path, way: Way, width: int, h
     )
     command = [sys.executable, "-P", "-m", "bench.pixels", msgspec.json.encode(sending).decode()]
     receiver.begin()
-    process = start(command, subprocess.PIPE)
+    process = start(command, what="the sending process", stdout=subprocess.PIPE)
     try:
         return _received(receiver, process, sending.frames, slots)
     finally:
@@ -99,9 +101,7 @@ def _received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int,
     # The first one pays for what happens once: the connection, the mapping of the ring.
     spent = 0.0
     for number in range(frames):
-        got = receiver.receive(PATIENCE_S)
-        if got is None:
-            raise BenchError(f"the sending process has sent {number} of {frames} frames and then nothing more")
+        got = _next(receiver, process, f"{number} of {frames} frames")
         if number == 0:
             # Both sides have mapped it: should we be killed, nothing of it stays.
             _unlink_all(slots)
@@ -118,6 +118,23 @@ def _received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int,
     if not latencies:
         raise BenchError("every frame was overwritten before it was read: the machine is too busy to measure")
     return Passed(latencies, 1000 * (sent / frames + spent / (frames - 1)), frames - 1 - len(latencies))
+
+
+def _next(receiver: Receiver, process: subprocess.Popen[bytes], so_far: str) -> tuple[float, bool]:
+    """The next picture; raises BenchError where the sender has ended, or sends nothing more."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        ended = process.poll() is not None
+        # Looked for once more after its end: what it has sent before may still lie ready.
+        got = receiver.receive(LOOK_EVERY_S)
+        if got is not None:
+            return got
+        if ended:
+            assert process.stdout is not None
+            said = process.stdout.readline().decode(errors="replace").strip()
+            raise BenchError(f"the sending process ended after {so_far}: {said or 'it said nothing'}")
+        if time.monotonic() > end:
+            raise BenchError(f"the sending process has sent {so_far} and then nothing more")
 
 
 def _unlink_all(slots: Path) -> None:
