@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
-import bimodal
+from bench.child import start, stop
 from bench.errors import BenchError
 from workers.actor import KNOWN_ERRORS
 
@@ -63,32 +62,25 @@ class LoopRun(msgspec.Struct, frozen=True, kw_only=True):
 class Loop:
     """A loop's process, from the side of the bench. A context manager: on its way out the process ends."""
 
-    def __init__(
-        self, command: list[str], order: object, *, what: str, log: Path | None, more: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: list[str], order: object, *, what: str, log: Path | None) -> None:
         """Start it; raises BenchError, naming `what` it is, where it can't work.
 
         Args:
             command: the interpreter and what it runs.
             order: JSON-like values for it.
             log: the file that takes what it prints to standard error.
-            more: environment variables beside ours.
         """
         self._what = what
         with (log or Path(os.devnull)).open("ab") as errors:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=os.environ | (more or {}),
-            )
-        self._say(json.dumps(order))
-        said = self._hear(PATIENCE_S)
-        if said != READY:
+            self._process = start(command, what=what, stdout=subprocess.PIPE, stderr=errors.fileno())
+        try:
+            self._say(json.dumps(order))
+            said = self._hear(PATIENCE_S)
+            if said != READY:
+                raise BenchError(f"{what} can't be run: {said or 'it ended at once, and the log says why'}")
+        except BaseException:
             self.close()
-            raise BenchError(f"{what} can't be run: {said or 'it ended at once, and the log says why'}")
+            raise
 
     def run(self, seconds: float) -> LoopRun:
         """Let it work for about so long; one frame at least."""
@@ -104,7 +96,7 @@ class Loop:
 
     def _say(self, line: str) -> None:
         try:
-            _pipe(self._process.stdin).write(line + "\n")
+            _pipe(self._process.stdin).write(line.encode() + b"\n")
             _pipe(self._process.stdin).flush()
         except BrokenPipeError as error:
             raise BenchError(f"{self._what} has ended: the log says why") from error
@@ -113,16 +105,13 @@ class Loop:
         timer = threading.Timer(patience_s, self._process.kill)
         timer.start()
         try:
-            return _pipe(self._process.stdout).readline().strip()
+            return _pipe(self._process.stdout).readline().decode(errors="replace").strip()
         finally:
             timer.cancel()
 
     def close(self) -> None:
         """End it."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-        _pipe(self._process.stdout).close()
+        stop(self._process)
 
     def __enter__(self) -> Loop:
         return self
@@ -133,8 +122,7 @@ class Loop:
 
 def module_loop(module: str, order: msgspec.Struct, *, what: str, log: Path | None) -> Loop:
     """The loop of a module of ours, in this interpreter. Raises BenchError where it can't work."""
-    more = {"PYTHONPATH": str(Path(bimodal.__file__).parent)}
-    return Loop([sys.executable, "-P", "-m", module], msgspec.to_builtins(order), what=what, log=log, more=more)
+    return Loop([sys.executable, "-P", "-m", module], msgspec.to_builtins(order), what=what, log=log)
 
 
 def serve(order_type: type[_T], prepare: Callable[[_T], Callable[[], int]]) -> None:
@@ -170,6 +158,6 @@ def turn(look: Callable[[], int], seconds: float) -> LoopRun:
     return LoopRun(seconds=now - begun, cpu_s=time.process_time() - cpu_s, latency_ms=tuple(latency_ms), faces=faces)
 
 
-def _pipe(pipe: IO[str] | None) -> IO[str]:
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None
     return pipe

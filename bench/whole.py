@@ -56,6 +56,10 @@ def measure(plan: Plan, parts: list[str], machine: Machine, at: str) -> Found:
             log.info("%s: %s", name, error, exc_info=error)
             failed[name] = str(error)
             continue
+        except Exception as error:
+            log.exception("%s: an error of our own", name)
+            failed[name] = f"{name} met an unexpected {type(error).__name__}; the log has the details"
+            continue
         outcomes[name] = msgspec.structs.replace(found, seconds=round(time.monotonic() - begun, 1))
     return Found(
         at=at,
