@@ -8,7 +8,6 @@ Pixels and their slots are not there.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import IO
 import msgspec
 import psutil
 
-import workers
+from bench.child import start, stop
 from bench.errors import BenchError
 from bench.simulation_load import Load, Share, Simulation
 from bench.simulation_process import READY, Played
@@ -42,14 +41,14 @@ def simulate(load: Load, *, cores: int, log: Path | None = None) -> Simulation:
 
     Args:
         cores: of this machine; the broker has one of them, simulators (four at most) the others.
-        log: the file that takes the broker's log.
+        log: the file that takes the broker's log, and what simulators print to standard error.
 
     Raises BenchError where it does not come to its end.
     """
     with tempfile.TemporaryDirectory(prefix="bimodal-") as scratch:
         directory = Path(scratch) / "s"
         make_private(directory)
-        with _broker(directory, log) as broker, _simulators(shares(load, directory, cores)) as simulators:
+        with _broker(directory, log) as broker, _simulators(shares(load, directory, cores), log) as simulators:
             for simulator in simulators:
                 simulator.expect_ready()
             begun, before = time.monotonic(), _cpu_s(broker)
@@ -60,8 +59,10 @@ def simulate(load: Load, *, cores: int, log: Path | None = None) -> Simulation:
             for simulator in simulators[1:]:
                 simulator.tell("stop")
             cpu_s = first.cpu_s + sum(simulator.result().cpu_s for simulator in simulators[1:])
-    if first.seen is None or first.seen.missing or first.seen.twice:
-        raise BenchError(f"the broker lost or doubled jobs of {load.streams} simulated streams: please report it")
+    if first.seen is None or first.seen.missing or first.seen.twice or first.seen.failed:
+        raise BenchError(
+            f"the broker lost, doubled or failed jobs of {load.streams} simulated streams: please report it"
+        )
     return Simulation(
         load=load,
         seen=first.seen,
@@ -99,42 +100,30 @@ def _broker(directory: Path, log: Path | None) -> Iterator[psutil.Process]:
         log=str(log) if log is not None else os.devnull,
         parent=os.getpid(),
     )
-    process = _start("workers.broker", {ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()})
+    process = _start("workers.broker", log, {ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()})
     try:
         yield psutil.Process(process.pid)
     finally:
-        _end(process)
+        stop(process, STOP_S)
 
 
-def _start(module: str, more: dict[str, str]) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(workers.__file__).parents[1])} | more
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", module],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
+def _start(module: str, log: Path | None, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    with (log or Path(os.devnull)).open("ab") as errors:
+        return start(
+            [sys.executable, "-P", "-m", module],
+            what="a simulated load",
+            stdout=subprocess.PIPE,
+            stderr=errors.fileno(),
+            environment=environment,
+        )
 
 
 @contextmanager
-def _simulators(shares: list[Share]) -> Iterator[list[_Simulator]]:
+def _simulators(shares: list[Share], log: Path | None) -> Iterator[list[_Simulator]]:
     simulators: list[_Simulator] = []
     try:
         for share in shares:
-            simulators.append(_Simulator(share))
+            simulators.append(_Simulator(share, log))
         yield simulators
     finally:
         for simulator in simulators:
@@ -144,17 +133,18 @@ def _simulators(shares: list[Share]) -> Iterator[list[_Simulator]]:
 class _Simulator:
     """A simulator's process, and the lines that go to and fro."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, log: Path | None) -> None:
         self._patience_s = PATIENCE_S + share.load.jobs * share.load.streams / (share.load.rate or SLOWEST_PER_S)
-        self._process = _start("bench.simulation_process", {})
-        self._timer = threading.Timer(self._patience_s, self._process.kill)
+        self._process = _start("bench.simulation_process", log)
+        self._too_late = False
+        self._timer = threading.Timer(self._patience_s, self._give_up)
         self._timer.start()
         self._say(msgspec.json.encode(share).decode())
 
     def expect_ready(self) -> None:
         """Wait until the broker knows everyone that it plays."""
         if self._line() != READY:
-            raise BenchError("a simulator did not find the broker: see the log")
+            raise BenchError(self._why_not("a simulator did not find the broker"))
 
     def tell(self, word: str) -> None:
         """The first word says go, the second stop."""
@@ -164,27 +154,36 @@ class _Simulator:
         """What it says at its end."""
         line = self._line()
         if not line:
-            raise BenchError(f"a simulation did not end within {self._patience_s:.0f} s: is the machine busy?")
+            raise BenchError(self._why_not("a simulation did not come to its end"))
         return msgspec.json.decode(line, type=Played)
 
     def end(self) -> None:
         """Stop it."""
         self._timer.cancel()
-        _end(self._process)
+        stop(self._process, STOP_S)
+
+    def _give_up(self) -> None:
+        self._too_late = True
+        self._process.kill()
+
+    def _why_not(self, what: str) -> str:
+        if self._too_late:
+            return f"{what} within {self._patience_s:.0f} s: is the machine busy?"
+        return f"{what}, because a simulator ended too early: see the log"
 
     def _say(self, line: str) -> None:
-        pipe: IO[str] | None = self._process.stdin
+        pipe: IO[bytes] | None = self._process.stdin
         assert pipe is not None
         try:
-            pipe.write(line + "\n")
+            pipe.write(line.encode() + b"\n")
             pipe.flush()
         except BrokenPipeError as error:
-            raise BenchError("a simulator ended too early: see the log") from error
+            raise BenchError(self._why_not("a simulator could not be told what to do")) from error
 
     def _line(self) -> str:
-        pipe: IO[str] | None = self._process.stdout
+        pipe: IO[bytes] | None = self._process.stdout
         assert pipe is not None
-        return pipe.readline().strip()
+        return pipe.readline().decode().strip()
 
 
 def _cpu_s(process: psutil.Process) -> float:

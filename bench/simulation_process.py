@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import sys
 import threading
 import time
@@ -31,6 +32,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
 
 def main() -> None:
     """Take everyone's place, say so, play when told to, and say what came of it."""
+    # Whoever presses Ctrl-C ends the bench, and that ends this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     share = msgspec.json.decode(sys.stdin.readline(), type=Share)
     crowd = Crowd(Path(share.directory))
     try:
