@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from rich.console import Console
 
 from bench.errors import BenchError
 from bench.machine import this_machine
-from bench.picture import write_picture
+from bench.picture import NO_MATPLOTLIB, write_picture
 from bench.plan import PARTS, Plan, chosen
 from bench.table import draw
 from bench.whole import Found, measure
@@ -51,7 +53,12 @@ def bench(
     ] = False,
     mediapipe: Annotated[
         Path | None,
-        typer.Option(help="Python of an environment with mediapipe 0.10.14, to compare with.", metavar="PYTHON"),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Python of an environment with mediapipe 0.10.14, to compare with.",
+            metavar="PYTHON",
+        ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit code 3 where a floor does not hold.")] = False,
 ) -> None:
@@ -69,6 +76,8 @@ def bench(
         log_file = open_log(loaded.log.file, loaded.log.level, "bench")
         for file in (json, png):
             _check_place(file)
+        if png is not None and importlib.util.find_spec("matplotlib") is None:
+            raise BenchError(NO_MATPLOTLIB)
     with edge(log_file):
         machine = this_machine(loaded, cores())
         with tempfile.TemporaryDirectory(prefix="bimodal-bench-") as folder, _telling() as tell:
@@ -85,10 +94,10 @@ def bench(
                 tell=tell,
             )
             found = measure(plan, wanted, machine, datetime.now().astimezone().isoformat(timespec="seconds"))
-        _keep(found, json, png)
         # Into a file or pipe there is no width to fit.
         console = Console()
         draw(found, console if console.is_terminal else Console(width=WIDE))
+        _keep(found, json, png)
         for sentence in found.failed.values():
             say(sentence)
         if found.failed:
@@ -118,8 +127,15 @@ def _telling() -> Iterator[Callable[[str], None]]:
 
 def _check_place(file: Path | None) -> None:
     """What can't be written is better known before half an hour of measuring than after it."""
-    if file is not None and not file.absolute().parent.is_dir():
-        raise ConfigError(f"{file} can't be written: there is no folder {file.absolute().parent}")
+    if file is None:
+        return
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"{file} can't be written: there is no folder {folder}")
+    if file.is_dir():
+        raise ConfigError(f"{file} can't be written: it is a folder; name a file in it")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise ConfigError(f"{file} can't be written: you have no right to; name another place")
 
 
 def _keep(found: Found, json: Path | None, png: Path | None) -> None:

@@ -12,6 +12,7 @@ from bench.figures import Curve, Figure, Outcome
 from bench.table import judged, number
 from bench.whole import Found
 
+NO_MATPLOTLIB = "a picture needs matplotlib: pip install 'bimodal-emotion[bench]'"
 YARDSTICK, MEASURED, BROKEN, FLOOR = "#9aa0a6", "#2f6fb3", "#c0392b", "#222222"
 COLUMNS = 2
 MOST_BARS = 16
@@ -44,7 +45,7 @@ def write_picture(found: Found, path: Path) -> None:
     try:
         import matplotlib as mpl
     except ModuleNotFoundError as error:
-        raise BenchError("a picture needs matplotlib: pip install 'bimodal-emotion[bench]'") from error
+        raise BenchError(NO_MATPLOTLIB) from error
     mpl.use("Agg")
     from matplotlib.figure import Figure as Sheet
 
