@@ -33,13 +33,10 @@ EVERY = 5
 PATIENCE_S = 600.0
 
 
-def resnet_artifacts(folder: Path, frames: NDArray[np.uint8] | None = None) -> tuple[Path, Path]:
+def resnet_artifacts(folder: Path) -> tuple[Path, Path]:
     """The fp32 and the INT8 artifact in `folder`; made only where they are not there yet.
 
-    Args:
-        frames: uint8 [N, H, W, 3] RGB with faces, on which INT8 is calibrated; by default of the demo clip.
-
-    Raises BenchError where one can't be made, with what to do.
+    INT8 is calibrated on faces of the demo clip. Raises BenchError where one can't be made, with what to do.
     """
     fp32, int8 = (folder / name / "model.onnx" for name in (NAME, f"{NAME}-int8"))
     if fp32.is_file() and int8.is_file():
@@ -48,7 +45,7 @@ def resnet_artifacts(folder: Path, frames: NDArray[np.uint8] | None = None) -> t
     weights, faces = folder / "weights.pt", folder / "faces"
     _run("-m", "bench.resnet_weights", str(weights))
     _export("torch", str(weights), "--architecture", "emo-affectnet", "--name", NAME, "--out", str(folder))
-    write_faces(demo_frames() if frames is None else frames, faces)
+    write_faces(demo_frames(), faces)
     # Random weights know no faces: how much accuracy they lose says nothing.
     _export("quantize", str(fp32), "--data", str(faces), "--most-loss", "100", "--limit", "40", "--out", str(folder))
     return fp32, int8
