@@ -130,7 +130,7 @@ def main(told: str) -> None:
     """Send all frames, and say how many seconds of processor time that took; or why that can't be."""
     try:
         send_all(msgspec.json.decode(told, type=Sending))
-    except KNOWN_ERRORS as error:
+    except (*KNOWN_ERRORS, OSError) as error:
         print(error, flush=True)
 
 

@@ -90,13 +90,14 @@ def _passed(plan: Plan, receiver: Receiver, slots: Path, way: Way, width: int, h
     receiver.begin()
     process = start(command, what="the sending process", stdout=subprocess.PIPE)
     try:
-        return _received(receiver, process, sending.frames, slots)
+        return received(receiver, process, sending.frames, slots)
     finally:
         stop(process)
         _unlink_all(slots)
 
 
-def _received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int, slots: Path) -> Passed:
+def received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int, slots: Path) -> Passed:
+    """All that the sending process sends; raises BenchError where it ends before."""
     latencies: list[float] = []
     # The first one pays for what happens once: the connection, the mapping of the ring.
     spent = 0.0

@@ -32,6 +32,8 @@ class Measured(Part):
     def measure(self, plan: Plan) -> Outcome:
         if self.module == "broken":
             raise BenchError("this machine has no clock")
+        if self.module == "faulty":
+            raise ZeroDivisionError
         assert plan.folder.is_dir()
         ceiling = figure("ceiling", [10.0] * plan.repeats, "frames/s")
         return Outcome(part="limit", figures=(ceiling, figure("real", [5.0], "frames/s", against=ceiling, floor=0.8)))
@@ -61,6 +63,27 @@ def test_one_part_that_fails_costs_its_sentence_and_the_others_go_on(
     assert json.loads((tmp_path / "found.json").read_text())["machine"]["versions"]["numpy"]
 
 
+def test_an_error_of_ours_in_one_part_costs_no_other_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, {"start": "faulty", "limit": "fine"}, "--quick")
+    assert result.exit_code == 1
+    assert "start met an unexpected ZeroDivisionError; the log has the details" in result.stderr
+    assert "ceiling" in result.stdout
+
+
+def test_what_can_not_be_kept_after_all_is_shown_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "_check_place", lambda _file: None)
+    result = run(monkeypatch, {"limit": "fine"}, "--quick", "--json", ".")
+    assert result.exit_code == 1
+    assert "can't be written" in result.stderr
+    assert "ceiling" in result.stdout
+
+
+def test_a_python_for_mediapipe_that_is_not_there_is_refused_before() -> None:
+    result = RUNNER.invoke(bimodal.app, ["bench", "--mediapipe", "nowhere/python"])
+    assert result.exit_code == 2
+    assert "does not exist" in result.stderr
+
+
 def test_a_broken_floor_is_no_failure_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, {"limit": "fine"}, "--quick").exit_code == 0
     assert run(monkeypatch, {"limit": "fine"}, "--quick", "--check").exit_code == 3
@@ -71,6 +94,8 @@ def test_a_broken_floor_is_no_failure_unless_it_is_asked_for(monkeypatch: pytest
     [
         (["speed"], "there is no part 'speed'; there are limit, pipeline"),
         (["--json", "nowhere/found.json"], "nowhere/found.json can't be written"),
+        (["--json", "."], "it is a folder"),
+        (["--png", "."], "it is a folder"),
         (["--config", "none.yaml"], "none.yaml"),
     ],
 )

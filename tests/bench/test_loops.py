@@ -14,7 +14,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.in_turn import in_turn
-from bench.looping import LoopRun, module_loop, turn
+from bench.looping import Loop, LoopRun, module_loop, turn
 from bench.mediapipe_compare import compare
 from bench.mesh_loop import FaceMesh, MeshOrder
 from bench.single import PIPELINE, Heard, gain, measure, order_of
@@ -52,6 +52,11 @@ def test_a_turn_looks_at_one_frame_at_least_and_counts_faces() -> None:
     assert sum(run.latency_ms) == pytest.approx(1e3 * run.seconds, rel=1e-6)
     assert run.frames_per_s > 0
     assert run.cpu_ms >= 0
+
+
+def test_a_loop_whose_command_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="MediaPipe can't be run: No such file"):
+        Loop([str(tmp_path / "python")], {}, what="MediaPipe", log=None)
 
 
 def test_what_is_compared_is_measured_in_turn() -> None:

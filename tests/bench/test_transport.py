@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
-from bench.transport import SIZES, WAYS, measure
+import pytest
+
+from bench.child import start, stop
+from bench.errors import BenchError
+from bench.pixels import Receiver
+from bench.transport import SIZES, WAYS, measure, received
 from broker.sockets import SHARED_MEMORY
 from tests.bench.planning import short_plan
 
@@ -20,3 +27,15 @@ def test_both_ways_are_measured_in_every_size(tmp_path: Path) -> None:
         assert (figure.against in names) is (" shared:" in figure.name)
     assert [len(curve.x) for curve in found.curves] == [len(SIZES)] * 4
     assert not list(SHARED_MEMORY.glob("bimodal-bench-*"))
+
+
+def test_a_sender_that_ends_is_told_of_with_its_sentence(tmp_path: Path) -> None:
+    receiver = Receiver(f"ipc://{tmp_path / 'pixels.ipc'}", tmp_path)
+    command = [sys.executable, "-P", "-c", "print('there is no room left')"]
+    process = start(command, what="the sending process", stdout=subprocess.PIPE)
+    try:
+        with pytest.raises(BenchError, match="ended after 0 of 6 frames: there is no room left"):
+            received(receiver, process, 6, tmp_path)
+    finally:
+        stop(process)
+        receiver.close()
