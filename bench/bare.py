@@ -18,7 +18,8 @@ from bench.child import start, stop
 from bench.errors import BenchError
 from workers.actor import KNOWN_ERRORS
 
-LIBRARIES = ("cv2", "msgspec", "numpy", "onnxruntime", "pydantic", "yaml", "zmq")
+# The config with its checks, which every program of ours reads, counts with the libraries it needs.
+LIBRARIES = ("cv2", "msgspec", "numpy", "onnxruntime", "workers.config", "zmq")
 OPEN = b"open\n"
 
 

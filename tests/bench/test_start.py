@@ -44,7 +44,10 @@ def test_memory_of_one_and_of_two_bare_processes_with_the_models() -> None:
 
 
 def test_a_bare_process_that_can_not_open_its_model_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"bare process can.t open the models: .*none\.onnx"), bare([tmp_path / "none.onnx"]):
+    with (
+        pytest.raises(BenchError, match=r"bare process can.t open the models: .*none\.onnx"),
+        bare([tmp_path / "none.onnx"]),
+    ):
         pass
 
 
