@@ -53,12 +53,7 @@ def bench(
     ] = False,
     mediapipe: Annotated[
         Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="Python of an environment with mediapipe 0.10.14, to compare with.",
-            metavar="PYTHON",
-        ),
+        typer.Option(help="Python of an environment with mediapipe 0.10.14, to compare with.", metavar="PYTHON"),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit code 3 where a floor does not hold.")] = False,
 ) -> None:
@@ -76,6 +71,8 @@ def bench(
         log_file = open_log(loaded.log.file, loaded.log.level, "bench")
         for file in (json, png):
             _check_place(file)
+        if mediapipe is not None and not mediapipe.is_file():
+            raise BenchError(f"--mediapipe {mediapipe}: there is no such program")
         if png is not None and importlib.util.find_spec("matplotlib") is None:
             raise BenchError(NO_MATPLOTLIB)
     with edge(log_file):

@@ -80,8 +80,8 @@ def test_what_can_not_be_kept_after_all_is_shown_before(monkeypatch: pytest.Monk
 
 def test_a_python_for_mediapipe_that_is_not_there_is_refused_before() -> None:
     result = RUNNER.invoke(bimodal.app, ["bench", "--mediapipe", "nowhere/python"])
-    assert result.exit_code == 2
-    assert "does not exist" in result.stderr
+    assert result.exit_code == 1
+    assert "there is no such program" in result.stderr
 
 
 def test_a_broken_floor_is_no_failure_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
