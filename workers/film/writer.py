@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -75,13 +76,19 @@ class FilmWriter:
         self._sound: av.AudioStream | None = None
         self._line: SoundLine | None = None
         self._samples = 0
-        try:
+        with self._refusals():
             self._container = av.open(str(path), "w", format="mp4", options=LIVE if live else FILE)
             # Where the film lies on the stream's time line, so that its frames can be joined with their events again.
             self._container.metadata["comment"] = f"{BEGINS}{begin_ns}"
             self._video = self._add_video(size, fps, LIVE_QUALITY if live else QUALITY)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What the disk or FFmpeg refuses, as FilmError. A codec opens with its first frame, and may refuse then."""
+        try:
+            yield
         except (av.FFmpegError, OSError) as error:
-            raise film_error(error, path) from error
+            raise film_error(error, self.path) from error
 
     def _add_video(self, size: tuple[int, int], fps: float, options: dict[str, str]) -> av.VideoStream:
         rate = Fraction(fps if 1 <= fps <= 240 else 25).limit_denominator(1001)
@@ -112,10 +119,8 @@ class FilmWriter:
     def packet(self, packet: av.Packet[Any]) -> None:
         """A packet of copied sound."""
         packet.stream = self._sound
-        try:
+        with self._refusals():
             self._container.mux(packet)
-        except (av.FFmpegError, OSError) as error:
-            raise film_error(error, self.path) from error
 
     def sound(self, begin_ns: int, samples: Samples) -> None:
         """float32 [channels, n] of sound that begins at `begin_ns` on the stream's line, in order."""
@@ -133,7 +138,8 @@ class FilmWriter:
         frame.sample_rate, frame.time_base = context.sample_rate, Fraction(1, context.sample_rate)
         frame.pts = self._samples
         self._samples += samples.shape[1]
-        self._encode(self._sound, frame)
+        with self._refusals():
+            self._container.mux(self._sound.encode(frame))
 
     # -------------------------------------------------------------------------------- pictures
 
@@ -151,27 +157,19 @@ class FilmWriter:
         self._last_tick = max(round((pts_ns - self._begin_ns) * TICKS / NANO), self._last_tick + 1)
         frame.pts, frame.time_base = self._last_tick, Fraction(1, TICKS)
         frame.duration = self._period
-        self._encode(self._video, frame)
+        with self._refusals():
+            self._container.mux(self._video.encode(frame))
         self.pictures += 1
 
     # -------------------------------------------------------------------------------- the end
 
     def close(self) -> None:
         """Write what is still in the encoders, and the file's index."""
-        try:
+        with self._refusals():
             self._container.mux(self._video.encode(None))
             if self._sound is not None and self._line is not None:
                 self._container.mux(self._sound.encode(None))
             self._container.close()
-        except (av.FFmpegError, OSError) as error:
-            raise film_error(error, self.path) from error
-
-    def _encode(self, stream: Any, frame: av.VideoFrame | av.AudioFrame) -> None:
-        """The codec opens with its first frame, and may refuse then."""
-        try:
-            self._container.mux(stream.encode(frame))
-        except (av.FFmpegError, OSError) as error:
-            raise film_error(error, self.path) from error
 
 
 def _pieces(samples: int) -> Iterator[int]:
