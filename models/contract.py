@@ -149,10 +149,13 @@ def to_properties(metadata: Metadata) -> dict[str, str]:
     return properties
 
 
-def read_properties(properties: Mapping[str, str], path: str) -> Metadata:
+def read_properties(properties: Mapping[str, str], path: str, kind: Kind | None = None) -> Metadata:
     """`metadata_props` → Metadata.
 
-    Raises ArtifactError, naming `path`, where a key is missing or holds what it may not.
+    Args:
+        kind: what the caller needs the artifact to be; None takes any.
+
+    Raises ArtifactError, naming `path`, where a key is missing or holds what it may not, or the kind is another.
     """
     if CONTRACT_KEY not in properties:
         raise ArtifactError(
@@ -173,9 +176,12 @@ def read_properties(properties: Mapping[str, str], path: str) -> Metadata:
         except msgspec.DecodeError as error:
             raise ArtifactError(f"{path}: metadata '{field}' is not JSON ({error})") from error
     try:
-        return msgspec.convert(fields, Metadata)
+        metadata = msgspec.convert(fields, Metadata)
     except msgspec.ValidationError as error:
         raise ArtifactError(f"{path}: metadata is wrong: {error}") from error
+    if kind is not None and metadata.kind != kind:
+        raise ArtifactError(f"{path} is a {metadata.kind} artifact, but a {kind} artifact is needed here")
+    return metadata
 
 
 def check(metadata: Metadata, inputs: Sequence[Tensor], outputs: Sequence[Tensor], path: str) -> None:

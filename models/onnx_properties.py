@@ -25,10 +25,7 @@ def metadata_of(path: Path, kind: Kind) -> Metadata:
         properties = onnx_properties(path)
     except OSError as error:
         raise ArtifactError(f"{path} can't be read: {error.strerror}") from error
-    metadata = read_properties(properties, str(path))
-    if metadata.kind != kind:
-        raise ArtifactError(f"{path} is a {metadata.kind} artifact, but a {kind} artifact is needed here")
-    return metadata
+    return read_properties(properties, str(path), kind)
 
 
 def onnx_properties(path: Path) -> dict[str, str]:

@@ -122,9 +122,7 @@ def _told(artifact: Artifact, attempt: Attempt, refused: str | None) -> Artifact
 
 def _open(path: Path, kind: Kind | None, provider: Provider, threads: int, spinning: bool, gpu: Gpu) -> Artifact:
     session = _open_session(path, provider, threads, spinning, gpu)
-    metadata = read_properties(session.get_modelmeta().custom_metadata_map, str(path))
-    if kind is not None and metadata.kind != kind:
-        raise ArtifactError(f"{path} is a {metadata.kind} artifact, but a {kind} artifact is needed here")
+    metadata = read_properties(session.get_modelmeta().custom_metadata_map, str(path), kind)
     artifact = Artifact(path, session, metadata, gpu)
     check(metadata, artifact.inputs, artifact.outputs, str(path))
     warm_up(artifact)
