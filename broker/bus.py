@@ -10,9 +10,9 @@ from pathlib import Path
 
 import zmq
 
-from broker.doors import Doors
-from broker.errors import BrokerError
-from broker.sockets import bind, events_endpoint, has_mail, move, needs_keys
+from bimodal.broker.doors import Doors
+from bimodal.broker.errors import BrokerError
+from bimodal.broker.sockets import bind, events_endpoint, has_mail, move, needs_keys
 
 SUBSCRIBED, UNSUBSCRIBED = b"\x01", b"\x00"
 

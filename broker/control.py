@@ -12,9 +12,9 @@ from typing import TypeAlias, TypeVar
 import msgspec
 import zmq
 
-from broker.errors import ControlError, EndpointError
-from broker.messages import State, StreamStatus
-from broker.sockets import bind, connect
+from bimodal.broker.errors import ControlError, EndpointError
+from bimodal.broker.messages import State, StreamStatus
+from bimodal.broker.sockets import bind, connect
 
 CONTROL_VERSION = 1
 MOST_REQUEST_BYTES = 64 * 1024

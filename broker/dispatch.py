@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from broker.matching import match
-from broker.messages import Job, Modality, Policy
-from broker.queues import Action, Books, Drop, Fail, Held, Queue, StreamKey, Tally, Waiting, Worker
+from bimodal.broker.matching import match
+from bimodal.broker.messages import Job, Modality, Policy
+from bimodal.broker.queues import Action, Books, Drop, Fail, Held, Queue, StreamKey, Tally, Waiting, Worker
 
 MOST_ATTEMPTS = 3
 LATEST_DEADLINE_NS = 2_000_000_000

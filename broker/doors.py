@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from broker.errors import EndpointError, KeysError
-from broker.keys import OWN, Room, allowed, own, own_names
-from broker.sockets import guarded, move_guarded
+from bimodal.broker.errors import EndpointError, KeysError
+from bimodal.broker.keys import OWN, Room, allowed, own, own_names
+from bimodal.broker.sockets import guarded, move_guarded
 
 if TYPE_CHECKING:
-    from broker.guard import Guard
+    from bimodal.broker.guard import Guard
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Doors:
             )
         if wanted and self._guard is None:
             # It brings asyncio, a third of what a broker without doors loads.
-            from broker.guard import Guard
+            from bimodal.broker.guard import Guard
 
             own(self._folder)
             self._guard = Guard(self._context, self._folder)

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.errors import SlotError
-from broker.messages import MAX_DATA_BYTES, Job
+from bimodal.broker.errors import SlotError
+from bimodal.broker.messages import MAX_DATA_BYTES, Job
 
 MAGIC = b"bimodal1"
 PAGE = 4096

@@ -12,7 +12,7 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
-from broker.keys import ROOMS, Room, allowed
+from bimodal.broker.keys import ROOMS, Room, allowed
 
 
 class Guard(ThreadAuthenticator):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.messages import MOST_FOLLOWED, FaceResult, Hints, Job
+from bimodal.broker.messages import MOST_FOLLOWED, FaceResult, Hints, Job
 
 
 @dataclass

@@ -22,7 +22,7 @@ from typing import Literal, get_args
 import zmq.auth
 from zmq.utils import z85
 
-from broker.errors import KeysError
+from bimodal.broker.errors import KeysError
 
 Room = Literal["events", "workers"]
 ROOMS: tuple[Room, ...] = get_args(Room)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from broker.messages import Delivery, LaneMessage, Role
+from bimodal.broker.messages import Delivery, LaneMessage, Role
 
 CREDIT = 256
 BUNDLE = 8

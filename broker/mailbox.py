@@ -11,8 +11,8 @@ from pathlib import Path
 
 import zmq
 
-from broker.errors import MessageError
-from broker.messages import (
+from bimodal.broker.errors import MessageError
+from bimodal.broker.messages import (
     Body,
     Envelope,
     Heartbeat,
@@ -21,7 +21,7 @@ from broker.messages import (
     decode,
     seal,
 )
-from broker.sockets import Login, connect, has_mail, mailbox_endpoint, supervisor_endpoint
+from bimodal.broker.sockets import Login, connect, has_mail, mailbox_endpoint, supervisor_endpoint
 
 HELLO_EVERY_S = 0.5
 

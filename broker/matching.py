@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import islice
 
-from broker.messages import Modality
-from broker.queues import Action, Assign, Books, Held, StreamKey, Worker
+from bimodal.broker.messages import Modality
+from bimodal.broker.queues import Action, Assign, Books, Held, StreamKey, Worker
 
 IN_ADVANCE = 2
 # Of so many streams that wait, the one with the newest live job goes first; who was passed over so often goes next.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from broker.dispatch import Dispatch
-from broker.lanes import BUNDLE, Lane
-from broker.messages import (
+from bimodal.broker.dispatch import Dispatch
+from bimodal.broker.lanes import BUNDLE, Lane
+from bimodal.broker.messages import (
     Ack,
     Assignment,
     Body,
@@ -39,9 +39,9 @@ from broker.messages import (
     StreamWithdrawn,
     failed,
 )
-from broker.open_stream import MODALITIES, OpenStream
-from broker.queues import Action, Assign, Drop
-from broker.receivers import Receivers
+from bimodal.broker.open_stream import MODALITIES, OpenStream
+from bimodal.broker.queues import Action, Assign, Drop
+from bimodal.broker.receivers import Receivers
 
 # The name that the supervisor says Hello with.
 SUPERVISOR = "supervisor"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from broker.dispatch import Dispatch
-from broker.hints import LastSeen
-from broker.messages import Modality, StreamClosed, StreamEnded, StreamOpened, StreamStatus
+from bimodal.broker.dispatch import Dispatch
+from bimodal.broker.hints import LastSeen
+from bimodal.broker.messages import Modality, StreamClosed, StreamEnded, StreamOpened, StreamStatus
 
 MODALITIES: tuple[Modality, ...] = ("face", "speech")
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import zmq
 
-from broker.bus import EventBus
-from broker.doors import Doors
-from broker.errors import BrokerError, MessageError, SlotError
-from broker.keys import keys_folder
-from broker.messages import (
+from bimodal.broker.bus import EventBus
+from bimodal.broker.doors import Doors
+from bimodal.broker.errors import BrokerError, MessageError, SlotError
+from bimodal.broker.keys import keys_folder
+from bimodal.broker.messages import (
     Assignment,
     Body,
     Emotion,
@@ -35,13 +35,13 @@ from broker.messages import (
     failed,
     seal,
 )
-from broker.office import SUPERVISOR, Out, Post, PostOffice
-from broker.remote import RemotePeers, admit
-from broker.sockets import bind, connect, has_mail, mailbox_endpoint, supervisor_endpoint
-from broker.topics import topic_of
+from bimodal.broker.office import SUPERVISOR, Out, Post, PostOffice
+from bimodal.broker.remote import RemotePeers, admit
+from bimodal.broker.sockets import bind, connect, has_mail, mailbox_endpoint, supervisor_endpoint
+from bimodal.broker.topics import topic_of
 
 if TYPE_CHECKING:
-    from broker.frames import RingShelf
+    from bimodal.broker.frames import RingShelf
 
 log = logging.getLogger(__name__)
 
@@ -269,7 +269,7 @@ class BrokerProcess:
     def _data_of(self, job: Job) -> bytes:
         if self._shelf is None:
             # Brings numpy, which a broker whose workers are all at home does without.
-            from broker.frames import RingShelf
+            from bimodal.broker.frames import RingShelf
 
             self._shelf = RingShelf(self._slots)
         return self._shelf.copy(job)

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from broker.messages import Job, Modality, Policy
+from bimodal.broker.messages import Job, Modality, Policy
 
 StreamKey: TypeAlias = "tuple[str, Modality]"
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from broker.dispatch import Dispatch
-from broker.lanes import MOST_BACKLOG, Lane, Lanes
-from broker.messages import Dropped, Job, LaneMessage, Role, StreamClosed
-from broker.open_stream import MODALITIES, OpenStream
+from bimodal.broker.dispatch import Dispatch
+from bimodal.broker.lanes import MOST_BACKLOG, Lane, Lanes
+from bimodal.broker.messages import Dropped, Job, LaneMessage, Role, StreamClosed
+from bimodal.broker.open_stream import MODALITIES, OpenStream
 
 
 class Receivers:

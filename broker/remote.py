@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from broker.errors import MessageError
-from broker.messages import Body, Envelope, FaceResult, Gone, Heartbeat, Hello, JobFailed, Ready, SpeechResult
+from bimodal.broker.errors import MessageError
+from bimodal.broker.messages import Body, Envelope, FaceResult, Gone, Heartbeat, Hello, JobFailed, Ready, SpeechResult
 
 SILENT_NS = 5_000_000_000
 MOST_NAME = 64

@@ -11,10 +11,10 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from broker.errors import MessageError, SlotError
-from broker.mailbox import Mailbox
-from broker.messages import Assignment, Envelope, Heartbeat, Hello, Job, decode
-from broker.sockets import Login, connect
+from bimodal.broker.errors import MessageError, SlotError
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Assignment, Envelope, Heartbeat, Hello, Job, decode
+from bimodal.broker.sockets import Login, connect
 
 # One job is worked on, one more is given in advance; anything older was given up. A worker that does several at a time
 # raises it (Delivered.most).

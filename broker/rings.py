@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from broker.messages import Modality
+from bimodal.broker.messages import Modality
 
 
 def ring_name(stream: str, run: int, modality: Modality, number: int) -> str:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import zmq
 
-from broker.errors import EndpointError
-from broker.keys import KeyPair, Room, check_public, keys_folder, own
-from broker.messages import MAX_DATA_BYTES, MAX_MESSAGE_BYTES
+from bimodal.broker.errors import EndpointError
+from bimodal.broker.keys import KeyPair, Room, check_public, keys_folder, own
+from bimodal.broker.messages import MAX_DATA_BYTES, MAX_MESSAGE_BYTES
 
 # The longest path of a Unix socket on Linux is 107 bytes; ZeroMQ's "ipc://" does not count.
 MAX_SOCKET_PATH = 107

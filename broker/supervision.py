@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 import zmq
 
-from broker.errors import MessageError
-from broker.mailbox import Mailbox
-from broker.messages import (
+from bimodal.broker.errors import MessageError
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import (
     Gone,
     Heartbeat,
     Hello,
@@ -23,7 +23,7 @@ from broker.messages import (
     Welcome,
     decode,
 )
-from broker.sockets import bind, supervisor_endpoint
+from bimodal.broker.sockets import bind, supervisor_endpoint
 
 NAME = "supervisor"
 # Whoever floods this address must not keep the supervisor from its children.

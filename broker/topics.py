@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.messages import Emotion, Heartbeat, Job, Message, Modality, Status, StreamClosed, StreamOpened
+from bimodal.broker.messages import Emotion, Heartbeat, Job, Message, Modality, Status, StreamClosed, StreamOpened
 
 
 class Topic(NamedTuple):

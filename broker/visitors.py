@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import msgspec
 import zmq
 
-from broker.sockets import bind, connect, visitor_endpoint
+from bimodal.broker.sockets import bind, connect, visitor_endpoint
 
 MOST_WAITING = 16
 

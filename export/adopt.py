@@ -9,14 +9,14 @@ from pathlib import Path
 
 import onnx
 
-from export import from_mediapipe, from_silero
-from export.artifact import make_model, set_metadata, write
-from export.mediapipe_parity import Pictures, detector_parity, mesh_parity, noise
-from export.parity import Difference, as_metrics, require
-from export.pictures import detector_inputs, mesh_inputs
-from export.wheels import download_wheel, extract, verify
-from models.contract import Metadata
-from models.session import Artifact
+from bimodal.export import from_mediapipe, from_silero
+from bimodal.export.artifact import make_model, set_metadata, write
+from bimodal.export.mediapipe_parity import Pictures, detector_parity, mesh_parity, noise
+from bimodal.export.parity import Difference, as_metrics, require
+from bimodal.export.pictures import detector_inputs, mesh_inputs
+from bimodal.export.wheels import download_wheel, extract, verify
+from bimodal.models.contract import Metadata
+from bimodal.models.session import Artifact
 
 Say = Callable[[str], None]
 MakeMetadata = Callable[[dict[str, object] | None], Metadata]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import onnx
 
-from export.canonical import canonicalize
-from models.contract import Metadata, to_properties
-from models.session import Artifact, open_artifact
+from bimodal.export.canonical import canonicalize
+from bimodal.models.contract import Metadata, to_properties
+from bimodal.models.session import Artifact, open_artifact
 
 OPSET = 18
 IR_VERSION = 10

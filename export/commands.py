@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from export.one_sentence import one_sentence
+from bimodal.export.one_sentence import one_sentence
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn foreign models into artifacts.")
 
@@ -37,8 +37,8 @@ def mediapipe(
     Example: bimodal export mediapipe --out my-models
     """
     with one_sentence():
-        from export.adopt import adopt_mediapipe
-        from export.pictures import read_picture
+        from bimodal.export.adopt import adopt_mediapipe
+        from bimodal.export.pictures import read_picture
 
         pictures = [read_picture(path) for path in picture or []]
         adopt_mediapipe(out, typer.echo, wheel=wheel, tflite_dir=tflite_dir, pictures=pictures)
@@ -51,7 +51,7 @@ def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
     Example: bimodal export silero --out my-models
     """
     with one_sentence():
-        from export.adopt import adopt_silero
+        from bimodal.export.adopt import adopt_silero
 
         adopt_silero(out, typer.echo, wheel=wheel)
 
@@ -59,7 +59,7 @@ def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
 def _room_mates() -> None:
     """Commands that have a file of their own; each imports what it needs when it is used."""
     for name in ("torch", "onnx", "keras", "quantize"):
-        module = importlib.import_module(f"export.commands_{name}")
+        module = importlib.import_module(f"bimodal.export.commands_{name}")
         app.command(name=name)(getattr(module, name))
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from export import flags
-from export.one_sentence import one_sentence
+from bimodal.export import flags
+from bimodal.export.one_sentence import one_sentence
 
 
 def keras(
@@ -49,10 +49,10 @@ def keras(
     Example: bimodal export keras fer2013_mini_XCEPTION.102-0.66.hdf5 --preset mini-xception --picture me.jpg
     """
     with one_sentence():
-        from export.errors import SourceModelError
-        from export.from_keras import export_keras
-        from export.keras_architecture import read_architecture
-        from export.keras_recipe import read_preset, read_recipe, with_words
+        from bimodal.export.errors import SourceModelError
+        from bimodal.export.from_keras import export_keras
+        from bimodal.export.keras_architecture import read_architecture
+        from bimodal.export.keras_recipe import read_preset, read_recipe, with_words
 
         if (preset is None) == (frontend is None):
             raise SourceModelError("say what stands before the network: either --preset or --frontend")

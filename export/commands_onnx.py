@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from export import flags
-from export.one_sentence import one_sentence
+from bimodal.export import flags
+from bimodal.export.one_sentence import one_sentence
 
 
 def onnx(
@@ -52,16 +52,16 @@ def onnx(
     Example: bimodal export onnx enet_b0_8_best_vgaf.onnx --preset hsemotion-8 --name hsemotion
     """
     with one_sentence():
-        from export.errors import SourceModelError
-        from export.onnx_description import presets
-        from export.said import description_of, numbers, words
+        from bimodal.export.errors import SourceModelError
+        from bimodal.export.onnx_description import presets
+        from bimodal.export.said import description_of, numbers, words
 
         if list_presets:
             typer.echo("\n".join(presets()))
             return
         if file is None:
             raise SourceModelError("name the file to export: bimodal export onnx FILE --preset NAME")
-        from export.from_onnx import export_onnx
+        from bimodal.export.from_onnx import export_onnx
 
         said = description_of(
             preset,

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from export.one_sentence import one_sentence
+from bimodal.export.one_sentence import one_sentence
 
 CALIBRATION = 100
 WORTH_IT = 1.1
@@ -38,7 +38,7 @@ def quantize(
     Example: bimodal export quantize emo-affectnet --data FACES --install
     """
     with one_sentence():
-        from export.quantizing import make
+        from bimodal.export.quantizing import make
 
         with tempfile.TemporaryDirectory() as scratch:
             made = make(model, data, Path(scratch), limit=limit, calibration=CALIBRATION, reduce_range=reduce_range)
@@ -51,7 +51,7 @@ def quantize(
 
 
 def _show(report: object, as_json: bool) -> None:
-    from export.quantize_report import Report, rows
+    from bimodal.export.quantize_report import Report, rows
 
     assert isinstance(report, Report)
     if as_json:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from export import flags
-from export.one_sentence import one_sentence
+from bimodal.export import flags
+from bimodal.export.one_sentence import one_sentence
 
 
 class Network(StrEnum):
@@ -45,8 +45,8 @@ def torch(
     Example: bimodal export torch FER_static_ResNet50_AffectNet.pt --architecture emo-affectnet
     """
     with one_sentence():
-        from export.errors import SourceModelError
-        from export.said import description_of, words
+        from bimodal.export.errors import SourceModelError
+        from bimodal.export.said import description_of, words
 
         own = {
             "name": name, "version": version, "labels": words(labels), "license": license, "source": source,
@@ -55,7 +55,7 @@ def torch(
         said = description_of(preset, config, own)
         pictures, sounds = picture or [], sound or []
         if architecture is Network.TORCHSCRIPT:
-            from export.torchscript import export_torchscript
+            from bimodal.export.torchscript import export_torchscript
 
             export_torchscript(file, said, out, typer.echo, largest_mb=max_size, pictures=pictures, sounds=sounds)
             return
@@ -63,6 +63,6 @@ def torch(
             raise SourceModelError(
                 f"--preset, --config and --size describe a torchscript file; {architecture} is known"
             )
-        from export.from_torch import export_torch
+        from bimodal.export.from_torch import export_torch
 
         export_torch(file, architecture, out, typer.echo, said=said, pictures=pictures, sounds=sounds)

@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
-from export.pictures import read_picture
-from export.real_inputs import sounds_of
-from models.emotions import emotion_of
-from models.errors import LabelError
-from models.session import Artifact
+from bimodal.export.errors import SourceModelError
+from bimodal.export.pictures import read_picture
+from bimodal.export.real_inputs import sounds_of
+from bimodal.models.emotions import emotion_of
+from bimodal.models.errors import LabelError
+from bimodal.models.session import Artifact
 
 SUFFIXES = {
     "face-static": (".png", ".jpg", ".jpeg", ".bmp", ".webp"),

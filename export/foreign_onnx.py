@@ -9,9 +9,9 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
-from export.errors import SourceModelError
-from export.onnx_functions import write_functions_out
-from export.onnx_walk import names_of, nodes_of, tensors_of
+from bimodal.export.errors import SourceModelError
+from bimodal.export.onnx_functions import write_functions_out
+from bimodal.export.onnx_walk import names_of, nodes_of, tensors_of
 
 MEGABYTE = 1_000_000
 LARGEST_MB = 500

@@ -12,10 +12,10 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
-from export.frontends.faces import as_numpy
-from export.onnx_description import Description
-from export.ports import Ports
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.faces import as_numpy
+from bimodal.export.onnx_description import Description
+from bimodal.export.ports import Ports
 
 Values = NDArray[Any]
 Run = Callable[[Values], Sequence[Values]]

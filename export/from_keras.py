@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
-from export.frontends.speech import SpeechFrontend
-from export.joined import join, label_sums, merged
-from export.keras_cases import cases, reference
-from export.keras_file import KerasFile, inspect
-from export.keras_process import Conversion, convert
-from export.keras_recipe import Recipe
-from export.ship import Say, ship
-from models.contract import CONTRACT_VERSION, Metadata
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.speech import SpeechFrontend
+from bimodal.export.joined import join, label_sums, merged
+from bimodal.export.keras_cases import cases, reference
+from bimodal.export.keras_file import KerasFile, inspect
+from bimodal.export.keras_process import Conversion, convert
+from bimodal.export.keras_recipe import Recipe
+from bimodal.export.ship import Say, ship
+from bimodal.models.contract import CONTRACT_VERSION, Metadata
 
 TOLERANCE = 1e-4
 """Of a probability: librosa's features and the graph's differ in the sixth digit; real networks stay below 2e-5."""

@@ -16,11 +16,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.artifact import OPSET
-from export.errors import SourceModelError
-from export.prelu import prelu_as_convolutions
-from models.contract import CONTRACT_VERSION, Kind, Metadata
-from models.faces.geometry import AnchorLayer, DetectorGeometry, MeshGeometry
+from bimodal.export.artifact import OPSET
+from bimodal.export.errors import SourceModelError
+from bimodal.export.prelu import prelu_as_convolutions
+from bimodal.models.contract import CONTRACT_VERSION, Kind, Metadata
+from bimodal.models.faces.geometry import AnchorLayer, DetectorGeometry, MeshGeometry
 
 WHEEL = "mediapipe==0.10.21"
 VERSION = "0.10.21"

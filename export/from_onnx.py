@@ -14,17 +14,17 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
-from export.foreign_onnx import LARGEST_MB, read_foreign
-from export.foreign_original import ForeignOriginal, Run, session_run
-from export.onnx_description import Description
-from export.onnx_wrap import Shell, raise_opset, wrap
-from export.ports import Ports, face_size, find_ports, window_size
-from export.real_inputs import faces_of, sounds_of
-from export.ship import Say, ship
-from models.contract import CONTRACT_VERSION, Crop, Metadata
-from models.emotions import LabelMap
-from models.errors import LabelError
+from bimodal.export.errors import SourceModelError
+from bimodal.export.foreign_onnx import LARGEST_MB, read_foreign
+from bimodal.export.foreign_original import ForeignOriginal, Run, session_run
+from bimodal.export.onnx_description import Description
+from bimodal.export.onnx_wrap import Shell, raise_opset, wrap
+from bimodal.export.ports import Ports, face_size, find_ports, window_size
+from bimodal.export.real_inputs import faces_of, sounds_of
+from bimodal.export.ship import Say, ship
+from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
+from bimodal.models.emotions import LabelMap
+from bimodal.models.errors import LabelError
 
 STEPS, DIMENSIONS = 10, 512
 """What a dynamic model is asked with where its graph takes any."""

@@ -15,10 +15,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.errors import SourceModelError
-from export.parity import Difference, measure
-from models.contract import CONTRACT_VERSION, Metadata
-from models.session import Artifact
+from bimodal.export.errors import SourceModelError
+from bimodal.export.parity import Difference, measure
+from bimodal.models.contract import CONTRACT_VERSION, Metadata
+from bimodal.models.session import Artifact
 
 WHEEL = "silero-vad==6.2.3"
 VERSION = "6.2.3"

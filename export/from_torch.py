@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.onnx_description import Description
-from export.parity import Cases
-from export.real_inputs import faces_of, sounds_of
-from export.ship import Say, ship
-from export.torch_architectures import Architecture, architecture
-from export.torch_graph import convert, original
-from export.torch_weights import read_state_dict
-from models.contract import Crop, Metadata
+from bimodal.export.onnx_description import Description
+from bimodal.export.parity import Cases
+from bimodal.export.real_inputs import faces_of, sounds_of
+from bimodal.export.ship import Say, ship
+from bimodal.export.torch_architectures import Architecture, architecture
+from bimodal.export.torch_graph import convert, original
+from bimodal.export.torch_weights import read_state_dict
+from bimodal.models.contract import Crop, Metadata
 
 BATCHES = (1, 5)
 SAID = ("name", "version", "license", "source", "labels", "crop", "embedding_space", "temperature")

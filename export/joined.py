@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper
 
-from export.artifact import IR_VERSION, OPSET, make_model
-from export.errors import SourceModelError
-from export.frontends.draft import Draft
-from export.frontends.faces import pixel_nodes
-from export.frontends.speech import SpeechFrontend
-from export.keras_recipe import FaceFrontend, Recipe
-from export.onnx_walk import has_inner_graphs
-from models.contract import Metadata
+from bimodal.export.artifact import IR_VERSION, OPSET, make_model
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.draft import Draft
+from bimodal.export.frontends.faces import pixel_nodes
+from bimodal.export.frontends.speech import SpeechFrontend
+from bimodal.export.keras_recipe import FaceFrontend, Recipe
+from bimodal.export.onnx_walk import has_inner_graphs
+from bimodal.models.contract import Metadata
 
 
 def join(network: onnx.ModelProto, recipe: Recipe, metadata: Metadata) -> onnx.ModelProto:

@@ -9,8 +9,8 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from export.errors import SourceModelError
-from export.keras_layers import ACTIVATIONS, LAYERS
+from bimodal.export.errors import SourceModelError
+from bimodal.export.keras_layers import ACTIVATIONS, LAYERS
 
 Size = Annotated[int, Meta(ge=1, le=1_000_000)]
 WRAPPERS = ("Bidirectional", "TimeDistributed")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
-from export.frontends.faces import as_numpy
-from export.frontends.speech import SpeechFrontend
-from export.keras_recipe import FaceFrontend
-from export.real_inputs import faces_of, sounds_of
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.faces import as_numpy
+from bimodal.export.frontends.speech import SpeechFrontend
+from bimodal.export.keras_recipe import FaceFrontend
+from bimodal.export.real_inputs import faces_of, sounds_of
 
 Cases = dict[str, list[NDArray[Any]]]
 
@@ -45,7 +45,7 @@ def reference(frontend: SpeechFrontend | FaceFrontend, batch: NDArray[Any]) -> N
     """
     if isinstance(frontend, FaceFrontend):
         return as_numpy(frontend.pixels, batch)
-    from export.frontends.reference import features
+    from bimodal.export.frontends.reference import features
 
     try:
         return np.stack([features(frontend, waveform) for waveform in batch])

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import h5py
 from msgspec import Struct
 
-from export.errors import SourceModelError
-from export.keras_layers import ACTIVATIONS, LAYERS, MODELS, SETTINGS, SLOW
+from bimodal.export.errors import SourceModelError
+from bimodal.export.keras_layers import ACTIVATIONS, LAYERS, MODELS, SETTINGS, SLOW
 
 Format = Literal["h5", "keras", "weights", "saved-model"]
 Config = dict[str, Any]

@@ -16,9 +16,9 @@ import onnx
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
-from export.keras_architecture import Architecture
-from export.keras_file import KerasFile, modern
+from bimodal.export.errors import SourceModelError
+from bimodal.export.keras_architecture import Architecture
+from bimodal.export.keras_file import KerasFile, modern
 
 PROGRAM = Path(__file__).with_name("keras_child.py")
 TIME_LIMIT_S = 900.0

@@ -9,13 +9,13 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from export import onnx_description
-from export.errors import SourceModelError
-from export.frontends.faces import Pixels
-from export.frontends.presets import SPEECH_PRESETS
-from export.frontends.speech import SpeechFrontend
-from export.keras_architecture import Architecture, Layer
-from models.contract import Crop
+from bimodal.export import onnx_description
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.faces import Pixels
+from bimodal.export.frontends.presets import SPEECH_PRESETS
+from bimodal.export.frontends.speech import SpeechFrontend
+from bimodal.export.keras_architecture import Architecture, Layer
+from bimodal.models.contract import Crop
 
 
 class FaceFrontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

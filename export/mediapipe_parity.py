@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.from_mediapipe import DETECTOR_VALUES, MESH_VALUES
-from export.parity import Difference, measure
-from models.session import Artifact
+from bimodal.export.from_mediapipe import DETECTOR_VALUES, MESH_VALUES
+from bimodal.export.parity import Difference, measure
+from bimodal.models.session import Artifact
 
 Pictures = NDArray[np.uint8]
 

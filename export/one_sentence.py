@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import typer
 
-from export.errors import ExportError
-from models.errors import ModelError
+from bimodal.export.errors import ExportError
+from bimodal.models.errors import ModelError
 
 
 @contextmanager

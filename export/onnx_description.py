@@ -8,9 +8,9 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from export.errors import SourceModelError
-from export.frontends.faces import Pixels
-from models.contract import Crop
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.faces import Pixels
+from bimodal.models.contract import Crop
 
 PRESETS = Path(__file__).parent / "onnx_presets"
 LARGEST_YAML = 1_000_000

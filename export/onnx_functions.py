@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 from onnx import inliner
 
-from export.errors import SourceModelError
-from export.onnx_walk import nested
+from bimodal.export.errors import SourceModelError
+from bimodal.export.onnx_walk import nested
 
 MOST_NODES = 200_000
 """Functions may call each other; this many nodes may come of it."""

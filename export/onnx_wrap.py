@@ -10,17 +10,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper, version_converter
 
-from export.artifact import IR_VERSION, OPSET
-from export.canonical import canonicalize
-from export.errors import SourceModelError
-from export.foreign_onnx import opset
-from export.foreign_original import NUMPY_TYPES
-from export.frontends.draft import Draft
-from export.frontends.faces import pixel_nodes
-from export.frontends.levels import Standardise
-from export.onnx_description import Description
-from export.onnx_walk import has_inner_graphs
-from export.ports import MASK, Ports
+from bimodal.export.artifact import IR_VERSION, OPSET
+from bimodal.export.canonical import canonicalize
+from bimodal.export.errors import SourceModelError
+from bimodal.export.foreign_onnx import opset
+from bimodal.export.foreign_original import NUMPY_TYPES
+from bimodal.export.frontends.draft import Draft
+from bimodal.export.frontends.faces import pixel_nodes
+from bimodal.export.frontends.levels import Standardise
+from bimodal.export.onnx_description import Description
+from bimodal.export.onnx_walk import has_inner_graphs
+from bimodal.export.ports import MASK, Ports
 
 NEWEST_OF_IR_10 = 22
 PREFIX = "foreign/"

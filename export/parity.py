@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import ParityError
-from models.session import Artifact
+from bimodal.export.errors import ParityError
+from bimodal.models.session import Artifact
 
 Original = Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]]
 """The original model: a batch of the artifact's input → its outputs under the artifact's names."""

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
-from export.from_mediapipe import DETECTOR_GEOMETRY, MESH_GEOMETRY
-from models.faces.detector import Detector
-from models.faces.letterbox import letterbox
-from models.faces.mesh import cut_out, square_of_detection
-from models.session import open_artifact
+from bimodal.export.errors import SourceModelError
+from bimodal.export.from_mediapipe import DETECTOR_GEOMETRY, MESH_GEOMETRY
+from bimodal.models.faces.detector import Detector
+from bimodal.models.faces.letterbox import letterbox
+from bimodal.models.faces.mesh import cut_out, square_of_detection
+from bimodal.models.session import open_artifact
 
 Pictures = NDArray[np.uint8]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from export.errors import SourceModelError
-from export.onnx_description import Description
+from bimodal.export.errors import SourceModelError
+from bimodal.export.onnx_description import Description
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 MASK = "attention_mask"

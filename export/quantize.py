@@ -24,10 +24,10 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from export.artifact import set_metadata, write
-from export.errors import QuantizationError
-from models.contract import Metadata, read_properties
-from models.session import Artifact
+from bimodal.export.artifact import set_metadata, write
+from bimodal.export.errors import QuantizationError
+from bimodal.models.contract import Metadata, read_properties
+from bimodal.models.session import Artifact
 
 LEARNED = ("Conv", "Gemm", "LSTM")
 """Where a network begins; what lies before the first of them is preprocessing."""

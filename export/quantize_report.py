@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import QuantizationError
-from models.emotions import LabelMap
-from models.session import Artifact
+from bimodal.export.errors import QuantizationError
+from bimodal.models.emotions import LabelMap
+from bimodal.models.session import Artifact
 
 PAIRS = 40
 WARM = 3

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import msgspec
 import onnx
 
-from export.artifact import set_metadata
-from export.cpu import saturates
-from export.examples import read, split
-from export.quantize import note, quantize
-from export.quantize_report import Report, card, compare, require
-from models.catalog import resolve
-from models.install import install, put
-from models.session import open_artifact
+from bimodal.export.artifact import set_metadata
+from bimodal.export.cpu import saturates
+from bimodal.export.examples import read, split
+from bimodal.export.quantize import note, quantize
+from bimodal.export.quantize_report import Report, card, compare, require
+from bimodal.models.catalog import resolve
+from bimodal.models.install import install, put
+from bimodal.models.session import open_artifact
 
 
 class Made(NamedTuple):

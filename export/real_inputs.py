@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
-from export.pictures import read_picture
-from models.catalog import resolve
-from models.contract import Crop
-from models.faces.crop import crop_face
-from models.faces.detector import Detector
-from models.faces.mesh import Landmarks, square_of_detection
-from models.session import open_artifact
+from bimodal.export.errors import SourceModelError
+from bimodal.export.pictures import read_picture
+from bimodal.models.catalog import resolve
+from bimodal.models.contract import Crop
+from bimodal.models.faces.crop import crop_face
+from bimodal.models.faces.detector import Detector
+from bimodal.models.faces.mesh import Landmarks, square_of_detection
+from bimodal.models.session import open_artifact
 
 LONGEST_S = 60.0
 

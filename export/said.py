@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from export.errors import SourceModelError
-from export.onnx_description import Description, describe, merge, read_description, read_preset
+from bimodal.export.errors import SourceModelError
+from bimodal.export.onnx_description import Description, describe, merge, read_description, read_preset
 
 PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
 

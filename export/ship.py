@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import onnx
 
-from export.artifact import set_metadata, write
-from export.errors import ExportError
-from export.parity import Cases, Original, as_metrics, compare, require
-from models.contract import Metadata
+from bimodal.export.artifact import set_metadata, write
+from bimodal.export.errors import ExportError
+from bimodal.export.parity import Cases, Original, as_metrics, compare, require
+from bimodal.models.contract import Metadata
 
 Say = Callable[[str], None]
 

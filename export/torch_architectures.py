@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.errors import SourceModelError
-from export.torch_weights import fill
-from models.architectures import emo_affectnet, emo_affectnet_dynamic, face_compact
-from models.contract import CONTRACT_VERSION, Crop, Metadata
-from models.emotions import EMOTIONS
+from bimodal.export.errors import SourceModelError
+from bimodal.export.torch_weights import fill
+from bimodal.models.architectures import emo_affectnet, emo_affectnet_dynamic, face_compact
+from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
+from bimodal.models.emotions import EMOTIONS
 
 State = Mapping[str, Tensor]
 
@@ -124,7 +124,7 @@ def _face_compact() -> Architecture:
 
 
 def _speech_compact() -> Architecture:
-    from models.architectures import speech_compact  # librosa, which it needs, is slow to import
+    from bimodal.models.architectures import speech_compact  # librosa, which it needs, is slow to import
 
     def build(state: State, path: Path, temperature: float) -> nn.Module:
         channels = len(_tensor(state, "stem.0.weight", path))

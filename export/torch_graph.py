@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.artifact import OPSET, make_model
-from export.errors import SourceModelError
-from export.parity import Original
-from models.contract import INPUTS, OUTPUTS, Metadata
+from bimodal.export.artifact import OPSET, make_model
+from bimodal.export.errors import SourceModelError
+from bimodal.export.parity import Original
+from bimodal.models.contract import INPUTS, OUTPUTS, Metadata
 
 
 def convert(graph: nn.Module, metadata: Metadata, example: NDArray[Any], dynamic: Mapping[int, str]) -> onnx.ModelProto:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.errors import SourceModelError
+from bimodal.export.errors import SourceModelError
 
 LARGEST_BYTES = 2_000_000_000
 WRAPPERS = ("state_dict", "model_state_dict", "model")

@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
-from export.foreign_onnx import LARGEST_MB, MEGABYTE, read_foreign
-from export.from_onnx import adopt
-from export.onnx_description import Description
-from export.ship import Say
-from export.torch_weights import is_torchscript
-from export.torchscript_process import TorchScriptProcess
+from bimodal.export.errors import SourceModelError
+from bimodal.export.foreign_onnx import LARGEST_MB, MEGABYTE, read_foreign
+from bimodal.export.from_onnx import adopt
+from bimodal.export.onnx_description import Description
+from bimodal.export.ship import Say
+from bimodal.export.torch_weights import is_torchscript
+from bimodal.export.torchscript_process import TorchScriptProcess
 
 MOST_CODE_BYTES = 50_000_000
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import SourceModelError
+from bimodal.export.errors import SourceModelError
 
 CHILD = Path(__file__).with_name("torchscript_child.py")
 TIMEOUT_S = 600

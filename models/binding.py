@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from models.contract import Tensor
+from bimodal.models.contract import Tensor
 
 Arrays = Mapping[str, NDArray[Any]]
 Shape = tuple[int, ...]

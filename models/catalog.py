@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
-from models.contract import Kind
-from models.errors import CatalogError
-from models.folders import user_models
+from bimodal.models.contract import Kind
+from bimodal.models.errors import CatalogError
+from bimodal.models.folders import user_models
 
 ROOT = Path(__file__).parent
 CATALOG = ROOT / "catalog.yaml"
@@ -152,7 +152,7 @@ def verify(entry: Entry, catalog: Path = CATALOG) -> None:
             f"the catalog {entry.sha256}"
         )
     # Names are resolved before anything runs; ONNX Runtime alone takes as long to load as all the rest.
-    from models.session import open_artifact
+    from bimodal.models.session import open_artifact
 
     metadata = open_artifact(path, entry.kind, provider="cpu").metadata
     if metadata.name != entry.name:
@@ -174,7 +174,7 @@ def verify_installed(name: str) -> None:
         raise CatalogError(f"model '{name}' in {path.parent} was not installed by bimodal: it has no note") from error
     if sha256_of(path) != entry.sha256:
         raise CatalogError(f"model '{name}' was changed after it was installed: {path} has another sha256")
-    from models.session import open_artifact
+    from bimodal.models.session import open_artifact
 
     open_artifact(path, entry.kind, provider="cpu")
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from models.catalog import (
+from bimodal.models.catalog import (
     Download,
     Entry,
     downloads,
@@ -24,10 +24,10 @@ from models.catalog import (
     verify,
     verify_installed,
 )
-from models.commands_fetch import fetch, one_sentence
-from models.errors import ModelError
-from models.folders import user_models
-from models.session import Artifact, open_artifact
+from bimodal.models.commands_fetch import fetch, one_sentence
+from bimodal.models.errors import ModelError
+from bimodal.models.folders import user_models
+from bimodal.models.session import Artifact, open_artifact
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -18,10 +18,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from models.catalog import Download, find_download
-from models.errors import ModelError
-from models.fetch import Place, fetch_model
-from models.folders import download_cache, user_models
+from bimodal.models.catalog import Download, find_download
+from bimodal.models.errors import ModelError
+from bimodal.models.fetch import Place, fetch_model
+from bimodal.models.folders import download_cache, user_models
 
 
 def fetch(

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, TypeAlias, cast, get_args
 
 import msgspec
 
-from models.emotions import LabelMap
-from models.errors import ArtifactError, LabelError
+from bimodal.models.emotions import LabelMap
+from bimodal.models.errors import ArtifactError, LabelError
 
 CONTRACT_VERSION = "1"
 CONTRACT_KEY = "bimodal.contract"

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from models.cuda import gpu_count
+from bimodal.models.cuda import gpu_count
 
 # Opened by name when the first convolution runs, so the file does not list it; the name holds since ONNX Runtime 1.19.
 CUDNN = "libcudnn.so.9"

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from models.errors import DownloadError
+from bimodal.models.errors import DownloadError
 
 PIECE = 1 << 18
 LIMIT_BYTES = 2 << 30

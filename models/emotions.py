@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from models.errors import LabelError
+from bimodal.models.errors import LabelError
 
 # Numbers are for those who map them: most processes need the names alone, and numpy takes long to load.
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from models.catalog import ROOT, Download, sha256_of
-from models.download import DEFAULT_PATIENCE, Patience, Progress, download
-from models.errors import CatalogError, DownloadError
-from models.install import install
-from models.pins import pinned, remember
-from models.session import open_artifact
+from bimodal.models.catalog import ROOT, Download, sha256_of
+from bimodal.models.download import DEFAULT_PATIENCE, Patience, Progress, download
+from bimodal.models.errors import CatalogError, DownloadError
+from bimodal.models.install import install
+from bimodal.models.pins import pinned, remember
+from bimodal.models.session import open_artifact
 
 Say = Callable[[str], None]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from models.catalog import Entry, sha256_of
-from models.errors import CatalogError
-from models.folders import user_models
-from models.session import open_artifact
+from bimodal.models.catalog import Entry, sha256_of
+from bimodal.models.errors import CatalogError
+from bimodal.models.folders import user_models
+from bimodal.models.session import open_artifact
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from models.contract import Kind, Metadata, read_properties
-from models.errors import ArtifactError
+from bimodal.models.contract import Kind, Metadata, read_properties
+from bimodal.models.errors import ArtifactError
 
 METADATA_PROPS, KEY, VALUE = 14, 1, 2
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5

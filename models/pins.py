@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from models.errors import CatalogError
-from models.install import put
+from bimodal.models.errors import CatalogError
+from bimodal.models.install import put
 
 FILE = "pins.json"
 

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 
 import onnxruntime as ort
 
-from models.cuda import Gpu, has_driver
-from models.cuda_libraries import DRIVER, cuda_libraries, missing, provider_library
-from models.errors import ProviderError
+from bimodal.models.cuda import Gpu, has_driver
+from bimodal.models.cuda_libraries import DRIVER, cuda_libraries, missing, provider_library
+from bimodal.models.errors import ProviderError
 
 Provider = Literal["auto", "cpu", "cuda"]
 PROVIDER_NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

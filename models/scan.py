@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-from models.errors import ArtifactError
+from bimodal.models.errors import ArtifactError
 
 MAX_BYTES = 2**30
 MOST_PARTS = 5_000_000

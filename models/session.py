@@ -15,12 +15,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from models.binding import Arrays, BoundRun, PlainRun
-from models.contract import INPUTS, Kind, Metadata, Tensor, check, read_properties
-from models.cuda import Gpu
-from models.errors import ArtifactError, ProviderError
-from models.providers import PROVIDER_NAMES, Attempt, Provider, attempts, provider_names, what_is_missing
-from models.scan import MAX_BYTES, scan
+from bimodal.models.binding import Arrays, BoundRun, PlainRun
+from bimodal.models.contract import INPUTS, Kind, Metadata, Tensor, check, read_properties
+from bimodal.models.cuda import Gpu
+from bimodal.models.errors import ArtifactError, ProviderError
+from bimodal.models.providers import PROVIDER_NAMES, Attempt, Provider, attempts, provider_names, what_is_missing
+from bimodal.models.scan import MAX_BYTES, scan
 
 # Of one input: a picture of 8K has 100 million values.
 MOST_VALUES = 2**27

@@ -20,8 +20,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.contract import CONTRACT_VERSION, Crop, Kind, Metadata, to_properties
-from models.emotions import EMOTIONS
+from bimodal.models.contract import CONTRACT_VERSION, Crop, Kind, Metadata, to_properties
+from bimodal.models.emotions import EMOTIONS
 
 Constants = dict[str, NDArray[Any]]
 

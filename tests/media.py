@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.capture import media
-from workers.demo import DEMO
+from bimodal.workers.capture import media
+from bimodal.workers.demo import DEMO
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.emotions import EMOTIONS
-from models.session import open_artifact
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import open_artifact
 from tests.artifacts import make_face_dynamic, make_face_static, make_speech, make_voice_activity
 
 

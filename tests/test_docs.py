@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-import bimodal
-from workers.config import Config, check_config
+from bimodal import cli
+from bimodal.workers.config import Config, check_config
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "models").glob("*/card.md"))]
@@ -60,7 +60,7 @@ def command_lines(text: str) -> Iterator[tuple[str, bool]]:
 def parse(line: str, whole: bool) -> None:
     """Fails where the command, a subcommand or an option is unknown, or, of a whole command, where one is missing."""
     words = shlex.split(line, comments=True)[1:]
-    command: Any = bimodal._load(words[0], bimodal.COMMANDS[words[0]])
+    command: Any = cli._load(words[0], cli.COMMANDS[words[0]])
     path, rest = [words[0]], words[1:]
     while rest and getattr(command, "commands", None):
         if rest[0] not in command.commands and not whole:
@@ -116,7 +116,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 
 def test_every_command_has_a_help_with_an_example() -> None:
-    for name, room in bimodal.COMMANDS.items():
-        command: Any = bimodal._load(name, room)
+    for name, room in cli.COMMANDS.items():
+        command: Any = cli._load(name, room)
         for one in (getattr(command, "commands", None) and command.commands.values()) or [command]:
             assert "Example: " in (one.help or ""), f"{name} {one.name}"

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.datasets.ravdess import SAMPLE_RATE, Recording
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
 
 SHORTEST_S, LONGEST_S, STEP_S = 1.0, 3.0, 0.25
 MISSED_VOICE = 0.3

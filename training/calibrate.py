@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax as scipy_softmax
 
-from training.errors import TrainingError
-from training.metrics import negative_log_likelihood
+from bimodal.training.errors import TrainingError
+from bimodal.training.metrics import negative_log_likelihood
 
 Logits = NDArray[np.floating]
 LOWEST, HIGHEST = 0.05, 20.0

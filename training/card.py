@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from models.contract import Metadata
-from training.loop import Say
+from bimodal.models.contract import Metadata
+from bimodal.training.loop import Say
 
 MARK = "<!-- written by bimodal train; edit it, remove this line, and it will not be written over -->"
 

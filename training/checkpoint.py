@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from training.errors import TrainingError
+from bimodal.training.errors import TrainingError
 
 State = dict[str, Any]
 

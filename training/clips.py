@@ -15,14 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import EMOTIONS
-from training.datasets import naming
-from training.datasets.items import Item, files_under, label_of
-from training.datasets.manifest import NAME as MANIFEST
-from training.datasets.manifest import read_manifest
-from training.errors import DatasetError, TrainingError
-from training.evaluate import Evaluation
-from training.metrics import measure
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.datasets import naming
+from bimodal.training.datasets.items import Item, files_under, label_of
+from bimodal.training.datasets.manifest import NAME as MANIFEST
+from bimodal.training.datasets.manifest import read_manifest
+from bimodal.training.errors import DatasetError, TrainingError
+from bimodal.training.evaluate import Evaluation
+from bimodal.training.metrics import measure
 
 PROTOCOL = "mean over a clip's frames (speech: over its voiced windows); the verdict of the whole pipeline"
 WAYS = ("video", "speech", "fused")

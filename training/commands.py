@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from training.told import one_sentence_errors
+from bimodal.training.told import one_sentence_errors
 
 if TYPE_CHECKING:
-    from training.config import Config
+    from bimodal.training.config import Config
 
     AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -33,8 +33,8 @@ def train_face(config: ConfigFile = None, data: Data = None, output: Output = No
     Example: bimodal train face --data AffectNet --output my-models/mine
     """
     with one_sentence_errors():
-        from training.config import FaceConfig
-        from training.face_artifact import make_face
+        from bimodal.training.config import FaceConfig
+        from bimodal.training.face_artifact import make_face
 
         make_face(_settings(config or CONFIGS / "face-compact.yaml", FaceConfig, data, output, fresh), typer.echo)
 
@@ -46,8 +46,8 @@ def train_speech(config: ConfigFile = None, data: Data = None, output: Output = 
     Example: bimodal train speech --data RAVDESS
     """
     with one_sentence_errors():
-        from training.config import SpeechConfig
-        from training.speech_artifact import make_speech
+        from bimodal.training.config import SpeechConfig
+        from bimodal.training.speech_artifact import make_speech
 
         make_speech(_settings(config or CONFIGS / "speech-voice.yaml", SpeechConfig, data, output, fresh), typer.echo)
 
@@ -59,8 +59,8 @@ def train_dynamic(config: ConfigFile = None, data: Data = None, output: Output =
     Example: bimodal train dynamic --data prepared
     """
     with one_sentence_errors():
-        from training.config_derived import DynamicConfig
-        from training.dynamic_artifact import make_dynamic
+        from bimodal.training.config_derived import DynamicConfig
+        from bimodal.training.dynamic_artifact import make_dynamic
 
         path = config or CONFIGS / "face-dynamic-compact.yaml"
         make_dynamic(_settings(path, DynamicConfig, data, output, fresh), typer.echo)
@@ -73,8 +73,8 @@ def train_fusion(config: ConfigFile = None, data: Data = None, output: Output = 
     Example: bimodal train fusion
     """
     with one_sentence_errors():
-        from training.config_derived import FusionConfig
-        from training.fusion import make_fusion
+        from bimodal.training.config_derived import FusionConfig
+        from bimodal.training.fusion import make_fusion
 
         make_fusion(_settings(config or CONFIGS / "fusion-learned.yaml", FusionConfig, data, output, fresh), typer.echo)
 
@@ -86,13 +86,13 @@ def train_keras_speech(config: ConfigFile = None) -> None:
     Example: bimodal train keras-speech
     """
     path = config or CONFIGS / "speech-keras.yaml"
-    done = subprocess.run([sys.executable, "-m", "training.keras_speech", str(path)], check=False)
+    done = subprocess.run([sys.executable, "-m", "bimodal.training.keras_speech", str(path)], check=False)
     raise typer.Exit(done.returncode)
 
 
 def _settings(path: Path, kind: type[AnyConfig], data: Path | None, output: Path | None, fresh: bool) -> AnyConfig:
-    from training.config import load_config
-    from training.loop import forget
+    from bimodal.training.config import load_config
+    from bimodal.training.loop import forget
 
     settings = load_config(path, kind)
     given = {name: value for name, value in (("data", data), ("output", output)) if value is not None}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from training.told import one_sentence_errors
+from bimodal.training.told import one_sentence_errors
 
 app = typer.Typer(help="Make data sets ready to train on.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def list_datasets() -> None:
     Example: bimodal data list
     """
     with one_sentence_errors():
-        from training.datasets.readers import READERS
+        from bimodal.training.datasets.readers import READERS
 
         width = max(len(reader.name) for reader in READERS)
         for reader in READERS:
@@ -58,12 +58,12 @@ def prepare(
     with one_sentence_errors():
         from tqdm import tqdm
 
-        from models.catalog import resolve
-        from models.session import open_artifact
-        from training.datasets.items import divided, summary
-        from training.datasets.prepare import PROBLEMS
-        from training.datasets.prepare import prepare as make
-        from training.datasets.readers import missing_from, reader_named
+        from bimodal.models.catalog import resolve
+        from bimodal.models.session import open_artifact
+        from bimodal.training.datasets.items import divided, summary
+        from bimodal.training.datasets.prepare import PROBLEMS
+        from bimodal.training.datasets.prepare import prepare as make
+        from bimodal.training.datasets.readers import missing_from, reader_named
 
         reader = reader_named(name)
         found = reader.read(source)

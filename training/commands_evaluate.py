@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from training.errors import TrainingError
-from training.told import one_sentence_errors
-from training.told_figures import crop_table, tell
+from bimodal.training.errors import TrainingError
+from bimodal.training.told import one_sentence_errors
+from bimodal.training.told_figures import crop_table, tell
 
 evaluate = typer.Typer(help="Measure an artifact on labelled data, as it runs live.", no_args_is_help=True)
 
@@ -49,9 +49,9 @@ def evaluate_face(
     Example: bimodal evaluate face --model face-compact --data FER2013 --split valid
     """
     with one_sentence_errors():
-        from training.evaluate import evaluate_face as measure_face
-        from training.evaluate import find_model
-        from training.live_crop import evaluate_cut_live
+        from bimodal.training.evaluate import evaluate_face as measure_face
+        from bimodal.training.evaluate import find_model
+        from bimodal.training.live_crop import evaluate_cut_live
 
         measure = evaluate_cut_live if cut_live else measure_face
         tell(measure(find_model(model), data, split, labels.value), out, json)
@@ -73,8 +73,8 @@ def evaluate_crop(
     Example: bimodal evaluate crop --model face-compact --data FER2013 --clips videos
     """
     with one_sentence_errors():
-        from training.evaluate import find_model
-        from training.live_crop import compare_crops
+        from bimodal.training.evaluate import find_model
+        from bimodal.training.live_crop import compare_crops
 
         found = compare_crops(find_model(model), data, split, labels.value, clips, scales_of(crop_scale))
         typer.echo(
@@ -101,8 +101,8 @@ def evaluate_speech(
     Example: bimodal evaluate speech --model speech-voice --data RAVDESS
     """
     with one_sentence_errors():
-        from training import evaluate as measuring
-        from training.conditions import CONDITIONS
+        from bimodal.training import evaluate as measuring
+        from bimodal.training.conditions import CONDITIONS
 
         actors, part = split_words(split)
         under = tuple(CONDITIONS) if conditions else ()
@@ -126,8 +126,8 @@ def evaluate_fusion(
     Example: bimodal evaluate fusion --model fusion-learned --data runs/fusion-learned/pairs
     """
     with one_sentence_errors():
-        from training import evaluate_fusion as measuring
-        from training.evaluate import find_model
+        from bimodal.training import evaluate_fusion as measuring
+        from bimodal.training.evaluate import find_model
 
         path = None if model == "average" else find_model(model)
         tell(measuring.evaluate_fusion(path, data, split, face, speech), out, json)
@@ -145,8 +145,8 @@ def evaluate_clips(
     Example: bimodal evaluate clips videos --out report
     """
     with one_sentence_errors():
-        from training.clips import evaluate_clips as measure_clips
-        from training.report import figures_json, write_json, write_report
+        from bimodal.training.clips import evaluate_clips as measure_clips
+        from bimodal.training.report import figures_json, write_json, write_report
 
         evaluations, rows = measure_clips(folder, config)
         for row in rows:

@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from training.rooms import echoed, impulse_response
+from bimodal.training.rooms import echoed, impulse_response
 
 Sound: TypeAlias = "NDArray[np.float32]"
 Change: TypeAlias = "Callable[[Sound, int, np.random.Generator], Sound]"

@@ -8,9 +8,9 @@ from typing import Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
-from training.datasets.loading import Labels
-from training.device import Device, Precision
-from training.errors import TrainingError
+from bimodal.training.datasets.loading import Labels
+from bimodal.training.device import Device, Precision
+from bimodal.training.errors import TrainingError
 
 CONFIGS = Path(__file__).parent / "configs"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from training.config import Config
-from training.datasets.loading import Labels
+from bimodal.training.config import Config
+from bimodal.training.datasets.loading import Labels
 
 
 class DynamicConfig(Config):

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.session import open_artifact
+from bimodal.models.session import open_artifact
 
 ITEMS = 200
 """At most so many answers are timed."""

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.faces.crop import EYE_CORNERS
-from models.faces.detector import Detector
-from models.faces.mesh import Landmarks, square_of_detection
-from models.session import open_artifact
-from training.datasets.fer2013 import SIDE, load_fer2013
-from training.errors import DatasetError
-from training.evaluate import find_model
+from bimodal.models.faces.crop import EYE_CORNERS
+from bimodal.models.faces.detector import Detector
+from bimodal.models.faces.mesh import Landmarks, square_of_detection
+from bimodal.models.session import open_artifact
+from bimodal.training.datasets.fer2013 import SIDE, load_fer2013
+from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate import find_model
 
 ENLARGED = 192
 BORDER = 96

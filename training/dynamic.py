@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models.architectures.face_dynamic_compact import FaceDynamicCompact
-from models.emotions import EMOTIONS
-from training.config_derived import DynamicConfig
-from training.device import mixed, pick_device
-from training.embeddings import Embedded
-from training.loop import Watched
-from training.metrics import accuracy, uar
-from training.sequences import Sequences, compose
+from bimodal.models.architectures.face_dynamic_compact import FaceDynamicCompact
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.config_derived import DynamicConfig
+from bimodal.training.device import mixed, pick_device
+from bimodal.training.embeddings import Embedded
+from bimodal.training.loop import Watched
+from bimodal.training.metrics import accuracy, uar
+from bimodal.training.sequences import Sequences, compose
 
 
 class DynamicTask:

@@ -9,27 +9,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.architectures.face_dynamic_compact import FaceDynamicCompact, FaceDynamicCompactGraph
-from models.contract import CONTRACT_VERSION, Metadata
-from models.emotions import EMOTIONS
-from models.session import Artifact, open_artifact
-from training.calibrate import fit_temperature, softmax
-from training.card import write_card
-from training.checkpoint import fingerprint
-from training.config import NOT_LEARNT_FROM
-from training.config_derived import DynamicConfig
-from training.datasets.fer2013 import LEFT_OUT
-from training.datasets.items import Item
-from training.datasets.loading import picture_items, tracks, votes_of
-from training.datasets.readers import reader_of
-from training.dynamic import DynamicTask, logits_of, static_means
-from training.embeddings import Embedded, embed
-from training.errors import DatasetError
-from training.evaluate import find_model, part_of
-from training.loop import Plan, Say, fit
-from training.metrics import Figures, measure
-from training.sequences import Sequences, compose, windows
-from training.to_artifact import write_artifact
+from bimodal.models.architectures.face_dynamic_compact import FaceDynamicCompact, FaceDynamicCompactGraph
+from bimodal.models.contract import CONTRACT_VERSION, Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.calibrate import fit_temperature, softmax
+from bimodal.training.card import write_card
+from bimodal.training.checkpoint import fingerprint
+from bimodal.training.config import NOT_LEARNT_FROM
+from bimodal.training.config_derived import DynamicConfig
+from bimodal.training.datasets.fer2013 import LEFT_OUT
+from bimodal.training.datasets.items import Item
+from bimodal.training.datasets.loading import picture_items, tracks, votes_of
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.dynamic import DynamicTask, logits_of, static_means
+from bimodal.training.embeddings import Embedded, embed
+from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate import find_model, part_of
+from bimodal.training.loop import Plan, Say, fit
+from bimodal.training.metrics import Figures, measure
+from bimodal.training.sequences import Sequences, compose, windows
+from bimodal.training.to_artifact import write_artifact
 
 COMPOSED = (
     "Its sequences are composed of single pictures of different people (onset, peak, offset, distractor frames); no "

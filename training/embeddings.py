@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from models.session import Artifact
-from training.checkpoint import fingerprint
-from training.datasets.items import Item
-from training.datasets.loading import colour
-from training.errors import TrainingError
-from training.evaluate import over_emotions
+from bimodal.models.session import Artifact
+from bimodal.training.checkpoint import fingerprint
+from bimodal.training.datasets.items import Item
+from bimodal.training.datasets.loading import colour
+from bimodal.training.errors import TrainingError
+from bimodal.training.evaluate import over_emotions
 
 BATCH = 64
 

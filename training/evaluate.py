@@ -12,21 +12,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-import models
-from models.catalog import installed
-from models.contract import Metadata
-from models.emotions import EMOTIONS, LabelMap
-from models.session import Artifact, open_artifact
-from training.conditions import under_condition
-from training.cost import ITEMS, Cost, cost_of
-from training.datasets.fer2013 import LEFT_OUT, Faces
-from training.datasets.items import Item
-from training.datasets.loading import Labels, colour, load_recordings, picture_items, votes_of
-from training.datasets.ravdess import Recording
-from training.datasets.readers import reader_of
-from training.errors import DatasetError, TrainingError
-from training.metrics import Figures, measure, uar
-from training.windows import Listening, centre_window, live_windows
+from bimodal import models
+from bimodal.models.catalog import installed
+from bimodal.models.contract import Metadata
+from bimodal.models.emotions import EMOTIONS, LabelMap
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.conditions import under_condition
+from bimodal.training.cost import ITEMS, Cost, cost_of
+from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
+from bimodal.training.datasets.items import Item
+from bimodal.training.datasets.loading import Labels, colour, load_recordings, picture_items, votes_of
+from bimodal.training.datasets.ravdess import Recording
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.errors import DatasetError, TrainingError
+from bimodal.training.metrics import Figures, measure, uar
+from bimodal.training.windows import Listening, centre_window, live_windows
 
 FACE_PROTOCOL = (
     "FER+ majority of seven emotions; pictures won by contempt, unknown or not-a-face, or by no more than half of the "

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import EMOTIONS
-from models.session import Artifact, open_artifact
-from training.evaluate import Evaluation, find_model, over_emotions
-from training.metrics import measure
-from training.pairing import recorded_pairs
-from training.pairs import NAME, Pairs, averaged, read_pairs
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.evaluate import Evaluation, find_model, over_emotions
+from bimodal.training.metrics import measure
+from bimodal.training.pairing import recorded_pairs
+from bimodal.training.pairs import NAME, Pairs, averaged, read_pairs
 
 PROTOCOL = "pairs of calibrated probabilities of a face and a voice"
 

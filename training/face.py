@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from models.architectures.face_compact import FaceCompact, standardise
-from models.emotions import EMOTIONS
-from training.augment_faces import augment, move_and_cover
-from training.checkpoint import fingerprint, load
-from training.config import NOT_LEARNT_FROM, FaceConfig
-from training.datasets.fer2013 import LEFT_OUT, Faces
-from training.device import mixed, pick_device
-from training.errors import DatasetError, TrainingError
-from training.loop import Plan, Watched, fit
-from training.metrics import accuracy, uar
+from bimodal.models.architectures.face_compact import FaceCompact, standardise
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.augment_faces import augment, move_and_cover
+from bimodal.training.checkpoint import fingerprint, load
+from bimodal.training.config import NOT_LEARNT_FROM, FaceConfig
+from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
+from bimodal.training.device import mixed, pick_device
+from bimodal.training.errors import DatasetError, TrainingError
+from bimodal.training.loop import Plan, Watched, fit
+from bimodal.training.metrics import accuracy, uar
 
 Say = Callable[[str], None]
 MINIMUM_SHARE = 0.5

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.architectures.face_compact import SIZE, FaceCompact, FaceCompactGraph
-from models.contract import CONTRACT_VERSION, Crop, Metadata
-from models.emotions import EMOTIONS
-from models.session import open_artifact
-from training.calibrate import fit_temperature, softmax
-from training.card import write_card
-from training.config import FaceConfig
-from training.datasets.fer2013 import LEFT_OUT, Faces
-from training.datasets.loading import has_split, load_faces
-from training.datasets.readers import reader_of
-from training.evaluate import FACE_PROTOCOL, LABEL_PROTOCOL, evaluate_face, part_of
-from training.face import Say, logits_of, split_for_calibration, train_face, trainable
-from training.metrics import Figures, measure, recall_intervals
-from training.to_artifact import set_metadata, write_artifact
+from bimodal.models.architectures.face_compact import SIZE, FaceCompact, FaceCompactGraph
+from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import open_artifact
+from bimodal.training.calibrate import fit_temperature, softmax
+from bimodal.training.card import write_card
+from bimodal.training.config import FaceConfig
+from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
+from bimodal.training.datasets.loading import has_split, load_faces
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.evaluate import FACE_PROTOCOL, LABEL_PROTOCOL, evaluate_face, part_of
+from bimodal.training.face import Say, logits_of, split_for_calibration, train_face, trainable
+from bimodal.training.metrics import Figures, measure, recall_intervals
+from bimodal.training.to_artifact import set_metadata, write_artifact
 
 LICENSE = "MIT (weights); trained on FER2013, which is for research use"
 SOURCE = "trained by this project on FER2013 pictures with FER+ votes"

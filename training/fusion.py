@@ -12,25 +12,25 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models.architectures.fusion_learned import FusionLearned, FusionLearnedGraph
-from models.contract import CONTRACT_VERSION, Metadata
-from models.emotions import EMOTIONS
-from models.session import open_artifact
-from training.calibrate import fit_temperature, softmax
-from training.card import write_card
-from training.checkpoint import fingerprint
-from training.config import NOT_LEARNT_FROM, SpeechConfig, load_config
-from training.config_derived import FusionConfig
-from training.datasets.loading import load_recordings
-from training.device import mixed, pick_device
-from training.dynamic_artifact import is_video
-from training.errors import TrainingError
-from training.evaluate import find_model, part_of
-from training.loop import Plan, Say, Watched, fit
-from training.metrics import Figures, accuracy, measure, uar
-from training.pairing import compose_pairs, face_opinions, recorded_pairs, speech_opinions
-from training.pairs import OPINION, Pairs, averaged, write_pairs
-from training.to_artifact import write_artifact
+from bimodal.models.architectures.fusion_learned import FusionLearned, FusionLearnedGraph
+from bimodal.models.contract import CONTRACT_VERSION, Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import open_artifact
+from bimodal.training.calibrate import fit_temperature, softmax
+from bimodal.training.card import write_card
+from bimodal.training.checkpoint import fingerprint
+from bimodal.training.config import NOT_LEARNT_FROM, SpeechConfig, load_config
+from bimodal.training.config_derived import FusionConfig
+from bimodal.training.datasets.loading import load_recordings
+from bimodal.training.device import mixed, pick_device
+from bimodal.training.dynamic_artifact import is_video
+from bimodal.training.errors import TrainingError
+from bimodal.training.evaluate import find_model, part_of
+from bimodal.training.loop import Plan, Say, Watched, fit
+from bimodal.training.metrics import Figures, accuracy, measure, uar
+from bimodal.training.pairing import compose_pairs, face_opinions, recorded_pairs, speech_opinions
+from bimodal.training.pairs import OPINION, Pairs, averaged, write_pairs
+from bimodal.training.to_artifact import write_artifact
 
 COMPOSED = (
     "Its pairs are composed: a face and a voice of the same label, of different people, who never met; what a face and "

@@ -20,28 +20,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import ExportError
-from export.from_keras import export_keras
-from export.frontends.presets import SEED_MEL15
-from export.frontends.reference import features
-from export.keras_recipe import read_preset, with_words
-from models.emotions import EMOTIONS, LabelMap, emotion_of
-from models.errors import ModelError
-from models.session import open_artifact
-from training.augment_sound import random_window
-from training.calibrate import fit_temperature, softmax
-from training.card import write_card
-from training.config import load_config
-from training.config_derived import KerasSpeechConfig
-from training.datasets import naming
-from training.datasets.loading import load_recordings
-from training.datasets.ravdess import Recording, actor_folds
-from training.errors import TrainingError
-from training.evaluate import voices
-from training.loop import Say
-from training.metrics import measure
-from training.to_artifact import set_metadata
-from training.windows import Listening, centre_window, live_windows
+from bimodal.export.errors import ExportError
+from bimodal.export.from_keras import export_keras
+from bimodal.export.frontends.presets import SEED_MEL15
+from bimodal.export.frontends.reference import features
+from bimodal.export.keras_recipe import read_preset, with_words
+from bimodal.models.emotions import EMOTIONS, LabelMap, emotion_of
+from bimodal.models.errors import ModelError
+from bimodal.models.session import open_artifact
+from bimodal.training.augment_sound import random_window
+from bimodal.training.calibrate import fit_temperature, softmax
+from bimodal.training.card import write_card
+from bimodal.training.config import load_config
+from bimodal.training.config_derived import KerasSpeechConfig
+from bimodal.training.datasets import naming
+from bimodal.training.datasets.loading import load_recordings
+from bimodal.training.datasets.ravdess import Recording, actor_folds
+from bimodal.training.errors import TrainingError
+from bimodal.training.evaluate import voices
+from bimodal.training.loop import Say
+from bimodal.training.metrics import measure
+from bimodal.training.to_artifact import set_metadata
+from bimodal.training.windows import Listening, centre_window, live_windows
 
 LISTENING = Listening(window_s=1.0, minimum_s=1.0, hop_s=0.5)
 STEPS, BANDS = 352, 15

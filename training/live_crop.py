@@ -12,18 +12,25 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import Crop
-from models.emotions import EMOTIONS
-from models.faces.crop import crop_face
-from models.session import Artifact, open_artifact
-from training.crop import enlarge
-from training.datasets import naming
-from training.datasets.items import Item, files_under
-from training.datasets.loading import Labels
-from training.datasets.video import FaceFinder, frames_of, side_of
-from training.errors import DatasetError
-from training.evaluate import Evaluation, decided_pictures, over_emotions, part_of, picture_probabilities, trained_on
-from training.metrics import accuracy, measure, uar
+from bimodal.models.contract import Crop
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.faces.crop import crop_face
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.crop import enlarge
+from bimodal.training.datasets import naming
+from bimodal.training.datasets.items import Item, files_under
+from bimodal.training.datasets.loading import Labels
+from bimodal.training.datasets.video import FaceFinder, frames_of, side_of
+from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate import (
+    Evaluation,
+    decided_pictures,
+    over_emotions,
+    part_of,
+    picture_probabilities,
+    trained_on,
+)
+from bimodal.training.metrics import accuracy, measure, uar
 
 GRID = re.compile(r"grid_[blps][bgrw][abiw][a-z][1-9z][anps]")
 """Sentences of the GRID corpus (Cooke et al. 2006, doi:10.1121/1.2229005), read out without an emotion."""

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from training import checkpoint
-from training.errors import TrainingError
+from bimodal.training import checkpoint
+from bimodal.training.errors import TrainingError
 
 Say = Callable[[str], None]
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"

@@ -9,22 +9,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import EMOTIONS
-from models.faces.measures import sharpness
-from models.session import Artifact
-from training.calibrate import fit_temperature, softmax
-from training.config import SpeechConfig
-from training.datasets.fer2013 import LEFT_OUT
-from training.datasets.items import Item
-from training.datasets.loading import colour, picture_items, tracks, votes_of
-from training.datasets.manifest import read_manifest
-from training.datasets.ravdess import SAMPLE_RATE, Clip, Recording, decode, record
-from training.errors import DatasetError
-from training.evaluate import over_emotions, speech_probabilities
-from training.loop import Say
-from training.pairs import Pairs
-from training.speech_run import cross_validate_run
-from training.windows import Listening, live_ends, live_windows, voice_shares
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.faces.measures import sharpness
+from bimodal.models.session import Artifact
+from bimodal.training.calibrate import fit_temperature, softmax
+from bimodal.training.config import SpeechConfig
+from bimodal.training.datasets.fer2013 import LEFT_OUT
+from bimodal.training.datasets.items import Item
+from bimodal.training.datasets.loading import colour, picture_items, tracks, votes_of
+from bimodal.training.datasets.manifest import read_manifest
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, Clip, Recording, decode, record
+from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate import over_emotions, speech_probabilities
+from bimodal.training.loop import Say
+from bimodal.training.pairs import Pairs
+from bimodal.training.speech_run import cross_validate_run
+from bimodal.training.windows import Listening, live_ends, live_windows, voice_shares
 
 DELAY_S = 0.12
 """A frame is joined with speech that ended at least this long before it, as in config.yaml."""

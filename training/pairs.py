@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import EMOTIONS
-from training.datasets.items import label_of
-from training.errors import DatasetError
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.datasets.items import label_of
+from bimodal.training.errors import DatasetError
 
 NAME = "pairs.csv"
 OPINION = (*EMOTIONS, "worth")

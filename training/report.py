@@ -15,8 +15,8 @@ import numpy as np
 mpl.use("Agg")
 from matplotlib import pyplot
 
-from training.evaluate import Evaluation
-from training.metrics import Figures, per_class, reliability
+from bimodal.training.evaluate import Evaluation
+from bimodal.training.metrics import Figures, per_class, reliability
 
 CONFUSION, RELIABILITY, PAGE = "confusion.png", "reliability.png", "report.html"
 

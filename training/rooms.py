@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
-from training.datasets.ravdess import Recording
+from bimodal.training.datasets.ravdess import Recording
 
 DECAY_S = (0.15, 0.7)
 """Seconds in which the sound of a room falls by 60 dB: a furnished room to a bare one."""

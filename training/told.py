@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import typer
 
-from models.errors import ModelError
-from training.errors import TrainingError
+from bimodal.models.errors import ModelError
+from bimodal.training.errors import TrainingError
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from models.contract import Crop
-    from training.evaluate import Evaluation
-    from training.live_crop import Comparison
+    from bimodal.models.contract import Crop
+    from bimodal.training.evaluate import Evaluation
+    from bimodal.training.live_crop import Comparison
 
 ENOUGH = 50
 """Recalls of classes with fewer examples are too rough to be averaged with the others."""
@@ -19,7 +19,7 @@ ENOUGH = 50
 
 def tell(evaluation: Evaluation, out: Path | None, json: Path | None) -> None:
     """Print an evaluation, and write what was asked for."""
-    from training.report import figures_json, write_json, write_report
+    from bimodal.training.report import figures_json, write_json, write_report
 
     for line in lines_of(evaluation):
         typer.echo(line)
@@ -31,7 +31,7 @@ def tell(evaluation: Evaluation, out: Path | None, json: Path | None) -> None:
 
 def lines_of(evaluation: Evaluation) -> Iterator[str]:
     """What is printed of an evaluation."""
-    from training.metrics import mean_recall, per_class
+    from bimodal.training.metrics import mean_recall, per_class
 
     figures = evaluation.figures
     yield f"{evaluation.model} on {evaluation.data}, n = {figures.n}: {evaluation.protocol}"

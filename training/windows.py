@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import Metadata
-from training.augment_sound import cut
-from training.datasets.ravdess import Recording
+from bimodal.models.contract import Metadata
+from bimodal.training.augment_sound import cut
+from bimodal.training.datasets.ravdess import Recording
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from typing import Protocol, TypeVar
 import msgspec
 import setproctitle
 
-from broker.errors import BrokerError
-from broker.mailbox import Mailbox
-from broker.messages import Body, Heartbeat, Hello, Modality, Role, State, Welcome
-from models.errors import ModelError
-from workers.capture.redact import redact
-from workers.confidential import ConfidentialFormatter, log_what_nobody_caught
-from workers.errors import WorkerError
+from bimodal.broker.errors import BrokerError
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Body, Heartbeat, Hello, Modality, Role, State, Welcome
+from bimodal.models.errors import ModelError
+from bimodal.workers.capture.redact import redact
+from bimodal.workers.confidential import ConfidentialFormatter, log_what_nobody_caught
+from bimodal.workers.errors import WorkerError
 
 log = logging.getLogger(__name__)
 

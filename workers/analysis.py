@@ -13,19 +13,19 @@ from pathlib import Path
 
 import msgspec
 
-from broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
-from workers.actor import KNOWN_ERRORS
-from workers.config import Config
-from workers.errors import SystemFailedError
-from workers.processes import ProcessSpec
-from workers.record.provenance import describe_session
-from workers.rows import capture_settings, limited, processes, source
-from workers.settings import RecordActorSettings
-from workers.supervision.child import Child
-from workers.supervision.report import report
-from workers.supervision.scaling import Kind, checked_counts, describe_scale
-from workers.supervision.session import Session
-from workers.supervision.supervisor import Supervisor
+from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
+from bimodal.workers.actor import KNOWN_ERRORS
+from bimodal.workers.config import Config
+from bimodal.workers.errors import SystemFailedError
+from bimodal.workers.processes import ProcessSpec
+from bimodal.workers.record.provenance import describe_session
+from bimodal.workers.rows import capture_settings, limited, processes, source
+from bimodal.workers.settings import RecordActorSettings
+from bimodal.workers.supervision.child import Child
+from bimodal.workers.supervision.report import report
+from bimodal.workers.supervision.scaling import Kind, checked_counts, describe_scale
+from bimodal.workers.supervision.session import Session
+from bimodal.workers.supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-import workers
-from workers.drawing.style import Style
-from workers.film.names import film_name, part_name
-from workers.film.order import ENVIRONMENT_KEY, Order, Progress
+from bimodal import workers
+from bimodal.workers.drawing.style import Style
+from bimodal.workers.film.names import film_name, part_name
+from bimodal.workers.film.order import ENVIRONMENT_KEY, Order, Progress
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,9 @@ def annotate_file(
     )
     environment = os.environ | {
         ENVIRONMENT_KEY: msgspec.json.encode(order).decode(),
-        "PYTHONPATH": str(Path(workers.__file__).parents[1]),
+        "PYTHONPATH": str(Path(workers.__file__).parents[2]),
     }
-    command = [sys.executable, "-P", "-m", "workers.film.annotating"]
+    command = [sys.executable, "-P", "-m", "bimodal.workers.film.annotating"]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from workers.settings import RuntimeSettings
+from bimodal.workers.settings import RuntimeSettings
 
 # A GPU does eight as fast as one; a core does one after the other at no loss (docs/performance.md).
 AUTO = {"cpu": (1, 0.0), "cuda": (8, 3.0)}

@@ -8,12 +8,12 @@ import logging
 import sys
 from pathlib import Path
 
-from broker.errors import BrokerError
-from broker.mailbox import Mailbox
-from broker.messages import Heartbeat, Hello
-from broker.process import BrokerProcess
-from workers.actor import BROKEN, DONE, REFUSED, Pulse, own, read_settings, set_up
-from workers.settings import BrokerSettings
+from bimodal.broker.errors import BrokerError
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Heartbeat, Hello
+from bimodal.broker.process import BrokerProcess
+from bimodal.workers.actor import BROKEN, DONE, REFUSED, Pulse, own, read_settings, set_up
+from bimodal.workers.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
 

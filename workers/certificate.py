@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from workers.errors import ConfigError
+from bimodal.workers.errors import ConfigError
 
 # Apple's systems refuse certificates that are valid for longer.
 VALID_DAYS = 397

@@ -9,15 +9,15 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 
-from broker.sockets import SHARED_MEMORY
-from models.catalog import entries, verify
-from models.errors import ModelError
-from workers.capture.discover import cameras, microphones
-from workers.checkup_cuda import cuda_findings
-from workers.config import Config
-from workers.errors import SourceError
-from workers.finding import Finding
-from workers.vitals import cores
+from bimodal.broker.sockets import SHARED_MEMORY
+from bimodal.models.catalog import entries, verify
+from bimodal.models.errors import ModelError
+from bimodal.workers.capture.discover import cameras, microphones
+from bimodal.workers.checkup_cuda import cuda_findings
+from bimodal.workers.config import Config
+from bimodal.workers.errors import SourceError
+from bimodal.workers.finding import Finding
+from bimodal.workers.vitals import cores
 
 LIBRARIES = (
     "pyzmq",
@@ -85,8 +85,8 @@ def _onnxruntime() -> Finding:
 
 def _provider(config: Config) -> list[Finding]:
     """What is really active, found by opening a shipped model: no other call tells the truth. Then why."""
-    from models.catalog import resolve
-    from models.session import open_artifact
+    from bimodal.models.catalog import resolve
+    from bimodal.models.session import open_artifact
 
     wanted = config.runtime.provider
     try:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from models.cuda import DEVICES, gpu_count, has_driver
-from models.cuda_libraries import (
+from bimodal.models.cuda import DEVICES, gpu_count, has_driver
+from bimodal.models.cuda_libraries import (
     DRIVER,
     cuda_libraries,
     cuda_version_of,
@@ -17,7 +17,7 @@ from models.cuda_libraries import (
     package_of,
     provider_library,
 )
-from workers.finding import Finding, Verdict
+from bimodal.workers.finding import Finding, Verdict
 
 # Files by which Docker and Podman tell a program that it runs in them.
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))

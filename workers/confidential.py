@@ -7,7 +7,7 @@ import sys
 import threading
 from types import TracebackType
 
-from workers.capture.redact import redact
+from bimodal.workers.capture.redact import redact
 
 log = logging.getLogger(__name__)
 

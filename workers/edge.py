@@ -13,10 +13,10 @@ from typing import TextIO
 
 import typer
 
-from workers.actor import BROKEN, KNOWN_ERRORS, REFUSED
-from workers.capture.redact import redact
-from workers.confidential import ConfidentialFormatter
-from workers.errors import ConfigError
+from bimodal.workers.actor import BROKEN, KNOWN_ERRORS, REFUSED
+from bimodal.workers.capture.redact import redact
+from bimodal.workers.confidential import ConfidentialFormatter
+from bimodal.workers.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

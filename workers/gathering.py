@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.session import Artifact
+from bimodal.models.session import Artifact
 
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")

@@ -12,18 +12,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from broker.errors import SlotError
-from broker.frames import RingShelf
-from broker.mailbox import Mailbox
-from broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, Welcome, failed
-from broker.remote_mailbox import Delivered, RemoteMailbox
-from models.contract import Kind
-from models.cuda import Gpu
-from models.session import Artifact, open_artifact, warm_up
-from workers.actor import ActorSettings
-from workers.batching import Batching, Company
-from workers.gathering import Gathering
-from workers.settings import RuntimeSettings
+from bimodal.broker.errors import SlotError
+from bimodal.broker.frames import RingShelf
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, Welcome, failed
+from bimodal.broker.remote_mailbox import Delivered, RemoteMailbox
+from bimodal.models.contract import Kind
+from bimodal.models.cuda import Gpu
+from bimodal.models.session import Artifact, open_artifact, warm_up
+from bimodal.workers.actor import ActorSettings
+from bimodal.workers.batching import Batching, Company
+from bimodal.workers.gathering import Gathering
+from bimodal.workers.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from broker.mailbox import Mailbox
-from broker.messages import Ack, Body, Delivery, LaneMessage
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Ack, Body, Delivery, LaneMessage
 
 ACK_EVERY = 16
 

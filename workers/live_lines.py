@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from broker.messages import Body, Emotion, Heartbeat, Status, StreamOpened
+from bimodal.broker.messages import Body, Emotion, Heartbeat, Status, StreamOpened
 
 RATE_WINDOW_S = 2.0
 

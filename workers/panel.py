@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from broker.messages import Body, Emotion, Heartbeat, Status, StreamClosed, StreamStatus
-from workers.tables import MIDDLE, NARROW, WIDE, Column, Table, fit
-from workers.view.trouble import ProcessSeen
+from bimodal.broker.messages import Body, Emotion, Heartbeat, Status, StreamClosed, StreamStatus
+from bimodal.workers.tables import MIDDLE, NARROW, WIDE, Column, Table, fit
+from bimodal.workers.view.trouble import ProcessSeen
 
 Sort = Literal["cpu", "memory", "name", "restarts"]
 KEYS: dict[str, Sort] = {"c": "cpu", "m": "memory", "n": "name", "r": "restarts"}

@@ -6,25 +6,25 @@ from typing import Literal
 
 import msgspec
 
-from broker.messages import Modality
-from broker.messages import Role as ActorRole
+from bimodal.broker.messages import Modality
+from bimodal.broker.messages import Role as ActorRole
 
 Role = Literal["broker", "face", "audio", "fusion", "record", "view", "window", "film", "lsl", "replay", "capture"]
 
 # What each role is to the broker, its module, and which roles must be ready before it starts. Capture does not wait
 # for workers: its jobs do. It waits for those who would miss the beginning of a stream.
 TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
-    "broker": ("supervisor", "workers.broker", ()),
-    "face": ("worker", "workers.face", ()),
-    "audio": ("worker", "workers.audio", ()),
-    "fusion": ("fusion", "workers.fusion", ()),
-    "record": ("recorder", "workers.record", ()),
-    "view": ("observer", "workers.view", ()),
-    "window": ("observer", "workers.window", ()),
-    "film": ("observer", "workers.film", ()),
-    "lsl": ("observer", "workers.lsl", ()),
-    "replay": ("fusion", "workers.replay", ("broker",)),
-    "capture": ("capture", "workers.capture", ("broker", "fusion", "record")),
+    "broker": ("supervisor", "bimodal.workers.broker", ()),
+    "face": ("worker", "bimodal.workers.face", ()),
+    "audio": ("worker", "bimodal.workers.audio", ()),
+    "fusion": ("fusion", "bimodal.workers.fusion", ()),
+    "record": ("recorder", "bimodal.workers.record", ()),
+    "view": ("observer", "bimodal.workers.view", ()),
+    "window": ("observer", "bimodal.workers.window", ()),
+    "film": ("observer", "bimodal.workers.film", ()),
+    "lsl": ("observer", "bimodal.workers.lsl", ()),
+    "replay": ("fusion", "bimodal.workers.replay", ("broker",)),
+    "capture": ("capture", "bimodal.workers.capture", ("broker", "fusion", "record")),
 }
 
 

@@ -9,13 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from broker.messages import Policy
-from models.catalog import resolve
-from models.cuda_libraries import usable_gpus
-from workers.config import Config, CountConfig
-from workers.errors import ConfigError
-from workers.processes import ProcessSpec
-from workers.settings import (
+from bimodal.broker.messages import Policy
+from bimodal.models.catalog import resolve
+from bimodal.models.cuda_libraries import usable_gpus
+from bimodal.workers.config import Config, CountConfig
+from bimodal.workers.errors import ConfigError
+from bimodal.workers.processes import ProcessSpec
+from bimodal.workers.settings import (
     AudioActorSettings,
     BrokerSettings,
     CaptureSettings,
@@ -28,8 +28,8 @@ from workers.settings import (
     ViewActorSettings,
     WindowActorSettings,
 )
-from workers.sizes import Sizes, sizes
-from workers.vitals import cores, machine_memory_mb
+from bimodal.workers.sizes import Sizes, sizes
+from bimodal.workers.vitals import cores, machine_memory_mb
 
 
 def processes(

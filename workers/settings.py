@@ -10,11 +10,11 @@ from typing import Literal
 
 import msgspec
 
-from broker.messages import Policy
-from workers.audio.settings import AudioSettings
-from workers.face.settings import FaceSettings
-from workers.fusion.settings import FusionSettings
-from workers.view.visitor_settings import VisitorSettings
+from bimodal.broker.messages import Policy
+from bimodal.workers.audio.settings import AudioSettings
+from bimodal.workers.face.settings import FaceSettings
+from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.view.visitor_settings import VisitorSettings
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):

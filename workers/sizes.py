@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from workers.config import Between, WorkersConfig
+from bimodal.workers.config import Between, WorkersConfig
 
 
 class Sizes(NamedTuple):

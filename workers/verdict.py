@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from broker.messages import Emotion, Probabilities, TrackedFace
+from bimodal.broker.messages import Emotion, Probabilities, TrackedFace
 
 Accord = Literal["none", "agree", "differ", "conflict"]
 

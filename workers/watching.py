@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.errors import SlotError
-from broker.frames import RingShelf
-from broker.mailbox import Subscriber
-from broker.messages import Body, Emotion, Job, StreamClosed, StreamOpened
-from broker.sockets import events_endpoint
+from bimodal.broker.errors import SlotError
+from bimodal.broker.frames import RingShelf
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.messages import Body, Emotion, Job, StreamClosed, StreamOpened
+from bimodal.broker.sockets import events_endpoint
 
 Pixels = NDArray[np.uint8]
 

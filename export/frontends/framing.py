@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from export.frontends.draft import Draft
+from bimodal.export.frontends.draft import Draft
 
 Padding = Literal["constant", "reflect", "edge"]
 

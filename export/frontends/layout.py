@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from export.frontends.draft import Draft
-from export.frontends.levels import Count, Rms, ZeroCrossings
-from export.frontends.spectrum import LogMel, Mfcc
+from bimodal.export.frontends.draft import Draft
+from bimodal.export.frontends.levels import Count, Rms, ZeroCrossings
+from bimodal.export.frontends.spectrum import LogMel, Mfcc
 
 Feature = LogMel | Mfcc | Rms | ZeroCrossings
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from onnx import TensorProto
 
-from export.frontends.draft import Draft
-from export.frontends.framing import windows_mean
+from bimodal.export.frontends.draft import Draft
+from bimodal.export.frontends.framing import windows_mean
 
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Positive = Annotated[float, Meta(gt=0)]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from export.frontends.layout import MeanOfFeatures, Stack, Stretch
-from export.frontends.levels import Fit, Rms, Scale, Standardise, Trim, ZeroCrossings
-from export.frontends.spectrum import Decibels, LogMel, Mel, Mfcc
-from export.frontends.speech import SpeechFrontend
+from bimodal.export.frontends.layout import MeanOfFeatures, Stack, Stretch
+from bimodal.export.frontends.levels import Fit, Rms, Scale, Standardise, Trim, ZeroCrossings
+from bimodal.export.frontends.spectrum import Decibels, LogMel, Mel, Mfcc
+from bimodal.export.frontends.speech import SpeechFrontend
 
 
 class SpeechPreset(Struct, frozen=True):

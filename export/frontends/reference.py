@@ -9,10 +9,10 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
-from export.frontends.layout import AddChannel, MeanOfFeatures, Stack, Stretch, Turn
-from export.frontends.levels import Fit, Rms, Scale, Standardise, Trim, ZeroCrossings
-from export.frontends.spectrum import Decibels, LogMel, Mel, Mfcc
-from export.frontends.speech import SpeechFrontend
+from bimodal.export.frontends.layout import AddChannel, MeanOfFeatures, Stack, Stretch, Turn
+from bimodal.export.frontends.levels import Fit, Rms, Scale, Standardise, Trim, ZeroCrossings
+from bimodal.export.frontends.spectrum import Decibels, LogMel, Mel, Mfcc
+from bimodal.export.frontends.speech import SpeechFrontend
 
 Array = NDArray[Any]
 

@@ -13,9 +13,9 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from export.frontends.draft import Draft
-from export.frontends.framing import Padding, frames, padded, part
-from export.frontends.levels import Count, Positive
+from bimodal.export.frontends.draft import Draft
+from bimodal.export.frontends.framing import Padding, frames, padded, part
+from bimodal.export.frontends.levels import Count, Positive
 
 Matrix = NDArray[np.float64]
 

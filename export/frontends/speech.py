@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from export.frontends.draft import Draft
-from export.frontends.layout import AddChannel, MeanOfFeatures, Stack, Stretch, Turn
-from export.frontends.levels import Count, Fit, Positive, Rms, Scale, Standardise, Trim, ZeroCrossings
-from export.frontends.spectrum import LogMel, Mfcc
+from bimodal.export.frontends.draft import Draft
+from bimodal.export.frontends.layout import AddChannel, MeanOfFeatures, Stack, Stretch, Turn
+from bimodal.export.frontends.levels import Count, Fit, Positive, Rms, Scale, Standardise, Trim, ZeroCrossings
+from bimodal.export.frontends.spectrum import LogMel, Mfcc
 
 Step = (
     Scale

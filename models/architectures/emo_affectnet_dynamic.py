@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.architectures.emo_affectnet import EMBEDDING, LABELS
+from bimodal.models.architectures.emo_affectnet import EMBEDDING, LABELS
 
 STEPS = 10
 INTERVAL_S = 0.2

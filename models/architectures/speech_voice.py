@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.architectures.speech_compact import SAMPLE_RATE, level
+from bimodal.models.architectures.speech_compact import SAMPLE_RATE, level
 
 WINDOW, HOP = 400, 160  # 25 ms and 10 ms
 BANDS = 40

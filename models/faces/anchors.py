@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.faces.geometry import AnchorLayer
+from bimodal.models.faces.geometry import AnchorLayer
 
 
 def make_anchors(layers: Sequence[AnchorLayer]) -> NDArray[np.float32]:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import Crop
-from models.faces.mesh import Square, eye_angle
-from models.faces.warp import warp
+from bimodal.models.contract import Crop
+from bimodal.models.faces.mesh import Square, eye_angle
+from bimodal.models.faces.warp import warp
 
 EYE_CORNERS = (33, 263)
 """The outer corners of the eyes in the 468-point mesh, the one further left in an upright picture first."""

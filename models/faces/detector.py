@@ -12,12 +12,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from models.faces.anchors import make_anchors
-from models.faces.detections import Candidate, Detections, weighted_suppression
-from models.faces.geometry import DetectorGeometry, geometry_of
-from models.faces.letterbox import Letterbox, fit, letterbox
-from models.faces.tiles import Tile, cut_off, make_tiles
-from models.session import Artifact
+from bimodal.models.faces.anchors import make_anchors
+from bimodal.models.faces.detections import Candidate, Detections, weighted_suppression
+from bimodal.models.faces.geometry import DetectorGeometry, geometry_of
+from bimodal.models.faces.letterbox import Letterbox, fit, letterbox
+from bimodal.models.faces.tiles import Tile, cut_off, make_tiles
+from bimodal.models.session import Artifact
 
 MEANT = 1e-6
 """Nobody asks for more exact scores than that."""

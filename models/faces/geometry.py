@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
-from models.errors import ArtifactError
-from models.session import Artifact
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import Artifact
 
 
 class AnchorLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

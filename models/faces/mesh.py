@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.faces.detections import Candidate
-from models.faces.geometry import MeshGeometry, geometry_of
-from models.faces.warp import Affine, stacked, warp
-from models.session import Artifact
+from bimodal.models.faces.detections import Candidate
+from bimodal.models.faces.geometry import MeshGeometry, geometry_of
+from bimodal.models.faces.warp import Affine, stacked, warp
+from bimodal.models.session import Artifact
 
 
 class Square(NamedTuple):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from broker.messages import Probabilities
-from workers.config import check_config
-from workers.fusion.loading import Loaded, load
-from workers.settings import FusionActorSettings
+from bimodal.broker.messages import Probabilities
+from bimodal.workers.config import check_config
+from bimodal.workers.fusion.loading import Loaded, load
+from bimodal.workers.settings import FusionActorSettings
 
 WITH_DYNAMIC = check_config({"models": {"face-dynamic": "face-dynamic-compact", "speech": "none"}}, "tests")
 

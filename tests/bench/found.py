@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.figures import Curve, Outcome, figure
-from bench.machine import Machine
-from bench.whole import Found
+from bimodal.bench.figures import Curve, Outcome, figure
+from bimodal.bench.machine import Machine
+from bimodal.bench.whole import Found
 
 MACHINE = Machine(
     cpu="A Processor",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.plan import Plan
-from workers.config import Config, check_config
+from bimodal.bench.plan import Plan
+from bimodal.workers.config import Config, check_config
 
 DEAF = check_config({"models": {"speech": "none"}}, "tests")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import bimodal
-from bench.child import start, stop
-from bench.errors import BenchError
+from bimodal.bench.child import start, stop
+from bimodal.bench.errors import BenchError
 
 PATH = [sys.executable, "-c", "import os; print(os.environ.get('PYTHONPATH', ''), os.environ.get('MORE', ''))"]
 
@@ -21,7 +21,7 @@ def test_it_finds_our_packages_and_gets_its_variables() -> None:
     said = process.stdout.read().decode().rstrip("\n")
     stop(process)
     assert process.stdout.closed
-    assert said == f"{Path(bimodal.__file__).parent} more"
+    assert said == f"{Path(bimodal.__file__).parents[1]} more"
 
 
 def test_a_process_that_does_not_listen_is_ended_all_the_same() -> None:

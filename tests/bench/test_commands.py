@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-import bimodal
-from bench import commands, plan, whole
-from bench.errors import BenchError
-from bench.figures import Outcome, figure
-from bench.plan import Part, Plan
-from bench.whole import Found
+from bimodal import cli
+from bimodal.bench import commands, plan, whole
+from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import Outcome, figure
+from bimodal.bench.plan import Part, Plan
+from bimodal.bench.whole import Found
 
 RUNNER = CliRunner()
 
@@ -43,7 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, parts: dict[str, str], *arguments: str)
     table = {name: Measured(module, "what it tells") for name, module in parts.items()}
     for room in (plan, whole, commands):
         monkeypatch.setattr(room, "PARTS", table)
-    return RUNNER.invoke(bimodal.app, ["bench", *arguments])
+    return RUNNER.invoke(cli.app, ["bench", *arguments])
 
 
 def test_one_part_that_fails_costs_its_sentence_and_the_others_go_on(
@@ -79,7 +79,7 @@ def test_what_can_not_be_kept_after_all_is_shown_before(monkeypatch: pytest.Monk
 
 
 def test_a_python_for_mediapipe_that_is_not_there_is_refused_before() -> None:
-    result = RUNNER.invoke(bimodal.app, ["bench", "--mediapipe", "nowhere/python"])
+    result = RUNNER.invoke(cli.app, ["bench", "--mediapipe", "nowhere/python"])
     assert result.exit_code == 1
     assert "there is no such program" in result.stderr
 
@@ -100,7 +100,7 @@ def test_a_broken_floor_is_no_failure_unless_it_is_asked_for(monkeypatch: pytest
     ],
 )
 def test_what_can_not_be_is_said_before_anything_is_measured(arguments: list[str], sentence: str) -> None:
-    result = RUNNER.invoke(bimodal.app, ["bench", *arguments])
+    result = RUNNER.invoke(cli.app, ["bench", *arguments])
     assert result.exit_code == 1
     assert sentence in result.stderr
     assert "Traceback" not in result.output

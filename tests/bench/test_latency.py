@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import BenchError
-from bench.latency import FPS, SEVERAL, Overload, hear, outcome, too_much
-from bench.listening import Heard, streams_for
-from bench.moments import Drops, Moment
-from broker.sockets import session_directory, slots_directory
+from bimodal.bench.errors import BenchError
+from bimodal.bench.latency import FPS, SEVERAL, Overload, hear, outcome, too_much
+from bimodal.bench.listening import Heard, streams_for
+from bimodal.bench.moments import Drops, Moment
+from bimodal.broker.sockets import session_directory, slots_directory
+from bimodal.workers.config import Config
 from tests.bench.planning import short_plan
-from workers.config import Config
 
 LOOKED_AT = Moment(end_to_end=14.0, queue=0.5, transport=1.0, inference=12.0, fusion=0.5)
 SLOW = Moment(end_to_end=100.0, queue=70.0, transport=4.0, inference=24.0, fusion=2.0)

@@ -8,11 +8,11 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from bench import limit, pipeline, scale
-from bench.errors import BenchError
-from bench.throughput import Throughput
+from bimodal.bench import limit, pipeline, scale
+from bimodal.bench.errors import BenchError
+from bimodal.bench.throughput import Throughput
+from bimodal.workers.config import Config
 from tests.bench.planning import short_plan
-from workers.config import Config
 
 
 def test_cpu_is_summed_by_role_and_over_all() -> None:

@@ -12,18 +12,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench.errors import BenchError
-from bench.in_turn import in_turn
-from bench.looping import Loop, LoopRun, module_loop, turn
-from bench.mediapipe_compare import compare
-from bench.mesh_loop import FaceMesh, MeshOrder
-from bench.single import PIPELINE, Heard, gain, measure, order_of
-from bench.single_loop import Everything
-from models.catalog import resolve
+from bimodal.bench.errors import BenchError
+from bimodal.bench.in_turn import in_turn
+from bimodal.bench.looping import Loop, LoopRun, module_loop, turn
+from bimodal.bench.mediapipe_compare import compare
+from bimodal.bench.mesh_loop import FaceMesh, MeshOrder
+from bimodal.bench.single import PIPELINE, Heard, gain, measure, order_of
+from bimodal.bench.single_loop import Everything
+from bimodal.models.catalog import resolve
+from bimodal.workers.config import Config
+from bimodal.workers.demo import DEMO
 from tests.bench.dynamic import WITH_DYNAMIC, counted_runs
 from tests.bench.planning import short_plan
-from workers.config import Config
-from workers.demo import DEMO
 
 FRAMES, FPS, RATE = 20, 25.0, 16_000
 
@@ -81,7 +81,7 @@ def test_a_face_that_is_lost_is_looked_for_again(tmp_path: Path, frames: Path) -
 
 
 def test_a_loop_in_its_process_says_what_it_did(frames: Path) -> None:
-    with module_loop("bench.mesh_loop", mesh_order(frames), what="the mesh", log=None) as loop:
+    with module_loop("bimodal.bench.mesh_loop", mesh_order(frames), what="the mesh", log=None) as loop:
         runs = [loop.run(0.05), loop.run(0.05)]
     for run in runs:
         assert isinstance(run, LoopRun)
@@ -92,13 +92,13 @@ def test_a_loop_in_its_process_says_what_it_did(frames: Path) -> None:
 def test_a_loop_without_its_model_says_which(frames: Path) -> None:
     order = msgspec.structs.replace(mesh_order(frames), detector="/nowhere/model.onnx")
     with pytest.raises(BenchError, match=r"the mesh can't be run: there is no model file /nowhere/model\.onnx"):
-        module_loop("bench.mesh_loop", order, what="the mesh", log=None)
+        module_loop("bimodal.bench.mesh_loop", order, what="the mesh", log=None)
 
 
 def test_frames_without_a_face_measure_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "dark.npy", np.zeros((2, 90, 160, 3), np.uint8))
     with (
-        module_loop("bench.mesh_loop", mesh_order(tmp_path / "dark.npy"), what="the mesh", log=None) as loop,
+        module_loop("bimodal.bench.mesh_loop", mesh_order(tmp_path / "dark.npy"), what="the mesh", log=None) as loop,
         pytest.raises(BenchError, match="found no face"),
     ):
         loop.run(0.01)
@@ -122,7 +122,7 @@ def test_everything_in_one_loop_gives_an_event_a_frame(frames: Path, tmp_path: P
 
 
 def test_one_loop_runs_the_dynamic_model_of_the_config(frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = counted_runs(monkeypatch, "bench.single_loop")
+    runs = counted_runs(monkeypatch, "bimodal.bench.single_loop")
     # Few frames a second: a window of the model is soon full.
     heard = Heard(frames=frames, fps=4.0)
     everything = Everything(order_of(WITH_DYNAMIC, heard, threads=1, spinning=False, opencv_threads=1))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.moments import PARTS_OF_TIME, Moments, drops, percentile
-from broker.messages import Emotion, Job, Latency, Status, StreamStatus, Verdict
+from bimodal.bench.moments import PARTS_OF_TIME, Moments, drops, percentile
+from bimodal.broker.messages import Emotion, Job, Latency, Status, StreamStatus, Verdict
 
 MS = 1_000_000
 GRAB_NS = 5 * MS

@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.errors import BenchError
-from bench.resnet import NAME, demo_frames, resnet_artifacts, write_faces
-from bench.single_torch import with_static
-from models.catalog import resolve
-from workers.config import Config
+from bimodal.bench.errors import BenchError
+from bimodal.bench.resnet import NAME, demo_frames, resnet_artifacts, write_faces
+from bimodal.bench.single_torch import with_static
+from bimodal.models.catalog import resolve
+from bimodal.workers.config import Config
 
 torch = pytest.importorskip("torch")
 
 
 def test_each_frame_with_a_face_gives_a_mixed_probability(tmp_path: Path) -> None:
-    from bench.seed_program import SeedOrder, SeedProgram
+    from bimodal.bench.seed_program import SeedOrder, SeedProgram
 
     torch.set_num_threads(1)
     np.save(tmp_path / "frames.npy", demo_frames()[:2])

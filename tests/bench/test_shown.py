@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.errors import BenchError
-from bench.figures import Figure, figure
-from bench.picture import MOST_BARS, Panel, balanced, most_telling, panels, write_picture
-from bench.table import draw, number, wanted
-from bench.whole import Found
+from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import Figure, figure
+from bimodal.bench.picture import MOST_BARS, Panel, balanced, most_telling, panels, write_picture
+from bimodal.bench.table import draw, number, wanted
+from bimodal.bench.whole import Found
 from tests.bench.found import found, outcomes
 
 

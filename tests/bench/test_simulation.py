@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.simulation import shares, simulate
-from bench.simulation_load import Load, Seen
+from bimodal.bench.simulation import shares, simulate
+from bimodal.bench.simulation_load import Load, Seen
 
 
 def settled_once(seen: Seen, jobs: int) -> None:

@@ -9,21 +9,18 @@ from pathlib import Path
 
 import pytest
 
-import bench
 import bimodal
-import broker
-import models
-import workers
-from bench import cold
-from bench.bare import bare
-from bench.clip import at_pace
-from bench.errors import BenchError
-from bench.live import measured
-from bench.memory import pss_mib, together_mib
-from bench.start import bare_memory, first_event, memory_of, models_of
+from bimodal import bench, broker, models, workers
+from bimodal.bench import cold
+from bimodal.bench.bare import bare
+from bimodal.bench.clip import at_pace
+from bimodal.bench.errors import BenchError
+from bimodal.bench.live import measured
+from bimodal.bench.memory import pss_mib, together_mib
+from bimodal.bench.start import bare_memory, first_event, memory_of, models_of
+from bimodal.workers.capture import media
+from bimodal.workers.config import Config, StreamConfig
 from tests.bench.planning import short_plan
-from workers.capture import media
-from workers.config import Config, StreamConfig
 
 
 def test_a_start_and_the_memory_of_one_and_two_workers(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.decoded import COUNT, Decoded, decoded
-from bench.throughput import frames_per_s
-from broker.sockets import session_directory, slots_directory
+from bimodal.bench.decoded import COUNT, Decoded, decoded
+from bimodal.bench.throughput import frames_per_s
+from bimodal.broker.sockets import session_directory, slots_directory
+from bimodal.workers.capture import media
+from bimodal.workers.config import check_config
 from tests.bench.planning import short_plan
-from workers.capture import media
-from workers.config import check_config
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.child import start, stop
-from bench.errors import BenchError
-from bench.pixels import Receiver
-from bench.transport import SIZES, WAYS, measure, received
-from broker.sockets import SHARED_MEMORY
+from bimodal.bench.child import start, stop
+from bimodal.bench.errors import BenchError
+from bimodal.bench.pixels import Receiver
+from bimodal.bench.transport import SIZES, WAYS, measure, received
+from bimodal.broker.sockets import SHARED_MEMORY
 from tests.bench.planning import short_plan
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.messages import Job, Modality, Policy, StreamOpened
+from bimodal.broker.messages import Job, Modality, Policy, StreamOpened
 
 
 def job(stream: str, seq: int, modality: Modality = "face", run: int = 1) -> Job:

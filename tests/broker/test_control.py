@@ -13,7 +13,7 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.control import (
+from bimodal.broker.control import (
     CONTROL_VERSION,
     MOST_REQUEST_BYTES,
     Accepted,
@@ -28,8 +28,8 @@ from broker.control import (
     control_endpoint,
     opened,
 )
-from broker.errors import ControlError
-from broker.sockets import make_private
+from bimodal.broker.errors import ControlError
+from bimodal.broker.sockets import make_private
 
 
 def answer(request: Request) -> Reply:

@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from broker.dispatch import MOST_ATTEMPTS, Dispatch
-from broker.matching import MOST_PASSED_OVER
-from broker.messages import Job, Policy
-from broker.queues import Action, Assign, Drop, Fail
+from bimodal.broker.dispatch import MOST_ATTEMPTS, Dispatch
+from bimodal.broker.matching import MOST_PASSED_OVER
+from bimodal.broker.messages import Job, Policy
+from bimodal.broker.queues import Action, Assign, Drop, Fail
 from tests.broker.making import job
 
 STREAMS: dict[str, Policy] = {"live 1": "latest", "live 2": "latest", "file 1": "every", "file 2": "every"}

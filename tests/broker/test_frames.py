@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker import frames
-from broker.errors import SlotError
-from broker.frames import Ring, RingReader, RingShelf, SlotBook, slots_for
-from broker.messages import Job
-from broker.rings import remove_rings, ring_name
+from bimodal.broker import frames
+from bimodal.broker.errors import SlotError
+from bimodal.broker.frames import Ring, RingReader, RingShelf, SlotBook, slots_for
+from bimodal.broker.messages import Job
+from bimodal.broker.rings import remove_rings, ring_name
 from tests.broker.making import job
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import zmq
 
-from broker import keys
-from broker.bus import EventBus
-from broker.doors import Doors
-from broker.errors import EndpointError, KeysError
-from broker.sockets import Login, connect, make_private
+from bimodal.broker import keys
+from bimodal.broker.bus import EventBus
+from bimodal.broker.doors import Doors
+from bimodal.broker.errors import EndpointError, KeysError
+from bimodal.broker.sockets import Login, connect, make_private
 
 PATIENCE_S = 20.0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.lanes import Lane
-from broker.messages import Dropped
+from bimodal.broker.lanes import Lane
+from bimodal.broker.messages import Dropped
 
 
 def message(number: int, stream: str = "a") -> Dropped:

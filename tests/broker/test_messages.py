@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker import messages
-from broker.errors import MessageError
-from broker.messages import (
+from bimodal.broker import messages
+from bimodal.broker.errors import MessageError
+from bimodal.broker.messages import (
     MAX_MESSAGE_BYTES,
     Body,
     Emotion,
@@ -26,7 +26,7 @@ from broker.messages import (
     decode,
     encode,
 )
-from broker.topics import TOPICS, topic_of
+from bimodal.broker.topics import TOPICS, topic_of
 from tests.broker.making import job
 
 BODIES: tuple[type[messages.Message], ...] = typing.get_args(Body)

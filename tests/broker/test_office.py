@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import pytest
 
-from broker.lanes import BUNDLE, CREDIT, MOST_BACKLOG
-from broker.messages import (
+from bimodal.broker.lanes import BUNDLE, CREDIT, MOST_BACKLOG
+from bimodal.broker.messages import (
     Ack,
     Assignment,
     Body,
@@ -34,7 +34,7 @@ from broker.messages import (
     StreamWithdrawn,
     Verdict,
 )
-from broker.office import Out, Post, PostOffice, Publish
+from bimodal.broker.office import Out, Post, PostOffice, Publish
 from tests.broker.making import job, opened
 
 T = TypeVar("T")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import zmq
 
-from broker.bus import EventBus
-from broker.doors import Doors
-from broker.errors import EndpointError
-from broker.mailbox import HELLO_EVERY_S, Mailbox, Subscriber
-from broker.messages import (
+from bimodal.broker.bus import EventBus
+from bimodal.broker.doors import Doors
+from bimodal.broker.errors import EndpointError
+from bimodal.broker.mailbox import HELLO_EVERY_S, Mailbox, Subscriber
+from bimodal.broker.messages import (
     Assignment,
     Delivery,
     Hello,
@@ -25,8 +25,8 @@ from broker.messages import (
     Welcome,
     encode,
 )
-from broker.process import BrokerProcess
-from broker.sockets import (
+from bimodal.broker.process import BrokerProcess
+from bimodal.broker.sockets import (
     bind,
     connect,
     events_endpoint,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.errors import MessageError, SlotError
-from broker.messages import (
+from bimodal.broker.errors import MessageError, SlotError
+from bimodal.broker.messages import (
     Body,
     FaceResult,
     Gone,
@@ -19,8 +19,8 @@ from broker.messages import (
     Reconfigure,
     StreamEnded,
 )
-from broker.remote import SILENT_NS, RemotePeers, admit
-from broker.remote_mailbox import MOST_HELD, Delivered
+from bimodal.broker.remote import SILENT_NS, RemotePeers, admit
+from bimodal.broker.remote_mailbox import MOST_HELD, Delivered
 from tests.broker.making import job, opened
 from tests.broker.test_messages import emotion, sealed
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import psutil
 
-from broker.control import ProcessReport, StatusReply, StatusRequest, ask
-from broker.errors import BrokerError
-from broker.mailbox import Subscriber
-from broker.messages import Emotion
-from broker.sockets import events_endpoint, session_directory, slots_directory
+from bimodal.broker.control import ProcessReport, StatusReply, StatusRequest, ask
+from bimodal.broker.errors import BrokerError
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.messages import Emotion
+from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
 from tests.chaos.blows import Blow
 from tests.chaos.footprint import Footprint, look, steady
 from tests.end_to_end.driving import PATIENCE_S

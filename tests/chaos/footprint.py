@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from broker.control import StatusReply
+from bimodal.broker.control import StatusReply
 
 # Allocators keep a little; a descriptor may just be open for a file that is being written.
 MOST_MEMORY_MB = 24.0

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from broker.frames import Ring, RingReader
-from broker.messages import Job
-from models.catalog import resolve
-from models.session import open_artifact
+from bimodal.broker.frames import Ring, RingReader
+from bimodal.broker.messages import Job
+from bimodal.models.catalog import resolve
+from bimodal.models.session import open_artifact
+from bimodal.workers.face.pipeline import FacePipeline
+from bimodal.workers.face.settings import FaceSettings
 from tests.artifacts import make_face_static
 from tests.media import scene
-from workers.face.pipeline import FacePipeline
-from workers.face.settings import FaceSettings
 
 FRAMES = 30
 REPOSITORY = Path(__file__).parents[2]

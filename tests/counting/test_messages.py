@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from broker.lanes import BUNDLE
-from broker.messages import (
+from bimodal.broker.lanes import BUNDLE
+from bimodal.broker.messages import (
     Ack,
     Assignment,
     Body,
@@ -17,7 +17,7 @@ from broker.messages import (
     Ready,
     Verdict,
 )
-from broker.office import Out, Post, PostOffice
+from bimodal.broker.office import Out, Post, PostOffice
 from tests.broker.making import job, opened
 
 FRAMES = 64

@@ -14,9 +14,9 @@ from typing import IO, Any
 
 import psutil
 
-from broker.mailbox import Subscriber
-from broker.messages import Body
-from broker.sockets import events_endpoint, session_directory, slots_directory
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.messages import Body
+from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 180.0
@@ -36,7 +36,7 @@ class Driven:
     ) -> None:
         """`within`: a program, with its arguments, that runs the command after them in surroundings of its own; `said`:
         where its stdout goes, for one that runs longer than a pipe holds."""
-        command = [*map(str, within), sys.executable, str(REPOSITORY / "bimodal.py"), *map(str, arguments)]
+        command = [*map(str, within), sys.executable, "-m", "bimodal", *map(str, arguments)]
         self.process = subprocess.Popen(
             command,
             stdout=said,

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import zmq
 
-from broker.messages import (
+from bimodal.broker.messages import (
     MAX_MESSAGE_BYTES,
     Ack,
     Body,
@@ -28,7 +28,7 @@ from broker.messages import (
     encode,
     seal,
 )
-from broker.sockets import events_endpoint, mailbox_endpoint, session_directory, supervisor_endpoint
+from bimodal.broker.sockets import events_endpoint, mailbox_endpoint, session_directory, supervisor_endpoint
 from tests.end_to_end.driving import PATIENCE_S, Driven
 from tests.media import face_clip
 

@@ -8,11 +8,11 @@ from typing import Any
 import av
 import pytest
 
-from broker.messages import Body, Heartbeat
+from bimodal.broker.messages import Body, Heartbeat
+from bimodal.workers.capture import media
 from tests.end_to_end.driving import Driven, events_of, run, summary_of
 from tests.media import face_clip, scene, speech, write_clip
 from tests.workers.record.test_retention import session
-from workers.capture import media
 
 PURPLE = (136, 76, 220)
 

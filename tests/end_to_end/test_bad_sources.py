@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from broker.messages import Emotion, Heartbeat
+from bimodal.broker.messages import Emotion, Heartbeat
 from tests import bad_media
 from tests.end_to_end.driving import Driven, events_of, run, summary_of
 from tests.http_server import Server

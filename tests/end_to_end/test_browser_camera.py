@@ -10,15 +10,15 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from broker.messages import Body, Emotion, Heartbeat
+from bimodal.broker.messages import Body, Emotion, Heartbeat
+from bimodal.workers.certificate import make_certificate
+from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.view.context import View
+from bimodal.workers.view.server import Server, address_of, listen
 from tests.browser import PATIENCE_MS, Seen, chromium, fake_devices, write_wav, write_y4m
 from tests.end_to_end.driving import Driven
 from tests.http_server import serving
 from tests.media import DEMO
-from workers.certificate import make_certificate
-from workers.settings import ViewActorSettings
-from workers.view.context import View
-from workers.view.server import Server, address_of, listen
 
 SECONDS = 4.0
 TOKEN = "lend me your eyes"

@@ -15,13 +15,13 @@ import psutil
 import pytest
 import zmq
 
-from broker.mailbox import Mailbox, Subscriber
-from broker.messages import Body, Emotion, Hello, StreamOpened, Welcome
-from broker.sockets import events_endpoint, make_private
+from bimodal.broker.mailbox import Mailbox, Subscriber
+from bimodal.broker.messages import Body, Emotion, Hello, StreamOpened, Welcome
+from bimodal.broker.sockets import events_endpoint, make_private
+from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
+from bimodal.workers.supervision.session import LOCK, Session, sweep_abandoned
 from tests.end_to_end.driving import REPOSITORY
 from tests.workers.record.events import event
-from workers.actor import ENVIRONMENT_KEY, ActorSettings
-from workers.supervision.session import LOCK, Session, sweep_abandoned
 
 PATIENCE_S = 60.0
 EVENTS = 5000
@@ -101,7 +101,7 @@ class Alone:
             log=str(directory / "log"),
         )
         environment = {**os.environ, ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()}
-        command = [sys.executable, "-m", "workers.broker"]
+        command = [sys.executable, "-m", "bimodal.workers.broker"]
         self.process = subprocess.Popen(command, env=environment, cwd=REPOSITORY)
 
     @property

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.messages import Emotion
+from bimodal.broker.messages import Emotion
 from tests.end_to_end.driving import REPOSITORY, Driven
 from tests.media import face_clip
 

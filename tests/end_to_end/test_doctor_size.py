@@ -6,10 +6,10 @@ import json
 import math
 from pathlib import Path
 
+from bimodal.workers.sizing.choice import arrangements
+from bimodal.workers.vitals import cores
 from tests.artifacts import make_face_static
 from tests.end_to_end.driving import run
-from workers.sizing.choice import arrangements
-from workers.vitals import cores
 
 
 def test_it_measures_every_arrangement_and_proposes_one_of_them(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from broker.messages import Emotion, Heartbeat
+from bimodal.broker.messages import Emotion, Heartbeat
 from tests.end_to_end.driving import Driven
 from tests.http_server import Server
 from tests.media import scene, speech, write_clip

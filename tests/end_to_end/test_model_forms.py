@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from models.contract import Crop
-from models.install import install
+from bimodal.models.contract import Crop
+from bimodal.models.install import install
+from bimodal.workers.config import load_config
 from tests.artifacts import make_face_dynamic, make_face_static, make_speech
 from tests.end_to_end.driving import REPOSITORY, Driven, events_of, summary_of
 from tests.media import face_clip
-from workers.config import load_config
 
 SEED = REPOSITORY / "docs/examples/seed.yaml"
 LABELS = ("Neutral", "Happiness", "Sadness", "Surprise", "Fear", "Disgust", "Anger")
@@ -118,10 +118,10 @@ def test_one_of_two_that_breaks_its_contract_stops_it_with_the_sentence(tmp_path
 def test_the_seeds_own_networks_run_by_its_example(shared: Path, tmp_path: Path) -> None:
     """State dicts of the real networks with random weights, and the real Keras file, fetched from a folder."""
     torch = pytest.importorskip("torch")
-    from export.from_torch import export_torch
-    from export.onnx_description import Description
-    from models.architectures.emo_affectnet import EmoAffectNet
-    from models.architectures.emo_affectnet_dynamic import EmoAffectNetDynamic
+    from bimodal.export.from_torch import export_torch
+    from bimodal.export.onnx_description import Description
+    from bimodal.models.architectures.emo_affectnet import EmoAffectNet
+    from bimodal.models.architectures.emo_affectnet_dynamic import EmoAffectNetDynamic
 
     torch.manual_seed(0)
     torch.save(EmoAffectNet().state_dict(), tmp_path / "static.pt")
@@ -129,7 +129,7 @@ def test_the_seeds_own_networks_run_by_its_example(shared: Path, tmp_path: Path)
     home, dynamic = tmp_path / "bimodal/models", Description(name="emo-affectnet-aff-wild2")
     export_torch(tmp_path / "static.pt", "emo-affectnet", home, print)
     export_torch(tmp_path / "dynamic.pt", "emo-affectnet-dynamic", home, print, said=dynamic)
-    fetch = [sys.executable, str(REPOSITORY / "bimodal.py"), "models", "fetch", "ser-352x15", "--yes", "--from"]
+    fetch = [sys.executable, "-m", "bimodal", "models", "fetch", "ser-352x15", "--yes", "--from"]
     done = subprocess.run(
         [*fetch, str(shared / "models")], capture_output=True, text=True, check=False, env=environment(tmp_path)
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from broker.messages import Heartbeat
+from bimodal.broker.messages import Heartbeat
+from bimodal.workers.capture.redact import redact
+from bimodal.workers.confidential import ConfidentialFormatter
 from tests.end_to_end.driving import Driven, run
-from workers.capture.redact import redact
-from workers.confidential import ConfidentialFormatter
 
 SESSION = "test-passwords"
 SECRETS = ("Pa55-w0rd", "t0ken-1n-url")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from broker.messages import Emotion, Heartbeat
+from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.workers.record.reading import clips, read_events
 from tests.end_to_end.driving import Driven, run
 from tests.media import face_clip
-from workers.record.reading import clips, read_events
 
 # All but the last second must be there; twice as much is allowed, since the machine may be busy with other tests.
 LAST_S = 2.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.messages import Emotion, Heartbeat, Status
+from bimodal.broker.messages import Emotion, Heartbeat, Status
 from tests.end_to_end.driving import Driven
 from tests.end_to_end.test_curve import Machine, free_port
 from tests.media import face_clip

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broker.messages import Emotion, Heartbeat, Status, StreamClosed, StreamOpened
+from bimodal.broker.messages import Emotion, Heartbeat, Status, StreamClosed, StreamOpened
+from bimodal.workers.record.recording import Recording
+from bimodal.workers.record.records import ClipRecord, Host, SessionRecord, SourceRecord, stream_record
 from tests.end_to_end.driving import Driven, run
 from tests.workers.record.events import event, face, opened, speech
-from workers.record.recording import Recording
-from workers.record.records import ClipRecord, Host, SessionRecord, SourceRecord, stream_record
 
 HOST = Host(name="here", system="Linux", machine="x86_64", cores=1, python="3.11")
 

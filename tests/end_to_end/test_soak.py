@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.messages import Emotion, Heartbeat
+from bimodal.broker.messages import Emotion, Heartbeat
 from tests.end_to_end.driving import Driven, run
 from tests.end_to_end.living import Living, static_model
 

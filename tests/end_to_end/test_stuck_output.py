@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from broker.messages import Heartbeat
+from bimodal.broker.messages import Heartbeat
 from tests.end_to_end.living import Living, static_model
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.messages import Emotion
-from broker.sockets import events_endpoint, session_directory
+from bimodal.broker.messages import Emotion
+from bimodal.broker.sockets import events_endpoint, session_directory
 from tests.end_to_end.driving import PATIENCE_S, REPOSITORY, Driven, run
 from tests.media import face_clip
 

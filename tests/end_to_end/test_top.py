@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.messages import Emotion
-from tests.end_to_end.driving import PATIENCE_S, REPOSITORY, Driven, run
+from bimodal.broker.messages import Emotion
+from tests.end_to_end.driving import PATIENCE_S, Driven, run
 from tests.media import face_clip
 
 ROWS, COLUMNS = 14, 70
@@ -28,7 +28,7 @@ class Terminal:
     def __init__(self, *arguments: str) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        command = [sys.executable, str(REPOSITORY / "bimodal.py"), *arguments]
+        command = [sys.executable, "-m", "bimodal", *arguments]
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(COLUMNS), "LINES": str(ROWS)}
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True

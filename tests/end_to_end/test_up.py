@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from broker.messages import Emotion, Heartbeat
+from bimodal.broker.messages import Emotion, Heartbeat
 from tests.end_to_end.driving import Driven, run
 from tests.media import face_clip
 

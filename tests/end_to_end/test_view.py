@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from broker.messages import Heartbeat
+from bimodal.broker.messages import Heartbeat
 from tests.browser import chromium, opened
 from tests.end_to_end.driving import Driven
 from tests.media import scene, silence, speech, write_clip

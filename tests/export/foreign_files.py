@@ -13,8 +13,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.frontends.faces import Pixels
-from export.onnx_description import Description
+from bimodal.export.frontends.faces import Pixels
+from bimodal.export.onnx_description import Description
 
 PLAIN = ("--kind", "face-static", "--labels", "happy,sad,fear", "--colour", "rgb", "--layout", "nchw")
 """What describes `plain`."""

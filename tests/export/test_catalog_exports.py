@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from export.commands import app
-from models.catalog import Download, downloads
+from bimodal.export.commands import app
+from bimodal.models.catalog import Download, downloads
 
 
 @pytest.mark.parametrize("row", downloads(), ids=lambda row: row.name)

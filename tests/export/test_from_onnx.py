@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from export.commands import app
-from export.errors import ExportError, SourceModelError
-from export.foreign_onnx import read_foreign
-from export.from_onnx import export_onnx
-from export.onnx_description import Description, merge, presets, read_preset
-from models.session import open_artifact
+from bimodal.export.commands import app
+from bimodal.export.errors import ExportError, SourceModelError
+from bimodal.export.foreign_onnx import read_foreign
+from bimodal.export.from_onnx import export_onnx
+from bimodal.export.onnx_description import Description, merge, presets, read_preset
+from bimodal.models.session import open_artifact
 from tests.export import foreign_files as files
 
 FER_LABELS = "neutral, happiness, surprise, sadness, anger, disgust, fear, contempt"

@@ -15,13 +15,13 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from export.commands import app
-from models.catalog import resolve
-from models.errors import ArtifactError
-from models.session import Artifact, open_artifact
-from workers.face.pipeline import FacePipeline
-from workers.face.settings import FaceSettings
-from workers.fusion.dynamic import dynamic_model
+from bimodal.export.commands import app
+from bimodal.models.catalog import resolve
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.workers.face.pipeline import FacePipeline
+from bimodal.workers.face.settings import FaceSettings
+from bimodal.workers.fusion.dynamic import dynamic_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -269,7 +269,7 @@ def test_no_weights_is_one_sentence(tmp_path: Path, content: bytes) -> None:
 
 
 def test_own_face_checkpoint_of_any_width(tmp_path: Path) -> None:
-    from models.architectures.face_compact import FaceCompact
+    from bimodal.models.architectures.face_compact import FaceCompact
 
     torch.manual_seed(0)
     torch.save(FaceCompact(widths=(16, 24, 32), depth=1).state_dict(), tmp_path / "weights.pt")
@@ -283,7 +283,7 @@ def test_own_face_checkpoint_of_any_width(tmp_path: Path) -> None:
 
 def test_own_speech_checkpoint(tmp_path: Path) -> None:
     pytest.importorskip("librosa")
-    from models.architectures.speech_compact import SpeechCompact
+    from bimodal.models.architectures.speech_compact import SpeechCompact
 
     torch.manual_seed(0)
     torch.save({"model": SpeechCompact(channels=16, hidden=8).state_dict()}, tmp_path / "weights.pt")

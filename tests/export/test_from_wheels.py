@@ -8,10 +8,10 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from export.adopt import adopt_silero
-from export.commands import app
-from models.catalog import ROOT
-from models.session import open_artifact
+from bimodal.export.adopt import adopt_silero
+from bimodal.export.commands import app
+from bimodal.models.catalog import ROOT
+from bimodal.models.session import open_artifact
 
 
 def _same_graph(made: Path, ships: Path) -> None:

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from export.frontends.draft import Draft
-from export.frontends.layout import AddChannel, MeanOfFeatures, Stack, Stretch, Turn
-from export.frontends.levels import Fit, Rms, Scale, Standardise, Trim, ZeroCrossings
-from export.frontends.presets import SPEECH_PRESETS
-from export.frontends.spectrum import Decibels, LogMel, Mel, Mfcc
-from export.frontends.speech import SpeechFrontend
+from bimodal.export.frontends.draft import Draft
+from bimodal.export.frontends.layout import AddChannel, MeanOfFeatures, Stack, Stretch, Turn
+from bimodal.export.frontends.levels import Fit, Rms, Scale, Standardise, Trim, ZeroCrossings
+from bimodal.export.frontends.presets import SPEECH_PRESETS
+from bimodal.export.frontends.spectrum import Decibels, LogMel, Mel, Mfcc
+from bimodal.export.frontends.speech import SpeechFrontend
 
 pytest.importorskip("librosa")
-from export.frontends.reference import features
+from bimodal.export.frontends.reference import features
 
 Waveforms = NDArray[np.float32]
 

@@ -17,19 +17,19 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner
 
-from export.commands_keras import keras as command
-from export.errors import ParityError, SourceModelError
-from export.from_keras import export_keras
-from export.frontends.faces import Pixels
-from export.frontends.layout import Stretch
-from export.frontends.levels import Fit
-from export.frontends.spectrum import Mel, Mfcc
-from export.joined import join
-from export.keras_architecture import read_architecture
-from export.keras_process import Conversion, convert
-from export.keras_recipe import FaceFrontend, Recipe, read_preset, read_recipe
-from models.contract import CONTRACT_VERSION, Metadata
-from models.session import open_artifact
+from bimodal.export.commands_keras import keras as command
+from bimodal.export.errors import ParityError, SourceModelError
+from bimodal.export.from_keras import export_keras
+from bimodal.export.frontends.faces import Pixels
+from bimodal.export.frontends.layout import Stretch
+from bimodal.export.frontends.levels import Fit
+from bimodal.export.frontends.spectrum import Mel, Mfcc
+from bimodal.export.joined import join
+from bimodal.export.keras_architecture import read_architecture
+from bimodal.export.keras_process import Conversion, convert
+from bimodal.export.keras_recipe import FaceFrontend, Recipe, read_preset, read_recipe
+from bimodal.models.contract import CONTRACT_VERSION, Metadata
+from bimodal.models.session import open_artifact
 
 for package in ("tensorflow", "tf2onnx", "librosa"):
     if importlib.util.find_spec(package) is None:
@@ -118,7 +118,7 @@ def test_a_face_network_and_parity_that_is_missed(files: Path, tmp_path: Path, m
         conversions.extend([] if conversions else [convert(*given)])
         return conversions[0]
 
-    monkeypatch.setattr("export.from_keras.convert", once)
+    monkeypatch.setattr("bimodal.export.from_keras.convert", once)
     good = read_preset("mini-xception")
     path = export_keras(files / "face.h5", good, "face", tmp_path / "good", print)
     artifact = open_artifact(path, "face-static", provider="cpu")
@@ -126,7 +126,9 @@ def test_a_face_network_and_parity_that_is_missed(files: Path, tmp_path: Path, m
 
     wrong = FaceFrontend(size=64, pixels=Pixels(colour="grey", layout="nhwc"))
     bad = msgspec.structs.replace(good, frontend=wrong)
-    monkeypatch.setattr("export.from_keras.join", lambda network, recipe, metadata: join(network, bad, metadata))
+    monkeypatch.setattr(
+        "bimodal.export.from_keras.join", lambda network, recipe, metadata: join(network, bad, metadata)
+    )
     with pytest.raises(ParityError, match="does not answer as the original"):
         export_keras(files / "face.h5", good, "face", tmp_path / "bad", print)
     assert not (tmp_path / "bad").exists()

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.errors import SourceModelError
-from export.keras_file import inspect, modern
-from export.keras_layers import LAYERS, MODELS, SETTINGS
+from bimodal.export.errors import SourceModelError
+from bimodal.export.keras_file import inspect, modern
+from bimodal.export.keras_layers import LAYERS, MODELS, SETTINGS
 
 h5py = pytest.importorskip("h5py")
 

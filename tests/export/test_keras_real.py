@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from export.from_keras import export_keras
-from export.keras_recipe import read_preset
-from export.real_inputs import sounds_of
-from models.emotions import LabelMap
-from models.session import Artifact, open_artifact
+from bimodal.export.from_keras import export_keras
+from bimodal.export.keras_recipe import read_preset
+from bimodal.export.real_inputs import sounds_of
+from bimodal.models.emotions import LabelMap
+from bimodal.models.session import Artifact, open_artifact
 
 for package in ("tensorflow", "tf2onnx", "librosa"):
     if importlib.util.find_spec(package) is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.errors import ParityError
-from export.parity import as_metrics, measure, require
+from bimodal.export.errors import ParityError
+from bimodal.export.parity import as_metrics, measure, require
 
 
 def test_largest_difference_over_all_cases_counts() -> None:

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-from export.artifact import make_model, write
-from export.commands import app
-from export.cpu import saturates
-from export.errors import QuantizationError, SourceModelError
-from export.examples import Split, read, split
-from export.quantize import learned_nodes, quantize
-from export.quantize_report import Report, Side, compare, require
-from export.quantizing import make
-from models.catalog import resolve
-from models.contract import CONTRACT_VERSION, Crop, Kind, Metadata
-from models.emotions import EMOTIONS
-from models.session import Artifact, open_artifact
+from bimodal.export.artifact import make_model, write
+from bimodal.export.commands import app
+from bimodal.export.cpu import saturates
+from bimodal.export.errors import QuantizationError, SourceModelError
+from bimodal.export.examples import Split, read, split
+from bimodal.export.quantize import learned_nodes, quantize
+from bimodal.export.quantize_report import Report, Side, compare, require
+from bimodal.export.quantizing import make
+from bimodal.models.catalog import resolve
+from bimodal.models.contract import CONTRACT_VERSION, Crop, Kind, Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import Artifact, open_artifact
 from tests.artifacts import make_face_static
 
 RANDOM = np.random.default_rng(0)

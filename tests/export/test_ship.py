@@ -11,10 +11,10 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from export.errors import ExportError, ParityError
-from export.ship import ship
-from models.contract import Metadata
-from models.session import open_artifact
+from bimodal.export.errors import ExportError, ParityError
+from bimodal.export.ship import ship
+from bimodal.models.contract import Metadata
+from bimodal.models.session import open_artifact
 from tests.artifacts import make_face_static
 
 CASES = {

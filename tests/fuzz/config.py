@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bimodal.workers.config import Config, read_config
+from bimodal.workers.errors import ConfigError
 from tests.fuzz.bodies import short
-from workers.config import Config, read_config
-from workers.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from broker.errors import MessageError
-from broker.messages import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Envelope, decode, encode
-from broker.remote import RemotePeers, admit
+from bimodal.broker.errors import MessageError
+from bimodal.broker.messages import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Envelope, decode, encode
+from bimodal.broker.remote import RemotePeers, admit
 from tests.fuzz.bodies import examples, short
 
 

@@ -3,10 +3,10 @@ says can be sent."""
 
 from __future__ import annotations
 
-from broker.errors import MessageError
-from broker.messages import Hello, decode, seal
-from broker.office import Post, PostOffice
-from broker.topics import topic_of
+from bimodal.broker.errors import MessageError
+from bimodal.broker.messages import Hello, decode, seal
+from bimodal.broker.office import Post, PostOffice
+from bimodal.broker.topics import topic_of
 from tests.fuzz.bodies import Bytes, body
 
 ACTORS = ("capture desk", "face 1", "fusion", "record", "supervisor", "face 2")

@@ -6,10 +6,10 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from broker.errors import MessageError, SlotError
-from broker.frames import RingShelf
-from broker.messages import Job, decode, seal
-from broker.remote_mailbox import Delivered
+from bimodal.broker.errors import MessageError, SlotError
+from bimodal.broker.frames import RingShelf
+from bimodal.broker.messages import Job, decode, seal
+from bimodal.broker.remote_mailbox import Delivered
 from tests.fuzz.bodies import Bytes, body
 
 

@@ -14,13 +14,13 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.messages import Hello, Welcome, decode, seal
-from broker.process import BrokerProcess
-from broker.sockets import connect, mailbox_endpoint, make_private
+from bimodal.broker.messages import Hello, Welcome, decode, seal
+from bimodal.broker.process import BrokerProcess
+from bimodal.broker.sockets import connect, mailbox_endpoint, make_private
+from bimodal.workers.config import Config, check_config
+from bimodal.workers.errors import ConfigError
 from tests.fuzz import artifact, config, messages, office, page, slots
 from tests.fuzz.bodies import short
-from workers.config import Config, check_config
-from workers.errors import ConfigError
 
 TIMES = int(os.environ.get("BIMODAL_FUZZ", "1"))
 REPOSITORY = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from broker.sockets import make_private
+from bimodal.broker.sockets import make_private
 from tests.workers.view.making import Page
 
 TIMES = int(os.environ.get("BIMODAL_FUZZ", "1"))

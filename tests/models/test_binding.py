@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.binding import MOST_SHAPES, NO_GRAPH, BoundRun, PlainRun, output_shapes
-from models.catalog import resolve
-from models.contract import Tensor
+from bimodal.models.binding import MOST_SHAPES, NO_GRAPH, BoundRun, PlainRun, output_shapes
+from bimodal.models.catalog import resolve
+from bimodal.models.contract import Tensor
 from tests.artifacts import make_face_static
 
 FREE = {"face-compact": "faces", "facemesh-468": "faces", "silero-vad": "waveform", "speech-compact": "waveform"}

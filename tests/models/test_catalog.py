@@ -11,10 +11,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from models.catalog import entries, find, path_of, pin, resolve, verify
-from models.commands import app
-from models.errors import ArtifactError, CatalogError
-from models.session import open_artifact
+from bimodal.models.catalog import entries, find, path_of, pin, resolve, verify
+from bimodal.models.commands import app
+from bimodal.models.errors import ArtifactError, CatalogError
+from bimodal.models.session import open_artifact
 
 SHIPPED = ("blazeface-short", "facemesh-468", "silero-vad")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.cuda import Gpu, gpu_count, has_driver
-from models.cuda_libraries import (
+from bimodal.models.cuda import Gpu, gpu_count, has_driver
+from bimodal.models.cuda_libraries import (
     CUDNN,
     DRIVER,
     cuda_libraries,
@@ -20,7 +20,7 @@ from models.cuda_libraries import (
     package_of,
     provider_library,
 )
-from models.providers import Provider, attempts
+from bimodal.models.providers import Provider, attempts
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="devices and ELF files of Linux")
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.emotions import EMOTIONS, OUTSIDE, SYNONYMS, LabelMap, emotion_of
-from models.errors import LabelError
+from bimodal.models.emotions import EMOTIONS, OUTSIDE, SYNONYMS, LabelMap, emotion_of
+from bimodal.models.errors import LabelError
 
 label_sets = st.lists(st.sampled_from(sorted(SYNONYMS) + sorted(OUTSIDE)), min_size=1, max_size=10)
 

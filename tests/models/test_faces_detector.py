@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.catalog import resolve
-from models.faces.anchors import make_anchors
-from models.faces.detections import Candidate, Detections, overlap, weighted_suppression
-from models.faces.detector import Detector, anchor_rows, decode
-from models.faces.geometry import AnchorLayer, DetectorGeometry, geometry_of
-from models.faces.letterbox import Letterbox, fit, letterbox
-from models.faces.tiles import OVERLAP, Tile, cut_off, make_tiles
-from models.session import open_artifact
+from bimodal.models.catalog import resolve
+from bimodal.models.faces.anchors import make_anchors
+from bimodal.models.faces.detections import Candidate, Detections, overlap, weighted_suppression
+from bimodal.models.faces.detector import Detector, anchor_rows, decode
+from bimodal.models.faces.geometry import AnchorLayer, DetectorGeometry, geometry_of
+from bimodal.models.faces.letterbox import Letterbox, fit, letterbox
+from bimodal.models.faces.tiles import OVERLAP, Tile, cut_off, make_tiles
+from bimodal.models.session import open_artifact
 
 SIDES = st.integers(16, 3000)
 LAYERS = (AnchorLayer(cells=16, repeats=2), AnchorLayer(cells=8, repeats=6))

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.faces.crop import LARGEST_STEP, sample_square
-from models.faces.letterbox import fit, letterbox
-from models.faces.mesh import Square
-from models.faces.warp import stacked, warp
+from bimodal.models.faces.crop import LARGEST_STEP, sample_square
+from bimodal.models.faces.letterbox import fit, letterbox
+from bimodal.models.faces.mesh import Square
+from bimodal.models.faces.warp import stacked, warp
 
 FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from models.catalog import Download, downloads, entries, find_download, installed, resolve, verify_installed
-from models.commands import app
-from models.contract import KINDS
-from models.download import Patience, download
-from models.errors import CatalogError, DownloadError, ModelError
-from models.fetch import Place, fetch_model
-from models.folders import user_models
-from models.install import install
-from models.pins import pinned
+from bimodal.models.catalog import Download, downloads, entries, find_download, installed, resolve, verify_installed
+from bimodal.models.commands import app
+from bimodal.models.contract import KINDS
+from bimodal.models.download import Patience, download
+from bimodal.models.errors import CatalogError, DownloadError, ModelError
+from bimodal.models.fetch import Place, fetch_model
+from bimodal.models.folders import user_models
+from bimodal.models.install import install
+from bimodal.models.pins import pinned
 from tests.artifacts import make_face_static, make_speech
 from tests.http_server import Serve, serving
 

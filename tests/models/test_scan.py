@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models.errors import ArtifactError
-from models.scan import DEEPEST, scan
-from models.session import open_artifact
+from bimodal.models.errors import ArtifactError
+from bimodal.models.scan import DEEPEST, scan
+from bimodal.models.session import open_artifact
 from tests.artifacts import make_face_static, make_speech
 
 Change = Callable[[onnx.ModelProto], None]

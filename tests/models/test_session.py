@@ -12,10 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from models.catalog import resolve
-from models.contract import CONTRACT_KEY, Crop, read_properties, to_properties
-from models.errors import ArtifactError, ProviderError
-from models.session import open_artifact
+from bimodal.models.catalog import resolve
+from bimodal.models.contract import CONTRACT_KEY, Crop, read_properties, to_properties
+from bimodal.models.errors import ArtifactError, ProviderError
+from bimodal.models.session import open_artifact
 from tests.artifacts import make_face_dynamic, make_face_static, make_speech
 
 REPOSITORY = Path(__file__).parents[2]
@@ -137,7 +137,7 @@ def test_cuda_that_is_not_there_is_an_error_and_no_silent_fallback(tmp_path: Pat
 
 MEMORY = """
 import gc, sys
-from models.session import open_artifact
+from bimodal.models.session import open_artifact
 def own():
     rows = dict(line.split(":") for line in open("/proc/self/smaps_rollup").read().splitlines()[1:])
     return int(rows["Private_Dirty"].split()[0]) * 1024

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.training.trees import tone
-from training.conditions import (
+from bimodal.training.conditions import (
     CONDITIONS,
     microphone,
     other_source,
@@ -18,6 +17,7 @@ from training.conditions import (
     under_condition,
     white_noise,
 )
+from tests.training.trees import tone
 
 RATE = 16_000
 

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.datasets import naming
+from bimodal.training.datasets.items import Item, divided
+from bimodal.training.datasets.loading import load_faces, load_recordings
+from bimodal.training.datasets.manifest import read_manifest, write_manifest
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.errors import DatasetError
 from tests.training.trees import VOTES, tone, write_picture, write_ravdess, write_sound
-from training.datasets import naming
-from training.datasets.items import Item, divided
-from training.datasets.loading import load_faces, load_recordings
-from training.datasets.manifest import read_manifest, write_manifest
-from training.datasets.readers import reader_of
-from training.errors import DatasetError
 
 runner = CliRunner()
 REPOSITORY = Path(__file__).parents[2]

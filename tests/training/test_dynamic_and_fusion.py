@@ -12,22 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from models.emotions import EMOTIONS
-from models.session import open_artifact
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import open_artifact
+from bimodal.training.commands import train
+from bimodal.training.commands_evaluate import evaluate
+from bimodal.training.datasets.items import Item
+from bimodal.training.datasets.manifest import write_manifest
+from bimodal.training.datasets.prepare import png, write_file
+from bimodal.training.errors import DatasetError
+from bimodal.training.pairs import Pairs, averaged, read_pairs, write_pairs
+from bimodal.training.sequences import compose, windows
+from bimodal.workers.fusion.combine import Opinion, average
+from bimodal.workers.fusion.dynamic import dynamic_model
+from bimodal.workers.fusion.learned import LearnedFusion, learned_fusion, strategy_of
+from bimodal.workers.fusion.settings import FusionSettings
 from tests.artifacts import make_face_static, make_speech
 from tests.training.trees import tone, write_fer2013, write_ravdess, write_sound
-from training.commands import train
-from training.commands_evaluate import evaluate
-from training.datasets.items import Item
-from training.datasets.manifest import write_manifest
-from training.datasets.prepare import png, write_file
-from training.errors import DatasetError
-from training.pairs import Pairs, averaged, read_pairs, write_pairs
-from training.sequences import compose, windows
-from workers.fusion.combine import Opinion, average
-from workers.fusion.dynamic import dynamic_model
-from workers.fusion.learned import LearnedFusion, learned_fusion, strategy_of
-from workers.fusion.settings import FusionSettings
 
 runner = CliRunner()
 LABELS = np.arange(70) % 7

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.datasets.fer2013 import LEFT_OUT, emotion_votes, load_fer2013, majority_of
+from bimodal.training.errors import DatasetError
 from tests.training.trees import VOTES, write_fer2013
-from training.datasets.fer2013 import LEFT_OUT, emotion_votes, load_fer2013, majority_of
-from training.errors import DatasetError
 
 COLUMNS = tuple(f"ferplus_{name}" for name in VOTES)
 MEANS = ("neutral", "happy", "surprise", "sad", "anger", "disgust", "fear", None, None, None)

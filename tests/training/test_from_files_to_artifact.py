@@ -11,18 +11,18 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from models.contract import Crop
-from models.emotions import EMOTIONS
-from models.session import open_artifact
+from bimodal.models.contract import Crop
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import open_artifact
+from bimodal.training.commands import train
+from bimodal.training.commands_evaluate import actors_of, evaluate
+from bimodal.training.conditions import CONDITIONS
+from bimodal.training.errors import TrainingError
+from bimodal.training.to_artifact import set_metadata
 from tests.artifacts import make_face_static, make_speech
 from tests.end_to_end.driving import events_of, run
 from tests.media import face_clip
 from tests.training.trees import write_fer2013, write_ravdess
-from training.commands import train
-from training.commands_evaluate import actors_of, evaluate
-from training.conditions import CONDITIONS
-from training.errors import TrainingError
-from training.to_artifact import set_metadata
 
 runner = CliRunner()
 

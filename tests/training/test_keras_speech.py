@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from models.emotions import EMOTIONS, LabelMap
-from models.session import open_artifact
+from bimodal.models.emotions import EMOTIONS, LabelMap
+from bimodal.models.session import open_artifact
 from tests.training.trees import write_ravdess
 
 REPOSITORY = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def test_a_keras_model_in_the_seeds_form_is_trained_and_exported(tmp_path: Path)
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(values))
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "bimodal.py"), "train", "keras-speech", "--config", str(config)],
+        [sys.executable, "-m", "bimodal", "train", "keras-speech", "--config", str(config)],
         cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

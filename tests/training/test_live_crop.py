@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from models.contract import Crop
-from models.session import open_artifact
+from bimodal.models.contract import Crop
+from bimodal.models.session import open_artifact
+from bimodal.training.commands_evaluate import evaluate, scales_of
+from bimodal.training.crop import enlarge
+from bimodal.training.datasets.video import FaceCutter, FaceFinder
+from bimodal.training.errors import DatasetError, TrainingError
+from bimodal.training.live_crop import GRID_CLIPS, NAMED_CLIPS, answers, compare_crops, crops_to_compare, group_clips
 from tests.artifacts import make_face_static
 from tests.media import face_clip, scene
-from training.commands_evaluate import evaluate, scales_of
-from training.crop import enlarge
-from training.datasets.video import FaceCutter, FaceFinder
-from training.errors import DatasetError, TrainingError
-from training.live_crop import GRID_CLIPS, NAMED_CLIPS, answers, compare_crops, crops_to_compare, group_clips
 
 runner = CliRunner()
 LEARNT = Crop(scale=1.1, shift_y=-0.05, rotate=True)

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.commands_data import app
+from bimodal.training.datasets.loading import load_faces, load_recordings, tracks
+from bimodal.training.datasets.manifest import read_manifest
+from bimodal.training.datasets.readers import READERS, reader_named
+from bimodal.training.errors import DatasetError
 from tests.media import face_clip
 from tests.training.trees import write_fer2013, write_picture, write_ravdess
-from training.commands_data import app
-from training.datasets.loading import load_faces, load_recordings, tracks
-from training.datasets.manifest import read_manifest
-from training.datasets.readers import READERS, reader_named
-from training.errors import DatasetError
 
 runner = CliRunner()
 REPOSITORY = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_videos_become_faces_and_sound_as_live_workers_cut_them(tmp_path: Path) 
 def test_preparing_goes_on_after_a_kill(tmp_path: Path) -> None:
     source, killed, whole = tmp_path / "src", tmp_path / "killed", tmp_path / "whole"
     write_fer2013(source, "train", (np.eye(10, dtype=int)[np.arange(400) % 7] * 10).tolist())
-    command = [sys.executable, str(REPOSITORY / "bimodal.py"), "data", "prepare", "fer2013", str(source)]
+    command = [sys.executable, "-m", "bimodal", "data", "prepare", "fer2013", str(source)]
     process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     journal = killed / ".prepared.jsonl"
     while process.poll() is None and not (journal.is_file() and journal.read_bytes().count(b"\n") > 20):

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.datasets.ravdess import actor_folds, decode, find_clips, load_ravdess, parse_name
+from bimodal.training.errors import DatasetError
 from tests.training.trees import tone, write_ravdess, write_sound
-from training.datasets.ravdess import actor_folds, decode, find_clips, load_ravdess, parse_name
-from training.errors import DatasetError
 
 
 @given(st.sets(st.integers(1, 99), min_size=2, max_size=24), st.data())

@@ -14,18 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from models.contract import Metadata
-from models.emotions import EMOTIONS
+from bimodal.models.contract import Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.card import card_of
+from bimodal.training.clips import find_videos, read_events
+from bimodal.training.commands_evaluate import evaluate
+from bimodal.training.cost import Cost
+from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate import Evaluation
+from bimodal.training.metrics import mean_recall, measure, reliability, wilson
+from bimodal.training.report import figures_json, write_report
+from bimodal.training.told_figures import lines_of
 from tests.media import face_clip, scene, write_clip
-from training.card import card_of
-from training.clips import find_videos, read_events
-from training.commands_evaluate import evaluate
-from training.cost import Cost
-from training.errors import DatasetError
-from training.evaluate import Evaluation
-from training.metrics import mean_recall, measure, reliability, wilson
-from training.report import figures_json, write_report
-from training.told_figures import lines_of
 
 runner = CliRunner()
 

@@ -18,15 +18,15 @@ import yaml
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
+from bimodal.training import checkpoint
+from bimodal.training.commands import train
+from bimodal.training.config import SpeechConfig
+from bimodal.training.datasets.ravdess import load_ravdess
+from bimodal.training.errors import TrainingError
+from bimodal.training.loop import CHECKPOINT
+from bimodal.training.rooms import in_a_room
+from bimodal.training.speech_run import keep_back, train_speech_run
 from tests.training.trees import write_fer2013, write_ravdess
-from training import checkpoint
-from training.commands import train
-from training.config import SpeechConfig
-from training.datasets.ravdess import load_ravdess
-from training.errors import TrainingError
-from training.loop import CHECKPOINT
-from training.rooms import in_a_room
-from training.speech_run import keep_back, train_speech_run
 
 runner = CliRunner()
 REPOSITORY = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_killed_run_goes_on_to_the_same_end(pictures: Path, tmp_path: Path) -> None:
     whole, killed = face_config(tmp_path / "whole", pictures), face_config(tmp_path / "killed", pictures)
-    command = [sys.executable, str(REPOSITORY / "bimodal.py"), "train", "face", "--config"]
+    command = [sys.executable, "-m", "bimodal", "train", "face", "--config"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [*command, str(killed)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

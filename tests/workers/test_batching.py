@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.batching import SILENT_S, Batching, Company, batching
-from workers.job_worker import gpu_of
-from workers.settings import RuntimeSettings
+from bimodal.workers.batching import SILENT_S, Batching, Company, batching
+from bimodal.workers.job_worker import gpu_of
+from bimodal.workers.settings import RuntimeSettings
 
 
 def test_a_gpu_takes_several_and_waits_a_moment_a_core_takes_one_at_once() -> None:

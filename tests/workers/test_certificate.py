@@ -13,9 +13,9 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from workers.certificate import fingerprint, make_certificate, own_names
-from workers.commands.keys import app
-from workers.errors import ConfigError
+from bimodal.workers.certificate import fingerprint, make_certificate, own_names
+from bimodal.workers.commands.keys import app
+from bimodal.workers.errors import ConfigError
 
 
 def test_a_client_that_trusts_it_connects_under_its_names_only(tmp_path: Path) -> None:

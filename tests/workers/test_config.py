@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.config import Config, check_config, load_config
-from workers.errors import ConfigError
+from bimodal.workers.config import Config, check_config, load_config
+from bimodal.workers.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.binding import Arrays, PlainRun
-from models.catalog import resolve
-from models.session import Artifact, open_artifact
+from bimodal.models.binding import Arrays, PlainRun
+from bimodal.models.catalog import resolve
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.workers.face.pipeline import FacePipeline, FoundFace
+from bimodal.workers.face.settings import FaceSettings
+from bimodal.workers.gathering import Gathering
 from tests.artifacts import make_face_static
 from tests.media import scene
-from workers.face.pipeline import FacePipeline, FoundFace
-from workers.face.settings import FaceSettings
-from workers.gathering import Gathering
 
 MOST = 4
 

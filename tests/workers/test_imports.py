@@ -19,19 +19,24 @@ def imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def loaded_by(*actors: str) -> set[str]:
+    """The top-level packages that modules of `bimodal.workers` load in a fresh interpreter."""
+    return imported_by("import " + ", ".join(f"bimodal.workers.{actor}" for actor in actors))
+
+
 @pytest.mark.parametrize(
     "module",
     [
-        "workers.face.actor",
-        "workers.audio.actor",
-        "workers.fusion.actor",
-        "workers.record.actor",
-        "workers.capture.actor",
-        "workers.view.actor",
-        "workers.broker",
-        "workers.supervision.supervisor",
-        "workers.commands.up",
-        "workers.commands.analyze",
+        "bimodal.workers.face.actor",
+        "bimodal.workers.audio.actor",
+        "bimodal.workers.fusion.actor",
+        "bimodal.workers.record.actor",
+        "bimodal.workers.capture.actor",
+        "bimodal.workers.view.actor",
+        "bimodal.workers.broker",
+        "bimodal.workers.supervision.supervisor",
+        "bimodal.workers.commands.up",
+        "bimodal.workers.commands.analyze",
     ],
 )
 def test_no_process_loads_what_only_training_and_export_need(module: str) -> None:
@@ -39,18 +44,31 @@ def test_no_process_loads_what_only_training_and_export_need(module: str) -> Non
 
 
 def test_a_process_loads_only_the_libraries_of_its_own_work() -> None:
-    assert not imported_by("import workers.broker") & {"cv2", "onnxruntime", "av", "sounddevice", "pydantic", "typer"}
-    assert not imported_by("import workers.capture.actor, workers.capture.media") & {
+    assert not loaded_by("broker") & {
+        "cv2",
+        "onnxruntime",
+        "av",
+        "sounddevice",
+        "pydantic",
+        "typer",
+    }
+    assert not loaded_by("capture.actor", "capture.media") & {
         "onnxruntime", "sounddevice", "cv2", "pydantic", "typer",
     }  # fmt: skip
-    assert not imported_by("import workers.face.actor") & {"av", "sounddevice", "soxr", "pydantic", "typer"}
-    assert not imported_by("import workers.audio.actor") & {"av", "sounddevice", "cv2", "pydantic", "typer"}
-    assert not imported_by("import workers.view.actor") & {"av", "onnxruntime", "sounddevice", "pydantic", "typer"}
-    assert not imported_by("import workers.record.actor") & {"av", "cv2", "onnxruntime", "pydantic", "typer"}
+    assert not loaded_by("face.actor") & {"av", "sounddevice", "soxr", "pydantic", "typer"}
+    assert not loaded_by("audio.actor") & {"av", "sounddevice", "cv2", "pydantic", "typer"}
+    assert not loaded_by("view.actor") & {
+        "av",
+        "onnxruntime",
+        "sounddevice",
+        "pydantic",
+        "typer",
+    }
+    assert not loaded_by("record.actor") & {"av", "cv2", "onnxruntime", "pydantic", "typer"}
 
 
 def test_what_stands_before_the_first_frame_loads_no_numbers() -> None:
-    for module in ("workers.commands.up", "workers.broker", "workers.record.actor"):
+    for module in ("bimodal.workers.commands.up", "bimodal.workers.broker", "bimodal.workers.record.actor"):
         assert not imported_by(f"import {module}") & {"numpy", "onnxruntime", "cv2", "av", "pyarrow", "asyncio"}, module
 
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from broker.frames import Ring
-from broker.messages import Assignment, Body, FaceResult, Job, JobFailed, Ready, Welcome
-from models.errors import ArtifactError
-from models.session import Artifact, open_artifact
+from bimodal.broker.frames import Ring
+from bimodal.broker.messages import Assignment, Body, FaceResult, Job, JobFailed, Ready, Welcome
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.workers import job_worker
+from bimodal.workers.actor import ActorSettings
+from bimodal.workers.batching import Batching
+from bimodal.workers.job_worker import JobWorker
 from tests.artifacts import make_face_static
-from workers import job_worker
-from workers.actor import ActorSettings
-from workers.batching import Batching
-from workers.job_worker import JobWorker
 
 SLOTS = 8
 

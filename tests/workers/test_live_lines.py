@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from broker.messages import Emotion, Heartbeat, Latency, Speech, State, Status, StreamStatus, Verdict
-from workers.live_lines import LiveLines
+from bimodal.broker.messages import Emotion, Heartbeat, Latency, Speech, State, Status, StreamStatus, Verdict
+from bimodal.workers.live_lines import LiveLines
 
 
 def event(seq: int, label: str | None, because: str | None = None) -> Emotion:

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import CatalogError
+from bimodal.models.errors import CatalogError
+from bimodal.workers.analysis import result_names
+from bimodal.workers.config import Config, check_config
+from bimodal.workers.errors import ConfigError
+from bimodal.workers.processes import TABLE
+from bimodal.workers.rows import limited, live_sources, lsl, processes, view, watchers
+from bimodal.workers.settings import RecordActorSettings
+from bimodal.workers.vitals import cores, machine_memory_mb
 from tests.artifacts import make_face_static
-from workers.analysis import result_names
-from workers.config import Config, check_config
-from workers.errors import ConfigError
-from workers.processes import TABLE
-from workers.rows import limited, live_sources, lsl, processes, view, watchers
-from workers.settings import RecordActorSettings
-from workers.vitals import cores, machine_memory_mb
 
 stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])
 suffixes = st.sampled_from([".mp4", ".mkv", "", ".wav"])
@@ -36,7 +36,7 @@ def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
     # `bimodal replay` has a row of its own (workers/commands/replay.py).
     assert {row.role for row in rows} | {"replay"} == set(TABLE)
     for row in rows:
-        assert (Path(__file__).parents[2] / (row.module.replace(".", "/"))).exists() or (
+        assert (Path(__file__).parents[2] / row.module.replace(".", "/")).exists() or (
             Path(__file__).parents[2] / (row.module.replace(".", "/") + ".py")
         ).exists()
         assert set(row.needs) <= set(TABLE)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.messages import Heartbeat, State, Status, StreamClosed, StreamStatus, Verdict
+from bimodal.broker.messages import Heartbeat, State, Status, StreamClosed, StreamStatus, Verdict
+from bimodal.workers.panel import Panel, Sort
+from bimodal.workers.tables import plain
 from tests.workers.record.events import event, face
-from workers.panel import Panel, Sort
-from workers.tables import plain
 
 
 def beat(name: str, state: State = "ready", *, because: str | None = None, **figures: float) -> Heartbeat:

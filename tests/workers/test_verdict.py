@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from broker.messages import Speech, Verdict
+from bimodal.broker.messages import Speech, Verdict
+from bimodal.workers.verdict import CONFLICT_BELOW, accord, fused, leading
 from tests.workers.drawing.making import ANGRY, HAPPY, UNKNOWN, VOICE, event, face
-from workers.verdict import CONFLICT_BELOW, accord, fused, leading
 
 
 def test_the_leading_face_is_who_speaks_else_who_the_verdict_is_of_else_the_largest() -> None:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.frames import Ring
-from broker.mailbox import Mailbox
-from broker.messages import Body, Emotion, Hello, Job, Latency, StreamClosed, Verdict, Welcome
-from broker.sockets import make_private
+from bimodal.broker.frames import Ring
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Body, Emotion, Hello, Job, Latency, StreamClosed, Verdict, Welcome
+from bimodal.broker.sockets import make_private
+from bimodal.workers.watching import Pairing, Pixels, Watched, Watcher
 from tests.broker.making import job, opened
 from tests.broker.test_process import Running
-from workers.watching import Pairing, Pixels, Watched, Watcher
 
 PATIENCE_S = 20.0
 

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import EMOTIONS, emotion_of
-from models.errors import LabelError
-from training.datasets.items import Item, label_of, split_of
-from training.errors import DatasetError
+from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.models.errors import LabelError
+from bimodal.training.datasets.items import Item, label_of, split_of
+from bimodal.training.errors import DatasetError
 
 SIDE = 48
 VOTE_PREFIX = "ferplus_"

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import EMOTIONS, emotion_of
-from models.errors import LabelError
-from training.errors import DatasetError
+from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.models.errors import LabelError
+from bimodal.training.errors import DatasetError
 
 Medium = Literal["picture", "sound", "video"]
 

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import EMOTIONS
-from training.datasets.fer2013 import LEFT_OUT, SIDE, VOTE_PREFIX, Faces, emotion_votes, majority_of
-from training.datasets.items import Item, held_out_speakers, number_of_speaker
-from training.datasets.ravdess import SAMPLE_RATE, Clip, Recording, decode, record
-from training.datasets.readers import reader_of
-from training.errors import DatasetError
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.datasets.fer2013 import LEFT_OUT, SIDE, VOTE_PREFIX, Faces, emotion_votes, majority_of
+from bimodal.training.datasets.items import Item, held_out_speakers, number_of_speaker
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, Clip, Recording, decode, record
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.errors import DatasetError
 
 Labels = Literal["auto", "ferplus", "fer2013"]
 RATERS = 10.0

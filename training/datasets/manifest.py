@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from models.emotions import EMOTIONS
-from training.datasets.items import Item, label_of, split_of
-from training.errors import DatasetError
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.datasets.items import Item, label_of, split_of
+from bimodal.training.errors import DatasetError
 
 NAME = "manifest.csv"
 COLUMNS = ("path", "label", "split", "speaker", "clip", "time_s", "given", "votes")

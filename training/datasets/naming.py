@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from models.emotions import emotion_of
-from models.errors import LabelError
+from bimodal.models.emotions import emotion_of
+from bimodal.models.errors import LabelError
 
 RAVDESS_EMOTIONS = {
     "01": "neutral", "02": "calm", "03": "happy", "04": "sad",

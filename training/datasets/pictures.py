@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import SYNONYMS
-from training.datasets.items import Item, files_under, label_of, split_of
-from training.errors import DatasetError
+from bimodal.models.emotions import SYNONYMS
+from bimodal.training.datasets.items import Item, files_under, label_of, split_of
+from bimodal.training.errors import DatasetError
 
 FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's numbers 0 to 6 (Goodfellow et al. 2013, arXiv:1307.0414)."""

@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.session import Artifact
-from training.datasets.items import Item
-from training.datasets.manifest import from_row, row_of, write_manifest
-from training.datasets.ravdess import SAMPLE_RATE, decode
-from training.datasets.video import INTERVAL_S, FaceCutter, cut_faces
-from training.errors import DatasetError
+from bimodal.models.session import Artifact
+from bimodal.training.datasets.items import Item
+from bimodal.training.datasets.manifest import from_row, row_of, write_manifest
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, decode
+from bimodal.training.datasets.video import INTERVAL_S, FaceCutter, cut_faces
+from bimodal.training.errors import DatasetError
 
 JOURNAL = ".prepared.jsonl"
 PROBLEMS = "problems.txt"

@@ -16,8 +16,8 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import EMOTIONS, emotion_of
-from training.errors import DatasetError
+from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.training.errors import DatasetError
 
 SAMPLE_RATE = 16_000
 EMOTION_CODES = {

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from training.datasets import naming
-from training.datasets.fer2013 import read_split_tables, split_tables
-from training.datasets.items import Item, Medium, files_under, label_of
-from training.datasets.manifest import NAME as MANIFEST
-from training.datasets.manifest import read_manifest
-from training.datasets.pictures import (
+from bimodal.training.datasets import naming
+from bimodal.training.datasets.fer2013 import read_split_tables, split_tables
+from bimodal.training.datasets.items import Item, Medium, files_under, label_of
+from bimodal.training.datasets.manifest import NAME as MANIFEST
+from bimodal.training.datasets.manifest import read_manifest
+from bimodal.training.datasets.pictures import (
     has_affectnet,
     has_class_folders,
     read_affectnet,
     read_class_folders,
     read_fer2013_table,
 )
-from training.errors import DatasetError
+from bimodal.training.errors import DatasetError
 
 
 class Reader(NamedTuple):

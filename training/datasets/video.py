@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.catalog import resolve
-from models.contract import Crop
-from models.faces.crop import crop_face
-from models.faces.detections import Detections
-from models.faces.detector import Detector
-from models.faces.mesh import Landmarks, square_of_detection
-from models.session import Artifact, open_artifact
-from training.errors import DatasetError
+from bimodal.models.catalog import resolve
+from bimodal.models.contract import Crop
+from bimodal.models.faces.crop import crop_face
+from bimodal.models.faces.detections import Detections
+from bimodal.models.faces.detector import Detector
+from bimodal.models.faces.mesh import Landmarks, square_of_detection
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.errors import DatasetError
 
 HEIGHT = 720
 """Higher frames are scaled down to this first, as capture does."""

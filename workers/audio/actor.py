@@ -7,14 +7,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from broker.mailbox import Mailbox
-from broker.messages import Assignment, SpeechResult
-from models.session import open_artifact
-from workers.actor import ActorSettings, own
-from workers.audio.pipeline import SpeechPipeline
-from workers.errors import ConfigError
-from workers.job_worker import JobWorker, open_model
-from workers.settings import AudioActorSettings
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Assignment, SpeechResult
+from bimodal.models.session import open_artifact
+from bimodal.workers.actor import ActorSettings, own
+from bimodal.workers.audio.pipeline import SpeechPipeline
+from bimodal.workers.errors import ConfigError
+from bimodal.workers.job_worker import JobWorker, open_model
+from bimodal.workers.settings import AudioActorSettings
 
 
 class AudioActor(JobWorker):

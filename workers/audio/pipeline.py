@@ -6,12 +6,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.emotions import LabelMap
-from models.session import Artifact
-from workers.audio.resample import newest, resample
-from workers.audio.settings import AudioSettings
-from workers.audio.voice import STEP_S, VoiceActivity, level_dbfs, loud_steps
-from workers.errors import WorkerError
+from bimodal.models.emotions import LabelMap
+from bimodal.models.session import Artifact
+from bimodal.workers.audio.resample import newest, resample
+from bimodal.workers.audio.settings import AudioSettings
+from bimodal.workers.audio.voice import STEP_S, VoiceActivity, level_dbfs, loud_steps
+from bimodal.workers.errors import WorkerError
 
 TOO_QUIET = "too quiet"
 NO_VOICE = "no voice"

@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from workers.audio.settings import Quality
+from bimodal.workers.audio.settings import Quality
 
 
 def resample(samples: NDArray[np.float32], rate: int, wanted_rate: int, quality: Quality) -> NDArray[np.float32]:

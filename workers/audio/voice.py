@@ -11,10 +11,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ArtifactError
-from models.session import Artifact
-from workers.audio.resample import resample
-from workers.audio.settings import Quality
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import Artifact
+from bimodal.workers.audio.resample import resample
+from bimodal.workers.audio.settings import Quality
 
 STEP_S = 512 / 16_000
 LOOKBACK_S = 64 / 16_000

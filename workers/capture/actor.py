@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from broker.mailbox import Mailbox
-from broker.messages import Body, Release, StartAgain, StreamClosed
-from workers.actor import DONE, ActorSettings, own
-from workers.capture.run import Run
-from workers.capture.source import open_source
-from workers.errors import SourceError
-from workers.settings import CaptureSettings
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Body, Release, StartAgain, StreamClosed
+from bimodal.workers.actor import DONE, ActorSettings, own
+from bimodal.workers.capture.run import Run
+from bimodal.workers.capture.source import open_source
+from bimodal.workers.errors import SourceError
+from bimodal.workers.settings import CaptureSettings
 
 RUNS_A_LIFE = 1000
 

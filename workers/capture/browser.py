@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.visitors import Left, Media, PageAt, VisitorInbox, VisitorNote
-from workers.capture.camera import rgb_of
-from workers.capture.clock_map import ClockMap
-from workers.capture.items import Connected, Picture, Sound, SourceInfo
-from workers.capture.opened import OpenSource
-from workers.capture.steady_rate import SteadyRate
+from bimodal.broker.visitors import Left, Media, PageAt, VisitorInbox, VisitorNote
+from bimodal.workers.capture.camera import rgb_of
+from bimodal.workers.capture.clock_map import ClockMap
+from bimodal.workers.capture.items import Connected, Picture, Sound, SourceInfo
+from bimodal.workers.capture.opened import OpenSource
+from bimodal.workers.capture.steady_rate import SteadyRate
 
 log = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.capture.conversion import scaled_size
-from workers.capture.hand_over import hand_over
-from workers.capture.items import Picture, SourceInfo
-from workers.capture.quiet import quiet_stderr
-from workers.errors import SourceError
+from bimodal.workers.capture.conversion import scaled_size
+from bimodal.workers.capture.hand_over import hand_over
+from bimodal.workers.capture.items import Picture, SourceInfo
+from bimodal.workers.capture.quiet import quiet_stderr
+from bimodal.workers.errors import SourceError
 
 NANO = 1_000_000_000
 SEQUENCE_FPS = 25.0

@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.capture.microphone import Microphone, MicrophoneDevice
-from workers.capture.microphone import microphones as list_microphones
-from workers.errors import SourceError
+from bimodal.workers.capture.microphone import Microphone, MicrophoneDevice
+from bimodal.workers.capture.microphone import microphones as list_microphones
+from bimodal.workers.errors import SourceError
 
 SYSFS = Path("/sys/class/video4linux")
 MOST_INDEXES = 4
@@ -93,7 +93,7 @@ def _tried() -> list[CameraDevice]:
 
 
 def _gives_pictures(index: int) -> bool:
-    from workers.capture.camera import Camera
+    from bimodal.workers.capture.camera import Camera
 
     try:
         Camera(index, silence_s=PROBE_S).close()

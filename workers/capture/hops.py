@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.capture.items import Sound
-from workers.errors import SourceError
+from bimodal.workers.capture.items import Sound
+from bimodal.workers.errors import SourceError
 
 NANO = 1_000_000_000
 # Time stamps jitter by what a container rounds to (1 ms in Matroska) and by network delay; below one video frame

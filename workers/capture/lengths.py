@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from broker.messages import Modality
-from workers.capture.items import SourceInfo
+from bimodal.broker.messages import Modality
+from bimodal.workers.capture.items import SourceInfo
 
 # How much shorter than promised, or than each other, picture and sound of a file may be without a word about it.
 UNEVEN_NS = 1_000_000_000

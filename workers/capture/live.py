@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from workers.back_off import BackOff
-from workers.capture import discover, network
-from workers.capture.camera import Camera
-from workers.capture.items import Connected, Interruption, Picture, Sound, SourceInfo
-from workers.capture.microphone import Microphone
-from workers.capture.opened import OpenSource
-from workers.capture.redact import redact
-from workers.capture.troubles import Damage, Part
-from workers.errors import SourceError
+from bimodal.workers.back_off import BackOff
+from bimodal.workers.capture import discover, network
+from bimodal.workers.capture.camera import Camera
+from bimodal.workers.capture.items import Connected, Interruption, Picture, Sound, SourceInfo
+from bimodal.workers.capture.microphone import Microphone
+from bimodal.workers.capture.opened import OpenSource
+from bimodal.workers.capture.redact import redact
+from bimodal.workers.capture.troubles import Damage, Part
+from bimodal.workers.errors import SourceError
 
 AUTO = "auto"
 DAMAGE_SHOWN_S = 10.0

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from workers.capture import media
-from workers.capture.items import Picture, Sound
-from workers.capture.media import Report
-from workers.errors import SourceError
+from bimodal.workers.capture import media
+from bimodal.workers.capture.items import Picture, Sound
+from bimodal.workers.capture.media import Report
+from bimodal.workers.errors import SourceError
 
 NANO = 1_000_000_000
 

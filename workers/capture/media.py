@@ -16,10 +16,10 @@ import av
 import av.container
 from av.stream import Disposition
 
-from workers.capture.conversion import PixelConverter, SampleConverter
-from workers.capture.items import Picture, Sound, SourceInfo
-from workers.capture.timeline import Timeline
-from workers.errors import SourceError
+from bimodal.workers.capture.conversion import PixelConverter, SampleConverter
+from bimodal.workers.capture.items import Picture, Sound, SourceInfo
+from bimodal.workers.capture.timeline import Timeline
+from bimodal.workers.errors import SourceError
 
 NANO = 1_000_000_000
 DEFAULT_FPS = Fraction(25)

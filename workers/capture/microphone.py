@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.capture.clock_map import ClockMap
-from workers.capture.items import Sound, SourceInfo
-from workers.capture.quiet import quiet_stderr
-from workers.errors import SourceError
+from bimodal.workers.capture.clock_map import ClockMap
+from bimodal.workers.capture.items import Sound, SourceInfo
+from bimodal.workers.capture.quiet import quiet_stderr
+from bimodal.workers.errors import SourceError
 
 NANO = 1_000_000_000
 BLOCK_S = 0.02

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from workers.capture.items import Connected, Picture, Sound, SourceInfo
-from workers.capture.troubles import Troubles
+from bimodal.workers.capture.items import Connected, Picture, Sound, SourceInfo
+from bimodal.workers.capture.troubles import Troubles
 
 
 @dataclass

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.frames import Ring, SlotBook, slots_for
-from broker.mailbox import Line
-from broker.messages import Job, Modality, Policy
-from broker.rings import ring_name
+from bimodal.broker.frames import Ring, SlotBook, slots_for
+from bimodal.broker.mailbox import Line
+from bimodal.broker.messages import Job, Modality, Policy
+from bimodal.broker.rings import ring_name
 
 
 class Outlet:

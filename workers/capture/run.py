@@ -11,17 +11,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from broker.errors import BrokerError, SlotError
-from broker.mailbox import Line
-from broker.messages import Modality, StreamEnded, StreamOpened
-from workers.capture.hops import HopCutter, Window
-from workers.capture.items import Connected, Picture
-from workers.capture.lengths import uneven
-from workers.capture.opened import OpenSource
-from workers.capture.outlet import Outlet
-from workers.capture.stillness import Stillness
-from workers.errors import WorkerError
-from workers.settings import CaptureSettings
+from bimodal.broker.errors import BrokerError, SlotError
+from bimodal.broker.mailbox import Line
+from bimodal.broker.messages import Modality, StreamEnded, StreamOpened
+from bimodal.workers.capture.hops import HopCutter, Window
+from bimodal.workers.capture.items import Connected, Picture
+from bimodal.workers.capture.lengths import uneven
+from bimodal.workers.capture.opened import OpenSource
+from bimodal.workers.capture.outlet import Outlet
+from bimodal.workers.capture.stillness import Stillness
+from bimodal.workers.errors import WorkerError
+from bimodal.workers.settings import CaptureSettings
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from workers.capture.opened import OpenSource
-from workers.capture.troubles import Damage
-from workers.demo import DEMO
-from workers.errors import SourceError
-from workers.settings import CaptureSettings
+from bimodal.workers.capture.opened import OpenSource
+from bimodal.workers.capture.troubles import Damage
+from bimodal.workers.demo import DEMO
+from bimodal.workers.errors import SourceError
+from bimodal.workers.settings import CaptureSettings
 
 LOOP_DAMAGE_SHOWN_S = 10.0
 
@@ -25,11 +25,11 @@ def open_source(settings: CaptureSettings, directory: Path, *, again: bool = Fal
     if settings.file is not None:
         return file_source(Path(settings.file), settings.max_height, loop=settings.loop)
     if settings.browser:
-        from workers.capture import browser
+        from bimodal.workers.capture import browser
 
         return browser.browser_source(settings.stream, directory, settings.max_height)
     # What only live sources need is loaded only for them: OpenCV alone takes a tenth of a second.
-    from workers.capture import live
+    from bimodal.workers.capture import live
 
     if settings.url is not None:
         return live.network_source(settings.url, settings.max_height)
@@ -47,7 +47,7 @@ def _auto_source(taken: Path, max_height: int, *, again: bool) -> OpenSource:
     Which they are is kept in the file `taken`: in a later life of the process they are waited for, because who was
     unplugged must not be shown as the demo's smile.
     """
-    from workers.capture import live
+    from bimodal.workers.capture import live
 
     if again and taken.exists():
         camera, microphone = msgspec.json.decode(taken.read_bytes(), type=tuple[int | None, int | None])
@@ -64,7 +64,7 @@ def _auto_source(taken: Path, max_height: int, *, again: bool) -> OpenSource:
 
 def file_source(path: Path, max_height: int, *, loop: bool = False) -> OpenSource:
     """A media file; sound and picture are demuxed apart, so that a badly interleaved one can't deadlock."""
-    from workers.capture import looped, media
+    from bimodal.workers.capture import looped, media
 
     info = media.probe(path)
     reads = looped if loop else media

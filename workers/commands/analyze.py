@@ -15,14 +15,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from workers.actor import REFUSED
-from workers.analysis import Analysed, Analysis
-from workers.commands.films import annotate_all
-from workers.commands.options import ConfigOption, config_of, with_counts
-from workers.config import Config
-from workers.edge import edge, open_log, say
-from workers.errors import ConfigError
-from workers.record.reading import clips
+from bimodal.workers.actor import REFUSED
+from bimodal.workers.analysis import Analysed, Analysis
+from bimodal.workers.commands.films import annotate_all
+from bimodal.workers.commands.options import ConfigOption, config_of, with_counts
+from bimodal.workers.config import Config
+from bimodal.workers.edge import edge, open_log, say
+from bimodal.workers.errors import ConfigError
+from bimodal.workers.record.reading import clips
 
 
 class Speed(StrEnum):
@@ -98,7 +98,7 @@ def _films(inputs: list[Analysed], out: Path, config: Config, hide_faces: bool, 
 
 def _write_reports(inputs: list[Analysed], out: Path) -> None:
     # Templates are loaded only where a page is wanted.
-    from workers.record.report.page import write_report
+    from bimodal.workers.record.report.page import write_report
 
     now = datetime.now().astimezone()
     for analysed in inputs:

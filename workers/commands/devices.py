@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from workers.capture import discover
-from workers.edge import edge
-from workers.errors import SourceError
+from bimodal.workers.capture import discover
+from bimodal.workers.edge import edge
+from bimodal.workers.errors import SourceError
 
 DEMO = "the demo clip"
 

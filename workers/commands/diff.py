@@ -12,18 +12,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from broker.messages import Emotion
-from models.emotions import EMOTIONS
-from workers.analysis import Analysis
-from workers.commands.options import ConfigOption, config_of
-from workers.config import Config
-from workers.edge import edge, open_log, say
-from workers.record.again import Reel, changed_since, config_with, parse_changes, reels
-from workers.record.compare import UNKNOWN, Comparison, compare
-from workers.record.errors import RecordError
-from workers.record.provenance import model_records
-from workers.record.reading import Clip, clips, read_events
-from workers.record.report.facts import frame_seconds, tenths
+from bimodal.broker.messages import Emotion
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.analysis import Analysis
+from bimodal.workers.commands.options import ConfigOption, config_of
+from bimodal.workers.config import Config
+from bimodal.workers.edge import edge, open_log, say
+from bimodal.workers.record.again import Reel, changed_since, config_with, parse_changes, reels
+from bimodal.workers.record.compare import UNKNOWN, Comparison, compare
+from bimodal.workers.record.errors import RecordError
+from bimodal.workers.record.provenance import model_records
+from bimodal.workers.record.reading import Clip, clips, read_events
+from bimodal.workers.record.report.facts import frame_seconds, tenths
 
 MOST_STRETCHES = 20
 

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from workers.actor import REFUSED
-from workers.checkup import check_up
-from workers.commands.options import ConfigOption, config_of
-from workers.edge import edge
-from workers.finding import Finding
+from bimodal.workers.actor import REFUSED
+from bimodal.workers.checkup import check_up
+from bimodal.workers.commands.options import ConfigOption, config_of
+from bimodal.workers.edge import edge
+from bimodal.workers.finding import Finding
 
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]![/]", "wrong": "[red]wrong[/]"}
 
@@ -34,7 +34,7 @@ def doctor(
     """
     with edge():
         if size:
-            from workers.commands.doctor_size import show_size
+            from bimodal.workers.commands.doctor_size import show_size
 
             show_size(config_of(config), seconds, as_json=as_json)
             return

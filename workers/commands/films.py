@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from workers.analysis import Analysed
-from workers.annotation import annotate_file
-from workers.config import Config
-from workers.drawing.style import Style
+from bimodal.workers.analysis import Analysed
+from bimodal.workers.annotation import annotate_file
+from bimodal.workers.config import Config
+from bimodal.workers.drawing.style import Style
 
 
 def annotate_all(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from broker import keys
-from workers.commands.tls import tls
-from workers.edge import edge
+from bimodal.broker import keys
+from bimodal.workers.commands.tls import tls
+from bimodal.workers.edge import edge
 
 app = typer.Typer(
     no_args_is_help=True,

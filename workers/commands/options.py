@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workers.config import Between, Config, CountConfig, load_config
+from bimodal.workers.config import Between, Config, CountConfig, load_config
 
 DEFAULT = Path("config.yaml")
 

@@ -10,22 +10,22 @@ from typing import Annotated
 
 import typer
 
-from broker.mailbox import Subscriber
-from broker.messages import Heartbeat
-from broker.sockets import events_endpoint
-from workers.commands.options import ConfigOption, SessionOption, config_of
-from workers.commands.running_system import TURN_S, Stopped
-from workers.commands.up import Screen
-from workers.config import Config
-from workers.edge import edge, open_log, say
-from workers.errors import SystemFailedError
-from workers.live_lines import LiveLines
-from workers.processes import ProcessSpec
-from workers.record.reading import clips
-from workers.rows import broker, view
-from workers.settings import ReplaySettings
-from workers.supervision.session import Session
-from workers.supervision.supervisor import Supervisor
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.messages import Heartbeat
+from bimodal.broker.sockets import events_endpoint
+from bimodal.workers.commands.options import ConfigOption, SessionOption, config_of
+from bimodal.workers.commands.running_system import TURN_S, Stopped
+from bimodal.workers.commands.up import Screen
+from bimodal.workers.config import Config
+from bimodal.workers.edge import edge, open_log, say
+from bimodal.workers.errors import SystemFailedError
+from bimodal.workers.live_lines import LiveLines
+from bimodal.workers.processes import ProcessSpec
+from bimodal.workers.record.reading import clips
+from bimodal.workers.rows import broker, view
+from bimodal.workers.settings import ReplaySettings
+from bimodal.workers.supervision.session import Session
+from bimodal.workers.supervision.supervisor import Supervisor
 
 
 def replay(

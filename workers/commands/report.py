@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from workers.edge import edge
-from workers.record.complete import at_rest, complete
-from workers.record.reading import clips
-from workers.record.records import SESSION_FILE
-from workers.record.session_folder import end_session
+from bimodal.workers.edge import edge
+from bimodal.workers.record.complete import at_rest, complete
+from bimodal.workers.record.reading import clips
+from bimodal.workers.record.records import SESSION_FILE
+from bimodal.workers.record.session_folder import end_session
 
 
 def report(
@@ -30,7 +30,7 @@ def report(
     """
     with edge():
         # Arrow and the templates are loaded only where a page is made.
-        from workers.record.report.page import write_report
+        from bimodal.workers.record.report.page import write_report
 
         found = clips(recording)
         for clip in found:

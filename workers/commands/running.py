@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from broker.control import Request, ask
-from broker.errors import ControlError
-from broker.sockets import session_directory
-from workers.supervision.session import running_sessions
+from bimodal.broker.control import Request, ask
+from bimodal.broker.errors import ControlError
+from bimodal.broker.sockets import session_directory
+from bimodal.workers.supervision.session import running_sessions
 
 _T = TypeVar("_T")
 

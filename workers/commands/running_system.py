@@ -7,14 +7,14 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from broker.mailbox import Subscriber
-from broker.sockets import events_endpoint
-from workers.config import Config
-from workers.edge import say
-from workers.errors import SystemFailedError
-from workers.processes import OPTIONAL
-from workers.supervision.live_system import LiveSystem
-from workers.supervision.session import Session
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.sockets import events_endpoint
+from bimodal.workers.config import Config
+from bimodal.workers.edge import say
+from bimodal.workers.errors import SystemFailedError
+from bimodal.workers.processes import OPTIONAL
+from bimodal.workers.supervision.live_system import LiveSystem
+from bimodal.workers.supervision.session import Session
 
 TURN_S = 0.05
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from broker.control import Accepted, ScaleRequest, StatusReply, StatusRequest
-from broker.errors import ControlError
-from workers.commands.options import SessionOption
-from workers.commands.running import ask_session
-from workers.edge import edge
+from bimodal.broker.control import Accepted, ScaleRequest, StatusReply, StatusRequest
+from bimodal.broker.errors import ControlError
+from bimodal.workers.commands.options import SessionOption
+from bimodal.workers.commands.running import ask_session
+from bimodal.workers.edge import edge
 
 DONE_WITHIN_S = 90.0
 TURN_S = 0.2

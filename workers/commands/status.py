@@ -9,12 +9,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from broker.control import ProcessReport, StatusReply, StatusRequest
-from broker.messages import Modality, StreamStatus
-from workers.commands.options import SessionOption
-from workers.commands.running import ask_session
-from workers.edge import edge
-from workers.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, drawn, fit, plain
+from bimodal.broker.control import ProcessReport, StatusReply, StatusRequest
+from bimodal.broker.messages import Modality, StreamStatus
+from bimodal.workers.commands.options import SessionOption
+from bimodal.workers.commands.running import ask_session
+from bimodal.workers.edge import edge
+from bimodal.workers.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, drawn, fit, plain
 
 DEGRADED = 3
 

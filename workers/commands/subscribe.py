@@ -11,13 +11,13 @@ from typing import Annotated
 import msgspec
 import typer
 
-from broker.errors import BrokerError
-from broker.keys import OWN
-from broker.mailbox import Subscriber
-from broker.sockets import Login, events_endpoint, log_in, session_directory
-from broker.topics import TOPICS
-from workers.commands.options import SessionOption
-from workers.edge import edge
+from bimodal.broker.errors import BrokerError
+from bimodal.broker.keys import OWN
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.sockets import Login, events_endpoint, log_in, session_directory
+from bimodal.broker.topics import TOPICS
+from bimodal.workers.commands.options import SessionOption
+from bimodal.workers.edge import edge
 
 TURN_S = 0.25
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workers.edge import edge
+from bimodal.workers.edge import edge
 
 
 def tls(
@@ -22,7 +22,7 @@ def tls(
 
     Example: [b]bimodal keys tls --host robot.local[/b]
     """
-    from workers.certificate import fingerprint, make_certificate, own_names, tls_folder
+    from bimodal.workers.certificate import fingerprint, make_certificate, own_names, tls_folder
 
     with edge():
         names = list(dict.fromkeys([*(host or []), *own_names()]))

@@ -16,13 +16,13 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from broker.errors import BrokerError
-from broker.mailbox import Subscriber
-from broker.sockets import events_endpoint, session_directory
-from workers.commands.options import SessionOption
-from workers.edge import edge, is_terminal, leave_stdout
-from workers.panel import KEYS, Panel
-from workers.tables import PIPE_WIDTH, Table, drawn, plain
+from bimodal.broker.errors import BrokerError
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.sockets import events_endpoint, session_directory
+from bimodal.workers.commands.options import SessionOption
+from bimodal.workers.edge import edge, is_terminal, leave_stdout
+from bimodal.workers.panel import KEYS, Panel
+from bimodal.workers.tables import PIPE_WIDTH, Table, drawn, plain
 
 TOPICS = ("process.", "status", "emotion.", "closed.")
 TURN_S = 0.1

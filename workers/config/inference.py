@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
-from broker.messages import MOST_AT_A_TIME
-from workers.config.section import Section
+from bimodal.broker.messages import MOST_AT_A_TIME
+from bimodal.workers.config.section import Section
 
 
 def _some_model(name: str) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from workers.config.section import Section, struct_section
-from workers.view.settings import is_loopback
-from workers.view.visitor_settings import VisitorSettings
+from bimodal.workers.config.section import Section, struct_section
+from bimodal.workers.view.settings import is_loopback
+from bimodal.workers.view.visitor_settings import VisitorSettings
 
 
 class RecordConfig(Section):

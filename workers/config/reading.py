@@ -8,10 +8,10 @@ from typing import get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from workers.config.section import unknown_key
-from workers.config.streams import StreamConfig
-from workers.config.whole import Config
-from workers.errors import ConfigError
+from bimodal.workers.config.section import unknown_key
+from bimodal.workers.config.streams import StreamConfig
+from bimodal.workers.config.whole import Config
+from bimodal.workers.errors import ConfigError
 
 MAX_BYTES = 1 << 20
 

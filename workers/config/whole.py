@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from workers.audio.settings import AudioSettings
-from workers.config.inference import ModelsConfig, RuntimeConfig, WorkersConfig
-from workers.config.outputs import OutputsConfig
-from workers.config.section import Section, struct_section
-from workers.config.streams import StreamConfig, StreamName
-from workers.face.settings import FaceSettings
-from workers.fusion.settings import FusionSettings
+from bimodal.workers.audio.settings import AudioSettings
+from bimodal.workers.config.inference import ModelsConfig, RuntimeConfig, WorkersConfig
+from bimodal.workers.config.outputs import OutputsConfig
+from bimodal.workers.config.section import Section, struct_section
+from bimodal.workers.config.streams import StreamConfig, StreamName
+from bimodal.workers.face.settings import FaceSettings
+from bimodal.workers.fusion.settings import FusionSettings
 
 
 class CaptureConfig(Section):

@@ -18,9 +18,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from workers.capture.media import pictures, sounds
-from workers.demo import DEMO
-from workers.demo.expressions import Expression, express
+from bimodal.workers.capture.media import pictures, sounds
+from bimodal.workers.demo import DEMO
+from bimodal.workers.demo.expressions import Expression, express
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 RATE = 48000

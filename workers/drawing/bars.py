@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-from models.emotions import EMOTIONS
-from workers.drawing import text
-from workers.drawing.said import Row, percent
-from workers.drawing.shapes import Box, fill, fill_share, shade
-from workers.drawing.style import FAINT, FUSED, SPEECH, TEXT, TROUGH, VIDEO, Colour, Metrics, Pixels
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.drawing import text
+from bimodal.workers.drawing.said import Row, percent
+from bimodal.workers.drawing.shapes import Box, fill, fill_share, shade
+from bimodal.workers.drawing.style import FAINT, FUSED, SPEECH, TEXT, TROUGH, VIDEO, Colour, Metrics, Pixels
 
 COLOURS: Mapping[str, Colour] = {"video": VIDEO, "speech": SPEECH, "fused": FUSED}
 SHORT = 3

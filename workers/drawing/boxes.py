@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from broker.messages import TrackedFace
-from workers.drawing import text
-from workers.drawing.said import caption
-from workers.drawing.shapes import Box, fill, frame
-from workers.drawing.style import FUSED, TEXT, Metrics, Pixels
+from bimodal.broker.messages import TrackedFace
+from bimodal.workers.drawing import text
+from bimodal.workers.drawing.said import caption
+from bimodal.workers.drawing.shapes import Box, fill, frame
+from bimodal.workers.drawing.style import FUSED, TEXT, Metrics, Pixels
 
 
 def boxes(

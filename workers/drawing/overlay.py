@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from broker.messages import Emotion
-from workers.drawing import text
-from workers.drawing.bars import bars
-from workers.drawing.boxes import boxes
-from workers.drawing.said import Piece, headline, rows
-from workers.drawing.shapes import Box, shade
-from workers.drawing.style import GROUND, Metrics, Pixels, Style, metrics
-from workers.verdict import leading
+from bimodal.broker.messages import Emotion
+from bimodal.workers.drawing import text
+from bimodal.workers.drawing.bars import bars
+from bimodal.workers.drawing.boxes import boxes
+from bimodal.workers.drawing.said import Piece, headline, rows
+from bimodal.workers.drawing.shapes import Box, shade
+from bimodal.workers.drawing.style import GROUND, Metrics, Pixels, Style, metrics
+from bimodal.workers.verdict import leading
 
 MOST_LINES = 2
 PLAIN = Style()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.messages import Emotion, Probabilities, TrackedFace
-from workers.drawing.style import FAINT, TEXT, WARNING, Colour, Style
-from workers.verdict import accord, fused, leading, seen
+from bimodal.broker.messages import Emotion, Probabilities, TrackedFace
+from bimodal.workers.drawing.style import FAINT, TEXT, WARNING, Colour, Style
+from bimodal.workers.verdict import accord, fused, leading, seen
 
 
 class Row(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from workers.drawing.style import GROUND, Colour, Pixels
+from bimodal.workers.drawing.style import GROUND, Colour, Pixels
 
 OPACITY = 0.8
 

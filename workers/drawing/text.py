@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 
 import cv2
 
-from workers.drawing.style import Colour, Pixels
+from bimodal.workers.drawing.style import Colour, Pixels
 
 REGULAR, BOLD = 400, 650
 LONGEST = 300

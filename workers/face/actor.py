@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.mailbox import Mailbox
-from broker.messages import Assignment, Face, FaceResult
-from models.session import Artifact
-from workers.actor import ActorSettings, own
-from workers.batching import batching
-from workers.face.pipeline import FacePipeline, FoundFace
-from workers.job_worker import JobWorker, open_model
-from workers.settings import FaceActorSettings
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Assignment, Face, FaceResult
+from bimodal.models.session import Artifact
+from bimodal.workers.actor import ActorSettings, own
+from bimodal.workers.batching import batching
+from bimodal.workers.face.pipeline import FacePipeline, FoundFace
+from bimodal.workers.job_worker import JobWorker, open_model
+from bimodal.workers.settings import FaceActorSettings
 
 
 class FaceActor(JobWorker):

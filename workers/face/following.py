@@ -9,10 +9,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.messages import Region
-from models.faces.detections import overlap
-from models.faces.geometry import MeshGeometry
-from models.faces.mesh import Square, square_of_points
+from bimodal.broker.messages import Region
+from bimodal.models.faces.detections import overlap
+from bimodal.models.faces.geometry import MeshGeometry
+from bimodal.models.faces.mesh import Square, square_of_points
 
 Box = tuple[float, float, float, float]
 

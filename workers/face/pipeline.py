@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.messages import Hints, Region
-from models.faces.detections import Candidate, Detections
-from models.faces.detector import Detector
-from models.faces.measures import mouth_opening
-from models.faces.mesh import Landmarks, Mesh, square_of_detection, square_of_points
-from models.session import Artifact
-from workers.face.following import box_of, meet, moved, region_of, square_of, usable
-from workers.face.settings import FaceSettings
-from workers.face.static import StaticModels
+from bimodal.broker.messages import Hints, Region
+from bimodal.models.faces.detections import Candidate, Detections
+from bimodal.models.faces.detector import Detector
+from bimodal.models.faces.measures import mouth_opening
+from bimodal.models.faces.mesh import Landmarks, Mesh, square_of_detection, square_of_points
+from bimodal.models.session import Artifact
+from bimodal.workers.face.following import box_of, meet, moved, region_of, square_of, usable
+from bimodal.workers.face.settings import FaceSettings
+from bimodal.workers.face.static import StaticModels
 
 DOUBT = 0.03
 """A face whose presence lies between this and `min_presence` is looked at again; below it there is nothing to see."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from broker.messages import MOST_FOLLOWED
+from bimodal.broker.messages import MOST_FOLLOWED
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 

@@ -8,15 +8,15 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.messages import Probabilities
-from models.contract import Crop
-from models.emotions import LabelMap
-from models.errors import ArtifactError
-from models.faces.crop import crop_face
-from models.faces.measures import sharpness
-from models.faces.warp import stacked
-from models.session import Artifact
-from workers.fusion.combine import Opinion, average
+from bimodal.broker.messages import Probabilities
+from bimodal.models.contract import Crop
+from bimodal.models.emotions import LabelMap
+from bimodal.models.errors import ArtifactError
+from bimodal.models.faces.crop import crop_face
+from bimodal.models.faces.measures import sharpness
+from bimodal.models.faces.warp import stacked
+from bimodal.models.session import Artifact
+from bimodal.workers.fusion.combine import Opinion, average
 
 DEFAULT_CROP_SIZE = 112
 """Side of the crop where a static model takes any size."""

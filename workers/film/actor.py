@@ -12,20 +12,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from broker.errors import SlotError
-from broker.frames import RingShelf
-from broker.mailbox import Mailbox
-from broker.messages import Body, Job, StreamClosed, StreamOpened
-from workers.actor import ActorSettings, own
-from workers.drawing.overlay import ground, overlay
-from workers.drawing.style import Pixels, Style
-from workers.film.errors import FilmError
-from workers.film.live import LiveFilm
-from workers.film.room import Room
-from workers.film.sound_line import NANO
-from workers.film.writer import Samples
-from workers.settings import FilmActorSettings
-from workers.watching import Watched, Watcher
+from bimodal.broker.errors import SlotError
+from bimodal.broker.frames import RingShelf
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
+from bimodal.workers.actor import ActorSettings, own
+from bimodal.workers.drawing.overlay import ground, overlay
+from bimodal.workers.drawing.style import Pixels, Style
+from bimodal.workers.film.errors import FilmError
+from bimodal.workers.film.live import LiveFilm
+from bimodal.workers.film.room import Room
+from bimodal.workers.film.sound_line import NANO
+from bimodal.workers.film.writer import Samples
+from bimodal.workers.settings import FilmActorSettings
+from bimodal.workers.watching import Watched, Watcher
 
 log = logging.getLogger(__name__)
 

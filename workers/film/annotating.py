@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
-from workers.actor import BROKEN, DONE, REFUSED, die_with_parent
-from workers.errors import WorkerError
-from workers.film.annotate import annotate
-from workers.film.order import ENVIRONMENT_KEY, Order, Progress
+from bimodal.workers.actor import BROKEN, DONE, REFUSED, die_with_parent
+from bimodal.workers.errors import WorkerError
+from bimodal.workers.film.annotate import annotate
+from bimodal.workers.film.order import ENVIRONMENT_KEY, Order, Progress
 
 TELL_EVERY_S = 0.25
 

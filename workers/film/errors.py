@@ -6,8 +6,8 @@ from pathlib import Path
 
 import av
 
-from workers.errors import WorkerError
-from workers.record.errors import describe
+from bimodal.workers.errors import WorkerError
+from bimodal.workers.record.errors import describe
 
 
 class FilmError(WorkerError):

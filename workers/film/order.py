@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from workers.drawing.style import Style
+from bimodal.workers.drawing.style import Style
 
 ENVIRONMENT_KEY = "BIMODAL_FILM"
 

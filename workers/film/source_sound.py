@@ -11,8 +11,8 @@ import av
 import av.container
 import numpy as np
 
-from workers.capture import media
-from workers.film.writer import FilmWriter, aac_rate
+from bimodal.workers.capture import media
+from bimodal.workers.film.writer import FilmWriter, aac_rate
 
 log = logging.getLogger(__name__)
 

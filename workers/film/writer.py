@@ -14,9 +14,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
-from workers.drawing.style import Pixels
-from workers.film.errors import film_error
-from workers.film.sound_line import NANO, SoundLine
+from bimodal.workers.drawing.style import Pixels
+from bimodal.workers.film.errors import film_error
+from bimodal.workers.film.sound_line import NANO, SoundLine
 
 Samples = NDArray[np.float32]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from broker.mailbox import Mailbox
-from broker.messages import Body, FaceResult, LaneMessage, Reconfigure, Reconfigured
-from workers.actor import ActorSettings, own
-from workers.fusion.foreign import ForeignEmbeddings
-from workers.fusion.fusion import Fusion
-from workers.fusion.loading import Loaded, Loading, load
-from workers.lane_reader import LaneReader
-from workers.settings import FusionActorSettings
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Body, FaceResult, LaneMessage, Reconfigure, Reconfigured
+from bimodal.workers.actor import ActorSettings, own
+from bimodal.workers.fusion.foreign import ForeignEmbeddings
+from bimodal.workers.fusion.fusion import Fusion
+from bimodal.workers.fusion.loading import Loaded, Loading, load
+from bimodal.workers.lane_reader import LaneReader
+from bimodal.workers.settings import FusionActorSettings
 
 
 class FusionActor(LaneReader):

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from broker.messages import Probabilities
-from models.emotions import EMOTIONS
+from bimodal.broker.messages import Probabilities
+from bimodal.models.emotions import EMOTIONS
 
 PRODUCT_FLOOR = 1e-6
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.messages import Probabilities
-from models.emotions import LabelMap
-from models.errors import ArtifactError
-from models.session import Artifact
-from workers.fusion.combine import clean
+from bimodal.broker.messages import Probabilities
+from bimodal.models.emotions import LabelMap
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import Artifact
+from bimodal.workers.fusion.combine import clean
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.messages import (
+from bimodal.broker.messages import (
     Emotion,
     FaceResult,
     JobFailed,
@@ -13,10 +13,10 @@ from broker.messages import (
     TrackedFace,
     Verdict,
 )
-from workers.fusion.combine import top
-from workers.fusion.join import JoinedSpeech
-from workers.fusion.reliability import unit
-from workers.fusion.scene import FusedFace, Meaning
+from bimodal.workers.fusion.combine import top
+from bimodal.workers.fusion.join import JoinedSpeech
+from bimodal.workers.fusion.reliability import unit
+from bimodal.workers.fusion.scene import FusedFace, Meaning
 
 DECIMALS = 4
 

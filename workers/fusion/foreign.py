@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from workers.fusion.dynamic import DynamicModel
+from bimodal.workers.fusion.dynamic import DynamicModel
 
 NOTED_AFTER_S = 3.0
 """While models are swapped a few results of the others still come: that is nothing to speak of."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from broker.messages import Emotion, LaneMessage, StreamClosed, StreamOpened
-from workers.fusion.dynamic import DynamicModel
-from workers.fusion.learned import LearnedFusion
-from workers.fusion.settings import FusionSettings
-from workers.fusion.stream import StreamFusion
+from bimodal.broker.messages import Emotion, LaneMessage, StreamClosed, StreamOpened
+from bimodal.workers.fusion.dynamic import DynamicModel
+from bimodal.workers.fusion.learned import LearnedFusion
+from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.stream import StreamFusion
 
 
 class Fusion:

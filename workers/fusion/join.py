@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.messages import FaceResult, JobFailed, Probabilities, SpeechResult, StreamOpened
-from workers.fusion import reliability
-from workers.fusion.combine import clean
-from workers.fusion.settings import FusionSettings
+from bimodal.broker.messages import FaceResult, JobFailed, Probabilities, SpeechResult, StreamOpened
+from bimodal.workers.fusion import reliability
+from bimodal.workers.fusion.combine import clean
+from bimodal.workers.fusion.settings import FusionSettings
 
 
 class Span(NamedTuple):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.messages import Probabilities
-from models.emotions import EMOTIONS, emotion_of
-from models.errors import ArtifactError
-from models.session import Artifact
-from workers.fusion.combine import STRATEGIES, Opinion, Strategy, average, clean
-from workers.fusion.settings import FusionSettings
+from bimodal.broker.messages import Probabilities
+from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import Artifact
+from bimodal.workers.fusion.combine import STRATEGIES, Opinion, Strategy, average, clean
+from bimodal.workers.fusion.settings import FusionSettings
 
 
 @dataclass(frozen=True)

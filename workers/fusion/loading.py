@@ -9,13 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from broker.messages import Reconfigure
-from models.onnx_properties import metadata_of
-from models.session import open_artifact
-from workers.actor import KNOWN_ERRORS
-from workers.fusion.dynamic import DynamicModel, dynamic_model
-from workers.fusion.learned import LearnedFusion, learned_fusion
-from workers.settings import FusionActorSettings
+from bimodal.broker.messages import Reconfigure
+from bimodal.models.onnx_properties import metadata_of
+from bimodal.models.session import open_artifact
+from bimodal.workers.actor import KNOWN_ERRORS
+from bimodal.workers.fusion.dynamic import DynamicModel, dynamic_model
+from bimodal.workers.fusion.learned import LearnedFusion, learned_fusion
+from bimodal.workers.settings import FusionActorSettings
 
 log = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.messages import Face, Probabilities
-from workers.fusion import reliability
-from workers.fusion.combine import Opinion, agreement, average, clean, shares
-from workers.fusion.dynamic import DynamicModel, DynamicTrack, decode_embedding
-from workers.fusion.join import JoinedSpeech
-from workers.fusion.learned import LearnedFusion, strategy_of
-from workers.fusion.settings import FusionSettings
-from workers.fusion.smooth import Smoother
-from workers.fusion.speaker import SeenMouth, SpeakerFinder
-from workers.fusion.tracks import FaceTracker, Observation
+from bimodal.broker.messages import Face, Probabilities
+from bimodal.workers.fusion import reliability
+from bimodal.workers.fusion.combine import Opinion, agreement, average, clean, shares
+from bimodal.workers.fusion.dynamic import DynamicModel, DynamicTrack, decode_embedding
+from bimodal.workers.fusion.join import JoinedSpeech
+from bimodal.workers.fusion.learned import LearnedFusion, strategy_of
+from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.smooth import Smoother
+from bimodal.workers.fusion.speaker import SeenMouth, SpeakerFinder
+from bimodal.workers.fusion.tracks import FaceTracker, Observation
 
 
 class FusedFace(NamedTuple):

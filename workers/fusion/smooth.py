@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from broker.messages import Probabilities
-from workers.fusion.combine import normalised
+from bimodal.broker.messages import Probabilities
+from bimodal.workers.fusion.combine import normalised
 
 
 class Smoother:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.fusion.join import Span
+from bimodal.workers.fusion.join import Span
 
 VOICED = 0.5
 """A hop with at least this share of voice counts as voiced."""

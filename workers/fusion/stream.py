@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TypeAlias
 
-from broker.messages import (
+from bimodal.broker.messages import (
     Dropped,
     Emotion,
     FaceResult,
@@ -17,13 +17,13 @@ from broker.messages import (
     StreamEnded,
     StreamOpened,
 )
-from workers.fusion import events
-from workers.fusion.dynamic import DynamicModel
-from workers.fusion.join import SpeechLine, of_hop
-from workers.fusion.learned import LearnedFusion
-from workers.fusion.order import Lane
-from workers.fusion.scene import Meaning, Scene
-from workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion import events
+from bimodal.workers.fusion.dynamic import DynamicModel
+from bimodal.workers.fusion.join import SpeechLine, of_hop
+from bimodal.workers.fusion.learned import LearnedFusion
+from bimodal.workers.fusion.order import Lane
+from bimodal.workers.fusion.scene import Meaning, Scene
+from bimodal.workers.fusion.settings import FusionSettings
 
 Outcome: TypeAlias = FaceResult | SpeechResult | JobFailed
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.faces.detections import overlap
-from workers.fusion.assignment import cheapest
+from bimodal.models.faces.detections import overlap
+from bimodal.workers.fusion.assignment import cheapest
 
 NOT_THE_SAME = 3.0
 """A pair that costs more than this is not the same face: a new track is cheaper."""

@@ -7,14 +7,14 @@ import threading
 import time
 from pathlib import Path
 
-from broker.mailbox import Mailbox, Subscriber
-from broker.messages import Body, Emotion, Job
-from broker.sockets import events_endpoint
-from workers.actor import ActorSettings, own
-from workers.errors import WorkerError
-from workers.lsl.outlets import Layer, Outlets
-from workers.lsl.samples import GrabTimes
-from workers.settings import LslActorSettings
+from bimodal.broker.mailbox import Mailbox, Subscriber
+from bimodal.broker.messages import Body, Emotion, Job
+from bimodal.broker.sockets import events_endpoint
+from bimodal.workers.actor import ActorSettings, own
+from bimodal.workers.errors import WorkerError
+from bimodal.workers.lsl.outlets import Layer, Outlets
+from bimodal.workers.lsl.samples import GrabTimes
+from bimodal.workers.settings import LslActorSettings
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import socket
 import time
 from typing import Any
 
-from broker.messages import Emotion
-from workers.errors import WorkerError
-from workers.lsl.samples import CHANNELS, sample
+from bimodal.broker.messages import Emotion
+from bimodal.workers.errors import WorkerError
+from bimodal.workers.lsl.samples import CHANNELS, sample
 
 MISSING = "outputs.lsl needs the package pylsl: pip install 'bimodal-emotion[lsl]'"
 # Seconds that are kept for a recorder whose connection stumbles; of an irregular stream, LSL takes 100 samples each.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-from broker.messages import Emotion, Job, Modality, Probabilities
-from models.emotions import EMOTIONS
-from workers.verdict import fused, leading
+from bimodal.broker.messages import Emotion, Job, Modality, Probabilities
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.verdict import fused, leading
 
 NAN = float("nan")
 # Frames whose event has not come; an event comes after some tens of milliseconds.

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import msgspec
 
-from broker.mailbox import Mailbox
-from broker.messages import Emotion, LaneMessage, StreamClosed, StreamOpened
-from workers.actor import ActorSettings, own
-from workers.errors import WorkerError
-from workers.lane_reader import LaneReader
-from workers.record.checksum import SourceCheck
-from workers.record.file import FileRecording
-from workers.record.live import LiveRecording
-from workers.record.records import SessionRecord
-from workers.record.retention import Retention
-from workers.settings import RecordActorSettings
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Emotion, LaneMessage, StreamClosed, StreamOpened
+from bimodal.workers.actor import ActorSettings, own
+from bimodal.workers.errors import WorkerError
+from bimodal.workers.lane_reader import LaneReader
+from bimodal.workers.record.checksum import SourceCheck
+from bimodal.workers.record.file import FileRecording
+from bimodal.workers.record.live import LiveRecording
+from bimodal.workers.record.records import SessionRecord
+from bimodal.workers.record.retention import Retention
+from bimodal.workers.settings import RecordActorSettings
 
 log = logging.getLogger(__name__)
 

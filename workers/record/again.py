@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import av
 
-from models.catalog import sha256_of
-from workers.config import Config, check_config
-from workers.film.writer import BEGINS
-from workers.record.errors import RecordError
-from workers.record.reading import Clip, Part
+from bimodal.models.catalog import sha256_of
+from bimodal.workers.config import Config, check_config
+from bimodal.workers.film.writer import BEGINS
+from bimodal.workers.record.errors import RecordError
+from bimodal.workers.record.reading import Clip, Part
 
 FILM = ".mp4"
 SECTIONS = ("models", "face", "audio", "fusion", "capture", "runtime")

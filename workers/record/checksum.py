@@ -6,7 +6,7 @@ import hashlib
 import threading
 from pathlib import Path
 
-from workers.record.records import SourceRecord
+from bimodal.workers.record.records import SourceRecord
 
 CHUNK = 2**20
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from broker.messages import Emotion
-from models.emotions import EMOTIONS
+from bimodal.broker.messages import Emotion
+from bimodal.models.emotions import EMOTIONS
 
 UNKNOWN = "unknown"
 DECIMALS = 4

@@ -6,10 +6,10 @@ import itertools
 
 import msgspec
 
-from workers.record.part_file import replace_text
-from workers.record.reading import Clip, Part, is_complete, read_events
-from workers.record.recording import LINES, Recording
-from workers.record.records import STREAM_FILE, PartRecord, pretty
+from bimodal.workers.record.part_file import replace_text
+from bimodal.workers.record.reading import Clip, Part, is_complete, read_events
+from bimodal.workers.record.recording import LINES, Recording
+from bimodal.workers.record.records import STREAM_FILE, PartRecord, pretty
 
 STILL_S = 10.0
 

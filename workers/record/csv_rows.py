@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from broker.messages import Emotion, Speech, TrackedFace
-from models.emotions import EMOTIONS
+from bimodal.broker.messages import Emotion, Speech, TrackedFace
+from bimodal.models.emotions import EMOTIONS
 
 Cell: TypeAlias = "str | int | float | None"
 Row: TypeAlias = "tuple[Cell, ...]"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from broker.messages import Emotion, StreamOpened
-from workers.record.checksum import SourceCheck
-from workers.record.recording import Recording
-from workers.record.records import ClipRecord, PartRecord, SessionRecord, stream_record
+from bimodal.broker.messages import Emotion, StreamOpened
+from bimodal.workers.record.checksum import SourceCheck
+from bimodal.workers.record.recording import Recording
+from bimodal.workers.record.records import ClipRecord, PartRecord, SessionRecord, stream_record
 
 # A checksum is ready long before a film's results are; a heartbeat must not wait for one that is not.
 CHECKSUM_PATIENCE_S = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.messages import Emotion
+from bimodal.broker.messages import Emotion
 
 WIRE_ONLY = ("type", "run")
 """Every line is an emotion, and a file holds one run: these two keys say nothing there."""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from broker.messages import Emotion, StreamOpened
-from workers.record.checksum import SourceCheck
-from workers.record.errors import RecordError, describe
-from workers.record.part_file import replace_text
-from workers.record.recording import LINES, Recording
-from workers.record.records import STREAM_FILE, PartRecord, StreamRecord, pretty, stream_record
+from bimodal.broker.messages import Emotion, StreamOpened
+from bimodal.workers.record.checksum import SourceCheck
+from bimodal.workers.record.errors import RecordError, describe
+from bimodal.workers.record.part_file import replace_text
+from bimodal.workers.record.recording import LINES, Recording
+from bimodal.workers.record.records import STREAM_FILE, PartRecord, StreamRecord, pretty, stream_record
 
 
 def part_of(t: float, split_s: float) -> int:

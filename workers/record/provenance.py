@@ -12,11 +12,11 @@ from typing import Literal
 
 import msgspec
 
-from models.catalog import resolve, sha256_of
-from models.onnx_properties import onnx_properties
-from workers.capture.redact import redact
-from workers.config import Config
-from workers.record.records import Host, ModelRecord, SessionRecord
+from bimodal.models.catalog import resolve, sha256_of
+from bimodal.models.onnx_properties import onnx_properties
+from bimodal.workers.capture.redact import redact
+from bimodal.workers.config import Config
+from bimodal.workers.record.records import Host, ModelRecord, SessionRecord
 
 LIBRARIES = ("onnxruntime-gpu", "onnxruntime", "numpy", "opencv-python", "av", "soxr", "pyzmq", "msgspec", "pyarrow")
 SECRET_KEYS = ("password", "passwd", "token", "secret", "key")

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import msgspec
 
-from broker.messages import Emotion, StreamOpened
-from workers.record.errors import RecordError
-from workers.record.recording import LINES, SUMMARY
-from workers.record.records import (
+from bimodal.broker.messages import Emotion, StreamOpened
+from bimodal.workers.record.errors import RecordError
+from bimodal.workers.record.recording import LINES, SUMMARY
+from bimodal.workers.record.records import (
     CLIP_SUFFIX,
     SESSION_FILE,
     STREAM_FILE,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from broker.messages import Emotion, StreamOpened
-from workers.record.csv_rows import csv_header, csv_lines, rows
-from workers.record.errors import RecordError, describe
-from workers.record.jsonl import event_line
-from workers.record.part_file import PartFile
-from workers.record.records import CLIP_SUFFIX, ClipRecord, pretty
-from workers.record.summary import Summarizer
-from workers.record.table import TableFile
+from bimodal.broker.messages import Emotion, StreamOpened
+from bimodal.workers.record.csv_rows import csv_header, csv_lines, rows
+from bimodal.workers.record.errors import RecordError, describe
+from bimodal.workers.record.jsonl import event_line
+from bimodal.workers.record.part_file import PartFile
+from bimodal.workers.record.records import CLIP_SUFFIX, ClipRecord, pretty
+from bimodal.workers.record.summary import Summarizer
+from bimodal.workers.record.table import TableFile
 
 LINES, CSV, TABLE, SUMMARY = ".jsonl", ".csv", ".parquet", ".summary.json"
 LONGEST_NAME = 200

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from broker.messages import Policy, StreamOpened
+from bimodal.broker.messages import Policy, StreamOpened
 
 FORMAT = 1
 SESSION_FILE = "session.json"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from workers.config import Config
-from workers.errors import ConfigError
-from workers.record.errors import describe
-from workers.record.part_file import replace_text
-from workers.record.provenance import describe_session
-from workers.record.records import SESSION_FILE, FileRecord, SessionRecord, pretty
-from workers.settings import RecordActorSettings
+from bimodal.workers.config import Config
+from bimodal.workers.errors import ConfigError
+from bimodal.workers.record.errors import describe
+from bimodal.workers.record.part_file import replace_text
+from bimodal.workers.record.provenance import describe_session
+from bimodal.workers.record.records import SESSION_FILE, FileRecord, SessionRecord, pretty
+from bimodal.workers.settings import RecordActorSettings
 
 
 def begin_session(config: Config, session: str, now: datetime) -> RecordActorSettings | None:

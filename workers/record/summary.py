@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from broker.messages import Emotion, StreamOpened
+from bimodal.broker.messages import Emotion, StreamOpened
 
 Shares: TypeAlias = dict[str, float]
 DECIMALS = 4

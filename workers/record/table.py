@@ -9,8 +9,8 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-from broker.messages import Emotion
-from workers.record.csv_rows import COLUMNS, Row
+from bimodal.broker.messages import Emotion
+from bimodal.workers.record.csv_rows import COLUMNS, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

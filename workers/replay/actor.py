@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from broker.mailbox import Mailbox
-from broker.messages import LaneMessage, StreamClosed, StreamOpened
-from workers.actor import DONE, ActorSettings, own
-from workers.errors import WorkerError
-from workers.lane_reader import LaneReader
-from workers.record.reading import Clip, clips
-from workers.replay.script import Cue, rounds
-from workers.settings import ReplaySettings
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import LaneMessage, StreamClosed, StreamOpened
+from bimodal.workers.actor import DONE, ActorSettings, own
+from bimodal.workers.errors import WorkerError
+from bimodal.workers.lane_reader import LaneReader
+from bimodal.workers.record.reading import Clip, clips
+from bimodal.workers.replay.script import Cue, rounds
+from bimodal.workers.settings import ReplaySettings
 
 # A subscriber that waited for the bus tries again every second at the most: give it time to find it.
 LEAD_IN_S = 2.0

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from broker.messages import Emotion, StreamClosed, StreamOpened
-from workers.record.reading import Clip
+from bimodal.broker.messages import Emotion, StreamClosed, StreamOpened
+from bimodal.workers.record.reading import Clip
 
 
 class Cue(NamedTuple):

@@ -10,10 +10,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from models.session import Artifact
-from workers.demo import DEMO
-from workers.face.pipeline import FacePipeline
-from workers.face.settings import FaceSettings
+from bimodal.models.session import Artifact
+from bimodal.workers.demo import DEMO
+from bimodal.workers.face.pipeline import FacePipeline
+from bimodal.workers.face.settings import FaceSettings
 
 
 class Run(NamedTuple):

@@ -12,11 +12,11 @@ from statistics import median
 
 import msgspec
 
-import workers
-from workers.errors import SystemFailedError
-from workers.settings import FaceActorSettings
-from workers.sizing.choice import Arrangement, Measured
-from workers.sizing.process import READY, Did, Task
+from bimodal import workers
+from bimodal.workers.errors import SystemFailedError
+from bimodal.workers.settings import FaceActorSettings
+from bimodal.workers.sizing.choice import Arrangement, Measured
+from bimodal.workers.sizing.process import READY, Did, Task
 
 Process = subprocess.Popen[str]
 
@@ -56,9 +56,9 @@ def measure(settings: FaceActorSettings, arrangement: Arrangement, cores: Sequen
 
 @contextlib.contextmanager
 def _process(task: Task) -> Iterator[Process]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(workers.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(workers.__file__).parents[2])}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "workers.sizing.process", msgspec.json.encode(task).decode()],
+        [sys.executable, "-P", "-m", "bimodal.workers.sizing.process", msgspec.json.encode(task).decode()],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

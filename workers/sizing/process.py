@@ -16,11 +16,11 @@ import cv2
 import msgspec
 import psutil
 
-from models.errors import ModelError
-from workers.actor import die_with_parent
-from workers.job_worker import open_model
-from workers.settings import FaceActorSettings
-from workers.sizing.frame import first_picture, runs_of
+from bimodal.models.errors import ModelError
+from bimodal.workers.actor import die_with_parent
+from bimodal.workers.job_worker import open_model
+from bimodal.workers.settings import FaceActorSettings
+from bimodal.workers.sizing.frame import first_picture, runs_of
 
 READY = "ready"
 WARM_UP = 3

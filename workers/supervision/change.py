@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from workers.processes import ProcessSpec
-from workers.supervision.life import Life
-from workers.supervision.plan import Plan
+from bimodal.workers.processes import ProcessSpec
+from bimodal.workers.supervision.life import Life
+from bimodal.workers.supervision.plan import Plan
 
 TELL_EVERY_S = 1.0
 TELL_WITHIN_S = 60.0

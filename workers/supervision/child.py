@@ -12,13 +12,13 @@ from typing import Literal
 
 import msgspec
 
-import workers
-from broker.messages import Heartbeat
-from workers.actor import ENVIRONMENT_KEY, ActorSettings
-from workers.processes import ProcessSpec
-from workers.supervision.life import Life
-from workers.supervision.session import Session
-from workers.vitals import Vitals, Watch
+from bimodal import workers
+from bimodal.broker.messages import Heartbeat
+from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
+from bimodal.workers.processes import ProcessSpec
+from bimodal.workers.supervision.life import Life
+from bimodal.workers.supervision.session import Session
+from bimodal.workers.vitals import Vitals, Watch
 
 Post = Literal["on", "beside", "leaving"]
 
@@ -69,7 +69,7 @@ class Child:
         environment = dict(os.environ)
         environment[ENVIRONMENT_KEY] = msgspec.json.encode(settings).decode()
         # -P keeps a folder of the user's that is called "models" from being taken for ours.
-        environment["PYTHONPATH"] = str(Path(workers.__file__).parents[1])
+        environment["PYTHONPATH"] = str(Path(workers.__file__).parents[2])
         self.heartbeat = None
         self.renewed = self.asked = False
         self._started = now

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from workers.config import Config, load_config
-from workers.errors import ConfigError
+from bimodal.workers.config import Config, load_config
+from bimodal.workers.errors import ConfigError
 
 LOOK_EVERY_S = 0.2
 SETTLED_S = 0.4

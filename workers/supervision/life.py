@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal
 
-from broker.messages import State
-from workers.back_off import BackOff
+from bimodal.broker.messages import State
+from bimodal.workers.back_off import BackOff
 
 SILENT_S = 5.0
 KILL_AFTER_S = 3.0

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import msgspec
 
-from broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
-from workers.actor import KNOWN_ERRORS
-from workers.config import Between, Config, RecordConfig
-from workers.processes import OPTIONAL, ProcessSpec
-from workers.record.session_folder import begin_session, end_session
-from workers.rows import limited, live_sources, lsl, processes, view, watchers
-from workers.settings import CaptureSettings, RecordActorSettings
-from workers.supervision.config_watch import ConfigWatch
-from workers.supervision.load import Load, LoadFollower
-from workers.supervision.report import report
-from workers.supervision.scaling import KINDS, Kind, checked_counts, describe_scale
-from workers.supervision.session import Session
-from workers.supervision.supervisor import Supervisor
+from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
+from bimodal.workers.actor import KNOWN_ERRORS
+from bimodal.workers.config import Between, Config, RecordConfig
+from bimodal.workers.processes import OPTIONAL, ProcessSpec
+from bimodal.workers.record.session_folder import begin_session, end_session
+from bimodal.workers.rows import limited, live_sources, lsl, processes, view, watchers
+from bimodal.workers.settings import CaptureSettings, RecordActorSettings
+from bimodal.workers.supervision.config_watch import ConfigWatch
+from bimodal.workers.supervision.load import Load, LoadFollower
+from bimodal.workers.supervision.report import report
+from bimodal.workers.supervision.scaling import KINDS, Kind, checked_counts, describe_scale
+from bimodal.workers.supervision.session import Session
+from bimodal.workers.supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

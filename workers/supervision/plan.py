@@ -8,7 +8,7 @@ from itertools import count
 
 import msgspec
 
-from workers.processes import BESIDE, TOLD, ProcessSpec, Role
+from bimodal.workers.processes import BESIDE, TOLD, ProcessSpec, Role
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import msgspec
 
-from broker.messages import Reconfigure, Reconfigured
-from broker.supervision import Order
-from workers.processes import BESIDE, ProcessSpec
-from workers.supervision.change import Change
-from workers.supervision.child import Child
-from workers.supervision.plan import Plan, alike, plan
+from bimodal.broker.messages import Reconfigure, Reconfigured
+from bimodal.broker.supervision import Order
+from bimodal.workers.processes import BESIDE, ProcessSpec
+from bimodal.workers.supervision.change import Change
+from bimodal.workers.supervision.child import Child
+from bimodal.workers.supervision.plan import Plan, alike, plan
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from broker.control import ProcessReport, StatusReply
-from broker.supervision import NAME
-from workers.supervision.child import Child
-from workers.supervision.supervisor import Supervisor
+from bimodal.broker.control import ProcessReport, StatusReply
+from bimodal.broker.supervision import NAME
+from bimodal.workers.supervision.child import Child
+from bimodal.workers.supervision.supervisor import Supervisor
 
 
 def report(supervisor: Supervisor, session: str, config: Path | None) -> StatusReply:

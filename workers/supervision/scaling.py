@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from broker.errors import ControlError
-from broker.messages import Modality
-from workers.config import Config
+from bimodal.broker.errors import ControlError
+from bimodal.broker.messages import Modality
+from bimodal.workers.config import Config
 
 MOST_WORKERS = 256
 

@@ -9,8 +9,8 @@ import shutil
 import time
 from pathlib import Path
 
-from broker.errors import EndpointError
-from broker.sockets import make_private, session_directory, slots_directory
+from bimodal.broker.errors import EndpointError
+from bimodal.broker.sockets import make_private, session_directory, slots_directory
 
 LOCK = "lock"
 # A lock this young may belong to a system that has made its directory and not yet taken the lock.

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from workers.supervision.child import Child
+from bimodal.workers.supervision.child import Child
 
 log = logging.getLogger(__name__)
 

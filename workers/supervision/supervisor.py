@@ -15,18 +15,27 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
-from broker.messages import Gone, Heartbeat, OffDuty, Reconfigured, Status, StreamStatus, StreamWithdrawn, Welcome
-from broker.rings import remove_rings
-from broker.supervision import NAME, SupervisorLine
-from workers.actor import BEAT_EVERY_S, DONE, REFUSED
-from workers.processes import ProcessSpec
-from workers.settings import CaptureSettings
-from workers.supervision.child import Child
-from workers.supervision.reconcile import Reconciler
-from workers.supervision.session import Session
-from workers.supervision.stopping import stop_all
-from workers.supervision.trouble import how_it_died, over_limit, troubles
-from workers.vitals import Watch, cores
+from bimodal.broker.messages import (
+    Gone,
+    Heartbeat,
+    OffDuty,
+    Reconfigured,
+    Status,
+    StreamStatus,
+    StreamWithdrawn,
+    Welcome,
+)
+from bimodal.broker.rings import remove_rings
+from bimodal.broker.supervision import NAME, SupervisorLine
+from bimodal.workers.actor import BEAT_EVERY_S, DONE, REFUSED
+from bimodal.workers.processes import ProcessSpec
+from bimodal.workers.settings import CaptureSettings
+from bimodal.workers.supervision.child import Child
+from bimodal.workers.supervision.reconcile import Reconciler
+from bimodal.workers.supervision.session import Session
+from bimodal.workers.supervision.stopping import stop_all
+from bimodal.workers.supervision.trouble import how_it_died, over_limit, troubles
+from bimodal.workers.vitals import Watch, cores
 
 log = logging.getLogger(__name__)
 

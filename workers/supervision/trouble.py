@@ -6,7 +6,7 @@ import contextlib
 import signal
 from collections.abc import Mapping
 
-from workers.supervision.life import Life
+from bimodal.workers.supervision.life import Life
 
 
 def troubles(lives: Mapping[str, Life], refused: str | None) -> str | None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import cv2
 
-from broker.mailbox import Mailbox
-from broker.messages import Body
-from workers.actor import ActorSettings, own
-from workers.errors import ViewError
-from workers.settings import ViewActorSettings
-from workers.view.bus import BusReader
-from workers.view.context import View
-from workers.view.server import Server, address_of, listen
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Body
+from bimodal.workers.actor import ActorSettings, own
+from bimodal.workers.errors import ViewError
+from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.view.bus import BusReader
+from bimodal.workers.view.context import View
+from bimodal.workers.view.server import Server, address_of, listen
 
 # In the session's directory, which vanishes with it.
 PORT_FILE = "view.port"

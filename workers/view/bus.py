@@ -9,10 +9,10 @@ import threading
 import time
 from pathlib import Path
 
-from broker.messages import Body
-from workers.view.context import View
-from workers.view.frames import packed
-from workers.watching import Watched, Watcher
+from bimodal.broker.messages import Body
+from bimodal.workers.view.context import View
+from bimodal.workers.view.frames import packed
+from bimodal.workers.watching import Watched, Watcher
 
 log = logging.getLogger(__name__)
 

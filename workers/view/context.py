@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from broker.messages import Body, Emotion
-from workers.settings import ViewActorSettings
-from workers.view.audience import Audience
-from workers.view.feed import Feed
-from workers.view.gate import Gate
+from bimodal.broker.messages import Body, Emotion
+from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.view.audience import Audience
+from bimodal.workers.view.feed import Feed
+from bimodal.workers.view.gate import Gate
 
 
 class View:

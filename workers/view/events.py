@@ -14,9 +14,9 @@ import msgspec
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from broker.messages import Body, Emotion
-from workers.view.context import View
-from workers.view.gate import EVENTS_PATH, SUBPROTOCOL
+from bimodal.broker.messages import Body, Emotion
+from bimodal.workers.view.context import View
+from bimodal.workers.view.gate import EVENTS_PATH, SUBPROTOCOL
 
 MOST_READERS = 64
 MOST_WAITING = 64

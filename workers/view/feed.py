@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from broker.messages import Body, Emotion, Heartbeat, Status, StreamClosed, StreamOpened, StreamStatus
-from workers.view.history import History
-from workers.view.trouble import Banner, ProcessSeen, StreamSeen, banners
+from bimodal.broker.messages import Body, Emotion, Heartbeat, Status, StreamClosed, StreamOpened, StreamStatus
+from bimodal.workers.view.history import History
+from bimodal.workers.view.trouble import Banner, ProcessSeen, StreamSeen, banners
 
 RATE_WINDOW_S = 2.0
 # A stream that has ended stays on the page for a while, then makes room.

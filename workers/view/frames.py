@@ -9,8 +9,8 @@ import cv2
 import msgspec
 import numpy as np
 
-from broker.messages import Emotion
-from workers.watching import Pixels, Watched
+from bimodal.broker.messages import Emotion
+from bimodal.workers.watching import Pixels, Watched
 
 JPEG_QUALITY = 80
 # Wider pictures are scaled down: nobody's page shows more, and phones pay for every byte.

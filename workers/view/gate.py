@@ -13,7 +13,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 from urllib.parse import urlsplit
 
-from workers.view.settings import is_loopback
+from bimodal.workers.view.settings import is_loopback
 
 Verdict = Literal["enter", "foreign host", "foreign origin", "no token"]
 

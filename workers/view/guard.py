@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workers.view.gate import Gate, Verdict, is_trustworthy, security_headers
+from bimodal.workers.view.gate import Gate, Verdict, is_trustworthy, security_headers
 
 SENTENCES: dict[Verdict, str] = {
     "foreign host": "This page answers under its own name only; open it by its address.",

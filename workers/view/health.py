@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.messages import Heartbeat
+from bimodal.broker.messages import Heartbeat
 
 # Heartbeats come twice a second; the supervisor calls a process hung after 5 s.
 FRESH_S = 5.0

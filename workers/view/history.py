@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from broker.messages import Emotion, Probabilities
-from models.emotions import EMOTIONS
-from workers.verdict import fused, leading
+from bimodal.broker.messages import Emotion, Probabilities
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.verdict import fused, leading
 
 SPAN_S = 120.0
 STEP_S = 0.2

@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from broker.messages import Body, Emotion, Heartbeat, State, Status
-from workers.view.context import View
-from workers.view.health import Health
+from bimodal.broker.messages import Body, Emotion, Heartbeat, State, Status
+from bimodal.workers.view.context import View
+from bimodal.workers.view.health import Health
 
 MOST_STREAMS = 64
 MOST_PROCESSES = 256

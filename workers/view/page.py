@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from workers.view.context import View
+from bimodal.workers.view.context import View
 
 FILES = Path(__file__).with_name("page")
 MOST_FORM_BYTES = 4096

@@ -15,11 +15,11 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from workers.errors import ViewError
-from workers.settings import ViewActorSettings
-from workers.view import events, metrics, page, stream, visitor
-from workers.view.context import View
-from workers.view.guard import Guard
+from bimodal.workers.errors import ViewError
+from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.view import events, metrics, page, stream, visitor
+from bimodal.workers.view.context import View
+from bimodal.workers.view.guard import Guard
 
 # Each gives routes; what they need of the running system is in the View.
 ROOMS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (

@@ -15,10 +15,10 @@ import msgspec
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from models.emotions import EMOTIONS
-from workers.verdict import CONFLICT_BELOW
-from workers.view.audience import Viewer
-from workers.view.context import View
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.verdict import CONFLICT_BELOW
+from bimodal.workers.view.audience import Viewer
+from bimodal.workers.view.context import View
 
 STATE_EVERY_S = 0.5
 TRY_AGAIN_LATER = 1013

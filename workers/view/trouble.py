@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
-from broker.messages import Heartbeat
+from bimodal.broker.messages import Heartbeat
 
 # Heartbeats come twice a second, and the supervisor calls a process hung after 5 s.
 SILENT_S = 3.0

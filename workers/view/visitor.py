@@ -21,10 +21,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from broker.visitors import Left, Media, PageAt, VisitorLine
-from workers.view.allowance import Allowance
-from workers.view.context import View
-from workers.view.visitor_message import (
+from bimodal.broker.visitors import Left, Media, PageAt, VisitorLine
+from bimodal.workers.view.allowance import Allowance
+from bimodal.workers.view.context import View
+from bimodal.workers.view.visitor_message import (
     BAD,
     NO_SUCH_STREAM,
     SILENT,
@@ -34,7 +34,7 @@ from workers.view.visitor_message import (
     VisitorRefusedError,
     read,
 )
-from workers.view.visitor_settings import VisitorSettings
+from bimodal.workers.view.visitor_settings import VisitorSettings
 
 log = logging.getLogger(__name__)
 

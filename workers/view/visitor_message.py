@@ -17,9 +17,9 @@ import math
 import struct
 from typing import NamedTuple
 
-from broker.visitors import MediaKind
-from workers.errors import WorkerError
-from workers.view.visitor_settings import VisitorSettings
+from bimodal.broker.visitors import MediaKind
+from bimodal.workers.errors import WorkerError
+from bimodal.workers.view.visitor_settings import VisitorSettings
 
 HEADER = struct.Struct("<2sBBIddQ")
 MAGIC, VERSION = b"bv", 1

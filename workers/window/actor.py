@@ -7,15 +7,15 @@ from pathlib import Path
 
 import cv2
 
-from broker.mailbox import Mailbox
-from broker.messages import Body, StreamClosed
-from workers.actor import DONE, ActorSettings, own
-from workers.drawing.overlay import ground, overlay
-from workers.drawing.style import Pixels, Style
-from workers.settings import WindowActorSettings
-from workers.watching import Watched, Watcher
-from workers.window.screen import Screen, check_display
-from workers.window.tiles import fit, scaled, tile_size, tiled
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Body, StreamClosed
+from bimodal.workers.actor import DONE, ActorSettings, own
+from bimodal.workers.drawing.overlay import ground, overlay
+from bimodal.workers.drawing.style import Pixels, Style
+from bimodal.workers.settings import WindowActorSettings
+from bimodal.workers.watching import Watched, Watcher
+from bimodal.workers.window.screen import Screen, check_display
+from bimodal.workers.window.tiles import fit, scaled, tile_size, tiled
 
 SHOW_EVERY_S = 1 / 30
 MOST_A_TURN = 64

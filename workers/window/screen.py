@@ -9,8 +9,8 @@ import sys
 
 import cv2
 
-from workers.drawing.style import Pixels
-from workers.errors import WorkerError
+from bimodal.workers.drawing.style import Pixels
+from bimodal.workers.errors import WorkerError
 
 TITLE = "bimodal"
 QUIT_KEYS = frozenset(map(ord, "qQ")) | {27}

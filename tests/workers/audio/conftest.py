@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from models.session import Artifact, open_artifact
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.workers.audio.pipeline import SpeechPipeline
+from bimodal.workers.audio.settings import AudioSettings
 from tests.artifacts import make_speech, make_voice_activity
-from workers.audio.pipeline import SpeechPipeline
-from workers.audio.settings import AudioSettings
 
 SHIPPED = Path(__file__).parents[3] / "models"
 

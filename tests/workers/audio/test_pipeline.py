@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.emotions import EMOTIONS
-from models.session import Artifact, open_artifact
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.workers.audio.pipeline import NO_VOICE, NOT_ENOUGH, TOO_QUIET, SpeechPipeline, SpeechReading
+from bimodal.workers.audio.settings import AudioSettings
+from bimodal.workers.errors import WorkerError
 from tests.artifacts import make_speech
 from tests.workers.audio.sound import noise, tone
-from workers.audio.pipeline import NO_VOICE, NOT_ENOUGH, TOO_QUIET, SpeechPipeline, SpeechReading
-from workers.audio.settings import AudioSettings
-from workers.errors import WorkerError
 
 RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000)
 

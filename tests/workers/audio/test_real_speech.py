@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soxr
 
-from models.session import Artifact
+from bimodal.models.session import Artifact
+from bimodal.workers.audio.pipeline import NO_VOICE, TOO_QUIET, SpeechPipeline, SpeechReading
+from bimodal.workers.audio.settings import AudioSettings
 from tests.workers.audio.sound import noise, read, tone
-from workers.audio.pipeline import NO_VOICE, TOO_QUIET, SpeechPipeline, SpeechReading
-from workers.audio.settings import AudioSettings
 
 HOP_S = 0.25
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import ArtifactError
-from models.session import Artifact, open_artifact
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.workers.audio.voice import SILENCE_DBFS, VoiceActivity, level_dbfs, loud_steps
 from tests.artifacts import make_voice_activity
 from tests.workers.audio.sound import tone
-from workers.audio.voice import SILENCE_DBFS, VoiceActivity, level_dbfs, loud_steps
 
 
 @given(dbfs=st.floats(-110, -3.1))

@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
+from bimodal.workers.capture.media import pictures, probe, sounds
+from bimodal.workers.errors import SourceError
 from tests import bad_media
 from tests import media as made
-from workers.capture.media import pictures, probe, sounds
-from workers.errors import SourceError
 
 
 def test_a_file_cut_off_behind_its_index_promises_more_than_it_gives(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.visitors import Left, Media, PageAt, VisitorLine
+from bimodal.broker.visitors import Left, Media, PageAt, VisitorLine
+from bimodal.workers.capture.browser import Guests, browser_source, decoded
+from bimodal.workers.capture.items import Connected, Picture, Sound
+from bimodal.workers.capture.steady_rate import SteadyRate
 from tests import media as made
-from workers.capture.browser import Guests, browser_source, decoded
-from workers.capture.items import Connected, Picture, Sound
-from workers.capture.steady_rate import SteadyRate
 
 MS, S = 1_000_000, 1_000_000_000
 ANCHOR_NS = 500 * S

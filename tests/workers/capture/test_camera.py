@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
+from bimodal.workers.capture.camera import Camera, rgb_of
+from bimodal.workers.errors import SourceError
 from tests import media as made
-from workers.capture.camera import Camera, rgb_of
-from workers.errors import SourceError
 
 
 @pytest.fixture

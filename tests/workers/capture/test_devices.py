@@ -10,13 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from bimodal.workers.capture import discover
+from bimodal.workers.capture.discover import CameraDevice, Found
+from bimodal.workers.capture.media import pictures, probe, sounds
+from bimodal.workers.capture.microphone import MicrophoneDevice
+from bimodal.workers.commands.devices import devices
+from bimodal.workers.errors import SourceError
 from tests import media as made
-from workers.capture import discover
-from workers.capture.discover import CameraDevice, Found
-from workers.capture.media import pictures, probe, sounds
-from workers.capture.microphone import MicrophoneDevice
-from workers.commands.devices import devices
-from workers.errors import SourceError
 
 CAMERA = CameraDevice(2, "Desk [HD]", "/dev/video2")
 MICROPHONE = MicrophoneDevice(5, "USB", 1, 44100, True)

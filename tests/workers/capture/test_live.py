@@ -15,18 +15,18 @@ import cv2
 import numpy as np
 import pytest
 
+from bimodal.workers.back_off import BackOff
+from bimodal.workers.capture import camera as camera_module
+from bimodal.workers.capture import discover, live
+from bimodal.workers.capture.camera import Camera
+from bimodal.workers.capture.discover import CameraDevice
+from bimodal.workers.capture.hops import HopCutter
+from bimodal.workers.capture.items import Picture, Sound, SourceInfo
+from bimodal.workers.capture.opened import OpenSource
+from bimodal.workers.capture.source import open_source
+from bimodal.workers.errors import SourceError
+from bimodal.workers.settings import CaptureSettings
 from tests import media as made
-from workers.back_off import BackOff
-from workers.capture import camera as camera_module
-from workers.capture import discover, live
-from workers.capture.camera import Camera
-from workers.capture.discover import CameraDevice
-from workers.capture.hops import HopCutter
-from workers.capture.items import Picture, Sound, SourceInfo
-from workers.capture.opened import OpenSource
-from workers.capture.source import open_source
-from workers.errors import SourceError
-from workers.settings import CaptureSettings
 
 PATIENCE_S = 30.0
 

@@ -8,11 +8,11 @@ import av
 import numpy as np
 import pytest
 
+from bimodal.workers.capture import looped
+from bimodal.workers.capture.media import pictures, probe, sounds
+from bimodal.workers.errors import SourceError
 from tests import bad_media
 from tests import media as made
-from workers.capture import looped
-from workers.capture.media import pictures, probe, sounds
-from workers.errors import SourceError
 
 B_FRAMES = {"preset": "veryfast", "bf": "3", "b-adapt": "0", "crf": "20"}
 

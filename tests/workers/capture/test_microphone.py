@@ -21,9 +21,9 @@ NANO = 1_000_000_000
 RECORDER = """
 import sys, threading, time
 import numpy as np
-from workers.capture.hops import HopCutter
-from workers.capture.microphone import Microphone
-from workers.errors import SourceError
+from bimodal.workers.capture.hops import HopCutter
+from bimodal.workers.capture.microphone import Microphone
+from bimodal.workers.errors import SourceError
 
 stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
@@ -45,8 +45,8 @@ with Microphone(anchor_ns=anchor_ns, rate=48000) as microphone:
 # The microphone of a live source: says what it suffers, and when it hears again. It runs until stdin is closed.
 LISTENER = """
 import sys, threading
-from workers.back_off import BackOff
-from workers.capture import live
+from bimodal.workers.back_off import BackOff
+from bimodal.workers.capture import live
 
 live.BackOff = lambda: BackOff(0.1, 0.3)
 source = live.device_source(None, "default", 720, patient=True)
@@ -164,7 +164,7 @@ def test_a_microphone_that_is_missing_comes_goes_and_comes_back(pulse: Pulse) ->
 @needs_pulse
 def test_devices_lists_the_microphone_and_auto_takes_it(pulse: Pulse) -> None:
     told = subprocess.run(
-        [sys.executable, "bimodal.py", "devices", "--json"],
+        [sys.executable, "-m", "bimodal", "devices", "--json"],
         env=pulse.environment,
         cwd=Path(__file__).parents[3],
         capture_output=True,
@@ -183,9 +183,9 @@ def test_without_portaudio_a_sentence_says_what_to_install(tmp_path: Path, monke
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
     code = """
 import threading
-from workers.capture import discover
-from workers.capture.microphone import Microphone
-from workers.errors import SourceError
+from bimodal.workers.capture import discover
+from bimodal.workers.capture.microphone import Microphone
+from bimodal.workers.errors import SourceError
 assert discover.first_microphone() is None
 try:
     Microphone()

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
+from bimodal.workers.back_off import BackOff
+from bimodal.workers.capture.items import Connected, Interruption, Picture, Sound
+from bimodal.workers.capture.network import News, watch
+from bimodal.workers.errors import SourceError
 from tests import media as made
 from tests.http_server import Serve, Server, serving
-from workers.back_off import BackOff
-from workers.capture.items import Connected, Interruption, Picture, Sound
-from workers.capture.network import News, watch
-from workers.errors import SourceError
 
 JPEGS = [cv2.imencode(".jpg", made.numbered(number))[1].tobytes() for number in range(100)]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from broker.frames import RingReader
-from broker.messages import Body, Job, Policy
-from workers.capture.outlet import Outlet
+from bimodal.broker.frames import RingReader
+from bimodal.broker.messages import Body, Job, Policy
+from bimodal.workers.capture.outlet import Outlet
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.back_off import BackOff
-from workers.capture.clock_map import ClockMap
-from workers.capture.quiet import quiet_stderr
-from workers.capture.redact import redact
-from workers.capture.timeline import LEAP_NS, STEP_NS, Timeline
+from bimodal.workers.back_off import BackOff
+from bimodal.workers.capture.clock_map import ClockMap
+from bimodal.workers.capture.quiet import quiet_stderr
+from bimodal.workers.capture.redact import redact
+from bimodal.workers.capture.timeline import LEAP_NS, STEP_NS, Timeline
 
 MS = 1_000_000
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bimodal.workers.back_off import BackOff
+from bimodal.workers.capture.items import Connected, Interruption, Picture
+from bimodal.workers.capture.network import watch
 from tests import media as made
 from tests.rtsp_server import RtspServer
-from workers.back_off import BackOff
-from workers.capture.items import Connected, Interruption, Picture
-from workers.capture.network import watch
 
 
 def clip_of(folder: Path) -> Path:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from bimodal.workers.capture.stillness import Stillness
 from tests.media import scene
-from workers.capture.stillness import Stillness
 
 SECOND = 1_000_000_000
 FRAME = SECOND // 25

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from workers.capture.items import SourceInfo
-from workers.capture.lengths import uneven
-from workers.capture.opened import OpenSource
-from workers.capture.troubles import Damage, Troubles
+from bimodal.workers.capture.items import SourceInfo
+from bimodal.workers.capture.lengths import uneven
+from bimodal.workers.capture.opened import OpenSource
+from bimodal.workers.capture.troubles import Damage, Troubles
 
 SECOND = 1_000_000_000
 FILE = SourceInfo(

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bimodal.workers.drawing import text
+from bimodal.workers.drawing.bars import bars
+from bimodal.workers.drawing.boxes import place_caption
+from bimodal.workers.drawing.overlay import ground, overlay
+from bimodal.workers.drawing.said import rows
+from bimodal.workers.drawing.shapes import Box, fill_share
+from bimodal.workers.drawing.style import FUSED, GROUND, SPEECH, TEXT, VIDEO, Style, metrics
 from tests.workers.drawing.making import SILENCE, UNKNOWN, event, face
-from workers.drawing import text
-from workers.drawing.bars import bars
-from workers.drawing.boxes import place_caption
-from workers.drawing.overlay import ground, overlay
-from workers.drawing.said import rows
-from workers.drawing.shapes import Box, fill_share
-from workers.drawing.style import FUSED, GROUND, SPEECH, TEXT, VIDEO, Style, metrics
 
 SIZES = [(160, 120), (320, 240), (640, 360), (720, 1280), (1920, 1080), (3840, 2160)]
 

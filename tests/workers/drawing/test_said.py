@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from broker.messages import Speech, Verdict
+from bimodal.broker.messages import Speech, Verdict
+from bimodal.workers.drawing.said import caption, headline, rows
+from bimodal.workers.drawing.style import WARNING, Style
 from tests.workers.drawing.making import ANGRY, HAPPY, SILENCE, UNKNOWN, VOICE, event, face
-from workers.drawing.said import caption, headline, rows
-from workers.drawing.style import WARNING, Style
 
 
 def said(*pieces: object) -> str:

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.contract import Crop
-from models.errors import CatalogError
-from models.faces.crop import crop_face
-from models.session import Artifact, open_artifact
+from bimodal.models.contract import Crop
+from bimodal.models.errors import CatalogError
+from bimodal.models.faces.crop import crop_face
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.workers.config import Config, check_config
+from bimodal.workers.errors import ConfigError
+from bimodal.workers.face.static import StaticModels
+from bimodal.workers.rows import processes
+from bimodal.workers.settings import FaceActorSettings, FusionActorSettings
 from tests.artifacts import make_face_static
-from workers.config import Config, check_config
-from workers.errors import ConfigError
-from workers.face.static import StaticModels
-from workers.rows import processes
-from workers.settings import FaceActorSettings, FusionActorSettings
 
 POINTS = np.random.default_rng(0).uniform(20, 180, (2, 468, 3)).astype(np.float32)
 FRAME = np.random.default_rng(1).integers(0, 256, (200, 200, 3), dtype=np.uint8)

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from broker.hints import LastSeen
-from broker.messages import FaceResult, Hints, Region
-from models.catalog import resolve
-from models.faces.geometry import MeshGeometry
-from models.session import Artifact, open_artifact
+from bimodal.broker.hints import LastSeen
+from bimodal.broker.messages import FaceResult, Hints, Region
+from bimodal.models.catalog import resolve
+from bimodal.models.faces.geometry import MeshGeometry
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.workers.face.following import box_of, meet, moved, region_of, usable
+from bimodal.workers.face.pipeline import FacePipeline, FoundFace
+from bimodal.workers.face.settings import FaceSettings
 from tests.broker.making import job
 from tests.workers.face.test_pipeline import EMPTY, frames
-from workers.face.following import box_of, meet, moved, region_of, usable
-from workers.face.pipeline import FacePipeline, FoundFace
-from workers.face.settings import FaceSettings
 
 GEOMETRY = MeshGeometry(size=192, margin=1.5, eye_points=(33, 263))
 POINTS = np.random.default_rng(0).uniform(100, 200, (468, 3)).astype(np.float32)

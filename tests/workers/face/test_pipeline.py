@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.catalog import resolve
-from models.errors import ArtifactError
-from models.session import Artifact, open_artifact
+from bimodal.models.catalog import resolve
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.workers.face.pipeline import FacePipeline
+from bimodal.workers.face.settings import FaceSettings
+from bimodal.workers.face.static import crop_size
 from tests.artifacts import make_face_static
-from workers.face.pipeline import FacePipeline
-from workers.face.settings import FaceSettings
-from workers.face.static import crop_size
 
 EMPTY = np.full((120, 160, 3), 90, np.uint8)
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bimodal.workers.capture import media
+from bimodal.workers.record.jsonl import event_line
 from tests.media import tone, write_clip
 from tests.workers.drawing.making import event
-from workers.capture import media
-from workers.record.jsonl import event_line
 
 FPS = 25
 FLASHES = (20, 50)

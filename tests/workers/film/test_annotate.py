@@ -9,16 +9,16 @@ import av
 import numpy as np
 import pytest
 
+from bimodal.workers.annotation import annotate_file
+from bimodal.workers.capture import media
+from bimodal.workers.drawing.style import Style
+from bimodal.workers.errors import SourceError
+from bimodal.workers.film.annotate import annotate
+from bimodal.workers.film.errors import FilmError
+from bimodal.workers.record.jsonl import event_line
 from tests.media import write_clip
 from tests.workers.drawing.making import event, face
 from tests.workers.film.clips import DARK, FPS, events_for, flash_and_beep, seen
-from workers.annotation import annotate_file
-from workers.capture import media
-from workers.drawing.style import Style
-from workers.errors import SourceError
-from workers.film.annotate import annotate
-from workers.film.errors import FilmError
-from workers.record.jsonl import event_line
 
 VARIABLE = [0, 40, 81, 119, 200, 300, 310, 350, 400, 555, *range(600, 2580, 33)]
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import soxr
 
+from bimodal.workers.capture import media
+from bimodal.workers.film.errors import FilmError
+from bimodal.workers.film.live import LiveFilm, film_path
+from bimodal.workers.film.writer import FilmWriter
 from tests.workers.film.clips import FPS, flash_and_beep, seen
-from workers.capture import media
-from workers.film.errors import FilmError
-from workers.film.live import LiveFilm, film_path
-from workers.film.writer import FilmWriter
 
 REPOSITORY = Path(__file__).parents[3]
 NANO = 1_000_000_000

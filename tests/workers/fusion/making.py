@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from broker.messages import (
+from bimodal.broker.messages import (
     Dropped,
     Face,
     FaceResult,
@@ -16,7 +16,7 @@ from broker.messages import (
     StreamEnded,
     StreamOpened,
 )
-from models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS
 
 MS = 1_000_000
 HOP_NS = 200 * MS

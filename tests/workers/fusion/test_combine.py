@@ -8,9 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from models.emotions import EMOTIONS
-from tests.workers.fusion.making import distributions, sure
-from workers.fusion.combine import (
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.fusion.combine import (
     PRODUCT_FLOOR,
     STRATEGIES,
     Opinion,
@@ -22,6 +21,7 @@ from workers.fusion.combine import (
     shares,
     top,
 )
+from tests.workers.fusion.making import distributions, sure
 
 strategies = st.sampled_from(sorted(STRATEGIES)).map(STRATEGIES.__getitem__)
 weights = st.one_of(st.just(0.0), st.floats(1e-3, 10))

@@ -9,10 +9,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.messages import Emotion, LaneMessage, Latency, StreamClosed, StreamOpened
+from bimodal.broker.messages import Emotion, LaneMessage, Latency, StreamClosed, StreamOpened
+from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.stream import StreamFusion
 from tests.workers.fusion.making import FRAME_NS, HOP_NS, MS, distributions, ended, face, failed, frame, hop, opened
-from workers.fusion.settings import FusionSettings
-from workers.fusion.stream import StreamFusion
 
 NO_LATENCY = Latency(queue=0, inference=0, total=0)
 

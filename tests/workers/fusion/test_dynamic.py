@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.contract import Metadata
-from models.emotions import EMOTIONS
-from models.errors import ArtifactError
-from models.session import open_artifact
+from bimodal.models.contract import Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import open_artifact
+from bimodal.workers.fusion.dynamic import DynamicModel, DynamicTrack, decode_embedding, dynamic_model
 from tests.artifacts import make_face_dynamic
 from tests.workers.fusion.making import MS, sure
-from workers.fusion.dynamic import DynamicModel, DynamicTrack, decode_embedding, dynamic_model
 
 SECOND = 1000 * MS
 

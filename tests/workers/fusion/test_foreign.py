@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from broker.messages import Face
-from models.emotions import EMOTIONS
-from workers.fusion.dynamic import DynamicModel
-from workers.fusion.foreign import FORGOTTEN_AFTER_S, NOTED_AFTER_S, ForeignEmbeddings
-from workers.fusion.join import JoinedSpeech
-from workers.fusion.scene import Scene
-from workers.fusion.settings import FusionSettings
+from bimodal.broker.messages import Face
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.fusion.dynamic import DynamicModel
+from bimodal.workers.fusion.foreign import FORGOTTEN_AFTER_S, NOTED_AFTER_S, ForeignEmbeddings
+from bimodal.workers.fusion.join import JoinedSpeech
+from bimodal.workers.fusion.scene import Scene
+from bimodal.workers.fusion.settings import FusionSettings
 
 OWN = "face-compact@1"
 STEP_NS = 100_000_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from broker.messages import Emotion, StreamClosed
+from bimodal.broker.messages import Emotion, StreamClosed
+from bimodal.workers.fusion.fusion import Fusion
+from bimodal.workers.fusion.settings import FusionSettings
 from tests.workers.fusion.making import ended, face, frame, opened
-from workers.fusion.fusion import Fusion
-from workers.fusion.settings import FusionSettings
 
 silent = opened(has_sound=False, hop_ns=0)
 

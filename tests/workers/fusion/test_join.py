@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.workers.fusion.join import SpeechLine, of_hop
+from bimodal.workers.fusion.settings import FusionSettings
 from tests.workers.fusion.making import HOP_NS, MS, failed, hop, opened
-from workers.fusion.join import SpeechLine, of_hop
-from workers.fusion.settings import FusionSettings
 
 DELAY_NS = 120 * MS
 settings = FusionSettings()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.messages import Emotion, StreamClosed
+from bimodal.broker.messages import Emotion, StreamClosed
+from bimodal.workers.fusion.fusion import Fusion
+from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.stream import StreamFusion
 from tests.workers.fusion.making import FRAME_NS, ended, face, frame, hop, opened
 from tests.workers.fusion.test_determinism import Film, films
 from tests.workers.fusion.test_dynamic import Recorder
-from workers.fusion.fusion import Fusion
-from workers.fusion.settings import FusionSettings
-from workers.fusion.stream import StreamFusion
 
 Events = list[Emotion | StreamClosed]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.fusion import reliability
+from bimodal.workers.fusion import reliability
 
 anything = st.floats(allow_nan=True, allow_infinity=True)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from workers.fusion.combine import STRATEGIES
-from workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.combine import STRATEGIES
+from bimodal.workers.fusion.settings import FusionSettings
 
 
 def test_the_defaults_are_those_of_the_design() -> None:

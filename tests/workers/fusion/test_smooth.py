@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.fusion.smooth import Smoother
 from tests.workers.fusion.making import MS, distributions, sure
-from workers.fusion.smooth import Smoother
 
 SECOND = 1000 * MS
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.workers.fusion.join import Span
+from bimodal.workers.fusion.speaker import SeenMouth, SpeakerFinder
 from tests.workers.fusion.making import FRAME_NS, HOP_NS, MS
-from workers.fusion.join import Span
-from workers.fusion.speaker import SeenMouth, SpeakerFinder
 
 TALKING, STILL = 0.12, 0.005
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broker.messages import Emotion, Face, LaneMessage, Latency, StreamClosed, StreamOpened
-from models.emotions import EMOTIONS
-from models.session import open_artifact
+from bimodal.broker.messages import Emotion, Face, LaneMessage, Latency, StreamClosed, StreamOpened
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import open_artifact
+from bimodal.workers.fusion.dynamic import dynamic_model
+from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.stream import StreamFusion
 from tests.artifacts import make_face_dynamic
 from tests.workers.fusion.making import FRAME_NS, HOP_NS, MS, dropped, ended, face, failed, frame, hop, opened, sure
-from workers.fusion.dynamic import dynamic_model
-from workers.fusion.settings import FusionSettings
-from workers.fusion.stream import StreamFusion
 
 NOW = 10**12
 plain = FusionSettings(smoothing_s=0.0)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.workers.fusion.tracks import FaceTracker, Observation
 from tests.workers.fusion.making import MS
-from workers.fusion.tracks import FaceTracker, Observation
 
 SECOND = 1000 * MS
 SIDE = 80.0

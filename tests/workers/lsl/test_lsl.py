@@ -11,16 +11,16 @@ import msgspec
 import pytest
 import zmq
 
-from broker.mailbox import Mailbox
-from broker.messages import Hello, Job, Verdict, seal
-from broker.sockets import bind, events_endpoint, make_private
-from broker.topics import topic_of
-from models.emotions import EMOTIONS
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Hello, Job, Verdict, seal
+from bimodal.broker.sockets import bind, events_endpoint, make_private
+from bimodal.broker.topics import topic_of
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.actor import ActorSettings
+from bimodal.workers.errors import WorkerError
+from bimodal.workers.lsl.actor import LslActor
+from bimodal.workers.lsl.outlets import Layer
 from tests.workers.lsl.test_samples import announced, event, face
-from workers.actor import ActorSettings
-from workers.errors import WorkerError
-from workers.lsl.actor import LslActor
-from workers.lsl.outlets import Layer
 
 pylsl = pytest.importorskip("pylsl")
 

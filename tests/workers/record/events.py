@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from broker.messages import Emotion, Latency, Speech, StreamOpened, TrackedFace, Verdict
-from models.emotions import EMOTIONS
+from bimodal.broker.messages import Emotion, Latency, Speech, StreamOpened, TrackedFace, Verdict
+from bimodal.models.emotions import EMOTIONS
 
 
 def one_hot(label: str, confidence: float = 0.7) -> dict[str, float]:

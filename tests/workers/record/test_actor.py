@@ -8,14 +8,14 @@ from typing import cast
 import msgspec
 import pytest
 
-from broker.mailbox import Mailbox
-from broker.messages import Body, StreamClosed
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Body, StreamClosed
+from bimodal.workers.actor import ActorSettings
+from bimodal.workers.record import actor
+from bimodal.workers.record.actor import RecordActor
+from bimodal.workers.record.reading import clips
+from bimodal.workers.settings import RecordActorSettings
 from tests.workers.record.events import event, face, opened
-from workers.actor import ActorSettings
-from workers.record import actor
-from workers.record.actor import RecordActor
-from workers.record.reading import clips
-from workers.settings import RecordActorSettings
 
 
 class Post:

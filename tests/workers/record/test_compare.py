@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.messages import Emotion, Verdict
-from models.emotions import EMOTIONS
+from bimodal.broker.messages import Emotion, Verdict
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.config import Config
+from bimodal.workers.record.again import config_with, parse_changes, reels
+from bimodal.workers.record.compare import UNKNOWN, compare, decision
+from bimodal.workers.record.errors import RecordError
+from bimodal.workers.record.reading import Clip, Part
+from bimodal.workers.record.records import SourceRecord, stream_record
 from tests.workers.record.events import event, opened
-from workers.config import Config
-from workers.record.again import config_with, parse_changes, reels
-from workers.record.compare import UNKNOWN, compare, decision
-from workers.record.errors import RecordError
-from workers.record.reading import Clip, Part
-from workers.record.records import SourceRecord, stream_record
 
 FRAME_S = 0.04
 labels = st.sampled_from([*EMOTIONS, None])

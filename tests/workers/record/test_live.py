@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.messages import StreamOpened
+from bimodal.broker.messages import StreamOpened
+from bimodal.workers.record.checksum import SourceCheck
+from bimodal.workers.record.complete import complete
+from bimodal.workers.record.errors import RecordError
+from bimodal.workers.record.live import LiveRecording, part_of
+from bimodal.workers.record.reading import clips, read_events
+from bimodal.workers.record.records import StreamRecord
 from tests.workers.record.events import event, face, opened
-from workers.record.checksum import SourceCheck
-from workers.record.complete import complete
-from workers.record.errors import RecordError
-from workers.record.live import LiveRecording, part_of
-from workers.record.reading import clips, read_events
-from workers.record.records import StreamRecord
 
 ROOT = Path(__file__).parents[3]
 ENDS = (".csv", ".jsonl", ".parquet", ".summary.json")

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from broker.messages import Emotion, Verdict
+from bimodal.broker.messages import Emotion, Verdict
+from bimodal.workers.record.csv_rows import COLUMNS, rows
+from bimodal.workers.record.errors import RecordError
+from bimodal.workers.record.recording import Recording
+from bimodal.workers.record.table import schema, typed_rows
 from tests.workers.record.events import event, event_lists, face, opened, speech
-from workers.record.csv_rows import COLUMNS, rows
-from workers.record.errors import RecordError
-from workers.record.recording import Recording
-from workers.record.table import schema, typed_rows
 
 ROOT = Path(__file__).parents[3]
 FINISHED = ["clip.csv", "clip.jsonl", "clip.parquet", "clip.summary.json"]

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.messages import Emotion, Verdict
+from bimodal.broker.messages import Emotion, Verdict
+from bimodal.workers.record.reading import Clip, clips
+from bimodal.workers.record.recording import Recording
+from bimodal.workers.record.report import facts
+from bimodal.workers.record.report.page import percent, render, tally_of, write_report
+from bimodal.workers.record.report.picture import MOST_BINS, WIDTH, timeline
+from bimodal.workers.record.report.tally import Tally
 from tests.workers.record.events import event, event_lists, face, opened, speech
-from workers.record.reading import Clip, clips
-from workers.record.recording import Recording
-from workers.record.report import facts
-from workers.record.report.page import percent, render, tally_of, write_report
-from workers.record.report.picture import MOST_BINS, WIDTH, timeline
-from workers.record.report.tally import Tally
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 

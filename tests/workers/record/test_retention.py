@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from workers.config import Config
-from workers.record.provenance import describe_session
-from workers.record.records import SESSION_FILE, STREAM_FILE, pretty
-from workers.record.retention import DAY_S, Retention, delete_session, expired
+from bimodal.workers.config import Config
+from bimodal.workers.record.provenance import describe_session
+from bimodal.workers.record.records import SESSION_FILE, STREAM_FILE, pretty
+from bimodal.workers.record.retention import DAY_S, Retention, delete_session, expired
 
 NOW = time.time()
 PARTS = ("jsonl", "csv", "parquet", "summary.json", "mp4", "html")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.messages import Emotion, Speech, Verdict
-from models.emotions import EMOTIONS
+from bimodal.broker.messages import Emotion, Speech, Verdict
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.record.summary import Labels, Summarizer, Summary
 from tests.workers.record.events import event, event_lists, face, opened, speech
-from workers.record.summary import Labels, Summarizer, Summary
 
 
 def summarize(events: list[Emotion], offered: int | None = None, wall_s: float = 2.0, **changes: Any) -> Summary:

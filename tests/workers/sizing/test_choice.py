@@ -6,8 +6,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.config import Config
-from workers.sizing.choice import (
+from bimodal.workers.config import Config
+from bimodal.workers.sizing.choice import (
     ALIKE,
     Arrangement,
     Measured,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from workers.processes import ProcessSpec, Role
-from workers.settings import BrokerSettings
-from workers.supervision.change import TELL_EVERY_S, TELL_WITHIN_S, Change
-from workers.supervision.life import Life
-from workers.supervision.plan import Plan
+from bimodal.workers.processes import ProcessSpec, Role
+from bimodal.workers.settings import BrokerSettings
+from bimodal.workers.supervision.change import TELL_EVERY_S, TELL_WITHIN_S, Change
+from bimodal.workers.supervision.life import Life
+from bimodal.workers.supervision.plan import Plan
 
 
 def row(name: str, role: Role) -> ProcessSpec:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.errors import ConfigError
-from workers.supervision.config_watch import LOOK_EVERY_S, SETTLED_S, ConfigWatch
+from bimodal.workers.errors import ConfigError
+from bimodal.workers.supervision.config_watch import LOOK_EVERY_S, SETTLED_S, ConfigWatch
 
 GOOD = "fusion: {video_weight: 0.6}\n"
 

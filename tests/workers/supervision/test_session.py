@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from broker import sockets
-from broker.errors import EndpointError
-from workers.supervision.session import LOCK, Session, sweep_abandoned
+from bimodal.broker import sockets
+from bimodal.broker.errors import EndpointError
+from bimodal.workers.supervision.session import LOCK, Session, sweep_abandoned
 
 
 @pytest.fixture(autouse=True)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import setproctitle
 
+from bimodal.workers.config import Config, check_config
+from bimodal.workers.processes import ProcessSpec
+from bimodal.workers.rows import capture_settings, processes, source
+from bimodal.workers.settings import RecordActorSettings
+from bimodal.workers.supervision.session import Session
+from bimodal.workers.supervision.supervisor import Supervisor
 from tests.artifacts import make_face_static
 from tests.media import face_clip
-from workers.config import Config, check_config
-from workers.processes import ProcessSpec
-from workers.rows import capture_settings, processes, source
-from workers.settings import RecordActorSettings
-from workers.supervision.session import Session
-from workers.supervision.supervisor import Supervisor
 
 PATIENCE_S = 90.0
 TURN_S = 0.02

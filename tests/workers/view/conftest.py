@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.sockets import make_private
+from bimodal.broker.sockets import make_private
 from tests.workers.view.making import Page
 
 

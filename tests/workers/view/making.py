@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from broker.frames import Ring
-from broker.mailbox import Mailbox
-from broker.messages import Body, Emotion, Heartbeat, Hello, Job, Latency, State, TrackedFace, Verdict, Welcome
+from bimodal.broker.frames import Ring
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Body, Emotion, Heartbeat, Hello, Job, Latency, State, TrackedFace, Verdict, Welcome
+from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.view.bus import BusReader
+from bimodal.workers.view.context import View
+from bimodal.workers.view.server import Server, address_of, listen
 from tests.broker.making import opened
 from tests.broker.test_process import Running
-from workers.settings import ViewActorSettings
-from workers.view.bus import BusReader
-from workers.view.context import View
-from workers.view.server import Server, address_of, listen
 
 PATIENCE_S = 30.0
 HAPPY = {"neutral": 0.1, "happy": 0.8, "sad": 0.1}

@@ -8,13 +8,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.messages import Status, StreamClosed, StreamStatus
+from bimodal.broker.messages import Status, StreamClosed, StreamStatus
+from bimodal.workers.verdict import leading
+from bimodal.workers.view.feed import ENDED_STAYS_S, Feed
+from bimodal.workers.view.history import SPAN_S, History, seven
+from bimodal.workers.view.trouble import GONE_AFTER_S
 from tests.broker.making import opened
 from tests.workers.view.making import HAPPY, beat, event, face
-from workers.verdict import leading
-from workers.view.feed import ENDED_STAYS_S, Feed
-from workers.view.history import SPAN_S, History, seven
-from workers.view.trouble import GONE_AFTER_S
 
 
 def stream(feed: Feed, now: float) -> Any:

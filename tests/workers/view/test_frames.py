@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from bimodal.workers.view.frames import WIDEST, jpeg, packed
+from bimodal.workers.watching import Pixels, Watched
 from tests.workers.view.making import event, face
-from workers.view.frames import WIDEST, jpeg, packed
-from workers.watching import Pixels, Watched
 
 
 def unpacked(payload: bytes) -> tuple[dict[str, Any], bytes]:

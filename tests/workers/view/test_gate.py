@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workers.view.gate import Gate, is_trustworthy, security_headers
-from workers.view.settings import is_loopback
+from bimodal.workers.view.gate import Gate, is_trustworthy, security_headers
+from bimodal.workers.view.settings import is_loopback
 
 TOKEN = "a-token-of-sixteen-or-more"
 

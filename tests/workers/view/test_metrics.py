@@ -13,12 +13,12 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
-from broker.messages import Heartbeat, Latency, State, Status, StreamStatus
+from bimodal.broker.messages import Heartbeat, Latency, State, Status, StreamStatus
+from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.view.context import View
+from bimodal.workers.view.health import FRESH_S, Health
+from bimodal.workers.view.metrics import MOST_STREAMS, Metrics, routes
 from tests.workers.record.events import event
-from workers.settings import ViewActorSettings
-from workers.view.context import View
-from workers.view.health import FRESH_S, Health
-from workers.view.metrics import MOST_STREAMS, Metrics, routes
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "bimodal.json"
 EVERYONE = ("broker", "fusion", "face 1", "audio 1")

@@ -14,12 +14,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from bimodal.workers.errors import ViewError
+from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.view.audience import MOST_VIEWERS
+from bimodal.workers.view.server import Server, listen
 from tests.workers.view.making import PATIENCE_S, Page, beat
 from tests.workers.view.test_frames import unpacked
-from workers.errors import ViewError
-from workers.settings import ViewActorSettings
-from workers.view.audience import MOST_VIEWERS
-from workers.view.server import Server, listen
 
 TOKEN = "a-token-of-sixteen-or-more"
 Serve = Callable[..., Page]

@@ -15,14 +15,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from broker.messages import Emotion, Latency, Verdict
-from broker.visitors import Left, Media, PageAt, VisitorInbox, VisitorNote
-from workers.settings import ViewActorSettings
-from workers.view import events, visitor
-from workers.view.context import View
-from workers.view.server import Server, address_of, listen
-from workers.view.visitor_message import HEADER, MAGIC, VERSION
-from workers.view.visitor_settings import VisitorSettings
+from bimodal.broker.messages import Emotion, Latency, Verdict
+from bimodal.broker.visitors import Left, Media, PageAt, VisitorInbox, VisitorNote
+from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.view import events, visitor
+from bimodal.workers.view.context import View
+from bimodal.workers.view.server import Server, address_of, listen
+from bimodal.workers.view.visitor_message import HEADER, MAGIC, VERSION
+from bimodal.workers.view.visitor_settings import VisitorSettings
 
 TOKEN = "lend me your eyes"
 JPEG = bytes(cv2.imencode(".jpg", np.zeros((60, 80, 3), np.uint8))[1].tobytes())

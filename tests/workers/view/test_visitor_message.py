@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.view.allowance import Allowance
-from workers.view.visitor_message import (
+from bimodal.workers.view.allowance import Allowance
+from bimodal.workers.view.visitor_message import (
     BAD,
     HEADER,
     MAGIC,
@@ -21,7 +21,7 @@ from workers.view.visitor_message import (
     jpeg_size,
     read,
 )
-from workers.view.visitor_settings import VisitorSettings
+from bimodal.workers.view.visitor_settings import VisitorSettings
 
 LIMITS = VisitorSettings(max_height=90, max_picture_kbytes=8)
 PICTURE, SOUND = 1, 2

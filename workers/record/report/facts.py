@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from models.emotions import EMOTIONS
-from workers.record.reading import Clip
-from workers.record.report.picture import Rectangle, clock, track_strip
-from workers.record.report.tally import Stretch, Tally
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.record.reading import Clip
+from bimodal.workers.record.report.picture import Rectangle, clock, track_strip
+from bimodal.workers.record.report.tally import Stretch, Tally
 
 MOST_STRETCHES, MOST_TRACKS, MOST_CONFLICTS = 8, 24, 5
 SHORTEST_STRETCH_S = 0.2

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from models.emotions import EMOTIONS
-from workers.record.errors import RecordError, describe
-from workers.record.part_file import replace_text
-from workers.record.reading import Clip
-from workers.record.report import facts
-from workers.record.report.picture import clock, timeline
-from workers.record.report.tally import Tally
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.record.errors import RecordError, describe
+from bimodal.workers.record.part_file import replace_text
+from bimodal.workers.record.reading import Clip
+from bimodal.workers.record.report import facts
+from bimodal.workers.record.report.picture import clock, timeline
+from bimodal.workers.record.report.tally import Tally
 
 HERE = Path(__file__).parent
 RUN_TRACKS = 1_000_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from models.emotions import EMOTIONS
-from workers.record.report.tally import ROWS, Second, Tally, TrackTally, merged
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.record.report.tally import ROWS, Second, Tally, TrackTally, merged
 
 MOST_BINS = 480
 WIDTH = 1000.0

@@ -6,10 +6,10 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from broker.messages import Emotion, TrackedFace
-from models.emotions import EMOTIONS
-from workers.record.summary import kind_of_reason
-from workers.verdict import fused, leading
+from bimodal.broker.messages import Emotion, TrackedFace
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.record.summary import kind_of_reason
+from bimodal.workers.verdict import fused, leading
 
 ROWS = ("fused", "video", "speech")
 SAME_STRETCH_S = 0.5

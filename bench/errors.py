@@ -1,9 +1,0 @@
-"""What can go wrong in the bench."""
-
-from __future__ import annotations
-
-from workers.errors import WorkerError
-
-
-class BenchError(WorkerError):
-    """A part could not be measured; the sentence says why and what to do."""

@@ -1,0 +1,1 @@
+"""A real-time bimodal emotion detector: faces and speech."""

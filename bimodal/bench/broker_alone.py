@@ -1,0 +1,161 @@
+"""The broker by itself, among up to 128 simulated workers and 64 simulated streams: jobs a second, and what it adds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import Curve, Figure, figure
+from bimodal.bench.plan import Plan
+from bimodal.bench.simulation import simulate
+from bimodal.bench.simulation_load import Load, Simulation
+
+RATE, WORKERS, STREAMS = 2_000.0, 64, 64
+MOST_ADDED_MS = 1.0
+INFERENCE_S = 0.016
+"""About what detection, mesh and ResNet-50 in INT8 take together."""
+
+BUSY = 0.5
+"""Where latency is looked at, workers are busy half of their time, so that there is always one that is free."""
+
+MANY_WORKERS, MANY_STREAMS = (1, 4, 16, 64, 128), (1, 8, 64)
+FEW_WORKERS, FEW_STREAMS = (1, 4), (1,)
+FLOODED_JOBS_PER_S = 4_000
+"""About what a broker can do: says how many jobs a flood of so many seconds needs."""
+
+STRAIGHT = 200
+"""Jobs that go without the broker, to see how much of its latency is ZeroMQ's and the machine's."""
+
+KEPT_UP = 0.95
+"""Of the jobs a second, that must have been played for their latency to mean anything."""
+
+SHORT = 0.2
+"""A point of a curve takes this share of a measurement."""
+
+
+class Alone(NamedTuple):
+    """What was found."""
+
+    figures: tuple[Figure, ...]
+    curves: tuple[Curve, ...]
+    notes: tuple[str, ...]
+
+
+def broker_alone(plan: Plan) -> Alone:
+    """Latency at 2,000 jobs a second with 64 workers, the most jobs a second, and curves of both.
+
+    Raises BenchError where a simulation does not come to its end.
+    """
+    steady, flooded = [], []
+    for repeat in range(plan.repeats):
+        plan.tell(f"scale: the broker with {WORKERS} simulated workers ({repeat + 1} of {plan.repeats})")
+        judged = live(WORKERS, STREAMS, RATE, plan.seconds)
+        steady.append(_play(plan, msgspec.structs.replace(judged, straight=STRAIGHT)))
+        flooded.append(_play(plan, flood(WORKERS, STREAMS, plan.seconds / 2)))
+    notes = (_meaning(steady, flooded), *_starved(steady))
+    return Alone((*_added(steady), *_most(flooded)), _curves(plan), notes)
+
+
+def live(workers: int, streams: int, rate: float, seconds: float) -> Load:
+    """Streams that come at their own pace, `rate` jobs a second in all."""
+    jobs = max(2, math.ceil(rate * seconds / streams))
+    return Load(workers=workers, streams=streams, policy="latest", jobs=jobs, rate=rate, inference_s=INFERENCE_S)
+
+
+def flood(workers: int, streams: int, seconds: float) -> Load:
+    """Files that are read as fast as workers that answer at once allow; enough under way to keep all of them busy."""
+    jobs = max(2, math.ceil(FLOODED_JOBS_PER_S * seconds / streams))
+    return Load(workers=workers, streams=streams, policy="every", jobs=jobs, credit=max(2, 2 * workers // streams))
+
+
+def _play(plan: Plan, load: Load) -> Simulation:
+    return simulate(load, cores=plan.cores, log=plan.log)
+
+
+def _added(played: Sequence[Simulation]) -> list[Figure]:
+    where = f"{RATE:,.0f} jobs/s with {WORKERS} workers"
+    both = [played_once.seen.both_ms for played_once in played]
+    return [
+        figure(f"added by the broker at {where}, p50", _points(both, 50), "ms", floor=MOST_ADDED_MS, at_most=True),
+        figure(f"added by the broker at {where}, p99", _points(both, 99), "ms"),
+        figure("of it, from capture to worker, p50", _points([one.seen.way_in_ms for one in played], 50), "ms"),
+        figure("of it, from worker to fusion, p50", _points([one.seen.way_back_ms for one in played], 50), "ms"),
+        figure("both ways straight over ZeroMQ, p50", _points([one.straight_ms for one in played], 50), "ms"),
+        figure("the broker's share of a core at that", [one.broker_share for one in played], "share"),
+    ]
+
+
+def _most(played: Sequence[Simulation]) -> list[Figure]:
+    return [
+        figure(f"through the broker at most, {WORKERS} workers", [one.jobs_per_s for one in played], "jobs/s"),
+        figure("the broker's CPU a job, at most", [one.broker_ms_per_job for one in played], "ms"),
+    ]
+
+
+def _curves(plan: Plan) -> tuple[Curve, ...]:
+    thorough = plan.repeats > 1
+    workers = MANY_WORKERS if thorough else FEW_WORKERS
+    seconds = plan.seconds * SHORT
+    curves = []
+    for streams in MANY_STREAMS if thorough else FEW_STREAMS:
+        plan.tell(f"scale: the broker with 1 to {workers[-1]} simulated workers, streams: {streams}")
+        flooded = [_play(plan, flood(count, streams, seconds)) for count in workers]
+        paced = [_play(plan, live(count, streams, pace(count), seconds)) for count in workers]
+        name = f"{streams} streams" if streams > 1 else "1 stream"
+        per_s = [(one.load.workers, one.jobs_per_s) for one in flooded]
+        added = [(one.load.workers, statistics.median(one.seen.both_ms)) for one in paced if one.seen.both_ms]
+        curves += [
+            _curve(name, per_s, "jobs/s through the broker"),
+            _curve(name, added, "ms added by the broker, p50"),
+        ]
+    return tuple(curves)
+
+
+def _curve(name: str, points: Sequence[tuple[int, float]], y_label: str) -> Curve:
+    return Curve(
+        name=name,
+        x=tuple(float(workers) for workers, _ in points),
+        y=tuple(value for _, value in points),
+        x_label="simulated workers",
+        y_label=y_label,
+    )
+
+
+def pace(workers: int) -> float:
+    """Jobs a second that keep so many workers half busy; not more than are judged."""
+    return min(RATE, BUSY * workers / INFERENCE_S)
+
+
+def _meaning(steady: Sequence[Simulation], flooded: Sequence[Simulation]) -> str:
+    """What a box with many cores would see."""
+    share = statistics.median(one.broker_share for one in steady)
+    simulators = statistics.median(one.simulators_s / one.seconds for one in steady)
+    ms = statistics.median(one.broker_ms_per_job for one in flooded)
+    most = 1e3 / ms if ms > 0 else math.inf
+    return (
+        f"At {RATE:,.0f} jobs/s the broker took {share:.0%} of a core and the simulators, on the same machine, "
+        f"{simulators:.0%}. At {ms:.2f} ms of CPU a job one core passes about {most:,.0f} jobs/s: workers of "
+        f"{1e3 * INFERENCE_S:.0f} ms a frame on {most * INFERENCE_S:.0f} cores. One listened to the whole event bus."
+    )
+
+
+def _starved(steady: Sequence[Simulation]) -> tuple[str, ...]:
+    """A sentence where the machine could not play what was asked of it."""
+    played = statistics.median(one.jobs_per_s for one in steady)
+    if played >= KEPT_UP * RATE:
+        return ()
+    return (f"Only {played:,.0f} of {RATE:,.0f} jobs/s could be played, so the figures at that are not the broker's.",)
+
+
+def _points(samples: Sequence[Sequence[float]], percent: float) -> list[float]:
+    """That percentile of each repeat; one in which no job found a free worker says nothing."""
+    points = [float(np.percentile(one, percent)) for one in samples if one]
+    if not points:
+        raise BenchError("no job found a free worker among 64: the machine is too busy to simulate a larger one")
+    return points

@@ -1,0 +1,145 @@
+"""`bimodal bench`: measure this machine's limit, and how near the pipeline comes to it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from bimodal.bench.errors import BenchError
+from bimodal.bench.machine import this_machine
+from bimodal.bench.picture import NO_MATPLOTLIB, write_picture
+from bimodal.bench.plan import PARTS, Plan, chosen
+from bimodal.bench.table import draw
+from bimodal.bench.whole import Found, measure
+from bimodal.workers.actor import REFUSED
+from bimodal.workers.commands.options import ConfigOption, config_of
+from bimodal.workers.edge import edge, open_log, say
+from bimodal.workers.errors import ConfigError
+from bimodal.workers.vitals import cores
+
+FLOOR_BROKEN = 3
+WIDE = 160
+QUICK_REPEATS, QUICK_SECONDS = 1, 1.5
+
+
+def bench(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="The parts to measure; by default all of them.", metavar="[PART…]")
+    ] = None,
+    config: ConfigOption = None,
+    json: Annotated[Path | None, typer.Option(help="Write all that was found to this file.", metavar="FILE")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw all that was found into this file.", metavar="FILE")] = None,
+    repeats: Annotated[int, typer.Option(min=1, max=100, help="How often each figure is measured.", metavar="N")] = 5,
+    seconds: Annotated[
+        float, typer.Option(min=0.2, max=600, help="How long one measurement lasts, about.", metavar="S")
+    ] = 6.0,
+    quick: Annotated[bool, typer.Option("--quick", help="One short repeat of each: does it run at all?")] = False,
+    torch: Annotated[
+        bool, typer.Option("--torch", help="'single' runs the usual demo's loop in torch eager too (extra 'convert').")
+    ] = False,
+    resnet: Annotated[
+        bool,
+        typer.Option("--resnet", help="'pipeline' and 'scale' run ResNet-50 (random weights) too (extra 'convert')."),
+    ] = False,
+    mediapipe: Annotated[
+        Path | None,
+        typer.Option(help="Python of an environment with mediapipe 0.10.14, to compare with.", metavar="PYTHON"),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit code 3 where a floor does not hold.")] = False,
+) -> None:
+    """Measure what this machine can do at most, and how much of it the pipeline gives. Every figure stands beside one
+    of the same run; 'wanted' says what it must reach (docs/performance.md). A machine that does something else
+    meanwhile gives figures that mean nothing.
+
+    A part that can't be measured costs its sentence and exit code 1, after the others are done.
+
+    Example: [b]bimodal bench limit pipeline --json found.json --png found.png[/b]
+    """
+    with edge():
+        loaded = config_of(config)
+        wanted = known(parts or [])
+        log_file = open_log(loaded.log.file, loaded.log.level, "bench")
+        for file in (json, png):
+            _check_place(file)
+        if mediapipe is not None and not mediapipe.is_file():
+            raise BenchError(f"--mediapipe {mediapipe}: there is no such program")
+        if png is not None and importlib.util.find_spec("matplotlib") is None:
+            raise BenchError(NO_MATPLOTLIB)
+    with edge(log_file):
+        machine = this_machine(loaded, cores())
+        with tempfile.TemporaryDirectory(prefix="bimodal-bench-") as folder, _telling() as tell:
+            plan = Plan(
+                config=loaded,
+                folder=Path(folder),
+                log=log_file,
+                cores=cores(),
+                repeats=QUICK_REPEATS if quick else repeats,
+                seconds=QUICK_SECONDS if quick else seconds,
+                torch=torch,
+                resnet=resnet,
+                mediapipe=mediapipe,
+                tell=tell,
+            )
+            found = measure(plan, wanted, machine, datetime.now().astimezone().isoformat(timespec="seconds"))
+        # Into a file or pipe there is no width to fit.
+        console = Console()
+        draw(found, console if console.is_terminal else Console(width=WIDE))
+        _keep(found, json, png)
+        for sentence in found.failed.values():
+            say(sentence)
+        if found.failed:
+            raise typer.Exit(REFUSED)
+        if check and found.broken_floors:
+            raise typer.Exit(FLOOR_BROKEN)
+
+
+def known(parts: list[str]) -> list[str]:
+    """The parts to run; raises BenchError where one is none."""
+    for name in parts:
+        if name not in PARTS:
+            raise BenchError(f"there is no part '{name}'; there are {', '.join(PARTS)}")
+    return chosen(parts)
+
+
+@contextmanager
+def _telling() -> Iterator[Callable[[str], None]]:
+    """What shows a line about what is going on, on stderr: the newest at a terminal, all of them in a file."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield say
+        return
+    with console.status("beginning") as status:
+        yield status.update
+
+
+def _check_place(file: Path | None) -> None:
+    """What can't be written is better known before half an hour of measuring than after it."""
+    if file is None:
+        return
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"{file} can't be written: there is no folder {folder}")
+    if file.is_dir():
+        raise ConfigError(f"{file} can't be written: it is a folder; name a file in it")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise ConfigError(f"{file} can't be written: you have no right to; name another place")
+
+
+def _keep(found: Found, json: Path | None, png: Path | None) -> None:
+    if json is not None:
+        try:
+            json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+        except OSError as error:
+            raise BenchError(f"{json} can't be written: {error.strerror}") from error
+    if png is not None and found.outcomes:
+        write_picture(found, png)

@@ -1,0 +1,113 @@
+"""The demo clip with its decoding done: what is compared should look at faces, and not decode H.264."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal.bench.clip import AT_LEAST_S
+from bimodal.workers.demo import DEMO
+
+FPS = 25
+FIRST, COUNT = 20, 100
+"""Frames of the clip that all have a face, which speaks in them."""
+
+
+class Decoded(NamedTuple):
+    """Four seconds of the clip.
+
+    Attributes:
+        clip: a film of raw pictures and sound.
+        silent: the same without sound.
+        frames: the pictures as .npy, uint8 [N, H, W, 3] RGB.
+        sound: the sound as .npy, float32 [samples] mono.
+        rate: of the sound, in Hz.
+        fps: of the frames.
+    """
+
+    clip: Path
+    silent: Path
+    frames: Path
+    sound: Path
+    rate: int
+    fps: float
+
+
+def decoded(folder: Path) -> Decoded:
+    """Write all of it into `folder`, unless it lies there."""
+    names = ("frames.npy", "sound.npy", "frames.nut", "silent.nut")
+    frames, sound, clip, silent = (folder / name for name in names)
+    with av.open(str(DEMO)) as demo:
+        rate = demo.streams.audio[0].rate
+    if not clip.is_file():
+        pictures, samples = _read(rate)
+        np.save(frames, pictures)
+        np.save(sound, samples)
+        _write(silent, pictures)
+        _write(clip, pictures, samples, rate)
+    return Decoded(clip, silent, frames, sound, rate, float(FPS))
+
+
+def paced(folder: Path, fps: int, *, sound: bool) -> Path:
+    """A film of the same raw pictures, `fps` of them a second; with sound there is as much of it as there are pictures
+    to (mouths and voice are no longer in step then, which costs the same work)."""
+    path = folder / f"paced-{fps}-{'sound' if sound else 'silent'}.nut"
+    if not path.is_file():
+        media = decoded(folder)
+        samples = np.load(media.sound) if sound else None
+        # Many streams read the silent one: it is as small as it can be.
+        rounds = math.ceil(AT_LEAST_S * fps / COUNT) if sound else 1
+        _write(path, np.load(media.frames, mmap_mode="r"), samples, media.rate, fps, rounds)
+        # What is still on its way to the disk would take CPU from what is measured.
+        os.sync()
+    return path
+
+
+def _read(rate: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    with av.open(str(DEMO)) as demo:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in demo.decode(video=0)]
+    with av.open(str(DEMO)) as demo:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        parts = [part.to_ndarray()[0] for frame in demo.decode(audio=0) for part in resampler.resample(frame)]
+    samples = np.concatenate(parts)
+    begin, end = (round(number / FPS * rate) for number in (FIRST, FIRST + COUNT))
+    return np.stack(pictures[FIRST : FIRST + COUNT]), samples[begin:end].astype(np.float32)
+
+
+def _write(
+    path: Path,
+    pictures: NDArray[np.uint8],
+    samples: NDArray[np.float32] | None = None,
+    rate: int = 0,
+    fps: int = FPS,
+    rounds: int = 1,
+) -> None:
+    with av.open(str(path), "w") as film:
+        video = film.add_stream("rawvideo", rate=fps)
+        video.height, video.width = pictures.shape[1:3]
+        video.pix_fmt = "rgb24"
+        audio = None if samples is None else film.add_stream("pcm_s16le", rate=rate, layout="mono")
+        for number, picture in enumerate(itertools.chain.from_iterable(itertools.repeat(pictures, rounds))):
+            film.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            if audio is not None and samples is not None:
+                film.mux(audio.encode(_heard(samples, rate // fps, rate, number)))
+        for stream in (video, audio):
+            if stream is not None:
+                film.mux(stream.encode(None))
+
+
+def _heard(samples: NDArray[np.float32], step: int, rate: int, number: int) -> av.AudioFrame:
+    """The sound of a frame: `step` samples."""
+    begin = number % COUNT * step
+    part = samples[begin : begin + step]
+    heard = av.AudioFrame.from_ndarray((part * 32767).astype(np.int16)[None], format="s16", layout="mono")
+    heard.sample_rate = rate
+    heard.pts = number * step
+    return heard

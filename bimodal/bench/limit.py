@@ -1,0 +1,103 @@
+"""The ceiling: bare ONNX Runtime with the configured models, a process on each core, no pipeline around."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from bimodal.bench.decoded import Decoded, decoded
+from bimodal.bench.figures import Figure, Outcome, figure
+from bimodal.bench.in_turn import in_turn
+from bimodal.bench.limit_loop import LimitOrder
+from bimodal.bench.looping import Loop, LoopRun, module_loop
+from bimodal.bench.plan import Plan
+from bimodal.bench.single import Heard, order_of
+from bimodal.workers.config import Config
+
+PART = "limit"
+WARM_S = 0.5
+
+
+class Ceiling:
+    """Processes that repeat the same bare runs, one on each core, all at the same time."""
+
+    def __init__(self, loops: Sequence[Loop]) -> None:
+        self._loops = loops
+        self._threads = ThreadPoolExecutor(len(loops))
+
+    def run(self, seconds: float) -> list[LoopRun]:
+        """What each did in about so many seconds."""
+        return list(self._threads.map(lambda loop: loop.run(seconds), self._loops))
+
+    def per_s(self, seconds: float) -> float:
+        """Frames or windows a second, of all together."""
+        return sum(run.frames_per_s for run in self.run(seconds))
+
+    def close(self) -> None:
+        """Let the threads go; the loops' processes are their owner's."""
+        self._threads.shutdown()
+
+
+@contextlib.contextmanager
+def ceiling(plan: Plan, config: Config, media: Decoded, *, processes: int, windows: bool = False) -> Iterator[Ceiling]:
+    """So many processes with the config's models, each on a core of its own where there are enough.
+
+    Args:
+        windows: whether they repeat speech windows; else frames.
+
+    Raises BenchError where they can't be run, or find no face.
+    """
+    heard = Heard(frames=media.frames, fps=media.fps, sound=media.sound, rate=media.rate)
+    told = order_of(config, heard, threads=1, spinning=False, opencv_threads=1)
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    with contextlib.ExitStack() as begun:
+        loops = []
+        for number in range(processes):
+            core = cores[number] if number < len(cores) else None
+            order = LimitOrder(core=core, face=told.face, frames=str(media.frames))
+            if windows:
+                order = LimitOrder(
+                    core=core, face=told.face, sound=told.sound, rate=told.rate, hop_s=told.hop_s,
+                    window_s=told.window_s, audio=told.audio,
+                )  # fmt: skip
+            loops.append(
+                begun.enter_context(
+                    module_loop("bimodal.bench.limit_loop", order, what="bare ONNX Runtime", log=plan.log)
+                )
+            )
+        found = Ceiling(loops)
+        begun.callback(found.close)
+        found.run(min(plan.seconds, WARM_S))
+        yield found
+
+
+def measure(plan: Plan) -> Outcome:
+    """Frames and windows a second of all cores together, and of one alone."""
+    media = decoded(plan.folder)
+    figures = _of(plan, media, "frames", windows=False)
+    notes = ["A frame is the detector, the landmarks and the static model on one face; the inputs lie ready."]
+    if plan.config.models.speech != "none":
+        figures += _of(plan, media, "windows", windows=True)
+        notes.append("A window is voice activity over all of it, and the speech model where there is voice.")
+    return Outcome(part=PART, figures=tuple(figures), notes=tuple(notes))
+
+
+def _of(plan: Plan, media: Decoded, what: str, *, windows: bool) -> list[Figure]:
+    counts = sorted({1, plan.cores})
+    with contextlib.ExitStack() as begun:
+        ceilings = {
+            f"{what}, {count} process{'es' if count > 1 else ''}": begun.enter_context(
+                ceiling(plan, plan.config, media, processes=count, windows=windows)
+            )
+            for count in counts
+        }
+        found = in_turn(
+            {name: (lambda each=each: each.per_s(plan.seconds)) for name, each in ceilings.items()},  # type: ignore[misc]
+            plan.repeats,
+            plan.tell,
+        )
+    one, *others = ceilings
+    alone = figure(one, found[one], f"{what}/s")
+    return [alone, *(figure(name, found[name], f"{what}/s", against=alone) for name in others)]

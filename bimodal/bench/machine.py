@@ -1,0 +1,123 @@
+"""What a run of the bench was made on: figures without it say nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from bimodal.bench.alone import sizes_alone
+from bimodal.models.catalog import resolve
+from bimodal.models.session import open_artifact
+from bimodal.workers.config import Config
+from bimodal.workers.rows import face_workers
+from bimodal.workers.settings import FaceActorSettings
+from bimodal.workers.vitals import machine_memory_mb
+
+CPU_INFO = Path("/proc/cpuinfo")
+TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+VERSIONS = ("bimodal-emotion", "onnxruntime-gpu", "onnxruntime", "pyzmq", "numpy", "opencv-python", "msgspec")
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine and the software of a run.
+
+    Attributes:
+        cpu: its model, as the system names it.
+        flags: of the processor's abilities those that neural networks live on.
+        cores: that the run may use.
+        memory_mb: of the machine, or of the container where that has less.
+        provider: what really ran the face-static model: cpu or cuda.
+        workers, threads: face workers and threads each that a measured system of the config has here.
+        models: `name@version` by kind, as they were opened.
+        versions: of what matters, by package.
+    """
+
+    cpu: str
+    flags: tuple[str, ...]
+    cores: int
+    memory_mb: int
+    system: str
+    provider: str
+    workers: int
+    threads: int
+    models: dict[str, str]
+    versions: dict[str, str]
+
+    def line(self) -> str:
+        """One line for the end of a table."""
+        runtime = self.versions.get("onnxruntime-gpu") or self.versions.get("onnxruntime", "?")
+        models = ", ".join(dict.fromkeys(self.models.values()))
+        flags = f" ({' '.join(self.flags)})" if self.flags else ""
+        return (
+            f"{self.cpu}{flags}, {self.cores} cores; ONNX Runtime {runtime} on {self.provider}, "
+            f"{self.workers} face workers × {self.threads} threads; {models}"
+        )
+
+
+def this_machine(config: Config, cores: int) -> Machine:
+    """Look at this machine, and open the configured models to see what they are.
+
+    Raises CatalogError, ArtifactError or ProviderError where a model can't be opened.
+    """
+    cpu, flags = _processor()
+    found = sizes_alone(config, cores)
+    models, provider = _models(config)
+    return Machine(
+        cpu=cpu,
+        flags=flags,
+        cores=cores,
+        memory_mb=machine_memory_mb(),
+        system=f"{platform.system()} {platform.release()}",
+        provider=provider,
+        workers=found.face,
+        threads=found.threads,
+        models=models,
+        versions=_versions(),
+    )
+
+
+def _models(config: Config) -> tuple[dict[str, str], str]:
+    mine = face_workers(config, 1)[0].settings
+    assert isinstance(mine, FaceActorSettings)
+    provider = mine.runtime.provider
+    detector, landmarks = (open_artifact(path, provider=provider) for path in (mine.detector, mine.landmarks))
+    static = [open_artifact(path, "face-static", provider=provider) for path in mine.static]
+    models = {
+        "face-detector": detector.identity,
+        "face-landmarks": landmarks.identity,
+        "face-static": "+".join(artifact.identity for artifact in static),
+    }
+    named = {
+        "face-dynamic": config.models.face_dynamic,
+        "speech": config.models.speech,
+        "voice-activity": config.models.voice_activity,
+    }
+    for kind, name in named.items():
+        if name != "none":
+            models[kind] = open_artifact(resolve(name), provider="cpu").identity
+    return models, static[0].provider
+
+
+def _processor() -> tuple[str, tuple[str, ...]]:
+    """Model and telling flags, as Linux names them; what Python knows elsewhere."""
+    told: dict[str, str] = {}
+    with suppress(OSError):
+        for line in CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            told.setdefault(key.strip(), value.strip())
+    flags = set((told.get("flags") or told.get("Features") or "").split())
+    name = told.get("model name") or platform.processor() or platform.machine()
+    return name, tuple(flag for flag in TELLING_FLAGS if flag in flags)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in VERSIONS:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions

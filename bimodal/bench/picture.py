@@ -1,0 +1,180 @@
+"""What the bench found, as one picture: figures as bars beside their yardsticks, and curves."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import Curve, Figure, Outcome
+from bimodal.bench.table import judged, number
+from bimodal.bench.whole import Found
+
+NO_MATPLOTLIB = "a picture needs matplotlib: pip install 'bimodal-emotion[bench]'"
+YARDSTICK, MEASURED, BROKEN, FLOOR = "#9aa0a6", "#2f6fb3", "#c0392b", "#222222"
+COLUMNS = 2
+MOST_BARS = 16
+INCHES_WIDE, INCHES_A_BAR, INCHES_AROUND, INCHES_A_CURVE = 16.0, 0.34, 0.75, 3.1
+# Values further apart than this can't be told from each other on a linear axis.
+WIDE_RANGE = 50.0
+
+
+class Panel(NamedTuple):
+    """One drawing: the figures of a part in one unit, or curves that share their axes."""
+
+    title: str
+    figures: tuple[Figure, ...] = ()
+    curves: tuple[Curve, ...] = ()
+
+    @property
+    def inches(self) -> float:
+        """How high it is."""
+        return INCHES_A_CURVE if self.curves else INCHES_AROUND + INCHES_A_BAR * len(self.figures)
+
+
+def write_picture(found: Found, path: Path) -> None:
+    """Write `path` as PNG.
+
+    Raises BenchError where matplotlib is missing, nothing was measured, or the file can't be written.
+    """
+    drawn = panels(found.outcomes)
+    if not drawn:
+        raise BenchError("there is nothing to draw: no part could be measured")
+    try:
+        import matplotlib as mpl
+    except ModuleNotFoundError as error:
+        raise BenchError(NO_MATPLOTLIB) from error
+    mpl.use("Agg")
+    from matplotlib.figure import Figure as Sheet
+
+    columns = balanced(drawn)
+    height = max(sum(panel.inches for panel in column) for column in columns) + 1.0
+    sheet = Sheet(figsize=(INCHES_WIDE, height), layout="constrained")
+    sheet.suptitle("\n".join(textwrap.wrap(found.machine.line(), 150)), fontsize=9, color="#444444")
+    for part, column in zip(sheet.subfigures(1, len(columns), squeeze=False)[0], columns, strict=True):
+        inches = [panel.inches for panel in column]
+        left = max(0.01, height - 1.0 - sum(inches))
+        *axes, rest = part.subplots(len(column) + 1, 1, squeeze=False, height_ratios=[*inches, left])[:, 0]
+        rest.set_axis_off()
+        for axis, panel in zip(axes, column, strict=True):
+            _draw(axis, panel)
+    try:
+        sheet.savefig(path, dpi=110, format="png")
+    except OSError as error:
+        raise BenchError(f"the picture {path} can't be written: {error.strerror}") from error
+
+
+def panels(outcomes: tuple[Outcome, ...]) -> list[Panel]:
+    """The drawings, part by part: figures by unit in their order, then curves by their axes."""
+    drawn: list[Panel] = []
+    for outcome in outcomes:
+        units = dict.fromkeys(figure.unit for figure in outcome.figures)
+        for unit in units:
+            those = tuple(figure for figure in outcome.figures if figure.unit == unit)
+            drawn.append(Panel(f"{outcome.part}: {unit}", figures=most_telling(those)))
+        axes = [(curve.x_label, curve.y_label) for curve in outcome.curves]
+        for pair in dict.fromkeys(axes):
+            lines = tuple(curve for curve in outcome.curves if (curve.x_label, curve.y_label) == pair)
+            drawn.append(Panel(outcome.part, curves=lines))
+    return drawn
+
+
+def most_telling(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
+    """All of a few figures; of many those that must reach something, with what they are compared with (tables and JSON
+    have them all)."""
+    if len(figures) <= MOST_BARS:
+        return figures
+    judged_ones = {figure.name for figure in figures if figure.floor is not None}
+    wanted = judged_ones | {figure.against for figure in figures if figure.name in judged_ones}
+    return tuple(figure for figure in figures if figure.name in wanted) or figures[:MOST_BARS]
+
+
+def balanced(drawn: list[Panel]) -> list[list[Panel]]:
+    """The panels in columns of about the same height; parts stay in order, from column to column."""
+    if len(drawn) < COLUMNS:
+        return [drawn]
+    whole = sum(panel.inches for panel in drawn)
+    above = [sum(panel.inches for panel in drawn[:place]) for place in range(len(drawn))]
+    column_of = [min(COLUMNS - 1, int(COLUMNS * inches / whole)) for inches in above]
+    pairs = zip(column_of, drawn, strict=True)
+    return [[panel for _, panel in group] for _, group in groupby(pairs, key=lambda pair: pair[0])]
+
+
+def _draw(axis: Any, panel: Panel) -> None:
+    axis.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    axis.tick_params(labelsize=8)
+    if panel.curves:
+        _draw_curves(axis, panel.curves)
+    else:
+        _draw_bars(axis, panel.figures)
+
+
+def _draw_bars(axis: Any, figures: tuple[Figure, ...]) -> None:
+    places = range(len(figures))
+    values = [figure.value for figure in figures]
+    axis.barh(places, values, color=[_colour(figure) for figure in figures], height=0.7)
+    for place, figure in zip(places, figures, strict=True):
+        if figure.low is not None and figure.high is not None:
+            axis.plot([figure.low, figure.high], [place, place], color=FLOOR, linewidth=1.2)
+        floor = _floor_in_units(figure)
+        if floor is not None:
+            axis.plot([floor, floor], [place - 0.42, place + 0.42], color=FLOOR, linewidth=1.6, linestyle=":")
+        reached = max(filter(None, (figure.value, figure.high, floor)), default=0.0)
+        axis.annotate(_label(figure), (reached, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
+    axis.set_yticks(places, ["\n".join(textwrap.wrap(figure.name, 44)) for figure in figures], fontsize=8)
+    axis.invert_yaxis()
+    # Room for the words behind the longest bar.
+    axis.margins(x=1.1)
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) > WIDE_RANGE * min(positive):
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(_plain)
+    else:
+        axis.set_xlim(left=min(0.0, *values))
+
+
+def _colour(figure: Figure) -> str:
+    if figure.holds is False:
+        return BROKEN
+    return MEASURED if figure.against is not None or figure.floor is not None else YARDSTICK
+
+
+def _floor_in_units(figure: Figure) -> float | None:
+    """Where the floor lies on the axis of the figure's own unit."""
+    if figure.floor is None or not figure.ratio:
+        return figure.floor
+    return figure.floor * figure.value / figure.ratio
+
+
+def _label(figure: Figure) -> str:
+    said = f"{figure.value:.1%}" if figure.unit == "share" else number(figure.value)
+    if figure.ratio is not None and figure.against is not None:
+        said += f"  ({number(figure.ratio)}× of {figure.against})"
+    if figure.floor is not None:
+        mark = {True: " ✓", False: " ✗", None: ""}[figure.holds]
+        said += f"  {'≤' if figure.at_most else '≥'} {judged(figure, figure.floor)}{mark}"
+    return said
+
+
+def _plain(value: float, _place: int) -> str:
+    return number(value)
+
+
+def _draw_curves(axis: Any, curves: tuple[Curve, ...]) -> None:
+    for curve in curves:
+        axis.plot(curve.x, curve.y, marker="o", markersize=3.5, linewidth=1.4, label=curve.name)
+    axis.set_xlabel(curves[0].x_label, fontsize=8)
+    axis.set_ylabel(curves[0].y_label, fontsize=8)
+    for values, scale, line in (
+        ([value for curve in curves for value in curve.x], axis.set_xscale, axis.xaxis),
+        ([value for curve in curves for value in curve.y], axis.set_yscale, axis.yaxis),
+    ):
+        if values and min(values) > 0 and max(values) > WIDE_RANGE * min(values):
+            scale("log")
+            line.set_major_formatter(_plain)
+    axis.grid(alpha=0.25)
+    axis.legend(fontsize=8, frameon=False)

@@ -1,0 +1,95 @@
+"""Two artifacts with EMO-AffectNet's ResNet-50, fp32 and INT8, of random weights: for timing, and for nothing else.
+
+They are made by `bimodal export`, as a user makes them; that takes the extra `convert` and a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import bimodal
+from bimodal.bench.errors import BenchError
+from bimodal.models.catalog import resolve
+from bimodal.models.contract import Crop
+from bimodal.models.faces.crop import crop_face
+from bimodal.models.faces.detector import Detector
+from bimodal.models.faces.mesh import Landmarks, square_of_detection
+from bimodal.models.session import open_artifact
+from bimodal.workers.demo import DEMO
+
+NAME = "bench-resnet50"
+CROP = Crop(scale=1.0, shift_y=0.0, rotate=False)
+SIDE = 224
+FACES = 48
+EVERY = 5
+PATIENCE_S = 600.0
+
+
+def resnet_artifacts(folder: Path) -> tuple[Path, Path]:
+    """The fp32 and the INT8 artifact in `folder`; made only where they are not there yet.
+
+    INT8 is calibrated on faces of the demo clip. Raises BenchError where one can't be made, with what to do.
+    """
+    fp32, int8 = (folder / name / "model.onnx" for name in (NAME, f"{NAME}-int8"))
+    if fp32.is_file() and int8.is_file():
+        return fp32, int8
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, faces = folder / "weights.pt", folder / "faces"
+    _run("-m", "bimodal.bench.resnet_weights", str(weights))
+    _export("torch", str(weights), "--architecture", "emo-affectnet", "--name", NAME, "--out", str(folder))
+    write_faces(demo_frames(), faces)
+    # Random weights know no faces: how much accuracy they lose says nothing.
+    _export("quantize", str(fp32), "--data", str(faces), "--most-loss", "100", "--limit", "40", "--out", str(folder))
+    return fp32, int8
+
+
+def _export(*arguments: str) -> None:
+    _run("-c", "from bimodal.cli import main; main()", "export", *arguments)
+
+
+def _run(*arguments: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(bimodal.__file__).parents[1])}
+    command = [sys.executable, "-P", *arguments]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"ResNet-50 could not be made within {PATIENCE_S:.0f} s: is the machine busy?") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        reason = said[-1] if said else f"exit code {done.returncode}"
+        raise BenchError(f"ResNet-50 could not be made, which takes the extra 'convert': {reason}")
+
+
+def demo_frames() -> NDArray[np.uint8]:
+    """Every fifth frame of the demo clip, uint8 [N, H, W, 3] RGB."""
+    with av.open(str(DEMO)) as clip:
+        frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+    return np.stack(frames[::EVERY])
+
+
+def write_faces(frames: NDArray[np.uint8], folder: Path) -> None:
+    """Face crops as the static model sees them, one PNG each, from frames spread over all of them.
+
+    Raises BenchError where there are too few faces.
+    """
+    folder.mkdir(exist_ok=True)
+    detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"), min_score=0.5)
+    landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
+    count = 0
+    for frame in frames[:: max(1, len(frames) // (2 * FACES))]:
+        found = detector(frame)
+        squares = [square_of_detection(face, landmarks.geometry) for face in found.faces]
+        for points in landmarks(frame, squares).points:
+            crop = crop_face(frame, points, CROP, SIDE)
+            cv2.imwrite(str(folder / f"{count:04d}.png"), crop[:, :, ::-1])
+            count += 1
+    if count < 8:
+        raise BenchError("the frames hold too few faces to calibrate INT8 on: take others")

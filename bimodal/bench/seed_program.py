@@ -1,0 +1,128 @@
+"""The shape of the program that this project began with (`python -m bench.seed_program`): torch eager in one loop.
+
+Each frame is shrunk to a quarter; detection and mesh find a face; ResNet-50 runs on it twice, once for its
+probabilities and once for its embedding; two LSTMs look at the last ten embeddings; every hop two more hear a second of
+sound as 352 × 15 values. Weights are random, threads are PyTorch's own choice, as there. Detection and mesh are
+MediaPipe's networks in ONNX Runtime, which cost less than MediaPipe itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bimodal.bench.looping import serve
+from bimodal.bench.resnet_weights import random_network
+from bimodal.models.architectures.emo_affectnet import MEAN_BGR, SIZE
+from bimodal.models.architectures.emo_affectnet_dynamic import STEPS, EmoAffectNetDynamic
+from bimodal.models.faces.detector import Detector
+from bimodal.models.faces.mesh import Landmarks, square_of_detection
+from bimodal.models.session import open_artifact
+
+SHRUNK = 4
+SPEECH_STEPS, SPEECH_BANDS, SPEECH_WIDTH, SPEECH_CLASSES = 352, 15, 64, 8
+VIDEO_WEIGHT, SPEECH_WEIGHT = 0.7, 0.3
+
+
+class SeedOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loop works with.
+
+    Attributes:
+        frames: a .npy file, uint8 [N, H, W, 3] RGB.
+        fps, hop_s: of the frames, and between two speech windows.
+        detector, landmarks: paths of artifacts.
+        times: how often ResNet-50 runs on a frame: twice as there, once to see what that costs.
+    """
+
+    frames: str
+    fps: float
+    hop_s: float
+    detector: str
+    landmarks: str
+    times: int
+
+
+class SpeechNetwork(nn.Module):
+    """Two LSTMs and a dense layer: float32 [N, 352, 15] → logits [N, 8]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(SPEECH_BANDS, SPEECH_WIDTH, num_layers=2, batch_first=True)
+        self.classify = nn.Linear(SPEECH_WIDTH, SPEECH_CLASSES)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits of the last step."""
+        logits: Tensor = self.classify(self.lstm(features)[0][:, -1])
+        return logits
+
+
+class SeedProgram:
+    """Frames in, one mixed probability a frame."""
+
+    def __init__(self, order: SeedOrder) -> None:
+        self._order = order
+        self._frames: NDArray[np.uint8] = np.load(Path(order.frames), mmap_mode="r", allow_pickle=False)
+        self._detector = Detector(open_artifact(order.detector, "face-detector", provider="cpu"), min_score=0.5)
+        self._landmarks = Landmarks(open_artifact(order.landmarks, "face-landmarks", provider="cpu"))
+        self._static = random_network()
+        self._dynamic = EmoAffectNetDynamic().eval()
+        self._speech = SpeechNetwork().eval()
+        self._mean = torch.tensor(MEAN_BGR)[:, None, None]
+        self._embeddings: deque[Tensor] = deque(maxlen=STEPS)
+        self._heard = torch.zeros(SPEECH_CLASSES)
+        self._sound = torch.randn(1, SPEECH_STEPS, SPEECH_BANDS)
+        self._seq = self._hop = 0
+        self.mixed = torch.zeros(7)
+
+    @torch.no_grad()
+    def look(self) -> int:
+        """The next frame: how many faces there are."""
+        if self._seq / self._order.fps >= (self._hop + 1) * self._order.hop_s:
+            self._hop += 1
+            self._heard = torch.softmax(self._speech(self._sound), dim=1)[0]
+        frame = self._frames[self._seq % len(self._frames)]
+        small = cv2.resize(frame, None, fx=1 / SHRUNK, fy=1 / SHRUNK)
+        self._seq += 1
+        faces = self._faces(np.asarray(small, np.uint8))
+        for face in faces:
+            self._read(face)
+        return len(faces)
+
+    def _faces(self, frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """The bounding boxes of the meshes, cut out and stretched to what ResNet-50 takes, without smoothing."""
+        found = self._detector(frame)
+        squares = [square_of_detection(face, self._landmarks.geometry) for face in found.faces[:1]]
+        faces = []
+        for points in self._landmarks(frame, squares).points:
+            low, high = points[:, :2].min(axis=0).astype(int), points[:, :2].max(axis=0).astype(int)
+            face = frame[max(0, low[1]) : high[1], max(0, low[0]) : high[0]]
+            if face.size:
+                faces.append(np.asarray(cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST), np.uint8))
+        return faces
+
+    def _read(self, face: NDArray[np.uint8]) -> None:
+        bgr = torch.from_numpy(np.ascontiguousarray(face[:, :, ::-1])).permute(2, 0, 1).float() - self._mean
+        for _ in range(self._order.times):
+            logits, embedding = self._static(bgr[None])
+        self._embeddings.append(embedding[0])
+        static = torch.softmax(logits[0], dim=0)
+        window = list(self._embeddings) + [embedding[0]] * (STEPS - len(self._embeddings))
+        dynamic = self._dynamic(torch.stack(window)[None])[0]
+        self.mixed = VIDEO_WEIGHT * (static + dynamic) / 2 + SPEECH_WEIGHT * self._heard[: len(static)]
+
+
+def prepare(order: SeedOrder) -> Callable[[], int]:
+    """What looks at one frame."""
+    return SeedProgram(order).look
+
+
+if __name__ == "__main__":
+    serve(SeedOrder, prepare)

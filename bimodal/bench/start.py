@@ -1,0 +1,254 @@
+"""`start`: how long from the command to the first event, cold and warm; and what memory it all takes.
+
+The yardstick of time is a bare process that imports the libraries and opens the same models (bench/bare.py); that of
+memory, what each further such process adds. Memory is the proportional set size, in which shared pages count once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bimodal.bench import cold
+from bimodal.bench.bare import bare
+from bimodal.bench.clip import at_pace
+from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import Curve, Figure, Outcome, figure
+from bimodal.bench.live import PATIENCE_S, Live, live, measured
+from bimodal.bench.memory import pss_mib, together_mib
+from bimodal.bench.plan import Plan
+from bimodal.broker.control import Accepted, ScaleRequest
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.models.catalog import resolve
+from bimodal.workers.config import Config, StreamConfig
+
+FIRST_EVENT_S = 3.0
+WORKER_MIB = 130.0
+FPS = 30
+WORKERS = (1, 2, 3)
+SETTLE_S = 0.2
+
+
+class Started(NamedTuple):
+    """One start, in seconds from the command.
+
+    Attributes:
+        bus: when the event bus was there.
+        event: when the first event of a frame was.
+        ready: when each process had said that it is ready, by name, as far as that was before the first event.
+    """
+
+    bus: float
+    event: float
+    ready: dict[str, float]
+
+
+class ColdStarts(NamedTuple):
+    """Starts without the file cache, in seconds from the command.
+
+    Attributes:
+        events: when the first event of a frame was, of each.
+        bare: the same of bare processes that open the models.
+        left: how much of the files was still cached before the last one; None where the system does not tell.
+    """
+
+    events: list[float]
+    bare: list[float]
+    left: float | None
+
+
+def measure(plan: Plan) -> Outcome:
+    """Measure; raises BenchError where the system does not come to work, or memory can't be read."""
+    clip = at_pace(plan.folder / "clip-start.mp4", FPS, sound=True)
+    config = measured(plan, {"clip": StreamConfig(file=clip, loop=True)})
+    models = models_of(plan.config)
+    warm, bare_warm = _starts(plan, config, models)
+    cold_starts = _cold_starts(plan, config, models)
+    plan.tell("start: memory with 1, 2 and 3 face workers")
+    whole, processes = memory_of(plan, config, WORKERS)
+    bare_whole = bare_memory(models, len(WORKERS))
+    return Outcome(
+        part="start",
+        figures=(
+            *_time_figures(warm, bare_warm, cold_starts),
+            *_memory_figures(whole, bare_whole, processes),
+        ),
+        curves=(_curve("the whole system", whole), _curve("bare processes", bare_whole)),
+        notes=(_cold_note(cold_starts), *_ready_note(warm)),
+    )
+
+
+def models_of(config: Config) -> list[Path]:
+    """The files of the configured face models. Raises CatalogError where one is unknown."""
+    named = (config.models.face_detector, config.models.face_landmarks, *config.models.face_static)
+    return [resolve(name) for name in named]
+
+
+# ------------------------------------------------------------------------------------ time
+
+
+def first_event(plan: Plan, config: Config) -> Started:
+    """Start a system, wait for the first event of a frame, stop it."""
+    with live(plan, config) as system, system.bus(["emotion.", "process."]) as bus:
+        at_bus = _since(system, time.monotonic_ns())
+        ready: dict[str, float] = {}
+        for at_ns, _, body in system.messages(bus, PATIENCE_S):
+            if isinstance(body, Heartbeat) and body.state == "ready":
+                ready.setdefault(body.name, _since(system, at_ns))
+            elif isinstance(body, Emotion):
+                return Started(at_bus, _since(system, at_ns), ready)
+    raise BenchError(f"no event came within {PATIENCE_S:g} s; see the log")
+
+
+def _since(system: Live, at_ns: int) -> float:
+    return (at_ns - system.began_ns) / 1e9
+
+
+def _bare_seconds(models: Sequence[Path]) -> float:
+    with bare(models) as (_, seconds):
+        return seconds
+
+
+def _starts(plan: Plan, config: Config, models: Sequence[Path]) -> tuple[list[Started], list[float]]:
+    """Warm starts in turn with the yardstick's; the first of each only warms the file cache."""
+    starts: list[Started] = []
+    bares: list[float] = []
+    for repeat in range(plan.repeats + 1):
+        plan.tell(f"start: warm, {repeat} of {plan.repeats}")
+        started, seconds = first_event(plan, config), _bare_seconds(models)
+        if repeat:
+            starts.append(started)
+            bares.append(seconds)
+    return starts, bares
+
+
+def _cold_starts(plan: Plan, config: Config, models: Sequence[Path]) -> ColdStarts | None:
+    """Starts in turn with the yardstick's, the file cache let go of before each; None where it can't be."""
+    files = cold.installed_files(models)
+    found = ColdStarts([], [], None)
+    for repeat in range(1, plan.repeats + 1):
+        plan.tell(f"start: cold, {repeat} of {plan.repeats}")
+        if not cold.let_go(files):
+            return None
+        found = found._replace(left=cold.cached_share(files))
+        found.events.append(first_event(plan, config).event)
+        cold.let_go(files)
+        found.bare.append(_bare_seconds(models))
+    return found
+
+
+def _time_figures(warm: Sequence[Started], bare_warm: Sequence[float], chilled: ColdStarts | None) -> list[Figure]:
+    yardstick = figure("a bare process that opens the models, warm", bare_warm, "s")
+    seconds = [start.event for start in warm]
+    return [
+        yardstick,
+        # The bound is on the seconds themselves; how many bare starts that is, the next figure says.
+        figure("first event, warm", seconds, "s", floor=FIRST_EVENT_S, at_most=True),
+        figure("first event, warm, beside the bare process", seconds, "s", against=yardstick),
+        figure("event bus there, warm", [start.bus for start in warm], "s", against=yardstick),
+        *([] if chilled is None else _cold_figures(chilled)),
+    ]
+
+
+def _cold_figures(chilled: ColdStarts) -> list[Figure]:
+    yardstick = figure("a bare process that opens the models, cold", chilled.bare, "s")
+    return [yardstick, figure("first event, cold", chilled.events, "s", against=yardstick)]
+
+
+def _ready_note(warm: Sequence[Started]) -> list[str]:
+    last = warm[-1]
+    if not last.ready:
+        return []
+    ready = ", ".join(f"{name} {seconds:.2f}" for name, seconds in sorted(last.ready.items(), key=lambda row: row[1]))
+    return [f"Ready in the last warm start, in seconds as the bus told it before the first event: {ready}."]
+
+
+def _cold_note(chilled: ColdStarts | None) -> str:
+    if chilled is None:
+        return "No cold start: this system lets no program ask it to forget what it has cached of files."
+    how = "Cold: of the installed files nothing was left in the file cache that could be let go"
+    if chilled.left is None:
+        return f"{how}; how much stayed, this system does not tell."
+    return f"{how}; {chilled.left:.1%} stayed, because running processes use it."
+
+
+# ------------------------------------------------------------------------------------ memory
+
+
+def memory_of(plan: Plan, config: Config, counts: Sequence[int]) -> tuple[list[float], dict[str, float]]:
+    """MiB of the whole system with each number of face workers, and of each process with the first of them.
+
+    Raises BenchError where the workers don't come to work.
+    """
+    whole: list[float] = []
+    by_process: dict[str, float] = {}
+    first = measured(plan, config.streams, counts[0])
+    with live(plan, first) as system, system.bus(["emotion."]) as bus:
+        for count in counts:
+            if count != counts[0]:
+                system.ask(ScaleRequest(counts={"face": count}), Accepted)
+            _work_awhile(system, bus, count, plan.seconds)
+            pids = system.processes()
+            whole.append(together_mib(pids.values()))
+            if not by_process:
+                by_process = {name: pss_mib(pid) for name, pid in pids.items()}
+    return whole, by_process
+
+
+def _work_awhile(system: Live, bus: Subscriber, count: int, seconds: float) -> None:
+    """Until so many face workers are ready and each has looked at frames. Raises BenchError where they don't."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        status = system.status()
+        faces = [process for process in status.processes if process.role == "face"]
+        if len(faces) == count and all(face.figures.get("done", 0) > 0 for face in faces) and not status.changing:
+            break
+        system.check(end)
+        time.sleep(SETTLE_S)
+    for _ in system.messages(bus, seconds):
+        pass
+
+
+def bare_memory(models: Sequence[Path], most: int) -> list[float]:
+    """MiB of one bare process, of two together, and so on."""
+    whole: list[float] = []
+    with contextlib.ExitStack() as stack:
+        pids: list[int] = []
+        for _ in range(most):
+            pids.append(stack.enter_context(bare(models))[0].pid)
+            whole.append(together_mib(pids))
+    return whole
+
+
+def _added(whole: Sequence[float]) -> list[float]:
+    return [after - before for before, after in itertools.pairwise(whole)]
+
+
+def _memory_figures(whole: Sequence[float], bare_whole: Sequence[float], processes: dict[str, float]) -> list[Figure]:
+    yardstick = figure("memory that a further bare process adds", _added(bare_whole), "MiB")
+    added = _added(whole)
+    return [
+        yardstick,
+        figure("memory that a further face worker adds", added, "MiB", floor=WORKER_MIB, at_most=True),
+        figure("the same beside the bare process", added, "MiB", against=yardstick),
+        figure("memory of the whole system, 1 face worker", [whole[0]], "MiB", against=yardstick),
+        *(
+            figure(f"memory of {name}", [mib], "MiB", against=yardstick)
+            for name, mib in sorted(processes.items(), key=lambda row: -row[1])
+        ),
+    ]
+
+
+def _curve(name: str, whole: Sequence[float]) -> Curve:
+    return Curve(
+        name=name,
+        x=tuple(float(count) for count in WORKERS),
+        y=tuple(whole),
+        x_label="face workers, or bare processes",
+        y_label="memory of all together, MiB",
+    )

@@ -1,0 +1,179 @@
+"""`transport`: frames in shared memory with a message of their name, against copies of their pixels through ZeroMQ.
+
+Two processes, 30 frames a second, over the same kind of socket file; both ways in turn. Latency is from the moment the
+sender has the pixels to the moment the receiver holds them as an array; processor time is that of both processes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import msgspec
+
+from bimodal.bench.child import start, stop
+from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import Curve, Figure, Outcome, figure
+from bimodal.bench.moments import percentile
+from bimodal.bench.pixels import Receiver, Sending, Way
+from bimodal.bench.plan import Plan
+from bimodal.broker.sockets import SHARED_MEMORY
+
+FPS = 30
+SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
+WAYS: tuple[Way, ...] = ("shared", "copied")
+PERCENTILES = (50, 99)
+FEWEST_FRAMES = 3
+PATIENCE_S = 120.0
+LOOK_EVERY_S = 0.5
+WHAT = (
+    f"At {FPS} frames a second, p50 and p99 are of the time from pixels at the sender to an array at the receiver; CPU "
+    "is the processor time of both processes for 1,000 frames."
+)
+
+
+class Passed(NamedTuple):
+    """Frames that went one way.
+
+    Attributes:
+        latencies: of each, in milliseconds.
+        cpu: seconds of processor time of both processes, for 1,000 frames.
+        lost: frames that the receiver came too late for: the sender had written another one in their place.
+    """
+
+    latencies: list[float]
+    cpu: float
+    lost: int
+
+
+def measure(plan: Plan) -> Outcome:
+    """Measure; raises BenchError where frames don't come."""
+    found: dict[tuple[str, Way], list[Passed]] = {}
+    shared_memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else plan.folder
+    with TemporaryDirectory(prefix="bimodal-bench-", dir=shared_memory) as slots:
+        receiver = Receiver(f"ipc://{plan.folder / 'pixels.ipc'}", Path(slots))
+        try:
+            for repeat in range(1, plan.repeats + 1):
+                for width, height in SIZES:
+                    plan.tell(f"transport: {width}×{height}, repeat {repeat} of {plan.repeats}")
+                    for way in WAYS:
+                        passed = _passed(plan, receiver, Path(slots), way, width, height)
+                        found.setdefault((f"{width}×{height}", way), []).append(passed)
+        finally:
+            receiver.close()
+    lost = sum(passed.lost for several in found.values() for passed in several)
+    late = f"{lost} frames were overwritten before they were read: the machine was busy with something else."
+    return Outcome(
+        part="transport",
+        figures=tuple(_figures(found)),
+        curves=tuple(_curves(found)),
+        notes=(WHAT, *((late,) if lost else ())),
+    )
+
+
+def _passed(plan: Plan, receiver: Receiver, slots: Path, way: Way, width: int, height: int) -> Passed:
+    sending = Sending(
+        endpoint=f"ipc://{plan.folder / 'pixels.ipc'}",
+        slots=str(slots),
+        way=way,
+        width=width,
+        height=height,
+        frames=max(FEWEST_FRAMES, round(plan.seconds * FPS)),
+        fps=FPS,
+    )
+    command = [sys.executable, "-P", "-m", "bimodal.bench.pixels", msgspec.json.encode(sending).decode()]
+    receiver.begin()
+    process = start(command, what="the sending process", stdout=subprocess.PIPE)
+    try:
+        return received(receiver, process, sending.frames, slots)
+    finally:
+        stop(process)
+        _unlink_all(slots)
+
+
+def received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int, slots: Path) -> Passed:
+    """All that the sending process sends; raises BenchError where it ends before."""
+    latencies: list[float] = []
+    # The first one pays for what happens once: the connection, the mapping of the ring.
+    spent = 0.0
+    for number in range(frames):
+        got = _next(receiver, process, f"{number} of {frames} frames")
+        if number == 0:
+            # Both sides have mapped it: should we be killed, nothing of it stays.
+            _unlink_all(slots)
+            spent = time.process_time()
+        elif got[1]:
+            latencies.append(got[0])
+    spent = time.process_time() - spent
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    try:
+        sent = float(line)
+    except ValueError as error:
+        raise BenchError(f"the sending process failed: {line.decode(errors='replace').strip()}") from error
+    if not latencies:
+        raise BenchError("every frame was overwritten before it was read: the machine is too busy to measure")
+    return Passed(latencies, 1000 * (sent / frames + spent / (frames - 1)), frames - 1 - len(latencies))
+
+
+def _next(receiver: Receiver, process: subprocess.Popen[bytes], so_far: str) -> tuple[float, bool]:
+    """The next picture; raises BenchError where the sender has ended, or sends nothing more."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        ended = process.poll() is not None
+        # Looked for once more after its end: what it has sent before may still lie ready.
+        got = receiver.receive(LOOK_EVERY_S)
+        if got is not None:
+            return got
+        if ended:
+            assert process.stdout is not None
+            said = process.stdout.readline().decode(errors="replace").strip()
+            raise BenchError(f"the sending process ended after {so_far}: {said or 'it said nothing'}")
+        if time.monotonic() > end:
+            raise BenchError(f"the sending process has sent {so_far} and then nothing more")
+
+
+def _unlink_all(slots: Path) -> None:
+    for ring in slots.iterdir():
+        ring.unlink()
+
+
+# ------------------------------------------------------------------------------------ figures
+
+
+def _figures(found: dict[tuple[str, Way], list[Passed]]) -> list[Figure]:
+    figures: list[Figure] = []
+    for size in dict.fromkeys(size for size, _ in found):
+        shared, copied = found[size, "shared"], found[size, "copied"]
+        for share in PERCENTILES:
+            figures += _pair(size, f"p{share}", _latencies(shared, share), _latencies(copied, share), "ms")
+        spent = [passed.cpu for passed in shared], [passed.cpu for passed in copied]
+        figures += _pair(size, "CPU of 1,000", *spent, "s")
+    return figures
+
+
+def _latencies(passed: Sequence[Passed], share: float) -> list[float]:
+    return [percentile(one.latencies, share) for one in passed]
+
+
+def _pair(size: str, what: str, shared: Sequence[float], copied: Sequence[float], unit: str) -> list[Figure]:
+    yardstick = figure(f"{size} copied: {what}", copied, unit)
+    return [yardstick, figure(f"{size} shared: {what}", shared, unit, against=yardstick)]
+
+
+def _curves(found: dict[tuple[str, Way], list[Passed]]) -> list[Curve]:
+    megapixels = tuple(width * height / 1e6 for width, height in SIZES)
+    names = [f"{width}×{height}" for width, height in SIZES]
+    curves: list[Curve] = []
+    for way in WAYS:
+        taken = [found[name, way] for name in names]
+        latency = tuple(figure(way, _latencies(passed, 50), "ms").value for passed in taken)
+        spent = tuple(figure(way, [one.cpu for one in passed], "s").value for passed in taken)
+        curves.append(Curve(name=way, x=megapixels, y=latency, x_label="megapixels", y_label="latency p50, ms"))
+        curves.append(Curve(name=way, x=megapixels, y=spent, x_label="megapixels", y_label="CPU s of 1,000 frames"))
+    return curves
