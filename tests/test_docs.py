@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bimodal import cli
-from bimodal.workers.config import Config, check_config
+from bimodal.config import Config, check_config
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "models").glob("*/card.md"))]

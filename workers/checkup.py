@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from bimodal.broker.sockets import SHARED_MEMORY
+from bimodal.config import Config
 from bimodal.models.catalog import entries, verify
 from bimodal.models.errors import ModelError
+from bimodal.supervisor.usage import cores
 from bimodal.workers.capture.discover import cameras, microphones
 from bimodal.workers.checkup_cuda import cuda_findings
-from bimodal.workers.config import Config
 from bimodal.workers.errors import SourceError
 from bimodal.workers.finding import Finding
-from bimodal.workers.vitals import cores
 
 LIBRARIES = (
     "pyzmq",

@@ -1,6 +1,6 @@
 """What each kind of process is told at its start: plain values that travel as JSON.
 
-The supervisor makes them from config.yaml (workers/rows.py). They import nothing heavy, so that neither
+The supervisor makes them from config.yaml (bimodal/supervisor/processes.py). They import nothing heavy, so that neither
 side pays for the other's libraries.
 """
 
@@ -84,7 +84,7 @@ class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
         folder: of the results of files, and the session folder of live streams (docs/recordings.md).
         split_s: seconds of the stream's own time in one part of a live stream's recording.
         sources: of the streams that are read from a file: its path.
-        session: what is known of the whole session (workers/record/provenance.py), as JSON-like values, which goes
+        session: what is known of the whole session (bimodal/supervisor/provenance.py), as JSON-like values, which goes
             beside the results of each file; empty where it lies in the session folder already.
         retention_days: how long older sessions beside this one are kept; None for ever.
     """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bimodal.config import Between, Config, OutputsConfig, ViewConfig
+from bimodal.config.schema import NetworkConfig
 from bimodal.models.cuda_libraries import usable_gpus
-from bimodal.workers.config import Between, Config, OutputsConfig, ViewConfig
-from bimodal.workers.config.whole import NetworkConfig
-from bimodal.workers.sizes import Sizes, sizes
+from bimodal.supervisor.processes import Sizes, sizes
 
 
 def alone(config: Config, faces: int | None = None) -> Config:

@@ -19,7 +19,7 @@ from bimodal.bench.errors import BenchError
 from bimodal.workers.actor import KNOWN_ERRORS
 
 # The config with its checks, which every program of ours reads, counts with the libraries it needs.
-LIBRARIES = ("cv2", "msgspec", "numpy", "onnxruntime", "bimodal.workers.config", "zmq")
+LIBRARIES = ("cv2", "msgspec", "numpy", "onnxruntime", "bimodal.config", "zmq")
 OPEN = b"open\n"
 
 

@@ -22,7 +22,7 @@ from bimodal.bench.listening import Heard, listening, streams_for
 from bimodal.bench.live import measured
 from bimodal.bench.moments import PARTS_OF_TIME, PERCENTILES, Moment, percentile
 from bimodal.bench.plan import Plan
-from bimodal.workers.config import StreamConfig
+from bimodal.config import StreamConfig
 
 FPS = 30
 SEVERAL = 4

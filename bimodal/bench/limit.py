@@ -14,7 +14,7 @@ from bimodal.bench.limit_loop import LimitOrder
 from bimodal.bench.looping import Loop, LoopRun, module_loop
 from bimodal.bench.plan import Plan
 from bimodal.bench.single import Heard, order_of
-from bimodal.workers.config import Config
+from bimodal.config import Config
 
 PART = "limit"
 WARM_S = 0.5

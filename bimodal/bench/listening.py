@@ -14,7 +14,7 @@ from bimodal.bench.moments import Drops, Moment, Moments, drops
 from bimodal.bench.plan import Plan
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Emotion, Status
-from bimodal.workers.config import Config
+from bimodal.config import Config
 
 MOST_WARM_UP_S = 3.0
 

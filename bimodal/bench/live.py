@@ -25,9 +25,8 @@ from bimodal.broker.errors import ControlError
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Body
 from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
-from bimodal.workers.config import Config, StreamConfig
-from bimodal.workers.config.streams import StreamName
-from bimodal.workers.config.whole import LogConfig
+from bimodal.config import Config, StreamConfig
+from bimodal.config.schema import LogConfig, StreamName
 
 PATIENCE_S = 120.0
 LOOK_EVERY_S = 0.005

@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from bimodal.bench.alone import sizes_alone
+from bimodal.config import Config
 from bimodal.models.catalog import resolve
 from bimodal.models.session import open_artifact
-from bimodal.workers.config import Config
-from bimodal.workers.rows import face_workers
+from bimodal.supervisor.processes import face_workers
+from bimodal.supervisor.usage import machine_memory_mb
 from bimodal.workers.settings import FaceActorSettings
-from bimodal.workers.vitals import machine_memory_mb
 
 CPU_INFO = Path("/proc/cpuinfo")
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")

@@ -15,7 +15,7 @@ from bimodal.bench.plan import Plan
 from bimodal.bench.resnet import resnet_artifacts
 from bimodal.bench.single_torch import FOLDER, with_static
 from bimodal.bench.throughput import Throughput, throughput
-from bimodal.workers.config import Config
+from bimodal.config import Config
 
 PART = "pipeline"
 SMALL, LARGE = (0.80, 0.90), (0.90, 0.95)

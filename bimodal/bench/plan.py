@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from bimodal.bench.figures import Outcome
-from bimodal.workers.config import Config
+from bimodal.config import Config
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

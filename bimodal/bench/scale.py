@@ -14,8 +14,8 @@ from bimodal.bench.plan import Plan
 from bimodal.bench.resnet import resnet_artifacts
 from bimodal.bench.single_torch import FOLDER, with_static
 from bimodal.bench.throughput import frames_per_s
+from bimodal.config import Config
 from bimodal.models.catalog import resolve
-from bimodal.workers.config import Config
 
 PART = "scale"
 SMALL_FLOOR, LARGE_FLOOR = 1.6, 1.85

@@ -20,10 +20,9 @@ from bimodal.bench.resnet import resnet_artifacts
 from bimodal.bench.single_loop import Order
 from bimodal.bench.single_torch import FOLDER, Run, against_torch
 from bimodal.bench.throughput import frames_per_s
+from bimodal.config import Config
 from bimodal.models.catalog import resolve
-from bimodal.workers.config import Config
-from bimodal.workers.processes import ProcessSpec
-from bimodal.workers.rows import processes
+from bimodal.supervisor.processes import ProcessSpec, processes
 from bimodal.workers.settings import AudioActorSettings, FaceActorSettings, FusionActorSettings
 
 PART = "single"

@@ -13,8 +13,8 @@ from bimodal.bench.looping import Loop, module_loop
 from bimodal.bench.plan import Plan
 from bimodal.bench.resnet import resnet_artifacts
 from bimodal.bench.seed_program import SeedOrder
+from bimodal.config import Config
 from bimodal.models.catalog import resolve
-from bimodal.workers.config import Config
 
 TWICE = "torch eager in one loop, ResNet-50 twice a frame"
 ONCE = "torch eager in one loop, ResNet-50 once a frame"

@@ -24,8 +24,8 @@ from bimodal.bench.plan import Plan
 from bimodal.broker.control import Accepted, ScaleRequest
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.config import Config, StreamConfig
 from bimodal.models.catalog import resolve
-from bimodal.workers.config import Config, StreamConfig
 
 FIRST_EVENT_S = 3.0
 WORKER_MIB = 130.0

@@ -21,10 +21,10 @@ from bimodal.broker.frames import RingReader
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Emotion, Status
 from bimodal.broker.sockets import events_endpoint
-from bimodal.workers.config import Config
-from bimodal.workers.rows import capture_settings, limited, processes, source
-from bimodal.workers.supervision.session import Session
-from bimodal.workers.supervision.supervisor import Supervisor
+from bimodal.config import Config
+from bimodal.supervisor.processes import capture_settings, limited, processes, source
+from bimodal.supervisor.session import Session
+from bimodal.supervisor.supervisor import Supervisor
 
 STREAM = "bench"
 PATIENCE_S = 60.0

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bimodal.broker.messages import Probabilities
-from bimodal.workers.config import check_config
+from bimodal.config import check_config
 from bimodal.workers.fusion.loading import Loaded, load
 from bimodal.workers.settings import FusionActorSettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bimodal.bench.plan import Plan
-from bimodal.workers.config import Config, check_config
+from bimodal.config import Config, check_config
 
 DEAF = check_config({"models": {"speech": "none"}}, "tests")
 

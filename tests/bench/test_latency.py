@@ -14,7 +14,7 @@ from bimodal.bench.latency import FPS, SEVERAL, Overload, hear, outcome, too_muc
 from bimodal.bench.listening import Heard, streams_for
 from bimodal.bench.moments import Drops, Moment
 from bimodal.broker.sockets import session_directory, slots_directory
-from bimodal.workers.config import Config
+from bimodal.config import Config
 from tests.bench.planning import short_plan
 
 LOOKED_AT = Moment(end_to_end=14.0, queue=0.5, transport=1.0, inference=12.0, fusion=0.5)

@@ -11,7 +11,7 @@ import pytest
 from bimodal.bench import limit, pipeline, scale
 from bimodal.bench.errors import BenchError
 from bimodal.bench.throughput import Throughput
-from bimodal.workers.config import Config
+from bimodal.config import Config
 from tests.bench.planning import short_plan
 
 

@@ -16,7 +16,7 @@ from bimodal.bench.errors import BenchError
 from bimodal.bench.live import live, measured, write_config
 from bimodal.bench.plan import Plan
 from bimodal.broker.sockets import session_directory, slots_directory
-from bimodal.workers.config import Between, Config, StreamConfig, check_config, load_config
+from bimodal.config import Between, Config, StreamConfig, check_config, load_config
 from tests.bench.planning import short_plan
 from tests.end_to_end.driving import PATIENCE_S, REPOSITORY
 

@@ -19,8 +19,8 @@ from bimodal.bench.mediapipe_compare import compare
 from bimodal.bench.mesh_loop import FaceMesh, MeshOrder
 from bimodal.bench.single import PIPELINE, Heard, gain, measure, order_of
 from bimodal.bench.single_loop import Everything
+from bimodal.config import Config
 from bimodal.models.catalog import resolve
-from bimodal.workers.config import Config
 from bimodal.workers.demo import DEMO
 from tests.bench.dynamic import WITH_DYNAMIC, counted_runs
 from tests.bench.planning import short_plan

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bimodal.bench.broker_alone import BUSY, INFERENCE_S, RATE, broker_alone, flood, live, pace
 from bimodal.bench.fusion_alone import joined_per_s
 from bimodal.bench.scale import LARGE_BYTES, LARGE_FLOOR, SMALL_FLOOR, floor_of_two, speed_up, worker_counts
-from bimodal.workers.config import Config
-from bimodal.workers.config.inference import ModelsConfig
+from bimodal.config import Config
+from bimodal.config.schema import ModelsConfig
 from tests.bench.dynamic import WITH_DYNAMIC, counted_runs
 from tests.bench.planning import short_plan
 

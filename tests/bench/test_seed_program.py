@@ -11,8 +11,8 @@ import pytest
 from bimodal.bench.errors import BenchError
 from bimodal.bench.resnet import NAME, demo_frames, resnet_artifacts, write_faces
 from bimodal.bench.single_torch import with_static
+from bimodal.config import Config
 from bimodal.models.catalog import resolve
-from bimodal.workers.config import Config
 
 torch = pytest.importorskip("torch")
 

@@ -18,8 +18,8 @@ from bimodal.bench.errors import BenchError
 from bimodal.bench.live import measured
 from bimodal.bench.memory import pss_mib, together_mib
 from bimodal.bench.start import bare_memory, first_event, memory_of, models_of
+from bimodal.config import Config, StreamConfig
 from bimodal.workers.capture import media
-from bimodal.workers.config import Config, StreamConfig
 from tests.bench.planning import short_plan
 
 

@@ -12,8 +12,8 @@ import pytest
 from bimodal.bench.decoded import COUNT, Decoded, decoded
 from bimodal.bench.throughput import frames_per_s
 from bimodal.broker.sockets import session_directory, slots_directory
+from bimodal.config import check_config
 from bimodal.workers.capture import media
-from bimodal.workers.config import check_config
 from tests.bench.planning import short_plan
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 ROLES = ("broker", "face", "audio", "fusion", "capture", "view", "record")
 """Every kind of process that a system with page and recording has, but for the supervisor."""
 
-# Silence of 5 s is a hang (workers/supervision/life.py); what is resumed before that need not be noticed.
+# Silence of 5 s is a hang (bimodal/supervisor/child.py); what is resumed before that need not be noticed.
 RESUMED_AFTER_S = (0.5, 3.0)
 PAUSE_S = (0.2, 1.5)
 DURING_SWAP_S = (0.0, 2.0)

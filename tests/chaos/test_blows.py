@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.supervision.life import SILENT_S
+from bimodal.supervisor.child import SILENT_S
 from tests.chaos.blows import PAUSE_S, RESUMED_AFTER_S, ROLES, ROUND, blows, first
 
 seeds = st.integers(0, 2**32)

@@ -18,8 +18,8 @@ import zmq
 from bimodal.broker.mailbox import Mailbox, Subscriber
 from bimodal.broker.messages import Body, Emotion, Hello, StreamOpened, Welcome
 from bimodal.broker.sockets import events_endpoint, make_private
+from bimodal.supervisor.session import LOCK, Session, sweep_abandoned
 from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
-from bimodal.workers.supervision.session import LOCK, Session, sweep_abandoned
 from tests.end_to_end.driving import REPOSITORY
 from tests.workers.record.events import event
 
@@ -33,12 +33,12 @@ MOST_GROWTH = 70 * 2**20
 # Who may look at the wall clock, and what for. None of it decides when something live is done.
 MAY_LOOK = {
     "models/": "how old a download is",
-    "workers/analysis.py": "when a result was made",
+    "bimodal/supervisor/analysis.py": "when a result was made",
     "workers/certificate.py": "from when until when a certificate is valid",
     "workers/commands/": "when a result was made",
-    "workers/supervision/live_system.py": "when a recording began and ended",
+    "bimodal/supervisor/live.py": "when a recording began and ended",
     "workers/record/": "names, dates and ages of recordings",
-    "workers/supervision/session.py": "the age of a lock file, against the file's own wall time",
+    "bimodal/supervisor/session.py": "the age of a lock file, against the file's own wall time",
     "workers/view/visitor.py": "a number that no earlier visit had",
 }
 WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from bimodal.config import load_config
 from bimodal.models.contract import Crop
 from bimodal.models.install import install
-from bimodal.workers.config import load_config
 from tests.artifacts import make_face_dynamic, make_face_static, make_speech
 from tests.end_to_end.driving import REPOSITORY, Driven, events_of, summary_of
 from tests.media import face_clip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bimodal.workers.config import Config, read_config
+from bimodal.config import Config, read_config
 from bimodal.workers.errors import ConfigError
 from tests.fuzz.bodies import short
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bimodal.broker.messages import Hello, Welcome, decode, seal
 from bimodal.broker.process import BrokerProcess
 from bimodal.broker.sockets import connect, mailbox_endpoint, make_private
-from bimodal.workers.config import Config, check_config
+from bimodal.config import Config, check_config
 from bimodal.workers.errors import ConfigError
 from tests.fuzz import artifact, config, messages, office, page, slots
 from tests.fuzz.bodies import short

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.config import Config, check_config, load_config
+from bimodal.config import Config, check_config, load_config
 from bimodal.workers.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]

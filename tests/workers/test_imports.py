@@ -34,7 +34,7 @@ def loaded_by(*actors: str) -> set[str]:
         "bimodal.workers.capture.actor",
         "bimodal.workers.view.actor",
         "bimodal.workers.broker",
-        "bimodal.workers.supervision.supervisor",
+        "bimodal.supervisor.supervisor",
         "bimodal.workers.commands.up",
         "bimodal.workers.commands.analyze",
     ],

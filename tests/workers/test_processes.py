@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.config import Config, check_config
 from bimodal.models.errors import CatalogError
-from bimodal.workers.analysis import result_names
-from bimodal.workers.config import Config, check_config
+from bimodal.supervisor.analysis import result_names
+from bimodal.supervisor.processes import TABLE, limited, live_sources, lsl, processes, view, watchers
+from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.processes import TABLE
-from bimodal.workers.rows import limited, live_sources, lsl, processes, view, watchers
 from bimodal.workers.settings import RecordActorSettings
-from bimodal.workers.vitals import cores, machine_memory_mb
 from tests.artifacts import make_face_static
 
 stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])

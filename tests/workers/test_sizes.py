@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.config import WorkersConfig
-from bimodal.workers.sizes import sizes
+from bimodal.config import WorkersConfig
+from bimodal.supervisor.processes import sizes
 
 threads = st.one_of(st.just("auto"), st.integers(1, 16))
 

@@ -15,11 +15,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from bimodal.config import Config
+from bimodal.supervisor.analysis import Analysed, Analysis
 from bimodal.workers.actor import REFUSED
-from bimodal.workers.analysis import Analysed, Analysis
 from bimodal.workers.commands.films import annotate_all
 from bimodal.workers.commands.options import ConfigOption, config_of, with_counts
-from bimodal.workers.config import Config
 from bimodal.workers.edge import edge, open_log, say
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.record.reading import clips

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bimodal.config import Config
 from bimodal.models.cuda_libraries import usable_gpus
-from bimodal.workers.config import Config
-from bimodal.workers.rows import face_workers
+from bimodal.supervisor.processes import face_workers
+from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.settings import FaceActorSettings
 from bimodal.workers.sizing.choice import SHARE_OF_BARE, Measured, arrangements, choose, config_lines, serves, streams
 from bimodal.workers.sizing.measure import measure
-from bimodal.workers.vitals import cores, machine_memory_mb
 
 BAR = 30
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bimodal.workers.analysis import Analysed
+from bimodal.config import Config
+from bimodal.supervisor.analysis import Analysed
 from bimodal.workers.annotation import annotate_file
-from bimodal.workers.config import Config
 from bimodal.workers.drawing.style import Style
 
 

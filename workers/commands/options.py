@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bimodal.workers.config import Between, Config, CountConfig, load_config
+from bimodal.config import Between, Config, CountConfig, load_config
 
 DEFAULT = Path("config.yaml")
 

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
+from bimodal.supervisor.provenance import end_session
 from bimodal.workers.edge import edge
 from bimodal.workers.record.complete import at_rest, complete
 from bimodal.workers.record.reading import clips
 from bimodal.workers.record.records import SESSION_FILE
-from bimodal.workers.record.session_folder import end_session
 
 
 def report(

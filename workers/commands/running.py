@@ -7,7 +7,7 @@ from typing import TypeVar
 from bimodal.broker.control import Request, ask
 from bimodal.broker.errors import ControlError
 from bimodal.broker.sockets import session_directory
-from bimodal.workers.supervision.session import running_sessions
+from bimodal.supervisor.session import running_sessions
 
 _T = TypeVar("_T")
 

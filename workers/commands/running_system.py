@@ -9,12 +9,12 @@ from pathlib import Path
 
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import events_endpoint
-from bimodal.workers.config import Config
+from bimodal.config import Config
+from bimodal.supervisor.live import LiveSystem
+from bimodal.supervisor.processes import OPTIONAL
+from bimodal.supervisor.session import Session
 from bimodal.workers.edge import say
 from bimodal.workers.errors import SystemFailedError
-from bimodal.workers.processes import OPTIONAL
-from bimodal.workers.supervision.live_system import LiveSystem
-from bimodal.workers.supervision.session import Session
 
 TURN_S = 0.05
 

@@ -17,15 +17,15 @@ from rich.text import Text
 
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Emotion
+from bimodal.config import Config, StreamConfig, load_config
+from bimodal.supervisor.live import LiveSystem
+from bimodal.supervisor.status import report
 from bimodal.workers.commands.options import SessionOption
 from bimodal.workers.commands.running_system import TURN_S, Stopped, check, running_system
 from bimodal.workers.commands.status import DEGRADED
-from bimodal.workers.config import Config, StreamConfig, load_config
 from bimodal.workers.demo import DEMO
 from bimodal.workers.edge import edge, open_log, say
 from bimodal.workers.growth import Growth, Sample, growth
-from bimodal.workers.supervision.live_system import LiveSystem
-from bimodal.workers.supervision.report import report
 
 # Slopes are taken between all pairs of samples: so many are enough, however long it lasts.
 SAMPLES = 400

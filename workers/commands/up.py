@@ -12,12 +12,12 @@ from rich.live import Live
 from rich.text import Text
 
 from bimodal.broker.mailbox import Subscriber
+from bimodal.supervisor.live import LiveSystem
+from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.commands.options import DEFAULT, ConfigOption, SessionOption, config_of
 from bimodal.workers.commands.running_system import TURN_S, Stopped, check, running_system
 from bimodal.workers.edge import edge, is_terminal, open_log, say, takes_more
 from bimodal.workers.live_lines import LiveLines
-from bimodal.workers.supervision.live_system import LiveSystem
-from bimodal.workers.supervision.supervisor import Supervisor
 
 PLAIN_LINE_EVERY_S = 1.0
 DRAWN_EVERY_S = 1 / 8

@@ -16,12 +16,11 @@ from bimodal.broker.keys import OWN
 from bimodal.broker.messages import Hello
 from bimodal.broker.remote_mailbox import RemoteMailbox
 from bimodal.broker.sockets import log_in
+from bimodal.supervisor.processes import ProcessSpec, audio_workers, face_workers
 from bimodal.workers.actor import ActorClass, ActorSettings, Stop, live
 from bimodal.workers.commands.options import ConfigOption, config_of
 from bimodal.workers.edge import edge, open_log, say
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.processes import ProcessSpec
-from bimodal.workers.rows import audio_workers, face_workers
 
 
 def work(

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import av
 
+from bimodal.config import Config, check_config
 from bimodal.models.catalog import sha256_of
-from bimodal.workers.config import Config, check_config
 from bimodal.workers.film.writer import BEGINS
 from bimodal.workers.record.errors import RecordError
 from bimodal.workers.record.reading import Clip, Part

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bimodal.config import Config, check_config
 from bimodal.models.contract import Crop
 from bimodal.models.errors import CatalogError
 from bimodal.models.faces.crop import crop_face
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.workers.config import Config, check_config
+from bimodal.supervisor.processes import processes
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.face.static import StaticModels
-from bimodal.workers.rows import processes
 from bimodal.workers.settings import FaceActorSettings, FusionActorSettings
 from tests.artifacts import make_face_static
 

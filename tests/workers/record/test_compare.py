@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.broker.messages import Emotion, Verdict
+from bimodal.config import Config
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.config import Config
 from bimodal.workers.record.again import config_with, parse_changes, reels
 from bimodal.workers.record.compare import UNKNOWN, compare, decision
 from bimodal.workers.record.errors import RecordError

@@ -11,12 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.config import check_config
 from bimodal.models.catalog import entries, path_of
 from bimodal.models.onnx_properties import onnx_properties
-from bimodal.workers.config import check_config
+from bimodal.supervisor.provenance import (
+    HIDDEN,
+    begin_session,
+    config_record,
+    describe_session,
+    end_session,
+    without_secrets,
+)
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.record.provenance import HIDDEN, config_record, describe_session, without_secrets
-from bimodal.workers.record.session_folder import begin_session, end_session
 from tests.artifacts import make_face_static
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

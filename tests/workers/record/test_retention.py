@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bimodal.workers.config import Config
-from bimodal.workers.record.provenance import describe_session
+from bimodal.config import Config
+from bimodal.supervisor.provenance import describe_session
 from bimodal.workers.record.records import SESSION_FILE, STREAM_FILE, pretty
 from bimodal.workers.record.retention import DAY_S, Retention, delete_session, expired
 

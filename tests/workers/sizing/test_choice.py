@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.config import Config
+from bimodal.config import Config
 from bimodal.workers.sizing.choice import (
     ALIKE,
     Arrangement,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bimodal.workers.processes import ProcessSpec, Role
+from bimodal.supervisor.child import Life
+from bimodal.supervisor.processes import ProcessSpec, Role
+from bimodal.supervisor.reconcile import TELL_EVERY_S, TELL_WITHIN_S, Change, Plan
 from bimodal.workers.settings import BrokerSettings
-from bimodal.workers.supervision.change import TELL_EVERY_S, TELL_WITHIN_S, Change
-from bimodal.workers.supervision.life import Life
-from bimodal.workers.supervision.plan import Plan
 
 
 def row(name: str, role: Role) -> ProcessSpec:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bimodal.supervisor.live import LOOK_EVERY_S, SETTLED_S, ConfigWatch
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.supervision.config_watch import LOOK_EVERY_S, SETTLED_S, ConfigWatch
 
 GOOD = "fusion: {video_weight: 0.6}\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.supervision.life import (
+from bimodal.supervisor.child import (
     FAILED_AGAIN_S,
     KILL_AFTER_S,
     LEAVE_WITHIN_S,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.supervision.load import BUSY_LITTLE, Load, LoadFollower
+from bimodal.supervisor.autoscale import BUSY_LITTLE, Load, LoadFollower
 
 FPS = 30
 

@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.processes import BESIDE, TOLD, ProcessSpec, Role
+from bimodal.supervisor.processes import BESIDE, TOLD, ProcessSpec, Role
+from bimodal.supervisor.reconcile import Plan, alike, plan
 from bimodal.workers.settings import BrokerSettings
-from bimodal.workers.supervision.plan import Plan, alike, plan
 
 STATEFUL: tuple[Role, ...] = ("broker", "fusion", "record", "view", "capture")
 

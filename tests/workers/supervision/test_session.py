@@ -11,7 +11,7 @@ import pytest
 
 from bimodal.broker import sockets
 from bimodal.broker.errors import EndpointError
-from bimodal.workers.supervision.session import LOCK, Session, sweep_abandoned
+from bimodal.supervisor.session import LOCK, Session, sweep_abandoned
 
 
 @pytest.fixture(autouse=True)

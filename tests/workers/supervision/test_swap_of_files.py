@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 import setproctitle
 
-from bimodal.workers.config import Config, check_config
-from bimodal.workers.processes import ProcessSpec
-from bimodal.workers.rows import capture_settings, processes, source
+from bimodal.config import Config, check_config
+from bimodal.supervisor.processes import ProcessSpec, capture_settings, processes, source
+from bimodal.supervisor.session import Session
+from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.settings import RecordActorSettings
-from bimodal.workers.supervision.session import Session
-from bimodal.workers.supervision.supervisor import Supervisor
 from tests.artifacts import make_face_static
 from tests.media import face_clip
 

@@ -5,11 +5,13 @@ One loop, one thread: children die with the thread that started them, so that mu
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,17 +29,74 @@ from bimodal.broker.messages import (
 )
 from bimodal.broker.rings import remove_rings
 from bimodal.broker.supervision import NAME, SupervisorLine
+from bimodal.supervisor.child import Child, Life
+from bimodal.supervisor.processes import ProcessSpec
+from bimodal.supervisor.reconcile import Reconciler
+from bimodal.supervisor.session import Session
+from bimodal.supervisor.usage import Watch, cores
 from bimodal.workers.actor import BEAT_EVERY_S, DONE, REFUSED
-from bimodal.workers.processes import ProcessSpec
 from bimodal.workers.settings import CaptureSettings
-from bimodal.workers.supervision.child import Child
-from bimodal.workers.supervision.reconcile import Reconciler
-from bimodal.workers.supervision.session import Session
-from bimodal.workers.supervision.stopping import stop_all
-from bimodal.workers.supervision.trouble import how_it_died, over_limit, troubles
-from bimodal.workers.vitals import Watch, cores
+
+# What is wrong, in sentences: pure functions over what the supervisor knows.
+
+
+def troubles(lives: Mapping[str, Life], refused: str | None) -> str | None:
+    """The one sentence on a system: which processes fail and why, and why an edited config was refused."""
+    found = [f"{name} failed: {life.because}" for name, life in lives.items() if life.failing]
+    if refused is not None:
+        found.append(f"a change was not made: {refused}")
+    return "; ".join(found) or None
+
+
+def over_limit(memory_mb: float, max_memory_mb: int | None) -> str | None:
+    """Why a process must be started again, None where it keeps its limit."""
+    if max_memory_mb is None or memory_mb <= max_memory_mb:
+        return None
+    return f"it took {memory_mb:.0f} MiB of memory, more than workers.max_memory_mb = {max_memory_mb}"
+
+
+def how_it_died(code: int) -> str:
+    """The exit code of a process in words."""
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"it was ended by {signal.Signals(-code).name}"
+    return f"it exited with code {code}"
+
+
+# The end of all processes, in order and in time.
+
 
 log = logging.getLogger(__name__)
+
+STOP_WITHIN_S = 2.5
+BROKER_END_S = 0.4
+
+
+def stop_all(children: Sequence[Child]) -> None:
+    """Stop all processes: TERM, and KILL after 2.5 s."""
+    deadline = time.monotonic() + STOP_WITHIN_S
+    running = [child for child in children if child.process is not None]
+    # Sources and recorders first: what is recorded is closed in order; the broker carries it until the end.
+    for last in (False, True):
+        group = [child for child in running if (child.spec.role == "broker") is last]
+        for child in group:
+            child.signal(signal.SIGTERM)
+        # The broker goes when nobody needs it any more; a child that had to be killed must not cost it its end.
+        _await(group, max(deadline, time.monotonic() + BROKER_END_S))
+
+
+def _await(group: Sequence[Child], deadline: float) -> None:
+    for child in group:
+        process = child.process
+        assert process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        if process.poll() is None:
+            log.warning("%s had to be killed", child.spec.name)
+            process.kill()
+            process.wait()
+        child.process = None
+
 
 LOOK_EVERY_S = 1.0
 AWAY_S = 2.0

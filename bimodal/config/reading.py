@@ -8,9 +8,7 @@ from typing import get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from bimodal.workers.config.section import unknown_key
-from bimodal.workers.config.streams import StreamConfig
-from bimodal.workers.config.whole import Config
+from bimodal.config.schema import Config, StreamConfig, unknown_key
 from bimodal.workers.errors import ConfigError
 
 MAX_BYTES = 1 << 20

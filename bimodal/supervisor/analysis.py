@@ -14,18 +14,17 @@ from pathlib import Path
 import msgspec
 
 from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
+from bimodal.config import Config
+from bimodal.supervisor.autoscale import Kind, checked_counts, describe_scale
+from bimodal.supervisor.child import Child
+from bimodal.supervisor.processes import ProcessSpec, capture_settings, limited, processes, source
+from bimodal.supervisor.provenance import describe_session
+from bimodal.supervisor.session import Session
+from bimodal.supervisor.status import report
+from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.actor import KNOWN_ERRORS
-from bimodal.workers.config import Config
 from bimodal.workers.errors import SystemFailedError
-from bimodal.workers.processes import ProcessSpec
-from bimodal.workers.record.provenance import describe_session
-from bimodal.workers.rows import capture_settings, limited, processes, source
 from bimodal.workers.settings import RecordActorSettings
-from bimodal.workers.supervision.child import Child
-from bimodal.workers.supervision.report import report
-from bimodal.workers.supervision.scaling import Kind, checked_counts, describe_scale
-from bimodal.workers.supervision.session import Session
-from bimodal.workers.supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

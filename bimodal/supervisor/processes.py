@@ -1,20 +1,21 @@
-"""The rows of the process table that config.yaml asks for: which processes there are, and what each is told."""
+"""The table of all kinds of processes: what runs each, what it needs, and how it changes. Read it top to bottom."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from bimodal.broker.messages import Policy
+from bimodal.broker.messages import Modality, Policy
+from bimodal.broker.messages import Role as ActorRole
+from bimodal.config import Between, Config, CountConfig, WorkersConfig
 from bimodal.models.catalog import resolve
 from bimodal.models.cuda_libraries import usable_gpus
-from bimodal.workers.config import Config, CountConfig
+from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.processes import ProcessSpec
 from bimodal.workers.settings import (
     AudioActorSettings,
     BrokerSettings,
@@ -28,8 +29,72 @@ from bimodal.workers.settings import (
     ViewActorSettings,
     WindowActorSettings,
 )
-from bimodal.workers.sizes import Sizes, sizes
-from bimodal.workers.vitals import cores, machine_memory_mb
+
+Role = Literal["broker", "face", "audio", "fusion", "record", "view", "window", "film", "lsl", "replay", "capture"]
+
+# What each role is to the broker, its module, and which roles must be ready before it starts. Capture does not wait
+# for workers: its jobs do. It waits for those who would miss the beginning of a stream.
+TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
+    "broker": ("supervisor", "bimodal.workers.broker", ()),
+    "face": ("worker", "bimodal.workers.face", ()),
+    "audio": ("worker", "bimodal.workers.audio", ()),
+    "fusion": ("fusion", "bimodal.workers.fusion", ()),
+    "record": ("recorder", "bimodal.workers.record", ()),
+    "view": ("observer", "bimodal.workers.view", ()),
+    "window": ("observer", "bimodal.workers.window", ()),
+    "film": ("observer", "bimodal.workers.film", ()),
+    "lsl": ("observer", "bimodal.workers.lsl", ()),
+    "replay": ("fusion", "bimodal.workers.replay", ("broker",)),
+    "capture": ("capture", "bimodal.workers.capture", ("broker", "fusion", "record")),
+}
+
+# How a row changes while the system runs (bimodal/supervisor/reconcile.py). Workers hold no state: new ones load beside the
+# old. The broker and fusion hold the state of every stream: they are told. Every other process stops and is started
+# again.
+BESIDE: tuple[Role, ...] = ("face", "audio")
+TOLD: tuple[Role, ...] = ("broker", "fusion")
+# Where one of these can't work (no display, no room on the disk), it says so and everything else goes on.
+OPTIONAL: tuple[Role, ...] = ("window", "film")
+
+
+class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One process: a row made from the table and the config.
+
+    Attributes:
+        name: its title, unique in the session.
+        settings: what its kind of actor is told.
+        ends: whether it may end by itself when its work is done (a file); anything else is started again.
+        artifacts: marks of the files it loads, so that a file replaced under the same name makes another row.
+        cores: the only ones it may run on; empty for all.
+        max_memory_mb: private memory beyond which it is started again, None without limit.
+    """
+
+    name: str
+    role: Role
+    settings: msgspec.Struct
+    modality: Modality | None = None
+    ends: bool = False
+    artifacts: tuple[str, ...] = ()
+    cores: tuple[int, ...] = ()
+    max_memory_mb: int | None = None
+
+    @property
+    def module(self) -> str:
+        """The module that is run."""
+        return TABLE[self.role][1]
+
+    @property
+    def actor_role(self) -> ActorRole:
+        """What the process is to the broker."""
+        return TABLE[self.role][0]
+
+    @property
+    def needs(self) -> tuple[Role, ...]:
+        """The roles of which one process each must be ready first."""
+        return TABLE[self.role][2]
+
+
+# The rows of the process table that config.yaml asks for: which processes there are, and what each is told.
 
 
 def processes(
@@ -252,3 +317,37 @@ def _runtime(config: Config) -> RuntimeSettings:
         gpu_memory_mb=runtime.gpu_memory_mb,
         cuda_graph=runtime.cuda_graph,
     )
+
+
+# How many workers with how many threads: what config.yaml leaves open, worked out from the cores. Pure.
+
+
+class Sizes(NamedTuple):
+    """Processes of each kind, and threads of each of them."""
+
+    face: int
+    audio: int
+    threads: int
+
+
+def sizes(workers: WorkersConfig, threads: int | str, cores: int, gpus: int = 0) -> Sizes:
+    """The sizes that a machine of `cores` begins with, and of `gpus` that ONNX Runtime will use.
+
+    Workers times threads is never more than the cores, unless the numbers given say so. One thread a worker with as
+    many workers as cores is fastest (docs/configuration.md), so `auto` prefers workers to threads. `{min, max}`
+    begins with `min`, and its threads leave room for `max`. With GPUs, `auto` is a face worker for each: two on one
+    would take turns, and one does as many jobs at a time (workers/batching.py).
+    """
+    face = workers.face.count
+    if face == "auto":
+        each = 1 if threads == "auto" else int(threads)
+        return Sizes(gpus or max(1, cores // each), _count(workers.audio.count), each)
+    most = face.max if isinstance(face, Between) else face
+    each = max(1, cores // most) if threads == "auto" else int(threads)
+    return Sizes(_count(face), _count(workers.audio.count), each)
+
+
+def _count(count: int | str | Between) -> int:
+    if isinstance(count, Between):
+        return count.min
+    return count if isinstance(count, int) else 1

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import count
+from typing import Literal
 
 import msgspec
 
 from bimodal.broker.messages import Reconfigure, Reconfigured
 from bimodal.broker.supervision import Order
-from bimodal.workers.processes import BESIDE, ProcessSpec
-from bimodal.workers.supervision.change import Change
-from bimodal.workers.supervision.child import Child
-from bimodal.workers.supervision.plan import Plan, alike, plan
+from bimodal.supervisor.child import Child, Life
+from bimodal.supervisor.processes import BESIDE, TOLD, ProcessSpec, Role
 
 log = logging.getLogger(__name__)
 
@@ -188,3 +188,163 @@ def describe(wish: Plan) -> str:
         "stopped": wish.stopped,
     }
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing"
+
+
+# From the processes that are to the processes that are wanted: what must happen, as a pure function.
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What leads from the old rows to the new.
+
+    Attributes:
+        beside: workers that load beside those that work, under names that are free.
+        relieved: names of workers that leave when these have taken over.
+        told: rows whose processes take their new settings while they run.
+        again: rows whose processes stop and are started with new settings.
+        started, stopped: rows that are new, names of those that are wanted no more.
+    """
+
+    beside: tuple[ProcessSpec, ...] = ()
+    relieved: tuple[str, ...] = ()
+    told: tuple[ProcessSpec, ...] = ()
+    again: tuple[ProcessSpec, ...] = ()
+    started: tuple[ProcessSpec, ...] = ()
+    stopped: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether all is as it is wanted."""
+        return not any(getattr(self, field.name) for field in fields(self))
+
+
+def plan(
+    rows: Sequence[ProcessSpec],
+    wanted: Sequence[ProcessSpec],
+    *,
+    taken: Collection[str] = (),
+    failing: Collection[str] = (),
+) -> Plan:
+    """What must happen for `rows` to become `wanted`.
+
+    Args:
+        taken: further names that are in use, by processes that are about to leave.
+        failing: rows whose processes do not run, so that nothing can be told to them.
+
+    Workers of one kind are all alike: they are counted, and their names do not matter. Every other row is known by
+    its name.
+    """
+    used = set(taken) | {row.name for row in rows}
+    beside: list[ProcessSpec] = []
+    relieved: list[str] = []
+    for role in BESIDE:
+        more, fewer = _workers(_of(rows, role), _of(wanted, role), role, used, failing)
+        beside += more
+        relieved += fewer
+    before = {row.name: row for row in rows if row.role not in BESIDE}
+    after = {row.name: row for row in wanted if row.role not in BESIDE}
+    changed = [row for name, row in after.items() if name in before and before[name] != row]
+    told = [row for row in changed if row.role in TOLD and row.name not in failing]
+    return Plan(
+        beside=tuple(beside),
+        relieved=tuple(relieved),
+        told=tuple(told),
+        again=tuple(row for row in changed if row not in told),
+        started=tuple(row for name, row in after.items() if name not in before),
+        stopped=tuple(name for name in before if name not in after),
+    )
+
+
+def alike(one: ProcessSpec, other: ProcessSpec) -> bool:
+    """Whether two rows differ in nothing but their names."""
+    return msgspec.structs.replace(one, name=other.name) == other
+
+
+def _of(rows: Iterable[ProcessSpec], role: Role) -> list[ProcessSpec]:
+    return [row for row in rows if row.role == role]
+
+
+def _workers(
+    rows: list[ProcessSpec], wanted: list[ProcessSpec], role: Role, used: set[str], failing: Collection[str]
+) -> tuple[list[ProcessSpec], list[str]]:
+    """The workers that must come, and the names of those that must go; those that fail go first."""
+    left = sorted(rows, key=lambda row: row.name in failing)
+    more: list[ProcessSpec] = []
+    names = _free_names(role, used)
+    for row in wanted:
+        kept = next((known for known in left if alike(known, row)), None)
+        if kept is not None:
+            left.remove(kept)
+        else:
+            more.append(msgspec.structs.replace(row, name=next(names)))
+    return more, [row.name for row in left]
+
+
+def _free_names(role: Role, used: Collection[str]) -> Iterator[str]:
+    return (name for name in (f"{role} {number}" for number in count(1)) if name not in used)
+
+
+# One change of rows on its way, as a pure state machine: load beside, tell, then take over all at once.
+#
+# Nothing of what works is touched before everything new is ready, so that a change that fails has changed nothing.
+
+
+TELL_EVERY_S = 1.0
+TELL_WITHIN_S = 60.0
+
+Verdict = Literal["wait", "tell", "carry out", "give up"]
+
+
+class Change:
+    """What is under way.
+
+    Attributes:
+        plan: what is to happen.
+        revision: number of what is told with it.
+        because: the sentence that says why it is given up.
+    """
+
+    def __init__(self, plan: Plan, revision: int) -> None:
+        self.plan = plan
+        self.revision = revision
+        self.because: str | None = None
+        self._accepted: dict[str, int] = {}
+        self._telling_since: float | None = None
+        self._told_at = 0.0
+
+    def untold(self, lives: Mapping[str, Life]) -> list[ProcessSpec]:
+        """The rows that have not taken their new settings yet, or have been started again since, with the old ones."""
+        return [row for row in self.plan.told if self._accepted.get(row.name) != lives[row.name].incarnation]
+
+    def answered(self, name: str, revision: int, because: str | None, incarnation: int) -> None:
+        """A process has taken its new settings, or says why not. Answers to what was told before count nothing."""
+        if revision != self.revision:
+            return
+        if because is None:
+            self._accepted[name] = incarnation
+        else:
+            self.because = because
+
+    def due(self, lives: Mapping[str, Life], now: float) -> Verdict:
+        """What is to be done now; `lives` are those of all processes, by name."""
+        beside = [lives[row.name] for row in self.plan.beside]
+        failed = next((life for life in beside if life.failing), None)
+        if failed is not None:
+            self.because = failed.because
+        if self.because is not None:
+            return "give up"
+        if any(life.state != "ready" for life in beside):
+            return "wait"
+        untold = self.untold(lives)
+        return self._due_telling(untold, now) if untold else "carry out"
+
+    def _due_telling(self, untold: list[ProcessSpec], now: float) -> Verdict:
+        if self._telling_since is None:
+            self._telling_since = now
+        elif now - self._telling_since > TELL_WITHIN_S:
+            self.because = f"{untold[0].name} did not take its new settings within {TELL_WITHIN_S:g} s"
+            return "give up"
+        elif now - self._told_at < TELL_EVERY_S:
+            return "wait"
+        self._told_at = now
+        return "tell"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bimodal.broker.control import ProcessReport, StatusReply
 from bimodal.broker.supervision import NAME
-from bimodal.workers.supervision.child import Child
-from bimodal.workers.supervision.supervisor import Supervisor
+from bimodal.supervisor.child import Child
+from bimodal.supervisor.supervisor import Supervisor
 
 
 def report(supervisor: Supervisor, session: str, config: Path | None) -> StatusReply:
