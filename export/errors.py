@@ -1,7 +1,9 @@
 """What can go wrong when models are converted. Each message is one sentence a user can act on."""
 
+from bimodal.errors import BimodalError
 
-class ExportError(Exception):
+
+class ExportError(BimodalError):
     """Base of every error this room raises on purpose."""
 
 

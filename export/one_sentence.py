@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from bimodal.export.errors import ExportError
-from bimodal.models.errors import ModelError
+from bimodal.errors import BimodalError
 
 
 @contextmanager
@@ -16,7 +15,7 @@ def one_sentence() -> Iterator[None]:
     """Turns this room's and the library's errors, and a missing package, into a sentence on stderr."""
     try:
         yield
-    except (ExportError, ModelError) as error:
+    except BimodalError as error:
         typer.echo(f"bimodal: {error}", err=True)
         raise typer.Exit(1) from error
     except ModuleNotFoundError as error:

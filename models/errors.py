@@ -1,7 +1,9 @@
 """What can go wrong with models. Each message is one sentence a user can act on."""
 
+from bimodal.errors import BimodalError
 
-class ModelError(Exception):
+
+class ModelError(BimodalError):
     """Base of every error this room raises on purpose."""
 
 

@@ -1,7 +1,9 @@
 """What can go wrong in training. Each message is one sentence a user can act on."""
 
+from bimodal.errors import BimodalError
 
-class TrainingError(Exception):
+
+class TrainingError(BimodalError):
     """Base of every error this room raises on purpose: a wrong config, an export that does not agree with torch."""
 
 

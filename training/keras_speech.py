@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bimodal.errors import BimodalError
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -20,13 +22,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.export.errors import ExportError
 from bimodal.export.from_keras import export_keras
 from bimodal.export.frontends.presets import SEED_MEL15
 from bimodal.export.frontends.reference import features
 from bimodal.export.keras_recipe import read_preset, with_words
 from bimodal.models.emotions import EMOTIONS, LabelMap, emotion_of
-from bimodal.models.errors import ModelError
 from bimodal.models.session import open_artifact
 from bimodal.training.augment_sound import random_window
 from bimodal.training.calibrate import fit_temperature, softmax
@@ -36,7 +36,6 @@ from bimodal.training.config_derived import KerasSpeechConfig
 from bimodal.training.datasets import naming
 from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.datasets.ravdess import Recording, actor_folds
-from bimodal.training.errors import TrainingError
 from bimodal.training.evaluate import voices
 from bimodal.training.loop import Say
 from bimodal.training.metrics import measure
@@ -229,7 +228,7 @@ def main() -> None:
     try:
         config = load_config(Path(sys.argv[1]), KerasSpeechConfig)
         made = make_keras_speech(config, lambda line: print(line, flush=True))
-    except (TrainingError, ModelError, ExportError) as error:
+    except BimodalError as error:
         print(f"bimodal: {error}", file=sys.stderr)
         sys.exit(1)
     print(f"{made} is ready")

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from bimodal.models.errors import ModelError
-from bimodal.training.errors import TrainingError
+from bimodal.errors import BimodalError
 
 
 @contextmanager
@@ -16,7 +15,7 @@ def one_sentence_errors() -> Iterator[None]:
     """Turn errors of ours into one sentence and exit code 1, and Ctrl-C into exit code 130."""
     try:
         yield
-    except (TrainingError, ModelError) as error:
+    except BimodalError as error:
         typer.echo(f"bimodal: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:

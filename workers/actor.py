@@ -21,18 +21,15 @@ from typing import Protocol, TypeVar
 import msgspec
 import setproctitle
 
-from bimodal.broker.errors import BrokerError
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Heartbeat, Hello, Modality, Role, State, Welcome
-from bimodal.models.errors import ModelError
+from bimodal.errors import BimodalError
 from bimodal.workers.capture.redact import redact
 from bimodal.workers.confidential import ConfidentialFormatter, log_what_nobody_caught
-from bimodal.workers.errors import WorkerError
 
 log = logging.getLogger(__name__)
 
 ENVIRONMENT_KEY = "BIMODAL_ACTOR"
-KNOWN_ERRORS = (BrokerError, ModelError, WorkerError)
 BEAT_EVERY_S = 0.5
 IDLE_S = 0.25
 
@@ -101,7 +98,7 @@ class Actor(Protocol):
 
 
 class ActorClass(Protocol):
-    """Builds an actor: loads its models, opens its source. May raise any of KNOWN_ERRORS."""
+    """Builds an actor: loads its models, opens its source. Raises BimodalErrors."""
 
     def __call__(self, settings: ActorSettings, mailbox: Mailbox, /) -> Actor: ...
 
@@ -225,7 +222,7 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, b
         code = _loop(actor, mailbox, pulse, stop)
         because = None if stop.asked else actor.trouble()
         mailbox.beat(pulse.now("stopped", because=because, figures=actor.figures()))
-    except KNOWN_ERRORS as error:
+    except BimodalError as error:
         log.info("refused: %s", error, exc_info=error)
         mailbox.beat(pulse.now("failed", because=str(error)))
         return REFUSED

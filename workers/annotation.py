@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from bimodal import workers
-from bimodal.workers.drawing.style import Style
+from bimodal.drawing.style import Style
 from bimodal.workers.film.names import film_name, part_name
 from bimodal.workers.film.order import ENVIRONMENT_KEY, Order, Progress
 

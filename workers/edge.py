@@ -13,7 +13,8 @@ from typing import TextIO
 
 import typer
 
-from bimodal.workers.actor import BROKEN, KNOWN_ERRORS, REFUSED
+from bimodal.errors import BimodalError
+from bimodal.workers.actor import BROKEN, REFUSED
 from bimodal.workers.capture.redact import redact
 from bimodal.workers.confidential import ConfidentialFormatter
 from bimodal.workers.errors import ConfigError
@@ -49,7 +50,7 @@ def edge(log_file: Path | None = None) -> Iterator[None]:
     except BrokenPipeError as error:
         leave_stdout()
         raise typer.Exit from error
-    except KNOWN_ERRORS as error:
+    except BimodalError as error:
         log.info("refused: %s", error, exc_info=error)
         say(str(error))
         raise typer.Exit(REFUSED) from error

@@ -1,7 +1,9 @@
 """What can go wrong in the actors. Each message is one sentence a user can act on."""
 
+from bimodal.errors import BimodalError
 
-class WorkerError(Exception):
+
+class WorkerError(BimodalError):
     """Base of every error this room raises on purpose."""
 
 

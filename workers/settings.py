@@ -152,7 +152,7 @@ class LslActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is played back: a path that workers/record/reading.py understands; how fast; whether for ever."""
+    """What is played back: a path that recordings/reading.py understands; how fast; whether for ever."""
 
     recording: str
     speed: float = 1.0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bimodal.bench.child import start, stop
 from bimodal.bench.errors import BenchError
-from bimodal.workers.actor import KNOWN_ERRORS
+from bimodal.errors import BimodalError
 
 # The config with its checks, which every program of ours reads, counts with the libraries it needs.
 LIBRARIES = ("cv2", "msgspec", "numpy", "onnxruntime", "bimodal.config", "zmq")
@@ -52,7 +52,7 @@ def main(models: Sequence[str]) -> None:
     session = importlib.import_module("bimodal.models.session")
     try:
         kept = [session.open_artifact(model, provider="auto") for model in models]
-    except KNOWN_ERRORS as error:
+    except BimodalError as error:
         print(error, flush=True)
         return
     print("open", flush=True)

@@ -21,7 +21,7 @@ import msgspec
 
 from bimodal.bench.child import start, stop
 from bimodal.bench.errors import BenchError
-from bimodal.workers.actor import KNOWN_ERRORS
+from bimodal.errors import BimodalError
 
 READY = "ready"
 PATIENCE_S = 120.0
@@ -136,7 +136,7 @@ def serve(order_type: type[_T], prepare: Callable[[_T], Callable[[], int]]) -> N
     try:
         look = prepare(msgspec.json.decode(sys.stdin.readline(), type=order_type))
         look()
-    except (*KNOWN_ERRORS, ImportError) as error:
+    except (BimodalError, ImportError) as error:
         print(str(error).splitlines()[0], file=lines, flush=True)
         return
     print(READY, file=lines, flush=True)

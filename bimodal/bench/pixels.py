@@ -21,7 +21,7 @@ from bimodal.broker.errors import SlotError
 from bimodal.broker.frames import Ring, RingShelf
 from bimodal.broker.messages import MAX_DATA_BYTES, Job, decode, seal
 from bimodal.broker.sockets import bind, connect
-from bimodal.workers.actor import KNOWN_ERRORS
+from bimodal.errors import BimodalError
 
 Way: TypeAlias = Literal["shared", "copied"]
 
@@ -130,7 +130,7 @@ def main(told: str) -> None:
     """Send all frames, and say how many seconds of processor time that took; or why that can't be."""
     try:
         send_all(msgspec.json.decode(told, type=Sending))
-    except (*KNOWN_ERRORS, OSError) as error:
+    except (BimodalError, OSError) as error:
         print(error, flush=True)
 
 

@@ -10,7 +10,7 @@ import msgspec
 from bimodal.bench.figures import Outcome
 from bimodal.bench.machine import Machine
 from bimodal.bench.plan import PARTS, Plan
-from bimodal.workers.actor import KNOWN_ERRORS
+from bimodal.errors import BimodalError
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def measure(plan: Plan, parts: list[str], machine: Machine, at: str) -> Found:
         begun = time.monotonic()
         try:
             found = PARTS[name].measure(plan)
-        except KNOWN_ERRORS as error:
+        except BimodalError as error:
             log.info("%s: %s", name, error, exc_info=error)
             failed[name] = str(error)
             continue

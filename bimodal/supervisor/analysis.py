@@ -15,6 +15,7 @@ import msgspec
 
 from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
 from bimodal.config import Config
+from bimodal.errors import BimodalError
 from bimodal.supervisor.autoscale import Kind, checked_counts, describe_scale
 from bimodal.supervisor.child import Child
 from bimodal.supervisor.processes import ProcessSpec, capture_settings, limited, processes, source
@@ -22,7 +23,6 @@ from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.status import report
 from bimodal.supervisor.supervisor import Supervisor
-from bimodal.workers.actor import KNOWN_ERRORS
 from bimodal.workers.errors import SystemFailedError
 from bimodal.workers.settings import RecordActorSettings
 
@@ -121,7 +121,7 @@ class Analysis:
             return report(self._supervisor, self._session.name, None)
         try:
             return self._scale(checked_counts(request.counts, self._config))
-        except KNOWN_ERRORS as error:
+        except BimodalError as error:
             return Refused(str(error))
 
     def _scale(self, wanted: dict[Kind, int]) -> Reply:

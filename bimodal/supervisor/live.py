@@ -17,13 +17,13 @@ import msgspec
 
 from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
 from bimodal.config import Between, Config, RecordConfig, load_config
+from bimodal.errors import BimodalError
 from bimodal.supervisor.autoscale import KINDS, Kind, Load, LoadFollower, checked_counts, describe_scale
 from bimodal.supervisor.processes import OPTIONAL, ProcessSpec, limited, live_sources, lsl, processes, view, watchers
 from bimodal.supervisor.provenance import begin_session, end_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.status import report
 from bimodal.supervisor.supervisor import Supervisor
-from bimodal.workers.actor import KNOWN_ERRORS
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.settings import CaptureSettings, RecordActorSettings
 
@@ -65,7 +65,7 @@ class LiveSystem:
         self._control = ControlServer(session.directory)
         try:
             self.supervisor = Supervisor(session, rows, log_file)
-        except KNOWN_ERRORS:
+        except BimodalError:
             self._control.close()
             raise
 
@@ -97,7 +97,7 @@ class LiveSystem:
     # -------------------------------------------------------------------------------- what is wanted
 
     def _change(self, wish: Wish) -> None:
-        """Want something else. Raises any of KNOWN_ERRORS where it can't be, and then goes on as before."""
+        """Want something else. Raises a BimodalError where it can't be, and then goes on as before."""
         rows = self._rows(wish)
         self._wanted = wish
         self.supervisor.change(rows)
@@ -139,7 +139,7 @@ class LiveSystem:
             }
             by_hand = self._wanted.by_hand & frozenset(kept)
             self._change(Wish(config=config, counts=kept, by_hand=by_hand))
-        except KNOWN_ERRORS as error:
+        except BimodalError as error:
             log.warning("the edited config is not taken over: %s", error)
             self.supervisor.refused = str(error)
             return
@@ -158,7 +158,7 @@ class LiveSystem:
             return report(self.supervisor, self._name, self._watch.path)
         try:
             return self._scale(request.counts)
-        except KNOWN_ERRORS as error:
+        except BimodalError as error:
             return Refused(str(error))
 
     def _scale(self, counts: Mapping[str, int]) -> Reply:
@@ -195,7 +195,7 @@ class LiveSystem:
             wanted = follower.wanted(count, self._load(kind, count, now))
             if wanted != count:
                 log.info("the load wants %d %s workers instead of %d", wanted, kind, count)
-                with contextlib.suppress(*KNOWN_ERRORS):  # a file of the config is gone: whoever edits it is told
+                with contextlib.suppress(BimodalError):  # a file of the config is gone: whoever edits it is told
                     self._change(msgspec.structs.replace(self._wanted, counts=self._wanted.counts | {kind: wanted}))
                 return
 

@@ -39,7 +39,7 @@ TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
     "face": ("worker", "bimodal.workers.face", ()),
     "audio": ("worker", "bimodal.workers.audio", ()),
     "fusion": ("fusion", "bimodal.workers.fusion", ()),
-    "record": ("recorder", "bimodal.workers.record", ()),
+    "record": ("recorder", "bimodal.recordings", ()),
     "view": ("observer", "bimodal.workers.view", ()),
     "window": ("observer", "bimodal.workers.window", ()),
     "film": ("observer", "bimodal.workers.film", ()),
@@ -48,9 +48,9 @@ TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
     "capture": ("capture", "bimodal.workers.capture", ("broker", "fusion", "record")),
 }
 
-# How a row changes while the system runs (bimodal/supervisor/reconcile.py). Workers hold no state: new ones load beside the
-# old. The broker and fusion hold the state of every stream: they are told. Every other process stops and is started
-# again.
+# How a row changes while the system runs (bimodal/supervisor/reconcile.py). Workers hold no state: new ones load
+# beside the old. The broker and fusion hold the state of every stream: they are told. Every other process stops and
+# is started again.
 BESIDE: tuple[Role, ...] = ("face", "audio")
 TOLD: tuple[Role, ...] = ("broker", "fusion")
 # Where one of these can't work (no display, no room on the disk), it says so and everything else goes on.

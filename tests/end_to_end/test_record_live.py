@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bimodal.broker.messages import Emotion, Heartbeat
-from bimodal.workers.record.reading import clips, read_events
+from bimodal.recordings.reading import clips, read_events
 from tests.end_to_end.driving import Driven, run
 from tests.media import face_clip
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from bimodal.broker.messages import Emotion, Heartbeat, Status, StreamClosed, StreamOpened
-from bimodal.workers.record.recording import Recording
-from bimodal.workers.record.records import ClipRecord, Host, SessionRecord, SourceRecord, stream_record
+from bimodal.recordings.recording import Recording
+from bimodal.recordings.records import ClipRecord, Host, SessionRecord, SourceRecord, stream_record
 from tests.end_to_end.driving import Driven, run
 from tests.workers.record.events import event, face, opened, speech
 

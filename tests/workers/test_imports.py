@@ -30,7 +30,7 @@ def loaded_by(*actors: str) -> set[str]:
         "bimodal.workers.face.actor",
         "bimodal.workers.audio.actor",
         "bimodal.workers.fusion.actor",
-        "bimodal.workers.record.actor",
+        "bimodal.recordings.actor",
         "bimodal.workers.capture.actor",
         "bimodal.workers.view.actor",
         "bimodal.workers.broker",
@@ -68,7 +68,7 @@ def test_a_process_loads_only_the_libraries_of_its_own_work() -> None:
 
 
 def test_what_stands_before_the_first_frame_loads_no_numbers() -> None:
-    for module in ("bimodal.workers.commands.up", "bimodal.workers.broker", "bimodal.workers.record.actor"):
+    for module in ("bimodal.workers.commands.up", "bimodal.workers.broker", "bimodal.recordings.actor"):
         assert not imported_by(f"import {module}") & {"numpy", "onnxruntime", "cv2", "av", "pyarrow", "asyncio"}, module
 
 

@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from bimodal.config import Config
+from bimodal.recordings.reading import clips
 from bimodal.supervisor.analysis import Analysed, Analysis
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.commands.films import annotate_all
 from bimodal.workers.commands.options import ConfigOption, config_of, with_counts
 from bimodal.workers.edge import edge, open_log, say
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.record.reading import clips
 
 
 class Speed(StrEnum):
@@ -98,7 +98,7 @@ def _films(inputs: list[Analysed], out: Path, config: Config, hide_faces: bool, 
 
 def _write_reports(inputs: list[Analysed], out: Path) -> None:
     # Templates are loaded only where a page is wanted.
-    from bimodal.workers.record.report.page import write_report
+    from bimodal.recordings.report.page import write_report
 
     now = datetime.now().astimezone()
     for analysed in inputs:

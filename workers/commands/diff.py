@@ -15,15 +15,15 @@ from rich.table import Table
 from bimodal.broker.messages import Emotion
 from bimodal.config import Config
 from bimodal.models.emotions import EMOTIONS
+from bimodal.recordings.compare import UNKNOWN, Comparison, compare
+from bimodal.recordings.reading import Clip, clips, read_events
+from bimodal.recordings.recording import RecordError
+from bimodal.recordings.report.facts import frame_seconds, tenths
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.provenance import model_records
 from bimodal.workers.commands.options import ConfigOption, config_of
 from bimodal.workers.edge import edge, open_log, say
 from bimodal.workers.record.again import Reel, changed_since, config_with, parse_changes, reels
-from bimodal.workers.record.compare import UNKNOWN, Comparison, compare
-from bimodal.workers.record.errors import RecordError
-from bimodal.workers.record.reading import Clip, clips, read_events
-from bimodal.workers.record.report.facts import frame_seconds, tenths
 
 MOST_STRETCHES = 20
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bimodal.config import Config
+from bimodal.drawing.style import Style
 from bimodal.supervisor.analysis import Analysed
 from bimodal.workers.annotation import annotate_file
-from bimodal.workers.drawing.style import Style
 
 
 def annotate_all(

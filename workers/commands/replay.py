@@ -14,6 +14,7 @@ from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Heartbeat
 from bimodal.broker.sockets import events_endpoint
 from bimodal.config import Config
+from bimodal.recordings.reading import clips
 from bimodal.supervisor.processes import ProcessSpec, broker, view
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
@@ -23,7 +24,6 @@ from bimodal.workers.commands.up import Screen
 from bimodal.workers.edge import edge, open_log, say
 from bimodal.workers.errors import SystemFailedError
 from bimodal.workers.live_lines import LiveLines
-from bimodal.workers.record.reading import clips
 from bimodal.workers.settings import ReplaySettings
 
 

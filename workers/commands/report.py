@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
+from bimodal.recordings.reading import at_rest, clips, complete
+from bimodal.recordings.records import SESSION_FILE
 from bimodal.supervisor.provenance import end_session
 from bimodal.workers.edge import edge
-from bimodal.workers.record.complete import at_rest, complete
-from bimodal.workers.record.reading import clips
-from bimodal.workers.record.records import SESSION_FILE
 
 
 def report(
@@ -30,7 +29,7 @@ def report(
     """
     with edge():
         # Arrow and the templates are loaded only where a page is made.
-        from bimodal.workers.record.report.page import write_report
+        from bimodal.recordings.report.page import write_report
 
         found = clips(recording)
         for clip in found:

@@ -37,7 +37,7 @@ class Stopped:
 def running_system(config: Config, file: Path, name: str, log_file: Path) -> Iterator[tuple[LiveSystem, Subscriber]]:
     """The system of session `name`, and a reader of its bus; `file` is watched for edits. All stops with the context.
 
-    Raises any of KNOWN_ERRORS where it can't be.
+    Raises a BimodalError where it can't be.
     """
     held = Session(name)
     with contextlib.ExitStack() as stack:

@@ -16,9 +16,9 @@ from bimodal.broker.errors import SlotError
 from bimodal.broker.frames import RingShelf
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
+from bimodal.drawing.overlay import ground, overlay
+from bimodal.drawing.style import Pixels, Style
 from bimodal.workers.actor import ActorSettings, own
-from bimodal.workers.drawing.overlay import ground, overlay
-from bimodal.workers.drawing.style import Pixels, Style
 from bimodal.workers.film.errors import FilmError
 from bimodal.workers.film.live import LiveFilm
 from bimodal.workers.film.room import Room

@@ -10,15 +10,15 @@ from typing import NamedTuple
 import av
 
 from bimodal.broker.messages import Emotion
+from bimodal.drawing.overlay import ground, overlay
+from bimodal.drawing.style import Pixels, Style
+from bimodal.recordings.reading import read_events
 from bimodal.workers.capture import media
 from bimodal.workers.capture.conversion import scaled_size
-from bimodal.workers.drawing.overlay import ground, overlay
-from bimodal.workers.drawing.style import Pixels, Style
 from bimodal.workers.film.errors import FilmError, film_error
 from bimodal.workers.film.names import part_name
 from bimodal.workers.film.source_sound import SourceSound
 from bimodal.workers.film.writer import FilmWriter
-from bimodal.workers.record.reading import read_events
 
 VOICE_ONLY = (640, 360)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
+from bimodal.errors import BimodalError
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, die_with_parent
-from bimodal.workers.errors import WorkerError
 from bimodal.workers.film.annotate import annotate
 from bimodal.workers.film.order import ENVIRONMENT_KEY, Order, Progress
 
@@ -55,7 +55,7 @@ def main() -> int:
             style=order.style,
             told=_Teller(),
         )
-    except WorkerError as error:
+    except BimodalError as error:
         logging.info("refused: %s", error, exc_info=error)
         say(Progress(because=str(error)))
         return REFUSED

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import av
 
+from bimodal.recordings.recording import describe
 from bimodal.workers.errors import WorkerError
-from bimodal.workers.record.errors import describe
 
 
 class FilmError(WorkerError):

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from bimodal.workers.drawing.style import Pixels
+from bimodal.drawing.style import Pixels
+from bimodal.recordings.writers import part_of
 from bimodal.workers.film.errors import FilmError, film_error
 from bimodal.workers.film.sound_line import NANO
 from bimodal.workers.film.writer import FilmWriter, Samples
-from bimodal.workers.record.live import part_of
 
 RATE = 48_000
 # Sound comes in hops, so it is late; after this it is not waited for any more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bimodal.workers.drawing.style import Style
+from bimodal.drawing.style import Style
 
 ENVIRONMENT_KEY = "BIMODAL_FILM"
 

@@ -14,7 +14,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
-from bimodal.workers.drawing.style import Pixels
+from bimodal.drawing.style import Pixels
 from bimodal.workers.film.errors import film_error
 from bimodal.workers.film.sound_line import NANO, SoundLine
 

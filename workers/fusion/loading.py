@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from bimodal.broker.messages import Reconfigure
+from bimodal.errors import BimodalError
 from bimodal.models.onnx_properties import metadata_of
 from bimodal.models.session import open_artifact
-from bimodal.workers.actor import KNOWN_ERRORS
 from bimodal.workers.fusion.dynamic import DynamicModel, dynamic_model
 from bimodal.workers.fusion.learned import LearnedFusion, learned_fusion
 from bimodal.workers.settings import FusionActorSettings
@@ -69,7 +69,7 @@ class Loading:
         try:
             settings = msgspec.convert(order.settings, FusionActorSettings, strict=False)
             self.outcome = _kept(settings, in_use) or load(settings)
-        except (*KNOWN_ERRORS, msgspec.ValidationError) as error:
+        except (BimodalError, msgspec.ValidationError) as error:
             self.outcome = str(error)
         except Exception as error:  # whatever it is, what works must go on working
             log.exception("new settings failed")

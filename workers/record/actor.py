@@ -11,14 +11,12 @@ import msgspec
 
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Emotion, LaneMessage, StreamClosed, StreamOpened
+from bimodal.errors import BimodalError
+from bimodal.recordings.records import SessionRecord
+from bimodal.recordings.retention import Retention
+from bimodal.recordings.writers import FileRecording, LiveRecording, SourceCheck
 from bimodal.workers.actor import ActorSettings, own
-from bimodal.workers.errors import WorkerError
 from bimodal.workers.lane_reader import LaneReader
-from bimodal.workers.record.checksum import SourceCheck
-from bimodal.workers.record.file import FileRecording
-from bimodal.workers.record.live import LiveRecording
-from bimodal.workers.record.records import SessionRecord
-from bimodal.workers.record.retention import Retention
 from bimodal.workers.settings import RecordActorSettings
 
 log = logging.getLogger(__name__)
@@ -72,7 +70,7 @@ class RecordActor(LaneReader):
                 known.stop()
             self._lost.pop(opened.stream, None)
             self._kept[opened.stream] = self._begin(opened)
-        except WorkerError as error:
+        except BimodalError as error:
             self._give_up(opened, error)
 
     def _begin(self, opened: StreamOpened) -> FileRecording | LiveRecording:
@@ -90,7 +88,7 @@ class RecordActor(LaneReader):
         try:
             known.add(emotion)
             self._frames += 1
-        except WorkerError as error:
+        except BimodalError as error:
             self._give_up(known.opened, error)
 
     def _try_again(self, emotion: Emotion) -> None:
@@ -109,12 +107,12 @@ class RecordActor(LaneReader):
             known.close(closed.frames)
             del self._kept[closed.stream]
             self._mailbox.send(StreamClosed(stream=closed.stream, run=closed.run, frames=closed.frames))
-        except WorkerError as error:
+        except BimodalError as error:
             self._give_up(known.opened, error)
             if self._lost.pop(closed.stream, None) is not None:
                 self._mailbox.send(StreamClosed(stream=closed.stream, run=closed.run, frames=closed.frames))
 
-    def _give_up(self, opened: StreamOpened, error: WorkerError) -> None:
+    def _give_up(self, opened: StreamOpened, error: BimodalError) -> None:
         """One stream can't be kept (a full disk): say so, and go on with the others."""
         log.info("giving up %s", opened.stream, exc_info=error)
         self._kept.pop(opened.stream, None)
@@ -133,7 +131,7 @@ class RecordActor(LaneReader):
         for known in list(self._kept.values()):
             try:
                 known.flush()
-            except WorkerError as error:
+            except BimodalError as error:
                 self._give_up(known.opened, error)
 
     def idle(self) -> None:
@@ -155,7 +153,7 @@ class RecordActor(LaneReader):
         for stream, known in self._kept.items():
             try:
                 known.stop()
-            except WorkerError:
+            except BimodalError:
                 log.exception("the recording of %s can't be completed", stream)
 
 

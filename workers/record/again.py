@@ -11,9 +11,9 @@ import av
 
 from bimodal.config import Config, check_config
 from bimodal.models.catalog import sha256_of
+from bimodal.recordings.reading import Clip, Part
+from bimodal.recordings.recording import RecordError
 from bimodal.workers.film.writer import BEGINS
-from bimodal.workers.record.errors import RecordError
-from bimodal.workers.record.reading import Clip, Part
 
 FILM = ".mp4"
 SECTIONS = ("models", "face", "audio", "fusion", "capture", "runtime")

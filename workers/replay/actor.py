@@ -9,10 +9,10 @@ from pathlib import Path
 
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import LaneMessage, StreamClosed, StreamOpened
+from bimodal.errors import BimodalError
+from bimodal.recordings.reading import Clip, clips
 from bimodal.workers.actor import DONE, ActorSettings, own
-from bimodal.workers.errors import WorkerError
 from bimodal.workers.lane_reader import LaneReader
-from bimodal.workers.record.reading import Clip, clips
 from bimodal.workers.replay.script import Cue, rounds
 from bimodal.workers.settings import ReplaySettings
 
@@ -32,7 +32,7 @@ class Player:
 
     def __init__(self, found: list[Clip], settings: ReplaySettings, say: Callable[[Cue], None]) -> None:
         self.said = 0
-        self.error: WorkerError | None = None
+        self.error: BimodalError | None = None
         self.done = threading.Event()
         self._found = found
         self._settings = settings
@@ -64,7 +64,7 @@ class Player:
                     if self._stopped.is_set():
                         return
                     self._tell(cue)
-        except WorkerError as error:
+        except BimodalError as error:
             self.error = error
         finally:
             self.done.set()

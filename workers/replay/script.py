@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from bimodal.broker.messages import Emotion, StreamClosed, StreamOpened
-from bimodal.workers.record.reading import Clip
+from bimodal.recordings.reading import Clip
 
 
 class Cue(NamedTuple):

@@ -9,9 +9,9 @@ import cv2
 
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, StreamClosed
+from bimodal.drawing.overlay import ground, overlay
+from bimodal.drawing.style import Pixels, Style
 from bimodal.workers.actor import DONE, ActorSettings, own
-from bimodal.workers.drawing.overlay import ground, overlay
-from bimodal.workers.drawing.style import Pixels, Style
 from bimodal.workers.settings import WindowActorSettings
 from bimodal.workers.watching import Watched, Watcher
 from bimodal.workers.window.screen import Screen, check_display

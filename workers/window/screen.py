@@ -9,7 +9,7 @@ import sys
 
 import cv2
 
-from bimodal.workers.drawing.style import Pixels
+from bimodal.drawing.style import Pixels
 from bimodal.workers.errors import WorkerError
 
 TITLE = "bimodal"

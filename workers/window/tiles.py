@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from bimodal.workers.drawing.style import GROUND, Pixels
+from bimodal.drawing.style import GROUND, Pixels
 
 MOST_WIDTH, MOST_HEIGHT = 1920, 1080
 

@@ -7,13 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimodal.workers.drawing import text
-from bimodal.workers.drawing.bars import bars
-from bimodal.workers.drawing.boxes import place_caption
-from bimodal.workers.drawing.overlay import ground, overlay
-from bimodal.workers.drawing.said import rows
-from bimodal.workers.drawing.shapes import Box, fill_share
-from bimodal.workers.drawing.style import FUSED, GROUND, SPEECH, TEXT, VIDEO, Style, metrics
+from bimodal.drawing import canvas
+from bimodal.drawing.canvas import Box, fill_share
+from bimodal.drawing.captions import rows
+from bimodal.drawing.overlay import bars, ground, overlay, place_caption
+from bimodal.drawing.style import FUSED, GROUND, SPEECH, TEXT, VIDEO, Style, metrics
 from tests.workers.drawing.making import SILENCE, UNKNOWN, event, face
 
 SIZES = [(160, 120), (320, 240), (640, 360), (720, 1280), (1920, 1080), (3840, 2160)]
@@ -105,7 +103,7 @@ def test_other_scripts_are_not_question_marks() -> None:
     drawn = []
     for written in ("台所", "??", "Кухня", "?????"):
         pixels = ground(200, 40)
-        text.write(pixels, written, 5, 20, 20, TEXT)
+        canvas.write(pixels, written, 5, 20, 20, TEXT)
         drawn.append(pixels)
     assert not np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[2], drawn[3])
@@ -113,7 +111,7 @@ def test_other_scripts_are_not_question_marks() -> None:
 
 @given(words=st.text(max_size=60), most=st.integers(0, 400), em=st.integers(7, 60))
 def test_fitted_text_fits(words: str, most: int, em: int) -> None:
-    assert text.width(text.fitted(words, most, em), em) <= most
+    assert canvas.width(canvas.fitted(words, most, em), em) <= most
 
 
 def test_captions_stay_on_the_picture_and_off_each_other() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bimodal.broker.messages import Speech, Verdict
-from bimodal.workers.drawing.said import caption, headline, rows
-from bimodal.workers.drawing.style import WARNING, Style
+from bimodal.drawing.captions import caption, headline, rows
+from bimodal.drawing.style import WARNING, Style
 from tests.workers.drawing.making import ANGRY, HAPPY, SILENCE, UNKNOWN, VOICE, event, face
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bimodal.recordings.tables import event_line
 from bimodal.workers.capture import media
-from bimodal.workers.record.jsonl import event_line
 from tests.media import tone, write_clip
 from tests.workers.drawing.making import event
 

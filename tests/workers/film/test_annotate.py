@@ -9,13 +9,13 @@ import av
 import numpy as np
 import pytest
 
+from bimodal.drawing.style import Style
+from bimodal.recordings.tables import event_line
 from bimodal.workers.annotation import annotate_file
 from bimodal.workers.capture import media
-from bimodal.workers.drawing.style import Style
 from bimodal.workers.errors import SourceError
 from bimodal.workers.film.annotate import annotate
 from bimodal.workers.film.errors import FilmError
-from bimodal.workers.record.jsonl import event_line
 from tests.media import write_clip
 from tests.workers.drawing.making import event, face
 from tests.workers.film.clips import DARK, FPS, events_for, flash_and_beep, seen

@@ -10,10 +10,10 @@ import pytest
 
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, StreamClosed
+from bimodal.recordings import actor
+from bimodal.recordings.reading import clips
 from bimodal.workers.actor import ActorSettings
-from bimodal.workers.record import actor
 from bimodal.workers.record.actor import RecordActor
-from bimodal.workers.record.reading import clips
 from bimodal.workers.settings import RecordActorSettings
 from tests.workers.record.events import event, face, opened
 

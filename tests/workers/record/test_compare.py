@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from bimodal.broker.messages import Emotion, Verdict
 from bimodal.config import Config
 from bimodal.models.emotions import EMOTIONS
+from bimodal.recordings.compare import UNKNOWN, compare, decision
+from bimodal.recordings.reading import Clip, Part
+from bimodal.recordings.recording import RecordError
+from bimodal.recordings.records import SourceRecord, stream_record
 from bimodal.workers.record.again import config_with, parse_changes, reels
-from bimodal.workers.record.compare import UNKNOWN, compare, decision
-from bimodal.workers.record.errors import RecordError
-from bimodal.workers.record.reading import Clip, Part
-from bimodal.workers.record.records import SourceRecord, stream_record
 from tests.workers.record.events import event, opened
 
 FRAME_S = 0.04

@@ -16,12 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.broker.messages import StreamOpened
-from bimodal.workers.record.checksum import SourceCheck
-from bimodal.workers.record.complete import complete
-from bimodal.workers.record.errors import RecordError
-from bimodal.workers.record.live import LiveRecording, part_of
-from bimodal.workers.record.reading import clips, read_events
-from bimodal.workers.record.records import StreamRecord
+from bimodal.recordings.reading import clips, complete, read_events
+from bimodal.recordings.recording import RecordError
+from bimodal.recordings.records import StreamRecord
+from bimodal.recordings.writers import LiveRecording, SourceCheck, part_of
 from tests.workers.record.events import event, face, opened
 
 ROOT = Path(__file__).parents[3]

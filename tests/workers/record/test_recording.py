@@ -16,10 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from bimodal.broker.messages import Emotion, Verdict
-from bimodal.workers.record.csv_rows import COLUMNS, rows
-from bimodal.workers.record.errors import RecordError
-from bimodal.workers.record.recording import Recording
-from bimodal.workers.record.table import schema, typed_rows
+from bimodal.recordings.recording import RecordError, Recording
+from bimodal.recordings.tables import COLUMNS, rows, schema, typed_rows
 from tests.workers.record.events import event, event_lists, face, opened, speech
 
 ROOT = Path(__file__).parents[3]

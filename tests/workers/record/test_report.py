@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bimodal.broker.messages import Emotion, Verdict
-from bimodal.workers.record.reading import Clip, clips
-from bimodal.workers.record.recording import Recording
-from bimodal.workers.record.report import facts
-from bimodal.workers.record.report.page import percent, render, tally_of, write_report
-from bimodal.workers.record.report.picture import MOST_BINS, WIDTH, timeline
-from bimodal.workers.record.report.tally import Tally
+from bimodal.recordings.reading import Clip, clips
+from bimodal.recordings.recording import Recording
+from bimodal.recordings.report import facts
+from bimodal.recordings.report.charts import MOST_BINS, WIDTH, timeline
+from bimodal.recordings.report.page import percent, render, tally_of, write_report
+from bimodal.recordings.report.statistics import Tally
 from tests.workers.record.events import event, event_lists, face, opened, speech
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

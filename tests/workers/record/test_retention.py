@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from bimodal.config import Config
+from bimodal.recordings.records import SESSION_FILE, STREAM_FILE, pretty
+from bimodal.recordings.retention import DAY_S, Retention, delete_session, expired
 from bimodal.supervisor.provenance import describe_session
-from bimodal.workers.record.records import SESSION_FILE, STREAM_FILE, pretty
-from bimodal.workers.record.retention import DAY_S, Retention, delete_session, expired
 
 NOW = time.time()
 PARTS = ("jsonl", "csv", "parquet", "summary.json", "mp4", "html")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bimodal.broker.messages import Emotion, Speech, Verdict
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.record.summary import Labels, Summarizer, Summary
+from bimodal.recordings.summary import Labels, Summarizer, Summary
 from tests.workers.record.events import event, event_lists, face, opened, speech
 
 

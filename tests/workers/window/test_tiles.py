@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.drawing.style import GROUND
+from bimodal.drawing.style import GROUND
 from bimodal.workers.window.tiles import MOST_HEIGHT, MOST_WIDTH, fit, grid, scaled, tile_size, tiled
 
 

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.record.report.tally import ROWS, Second, Tally, TrackTally, merged
+from bimodal.recordings.report.statistics import ROWS, Second, Tally, TrackTally, merged
 
 MOST_BINS = 480
 WIDTH = 1000.0

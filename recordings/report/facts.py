@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.record.reading import Clip
-from bimodal.workers.record.report.picture import Rectangle, clock, track_strip
-from bimodal.workers.record.report.tally import Stretch, Tally
+from bimodal.recordings.reading import Clip
+from bimodal.recordings.report.charts import Rectangle, clock, track_strip
+from bimodal.recordings.report.statistics import Stretch, Tally
 
 MOST_STRETCHES, MOST_TRACKS, MOST_CONFLICTS = 8, 24, 5
 SHORTEST_STRETCH_S = 0.2

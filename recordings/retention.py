@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from bimodal.workers.record.records import FORMAT, SESSION_FILE, STREAM_FILE, SessionRecord
+from bimodal.recordings.records import FORMAT, SESSION_FILE, STREAM_FILE, SessionRecord
 
 log = logging.getLogger(__name__)
 

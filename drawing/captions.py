@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bimodal.broker.messages import Emotion, Probabilities, TrackedFace
-from bimodal.workers.drawing.style import FAINT, TEXT, WARNING, Colour, Style
+from bimodal.drawing.style import FAINT, TEXT, WARNING, Colour, Style
 from bimodal.workers.verdict import accord, fused, leading, seen
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from bimodal.broker.messages import Emotion, StreamOpened
-from bimodal.workers.record.csv_rows import csv_header, csv_lines, rows
-from bimodal.workers.record.errors import RecordError, describe
-from bimodal.workers.record.jsonl import event_line
-from bimodal.workers.record.part_file import PartFile
-from bimodal.workers.record.records import CLIP_SUFFIX, ClipRecord, pretty
-from bimodal.workers.record.summary import Summarizer
-from bimodal.workers.record.table import TableFile
+from bimodal.errors import BimodalError
+from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord, pretty
+from bimodal.recordings.summary import Summarizer
+from bimodal.recordings.tables import TableFile, csv_header, csv_lines, event_line, rows
 
 LINES, CSV, TABLE, SUMMARY = ".jsonl", ".csv", ".parquet", ".summary.json"
 LONGEST_NAME = 200
@@ -205,3 +205,96 @@ def _check_name(name: str) -> None:
     plain = name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}
     if not plain or len(os.fsencode(name)) > LONGEST_NAME:
         raise RecordError(f"'{name[:80]}' can't name a result: use at most {LONGEST_NAME} bytes without slashes")
+
+
+# One file of a recording: grows by whole lines, and takes its finished name when it is complete.
+
+
+class PartFile:
+    """A file under its temporary name `.NAME.part`; whole lines are kept back until `flush` writes them.
+
+    With `at_once` it has its finished name from the beginning and never replaces an older file: what is live can be
+    read while it grows, and after a crash.
+
+    Raises OSError as the system gives it.
+    """
+
+    def __init__(self, final: Path, *, at_once: bool = False) -> None:
+        self.final = final
+        self.part = final if at_once else final.with_name(f".{final.name}.part")
+        self._pending: list[bytes] = []
+        self._written = 0
+        self._file: BinaryIO | None = self.part.open("xb" if at_once else "wb", buffering=0)
+
+    def write(self, lines: bytes) -> None:
+        """Keep whole lines for the next flush."""
+        self._pending.append(lines)
+
+    def flush(self) -> None:
+        """Write what is pending, so that a reader of the file sees whole lines only."""
+        data = memoryview(b"".join(self._pending))
+        self._pending.clear()
+        size = len(data)
+        while self._file is not None and data:
+            data = data[self._file.write(data) :]
+        self._written += size
+
+    def finish(self) -> None:
+        """Write what is pending through to the disk and close; the name stays."""
+        self.flush()
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+    def rename(self) -> None:
+        """Take the finished name, replacing an older result."""
+        self.part.replace(self.final)
+
+    def keep(self) -> None:
+        """Close, and keep under its present name what the last whole flush had written; never raises."""
+        with contextlib.suppress(OSError):
+            if self._file is not None:
+                os.ftruncate(self._file.fileno(), self._written)
+                self._file.close()
+        self._file = None
+
+    def discard(self) -> None:
+        """Close and delete the file; never raises."""
+        with contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        self._file = None
+        with contextlib.suppress(OSError):
+            self.part.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, data: bytes) -> None:
+    """Write a small file so that a reader sees the old or the new one, never a half. Raises OSError."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+# What can go wrong while events are kept. The message is one sentence a user can act on.
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+class RecordError(BimodalError):
+    """The results of a stream can't be kept."""
+
+
+def describe(error: OSError, path: Path) -> str:
+    """What the system said about writing `path`, as a sentence for the user."""
+    folder = path.parent
+    if error.errno in FULL:
+        return f"the disk is full: {folder} has no room for {path.name}; free some space, then start again"
+    if error.errno == errno.EFBIG:
+        return f"{path.name} has become larger than {folder} allows a file to be; use another folder"
+    if error.errno in FORBIDDEN:
+        return f"{folder} may not be written to; change its permissions or use another folder"
+    reason = (error.strerror or type(error).__name__).lower()
+    return f"{path.name} can't be written into {folder}: {reason}; use another folder"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bimodal.broker.messages import Emotion, TrackedFace
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.record.summary import kind_of_reason
+from bimodal.recordings.summary import kind_of_reason
 from bimodal.workers.verdict import fused, leading
 
 ROWS = ("fused", "video", "speech")

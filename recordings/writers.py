@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -10,11 +12,17 @@ from pathlib import Path
 import msgspec
 
 from bimodal.broker.messages import Emotion, StreamOpened
-from bimodal.workers.record.checksum import SourceCheck
-from bimodal.workers.record.errors import RecordError, describe
-from bimodal.workers.record.part_file import replace_text
-from bimodal.workers.record.recording import LINES, Recording
-from bimodal.workers.record.records import STREAM_FILE, PartRecord, StreamRecord, pretty, stream_record
+from bimodal.recordings.recording import LINES, RecordError, Recording, describe, replace_text
+from bimodal.recordings.records import (
+    STREAM_FILE,
+    ClipRecord,
+    PartRecord,
+    SessionRecord,
+    SourceRecord,
+    StreamRecord,
+    pretty,
+    stream_record,
+)
 
 
 def part_of(t: float, split_s: float) -> int:
@@ -121,3 +129,118 @@ def _parts_before(folder: Path) -> list[PartRecord]:
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         return msgspec.json.decode((folder / STREAM_FILE).read_bytes(), type=StreamRecord).parts
     return []
+
+
+# A file's recording: NAME.* in the folder of the results, complete or not there at all.
+
+
+# A checksum is ready long before a film's results are; a heartbeat must not wait for one that is not.
+CHECKSUM_PATIENCE_S = 2.0
+
+
+class FileRecording:
+    """Takes the events of one run of a file.
+
+    Args:
+        folder: of the results.
+        session: what NAME.session.json says of the session; None writes none.
+        check: of the source.
+        monotonic: the clock, in seconds.
+
+    Raises RecordError where the files can't be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        opened: StreamOpened,
+        session: SessionRecord | None,
+        check: SourceCheck,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.opened = opened
+        self._session = session
+        self._check = check
+        self._monotonic = monotonic
+        self._span: tuple[float, float] | None = None
+        clip = self._clip if session is not None else None
+        self._recording = Recording(folder, opened.stream, opened, opened.source, monotonic(), clip=clip)
+
+    def _clip(self) -> ClipRecord:
+        assert self._session is not None
+        stream = stream_record(self.opened, self._check.record(CHECKSUM_PATIENCE_S))
+        first_t, last_t = self._span or (None, None)
+        stream.parts = [
+            PartRecord(
+                name=self.opened.stream,
+                run=self.opened.run,
+                begun=self._session.started,
+                frames=self._recording.frames,
+                first_t=first_t,
+                last_t=last_t,
+                complete=True,
+            )
+        ]
+        return ClipRecord(session=self._session, stream=stream)
+
+    def add(self, event: Emotion) -> None:
+        """Take the stream's next event. Raises RecordError; then nothing is left behind."""
+        self._recording.add(event)
+        self._span = (event.t if self._span is None else self._span[0], event.t)
+
+    def flush(self) -> None:
+        """Write what came. Raises RecordError where the disk refuses."""
+        self._recording.flush()
+
+    def close(self, frames_offered: int | None = None) -> None:
+        """Give the results their names. Raises RecordError where the disk refuses."""
+        self._recording.close(self._monotonic(), frames_offered)
+
+    def stop(self) -> None:
+        """Not looked at to its end: no results."""
+        self._recording.abandon()
+
+
+# The checksum of a source file, taken beside the work: a film of many gigabytes must not hold up its results.
+
+
+CHUNK = 2**20
+
+
+class SourceCheck:
+    """Reads the file in a thread of its own; `record` may be asked for at any time."""
+
+    def __init__(self, name: str, file: Path | None) -> None:
+        """`name` is what the stream calls its source; without a file there is nothing to read."""
+        self._name = name
+        self._file = file
+        self._bytes: int | None = None
+        self._sha256: str | None = None
+        self._thread = threading.Thread(target=self._read, name="checksum", daemon=True)
+        if file is not None:
+            self._thread.start()
+
+    def _read(self) -> None:
+        assert self._file is not None
+        digest = hashlib.sha256()
+        try:
+            with self._file.open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    digest.update(chunk)
+                    self._bytes = file.tell()
+        except OSError:
+            return
+        self._sha256 = digest.hexdigest()
+
+    def record(self, patience_s: float = 0.0) -> SourceRecord:
+        """The source as far as it is known, after waiting at most `patience_s` for the checksum."""
+        if self._file is None:
+            return SourceRecord(name=self._name)
+        self._thread.join(patience_s)
+        whole = not self._thread.is_alive()
+        return SourceRecord(
+            name=self._name,
+            file=str(self._file),
+            bytes=self._bytes if whole else None,
+            sha256=self._sha256 if whole else None,
+        )

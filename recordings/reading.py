@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,9 +13,8 @@ from typing import TypeVar
 import msgspec
 
 from bimodal.broker.messages import Emotion, StreamOpened
-from bimodal.workers.record.errors import RecordError
-from bimodal.workers.record.recording import LINES, SUMMARY
-from bimodal.workers.record.records import (
+from bimodal.recordings.recording import LINES, SUMMARY, RecordError, Recording, replace_text
+from bimodal.recordings.records import (
     CLIP_SUFFIX,
     SESSION_FILE,
     STREAM_FILE,
@@ -22,6 +22,7 @@ from bimodal.workers.record.records import (
     PartRecord,
     SessionRecord,
     StreamRecord,
+    pretty,
 )
 
 _R = TypeVar("_R", bound=msgspec.Struct)
@@ -183,3 +184,61 @@ def _read(path: Path, kind: type[_R]) -> _R | None:
 def is_complete(part: Part) -> bool:
     """Whether the part's table and summary lie beside its lines."""
     return part.path.with_name(part.path.name.removesuffix(LINES) + SUMMARY).is_file()
+
+
+# What a recorder that was killed left undone: tables and summaries, made from the lines that are there.
+
+
+STILL_S = 10.0
+
+
+def complete(clip: Clip, now: float) -> list[str]:
+    """Make what is missing beside the lines of a clip's parts; the names of the parts that are complete now.
+
+    Lines that changed within the last ten seconds before `now` (the wall clock) belong to a recorder that still runs,
+    and stay as they are. Raises RecordError where lines can't be read or the disk refuses.
+    """
+    found = [part for part in clip.parts if not is_complete(part) and at_rest(part, now)]
+    entries = [_complete(clip, part) for part in found]
+    if clip.live and clip.stream is not None and entries:
+        by_name = {entry.name: entry for entry in [*clip.stream.parts, *entries]}
+        clip.stream.parts = sorted(by_name.values(), key=lambda entry: entry.begun)
+        replace_text(clip.folder / STREAM_FILE, pretty(clip.stream))
+    return [entry.name for entry in entries]
+
+
+def at_rest(part: Part, now: float) -> bool:
+    """Whether nobody has written to a part for ten seconds; `now` is the wall clock."""
+    return now - part.path.stat().st_mtime > STILL_S
+
+
+def _complete(clip: Clip, part: Part) -> PartRecord:
+    events = read_events(part.path)
+    first = next(events, None)
+    last = first
+    seq = first.seq if first is not None else 0
+    opened = msgspec.structs.replace(
+        clip.opened(part.run), policy="every", duration_ns=None, next_face_seq=seq, next_speech_seq=seq
+    )
+    name = part.path.name.removesuffix(LINES)
+    recording = Recording(part.path.parent, name, opened, opened.source, 0.0, lines=False)
+    for event in itertools.chain([first] if first is not None else [], events):
+        recording.add(event)
+        last = event
+    took_s = last.t - first.t if first is not None and last is not None else 0.0
+    frames = recording.frames
+    recording.close(took_s)
+    return PartRecord(
+        name=name,
+        run=part.run,
+        begun=_begun(clip, name),
+        frames=frames,
+        first_t=first.t if first is not None else None,
+        last_t=last.t if last is not None else None,
+        complete=True,
+    )
+
+
+def _begun(clip: Clip, name: str) -> str:
+    known = [part.begun for part in (clip.stream.parts if clip.stream is not None else []) if part.name == name]
+    return known[0] if known else ""

@@ -8,12 +8,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.record.errors import RecordError, describe
-from bimodal.workers.record.part_file import replace_text
-from bimodal.workers.record.reading import Clip
-from bimodal.workers.record.report import facts
-from bimodal.workers.record.report.picture import clock, timeline
-from bimodal.workers.record.report.tally import Tally
+from bimodal.recordings.reading import Clip
+from bimodal.recordings.recording import RecordError, describe, replace_text
+from bimodal.recordings.report import facts
+from bimodal.recordings.report.charts import clock, timeline
+from bimodal.recordings.report.statistics import Tally
 
 HERE = Path(__file__).parent
 RUN_TRACKS = 1_000_000

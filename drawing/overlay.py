@@ -1,0 +1,197 @@
+"""An event, drawn into the picture that it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from bimodal.broker.messages import Emotion, TrackedFace
+from bimodal.drawing import canvas
+from bimodal.drawing.canvas import Box, fill, fill_share, frame, shade
+from bimodal.drawing.captions import Piece, Row, caption, headline, percent, rows
+from bimodal.drawing.style import (
+    FAINT,
+    FUSED,
+    GROUND,
+    SPEECH,
+    TEXT,
+    TROUGH,
+    VIDEO,
+    Colour,
+    Metrics,
+    Pixels,
+    Style,
+    metrics,
+)
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.verdict import leading
+
+MOST_LINES = 2
+PLAIN = Style()
+
+
+def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN, scale: tuple[float, float] = (1.0, 1.0)) -> Pixels:
+    """The picture with the event drawn into it, as a new array.
+
+    Args:
+        pixels: uint8 [H, W, 3] RGB; 160×120 and larger is readable, any size is drawn.
+        style: what is shown.
+        scale: pixels of this picture for one pixel of the frame that the event speaks of, across and down.
+    """
+    height, width = pixels.shape[:2]
+    drawn = ground(width, height) if style.faces == "hide" else np.array(pixels, np.uint8, order="C")
+    size = metrics(width, height)
+    pieces = _lines(headline(event, style), width - 2 * size.gap, size)
+    head = size.line * len(pieces) + size.gap
+    foot = height - (size.line * 4 + size.gap if style.bars else 0)
+    speaking = leading(event)
+    within = Box(0, head, width, foot) if foot - head >= size.line else Box(0, 0, width, height)
+    boxes(drawn, event.faces, speaking, scale, within, size)
+    if style.bars:
+        bars(drawn, rows(event), size)
+    _headline(drawn, pieces, size)
+    return drawn
+
+
+def ground(width: int = 640, height: int = 360) -> Pixels:
+    """A plain dark picture: for hidden faces, and for a stream without picture."""
+    return np.full((height, width, 3), GROUND, np.uint8)
+
+
+def _lines(pieces: list[Piece], room: int, size: Metrics) -> list[list[Piece]]:
+    """The pieces on lines, at most two; what does not fit is shortened or left out."""
+    lines: list[list[Piece]] = [[]]
+    left = room
+    for piece in pieces:
+        weight = canvas.BOLD if piece.bold else canvas.REGULAR
+        wide = canvas.width(piece.text, size.em, weight)
+        if wide > left and lines[-1] and len(lines) < MOST_LINES:
+            lines.append([])
+            left = room
+        said = canvas.fitted(piece.text, left, size.em, weight)
+        if said:
+            lines[-1].append(piece._replace(text=said))
+            left -= canvas.width(said, size.em, weight) + size.em
+    return [line for line in lines if line]
+
+
+def _headline(pixels: Pixels, lines: list[list[Piece]], size: Metrics) -> None:
+    for number, line in enumerate(lines):
+        weights = [canvas.BOLD if piece.bold else canvas.REGULAR for piece in line]
+        widths = [canvas.width(piece.text, size.em, weight) for piece, weight in zip(line, weights, strict=True)]
+        top = number * size.line
+        wide = sum(widths) + size.em * (len(line) - 1) + 2 * size.gap
+        shade(pixels, Box(0, top, wide, top + size.line + (size.gap if number == len(lines) - 1 else 0)))
+        left = size.gap
+        for piece, weight, taken in zip(line, weights, widths, strict=True):
+            middle = top + (size.line + size.gap) // 2
+            canvas.write(pixels, piece.text, left, middle, size.em, piece.colour, weight)
+            left += taken + size.em
+
+
+# Boxes around faces, each with its track, label and confidence.
+
+
+def boxes(
+    pixels: Pixels,
+    faces: Sequence[TrackedFace],
+    speaking: TrackedFace | None,
+    scale: tuple[float, float],
+    within: Box,
+    size: Metrics,
+) -> None:
+    """Draw every face's box into `pixels`; `within` is where captions may stand.
+
+    Args:
+        speaking: the face that the event's verdict is of; its box is thicker.
+        scale: pixels of the picture for one pixel of the frame that was looked at, across and down.
+    """
+    height, width = pixels.shape[:2]
+    placed = [_on_picture(face, scale, width, height) for face in faces]
+    for face, box in zip(faces, placed, strict=True):
+        frame(pixels, box, FUSED, size.stroke * (2 if face is speaking else 1))
+    taken: list[Box] = []
+    for face, box in zip(faces, placed, strict=True):
+        said = canvas.fitted(caption(face), within.right - within.left - 2 * size.gap, size.em, canvas.BOLD)
+        label = place_caption(box, canvas.width(said, size.em, canvas.BOLD) + 2 * size.gap, size, within, taken)
+        taken.append(label)
+        fill(pixels, label, FUSED)
+        middle = (label.top + label.bottom) // 2
+        canvas.write(pixels, said, label.left + size.gap, middle, size.em, TEXT, canvas.BOLD)
+
+
+def _on_picture(face: TrackedFace, scale: tuple[float, float], width: int, height: int) -> Box:
+    """The face's box on the picture; what reaches over the edge ends at the edge."""
+    x, y, wide, high = face.box
+    left, right = round(x * scale[0]), round((x + wide) * scale[0])
+    top, bottom = round(y * scale[1]), round((y + high) * scale[1])
+    across = [max(0, min(value, width)) for value in (left, right)]
+    down = [max(0, min(value, height)) for value in (top, bottom)]
+    return Box(across[0], down[0], across[1], down[1])
+
+
+def place_caption(box: Box, wide: int, size: Metrics, within: Box, taken: Iterable[Box]) -> Box:
+    """Where a caption `wide` pixels wide stands: above its box, in it, below or at its foot, clear of the others."""
+    high = size.line
+    left = max(within.left, min(box.left, within.right - wide))
+    candidates = []
+    for top in (box.top - high, box.top, box.bottom, box.bottom - high):
+        top = max(within.top, min(top, within.bottom - high))
+        candidates.append(Box(left, top, left + wide, top + high))
+    return next((spot for spot in candidates if not any(spot.overlaps(other) for other in taken)), candidates[0])
+
+
+# Three rows of seven bars at the foot of a picture: what the face shows, the voice carries, and both mean.
+
+
+COLOURS: Mapping[str, Colour] = {"video": VIDEO, "speech": SPEECH, "fused": FUSED}
+SHORT = 3
+
+
+def bars(pixels: Pixels, rows: Mapping[str, Row], size: Metrics) -> int:
+    """Draw the panel into `pixels` and return the height, in pixels from the top, at which it begins."""
+    height, width = (int(side) for side in pixels.shape[:2])
+    top = max(0, height - size.line * (len(rows) + 1) - size.gap)
+    shade(pixels, Box(0, top, width, height))
+    names = max(canvas.width(name, size.em, canvas.BOLD) for name in rows) + 2 * size.gap
+    left, cell = size.gap + names, (width - names - 2 * size.gap) / len(EMOTIONS)
+    edges = [round(left + cell * number) for number in range(len(EMOTIONS) + 1)]
+    cells = [(begin, end - size.gap) for begin, end in pairwise(edges)]
+    _heading(pixels, cells, top + (size.line + size.gap) // 2, size)
+    for number, (name, row) in enumerate(rows.items(), start=1):
+        above = top + size.gap // 2 + number * size.line
+        below = above + size.line - max(1, size.gap // 2)
+        middle = (above + 1 + below) // 2
+        canvas.write(pixels, name, size.gap, middle, size.em, TEXT, canvas.BOLD)
+        if row.probabilities is None:
+            room = width - left - size.gap
+            canvas.write(pixels, canvas.fitted(row.because, room, size.em), left, middle, size.em, FAINT)
+            continue
+        for emotion, (begin, end) in zip(EMOTIONS, cells, strict=True):
+            box = Box(begin, above + 1, end, below)
+            _bar(pixels, box, row.probabilities.get(emotion), COLOURS[name], size)
+    return top
+
+
+def _heading(pixels: Pixels, cells: list[tuple[int, int]], middle: int, size: Metrics) -> None:
+    """The emotions' names, all of them cut to three letters where one is too long for its bar."""
+    room = cells[0][1] - cells[0][0]
+    whole = all(canvas.width(emotion, size.em) <= room for emotion in EMOTIONS)
+    for emotion, (begin, _) in zip(EMOTIONS, cells, strict=True):
+        canvas.write(pixels, emotion if whole else emotion[:SHORT], begin, middle, size.em, FAINT)
+
+
+def _bar(pixels: Pixels, box: Box, share: float | None, colour: Colour, size: Metrics) -> None:
+    """One bar with its number; an emotion that the model does not know has neither."""
+    if share is None:
+        return
+    fill(pixels, box, TROUGH)
+    fill_share(pixels, box, share, colour)
+    said, room = percent(share), box.right - box.left
+    if canvas.width(percent(1.0), size.em) > room - size.gap:
+        said = said.removesuffix(" %")
+    if canvas.width(said, size.em) <= room:
+        inset = min(size.gap, (room - canvas.width(said, size.em)) // 2)
+        canvas.write(pixels, said, box.left + inset, (box.top + box.bottom) // 2, size.em, TEXT)
