@@ -23,23 +23,21 @@ class Room(NamedTuple):
 
 
 COMMANDS: dict[str, Room] = {
-    "up": Room("workers.commands.up", "up", "Start everything and show emotions live, until Ctrl-C."),
-    "analyze": Room(
-        "workers.commands.analyze", "analyze", "Look at media files, every frame of them, and write results."
-    ),
-    "report": Room("workers.commands.report", "report", "Write one page for each clip of a recording."),
-    "replay": Room("workers.commands.replay", "replay", "Play a recording's events on the bus again, in time."),
-    "diff": Room("workers.commands.diff", "diff", "Look at a recorded clip with another model; show what differs."),
-    "top": Room("workers.commands.top", "top", "Show the processes and streams of a running system, live."),
-    "status": Room("workers.commands.status", "status", "Show how a running system is."),
-    "scale": Room("workers.commands.scale", "scale", "Have more or fewer workers in a running system, at once."),
-    "soak": Room("workers.commands.soak", "soak", "Run for hours, and show which process grows."),
-    "subscribe": Room("workers.commands.subscribe", "subscribe", "Print live events as JSON lines."),
-    "work": Room("workers.commands.work", "work", "Do jobs of another machine's bimodal."),
-    "devices": Room("workers.commands.devices", "devices", "List cameras and microphones."),
+    "up": Room("commands.up", "up", "Start everything and show emotions live, until Ctrl-C."),
+    "analyze": Room("commands.analyze", "analyze", "Look at media files, every frame of them, and write results."),
+    "report": Room("commands.report", "report", "Write one page for each clip of a recording."),
+    "replay": Room("commands.replay", "replay", "Play a recording's events on the bus again, in time."),
+    "diff": Room("commands.diff", "diff", "Look at a recorded clip with another model; show what differs."),
+    "top": Room("commands.top", "top", "Show the processes and streams of a running system, live."),
+    "status": Room("commands.status", "status", "Show how a running system is."),
+    "scale": Room("commands.status", "scale", "Have more or fewer workers in a running system, at once."),
+    "soak": Room("commands.soak", "soak", "Run for hours, and show which process grows."),
+    "subscribe": Room("commands.subscribe", "subscribe", "Print live events as JSON lines."),
+    "work": Room("commands.work", "work", "Do jobs of another machine's bimodal."),
+    "devices": Room("commands.devices", "devices", "List cameras and microphones."),
     "bench": Room("bench.commands", "bench", "Measure this machine's limit, and how near the pipeline comes to it."),
-    "doctor": Room("workers.commands.doctor", "doctor", "Check this machine, and say what to do."),
-    "keys": Room("workers.commands.keys", "app", "Make the keys and certificates of this machine."),
+    "doctor": Room("doctor.command", "doctor", "Check this machine, and say what to do."),
+    "keys": Room("commands.keys", "app", "Make the keys and certificates of this machine."),
     "models": Room("models.commands", "app", "List, show, fetch and verify models."),
     "export": Room("export.commands", "app", "Turn foreign models into artifacts (needs the extra 'export')."),
     "train": Room("training.commands", "train", "Train models on your own data (needs the extra 'training')."),
@@ -135,7 +133,7 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
-        from bimodal.workers.edge import keep_unexpected
+        from bimodal.console import keep_unexpected
 
         raise SystemExit(keep_unexpected(error)) from None
 

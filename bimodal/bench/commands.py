@@ -21,10 +21,10 @@ from bimodal.bench.picture import NO_MATPLOTLIB, write_picture
 from bimodal.bench.plan import PARTS, Plan, chosen
 from bimodal.bench.table import draw
 from bimodal.bench.whole import Found, measure
+from bimodal.console import edge, open_log, say
+from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.usage import cores
 from bimodal.workers.actor import REFUSED
-from bimodal.workers.commands.options import ConfigOption, config_of
-from bimodal.workers.edge import edge, open_log, say
 from bimodal.workers.errors import ConfigError
 
 FLOOR_BROKEN = 3

@@ -13,9 +13,9 @@ import numpy as np
 
 from bimodal.bench.loop_models import face_models, speech_models
 from bimodal.bench.looping import serve
+from bimodal.doctor.sizing_process import Run, noting, runs_of
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.settings import AudioActorSettings, FaceActorSettings
-from bimodal.workers.sizing.frame import Run, noting, runs_of
 
 Work = tuple[list[Run], int]
 """The runs that a frame or window takes, and how many faces or windows it is."""

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from bimodal.broker.messages import Body, Emotion, Heartbeat
-from bimodal.workers.certificate import make_certificate
+from bimodal.commands.keys import make_certificate
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view.context import View
 from bimodal.workers.view.server import Server, address_of, listen

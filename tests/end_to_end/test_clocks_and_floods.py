@@ -34,7 +34,7 @@ MOST_GROWTH = 70 * 2**20
 MAY_LOOK = {
     "models/": "how old a download is",
     "bimodal/supervisor/analysis.py": "when a result was made",
-    "workers/certificate.py": "from when until when a certificate is valid",
+    "bimodal/commands/keys.py": "from when until when a certificate is valid",
     "workers/commands/": "when a result was made",
     "bimodal/supervisor/live.py": "when a recording began and ended",
     "workers/record/": "names, dates and ages of recordings",

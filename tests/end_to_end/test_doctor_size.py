@@ -6,8 +6,8 @@ import json
 import math
 from pathlib import Path
 
+from bimodal.doctor.sizing import arrangements
 from bimodal.supervisor.usage import cores
-from bimodal.workers.sizing.choice import arrangements
 from tests.artifacts import make_face_static
 from tests.end_to_end.driving import run
 

@@ -13,8 +13,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from bimodal.workers.certificate import fingerprint, make_certificate, own_names
-from bimodal.workers.commands.keys import app
+from bimodal.commands.keys import app, fingerprint, make_certificate, own_names
 from bimodal.workers.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.growth import MOST_DESCRIPTORS, MOST_MB, MOST_MB_AN_HOUR, Sample, growth, slope
+from bimodal.commands.soak import MOST_DESCRIPTORS, MOST_MB, MOST_MB_AN_HOUR, Sample, growth, slope
 
 whole = st.integers(-1000, 1000)
 

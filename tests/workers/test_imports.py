@@ -35,8 +35,8 @@ def loaded_by(*actors: str) -> set[str]:
         "bimodal.workers.view.actor",
         "bimodal.workers.broker",
         "bimodal.supervisor.supervisor",
-        "bimodal.workers.commands.up",
-        "bimodal.workers.commands.analyze",
+        "bimodal.commands.up",
+        "bimodal.commands.analyze",
     ],
 )
 def test_no_process_loads_what_only_training_and_export_need(module: str) -> None:
@@ -68,7 +68,7 @@ def test_a_process_loads_only_the_libraries_of_its_own_work() -> None:
 
 
 def test_what_stands_before_the_first_frame_loads_no_numbers() -> None:
-    for module in ("bimodal.workers.commands.up", "bimodal.workers.broker", "bimodal.recordings.actor"):
+    for module in ("bimodal.commands.up", "bimodal.workers.broker", "bimodal.recordings.actor"):
         assert not imported_by(f"import {module}") & {"numpy", "onnxruntime", "cv2", "av", "pyarrow", "asyncio"}, module
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bimodal.broker.messages import Emotion, Heartbeat, Latency, Speech, State, Status, StreamStatus, Verdict
-from bimodal.workers.live_lines import LiveLines
+from bimodal.commands.up import LiveLines
 
 
 def event(seq: int, label: str | None, because: str | None = None) -> Emotion:

@@ -32,7 +32,7 @@ def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
     record = RecordActorSettings(folder="x")
     rows = processes(wanted, record=record) + lsl(wanted) + view(wanted) + watchers(wanted, record)
     rows += live_sources(wanted)
-    # `bimodal replay` has a row of its own (workers/commands/replay.py).
+    # `bimodal replay` has a row of its own (bimodal/commands/replay.py).
     assert {row.role for row in rows} | {"replay"} == set(TABLE)
     for row in rows:
         assert (Path(__file__).parents[2] / row.module.replace(".", "/")).exists() or (

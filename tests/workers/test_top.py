@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.broker.messages import Heartbeat, State, Status, StreamClosed, StreamStatus, Verdict
-from bimodal.workers.panel import Panel, Sort
-from bimodal.workers.tables import plain
+from bimodal.commands.top import Panel, Sort
+from bimodal.console import plain
 from tests.workers.record.events import event, face
 
 

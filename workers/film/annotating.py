@@ -18,7 +18,7 @@ import setproctitle
 from bimodal.errors import BimodalError
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, die_with_parent
 from bimodal.workers.film.annotate import annotate
-from bimodal.workers.film.order import ENVIRONMENT_KEY, Order, Progress
+from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order
 
 TELL_EVERY_S = 0.25
 
@@ -31,10 +31,10 @@ class _Teller:
         now = time.monotonic()
         if now >= self._due:
             self._due = now + TELL_EVERY_S
-            say(Progress(pictures=pictures))
+            say(FilmProgress(pictures=pictures))
 
 
-def say(progress: Progress) -> None:
+def say(progress: FilmProgress) -> None:
     """One line to the parent."""
     sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
     sys.stdout.buffer.flush()
@@ -57,13 +57,13 @@ def main() -> int:
         )
     except BimodalError as error:
         logging.info("refused: %s", error, exc_info=error)
-        say(Progress(because=str(error)))
+        say(FilmProgress(because=str(error)))
         return REFUSED
     except Exception as error:
         logging.exception("an error of our own")
-        say(Progress(because=f"{order.film} met an unexpected {type(error).__name__}; the log has the details"))
+        say(FilmProgress(because=f"{order.film} met an unexpected {type(error).__name__}; the log has the details"))
         return BROKEN
-    say(Progress(pictures=pictures))
+    say(FilmProgress(pictures=pictures))
     return DONE
 
 

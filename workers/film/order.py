@@ -21,7 +21,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     parent: int = 0
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class FilmProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A line of stdout."""
 
     pictures: int = 0

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.broker.messages import Emotion, Verdict
+from bimodal.commands.diff import config_with, parse_changes, reels
 from bimodal.config import Config
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.compare import UNKNOWN, compare, decision
 from bimodal.recordings.reading import Clip, Part
 from bimodal.recordings.recording import RecordError
 from bimodal.recordings.records import SourceRecord, stream_record
-from bimodal.workers.record.again import config_with, parse_changes, reels
 from tests.workers.record.events import event, opened
 
 FRAME_S = 0.04

@@ -7,16 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.config import Config
-from bimodal.workers.sizing.choice import (
-    ALIKE,
-    Arrangement,
-    Measured,
-    arrangements,
-    choose,
-    config_lines,
-    serves,
-    streams,
-)
+from bimodal.doctor.sizing import ALIKE, Arrangement, Measured, arrangements, choose, config_lines, serves, streams
 
 positive = st.floats(0.1, 1e4)
 found = st.builds(

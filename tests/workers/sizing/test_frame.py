@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bimodal.doctor.sizing_process import first_picture, runs_of
 from bimodal.models.catalog import resolve
 from bimodal.models.session import open_artifact
 from bimodal.workers.face.pipeline import FacePipeline
 from bimodal.workers.face.settings import FaceSettings
-from bimodal.workers.sizing.frame import first_picture, runs_of
 
 
 def test_a_frame_takes_each_model_and_runs_give_the_same_again() -> None:

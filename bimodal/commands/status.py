@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import msgspec
@@ -9,12 +10,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from bimodal.broker.control import ProcessReport, StatusReply, StatusRequest
+from bimodal.broker.control import Accepted, ProcessReport, ScaleRequest, StatusReply, StatusRequest
+from bimodal.broker.errors import ControlError
 from bimodal.broker.messages import Modality, StreamStatus
-from bimodal.workers.commands.options import SessionOption
-from bimodal.workers.commands.running import ask_session
-from bimodal.workers.edge import edge
-from bimodal.workers.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, drawn, fit, plain
+from bimodal.console import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, drawn, edge, fit, plain
+from bimodal.options import SessionOption, ask_session
 
 DEGRADED = 3
 
@@ -121,3 +121,52 @@ def _duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+# `bimodal scale`: another number of workers, at once.
+
+
+DONE_WITHIN_S = 90.0
+TURN_S = 0.2
+
+
+def scale(
+    counts: Annotated[
+        list[str], typer.Argument(help="Kinds and numbers of workers: face=4 audio=2", metavar="KIND=N…")
+    ],
+    session: SessionOption = "default",
+) -> None:
+    """Have another number of face or audio workers in a running system, until config.yaml says another number.
+
+    Returns when they work: new ones load beside the others, those that are too many finish what they hold.
+
+    Example: [b]bimodal scale face=4 audio=2[/b]
+    """
+    wanted = _parse(counts)
+    with edge():
+        accepted = ask_session(session, ScaleRequest(counts=wanted), Accepted)
+        _wait(session)
+        typer.echo(accepted.sentence)
+
+
+def _parse(counts: list[str]) -> dict[str, int]:
+    wanted: dict[str, int] = {}
+    for count in counts:
+        kind, _, number = count.partition("=")
+        if not number.isascii() or not number.isdigit() or len(number) > 6:
+            raise typer.BadParameter(f"'{count}' is not KIND=NUMBER, such as face=4")
+        if kind in wanted:
+            raise typer.BadParameter(f"'{kind}' is given twice")
+        wanted[kind] = int(number)
+    return wanted
+
+
+def _wait(session: str) -> None:
+    """Until the change has been made; raises ControlError with the reason where it was given up."""
+    end = time.monotonic() + DONE_WITHIN_S
+    while (status := ask_session(session, StatusRequest(), StatusReply)).changing:
+        if time.monotonic() > end:
+            raise ControlError(f"it is not done after {DONE_WITHIN_S:g} s; 'bimodal status' says how far it is")
+        time.sleep(TURN_S)
+    if status.given_up is not None:
+        raise ControlError(status.given_up)

@@ -16,8 +16,8 @@ from bimodal.broker.keys import OWN
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import Login, events_endpoint, log_in, session_directory
 from bimodal.broker.topics import TOPICS
-from bimodal.workers.commands.options import SessionOption
-from bimodal.workers.edge import edge
+from bimodal.console import edge
+from bimodal.options import SessionOption
 
 TURN_S = 0.25
 

@@ -13,17 +13,15 @@ import typer
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Heartbeat
 from bimodal.broker.sockets import events_endpoint
+from bimodal.commands.up import TURN_S, LiveLines, Screen, Stopped
 from bimodal.config import Config
+from bimodal.console import edge, open_log, say
+from bimodal.options import ConfigOption, SessionOption, config_of
 from bimodal.recordings.reading import clips
 from bimodal.supervisor.processes import ProcessSpec, broker, view
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
-from bimodal.workers.commands.options import ConfigOption, SessionOption, config_of
-from bimodal.workers.commands.running_system import TURN_S, Stopped
-from bimodal.workers.commands.up import Screen
-from bimodal.workers.edge import edge, open_log, say
 from bimodal.workers.errors import SystemFailedError
-from bimodal.workers.live_lines import LiveLines
 from bimodal.workers.settings import ReplaySettings
 
 

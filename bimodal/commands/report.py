@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from bimodal.console import edge
 from bimodal.recordings.reading import at_rest, clips, complete
 from bimodal.recordings.records import SESSION_FILE
 from bimodal.supervisor.provenance import end_session
-from bimodal.workers.edge import edge
 
 
 def report(

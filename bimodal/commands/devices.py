@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bimodal.console import edge
 from bimodal.workers.capture import discover
-from bimodal.workers.edge import edge
 from bimodal.workers.errors import SourceError
 
 DEMO = "the demo clip"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
+from bimodal.broker.control import Request, ask
+from bimodal.broker.errors import ControlError
+from bimodal.broker.sockets import session_directory
 from bimodal.config import Between, Config, CountConfig, load_config
+from bimodal.supervisor.session import running_sessions
 
 DEFAULT = Path("config.yaml")
 
@@ -38,3 +42,18 @@ def with_counts(config: Config, face: int | None, audio: int | None) -> Config:
         if count is not None:
             changes[name] = before.model_copy(update={"count": count})
     return config.model_copy(update={"workers": config.workers.model_copy(update=changes)})
+
+
+# What the commands share that ask a running system: find it, or say which ones run.
+
+
+_T = TypeVar("_T")
+
+
+def ask_session(name: str, request: Request, wanted: type[_T]) -> _T:
+    """Ask the system that runs under this name; raises ControlError where none does, or it refuses."""
+    running = running_sessions()
+    if name not in running:
+        others = f"; running: {', '.join(running)}" if running else ""
+        raise ControlError(f"no bimodal runs as session '{name}'{others}")
+    return ask(session_directory(name), request, wanted)

@@ -16,10 +16,10 @@ from bimodal.broker.keys import OWN
 from bimodal.broker.messages import Hello
 from bimodal.broker.remote_mailbox import RemoteMailbox
 from bimodal.broker.sockets import log_in
+from bimodal.console import edge, open_log, say
+from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.processes import ProcessSpec, audio_workers, face_workers
 from bimodal.workers.actor import ActorClass, ActorSettings, Stop, live
-from bimodal.workers.commands.options import ConfigOption, config_of
-from bimodal.workers.edge import edge, open_log, say
 from bimodal.workers.errors import ConfigError
 
 

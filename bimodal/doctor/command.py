@@ -1,22 +1,65 @@
-"""`bimodal doctor --size`: measure arrangements of workers and threads, draw the curve, propose one."""
+"""`bimodal doctor`: check this machine, and say what to do."""
 
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from bimodal.config import Config
+from bimodal.console import edge
+from bimodal.doctor.checks import Finding, check_up
+from bimodal.doctor.sizing import SHARE_OF_BARE, Measured, arrangements, choose, config_lines, measure, serves, streams
 from bimodal.models.cuda_libraries import usable_gpus
+from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.processes import face_workers
 from bimodal.supervisor.usage import cores, machine_memory_mb
+from bimodal.workers.actor import REFUSED
 from bimodal.workers.settings import FaceActorSettings
-from bimodal.workers.sizing.choice import SHARE_OF_BARE, Measured, arrangements, choose, config_lines, serves, streams
-from bimodal.workers.sizing.measure import measure
+
+MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]![/]", "wrong": "[red]wrong[/]"}
+
+
+def doctor(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    size: Annotated[bool, typer.Option("--size", help="Measure how many workers and threads suit it.")] = False,
+    seconds: Annotated[float, typer.Option(help="With --size: for how long each is measured.", min=0.1, max=60)] = 1.5,
+) -> None:
+    """Check libraries, the execution provider that is really active, camera, microphone, shared memory and models.
+
+    Exit code 1 where something is wrong; a warning (no camera, say) is none. With --size it measures the configured
+    face models with more and more workers and threads instead, and proposes the best; nothing else should run then.
+
+    Example: [b]bimodal doctor --config config.yaml[/b]
+    """
+    with edge():
+        if size:
+            show_size(config_of(config), seconds, as_json=as_json)
+            return
+        findings = check_up(config_of(config))
+        if as_json:
+            typer.echo(msgspec.json.encode(findings).decode())
+        else:
+            _draw(findings)
+        if any(finding.verdict == "wrong" for finding in findings):
+            raise typer.Exit(REFUSED)
+
+
+def _draw(findings: list[Finding]) -> None:
+    table = Table("check", "", "found", Column("what to do", overflow="fold"), box=None, pad_edge=False)
+    for finding in findings:
+        table.add_row(finding.check, MARKS[finding.verdict], escape(finding.found), escape(finding.advice or ""))
+    Console().print(table)
+
+
+# `bimodal doctor --size`: measure arrangements of workers and threads, draw the curve, propose one.
+
 
 BAR = 30
 
@@ -48,10 +91,10 @@ def show_size(config: Config, seconds: float, *, as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(sizing).decode())
     else:
-        _draw(sizing)
+        _draw_sizes(sizing)
 
 
-def _draw(sizing: Sizing) -> None:
+def _draw_sizes(sizing: Sizing) -> None:
     table = Table("workers × threads", "frames/s", "ms a frame", "memory", "", box=None, pad_edge=False)
     most = max(one.frames_s for one in sizing.measured)
     for one in sizing.measured:

@@ -1,0 +1,268 @@
+"""What `bimodal doctor` looks at: each check gives what was found and, where something is wrong, what to do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from bimodal.broker.sockets import SHARED_MEMORY
+from bimodal.config import Config
+from bimodal.models.catalog import entries, verify
+from bimodal.models.cuda import DEVICES, gpu_count, has_driver
+from bimodal.models.cuda_libraries import (
+    DRIVER,
+    cuda_libraries,
+    cuda_version_of,
+    driver_version,
+    missing,
+    package_of,
+    provider_library,
+)
+from bimodal.models.errors import ModelError
+from bimodal.supervisor.usage import cores
+from bimodal.workers.capture.discover import cameras, microphones
+from bimodal.workers.errors import SourceError
+
+LIBRARIES = (
+    "pyzmq",
+    "opencv-python",
+    "sounddevice",
+    "numpy",
+    "av",
+    "soxr",
+    "msgspec",
+    "pydantic",
+    "PyYAML",
+    "typer",
+    "rich",
+    "psutil",
+    "setproctitle",
+    "starlette",
+    "uvicorn",
+    "websockets",
+    "prometheus-client",
+    "jinja2",
+    "pyarrow",
+    "cryptography",
+)
+
+
+def check_up(config: Config) -> list[Finding]:
+    """Every check, in the order a reader wants them."""
+    findings = [_python(), *_libraries(), _onnxruntime(), *_provider(config), _shared_memory(config)]
+    findings += [_devices("camera", cameras), _devices("microphone", microphones)]
+    return findings + _models()
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} on {platform.machine()}, {cores()} cores"
+    if sys.version_info[:2] not in ((3, 11), (3, 12), (3, 13)):
+        return Finding("python", "warning", found, "bimodal is tested on Python 3.11 to 3.13")
+    return Finding("python", "ok", found)
+
+
+def _libraries() -> list[Finding]:
+    findings = []
+    for name in LIBRARIES:
+        try:
+            findings.append(Finding(name, "ok", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(Finding(name, "wrong", "not installed", f"pip install {name}"))
+    return findings
+
+
+def _onnxruntime() -> Finding:
+    versions = {}
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    found = ", ".join(f"{name} {version}" for name, version in versions.items())
+    if not versions:
+        return Finding("onnxruntime", "wrong", "not installed", "pip install onnxruntime-gpu (or onnxruntime)")
+    if len(versions) == 2:
+        advice = "they share one folder and break each other: uninstall both, then install one"
+        return Finding("onnxruntime", "wrong", found, advice)
+    return Finding("onnxruntime", "ok", found)
+
+
+def _provider(config: Config) -> list[Finding]:
+    """What is really active, found by opening a shipped model: no other call tells the truth. Then why."""
+    from bimodal.models.catalog import resolve
+    from bimodal.models.session import open_artifact
+
+    wanted = config.runtime.provider
+    try:
+        artifact = open_artifact(resolve(config.models.face_detector), provider=wanted)
+    except ModelError as error:
+        found = Finding("provider", "wrong", f"'{wanted}' does not work", str(error))
+        return [found, *cuda_findings(wanted, None)]
+    found = Finding("provider", "ok", f"{artifact.provider} is active ('{wanted}' was asked for)")
+    return [found, *cuda_findings(wanted, artifact.provider)]
+
+
+def _shared_memory(config: Config) -> Finding:
+    if not SHARED_MEMORY.is_dir():
+        return Finding("shared memory", "warning", f"no {SHARED_MEMORY}", "frames go through the temporary directory")
+    usage = shutil.disk_usage(SHARED_MEMORY)
+    needed = 2 * config.capture.memory_mb * len(config.streams) * 2**20
+    found = f"{usage.free / 2**20:.0f} MB free in {SHARED_MEMORY}"
+    if usage.free < needed:
+        advice = (
+            f"the configured streams need {needed / 2**20:.0f} MB: lower capture.memory_mb, or enlarge it "
+            f"(mount -o remount,size=1G {SHARED_MEMORY}; in Docker --shm-size=1g)"
+        )
+        return Finding("shared memory", "wrong", found, advice)
+    if not os.access(SHARED_MEMORY, os.W_OK):
+        return Finding("shared memory", "wrong", f"{SHARED_MEMORY} can't be written to", "give this user write access")
+    return Finding("shared memory", "ok", found)
+
+
+def _devices(kind: str, find: Callable[[], Sequence[object]]) -> Finding:
+    try:
+        found = find()
+    except SourceError as error:
+        return Finding(kind, "warning", "can't be looked for", str(error))
+    if not found:
+        return Finding(kind, "warning", "none", f"plug one in, or analyze files; 'auto: true' does without a {kind}")
+    names = ", ".join(str(getattr(device, "name", device)) for device in found)
+    return Finding(kind, "ok", names)
+
+
+def _models() -> list[Finding]:
+    findings = []
+    for entry in entries():
+        try:
+            verify(entry)
+            findings.append(Finding(f"model {entry.name}", "ok", "checksum and contract hold"))
+        except ModelError as error:
+            findings.append(Finding(f"model {entry.name}", "wrong", "is damaged", str(error)))
+    return findings
+
+
+# What a check of `bimodal doctor` says.
+
+
+Verdict = Literal["ok", "warning", "wrong"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One check.
+
+    Attributes:
+        found: what is there, in a few words.
+        advice: what to do, None where all is well.
+    """
+
+    check: str
+    verdict: Verdict
+    found: str
+    advice: str | None = None
+
+
+# Why CUDA is not active: the driver, the devices, and each library by name, with what brings it (Linux).
+
+
+# Files by which Docker and Podman tell a program that it runs in them.
+CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+INSTALL = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+
+
+class Gpus(NamedTuple):
+    """What can be seen of GPUs without CUDA.
+
+    Attributes:
+        cards: how many may be used.
+        driver: whether an NVIDIA driver is loaded, and its `newest` CUDA.
+        container: whether this is one.
+        locked: a device that this user may not open, None where there is none.
+        needed: the libraries that ONNX Runtime's CUDA provider needs; none where it is built without.
+        lost: those that can't be loaded.
+    """
+
+    cards: int
+    driver: bool
+    newest: tuple[int, int] | None
+    container: bool
+    locked: str | None
+    needed: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def look_for_gpus(devices: Path = DEVICES) -> Gpus:
+    """Look at this machine."""
+    library = provider_library()
+    needed = tuple(cuda_libraries(library)) if library is not None else ()
+    nodes = sorted(devices.glob("nvidia[0-9]*"))
+    return Gpus(
+        cards=gpu_count(devices),
+        driver=has_driver(devices),
+        newest=driver_version(),
+        container=any(mark.exists() for mark in CONTAINER_MARKS),
+        locked=next((str(node) for node in nodes if not os.access(node, os.R_OK | os.W_OK)), None),
+        needed=needed,
+        lost=tuple(missing(needed)),
+    )
+
+
+def cuda_findings(wanted: str, active: str | None) -> list[Finding]:
+    """The checks of `runtime.provider: wanted` where `active` ("cpu", "cuda"; None: nothing works) really runs.
+
+    Nothing where a GPU is neither asked for nor there.
+    """
+    if not sys.platform.startswith("linux") or wanted == "cpu" or (wanted == "auto" and not has_driver()):
+        return []
+    return explain(look_for_gpus(), wanted, active)
+
+
+def explain(gpus: Gpus, wanted: str, active: str | None) -> list[Finding]:
+    """What was seen as findings: wrong where CUDA is asked for, else a warning that a GPU lies idle; pure."""
+    bad: Verdict = "wrong" if wanted == "cuda" else "warning"
+    findings = [_gpus(gpus, bad)]
+    if not gpus.needed:
+        advice = "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        return [*findings, Finding("cuda libraries", bad, "this ONNX Runtime is built without CUDA", advice)]
+    lost = [name for name in gpus.lost if name != DRIVER]
+    findings += [Finding(f"library {name}", bad, "can't be loaded", _remedy(name)) for name in lost]
+    if not lost:
+        names = ", ".join(name for name in gpus.needed if name != DRIVER)
+        findings.append(Finding("cuda libraries", "ok", names))
+    if active != "cuda" and not lost and all(finding.verdict == "ok" for finding in findings):
+        advice = "see that nvidia-smi works here; after a new driver the machine must be restarted"
+        findings.append(Finding("cuda", bad, "all is there, but ONNX Runtime took no GPU", advice))
+    return findings
+
+
+def _gpus(gpus: Gpus, bad: Verdict) -> Finding:
+    if not gpus.driver:
+        if gpus.container:
+            advice = "start the container with --gpus all (the host needs nvidia-container-toolkit)"
+            return Finding("gpu", bad, "no /dev/nvidia* in this container", advice)
+        return Finding("gpu", bad, "no /dev/nvidia*", "install NVIDIA's driver, or set runtime.provider to cpu")
+    if gpus.cards == 0:
+        return Finding("gpu", bad, "CUDA_VISIBLE_DEVICES hides every GPU", "unset it, or name a device in it")
+    if gpus.locked is not None:
+        return Finding("gpu", bad, f"{gpus.locked} can't be opened", "let this user read and write it (chmod, a group)")
+    if gpus.newest is None:
+        advice = "install the driver's own library, in a container with NVIDIA_DRIVER_CAPABILITIES=compute,utility"
+        return Finding("gpu", bad, f"the driver is loaded, but {DRIVER} is not there", advice)
+    found = f"{gpus.cards} GPU{'s' if gpus.cards > 1 else ''}, driver for CUDA {gpus.newest[0]}.{gpus.newest[1]}"
+    built_for = cuda_version_of(gpus.needed)
+    if built_for is not None and gpus.newest[0] < built_for:
+        advice = f"install a driver for CUDA {built_for}: this ONNX Runtime is built for it"
+        return Finding("gpu", bad, f"{found} at most", advice)
+    return Finding("gpu", "ok", found)
+
+
+def _remedy(name: str) -> str:
+    package = package_of(name)
+    return f"{INSTALL} brings it ({package})" if package else INSTALL

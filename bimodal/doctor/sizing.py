@@ -1,0 +1,184 @@
+"""What to measure, and what to choose from it. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import msgspec
+
+from bimodal import workers
+from bimodal.doctor.sizing_process import READY, Did, Task
+from bimodal.workers.errors import SystemFailedError
+from bimodal.workers.settings import FaceActorSettings
+
+# Arrangements whose frames a second are so close are alike: then the one that is done with a frame sooner is better.
+ALIKE = 0.95
+
+# Of what bare models do, the whole system does at least so much (bench, docs/performance.md).
+SHARE_OF_BARE = 0.8
+
+LIVE_FPS = 30.0
+
+
+class Arrangement(NamedTuple):
+    """So many face workers, with so many threads each."""
+
+    workers: int
+    threads: int
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What an arrangement does with bare models.
+
+    Attributes:
+        workers, threads: the arrangement.
+        frames_s: frames a second of all workers together.
+        frame_ms: milliseconds that a worker takes for one, the median.
+        memory_mb: of all workers together, in MiB; what they share counts once.
+    """
+
+    workers: int
+    threads: int
+    frames_s: float
+    frame_ms: float
+    memory_mb: float
+
+
+def arrangements(cores: int, gpus: int = 0) -> list[Arrangement]:
+    """All doublings of workers and threads that the cores hold, and all cores with one thread each; with GPUs, one
+    worker and two for each."""
+    if gpus:
+        return [Arrangement(gpus, 1), Arrangement(2 * gpus, 1)]
+    return [
+        Arrangement(workers, threads)
+        for threads in _doublings(cores)
+        for workers in sorted({*_doublings(cores // threads), cores // threads})
+    ]
+
+
+def choose(measured: Sequence[Measured], memory_mb: float) -> Measured:
+    """The arrangement to propose: the most frames a second that fit half of `memory_mb`; among those that do about as
+    many, the one with the shortest way of a frame, then the least memory.
+
+    Where none fits, the smallest of all. `measured` holds one at least.
+    """
+    fitting = [one for one in measured if one.memory_mb <= memory_mb / 2]
+    if not fitting:
+        return min(measured, key=lambda one: one.memory_mb)
+    most = max(one.frames_s for one in fitting)
+    alike = [one for one in fitting if one.frames_s >= ALIKE * most]
+    return min(alike, key=lambda one: (one.frame_ms, one.memory_mb))
+
+
+def streams(frames_s: float) -> int:
+    """How many live streams of 30 frames a second bare models that do `frames_s` can serve, whole frames all."""
+    return int(frames_s * SHARE_OF_BARE / LIVE_FPS)
+
+
+def serves(frames_s: float) -> str:
+    """The same in words."""
+    count, fps = streams(frames_s), f"{LIVE_FPS:.0f} frames a second"
+    if count == 0:
+        return f"looks at {frames_s * SHARE_OF_BARE:.0f} of the {fps} of one live stream, and leaves out the rest"
+    return f"serves {count} live stream{'s' if count > 1 else ''} of {fps}"
+
+
+def config_lines(chosen: Measured) -> str:
+    """What to put into config.yaml."""
+    return f"runtime: {{threads: {chosen.threads}}}\nworkers: {{face: {{count: {chosen.workers}}}}}"
+
+
+def _doublings(most: int) -> list[int]:
+    return [1 << power for power in range(most.bit_length()) if 1 << power <= most]
+
+
+# Arrangements of workers and threads, measured: so many processes on cores of their own, all at the same time.
+
+
+Process = subprocess.Popen[str]
+
+
+def measure(settings: FaceActorSettings, arrangement: Arrangement, cores: Sequence[int], seconds: float) -> Measured:
+    """Run an arrangement of the configured models for some seconds, each worker on the next of `cores`.
+
+    Raises SystemFailedError where a process can't do its work (a model that can't be opened), with its reason.
+    """
+    number, threads = arrangement
+    runtime = msgspec.structs.replace(settings.runtime, threads=threads)
+    tasks = [
+        Task(
+            worker=f"face {place + 1}",
+            settings=msgspec.structs.replace(settings, runtime=runtime),
+            cores=tuple(cores[place * threads : (place + 1) * threads]),
+            seconds=seconds,
+            parent=os.getpid(),
+        )
+        for place in range(number)
+    ]
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(_process(task)) for task in tasks]
+        for process in processes:
+            _expect_ready(process)
+        for process in processes:
+            _tell(process, "go\n")
+        found = [_did(_line(process)) for process in processes]
+    return Measured(
+        workers=number,
+        threads=threads,
+        frames_s=sum(did.frames_s for did in found),
+        frame_ms=median(did.frame_ms for did in found),
+        memory_mb=sum(did.memory_mb for did in found),
+    )
+
+
+@contextlib.contextmanager
+def _process(task: Task) -> Iterator[Process]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(workers.__file__).parents[2])}
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "bimodal.doctor.sizing_process", msgspec.json.encode(task).decode()],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _expect_ready(process: Process) -> None:
+    line = _line(process)
+    if line != READY:
+        _did(line)
+
+
+def _did(line: str) -> Did:
+    try:
+        did = msgspec.json.decode(line, type=Did)
+    except msgspec.DecodeError as error:
+        raise SystemFailedError("a measured process ended before it was done") from error
+    if did.because is not None:
+        raise SystemFailedError(did.because)
+    return did
+
+
+def _line(process: Process) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def _tell(process: Process, text: str) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(text)
+        process.stdin.flush()
