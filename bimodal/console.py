@@ -17,9 +17,8 @@ from rich.text import Text
 
 from bimodal.errors import BimodalError
 from bimodal.workers.actor import BROKEN, REFUSED
-from bimodal.workers.capture.redact import redact
-from bimodal.workers.confidential import ConfidentialFormatter
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.logs import ConfidentialFormatter, redact
 
 log = logging.getLogger(__name__)
 

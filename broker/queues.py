@@ -98,7 +98,7 @@ class Worker:
 
     def begun(self) -> list[int]:
         """The assignments that it may be at. One that does its jobs one by one holds back the answers of those before,
-        but none of the last job but one (workers/job_worker.py)."""
+        but none of the last job but one (workers/inference.py)."""
         most = self.capacity if self.capacity > 1 else max(1, len(self.held) - 1)
         return list(self.held)[:most]
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 from bimodal.models.contract import Kind, Metadata, read_properties
 from bimodal.models.errors import ArtifactError
+from bimodal.models.scan import LENGTH, _BrokenError, _Field, _fields
 
 METADATA_PROPS, KEY, VALUE = 14, 1, 2
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-
-Buffer: TypeAlias = "mmap.mmap | bytes"
 
 
 def metadata_of(path: Path, kind: Kind) -> Metadata:
@@ -35,40 +32,14 @@ def onnx_properties(path: Path) -> dict[str, str]:
             return {}
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
-                entries = [dict(_fields(entry)) for number, entry in _fields(data) if number == METADATA_PROPS]
-                return {entry[KEY].decode(): entry.get(VALUE, b"").decode() for entry in entries}
-            except (ValueError, IndexError, KeyError):
+                found = [each for each in _fields(data, 0, len(data)) if each.number == METADATA_PROPS]
+                entries = [
+                    {part.number: data[part.start : part.end].decode() for part in _parts(data, each)} for each in found
+                ]
+                return {entry[KEY]: entry.get(VALUE, "") for entry in entries}
+            except (_BrokenError, UnicodeDecodeError, KeyError):
                 return {}
 
 
-def _fields(data: Buffer) -> Iterator[tuple[int, bytes]]:
-    """(number, bytes) of every field of a message that has a length; large ones come empty."""
-    place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
-        number, kind = tag >> 3, tag & 7
-        if kind == VARINT:
-            _, place = _varint(data, place)
-        elif kind == BYTES:
-            size, place = _varint(data, place)
-            if place + size > len(data):
-                raise ValueError("a field reaches past the end")
-            yield number, bytes(data[place : place + size]) if number in (METADATA_PROPS, KEY, VALUE) else b""
-            place += size
-        elif kind in (FIXED32, FIXED64):
-            place += 4 if kind == FIXED32 else 8
-        else:
-            raise ValueError(f"wire type {kind} is not known")
-
-
-def _varint(data: Buffer, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than ten bytes")
+def _parts(data: mmap.mmap, entry: _Field) -> Iterator[_Field]:
+    return (part for part in _fields(data, entry.start, entry.end) if part.wire == LENGTH)

@@ -7,6 +7,7 @@ name a file or an operator are entered, everything else is stepped over.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -105,7 +106,7 @@ def _refuse_external(field: _Field, path: str) -> None:
         )
 
 
-def _fields(data: bytes, at: int, end: int) -> Iterator[_Field]:
+def _fields(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[_Field]:
     """The fields of one message."""
     while at < end:
         tag, at = _varint(data, at, end)
@@ -127,7 +128,7 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[_Field]:
         yield _Field(number, wire, start, at, value)
 
 
-def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+def _varint(data: bytes | mmap.mmap, at: int, end: int) -> tuple[int, int]:
     value = 0
     for place in range(10):
         if at >= end:

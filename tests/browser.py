@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bimodal.workers.capture import media
+from bimodal.workers.capture import files
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 PATIENCE_MS = 60_000
@@ -90,7 +90,7 @@ def write_y4m(path: Path, clip: Path, seconds: float, width: int = 320, height: 
     """The beginning of a clip as uncompressed pictures, 25 a second."""
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{width} H{height} F25:1 Ip A1:1 C420jpeg\n".encode())
-        for picture in media.pictures(clip):
+        for picture in files.pictures(clip):
             if picture.pts_ns >= seconds * 1e9:
                 break
             pixels = cv2.resize(picture.pixels, (width, height), interpolation=cv2.INTER_AREA)
@@ -101,7 +101,7 @@ def write_y4m(path: Path, clip: Path, seconds: float, width: int = 320, height: 
 
 def write_wav(path: Path, clip: Path, seconds: float) -> Path:
     """The beginning of a clip's sound."""
-    pieces = list(media.sounds(clip))
+    pieces = list(files.sounds(clip))
     rate = pieces[0].rate
     samples = np.concatenate([piece.samples for piece in pieces])[: round(seconds * rate)]
     with wave.open(str(path), "wb") as file:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.workers.capture import media
+from bimodal.workers.capture import files
 from bimodal.workers.demo import DEMO
 
 Pixels = NDArray[np.uint8]
@@ -45,7 +45,7 @@ def read_number(pixels: Pixels) -> int:
 
 @cache
 def _portrait() -> Pixels:
-    return next(media.pictures(PORTRAIT)).pixels
+    return next(files.pictures(PORTRAIT)).pixels
 
 
 def scene(faces: int, t: float = 0.0, width: int = 640, height: int = 360) -> Pixels:
@@ -81,7 +81,7 @@ def noise(seconds: float, rate: int = 48000, seed: int = 0) -> Samples:
 
 @cache
 def _demo_speech() -> tuple[Samples, int]:
-    pieces = list(media.sounds(DEMO))
+    pieces = list(files.sounds(DEMO))
     return np.concatenate([piece.samples for piece in pieces]), pieces[0].rate
 
 

@@ -1,7 +1,7 @@
 """What every actor shares: its settings, its life from start to clean stop, heartbeats, signals, the log.
 
-A process is started as `python -m workers.NAME` with its ActorSettings as JSON in the environment variable
-BIMODAL_ACTOR. Its module hands a class to `main`, and `main` runs the loop that every actor has.
+A process is started as `python -m bimodal.workers MODULE:CLASS` with its ActorSettings as JSON in the environment
+variable BIMODAL_ACTOR; `run` makes the actor and runs the loop that every actor has.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ import msgspec
 import setproctitle
 
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Body, Heartbeat, Hello, Modality, Role, State, Welcome
+from bimodal.broker.messages import Ack, Body, Delivery, Heartbeat, Hello, LaneMessage, Modality, Role, State, Welcome
 from bimodal.errors import BimodalError
-from bimodal.workers.capture.redact import redact
-from bimodal.workers.confidential import ConfidentialFormatter, log_what_nobody_caught
+from bimodal.workers.logs import ConfidentialFormatter, log_what_nobody_caught, redact
 
 log = logging.getLogger(__name__)
 
@@ -192,13 +191,13 @@ def die_with_parent(parent: int) -> None:
         os._exit(DONE)
 
 
-def main(build: ActorClass) -> None:
-    """Run an actor from start to end and exit with its code."""
+def run(build: ActorClass) -> int:
+    """Run an actor from start to end; gives the exit code."""
     settings = read_settings()
     stop = set_up(settings)
     hello = Hello(role=settings.role, modality=settings.modality, pid=os.getpid())
     mailbox = Mailbox(Path(settings.directory), settings.name, settings.incarnation, hello)
-    sys.exit(live(build, settings, mailbox, stop))
+    return live(build, settings, mailbox, stop)
 
 
 def live(build: ActorClass, settings: ActorSettings, mailbox: Mailbox, stop: Stop) -> int:
@@ -257,3 +256,54 @@ def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, stop: Stop) -> int:
             mailbox.beat(pulse.now("ready", because=actor.trouble(), figures=actor.figures()))
     mailbox.beat(pulse.now("draining"))
     return DONE
+
+
+# What receivers of the acknowledged lane share: take deliveries in order, deal with them, acknowledge.
+
+
+ACK_EVERY = 16
+
+
+class LaneReader:
+    """Subclasses deal with each message in `receive`. Deliveries are acknowledged when the mailbox is empty, or
+    every sixteenth, so that one acknowledgement settles many."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.models: dict[str, str] = {}
+        self._mailbox = mailbox
+        self._received = 0
+        self._acknowledged = 0
+
+    def receive(self, message: LaneMessage) -> None:
+        """Deal with one message."""
+        raise NotImplementedError
+
+    def welcome(self) -> None:
+        """A broker that is new to us numbers its deliveries from 1."""
+        self._received = self._acknowledged = 0
+
+    def handle(self, body: Body) -> None:
+        """Deal with a delivery, unless it came before."""
+        if not isinstance(body, Delivery) or body.number <= self._received:
+            return
+        self.receive(body.message)
+        self._received = body.number
+        if self._received - self._acknowledged >= ACK_EVERY or not self._mailbox.waiting():
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        if self._received > self._acknowledged:
+            self._acknowledged = self._received
+            self._mailbox.send_soon(Ack(number=self._received))
+
+    def idle(self) -> None:
+        """Acknowledge what is left."""
+        self._acknowledge()
+
+    def trouble(self) -> str | None:
+        """None: what fails here fails a job or the process."""
+        return None
+
+    def finished(self) -> int | None:
+        """Never by itself."""
+        return None

@@ -1,11 +1,10 @@
-"""The broker's process: gives it title, log, signals and heartbeat, and runs it (`python -m workers.broker`)."""
+"""The broker's process: title, log, signals, heartbeat. Run by `python -m bimodal.workers broker:main`."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import logging
-import sys
 from pathlib import Path
 
 from bimodal.broker.errors import BrokerError
@@ -55,7 +54,3 @@ def main() -> int:
         with contextlib.suppress(Exception):
             broker.close()
     return DONE
-
-
-if __name__ == "__main__":
-    sys.exit(main())

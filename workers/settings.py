@@ -14,7 +14,7 @@ from bimodal.broker.messages import Policy
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.view.visitor_settings import VisitorSettings
+from bimodal.workers.view.settings import VisitorSettings
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,9 +10,9 @@ from bimodal.bench.plan import Plan
 from bimodal.bench.simulation_actors import FACES
 from bimodal.broker.messages import Delivery, Emotion, Face, FaceResult, LaneMessage, StreamOpened, decode, seal
 from bimodal.supervisor.processes import processes
+from bimodal.workers.fusion.actor import load
 from bimodal.workers.fusion.dynamic import DynamicModel
-from bimodal.workers.fusion.fusion import Fusion
-from bimodal.workers.fusion.loading import load
+from bimodal.workers.fusion.streams import Fusion
 from bimodal.workers.settings import FusionActorSettings
 
 STREAM, PERIOD_NS = "bench", 33_333_333

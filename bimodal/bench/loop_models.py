@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bimodal.models.session import Artifact
-from bimodal.workers.job_worker import open_model
+from bimodal.workers.inference import open_model
 from bimodal.workers.settings import AudioActorSettings, FaceActorSettings
 
 WORKER = "bench 1"

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -100,21 +100,21 @@ def _broker(directory: Path, log: Path | None) -> Iterator[psutil.Process]:
         log=str(log) if log is not None else os.devnull,
         parent=os.getpid(),
     )
-    process = _start("bimodal.workers.broker", log, {ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()})
+    process = _start(("bimodal.workers", "broker:main"), log, {ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()})
     try:
         yield psutil.Process(process.pid)
     finally:
         stop(process, STOP_S)
 
 
-def _start(module: str, log: Path | None, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+def _start(module: Sequence[str], log: Path | None, more: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     with (log or Path(os.devnull)).open("ab") as errors:
         return start(
-            [sys.executable, "-P", "-m", module],
+            [sys.executable, "-P", "-m", *module],
             what="a simulated load",
             stdout=subprocess.PIPE,
             stderr=errors.fileno(),
-            environment=environment,
+            environment=more,
         )
 
 
@@ -135,7 +135,7 @@ class _Simulator:
 
     def __init__(self, share: Share, log: Path | None) -> None:
         self._patience_s = PATIENCE_S + share.load.jobs * share.load.streams / (share.load.rate or SLOWEST_PER_S)
-        self._process = _start("bimodal.bench.simulation_process", log)
+        self._process = _start(("bimodal.bench.simulation_process",), log)
         self._too_late = False
         self._timer = threading.Timer(self._patience_s, self._give_up)
         self._timer.start()

@@ -33,7 +33,7 @@ from bimodal.broker.messages import (
     Welcome,
 )
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.lane_reader import ACK_EVERY
+from bimodal.workers.actor import ACK_EVERY
 
 SHAPE = (360, 640, 3)
 WARM = 0.1
@@ -220,7 +220,7 @@ class SimulatedFusion:
         return len(self._counts) == self._load.streams and not any(self._open.values())
 
     def handle(self, body: Body) -> None:
-        """A delivery; acknowledged as workers/lane_reader.py does."""
+        """A delivery; acknowledged as workers/actor.py does."""
         if not isinstance(body, Delivery) or body.number <= self._received:
             return
         self._deal_with(body.message, time.monotonic_ns())

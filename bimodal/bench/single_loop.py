@@ -19,8 +19,8 @@ from bimodal.broker.messages import Emotion, FaceResult, SpeechResult, StreamOpe
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.face.actor import face_message
 from bimodal.workers.face.pipeline import FacePipeline
-from bimodal.workers.fusion.fusion import Fusion
-from bimodal.workers.fusion.loading import load
+from bimodal.workers.fusion.actor import load
+from bimodal.workers.fusion.streams import Fusion
 from bimodal.workers.settings import AudioActorSettings, FaceActorSettings, FusionActorSettings
 
 STREAM = "bench"

@@ -29,8 +29,7 @@ from bimodal.recordings.reading import clips
 from bimodal.supervisor.analysis import Analysed, Analysis
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.film.names import film_name, part_name
-from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order
+from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, film_name, part_name
 
 
 class Speed(StrEnum):
@@ -248,7 +247,7 @@ def annotate_file(
         ENVIRONMENT_KEY: msgspec.json.encode(order).decode(),
         "PYTHONPATH": str(Path(workers.__file__).parents[2]),
     }
-    command = [sys.executable, "-P", "-m", "bimodal.workers.film.annotating"]
+    command = [sys.executable, "-P", "-m", "bimodal.workers.film.annotate"]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:

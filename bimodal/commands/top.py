@@ -37,7 +37,7 @@ from bimodal.console import (
     plain,
 )
 from bimodal.options import SessionOption
-from bimodal.workers.view.trouble import ProcessSeen
+from bimodal.workers.view.health import ProcessSeen
 
 TOPICS = ("process.", "status", "emotion.", "closed.")
 TURN_S = 0.1

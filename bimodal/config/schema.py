@@ -14,8 +14,7 @@ from bimodal.broker.messages import MOST_AT_A_TIME
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.view.settings import is_loopback
-from bimodal.workers.view.visitor_settings import VisitorSettings
+from bimodal.workers.view.settings import VisitorSettings, is_loopback
 
 # What every section of config.yaml is: typed, and closed to unknown keys.
 

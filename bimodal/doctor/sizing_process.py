@@ -1,4 +1,4 @@
-"""One of the measured processes: `python -m workers.sizing.process '{"worker": …}'`.
+"""One of the measured processes: `python -m bimodal.doctor.sizing_process '{"worker": …}'`.
 
 It says "ready" when its models are open and warm, runs one frame's work again and again from the next line of its stdin
 on, says what it did as JSON, and ends when its stdin is closed.
@@ -27,7 +27,7 @@ from bimodal.workers.actor import die_with_parent
 from bimodal.workers.demo import DEMO
 from bimodal.workers.face.pipeline import FacePipeline
 from bimodal.workers.face.settings import FaceSettings
-from bimodal.workers.job_worker import open_model
+from bimodal.workers.inference import open_model
 from bimodal.workers.settings import FaceActorSettings
 
 READY = "ready"

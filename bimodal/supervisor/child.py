@@ -19,7 +19,7 @@ from bimodal.supervisor.processes import ProcessSpec
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Vitals, Watch
 from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
-from bimodal.workers.back_off import BackOff
+from bimodal.workers.backoff import BackOff
 
 Post = Literal["on", "beside", "leaving"]
 
@@ -75,7 +75,7 @@ class Child:
         self.renewed = self.asked = False
         self._started = now
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", spec.module],
+            [sys.executable, "-P", "-m", "bimodal.workers", spec.entry],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if log_file else None,

@@ -35,17 +35,17 @@ Role = Literal["broker", "face", "audio", "fusion", "record", "view", "window", 
 # What each role is to the broker, its module, and which roles must be ready before it starts. Capture does not wait
 # for workers: its jobs do. It waits for those who would miss the beginning of a stream.
 TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
-    "broker": ("supervisor", "bimodal.workers.broker", ()),
-    "face": ("worker", "bimodal.workers.face", ()),
-    "audio": ("worker", "bimodal.workers.audio", ()),
-    "fusion": ("fusion", "bimodal.workers.fusion", ()),
-    "record": ("recorder", "bimodal.recordings", ()),
-    "view": ("observer", "bimodal.workers.view", ()),
-    "window": ("observer", "bimodal.workers.window", ()),
-    "film": ("observer", "bimodal.workers.film", ()),
-    "lsl": ("observer", "bimodal.workers.lsl", ()),
-    "replay": ("fusion", "bimodal.workers.replay", ("broker",)),
-    "capture": ("capture", "bimodal.workers.capture", ("broker", "fusion", "record")),
+    "broker": ("supervisor", "broker:main", ()),
+    "face": ("worker", "face.actor:FaceActor", ()),
+    "audio": ("worker", "audio.actor:AudioActor", ()),
+    "fusion": ("fusion", "fusion.actor:FusionActor", ()),
+    "record": ("recorder", "record:RecordActor", ()),
+    "view": ("observer", "view.actor:ViewActor", ()),
+    "window": ("observer", "window:WindowActor", ()),
+    "film": ("observer", "film.actor:FilmActor", ()),
+    "lsl": ("observer", "lsl:LslActor", ()),
+    "replay": ("fusion", "replay:ReplayActor", ("broker",)),
+    "capture": ("capture", "capture.actor:CaptureActor", ("broker", "fusion", "record")),
 }
 
 # How a row changes while the system runs (bimodal/supervisor/reconcile.py). Workers hold no state: new ones load
@@ -79,8 +79,8 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_memory_mb: int | None = None
 
     @property
-    def module(self) -> str:
-        """The module that is run."""
+    def entry(self) -> str:
+        """What `python -m bimodal.workers` is given: MODULE:NAME."""
         return TABLE[self.role][1]
 
     @property
@@ -336,7 +336,7 @@ def sizes(workers: WorkersConfig, threads: int | str, cores: int, gpus: int = 0)
     Workers times threads is never more than the cores, unless the numbers given say so. One thread a worker with as
     many workers as cores is fastest (docs/configuration.md), so `auto` prefers workers to threads. `{min, max}`
     begins with `min`, and its threads leave room for `max`. With GPUs, `auto` is a face worker for each: two on one
-    would take turns, and one does as many jobs at a time (workers/batching.py).
+    would take turns, and one does as many jobs at a time (workers/inference.py).
     """
     face = workers.face.count
     if face == "auto":

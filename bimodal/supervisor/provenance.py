@@ -18,8 +18,8 @@ from bimodal.models.catalog import resolve, sha256_of
 from bimodal.models.onnx_properties import onnx_properties
 from bimodal.recordings.recording import describe, replace_text
 from bimodal.recordings.records import SESSION_FILE, FileRecord, Host, ModelRecord, SessionRecord, pretty
-from bimodal.workers.capture.redact import redact
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.logs import redact
 from bimodal.workers.settings import RecordActorSettings
 
 LIBRARIES = ("onnxruntime-gpu", "onnxruntime", "numpy", "opencv-python", "av", "soxr", "pyzmq", "msgspec", "pyarrow")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bimodal.broker.messages import Probabilities
 from bimodal.config import check_config
-from bimodal.workers.fusion.loading import Loaded, load
+from bimodal.workers.fusion.actor import Loaded, load
 from bimodal.workers.settings import FusionActorSettings
 
 WITH_DYNAMIC = check_config({"models": {"face-dynamic": "face-dynamic-compact", "speech": "none"}}, "tests")

@@ -19,7 +19,7 @@ from bimodal.bench.live import measured
 from bimodal.bench.memory import pss_mib, together_mib
 from bimodal.bench.start import bare_memory, first_event, memory_of, models_of
 from bimodal.config import Config, StreamConfig
-from bimodal.workers.capture import media
+from bimodal.workers.capture.files import probe
 from tests.bench.planning import short_plan
 
 
@@ -89,7 +89,7 @@ def test_a_start_reads_all_of_the_program() -> None:
 
 @pytest.mark.parametrize(("fps", "sound"), [(30, True), (60, False)])
 def test_the_clip_at_another_pace(tmp_path: Path, fps: int, sound: bool) -> None:
-    info = media.probe(at_pace(tmp_path / "clip.mp4", fps, sound=sound))
+    info = probe(at_pace(tmp_path / "clip.mp4", fps, sound=sound))
     assert info.fps == pytest.approx(fps, rel=1e-3)
     assert info.has_sound is sound
     assert info.duration_ns is not None

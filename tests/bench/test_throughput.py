@@ -13,7 +13,7 @@ from bimodal.bench.decoded import COUNT, Decoded, decoded
 from bimodal.bench.throughput import frames_per_s
 from bimodal.broker.sockets import session_directory, slots_directory
 from bimodal.config import check_config
-from bimodal.workers.capture import media
+from bimodal.workers.capture import files
 from tests.bench.planning import short_plan
 
 
@@ -25,9 +25,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Decoded:
 def test_the_clip_has_the_very_pixels_and_the_sound_to_them(found: Decoded) -> None:
     frames = np.load(found.frames, mmap_mode="r")
     assert frames.shape == (COUNT, 360, 640, 3)
-    for frame, picture in zip(frames[:5], media.pictures(found.clip), strict=False):
+    for frame, picture in zip(frames[:5], files.pictures(found.clip), strict=False):
         assert np.array_equal(picture.pixels, frame)
-    assert abs(sum(sound.samples.size for sound in media.sounds(found.clip)) / found.rate - COUNT / found.fps) < 0.1
+    assert abs(sum(sound.samples.size for sound in files.sounds(found.clip)) / found.rate - COUNT / found.fps) < 0.1
     assert np.load(found.sound).std() > 0.01, "someone speaks in it"
 
 

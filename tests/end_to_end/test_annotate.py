@@ -9,7 +9,7 @@ import av
 import pytest
 
 from bimodal.broker.messages import Body, Heartbeat
-from bimodal.workers.capture import media
+from bimodal.workers.capture import files
 from tests.end_to_end.driving import Driven, events_of, run, summary_of
 from tests.media import face_clip, scene, speech, write_clip
 from tests.workers.record.test_retention import session
@@ -18,18 +18,18 @@ PURPLE = (136, 76, 220)
 
 
 def pictures(path: Path) -> list[Any]:
-    return list(media.pictures(path))
+    return list(files.pictures(path))
 
 
 def test_each_file_gets_its_film_with_every_frame_and_its_sound(tmp_path: Path) -> None:
     sound, rate = speech(2.0)
-    files = [
+    clips = [
         face_clip(tmp_path / "talking.mp4", 2.0),
         write_clip(tmp_path / "phone.mp4", [scene(0)] * 10, rotation=90),
         write_clip(tmp_path / "voice.wav", sound=sound, rate=rate, sound_codec="pcm_s16le"),
     ]
     out = tmp_path / "out"
-    code, said, err = run("analyze", *files, "--out", out, "--annotate")
+    code, said, err = run("analyze", *clips, "--out", out, "--annotate")
     assert code == 0, err
     assert "3 files" in said
     films = {path.name for path in out.glob("*.mp4")}
@@ -43,13 +43,13 @@ def test_each_file_gets_its_film_with_every_frame_and_its_sound(tmp_path: Path) 
             [event["t"] - events[0]["t"] for event in events], abs=0.001
         )
     talking = pictures(out / "talking.annotated.mp4")
-    before = pictures(files[0])
+    before = pictures(clips[0])
     (x, y, width, height) = events_of(out, "talking")[20]["faces"][0]["box"]
     for side in (x + 2, x + width - 3):
         drawn, plain = (each[20].pixels[y + height // 2, side].astype(int) for each in (talking, before))
         assert abs(drawn - PURPLE).sum() < abs(plain - PURPLE).sum(), "the box stands where the event says"
     heard = [
-        sum(piece.samples.size for piece in media.sounds(each)) for each in (files[0], out / "talking.annotated.mp4")
+        sum(piece.samples.size for piece in files.sounds(each)) for each in (clips[0], out / "talking.annotated.mp4")
     ]
     assert heard[0] == heard[1]
     assert pictures(out / "phone.annotated.mp4")[0].pixels.shape == (640, 360, 3)
@@ -98,7 +98,7 @@ def test_live_films_survive_a_kill_and_go_on(tmp_path: Path) -> None:
         with av.open(str(film)) as container:
             assert container.streams.video[0].codec_context.name == "h264"
             assert container.streams.audio[0].codec_context.name == "aac"
-    assert sum(piece.samples.size for piece in media.sounds(killed)) > 24000
+    assert sum(piece.samples.size for piece in files.sounds(killed)) > 24000
 
 
 def test_a_nearly_full_disk_stops_films_only_and_old_sessions_go(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 from bimodal.broker.messages import Body, Emotion, Heartbeat
 from bimodal.commands.keys import make_certificate
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view.context import View
 from bimodal.workers.view.server import Server, address_of, listen
+from bimodal.workers.view.state import View
 from tests.browser import PATIENCE_MS, Seen, chromium, fake_devices, write_wav, write_y4m
 from tests.end_to_end.driving import Driven
 from tests.http_server import serving

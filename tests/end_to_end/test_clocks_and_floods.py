@@ -101,7 +101,7 @@ class Alone:
             log=str(directory / "log"),
         )
         environment = {**os.environ, ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()}
-        command = [sys.executable, "-m", "bimodal.workers.broker"]
+        command = [sys.executable, "-m", "bimodal.workers", "broker:main"]
         self.process = subprocess.Popen(command, env=environment, cwd=REPOSITORY)
 
     @property

@@ -13,8 +13,7 @@ import psutil
 import pytest
 
 from bimodal.broker.messages import Heartbeat
-from bimodal.workers.capture.redact import redact
-from bimodal.workers.confidential import ConfidentialFormatter
+from bimodal.workers.logs import ConfidentialFormatter, redact
 from tests.end_to_end.driving import Driven, run
 
 SESSION = "test-passwords"

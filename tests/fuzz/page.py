@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bimodal.workers.view.gate import Gate
+from bimodal.workers.view.access import Gate
+from bimodal.workers.view.settings import VisitorSettings
 from bimodal.workers.view.visitor_message import VisitorRefusedError, read
-from bimodal.workers.view.visitor_settings import VisitorSettings
 
 GATES = (Gate("127.0.0.1", None), Gate("0.0.0.0", "a token of sixteen characters"))
 HEADERS = ("host", "origin", "cookie", "authorization")

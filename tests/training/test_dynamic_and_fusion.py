@@ -22,9 +22,8 @@ from bimodal.training.datasets.prepare import png, write_file
 from bimodal.training.errors import DatasetError
 from bimodal.training.pairs import Pairs, averaged, read_pairs, write_pairs
 from bimodal.training.sequences import compose, windows
-from bimodal.workers.fusion.combine import Opinion, average
+from bimodal.workers.fusion.combine import LearnedFusion, Opinion, average, learned_fusion, strategy_of
 from bimodal.workers.fusion.dynamic import dynamic_model
-from bimodal.workers.fusion.learned import LearnedFusion, learned_fusion, strategy_of
 from bimodal.workers.fusion.settings import FusionSettings
 from tests.artifacts import make_face_static, make_speech
 from tests.training.trees import tone, write_fer2013, write_ravdess, write_sound

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.batching import SILENT_S, Batching, Company, batching
-from bimodal.workers.job_worker import gpu_of
+from bimodal.workers.inference import SILENT_S, Batching, Company, batching, gpu_of
 from bimodal.workers.settings import RuntimeSettings
 
 

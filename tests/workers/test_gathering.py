@@ -18,7 +18,7 @@ from bimodal.models.catalog import resolve
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.workers.face.pipeline import FacePipeline, FoundFace
 from bimodal.workers.face.settings import FaceSettings
-from bimodal.workers.gathering import Gathering
+from bimodal.workers.micro_batches import Gathering
 from tests.artifacts import make_face_static
 from tests.media import scene
 

@@ -30,7 +30,7 @@ def loaded_by(*actors: str) -> set[str]:
         "bimodal.workers.face.actor",
         "bimodal.workers.audio.actor",
         "bimodal.workers.fusion.actor",
-        "bimodal.recordings.actor",
+        "bimodal.workers.record",
         "bimodal.workers.capture.actor",
         "bimodal.workers.view.actor",
         "bimodal.workers.broker",
@@ -52,7 +52,7 @@ def test_a_process_loads_only_the_libraries_of_its_own_work() -> None:
         "pydantic",
         "typer",
     }
-    assert not loaded_by("capture.actor", "capture.media") & {
+    assert not loaded_by("capture.actor", "capture.files") & {
         "onnxruntime", "sounddevice", "cv2", "pydantic", "typer",
     }  # fmt: skip
     assert not loaded_by("face.actor") & {"av", "sounddevice", "soxr", "pydantic", "typer"}
@@ -64,11 +64,11 @@ def test_a_process_loads_only_the_libraries_of_its_own_work() -> None:
         "pydantic",
         "typer",
     }
-    assert not loaded_by("record.actor") & {"av", "cv2", "onnxruntime", "pydantic", "typer"}
+    assert not loaded_by("record") & {"av", "cv2", "onnxruntime", "pydantic", "typer"}
 
 
 def test_what_stands_before_the_first_frame_loads_no_numbers() -> None:
-    for module in ("bimodal.commands.up", "bimodal.workers.broker", "bimodal.recordings.actor"):
+    for module in ("bimodal.commands.up", "bimodal.workers.broker", "bimodal.workers.record"):
         assert not imported_by(f"import {module}") & {"numpy", "onnxruntime", "cv2", "av", "pyarrow", "asyncio"}, module
 
 

@@ -15,10 +15,9 @@ from bimodal.broker.frames import Ring
 from bimodal.broker.messages import Assignment, Body, FaceResult, Job, JobFailed, Ready, Welcome
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.workers import job_worker
+from bimodal.workers import inference
 from bimodal.workers.actor import ActorSettings
-from bimodal.workers.batching import Batching
-from bimodal.workers.job_worker import JobWorker
+from bimodal.workers.inference import Batching, JobWorker
 from tests.artifacts import make_face_static
 
 SLOTS = 8
@@ -105,7 +104,7 @@ def worker(tmp_path: Path, ring: Ring, letters: Letters) -> Iterator[Reader]:
 def one_by_one(tmp_path: Path, ring: Ring, letters: Letters, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     """A worker that is quick, however busy this machine is."""
     for bound in ("QUICK_NS", "SLOW_NS", "HELD_BACK_NS"):
-        monkeypatch.setattr(job_worker, bound, 10**12)
+        monkeypatch.setattr(inference, bound, 10**12)
     made = reader(tmp_path, letters, Batching())
     yield made
     made.close()
@@ -252,11 +251,11 @@ def test_no_more_answers_are_held_back_than_it_takes_in_advance(
 def test_a_slow_worker_answers_each_job_at_once(
     one_by_one: Reader, letters: Letters, ring: Ring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_worker, "HELD_BACK_NS", 0)
+    monkeypatch.setattr(inference, "HELD_BACK_NS", 0)
     letters.to_come.extend(assignments(ring, "aaaaa", [9] * 5))
     work_off(one_by_one, letters)
     assert answers_of(letters) == [[1], [2], [3], [4], [5]]
-    monkeypatch.setattr(job_worker, "SLOW_NS", 0)
+    monkeypatch.setattr(inference, "SLOW_NS", 0)
     letters.to_come.extend(assignments(ring, "aa", [9] * 2))
     work_off(one_by_one, letters)
     assert Ready(last=1, in_advance=1) in letters.sent, "it wants no more than one in advance now"

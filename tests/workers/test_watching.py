@@ -14,7 +14,7 @@ from bimodal.broker.frames import Ring
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Emotion, Hello, Job, Latency, StreamClosed, Verdict, Welcome
 from bimodal.broker.sockets import make_private
-from bimodal.workers.watching import Pairing, Pixels, Watched, Watcher
+from bimodal.workers.observer import Pairing, Pixels, Watched, Watcher
 from tests.broker.making import job, opened
 from tests.broker.test_process import Running
 

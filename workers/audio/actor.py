@@ -13,7 +13,7 @@ from bimodal.models.session import open_artifact
 from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.job_worker import JobWorker, open_model
+from bimodal.workers.inference import JobWorker, open_model
 from bimodal.workers.settings import AudioActorSettings
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Release, StartAgain, StreamClosed
 from bimodal.workers.actor import DONE, ActorSettings, own
+from bimodal.workers.capture.open_source import open_source
 from bimodal.workers.capture.run import Run
-from bimodal.workers.capture.source import open_source
 from bimodal.workers.errors import SourceError
 from bimodal.workers.settings import CaptureSettings
 

@@ -20,10 +20,8 @@ from numpy.typing import NDArray
 
 from bimodal.broker.visitors import Left, Media, PageAt, VisitorInbox, VisitorNote
 from bimodal.workers.capture.camera import rgb_of
-from bimodal.workers.capture.clock_map import ClockMap
-from bimodal.workers.capture.items import Connected, Picture, Sound, SourceInfo
-from bimodal.workers.capture.opened import OpenSource
-from bimodal.workers.capture.steady_rate import SteadyRate
+from bimodal.workers.capture.clocks import ClockMap, SteadyRate
+from bimodal.workers.capture.types import Connected, OpenSource, Picture, Sound, SourceInfo
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.workers.capture.conversion import scaled_size
-from bimodal.workers.capture.hand_over import hand_over
-from bimodal.workers.capture.items import Picture, SourceInfo
-from bimodal.workers.capture.quiet import quiet_stderr
+from bimodal.workers.capture.device_io import hand_over, quiet_stderr
+from bimodal.workers.capture.pixels import scaled_size
+from bimodal.workers.capture.types import Picture, SourceInfo
 from bimodal.workers.errors import SourceError
 
 NANO = 1_000_000_000

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.workers.capture.clock_map import ClockMap
-from bimodal.workers.capture.items import Sound, SourceInfo
-from bimodal.workers.capture.quiet import quiet_stderr
+from bimodal.workers.capture.clocks import ClockMap
+from bimodal.workers.capture.device_io import quiet_stderr
+from bimodal.workers.capture.types import Sound, SourceInfo
 from bimodal.workers.errors import SourceError
 
 NANO = 1_000_000_000

@@ -16,14 +16,14 @@ from typing import Any, TypeAlias
 import av
 import av.container
 
-from bimodal.workers.back_off import BackOff
-from bimodal.workers.capture.clock_map import ClockMap
-from bimodal.workers.capture.conversion import PixelConverter, SampleConverter
-from bimodal.workers.capture.hand_over import hand_over
-from bimodal.workers.capture.items import Connected, Interruption, Picture, Sound, SourceInfo
-from bimodal.workers.capture.media import Report, nano, picture_stream, sound_stream
-from bimodal.workers.capture.redact import redact
+from bimodal.workers.backoff import BackOff
+from bimodal.workers.capture.clocks import ClockMap
+from bimodal.workers.capture.device_io import hand_over
+from bimodal.workers.capture.files import Report, nano, picture_stream, sound_stream
+from bimodal.workers.capture.pixels import PixelConverter, SampleConverter
+from bimodal.workers.capture.types import Connected, Interruption, Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
+from bimodal.workers.logs import redact
 
 NANO = 1_000_000_000
 OPEN_S, READ_S = 5.0, 3.0

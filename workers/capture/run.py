@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from bimodal.broker.errors import BrokerError, SlotError
 from bimodal.broker.mailbox import Line
 from bimodal.broker.messages import Modality, StreamEnded, StreamOpened
-from bimodal.workers.capture.hops import HopCutter, Window
-from bimodal.workers.capture.items import Connected, Picture
-from bimodal.workers.capture.lengths import uneven
-from bimodal.workers.capture.opened import OpenSource
-from bimodal.workers.capture.outlet import Outlet
-from bimodal.workers.capture.stillness import Stillness
+from bimodal.workers.capture.checks import Stillness, uneven
+from bimodal.workers.capture.publisher import Outlet
+from bimodal.workers.capture.types import Connected, OpenSource, Picture
+from bimodal.workers.capture.windows import HopCutter, Window
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.settings import CaptureSettings
 

@@ -18,7 +18,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from bimodal.workers.capture.media import pictures, sounds
+from bimodal.workers.capture.files import pictures, sounds
 from bimodal.workers.demo import DEMO
 from bimodal.workers.demo.expressions import Expression, express
 

@@ -13,9 +13,8 @@ from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Assignment, Face, FaceResult
 from bimodal.models.session import Artifact
 from bimodal.workers.actor import ActorSettings, own
-from bimodal.workers.batching import batching
 from bimodal.workers.face.pipeline import FacePipeline, FoundFace
-from bimodal.workers.job_worker import JobWorker, open_model
+from bimodal.workers.inference import JobWorker, batching, open_model
 from bimodal.workers.settings import FaceActorSettings
 
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
+import av.container
+import msgspec
+import numpy as np
+import setproctitle
 
 from bimodal.broker.messages import Emotion
 from bimodal.drawing.overlay import ground, overlay
 from bimodal.drawing.style import Pixels, Style
+from bimodal.errors import BimodalError
 from bimodal.recordings.reading import read_events
-from bimodal.workers.capture import media
-from bimodal.workers.capture.conversion import scaled_size
-from bimodal.workers.film.errors import FilmError, film_error
-from bimodal.workers.film.names import part_name
-from bimodal.workers.film.source_sound import SourceSound
-from bimodal.workers.film.writer import FilmWriter
+from bimodal.workers.actor import BROKEN, DONE, REFUSED, die_with_parent
+from bimodal.workers.capture import files
+from bimodal.workers.capture.pixels import scaled_size
+from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, part_name
+from bimodal.workers.film.writer import FilmError, FilmWriter, aac_rate, film_error
 
 VOICE_ONLY = (640, 360)
 
@@ -44,7 +52,7 @@ def annotate(
 
     Raises SourceError or RecordError where source or events can't be read, FilmError where the film can't be written.
     """
-    info = media.probe(source)
+    info = files.probe(source)
     size = (info.width, info.height) if info.has_picture else VOICE_ONLY
     looked_at = scaled_size(*size, max_height) if info.has_picture else size
     scale = (size[0] / looked_at[0], size[1] / looked_at[1])
@@ -84,7 +92,7 @@ def _paired(source: Path, events: Path) -> Iterator[_Shown]:
     """Each picture with its event, by number; a picture without one is shown as it is."""
     following = read_events(events)
     event = next(following, None)
-    for number, picture in enumerate(media.pictures(source)):
+    for number, picture in enumerate(files.pictures(source)):
         while event is not None and event.seq < number:
             event = next(following, None)
         found = event if event is not None and event.seq == number else None
@@ -93,4 +101,152 @@ def _paired(source: Path, events: Path) -> Iterator[_Shown]:
 
 def _plain(events: Path) -> Iterator[_Shown]:
     for event in read_events(events):
-        yield _Shown(round(event.t * media.NANO), ground(*VOICE_ONLY), event)
+        yield _Shown(round(event.t * files.NANO), ground(*VOICE_ONLY), event)
+
+
+# The process that annotates one file: `python -m bimodal.workers.film.annotate`, started by `bimodal analyze`.
+#
+# It is told what to do as JSON in the environment variable BIMODAL_FILM, and says how far it is on stdout, one JSON
+# object a line: how many pictures are done, and at the end why it failed where it did.
+
+
+TELL_EVERY_S = 0.25
+
+
+class _Teller:
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def __call__(self, pictures: int) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + TELL_EVERY_S
+            say(FilmProgress(pictures=pictures))
+
+
+def say(progress: FilmProgress) -> None:
+    """One line to the parent."""
+    sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def main() -> int:
+    """Do what the environment says; the exit code."""
+    order = msgspec.json.decode(os.environ.pop(ENVIRONMENT_KEY), type=Order)
+    setproctitle.setproctitle("bimodal: film")
+    die_with_parent(order.parent)
+    logging.basicConfig(filename=order.log, format="%(asctime)s film %(levelname)s %(message)s", level=logging.INFO)
+    try:
+        pictures = annotate(
+            Path(order.source),
+            Path(order.events),
+            Path(order.film),
+            max_height=order.max_height,
+            style=order.style,
+            told=_Teller(),
+        )
+    except BimodalError as error:
+        logging.info("refused: %s", error, exc_info=error)
+        say(FilmProgress(because=str(error)))
+        return REFUSED
+    except Exception as error:
+        logging.exception("an error of our own")
+        say(FilmProgress(because=f"{order.film} met an unexpected {type(error).__name__}; the log has the details"))
+        return BROKEN
+    say(FilmProgress(pictures=pictures))
+    return DONE
+
+
+# The sound of the file that is annotated, put into its film: copied where MP4 takes it, else encoded anew.
+
+
+log = logging.getLogger(__name__)
+
+# What the common players play in MP4.
+COPIED = frozenset({"aac", "mp3", "alac", "ac3", "eac3"})
+LEAP_NS = 1_000_000_000
+AHEAD_NS = 500_000_000
+
+
+class SourceSound:
+    """Feeds a film with the sound of its source, as far as the pictures have come.
+
+    A source without sound, or with sound that can't be decoded, gives none; what was wrong is logged.
+    """
+
+    def __init__(self, source: Path, film: FilmWriter) -> None:
+        self._container: av.container.InputContainer = av.open(str(source))
+        self._stream = files.sound_stream(self._container)
+        self._pending: Iterator[int] = iter(())
+        self._reached_ns = -1
+        self._source, self._film = source, film
+        if self._stream is not None:
+            self._begin(self._stream)
+
+    def _begin(self, stream: av.AudioStream) -> None:
+        origin_ns = files.beginning_ns(self._container)
+        if stream.codec_context.name.removesuffix("float") in COPIED:
+            self._film.copy_sound(stream)
+            self._pending = self._copy(stream, origin_ns)
+        else:
+            layout = "stereo" if stream.layout.nb_channels > 1 else "mono"
+            self._film.encode_sound(aac_rate(stream.rate), layout)
+            self._pending = self._encode(stream, origin_ns, layout)
+
+    def up_to(self, pts_ns: int | None) -> None:
+        """Bring the film's sound to this moment, or to its end. Raises FilmError where the film can't be written."""
+        try:
+            while pts_ns is None or self._reached_ns < pts_ns + AHEAD_NS:
+                reached = next(self._pending, None)
+                if reached is None:
+                    return
+                self._reached_ns = reached
+        except av.FFmpegError as error:
+            log.warning("%s: the sound ends early (%s)", self._source, error.strerror)
+            self._pending = iter(())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+    def _copy(self, stream: av.AudioStream, origin_ns: int) -> Iterator[int]:
+        """Packets as they are, moved to the film's 0; yields how far the sound has come."""
+        shift_ns, end_ns = -origin_ns, 0
+        for packet in _packets(self._container, stream):
+            if packet.pts is None or packet.time_base is None:
+                continue
+            pts_ns = files.nano(packet.pts, packet.time_base) + shift_ns
+            if pts_ns < end_ns - LEAP_NS:
+                # Two files joined: a new count of time begins, which goes on where the old one ended.
+                shift_ns += end_ns - pts_ns
+                pts_ns = end_ns
+            end_ns = pts_ns + files.nano(packet.duration or 0, packet.time_base)
+            ticks = round(shift_ns / files.NANO / packet.time_base)
+            packet.pts += ticks
+            packet.dts = packet.pts
+            self._film.packet(packet)
+            yield end_ns
+
+    def _encode(self, stream: av.AudioStream, origin_ns: int, layout: str) -> Iterator[int]:
+        rate = aac_rate(stream.rate)
+        resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        for frame in files.decoded(self._container, stream, str(self._source), log.warning):
+            assert isinstance(frame, av.AudioFrame)
+            begin_ns = self._reached_ns
+            if frame.pts is not None and frame.time_base is not None:
+                begin_ns = files.nano(frame.pts, frame.time_base) - origin_ns
+            parts = [part.to_ndarray().astype(np.float32, copy=False) for part in resampler.resample(frame)]
+            if parts:
+                samples = np.concatenate(parts, axis=1)
+                self._film.sound(begin_ns, samples)
+                yield begin_ns + samples.shape[1] * files.NANO // rate
+
+
+def _packets(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.Packet[Any]]:
+    for packet in container.demux(stream):
+        if packet.size and not packet.is_corrupt:
+            yield packet
+
+
+if __name__ == "__main__":
+    sys.exit(main())

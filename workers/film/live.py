@@ -13,9 +13,7 @@ import numpy as np
 
 from bimodal.drawing.style import Pixels
 from bimodal.recordings.writers import part_of
-from bimodal.workers.film.errors import FilmError, film_error
-from bimodal.workers.film.sound_line import NANO
-from bimodal.workers.film.writer import FilmWriter, Samples
+from bimodal.workers.film.writer import NANO, FilmError, FilmWriter, Samples, film_error
 
 RATE = 48_000
 # Sound comes in hops, so it is late; after this it is not waited for any more.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from bimodal.drawing.style import Style
@@ -26,3 +28,19 @@ class FilmProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     pictures: int = 0
     because: str | None = None
+
+
+# What films are called.
+
+
+ANNOTATED = ".annotated.mp4"
+
+
+def film_name(name: str) -> str:
+    """The annotated film of the results called NAME."""
+    return name + ANNOTATED
+
+
+def part_name(film: Path) -> Path:
+    """The name a film has until it is complete."""
+    return film.with_name(f".{film.name}.part")

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import av.container
@@ -15,8 +15,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from bimodal.drawing.style import Pixels
-from bimodal.workers.film.errors import film_error
-from bimodal.workers.film.sound_line import NANO, SoundLine
+from bimodal.recordings.recording import describe
+from bimodal.workers.errors import WorkerError
 
 Samples = NDArray[np.float32]
 
@@ -177,3 +177,61 @@ def _pieces(samples: int) -> Iterator[int]:
     while samples > 0:
         yield min(samples, SILENCE_A_PIECE)
         samples -= SILENCE_A_PIECE
+
+
+# What can go wrong while a film is written. The message is one sentence a user can act on.
+
+
+class FilmError(WorkerError):
+    """A film can't be written."""
+
+
+def film_error(error: av.FFmpegError | OSError, path: Path) -> FilmError:
+    """What FFmpeg or the system said about writing `path`, as a sentence that names the film and not its temporary."""
+    path = path.with_name(path.name.removeprefix(".").removesuffix(".part"))
+    if isinstance(error, OSError):
+        return FilmError(describe(error, path))
+    return FilmError(f"{path.name} can't be written: {error.strerror or type(error).__name__}")
+
+
+# Pieces of sound with time stamps → one unbroken line of samples. Pure.
+
+
+NANO = 1_000_000_000
+# As in capture's hops: what differs by less than one video frame is jitter, and sound is taken to go on.
+TOLERANCE_NS = 40_000_000
+
+
+class Placed(NamedTuple):
+    """What to do with a piece: how much silence comes before it, and how many of its first samples are left out."""
+
+    silence: int
+    skipped: int
+
+
+class SoundLine:
+    """Counts samples from a fixed moment on, so that nothing drifts.
+
+    Args:
+        begin_ns: the moment of the first sample; sound before it is left out.
+        rate: Hz.
+    """
+
+    def __init__(self, begin_ns: int, rate: int) -> None:
+        self._begin_ns = begin_ns
+        self._rate = rate
+        self._count = 0
+
+    @property
+    def end_ns(self) -> int:
+        """The moment after the last sample."""
+        return self._begin_ns + self._count * NANO // self._rate
+
+    def place(self, begin_ns: int, count: int) -> Placed:
+        """The next piece, of `count` samples; a gap is filled with silence, an overlap is cut off the piece."""
+        gap_ns = begin_ns - self.end_ns
+        tolerated = TOLERANCE_NS if self._count else 0
+        silence = gap_ns * self._rate // NANO if gap_ns > tolerated else 0
+        skipped = min(count, -gap_ns * self._rate // NANO) if gap_ns < -tolerated else 0
+        self._count += silence + count - skipped
+        return Placed(silence, skipped)

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bimodal.broker.messages import Probabilities
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import Artifact
+from bimodal.workers.fusion.settings import FusionSettings
 
 PRODUCT_FLOOR = 1e-6
 
@@ -135,3 +142,81 @@ def _by_emotion(opinions: Sequence[Opinion]) -> list[tuple[str, list[Opinion]]]:
     """Every emotion that anyone knows, in the order of EMOTIONS, with those who know it."""
     pairs = ((emotion, [opinion for opinion in opinions if emotion in opinion.probabilities]) for emotion in EMOTIONS)
     return [(emotion, knowing) for emotion, knowing in pairs if knowing]
+
+
+# The strategy `learned`: a fusion artifact that was trained on what faces and voices say of the same moment.
+
+
+@dataclass(frozen=True)
+class LearnedFusion:
+    """An opened fusion artifact as fusion needs it; `identity` is name@version, for the event."""
+
+    combine: Strategy
+    identity: str = ""
+
+
+def strategy_of(settings: FusionSettings, learned: LearnedFusion | None) -> Strategy:
+    """The strategy that the settings name. Raises ValueError where `learned` is named and there is no such model."""
+    if settings.strategy != "learned":
+        return STRATEGIES[settings.strategy]
+    if learned is None:
+        raise ValueError("the strategy 'learned' needs a fusion model: name one in 'models.fusion'")
+    return learned.combine
+
+
+def learned_fusion(artifact: Artifact) -> LearnedFusion:
+    """An opened fusion artifact as a strategy.
+
+    It takes `video` and `speech` float32 [1, 8]: the seven probabilities in the order of its labels and, last, the
+    opinion's worth. With one opinion only, or one that does not know all seven emotions, the average decides.
+
+    Raises ArtifactError where it does not know exactly the seven emotions, or takes opinions of another size.
+    """
+    emotions = [emotion_of(label) or "" for label in artifact.metadata.labels or ()]
+    if sorted(emotions) != sorted(EMOTIONS):
+        raise ArtifactError(f"{artifact.path} can't fuse: its labels must be {', '.join(EMOTIONS)}, in any order")
+    size = len(EMOTIONS) + 1
+    for tensor in artifact.inputs:
+        if tensor.shape[1] not in (size, None) and not isinstance(tensor.shape[1], str):
+            raise ArtifactError(
+                f"{artifact.path} can't fuse: '{tensor.name}' must have shape [any, {size}] (seven probabilities and "
+                f"their worth), but has {tensor.shape[1]} columns"
+            )
+
+    def row(opinion: Opinion) -> NDArray[np.float32]:
+        values = [*(opinion.probabilities[emotion] for emotion in emotions), opinion.worth]
+        return np.array([values], np.float32)
+
+    def combine(opinions: Sequence[Opinion]) -> Probabilities:
+        by_source = {opinion.source: opinion for opinion in opinions}
+        video, speech = by_source.get("video"), by_source.get("speech")
+        if video is None or speech is None or any(len(each.probabilities) < len(EMOTIONS) for each in opinions):
+            return average(opinions)
+        answer = artifact.run(video=row(video), speech=row(speech))["probabilities"][0]
+        found = clean(dict(zip(emotions, (float(value) for value in answer), strict=True)))
+        return found if found is not None else average(opinions)
+
+    return LearnedFusion(combine, artifact.identity)
+
+
+# How much a face or a stretch of speech is worth, 0…1. Scales the weights of fusion.
+
+
+def unit(value: float) -> float:
+    """`value` held inside 0…1; what is no number counts as 0."""
+    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
+
+
+def of_face(score: float, sharpness: float) -> float:
+    """Detection score × sharpness of the crop."""
+    return unit(score) * unit(sharpness)
+
+
+def of_speech(voice: float, freshness: float) -> float:
+    """Share of voice in the newest hop × freshness."""
+    return unit(voice) * unit(freshness)
+
+
+def freshness(age_ns: int, usual_age_ns: int, max_age_ns: int) -> float:
+    """1 up to the age at which the next hop is due, then falling linearly to 0 over `max_age_ns`."""
+    return unit(1.0 - (age_ns - usual_age_ns) / max_age_ns)

@@ -13,10 +13,9 @@ from bimodal.broker.messages import (
     TrackedFace,
     Verdict,
 )
-from bimodal.workers.fusion.combine import top
-from bimodal.workers.fusion.join import JoinedSpeech
-from bimodal.workers.fusion.reliability import unit
+from bimodal.workers.fusion.combine import top, unit
 from bimodal.workers.fusion.scene import FusedFace, Meaning
+from bimodal.workers.fusion.speech import JoinedSpeech
 
 DECIMALS = 4
 

@@ -20,8 +20,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bimodal.broker.messages import Body, Emotion, Heartbeat, State, Status
-from bimodal.workers.view.context import View
 from bimodal.workers.view.health import Health
+from bimodal.workers.view.state import View
 
 MOST_STREAMS = 64
 MOST_PROCESSES = 256

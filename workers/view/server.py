@@ -9,24 +9,80 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import parse_qs
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bimodal.workers.errors import ViewError
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view import events, metrics, page, stream, visitor
-from bimodal.workers.view.context import View
-from bimodal.workers.view.guard import Guard
+from bimodal.workers.view import events_socket, live_socket, metrics, visitor
+from bimodal.workers.view.access import Gate, Verdict, is_trustworthy, security_headers
+from bimodal.workers.view.state import View
+
+# The page itself: files that lie in `page/`, and the door where the token is asked for.
+
+
+FILES = Path(__file__).with_name("page")
+MOST_FORM_BYTES = 4096
+COOKIE_S = 30 * 24 * 3600
+
+
+def routes(view: View) -> list[BaseRoute]:
+    """/, /enter, /page/…"""
+
+    async def index(_request: Request) -> Response:
+        return FileResponse(FILES / "index.html")
+
+    async def enter(request: Request) -> Response:
+        """The door: a form, or a link that carries the token and is left again at once."""
+        if request.method == "GET" and "token" not in request.query_params:
+            return FileResponse(FILES / "enter.html")
+        given = await _posted(request) if request.method == "POST" else request.query_params["token"]
+        if not view.gate.right(given):
+            return FileResponse(FILES / "wrong.html", 401)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(
+            view.gate.cookie_name(request.headers.get("host", "")),
+            view.gate.cookie_value,
+            max_age=COOKIE_S,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return answer
+
+    return [
+        Route("/", index),
+        Route("/enter", enter, methods=["GET", "POST"]),
+        Mount("/page", StaticFiles(directory=FILES)),
+    ]
+
+
+async def _posted(request: Request) -> str:
+    """The token of the form; nothing of a body that is longer than any token."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_FORM_BYTES:
+            return ""
+    return parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
+
 
 # Each gives routes; what they need of the running system is in the View.
 ROOMS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (
-    page.routes,
-    stream.routes,
+    routes,
+    live_socket.routes,
     visitor.routes,
-    events.routes,
+    events_socket.routes,
     metrics.routes,
 )
 
@@ -136,3 +192,52 @@ class Server:
         self._server.should_exit = True
         self._server.force_exit = True
         self._thread.join(STOP_WITHIN_S)
+
+
+# The gate in front of the application: every request passes it, every answer carries the security headers.
+
+
+SENTENCES: dict[Verdict, str] = {
+    "foreign host": "This page answers under its own name only; open it by its address.",
+    "foreign origin": "Another site's page may not connect here.",
+    "no token": "This page needs its token: open it in a browser, or send 'Authorization: Bearer TOKEN'.",
+}
+
+
+class Guard:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, gate: Gate, *, camera: bool = False) -> None:
+        self._app = app
+        self._gate = gate
+        self._headers = {safe: security_headers(camera=camera, trustworthy=safe) for safe in (True, False)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        websocket = scope["type"] == "websocket"
+        verdict = self._gate.judge(headers, scope["path"], websocket=websocket)
+        own = self._headers[is_trustworthy(scope["scheme"], headers.get("host", ""))]
+        if verdict == "enter":
+            await self._app(scope, receive, _with_headers(send, own))
+        else:
+            # A WebSocket that is not accepted yet is refused with an ordinary answer, too.
+            await self._refusal(verdict, headers)(scope, receive, _with_headers(send, own))
+
+    def _refusal(self, verdict: Verdict, headers: Headers) -> Response:
+        if verdict == "no token" and "text/html" in headers.get("accept", ""):
+            return RedirectResponse("/enter", 303)
+        return PlainTextResponse(SENTENCES[verdict] + "\n", 401 if verdict == "no token" else 403)
+
+
+def _with_headers(send: Send, own: Mapping[str, str]) -> Send:
+    async def forward(message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            headers = MutableHeaders(scope=message)
+            for name, value in own.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return forward

@@ -22,8 +22,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from bimodal.broker.visitors import Left, Media, PageAt, VisitorLine
-from bimodal.workers.view.allowance import Allowance
-from bimodal.workers.view.context import View
+from bimodal.workers.view.settings import VisitorSettings
+from bimodal.workers.view.state import View
 from bimodal.workers.view.visitor_message import (
     BAD,
     NO_SUCH_STREAM,
@@ -34,7 +34,6 @@ from bimodal.workers.view.visitor_message import (
     VisitorRefusedError,
     read,
 )
-from bimodal.workers.view.visitor_settings import VisitorSettings
 
 log = logging.getLogger(__name__)
 
@@ -259,3 +258,26 @@ async def _close(socket: WebSocket, code: int, reason: str) -> None:
     if socket.client_state is WebSocketState.CONNECTED:
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await socket.close(code, reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore"))
+
+
+# How much may come in a time: an allowance that refills evenly and holds a few seconds' worth. Pure.
+
+
+class Allowance:
+    """A token bucket: `rate` a second, and `burst_s` seconds' worth at once after a pause.
+
+    A network that stumbles delivers late and then all at once; that is no offence, so the burst is generous.
+    """
+
+    def __init__(self, rate: float, burst_s: float, now_s: float) -> None:
+        self._rate, self._most = rate, rate * burst_s
+        self._left, self._at_s = self._most, now_s
+
+    def take(self, amount: float, now_s: float) -> bool:
+        """Whether so much may come now; if not, nothing is taken."""
+        self._left = min(self._most, self._left + self._rate * max(0.0, now_s - self._at_s))
+        self._at_s = max(self._at_s, now_s)
+        if amount > self._left:
+            return False
+        self._left -= amount
+        return True

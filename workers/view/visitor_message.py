@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from bimodal.broker.visitors import MediaKind
 from bimodal.workers.errors import WorkerError
-from bimodal.workers.view.visitor_settings import VisitorSettings
+from bimodal.workers.view.settings import VisitorSettings
 
 HEADER = struct.Struct("<2sBBIddQ")
 MAGIC, VERSION = b"bv", 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.workers.audio.voice import SILENCE_DBFS, VoiceActivity, level_dbfs, loud_steps
+from bimodal.workers.audio.pipeline import SILENCE_DBFS, VoiceActivity, level_dbfs, loud_steps
 from tests.artifacts import make_voice_activity
 from tests.workers.audio.sound import tone
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from bimodal.workers.capture.media import pictures, probe, sounds
+from bimodal.workers.capture.files import pictures, probe, sounds
 from bimodal.workers.errors import SourceError
 from tests import bad_media
 from tests import media as made

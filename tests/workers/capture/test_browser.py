@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from bimodal.broker.visitors import Left, Media, PageAt, VisitorLine
 from bimodal.workers.capture.browser import Guests, browser_source, decoded
-from bimodal.workers.capture.items import Connected, Picture, Sound
-from bimodal.workers.capture.steady_rate import SteadyRate
+from bimodal.workers.capture.clocks import SteadyRate
+from bimodal.workers.capture.types import Connected, Picture, Sound
 from tests import media as made
 
 MS, S = 1_000_000, 1_000_000_000

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from bimodal.commands.devices import devices
 from bimodal.workers.capture import discover
 from bimodal.workers.capture.discover import CameraDevice, Found
-from bimodal.workers.capture.media import pictures, probe, sounds
+from bimodal.workers.capture.files import pictures, probe, sounds
 from bimodal.workers.capture.microphone import MicrophoneDevice
 from bimodal.workers.errors import SourceError
 from tests import media as made

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimodal.workers.capture.hops import NANO, TOLERANCE_NS, HopCutter, Window
-from bimodal.workers.capture.items import Sound
+from bimodal.workers.capture.types import Sound
+from bimodal.workers.capture.windows import NANO, TOLERANCE_NS, HopCutter, Window
 from bimodal.workers.errors import SourceError
 
 RATES = st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000])

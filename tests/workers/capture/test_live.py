@@ -15,15 +15,14 @@ import cv2
 import numpy as np
 import pytest
 
-from bimodal.workers.back_off import BackOff
+from bimodal.workers.backoff import BackOff
 from bimodal.workers.capture import camera as camera_module
-from bimodal.workers.capture import discover, live
+from bimodal.workers.capture import discover, reconnect
 from bimodal.workers.capture.camera import Camera
 from bimodal.workers.capture.discover import CameraDevice
-from bimodal.workers.capture.hops import HopCutter
-from bimodal.workers.capture.items import Picture, Sound, SourceInfo
-from bimodal.workers.capture.opened import OpenSource
-from bimodal.workers.capture.source import open_source
+from bimodal.workers.capture.open_source import open_source
+from bimodal.workers.capture.types import OpenSource, Picture, Sound, SourceInfo
+from bimodal.workers.capture.windows import HopCutter
 from bimodal.workers.errors import SourceError
 from bimodal.workers.settings import CaptureSettings
 from tests import media as made
@@ -82,7 +81,7 @@ def plug(monkeypatch: pytest.MonkeyPatch) -> Plug:
     found = Plug()
     monkeypatch.setattr(cv2, "VideoCapture", found.capture)
     monkeypatch.setattr(camera_module.Camera, "_why_not", lambda self: f"there is no {self._name}")
-    monkeypatch.setattr(live, "BackOff", lambda: BackOff(0.01, 0.05))
+    monkeypatch.setattr(reconnect, "BackOff", lambda: BackOff(0.01, 0.05))
     return found
 
 
@@ -96,7 +95,7 @@ def until(pictures: Iterator[Picture], wanted: threading.Event, most: int = 10_0
 
 
 def test_a_camera_that_is_unplugged_is_named_and_goes_on_when_it_is_back(plug: Plug) -> None:
-    source = live.device_source(0, None, 720)
+    source = reconnect.device_source(0, None, 720)
     assert source is not None
     assert source.pictures is not None
     pictures = source.pictures()
@@ -141,7 +140,7 @@ def test_a_camera_that_changes_its_size_goes_on(plug: Plug) -> None:
 
 
 def test_a_microphone_that_is_missing_does_not_stop_its_camera(plug: Plug) -> None:
-    source = live.device_source(0, "no such microphone", 720)
+    source = reconnect.device_source(0, "no such microphone", 720)
     assert source is not None
     assert source.pictures is not None
     assert source.sounds is not None
@@ -165,8 +164,8 @@ def test_a_microphone_that_is_missing_does_not_stop_its_camera(plug: Plug) -> No
 def test_what_is_nowhere_at_the_start_is_refused_but_waited_for_once_it_was_there(plug: Plug) -> None:
     plug.there = False
     with pytest.raises(SourceError, match=r"there is no camera 0; .*microphone"):
-        live.device_source(0, "no such microphone", 720)
-    source = live.device_source(0, None, 720, patient=True)
+        reconnect.device_source(0, "no such microphone", 720)
+    source = reconnect.device_source(0, None, 720, patient=True)
     assert source is not None
     assert source.pictures is not None
     waiting = source.pictures()
@@ -223,10 +222,10 @@ class Headset:
 def test_a_microphone_that_comes_back_with_another_rate_goes_on_in_the_same_grid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(live, "BackOff", lambda: BackOff(0.01, 0.05))
+    monkeypatch.setattr(reconnect, "BackOff", lambda: BackOff(0.01, 0.05))
     devices = [Headset(48000, 0.0), Headset(16000, 1.7), Headset(44100, 12.0)]
     coming = iter(devices)
-    kept = live.Kept(lambda: next(coming))
+    kept = reconnect.Kept(lambda: next(coming))
     source = OpenSource(info=devices[0].info)
     cutter = HopCutter(1.0, 0.5, most_gap_s=1.0)
     windows = []
@@ -243,7 +242,7 @@ def test_a_microphone_that_comes_back_with_another_rate_goes_on_in_the_same_grid
 def test_pictures_as_files_end_where_they_end(tmp_path: Path) -> None:
     for number in range(4):
         assert cv2.imwrite(str(tmp_path / f"f_{number:04d}.png"), made.numbered(number))
-    source = live.device_source(str(tmp_path / "f_%04d.png"), None, 720)
+    source = reconnect.device_source(str(tmp_path / "f_%04d.png"), None, 720)
     assert source is not None
     assert source.pictures is not None
     assert [made.read_number(picture.pixels) for picture in source.pictures()] == [0, 1, 2, 3]

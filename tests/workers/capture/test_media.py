@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from bimodal.workers.capture import looped
-from bimodal.workers.capture.media import pictures, probe, sounds
+from bimodal.workers.capture import files
+from bimodal.workers.capture.files import pictures, probe, sounds
 from bimodal.workers.errors import SourceError
 from tests import bad_media
 from tests import media as made
@@ -251,14 +251,14 @@ def test_a_name_that_looks_like_an_address_is_a_file(tmp_path: Path, monkeypatch
 
 def test_a_loop_goes_on_where_it_ended(tmp_path: Path) -> None:
     clip = made.numbered_clip(tmp_path / "clip.mp4", 25, sound=made.noise(1.0))
-    reader = looped.pictures(clip)
+    reader = files.looped_pictures(clip)
     found = [next(reader) for _ in range(70)]
     reader.close()
     assert [made.read_number(picture.pixels) for picture in found] == [n % 25 for n in range(70)]
     steps = np.diff([picture.pts_ns for picture in found])
     assert steps.min() > 0
     assert steps.max() < 70_000_000
-    listener = looped.sounds(clip)
+    listener = files.looped_sounds(clip)
     heard = [next(listener) for _ in range(150)]
     listener.close()
     ends = [sound.pts_ns + sound.samples.size * 10**9 // 48000 for sound in heard]

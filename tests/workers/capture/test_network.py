@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from bimodal.workers.back_off import BackOff
-from bimodal.workers.capture.items import Connected, Interruption, Picture, Sound
+from bimodal.workers.backoff import BackOff
 from bimodal.workers.capture.network import News, watch
+from bimodal.workers.capture.types import Connected, Interruption, Picture, Sound
 from bimodal.workers.errors import SourceError
 from tests import media as made
 from tests.http_server import Serve, Server, serving

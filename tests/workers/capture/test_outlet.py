@@ -12,7 +12,7 @@ import pytest
 
 from bimodal.broker.frames import RingReader
 from bimodal.broker.messages import Body, Job, Policy
-from bimodal.workers.capture.outlet import Outlet
+from bimodal.workers.capture.publisher import Outlet
 
 Usage = namedtuple("Usage", "total used free")
 

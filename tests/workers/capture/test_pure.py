@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.back_off import BackOff
-from bimodal.workers.capture.clock_map import ClockMap
-from bimodal.workers.capture.quiet import quiet_stderr
-from bimodal.workers.capture.redact import redact
-from bimodal.workers.capture.timeline import LEAP_NS, STEP_NS, Timeline
+from bimodal.workers.backoff import BackOff
+from bimodal.workers.capture.clocks import ClockMap
+from bimodal.workers.capture.device_io import quiet_stderr
+from bimodal.workers.capture.files import LEAP_NS, STEP_NS, Timeline
+from bimodal.workers.logs import redact
 
 MS = 1_000_000
 

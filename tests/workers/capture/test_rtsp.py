@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bimodal.workers.back_off import BackOff
-from bimodal.workers.capture.items import Connected, Interruption, Picture
+from bimodal.workers.backoff import BackOff
 from bimodal.workers.capture.network import watch
+from bimodal.workers.capture.types import Connected, Interruption, Picture
 from tests import media as made
 from tests.rtsp_server import RtspServer
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bimodal.workers.capture.stillness import Stillness
+from bimodal.workers.capture.checks import Stillness
 from tests.media import scene
 
 SECOND = 1_000_000_000

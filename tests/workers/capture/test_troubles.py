@@ -8,10 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from bimodal.workers.capture.items import SourceInfo
-from bimodal.workers.capture.lengths import uneven
-from bimodal.workers.capture.opened import OpenSource
-from bimodal.workers.capture.troubles import Damage, Troubles
+from bimodal.workers.capture.checks import uneven
+from bimodal.workers.capture.types import Damage, OpenSource, SourceInfo, Troubles
 
 SECOND = 1_000_000_000
 FILE = SourceInfo(

@@ -17,8 +17,7 @@ from bimodal.broker.messages import FaceResult, Hints, Region
 from bimodal.models.catalog import resolve
 from bimodal.models.faces.geometry import MeshGeometry
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.workers.face.following import box_of, meet, moved, region_of, usable
-from bimodal.workers.face.pipeline import FacePipeline, FoundFace
+from bimodal.workers.face.pipeline import FacePipeline, FoundFace, box_of, meet, moved, region_of, usable
 from bimodal.workers.face.settings import FaceSettings
 from tests.broker.making import job
 from tests.workers.face.test_pipeline import EMPTY, frames

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bimodal.recordings.tables import event_line
-from bimodal.workers.capture import media
+from bimodal.workers.capture import files
 from tests.media import tone, write_clip
 from tests.workers.drawing.making import event
 
@@ -63,7 +63,7 @@ def events_for(path: Path, count: int) -> Path:
 def seen(path: Path) -> Seen:
     """What a film shows, as capture decodes it."""
     times, flashes, size = [], [], (0, 0)
-    for picture in media.pictures(path):
+    for picture in files.pictures(path):
         times.append(picture.pts_ns / 1e9)
         size = (picture.pixels.shape[1], picture.pixels.shape[0])
         if picture.pixels[LOOK_AT].mean() > (BRIGHT + DARK) / 2:
@@ -74,7 +74,7 @@ def seen(path: Path) -> Seen:
 def beeps(path: Path) -> list[float]:
     """When sound begins after silence."""
     loud: list[float] = []
-    for sound in media.sounds(path):
+    for sound in files.sounds(path):
         begin_s = sound.pts_ns / 1e9
         loud += [begin_s + int(index) / sound.rate for index in np.flatnonzero(np.abs(sound.samples) > 0.1)]
     return [time for before, time in zip([-1.0, *loud], loud, strict=False) if time - before > 0.2]

@@ -12,10 +12,10 @@ import pytest
 from bimodal.commands.analyze import annotate_file
 from bimodal.drawing.style import Style
 from bimodal.recordings.tables import event_line
-from bimodal.workers.capture import media
+from bimodal.workers.capture import files
 from bimodal.workers.errors import SourceError
 from bimodal.workers.film.annotate import annotate
-from bimodal.workers.film.errors import FilmError
+from bimodal.workers.film.writer import FilmError
 from tests.media import write_clip
 from tests.workers.drawing.making import event, face
 from tests.workers.film.clips import DARK, FPS, events_for, flash_and_beep, seen
@@ -79,7 +79,7 @@ def test_upright_at_its_own_size_with_boxes_scaled_to_it(tmp_path: Path) -> None
     events.write_bytes(b"".join(lines))
     film = tmp_path / "film.mp4"
     annotate(source, events, film, max_height=60, style=Style(bars=False), told=lambda _: None)
-    shown = [picture.pixels.astype(int) for picture in media.pictures(film)]
+    shown = [picture.pixels.astype(int) for picture in files.pictures(film)]
     assert shown[0].shape == (160, 120, 3)
     scale = 160 / 60
     row = shown[3][round(30 * scale)]
@@ -99,7 +99,7 @@ def test_every_picture_shows_its_own_event(tmp_path: Path) -> None:
     )
     boxed = {
         number
-        for number, picture in enumerate(media.pictures(tmp_path / "f.mp4"))
+        for number, picture in enumerate(files.pictures(tmp_path / "f.mp4"))
         if picture.pixels[115:125, 95:205].max() > 120
     }
     assert boxed == with_face

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import soxr
 
-from bimodal.workers.capture import media
-from bimodal.workers.film.errors import FilmError
+from bimodal.workers.capture import files
 from bimodal.workers.film.live import LiveFilm, film_path
-from bimodal.workers.film.writer import FilmWriter
+from bimodal.workers.film.writer import FilmError, FilmWriter
 from tests.workers.film.clips import FPS, flash_and_beep, seen
 
 REPOSITORY = Path(__file__).parents[3]
@@ -26,9 +25,9 @@ HOP_S = 0.5
 def play(source: Path, film: LiveFilm, *, rate: int = 48000, skip_ns: int = 0) -> None:
     """The source as the bus tells of it: a picture 30 ms after its time, half a second of sound when it is over."""
     items: list[tuple[float, object]] = [
-        (picture.pts_ns / NANO + 0.03, picture) for picture in media.pictures(source) if picture.pts_ns >= skip_ns
+        (picture.pts_ns / NANO + 0.03, picture) for picture in files.pictures(source) if picture.pts_ns >= skip_ns
     ]
-    samples = np.concatenate([sound.samples for sound in media.sounds(source)])
+    samples = np.concatenate([sound.samples for sound in files.sounds(source)])
     samples = samples if rate == 48000 else soxr.resample(samples, 48000, rate)
     hop = round(rate * HOP_S)
     for begin in range(0, samples.size, hop):
@@ -70,7 +69,7 @@ def test_films_are_cut_at_their_time_without_loss(tmp_path: Path) -> None:
     assert shown[0].beeps == pytest.approx([0.8], abs=1 / FPS)
     assert shown[1].beeps == pytest.approx([0.68], abs=1 / FPS)
     lengths = [
-        sum(sound.samples.size for sound in media.sounds(tmp_path / "desk" / f"0007-000{part}.mp4")) / 48000
+        sum(sound.samples.size for sound in files.sounds(tmp_path / "desk" / f"0007-000{part}.mp4")) / 48000
         for part in (1, 2)
     ]
     assert lengths == pytest.approx([1.32, 1.28], abs=0.05)
@@ -109,7 +108,7 @@ def test_a_long_pause_begins_a_new_film(tmp_path: Path) -> None:
 
 
 def seen_pictures(path: Path) -> list[float]:
-    return [picture.pts_ns / NANO for picture in media.pictures(path)]
+    return [picture.pts_ns / NANO for picture in files.pictures(path)]
 
 
 def test_no_film_is_overwritten(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.film.room import LOOK_EVERY_S, Room
-from bimodal.workers.film.sound_line import NANO, TOLERANCE_NS, Placed, SoundLine
+from bimodal.workers.film.actor import LOOK_EVERY_S, Room
+from bimodal.workers.film.writer import NANO, TOLERANCE_NS, Placed, SoundLine
 
 FOLDER = Path("films")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bimodal.workers.fusion.assignment import cheapest
+from bimodal.workers.fusion.tracks import cheapest
 
 tables = st.tuples(st.integers(1, 4), st.integers(0, 3)).flatmap(
     lambda size: hnp.arrays(np.float64, (size[0], size[0] + size[1]), elements=st.floats(0, 10))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bimodal.broker.messages import Emotion, LaneMessage, Latency, StreamClosed, StreamOpened
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.fusion.stream import StreamFusion
+from bimodal.workers.fusion.streams import StreamFusion
 from tests.workers.fusion.making import FRAME_NS, HOP_NS, MS, distributions, ended, face, failed, frame, hop, opened
 
 NO_LATENCY = Latency(queue=0, inference=0, total=0)

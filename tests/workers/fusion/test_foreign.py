@@ -7,11 +7,11 @@ import pytest
 
 from bimodal.broker.messages import Face
 from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.fusion.actor import FORGOTTEN_AFTER_S, NOTED_AFTER_S, ForeignEmbeddings
 from bimodal.workers.fusion.dynamic import DynamicModel
-from bimodal.workers.fusion.foreign import FORGOTTEN_AFTER_S, NOTED_AFTER_S, ForeignEmbeddings
-from bimodal.workers.fusion.join import JoinedSpeech
 from bimodal.workers.fusion.scene import Scene
 from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.speech import JoinedSpeech
 
 OWN = "face-compact@1"
 STEP_NS = 100_000_000

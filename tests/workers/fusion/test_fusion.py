@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from bimodal.broker.messages import Emotion, StreamClosed
-from bimodal.workers.fusion.fusion import Fusion
 from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.streams import Fusion
 from tests.workers.fusion.making import ended, face, frame, opened
 
 silent = opened(has_sound=False, hop_ns=0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.fusion.join import SpeechLine, of_hop
 from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.speech import SpeechLine, of_hop
 from tests.workers.fusion.making import HOP_NS, MS, failed, hop, opened
 
 DELAY_NS = 120 * MS

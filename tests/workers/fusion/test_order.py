@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.fusion.order import Lane
+from bimodal.workers.fusion.streams import Lane
 
 
 @given(st.integers(1, 30).flatmap(lambda count: st.permutations(range(count))), st.data())

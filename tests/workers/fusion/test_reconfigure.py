@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimodal.broker.messages import Emotion, StreamClosed
-from bimodal.workers.fusion.fusion import Fusion
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.fusion.stream import StreamFusion
+from bimodal.workers.fusion.streams import Fusion, StreamFusion
 from tests.workers.fusion.making import FRAME_NS, ended, face, frame, hop, opened
 from tests.workers.fusion.test_determinism import Film, films
 from tests.workers.fusion.test_dynamic import Recorder

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.fusion.smooth import Smoother
+from bimodal.workers.fusion.scene import Smoother
 from tests.workers.fusion.making import MS, distributions, sure
 
 SECOND = 1000 * MS

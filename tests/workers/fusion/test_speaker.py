@@ -8,8 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.fusion.join import Span
-from bimodal.workers.fusion.speaker import SeenMouth, SpeakerFinder
+from bimodal.workers.fusion.speech import SeenMouth, Span, SpeakerFinder
 from tests.workers.fusion.making import FRAME_NS, HOP_NS, MS
 
 TALKING, STILL = 0.12, 0.005

@@ -13,7 +13,7 @@ from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
 from bimodal.workers.fusion.dynamic import dynamic_model
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.fusion.stream import StreamFusion
+from bimodal.workers.fusion.streams import StreamFusion
 from tests.artifacts import make_face_dynamic
 from tests.workers.fusion.making import FRAME_NS, HOP_NS, MS, dropped, ended, face, failed, frame, hop, opened, sure
 

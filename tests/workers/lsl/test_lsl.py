@@ -18,8 +18,7 @@ from bimodal.broker.topics import topic_of
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.actor import ActorSettings
 from bimodal.workers.errors import WorkerError
-from bimodal.workers.lsl.actor import LslActor
-from bimodal.workers.lsl.outlets import Layer
+from bimodal.workers.lsl import Layer, LslActor
 from tests.workers.lsl.test_samples import announced, event, face
 
 pylsl = pytest.importorskip("pylsl")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bimodal.broker.messages import Emotion, Job, Latency, Modality, Probabilities, Speech, TrackedFace, Verdict
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.lsl.samples import CHANNELS, GrabTimes, sample
+from bimodal.workers.lsl import CHANNELS, GrabTimes, sample
 
 LABELS = [channel.label for channel in CHANNELS]
 

@@ -13,7 +13,7 @@ from bimodal.broker.messages import Body, StreamClosed
 from bimodal.recordings import actor
 from bimodal.recordings.reading import clips
 from bimodal.workers.actor import ActorSettings
-from bimodal.workers.record.actor import RecordActor
+from bimodal.workers.record import RecordActor
 from bimodal.workers.settings import RecordActorSettings
 from tests.workers.record.events import event, face, opened
 

@@ -13,9 +13,9 @@ from bimodal.broker.frames import Ring
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Emotion, Heartbeat, Hello, Job, Latency, State, TrackedFace, Verdict, Welcome
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view.bus import BusReader
-from bimodal.workers.view.context import View
+from bimodal.workers.view.actor import BusReader
 from bimodal.workers.view.server import Server, address_of, listen
+from bimodal.workers.view.state import View
 from tests.broker.making import opened
 from tests.broker.test_process import Running
 

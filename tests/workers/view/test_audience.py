@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.view.audience import MOST_VIEWERS, Audience
+from bimodal.workers.view.viewers import MOST_VIEWERS, Audience
 
 
 def test_nobody_there_nothing_wanted() -> None:

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from bimodal.broker.messages import Status, StreamClosed, StreamStatus
 from bimodal.workers.verdict import leading
-from bimodal.workers.view.feed import ENDED_STAYS_S, Feed
-from bimodal.workers.view.history import SPAN_S, History, seven
-from bimodal.workers.view.trouble import GONE_AFTER_S
+from bimodal.workers.view.health import ENDED_GONE_AFTER_S
+from bimodal.workers.view.state import ENDED_STAYS_S, SPAN_S, Feed, History, seven
 from tests.broker.making import opened
 from tests.workers.view.making import HAPPY, beat, event, face
 
@@ -117,7 +116,7 @@ def test_a_worker_elsewhere_that_is_silent_is_told_once_and_then_forgotten() -> 
     feed.take(beat("face 1", models={"face-static": "larger@1"}), 10.0)
     assert sentences(feed, 10.0) == [("warning", "gpu: face 7")]
     assert "said nothing" in feed.banners(10.0)[0].text
-    feed.take(counted("desk", 0, 0, 0), 1.0 + GONE_AFTER_S + 1)
+    feed.take(counted("desk", 0, 0, 0), 1.0 + ENDED_GONE_AFTER_S + 1)
     assert list(feed.processes) == ["face 1"], "also where nobody looks"
 
 
@@ -149,7 +148,7 @@ def test_what_ended_long_ago_makes_room() -> None:
     feed.take(beat("capture desk", "stopped"), 2.0)
     assert stream(feed, 3.0)["ended"]
     assert words(feed, 3.0) == {"capture desk": "ended"}
-    later = 3.0 + max(ENDED_STAYS_S, GONE_AFTER_S)
+    later = 3.0 + max(ENDED_STAYS_S, ENDED_GONE_AFTER_S)
     assert feed.snapshot(later)["streams"] == []
     assert feed.snapshot(later)["processes"] == []
 

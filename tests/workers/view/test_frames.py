@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bimodal.workers.view.frames import WIDEST, jpeg, packed
-from bimodal.workers.watching import Pixels, Watched
+from bimodal.workers.observer import Pixels, Watched
+from bimodal.workers.view.live_socket import WIDEST, jpeg, packed
 from tests.workers.view.making import event, face
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bimodal.workers.view.gate import Gate, is_trustworthy, security_headers
+from bimodal.workers.view.access import Gate, is_trustworthy, security_headers
 from bimodal.workers.view.settings import is_loopback
 
 TOKEN = "a-token-of-sixteen-or-more"

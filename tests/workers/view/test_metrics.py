@@ -15,9 +15,9 @@ from starlette.applications import Starlette
 
 from bimodal.broker.messages import Heartbeat, Latency, State, Status, StreamStatus
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view.context import View
 from bimodal.workers.view.health import FRESH_S, Health
 from bimodal.workers.view.metrics import MOST_STREAMS, Metrics, routes
+from bimodal.workers.view.state import View
 from tests.workers.record.events import event
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "bimodal.json"

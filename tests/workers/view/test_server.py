@@ -16,8 +16,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from bimodal.workers.errors import ViewError
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view.audience import MOST_VIEWERS
 from bimodal.workers.view.server import Server, listen
+from bimodal.workers.view.viewers import MOST_VIEWERS
 from tests.workers.view.making import PATIENCE_S, Page, beat
 from tests.workers.view.test_frames import unpacked
 

@@ -18,11 +18,11 @@ from websockets.sync.client import ClientConnection, connect
 from bimodal.broker.messages import Emotion, Latency, Verdict
 from bimodal.broker.visitors import Left, Media, PageAt, VisitorInbox, VisitorNote
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view import events, visitor
-from bimodal.workers.view.context import View
+from bimodal.workers.view import events_socket, visitor
 from bimodal.workers.view.server import Server, address_of, listen
+from bimodal.workers.view.settings import VisitorSettings
+from bimodal.workers.view.state import View
 from bimodal.workers.view.visitor_message import HEADER, MAGIC, VERSION
-from bimodal.workers.view.visitor_settings import VisitorSettings
 
 TOKEN = "lend me your eyes"
 JPEG = bytes(cv2.imencode(".jpg", np.zeros((60, 80, 3), np.uint8))[1].tobytes())
@@ -272,10 +272,10 @@ def test_a_page_of_a_named_site_may_read_events_but_lend_no_camera(serve: Any) -
 
 
 def test_a_slow_reader_loses_the_oldest_and_holds_nobody_up() -> None:
-    feed = events.EventFeed()
-    reader = events._Reader(None)
+    feed = events_socket.EventFeed()
+    reader = events_socket._Reader(None)
     feed._readers.add(reader)
     for seq in range(1000):
         feed.publish(event("desk", seq))
-    assert len(reader.waiting) == events.MOST_WAITING
+    assert len(reader.waiting) == events_socket.MOST_WAITING
     assert json.loads(reader.waiting[-1])["seq"] == 999

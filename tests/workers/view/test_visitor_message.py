@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.view.allowance import Allowance
+from bimodal.workers.view.settings import VisitorSettings
+from bimodal.workers.view.visitor import Allowance
 from bimodal.workers.view.visitor_message import (
     BAD,
     HEADER,
@@ -21,7 +22,6 @@ from bimodal.workers.view.visitor_message import (
     jpeg_size,
     read,
 )
-from bimodal.workers.view.visitor_settings import VisitorSettings
 
 LIMITS = VisitorSettings(max_height=90, max_picture_kbytes=8)
 PICTURE, SOUND = 1, 2

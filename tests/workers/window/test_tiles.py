@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.drawing.style import GROUND
-from bimodal.workers.window.tiles import MOST_HEIGHT, MOST_WIDTH, fit, grid, scaled, tile_size, tiled
+from bimodal.workers.window import MOST_HEIGHT, MOST_WIDTH, fit, grid, scaled, tile_size, tiled
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, (1, 1)), (2, (2, 1)), (3, (2, 2)), (4, (2, 2)), (5, (3, 2))])

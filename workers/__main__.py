@@ -1,0 +1,21 @@
+"""Start one actor: `python -P -m bimodal.workers MODULE:NAME`, as the supervisor's process table says."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import FunctionType
+
+from bimodal.workers.actor import run
+
+
+def main(entry: str) -> int:
+    """Run the actor class `NAME` of `bimodal.workers.MODULE`, or a function of that name; gives the exit code."""
+    module, _, name = entry.partition(":")
+    found = getattr(importlib.import_module(f"bimodal.workers.{module}"), name)
+    code: int = found() if isinstance(found, FunctionType) else run(found)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

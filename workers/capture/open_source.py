@@ -1,0 +1,83 @@
+"""Opens the source that a stream's settings name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from bimodal.workers.capture.types import Damage, OpenSource
+from bimodal.workers.demo import DEMO
+from bimodal.workers.errors import SourceError
+from bimodal.workers.settings import CaptureSettings
+
+LOOP_DAMAGE_SHOWN_S = 10.0
+
+
+def open_source(settings: CaptureSettings, directory: Path, *, again: bool = False) -> OpenSource:
+    """Open what the settings name; `directory` is the session's. Raises SourceError, with the reason.
+
+    `again`: it worked before in this session, so a device that is missing now is waited for.
+    """
+    if settings.file is not None:
+        return file_source(Path(settings.file), settings.max_height, loop=settings.loop)
+    if settings.browser:
+        from bimodal.workers.capture import browser
+
+        return browser.browser_source(settings.stream, directory, settings.max_height)
+    # What only live sources need is loaded only for them: OpenCV alone takes a tenth of a second.
+    from bimodal.workers.capture import reconnect
+
+    if settings.url is not None:
+        return reconnect.network_source(settings.url, settings.max_height)
+    if settings.auto:
+        return _auto_source(directory / f"{settings.stream}.devices", settings.max_height, again=again)
+    found = reconnect.device_source(settings.camera, settings.microphone, settings.max_height, patient=again)
+    if found is None:
+        raise SourceError(f"stream '{settings.stream}' has neither a camera nor a microphone; see 'bimodal devices'")
+    return found
+
+
+def _auto_source(taken: Path, max_height: int, *, again: bool) -> OpenSource:
+    """The first camera and microphone that work, else the demo clip.
+
+    Which they are is kept in the file `taken`: in a later life of the process they are waited for, because who was
+    unplugged must not be shown as the demo's smile.
+    """
+    from bimodal.workers.capture import reconnect
+
+    if again and taken.exists():
+        camera, microphone = msgspec.json.decode(taken.read_bytes(), type=tuple[int | None, int | None])
+        found = reconnect.device_source(camera, microphone, max_height, patient=True)
+    else:
+        camera, microphone = reconnect.auto_devices()
+        found = reconnect.device_source(camera, microphone, max_height)
+    if found is None:
+        taken.unlink(missing_ok=True)
+        return demo_source(max_height)
+    taken.write_bytes(msgspec.json.encode((camera, microphone)))
+    return found
+
+
+def file_source(path: Path, max_height: int, *, loop: bool = False) -> OpenSource:
+    """A media file; sound and picture are demuxed apart, so that a badly interleaved one can't deadlock."""
+    from bimodal.workers.capture import files
+
+    info = files.probe(path)
+    pictures, sounds = (files.looped_pictures, files.looped_sounds) if loop else (files.pictures, files.sounds)
+    source = OpenSource(info=info)
+    damage = Damage(source.troubles, LOOP_DAMAGE_SHOWN_S if loop else None)
+    if info.has_picture:
+        source.pictures = partial(pictures, path, max_height, damage)
+    if info.has_sound:
+        source.sounds = partial(sounds, path, damage)
+    return source
+
+
+def demo_source(max_height: int) -> OpenSource:
+    """The clip that the project ships, for ever."""
+    source = file_source(DEMO, max_height, loop=True)
+    source.info = replace(source.info, name="the demo clip (no camera and no microphone was found)")
+    return source

@@ -1,0 +1,186 @@
+"""The replay's process: to the broker it is capture and fusion in one, so that everyone else sees a live session."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.messages import Emotion, LaneMessage, StreamClosed, StreamOpened
+from bimodal.errors import BimodalError
+from bimodal.recordings.reading import Clip, clips
+from bimodal.workers.actor import DONE, ActorSettings, LaneReader, own
+from bimodal.workers.settings import ReplaySettings
+
+# A subscriber that waited for the bus tries again every second at the most: give it time to find it.
+LEAD_IN_S = 2.0
+JOIN_S = 1.0
+
+
+class Player:
+    """Says each cue when it is due, in a thread of its own.
+
+    Attributes:
+        said: messages so far.
+        error: what stopped it before the end, else None.
+        done: set when everything is said.
+    """
+
+    def __init__(self, found: list[Clip], settings: ReplaySettings, say: Callable[[Cue], None]) -> None:
+        self.said = 0
+        self.error: BimodalError | None = None
+        self.done = threading.Event()
+        self._found = found
+        self._settings = settings
+        self._say = say
+        self._stopped = threading.Event()
+        self._again = threading.Event()
+        self._open: dict[str, Cue] = {}
+        self._thread = threading.Thread(target=self._play, name="replay", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def announce_again(self) -> None:
+        """A new broker knows no stream: announce those that are open before the next event."""
+        self._again.set()
+
+    def stop(self) -> None:
+        """End now."""
+        self._stopped.set()
+        self._thread.join(JOIN_S)
+
+    def _play(self) -> None:
+        try:
+            for script in rounds(self._found, loop=self._settings.loop):
+                zero = time.monotonic() + LEAD_IN_S
+                for cue in script:
+                    self._stopped.wait(max(0.0, zero + cue.due_s / self._settings.speed - time.monotonic()))
+                    if self._stopped.is_set():
+                        return
+                    self._tell(cue)
+        except BimodalError as error:
+            self.error = error
+        finally:
+            self.done.set()
+
+    def _tell(self, cue: Cue) -> None:
+        if self._again.is_set():
+            self._again.clear()
+            for opened in self._open.values():
+                self._say(opened)
+        match cue.message:
+            case StreamOpened():
+                self._open[cue.message.stream] = cue
+            case StreamClosed():
+                self._open.pop(cue.message.stream, None)
+        self._say(cue)
+        self.said += 1
+
+
+class ReplayActor(LaneReader):
+    """Plays a recording, once or for ever."""
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        """Find the recording; raises RecordError where there is none."""
+        super().__init__(mailbox)
+        mine = own(settings, ReplaySettings)
+        found = clips(Path(mine.recording))
+        self._line = mailbox.line()
+        self._player = Player(found, mine, lambda cue: self._line.send(cue.message))
+        self._begun = False
+
+    def receive(self, message: LaneMessage) -> None:
+        """The broker hands fusion's lane to us; it holds what we said ourselves."""
+
+    def welcome(self) -> None:
+        """A broker is there: begin, or tell a new one what is open."""
+        super().welcome()
+        if self._begun:
+            self._player.announce_again()
+        else:
+            self._begun = True
+            self._player.start()
+
+    def figures(self) -> dict[str, float]:
+        """Messages said."""
+        return {"said": float(self._player.said)}
+
+    def finished(self) -> int | None:
+        """Done when everything is said. Raises RecordError where a line can't be read."""
+        if self._player.error is not None:
+            raise self._player.error
+        return DONE if self._player.done.is_set() else None
+
+    def close(self) -> None:
+        """End now."""
+        if self._begun:
+            self._player.stop()
+        self._line.close()
+
+
+# What is said when: the messages of a recording on one time line, for every clip of it. Pure but for reading.
+
+
+class Cue(NamedTuple):
+    """A message and when it is due, in seconds from the beginning."""
+
+    due_s: float
+    message: StreamOpened | Emotion | StreamClosed
+
+
+def script(clips: Sequence[Clip], first_run: int) -> Iterator[Cue]:
+    """Every message of the clips, merged by time. Each run of a stream begins with its StreamOpened, and the stream
+    ends with StreamClosed. Runs are numbered from `first_run`; everything else is as it was recorded.
+
+    Raises RecordError where a line can't be read.
+    """
+    zero = min((_begin(clip) for clip in clips), default=0.0)
+    return heapq.merge(*(_cues(clip, first_run, zero) for clip in clips), key=lambda cue: cue.due_s)
+
+
+def runs_in(clips: Sequence[Clip]) -> int:
+    """The most runs that any of the clips has: how many numbers a round takes."""
+    return max((len({part.run for part in clip.parts}) for clip in clips), default=1)
+
+
+def _begin(clip: Clip) -> float:
+    first = next(clip.events(), None)
+    return first[0].t + first[1].offset_s if first is not None else 0.0
+
+
+def _cues(clip: Clip, first_run: int, zero: float) -> Iterator[Cue]:
+    numbers: dict[int, int] = {}
+    frames = 0
+    due = 0.0
+    for event, part in clip.events():
+        due = max(due, event.t + part.offset_s - zero)
+        if part.run not in numbers:
+            numbers[part.run] = first_run + len(numbers)
+            yield Cue(due, _announcement(clip, part.run, numbers[part.run], event))
+        frames += 1
+        yield Cue(due, msgspec.structs.replace(event, run=numbers[part.run], stream=clip.name))
+    if numbers:
+        yield Cue(due, StreamClosed(stream=clip.name, run=max(numbers.values()), frames=frames))
+
+
+def _announcement(clip: Clip, recorded_run: int, run: int, first: Emotion) -> StreamOpened:
+    # Played back, everything is live: nobody may hold it up.
+    return msgspec.structs.replace(
+        clip.opened(recorded_run), stream=clip.name, run=run, policy="latest", next_face_seq=first.seq
+    )
+
+
+def rounds(clips: Sequence[Clip], *, loop: bool) -> Iterator[Iterator[Cue]]:
+    """The script once, or again and again with new runs."""
+    step = runs_in(clips)
+    for number in itertools.count() if loop else range(1):
+        yield script(clips, 1 + number * step)

@@ -1,1 +1,0 @@
-"""Recordings played back on the bus."""

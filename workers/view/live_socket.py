@@ -1,0 +1,182 @@
+"""What flows to an open page, over one WebSocket at /stream.
+
+To the page: text messages, JSON, with a key "type": "hello" once, "state" twice a second (workers/view/state.py),
+"history" whenever it looks at a stream; and binary messages, a frame with its event (workers/view/live_socket.py).
+From the page: {"look": STREAM}, or {"look": null} while nobody sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+import time
+from typing import Literal
+
+import cv2
+import msgspec
+import numpy as np
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from bimodal.broker.messages import Emotion
+from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.observer import Pixels, Watched
+from bimodal.workers.verdict import CONFLICT_BELOW
+from bimodal.workers.view.state import View
+from bimodal.workers.view.viewers import Viewer
+
+# A frame and its event as one binary message, encoded once for all pages. Pure.
+
+
+JPEG_QUALITY = 80
+# Wider pictures are scaled down: nobody's page shows more, and phones pay for every byte.
+WIDEST = 960
+_LENGTH = struct.Struct("<I")
+
+Picture = Literal["jpeg", "hidden", "none"]
+
+
+class FrameHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands before the JPEG.
+
+    Attributes:
+        at: seconds of the monotonic clock when the event came.
+        size: width and height of the frame that the boxes belong to; None where it is not known.
+        picture: "jpeg" follows, "hidden" by `faces: hide`, or "none" (a stream of sound, or a frame that was lost).
+    """
+
+    at: float
+    size: tuple[int, int] | None
+    picture: Picture
+    event: Emotion
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def packed(watched: Watched, at: float, *, hide: bool) -> bytes:
+    """The message: length of the head (uint32, little-endian), the head as JSON, the JPEG or, with `hide`, nothing."""
+    pixels = watched.pixels
+    picture: Picture = "hidden" if hide else "none" if pixels is None else "jpeg"
+    head = _encoder.encode(FrameHead(at=round(at, 4), size=watched.size, picture=picture, event=watched.event))
+    body = jpeg(pixels) if pixels is not None and not hide else b""
+    return _LENGTH.pack(len(head)) + head + body
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """RGB uint8 [H, W, 3] as JPEG bytes, at most 960 wide."""
+    height, width = pixels.shape[:2]
+    if width > WIDEST:
+        size = (WIDEST, max(1, round(height * WIDEST / width)))
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    assert done
+    return np.asarray(data).tobytes()
+
+
+STATE_EVERY_S = 0.5
+TRY_AGAIN_LATER = 1013
+NOT_UNDERSTOOD = 1008
+MOST_REQUEST_CHARACTERS = 1024
+
+
+class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a page says: which stream it shows."""
+
+    look: str | None
+
+
+_look = msgspec.json.Decoder(Look)
+
+
+def _text(values: object) -> str:
+    return _encoder.encode(values).decode()
+
+
+def routes(view: View) -> list[BaseRoute]:
+    """/stream"""
+    teller = Teller(view)
+
+    async def flow(socket: WebSocket) -> None:
+        await socket.accept()
+        if view.audience.full:
+            await socket.close(TRY_AGAIN_LATER, "too many pages are open")
+            return
+        viewer = view.audience.enter()
+        teller.wake()
+        try:
+            writing = asyncio.create_task(_write(view, viewer, socket))
+            try:
+                await _read(view, viewer, socket)
+            finally:
+                writing.cancel()
+                with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
+                    await writing
+        finally:
+            view.audience.leave(viewer)
+
+    return [WebSocketRoute("/stream", flow)]
+
+
+def hello(view: View) -> dict[str, object]:
+    """The first message."""
+    return {
+        "type": "hello",
+        "session": view.session,
+        "emotions": EMOTIONS,
+        "faces": view.settings.faces,
+        "visitors": list(view.visitors),
+        "conflict_below": CONFLICT_BELOW,
+    }
+
+
+async def _read(view: View, viewer: Viewer, socket: WebSocket) -> None:
+    """Follow what the page says until it leaves."""
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        try:
+            if text is None or len(text) > MOST_REQUEST_CHARACTERS:
+                raise msgspec.DecodeError
+            stream = _look.decode(text).look
+        except msgspec.DecodeError:  # ill-typed ones are of this kind, too
+            await socket.close(NOT_UNDERSTOOD, "not understood")
+            return
+        view.audience.look(viewer, stream)
+        state = view.feed.streams.get(stream) if stream is not None else None
+        points = list(state.history.points) if state is not None else []
+        viewer.offer("history", _text({"type": "history", "stream": stream, "points": points}))
+
+
+async def _write(view: View, viewer: Viewer, socket: WebSocket) -> None:
+    """Greet the page, and send what waits for it, one message at a time, as fast as its line takes them."""
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        await socket.send_text(_text(hello(view)))
+        while True:
+            kind, payload = await viewer.next()
+            if isinstance(payload, str):
+                await socket.send_text(payload)
+            else:
+                await socket.send_bytes(payload)
+            view.audience.taken(kind)
+
+
+class Teller:
+    """Tells all pages the state twice a second; sleeps while there is none."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Somebody is there."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        while len(self._view.audience):
+            self._view.audience.tell(_text(self._view.feed.snapshot(time.monotonic())))
+            await asyncio.sleep(STATE_EVERY_S)
