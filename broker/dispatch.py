@@ -1,7 +1,7 @@
 """What becomes of each job: a pure state machine, no sockets, no clock of its own.
 
 Every call returns the actions it leads to; the broker process turns them into messages. Who gets what is in
-broker/matching.py. Two policies:
+broker/queues.py. Two policies:
 
 `latest`: at most one job of a stream and modality waits; a newer one replaces it, and the replacement is an
 action of its own. A job that its worker does not answer before the deadline is given up.
@@ -17,9 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from bimodal.broker.matching import match
 from bimodal.broker.messages import Job, Modality, Policy
-from bimodal.broker.queues import Action, Books, Drop, Fail, Held, Queue, StreamKey, Tally, Waiting, Worker
+from bimodal.broker.queues import Action, Books, Drop, Fail, Held, Queue, StreamKey, Tally, Waiting, Worker, match
 
 MOST_ATTEMPTS = 3
 LATEST_DEADLINE_NS = 2_000_000_000

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from bimodal.broker.errors import MessageError
+from bimodal.broker.events import Emotion, Message, Probabilities, Whole
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -29,13 +30,6 @@ Policy = Literal["latest", "every"]
 # An observer only listens to the bus; the broker has nothing for it to do.
 Role = Literal["capture", "worker", "fusion", "recorder", "supervisor", "observer"]
 State = Literal["starting", "ready", "draining", "stopped", "failed"]
-Probabilities: TypeAlias = dict[str, float]
-# Numbers that are counted on: one more of the largest still fits a message.
-Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-
-
-class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
-    """Base of all bodies."""
 
 
 # ---------------------------------------------------------------------------------- who is there
@@ -380,77 +374,6 @@ class Ack(Message, frozen=True, tag="ack"):
     """Fusion or recorder → broker: every delivery up to and with `number` is dealt with."""
 
     number: Whole
-
-
-# ---------------------------------------------------------------------------------- what users see
-
-
-class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
-    """One face with its history; see docs/protocol.md for every field."""
-
-    track: int
-    box: tuple[int, int, int, int]
-    score: float
-    static: Probabilities
-    dynamic: Probabilities | None
-    video: Probabilities
-    fused: Probabilities
-    label: str
-    confidence: float
-    weights: dict[str, float]
-
-
-class Speech(msgspec.Struct, frozen=True, kw_only=True):
-    """The speech window joined to a frame. Gated: label and probabilities are None and `because` says why."""
-
-    label: str | None
-    probabilities: Probabilities | None
-    voice: float
-    age_ms: float
-    because: str | None = None
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What face and voice mean together. Unknown: `label` is None and `because` says why.
-
-    `agreement` of face and voice is 0…1, None where one of them is missing. `confidence` is the largest of
-    `probabilities`; both are None where nothing could be used, and both are there where the label is missing only
-    because they are not sure enough. (`probabilities` is None too in events that older versions recorded.)
-    """
-
-    label: str | None
-    confidence: float | None
-    agreement: float | None = None
-    because: str | None = None
-    probabilities: Probabilities | None = None
-
-
-class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds from grab: until a worker has it, in the worker, and until the event. `waited` is the part of
-    `queue` in which it lay at the broker because no worker was free."""
-
-    queue: float
-    inference: float
-    total: float
-    waited: float = 0.0
-
-
-class Emotion(Message, frozen=True, tag="emotion"):
-    """Fusion → everyone, one per video frame (per hop, for a stream without picture). `t` is in seconds.
-
-    `failed` says why a frame could not be looked at (its place is kept); None for every frame that was.
-    """
-
-    stream: str
-    seq: Whole
-    t: float
-    faces: tuple[TrackedFace, ...]
-    speech: Speech | None
-    emotion: Verdict
-    latency_ms: Latency
-    models: dict[str, str]
-    failed: str | None = None
-    run: Whole = 0
 
 
 LaneMessage: TypeAlias = (

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bimodal.broker.messages import Emotion, Heartbeat, Job, Message, Modality, Status, StreamClosed, StreamOpened
+from bimodal.broker.events import Emotion, Message
+from bimodal.broker.messages import Heartbeat, Job, Modality, Status, StreamClosed, StreamOpened
 
 
 class Topic(NamedTuple):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bimodal.broker.messages import Emotion, Probabilities, TrackedFace
+from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, fused, leading, seen
 from bimodal.drawing.style import FAINT, TEXT, WARNING, Colour, Style
-from bimodal.workers.verdict import accord, fused, leading, seen
 
 
 class Row(NamedTuple):

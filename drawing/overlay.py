@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from bimodal.broker.messages import Emotion, TrackedFace
+from bimodal.broker.events import Emotion, TrackedFace, leading
 from bimodal.drawing import canvas
 from bimodal.drawing.canvas import Box, fill, fill_share, frame, shade
 from bimodal.drawing.captions import Piece, Row, caption, headline, percent, rows
@@ -26,7 +26,6 @@ from bimodal.drawing.style import (
     metrics,
 )
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.verdict import leading
 
 MOST_LINES = 2
 PLAIN = Style()

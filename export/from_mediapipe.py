@@ -20,7 +20,7 @@ from bimodal.export.artifact import OPSET
 from bimodal.export.errors import SourceModelError
 from bimodal.export.prelu import prelu_as_convolutions
 from bimodal.models.contract import CONTRACT_VERSION, Kind, Metadata
-from bimodal.models.faces.geometry import AnchorLayer, DetectorGeometry, MeshGeometry
+from bimodal.models.faces.detector import AnchorLayer, DetectorGeometry, MeshGeometry
 
 WHEEL = "mediapipe==0.10.21"
 VERSION = "0.10.21"

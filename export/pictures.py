@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bimodal.export.errors import SourceModelError
 from bimodal.export.from_mediapipe import DETECTOR_GEOMETRY, MESH_GEOMETRY
 from bimodal.models.faces.detector import Detector
-from bimodal.models.faces.letterbox import letterbox
 from bimodal.models.faces.mesh import cut_out, square_of_detection
+from bimodal.models.faces.resampling import letterbox
 from bimodal.models.session import open_artifact
 
 Pictures = NDArray[np.uint8]

@@ -14,7 +14,7 @@ from bimodal.export.examples import read, split
 from bimodal.export.quantize import note, quantize
 from bimodal.export.quantize_report import Report, card, compare, require
 from bimodal.models.catalog import resolve
-from bimodal.models.install import install, put
+from bimodal.models.fetch import install, put
 from bimodal.models.session import open_artifact
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,6 @@ import yaml
 
 from bimodal.models.contract import Kind
 from bimodal.models.errors import CatalogError
-from bimodal.models.folders import user_models
 
 ROOT = Path(__file__).parent
 CATALOG = ROOT / "catalog.yaml"
@@ -237,3 +237,22 @@ def _unknown(name: str, catalog: Path) -> CatalogError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return CatalogError(f"there is no model '{name}': {hint}The catalog has {', '.join(known)}")
+
+
+# Where a user's own models and half-finished downloads lie (XDG base directory specification).
+
+
+def user_models() -> Path:
+    """The folder of models that the user fetched or made: $XDG_DATA_HOME/bimodal/models."""
+    return _base("XDG_DATA_HOME", ".local/share") / "bimodal" / "models"
+
+
+def download_cache() -> Path:
+    """The folder of downloads that are under way: $XDG_CACHE_HOME/bimodal/downloads."""
+    return _base("XDG_CACHE_HOME", ".cache") / "bimodal" / "downloads"
+
+
+def _base(variable: str, otherwise: str) -> Path:
+    """The specification: a relative path in the variable is to be ignored."""
+    given = os.environ.get(variable, "")
+    return Path(given) if given.startswith("/") else Path.home() / otherwise

@@ -7,6 +7,7 @@ of its own. What is installed was opened and checked as an artifact first.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bimodal.models.catalog import ROOT, Download, sha256_of
+from bimodal.models.catalog import ROOT, Download, Entry, sha256_of, user_models
 from bimodal.models.download import DEFAULT_PATIENCE, Patience, Progress, download
 from bimodal.models.errors import CatalogError, DownloadError
-from bimodal.models.install import install
-from bimodal.models.pins import pinned, remember
 from bimodal.models.session import open_artifact
 
 Say = Callable[[str], None]
@@ -137,3 +136,81 @@ def _convert(source: Path, wanted: Download, out: Path, say: Say) -> Path:
     for line in done.stdout.splitlines()[:-1]:  # the last one says where the scratch file lies
         say(f"  {line}")
     return artifact
+
+
+# Puts an artifact into the user's model folder, in one move, with a note of what it is and where it came from.
+
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def install(artifact: Path, name: str, folder: Path | None = None) -> Path:
+    """Copy `artifact` to `<folder>/<name>/model.onnx`, and the card beside it, if it has one.
+
+    The file is opened and checked first; what stood there stays until the new file is whole.
+
+    Returns the file's new place. Raises CatalogError where the name is no name or the folder can't be written to, and
+    ArtifactError where the file breaks its contract.
+    """
+    if not NAME.fullmatch(name):
+        raise CatalogError(f"'{name}' can't be the name of a model: small letters, digits, dots and dashes are allowed")
+    metadata = open_artifact(artifact, provider="cpu").metadata
+    if metadata.name != name:
+        raise CatalogError(f"{artifact} calls itself '{metadata.name}' and can't be installed as '{name}'")
+    entry = Entry(
+        name=name,
+        file="model.onnx",
+        kind=metadata.kind,
+        license=metadata.license,
+        source=metadata.source,
+        sha256=sha256_of(artifact),
+    )
+    target = (folder or user_models()) / name
+    card = artifact.with_name("card.md")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if card.is_file():
+            put(card.read_bytes(), target / "card.md")
+        put(msgspec.json.encode(entry), target / "entry.json")
+        put(artifact.read_bytes(), target / "model.onnx")
+    except OSError as error:
+        raise CatalogError(f"model '{name}' can't be installed in {target}: {error}") from error
+    return target / "model.onnx"
+
+
+def put(content: bytes, target: Path) -> None:
+    """Write a file that is either not there or whole: beside its place first, then on the disk, then moved."""
+    number, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+    fresh = Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(0o644)
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+# Checksums of files that nobody could look at before: the first fetch pins them, later ones must agree.
+
+
+FILE = "pins.json"
+
+
+def pinned(folder: Path) -> dict[str, str]:
+    """Address → sha256 of what was fetched from it. Raises CatalogError where the file is damaged."""
+    path = folder / FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CatalogError(f"{path} can't be read: {error}; delete it to pin every file anew") from error
+
+
+def remember(folder: Path, url: str, sha256: str) -> None:
+    """Pin what was fetched from an address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    put(msgspec.json.format(msgspec.json.encode({**pinned(folder), url: sha256}), indent=2), folder / FILE)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ctypes
+import functools
 import logging
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -17,9 +20,8 @@ from numpy.typing import NDArray
 
 from bimodal.models.binding import Arrays, BoundRun, PlainRun
 from bimodal.models.contract import INPUTS, Kind, Metadata, Tensor, check, read_properties
-from bimodal.models.cuda import Gpu
+from bimodal.models.cuda import DRIVER, Gpu, cuda_libraries, has_driver, missing, provider_library
 from bimodal.models.errors import ArtifactError, ProviderError
-from bimodal.models.providers import PROVIDER_NAMES, Attempt, Provider, attempts, provider_names, what_is_missing
 from bimodal.models.scan import MAX_BYTES, scan
 
 # Of one input: a picture of 8K has 100 million values.
@@ -225,3 +227,64 @@ def _first_line(error: Exception) -> str:
 
 def _tensors(nodes: list[ort.NodeArg]) -> tuple[Tensor, ...]:
     return tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in nodes)
+
+
+# Execution providers: which to ask ONNX Runtime for, in which order, and why CUDA is not active.
+
+
+Provider = Literal["auto", "cpu", "cuda"]
+PROVIDER_NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Attempt(NamedTuple):
+    """One way to open a session."""
+
+    provider: Provider
+    gpu: Gpu
+
+
+def attempts(provider: Provider, gpu: Gpu, *, cuda: bool) -> list[Attempt]:
+    """The ways to open a session, best first, where CUDA will be tried (`cuda`) or not; pure.
+
+    A model that can't be captured as a graph runs without, and under "auto" one that CUDA refuses runs on the CPU.
+    """
+    plain = gpu._replace(graph=False)
+    if not cuda:
+        return [Attempt(provider, plain)]
+    found = [Attempt(provider, gpu)] if gpu.graph else []
+    return [*found, Attempt(provider, plain), *([Attempt("cpu", plain)] if provider == "auto" else [])]
+
+
+def provider_names(provider: Provider) -> list[str]:
+    """ONNX Runtime's providers to ask for, best first. Raises ProviderError where it has no CUDA and that is wanted."""
+    cpu, cuda = PROVIDER_NAMES["cpu"], PROVIDER_NAMES["cuda"]
+    if provider == "cpu":
+        return [cpu]
+    if cuda in ort.get_available_providers():
+        # Where no NVIDIA driver is loaded, trying CUDA would only cost time and print errors.
+        if provider == "auto" and not has_driver():
+            return [cpu]
+        preload_libraries()
+        return [cuda, cpu]
+    if provider == "cuda":
+        raise ProviderError("CUDA was asked for, but this ONNX Runtime is built without it: install onnxruntime-gpu")
+    return [cpu]
+
+
+@functools.cache
+def preload_libraries() -> None:
+    """Load the CUDA and cuDNN libraries that pip installed, where there are any; what is missing is doctor's to say."""
+    if hasattr(ort, "preload_dlls"):
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            ort.preload_dlls()
+
+
+def what_is_missing() -> str:
+    """Why CUDA is not active, as far as files tell; `bimodal doctor` looks closer."""
+    library = provider_library()
+    lost = missing(cuda_libraries(library)) if library is not None else []
+    if DRIVER in lost or not has_driver():
+        return "there is no NVIDIA driver here; or set 'provider: cpu'"
+    if lost:
+        return f"{', '.join(lost)} can't be loaded; pip install 'onnxruntime-gpu[cuda,cudnn]', or set 'provider: cpu'"
+    return "ONNX Runtime took no GPU; is the driver too old?"

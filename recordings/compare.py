@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import Emotion
 from bimodal.models.emotions import EMOTIONS
 
 UNKNOWN = "unknown"

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import msgspec
 
-from bimodal.broker.messages import Emotion, StreamOpened
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import StreamOpened
 from bimodal.recordings.recording import LINES, SUMMARY, RecordError, Recording, replace_text
 from bimodal.recordings.records import (
     CLIP_SUFFIX,

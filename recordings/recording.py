@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from bimodal.broker.messages import Emotion, StreamOpened
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import StreamOpened
 from bimodal.errors import BimodalError
 from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord, pretty
 from bimodal.recordings.summary import Summarizer

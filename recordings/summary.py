@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from bimodal.broker.messages import Emotion, StreamOpened
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import StreamOpened
 
 Shares: TypeAlias = dict[str, float]
 DECIMALS = 4

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
 
-from bimodal.broker.messages import Emotion, Speech, TrackedFace
+from bimodal.broker.events import Emotion, Speech, TrackedFace
 from bimodal.models.emotions import EMOTIONS
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from bimodal.broker.messages import Emotion, StreamOpened
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import StreamOpened
 from bimodal.recordings.recording import LINES, RecordError, Recording, describe, replace_text
 from bimodal.recordings.records import (
     STREAM_FILE,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.models.faces.measures import sharpness
+from bimodal.models.faces.mesh import sharpness
 from bimodal.models.session import Artifact
 from bimodal.training.calibrate import fit_temperature, softmax
 from bimodal.training.config import SpeechConfig

@@ -26,7 +26,7 @@ from bimodal.workers.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
-# The broker gives as many jobs as are done at a time, in `every` as many again in advance (broker/matching.py).
+# The broker gives as many jobs as are done at a time, in `every` as many again in advance (broker/queues.py).
 TIMES_IN_HAND = 2
 # A quick worker takes more, and its answers leave together: a wake-up of the broker costs as much as the mail of a job.
 IN_ADVANCE = 4

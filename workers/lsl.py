@@ -10,14 +10,14 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bimodal.broker.events import Emotion, Probabilities, fused, leading
 from bimodal.broker.mailbox import Mailbox, Subscriber
-from bimodal.broker.messages import Body, Emotion, Job, Modality, Probabilities
+from bimodal.broker.messages import Body, Job, Modality
 from bimodal.broker.sockets import events_endpoint
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.settings import LslActorSettings
-from bimodal.workers.verdict import fused, leading
 
 log = logging.getLogger(__name__)
 

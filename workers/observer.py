@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.errors import SlotError
+from bimodal.broker.events import Emotion
 from bimodal.broker.frames import RingShelf
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Body, Emotion, Job, StreamClosed, StreamOpened
+from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
 from bimodal.broker.sockets import events_endpoint
 
 Pixels = NDArray[np.uint8]

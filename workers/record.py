@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Emotion, LaneMessage, StreamClosed, StreamOpened
+from bimodal.broker.messages import LaneMessage, StreamClosed, StreamOpened
 from bimodal.errors import BimodalError
 from bimodal.recordings.records import SessionRecord
 from bimodal.recordings.retention import Retention

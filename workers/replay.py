@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Emotion, LaneMessage, StreamClosed, StreamOpened
+from bimodal.broker.messages import LaneMessage, StreamClosed, StreamOpened
 from bimodal.errors import BimodalError
 from bimodal.recordings.reading import Clip, clips
 from bimodal.workers.actor import DONE, ActorSettings, LaneReader, own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bimodal.config import Between, Config, OutputsConfig, ViewConfig
 from bimodal.config.schema import NetworkConfig
-from bimodal.models.cuda_libraries import usable_gpus
+from bimodal.models.cuda import usable_gpus
 from bimodal.supervisor.processes import Sizes, sizes
 
 

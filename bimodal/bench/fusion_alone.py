@@ -8,7 +8,8 @@ import msgspec
 
 from bimodal.bench.plan import Plan
 from bimodal.bench.simulation_actors import FACES
-from bimodal.broker.messages import Delivery, Emotion, Face, FaceResult, LaneMessage, StreamOpened, decode, seal
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Delivery, Face, FaceResult, LaneMessage, StreamOpened, decode, seal
 from bimodal.supervisor.processes import processes
 from bimodal.workers.fusion.actor import load
 from bimodal.workers.fusion.dynamic import DynamicModel

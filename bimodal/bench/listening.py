@@ -12,8 +12,9 @@ from bimodal.bench.live import PATIENCE_S, Live, live
 from bimodal.bench.memory import together_mib
 from bimodal.bench.moments import Drops, Moment, Moments, drops
 from bimodal.bench.plan import Plan
+from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Emotion, Status
+from bimodal.broker.messages import Status
 from bimodal.config import Config
 
 MOST_WARM_UP_S = 3.0

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bimodal.broker.messages import Body, Emotion, Job, Status
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Body, Job, Status
 
 PARTS_OF_TIME = ("queue", "transport", "inference", "fusion")
 PERCENTILES = (50, 95, 99)

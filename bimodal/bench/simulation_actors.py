@@ -8,28 +8,25 @@ from collections import Counter, deque
 
 from bimodal.bench.simulation_crowd import Crowd, Line
 from bimodal.bench.simulation_load import Load, Seen
+from bimodal.broker.events import Emotion, Latency, TrackedFace, Verdict
 from bimodal.broker.messages import (
     Ack,
     Assignment,
     Body,
     Delivery,
     Dropped,
-    Emotion,
     Face,
     FaceResult,
     Hints,
     Job,
     JobFailed,
     LaneMessage,
-    Latency,
     Ready,
     Region,
     Release,
     StreamClosed,
     StreamEnded,
     StreamOpened,
-    TrackedFace,
-    Verdict,
     Welcome,
 )
 from bimodal.models.emotions import EMOTIONS

@@ -15,7 +15,7 @@ import zmq
 
 from bimodal.broker.mailbox import HELLO_EVERY_S
 from bimodal.broker.messages import Body, Heartbeat, Hello, Role, Welcome, decode, seal
-from bimodal.broker.office import SUPERVISOR
+from bimodal.broker.router import SUPERVISOR
 from bimodal.broker.sockets import connect, events_endpoint, mailbox_endpoint
 
 LONGEST_WAIT_S = 0.05

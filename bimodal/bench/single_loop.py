@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from bimodal.bench.loop_models import face_models, speech_models
 from bimodal.bench.looping import serve
-from bimodal.broker.messages import Emotion, FaceResult, SpeechResult, StreamOpened
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import FaceResult, SpeechResult, StreamOpened
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.face.actor import face_message
 from bimodal.workers.face.pipeline import FacePipeline

@@ -22,8 +22,9 @@ from bimodal.bench.live import PATIENCE_S, Live, live, measured
 from bimodal.bench.memory import pss_mib, together_mib
 from bimodal.bench.plan import Plan
 from bimodal.broker.control import Accepted, ScaleRequest
+from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.broker.messages import Heartbeat
 from bimodal.config import Config, StreamConfig
 from bimodal.models.catalog import resolve
 

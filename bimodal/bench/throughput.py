@@ -17,9 +17,10 @@ from bimodal.bench.alone import alone
 from bimodal.bench.errors import BenchError
 from bimodal.bench.plan import Plan
 from bimodal.broker.errors import SlotError
+from bimodal.broker.events import Emotion
 from bimodal.broker.frames import RingReader
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Emotion, Status
+from bimodal.broker.messages import Status
 from bimodal.broker.sockets import events_endpoint
 from bimodal.config import Config
 from bimodal.supervisor.processes import capture_settings, limited, processes, source

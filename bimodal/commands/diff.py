@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import Emotion
 from bimodal.config import Config, check_config
 from bimodal.console import edge, open_log, say
 from bimodal.models.catalog import sha256_of

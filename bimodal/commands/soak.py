@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Emotion
 from bimodal.commands.status import DEGRADED
 from bimodal.commands.up import TURN_S, Stopped, check, running_system
 from bimodal.config import Config, StreamConfig, load_config

@@ -19,8 +19,9 @@ from rich.live import Live
 from rich.text import Text
 
 from bimodal.broker.errors import BrokerError
+from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Body, Emotion, Heartbeat, Status, StreamClosed, StreamStatus
+from bimodal.broker.messages import Body, Heartbeat, Status, StreamClosed, StreamStatus
 from bimodal.broker.sockets import events_endpoint, session_directory
 from bimodal.console import (
     MIDDLE,

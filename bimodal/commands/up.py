@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Body, Emotion, Heartbeat, Status, StreamOpened
+from bimodal.broker.messages import Body, Heartbeat, Status, StreamOpened
 from bimodal.broker.sockets import events_endpoint
 from bimodal.config import Config
 from bimodal.console import edge, is_terminal, open_log, say, takes_more

@@ -16,12 +16,14 @@ import msgspec
 from bimodal.broker.sockets import SHARED_MEMORY
 from bimodal.config import Config
 from bimodal.models.catalog import entries, verify
-from bimodal.models.cuda import DEVICES, gpu_count, has_driver
-from bimodal.models.cuda_libraries import (
+from bimodal.models.cuda import (
+    DEVICES,
     DRIVER,
     cuda_libraries,
     cuda_version_of,
     driver_version,
+    gpu_count,
+    has_driver,
     missing,
     package_of,
     provider_library,

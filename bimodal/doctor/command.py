@@ -15,7 +15,7 @@ from bimodal.config import Config
 from bimodal.console import edge
 from bimodal.doctor.checks import Finding, check_up
 from bimodal.doctor.sizing import SHARE_OF_BARE, Measured, arrangements, choose, config_lines, measure, serves, streams
-from bimodal.models.cuda_libraries import usable_gpus
+from bimodal.models.cuda import usable_gpus
 from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.processes import face_workers
 from bimodal.supervisor.usage import cores, machine_memory_mb

@@ -13,7 +13,7 @@ from bimodal.broker.messages import Modality, Policy
 from bimodal.broker.messages import Role as ActorRole
 from bimodal.config import Between, Config, CountConfig, WorkersConfig
 from bimodal.models.catalog import resolve
-from bimodal.models.cuda_libraries import usable_gpus
+from bimodal.models.cuda import usable_gpus
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.settings import (

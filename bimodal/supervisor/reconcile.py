@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from bimodal.broker.control import Order
 from bimodal.broker.messages import Reconfigure, Reconfigured
-from bimodal.broker.supervision import Order
 from bimodal.supervisor.child import Child, Life
 from bimodal.supervisor.processes import BESIDE, TOLD, ProcessSpec, Role
 

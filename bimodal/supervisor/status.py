@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bimodal.broker.control import ProcessReport, StatusReply
-from bimodal.broker.supervision import NAME
+from bimodal.broker.control import NAME, ProcessReport, StatusReply
 from bimodal.supervisor.child import Child
 from bimodal.supervisor.supervisor import Supervisor
 

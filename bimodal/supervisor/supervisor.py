@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
+from bimodal.broker.control import NAME, SupervisorLine
 from bimodal.broker.messages import (
     Gone,
     Heartbeat,
@@ -28,7 +29,6 @@ from bimodal.broker.messages import (
     Welcome,
 )
 from bimodal.broker.rings import remove_rings
-from bimodal.broker.supervision import NAME, SupervisorLine
 from bimodal.supervisor.child import Child, Life
 from bimodal.supervisor.processes import ProcessSpec
 from bimodal.supervisor.reconcile import Reconciler

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bimodal.models.contract import Crop
 from bimodal.models.faces.mesh import Square, eye_angle
-from bimodal.models.faces.warp import warp
+from bimodal.models.faces.resampling import warp
 
 EYE_CORNERS = (33, 263)
 """The outer corners of the eyes in the 468-point mesh, the one further left in an upright picture first."""

@@ -7,16 +7,17 @@ its 128×128 input, so small faces are looked for in overlapping square tiles of
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import attrgetter, mul
+from typing import NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.faces.anchors import make_anchors
-from bimodal.models.faces.detections import Candidate, Detections, weighted_suppression
-from bimodal.models.faces.geometry import DetectorGeometry, geometry_of
-from bimodal.models.faces.letterbox import Letterbox, fit, letterbox
-from bimodal.models.faces.tiles import Tile, cut_off, make_tiles
+from bimodal.models.errors import ArtifactError
+from bimodal.models.faces.resampling import Letterbox, fit, letterbox
 from bimodal.models.session import Artifact
 
 MEANT = 1e-6
@@ -119,3 +120,202 @@ def _raw_floor(min_score: float) -> float:
         return -math.inf
     score = min(min_score, 1 - MEANT)
     return math.log(score / (1 - score)) - 1.0  # rounding of the probabilities to float32 is worth much less
+
+
+# Anchors of MediaPipe's short-range face detector (SsdAnchorsCalculator with fixed_anchor_size).
+
+
+def make_anchors(layers: Sequence[AnchorLayer]) -> NDArray[np.float32]:
+    """Centres float32 [K, 2] (x, y) in 0…1 of the input, in the order of the raw boxes: row by row, each repeated."""
+    return np.concatenate([_layer(layer) for layer in layers])
+
+
+def _layer(layer: AnchorLayer) -> NDArray[np.float32]:
+    centres = (np.arange(layer.cells, dtype=np.float32) + np.float32(0.5)) / np.float32(layer.cells)
+    y, x = np.meshgrid(centres, centres, indexing="ij")
+    return np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), layer.repeats, axis=0)
+
+
+# Overlapping square parts of a frame, in which small faces are large enough for the detector.
+
+
+SHARE = 0.5
+"""Side of a tile over the shorter side of the frame. The detector sees faces from about a tenth of its picture on."""
+
+OVERLAP = 1 / 3
+"""Neighbours share this much of their side, so that a face of up to a third of a tile is whole in one of them."""
+
+EDGE = 0.02
+"""A box this near to an inner edge of its tile (as a share of the side) is cut off: another tile has all of it."""
+
+
+class Tile(NamedTuple):
+    """A rectangle of whole pixels of the frame."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@lru_cache(maxsize=64)
+def make_tiles(width: int, height: int) -> tuple[Tile, ...]:
+    """Squares that cover a frame of that size, row by row."""
+    side = max(1, round(min(width, height) * SHARE))
+    return tuple(Tile(left, top, side, side) for top in _starts(height, side) for left in _starts(width, side))
+
+
+def cut_off(box: Sequence[float], tile: Tile, width: int, height: int) -> bool:
+    """Whether a box (x, y, width, height, …) reaches an edge of the tile that is not an edge of the frame."""
+    margin = EDGE * tile.width
+    right, bottom = tile.left + tile.width, tile.top + tile.height
+    return (
+        (box[0] < tile.left + margin and tile.left > 0)
+        or (box[1] < tile.top + margin and tile.top > 0)
+        or (box[0] + box[2] > right - margin and right < width)
+        or (box[1] + box[3] > bottom - margin and bottom < height)
+    )
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where tiles of `side` begin so that they cover `length` evenly with at least OVERLAP."""
+    if side >= length:
+        return [0]
+    steps = math.ceil((length - side) / (side * (1 - OVERLAP)))
+    return [round(step * (length - side) / steps) for step in range(steps + 1)]
+
+
+# Detected faces, and the joining of those that are one.
+
+
+Floats = NDArray[np.float32]
+_score = attrgetter("score")
+
+
+class Candidate(NamedTuple):
+    """What one anchor takes for a face. A frame has few of them, and for few numbers plain ones beat arrays.
+
+    Attributes:
+        score: 0…1.
+        row: x, y, width, height, then x and y of each keypoint (right eye, left eye, nose tip, mouth centre, right ear,
+            left ear), in pixels of the frame.
+    """
+
+    score: float
+    row: list[float]
+
+
+class Detections(msgspec.Struct, frozen=True):
+    """D detected faces of one frame: one by one, or as arrays for whoever reckons with them."""
+
+    faces: Sequence[Candidate]
+
+    def __len__(self) -> int:
+        """How many faces."""
+        return len(self.faces)
+
+    @property
+    def boxes(self) -> Floats:
+        """float32 [D, 4] (x, y, width, height) in pixels of the frame; may reach over its edges."""
+        return np.array([face.row[:4] for face in self.faces], np.float32).reshape(len(self.faces), 4)
+
+    @property
+    def scores(self) -> Floats:
+        """float32 [D] in 0…1."""
+        return np.array([face.score for face in self.faces], np.float32)
+
+    def take(self, index: Iterable[int]) -> Detections:
+        """Those at these positions, in their order."""
+        return Detections([self.faces[place] for place in index])
+
+
+def overlap(box: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes (x, y, width, height, …), 0…1; 0 where both are empty."""
+    width = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
+    height = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
+    common = max(width, 0.0) * max(height, 0.0)
+    together = box[2] * box[3] + other[2] * other[3] - common
+    return common / together if together > 0 else 0.0
+
+
+def weighted_suppression(found: Iterable[Candidate], threshold: float) -> Detections:
+    """Of boxes that overlap more than `threshold` with a better one, the mean weighted by score; best first.
+
+    MediaPipe's NonMaxSuppressionCalculator with WEIGHTED: a joined face keeps the best score.
+    """
+    left = sorted(found, key=_score, reverse=True)
+    faces: list[Candidate] = []
+    while left:
+        best, *others = left
+        group, left = [best], []
+        for other in others:
+            (group if overlap(best.row, other.row) > threshold else left).append(other)
+        faces.append(Candidate(best.score, _mean(group)))
+    return Detections(faces)
+
+
+def _mean(group: Sequence[Candidate]) -> list[float]:
+    """Of all their numbers, weighted by score."""
+    if len(group) == 1:
+        return group[0].row
+    weights = [candidate.score for candidate in group]
+    total = sum(weights)
+    return [sum(map(mul, weights, numbers)) / total for numbers in zip(*(one.row for one in group), strict=True)]
+
+
+# What a detector's and a landmark model's metadata say about their geometry (`geometry` in `metadata_props`).
+
+
+class AnchorLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A square grid of `cells` × `cells` points with `repeats` anchors each; anchors are points, their size is 1."""
+
+    cells: int
+    repeats: int
+
+
+class DetectorGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How raw boxes of a single-shot detector are read (MediaPipe's TensorsToDetectionsCalculator).
+
+    Attributes:
+        size: side of the square input in pixels; the frame is scaled to fit, centred, and padded with black.
+        scale: raw box and keypoint values are in units of 1 / scale of the input's side, relative to their anchor.
+        anchors: grids in the order of the raw boxes, row by row.
+        score_clip: raw scores are clipped to ± this before the sigmoid.
+        suppression: boxes that overlap more than this (intersection over union) are one face.
+        keypoints: names in the order of the raw values, "right" and "left" as the person's own.
+    """
+
+    size: int
+    scale: float
+    anchors: tuple[AnchorLayer, ...]
+    score_clip: float
+    suppression: float
+    keypoints: tuple[str, ...]
+
+
+class MeshGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a face is cut out for a landmark model (MediaPipe's FaceDetectionFrontDetectionToRoi).
+
+    Attributes:
+        size: side of the square input in pixels.
+        margin: side of the cut-out square over the longer side of the detection (or of the last points' box).
+        eye_points: the two mesh points that are level in the cut-out, the one further left in it first.
+    """
+
+    size: int
+    margin: float
+    eye_points: tuple[int, int]
+
+
+_G = TypeVar("_G", DetectorGeometry, MeshGeometry)
+
+
+def geometry_of(artifact: Artifact, kind: type[_G]) -> _G:
+    """The typed geometry of an artifact.
+
+    Raises ArtifactError where its metadata hold something else.
+    """
+    try:
+        return msgspec.convert(artifact.metadata.geometry, kind)
+    except msgspec.ValidationError as error:
+        raise ArtifactError(f"{artifact.path}: metadata 'geometry' is wrong: {error}") from error

@@ -6,10 +6,9 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from bimodal.broker.messages import Emotion, TrackedFace
+from bimodal.broker.events import Emotion, TrackedFace, fused, leading
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.summary import kind_of_reason
-from bimodal.workers.verdict import fused, leading
 
 ROWS = ("fused", "video", "speech")
 SAME_STRETCH_S = 0.5

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bimodal.broker.messages import Probabilities
+from bimodal.broker.events import Probabilities
 from bimodal.config import check_config
 from bimodal.workers.fusion.actor import Loaded, load
 from bimodal.workers.settings import FusionActorSettings

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.bench.moments import PARTS_OF_TIME, Moments, drops, percentile
-from bimodal.broker.messages import Emotion, Job, Latency, Status, StreamStatus, Verdict
+from bimodal.broker.events import Emotion, Latency, Verdict
+from bimodal.broker.messages import Job, Status, StreamStatus
 
 MS = 1_000_000
 GRAB_NS = 5 * MS

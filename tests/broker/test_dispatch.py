@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from bimodal.broker.dispatch import MOST_ATTEMPTS, Dispatch
-from bimodal.broker.matching import MOST_PASSED_OVER
 from bimodal.broker.messages import Job, Policy
-from bimodal.broker.queues import Action, Assign, Drop, Fail
+from bimodal.broker.queues import MOST_PASSED_OVER, Action, Assign, Drop, Fail
 from tests.broker.making import job
 
 STREAMS: dict[str, Policy] = {"live 1": "latest", "live 2": "latest", "file 1": "every", "file 2": "every"}

@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.hints import LastSeen
 from bimodal.broker.messages import MOST_FOLLOWED, Assignment, Hints, Policy, Ready, Region, decode, seal
+from bimodal.broker.router import LastSeen
 from tests.broker.making import job, opened
 from tests.broker.test_office import House, face_result
 

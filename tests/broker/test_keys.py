@@ -11,9 +11,9 @@ import pytest
 import zmq
 
 from bimodal.broker import keys
-from bimodal.broker.bus import EventBus
-from bimodal.broker.doors import Doors
 from bimodal.broker.errors import EndpointError, KeysError
+from bimodal.broker.process import EventBus
+from bimodal.broker.remote import Doors
 from bimodal.broker.sockets import Login, connect, make_private
 
 PATIENCE_S = 20.0

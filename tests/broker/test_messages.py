@@ -11,21 +11,8 @@ from hypothesis import strategies as st
 
 from bimodal.broker import messages
 from bimodal.broker.errors import MessageError
-from bimodal.broker.messages import (
-    MAX_MESSAGE_BYTES,
-    Body,
-    Emotion,
-    Envelope,
-    Gone,
-    Job,
-    Latency,
-    Ready,
-    Speech,
-    TrackedFace,
-    Verdict,
-    decode,
-    encode,
-)
+from bimodal.broker.events import Emotion, Latency, Speech, TrackedFace, Verdict
+from bimodal.broker.messages import MAX_MESSAGE_BYTES, Body, Envelope, Gone, Job, Ready, decode, encode
 from bimodal.broker.topics import TOPICS, topic_of
 from tests.broker.making import job
 

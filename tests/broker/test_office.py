@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pytest
 
+from bimodal.broker.events import Emotion, Latency, Verdict
 from bimodal.broker.lanes import BUNDLE, CREDIT, MOST_BACKLOG
 from bimodal.broker.messages import (
     Ack,
@@ -13,12 +14,10 @@ from bimodal.broker.messages import (
     Body,
     Delivery,
     Dropped,
-    Emotion,
     FaceResult,
     Gone,
     Hello,
     JobFailed,
-    Latency,
     OffDuty,
     Policy,
     Ready,
@@ -32,9 +31,8 @@ from bimodal.broker.messages import (
     StreamEnded,
     StreamOpened,
     StreamWithdrawn,
-    Verdict,
 )
-from bimodal.broker.office import Out, Post, PostOffice, Publish
+from bimodal.broker.router import Out, Post, PostOffice, Publish
 from tests.broker.making import job, opened
 
 T = TypeVar("T")

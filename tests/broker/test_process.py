@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import zmq
 
-from bimodal.broker.bus import EventBus
-from bimodal.broker.doors import Doors
 from bimodal.broker.errors import EndpointError
 from bimodal.broker.mailbox import HELLO_EVERY_S, Mailbox, Subscriber
 from bimodal.broker.messages import (
@@ -25,7 +23,8 @@ from bimodal.broker.messages import (
     Welcome,
     encode,
 )
-from bimodal.broker.process import BrokerProcess
+from bimodal.broker.process import BrokerProcess, EventBus
+from bimodal.broker.remote import Doors
 from bimodal.broker.sockets import (
     bind,
     connect,

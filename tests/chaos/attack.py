@@ -13,8 +13,8 @@ import psutil
 
 from bimodal.broker.control import ProcessReport, StatusReply, StatusRequest, ask
 from bimodal.broker.errors import BrokerError
+from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Emotion
 from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
 from tests.chaos.blows import Blow
 from tests.chaos.footprint import Footprint, look, steady

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import Emotion
 from tests.end_to_end.driving import PATIENCE_S, Driven, events_of, summary_of
 from tests.media import face_clip
 

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+from bimodal.broker.events import Emotion, Latency, Verdict
 from bimodal.broker.lanes import BUNDLE
-from bimodal.broker.messages import (
-    Ack,
-    Assignment,
-    Body,
-    Delivery,
-    Emotion,
-    FaceResult,
-    Hello,
-    Latency,
-    Ready,
-    Verdict,
-)
-from bimodal.broker.office import Out, Post, PostOffice
+from bimodal.broker.messages import Ack, Assignment, Body, Delivery, FaceResult, Hello, Ready
+from bimodal.broker.router import Out, Post, PostOffice
 from tests.broker.making import job, opened
 
 FRAMES = 64

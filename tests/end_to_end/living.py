@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import Emotion
 from tests.artifacts import make_face_static
 from tests.end_to_end.driving import PATIENCE_S, Driven, run
 from tests.media import face_clip

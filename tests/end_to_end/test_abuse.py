@@ -12,11 +12,11 @@ import psutil
 import pytest
 import zmq
 
+from bimodal.broker.events import Emotion
 from bimodal.broker.messages import (
     MAX_MESSAGE_BYTES,
     Ack,
     Body,
-    Emotion,
     Envelope,
     Heartbeat,
     Job,

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat
 from tests import bad_media
 from tests.end_to_end.driving import Driven, events_of, run, summary_of
 from tests.http_server import Server

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import Emotion
 from tests.end_to_end.driving import Driven, events_of, run
 from tests.media import face_clip
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from bimodal.broker.messages import Body, Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Body, Heartbeat
 from bimodal.commands.keys import make_certificate
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view.server import Server, address_of, listen

@@ -15,8 +15,9 @@ import psutil
 import pytest
 import zmq
 
+from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Mailbox, Subscriber
-from bimodal.broker.messages import Body, Emotion, Hello, StreamOpened, Welcome
+from bimodal.broker.messages import Body, Hello, StreamOpened, Welcome
 from bimodal.broker.sockets import events_endpoint, make_private
 from bimodal.supervisor.session import LOCK, Session, sweep_abandoned
 from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings

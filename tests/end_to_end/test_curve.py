@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import Emotion
 from tests.end_to_end.driving import REPOSITORY, Driven
 from tests.media import face_clip
 

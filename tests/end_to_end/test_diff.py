@@ -8,7 +8,8 @@ from pathlib import Path
 import av
 import pytest
 
-from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat
 from tests.artifacts import make_face_static
 from tests.end_to_end.driving import Driven, events_of, run
 from tests.media import face_clip

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat
 from tests.end_to_end import confined
 from tests.end_to_end.driving import Driven
 from tests.media import face_clip

@@ -6,7 +6,8 @@ import signal
 import time
 from pathlib import Path
 
-from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat
 from tests.end_to_end.driving import PATIENCE_S
 from tests.end_to_end.living import Living, static_model
 

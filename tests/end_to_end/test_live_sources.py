@@ -8,7 +8,8 @@ from pathlib import Path
 
 import cv2
 
-from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat
 from tests.end_to_end.driving import Driven
 from tests.http_server import Server
 from tests.media import scene, speech, write_clip

@@ -12,7 +12,7 @@ import pytest
 
 from bimodal.config import load_config
 from bimodal.models.contract import Crop
-from bimodal.models.install import install
+from bimodal.models.fetch import install
 from tests.artifacts import make_face_dynamic, make_face_static, make_speech
 from tests.end_to_end.driving import REPOSITORY, Driven, events_of, summary_of
 from tests.media import face_clip

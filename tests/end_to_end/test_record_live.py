@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat
 from bimodal.recordings.reading import clips, read_events
 from tests.end_to_end.driving import Driven, run
 from tests.media import face_clip

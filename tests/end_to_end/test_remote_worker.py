@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.broker.messages import Emotion, Heartbeat, Status
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat, Status
 from tests.end_to_end.driving import Driven
 from tests.end_to_end.test_curve import Machine, free_port
 from tests.media import face_clip

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bimodal.broker.messages import Emotion, Heartbeat, Status, StreamClosed, StreamOpened
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat, Status, StreamClosed, StreamOpened
 from bimodal.recordings.recording import Recording
 from bimodal.recordings.records import ClipRecord, Host, SessionRecord, SourceRecord, stream_record
 from tests.end_to_end.driving import Driven, run

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat
 from tests.end_to_end.driving import Driven, events_of, run
 from tests.end_to_end.living import Living, static_model, until
 from tests.media import face_clip

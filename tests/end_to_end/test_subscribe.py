@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import Emotion
 from bimodal.broker.sockets import events_endpoint, session_directory
 from tests.end_to_end.driving import PATIENCE_S, REPOSITORY, Driven, run
 from tests.media import face_clip

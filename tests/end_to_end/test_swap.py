@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.broker.messages import Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Heartbeat
 from tests.artifacts import make_face_dynamic
 from tests.end_to_end.driving import Driven
 from tests.end_to_end.living import Living, static_model, status, until

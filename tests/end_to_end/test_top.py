@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import Emotion
 from tests.end_to_end.driving import PATIENCE_S, Driven, run
 from tests.media import face_clip
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.broker.messages import Body, Emotion, Heartbeat
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Body, Heartbeat
 from tests.end_to_end.driving import Driven
 from tests.end_to_end.screen import close_window, need_screen, screen, xdotool
 from tests.media import face_clip

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from bimodal.broker.messages import Body, Message
+from bimodal.broker.events import Message
+from bimodal.broker.messages import Body
 
 BODIES: tuple[type[Message], ...] = get_args(Body)
 NUMBERS = (0, 1, 2, 3, 7, 2**62, 255, 2**31, 2**53, -1, 2**63 - 1, -(2**63), 2**64 - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from bimodal.broker.errors import MessageError
 from bimodal.broker.messages import Hello, decode, seal
-from bimodal.broker.office import Post, PostOffice
+from bimodal.broker.router import Post, PostOffice
 from bimodal.broker.topics import topic_of
 from tests.fuzz.bodies import Bytes, body
 

@@ -9,18 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.models.cuda import Gpu, gpu_count, has_driver
-from bimodal.models.cuda_libraries import (
+from bimodal.models.cuda import (
     CUDNN,
     DRIVER,
+    Gpu,
     cuda_libraries,
     cuda_version_of,
+    gpu_count,
+    has_driver,
     missing,
     needed_by,
     package_of,
     provider_library,
 )
-from bimodal.models.providers import Provider, attempts
+from bimodal.models.session import Provider, attempts
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="devices and ELF files of Linux")
 

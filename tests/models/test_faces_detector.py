@@ -12,12 +12,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bimodal.models.catalog import resolve
-from bimodal.models.faces.anchors import make_anchors
-from bimodal.models.faces.detections import Candidate, Detections, overlap, weighted_suppression
-from bimodal.models.faces.detector import Detector, anchor_rows, decode
-from bimodal.models.faces.geometry import AnchorLayer, DetectorGeometry, geometry_of
-from bimodal.models.faces.letterbox import Letterbox, fit, letterbox
-from bimodal.models.faces.tiles import OVERLAP, Tile, cut_off, make_tiles
+from bimodal.models.faces.detector import (
+    OVERLAP,
+    AnchorLayer,
+    Candidate,
+    Detections,
+    Detector,
+    DetectorGeometry,
+    Tile,
+    anchor_rows,
+    cut_off,
+    decode,
+    geometry_of,
+    make_anchors,
+    make_tiles,
+    overlap,
+    weighted_suppression,
+)
+from bimodal.models.faces.resampling import Letterbox, fit, letterbox
 from bimodal.models.session import open_artifact
 
 SIDES = st.integers(16, 3000)

@@ -14,10 +14,19 @@ from numpy.typing import NDArray
 from bimodal.models.catalog import resolve
 from bimodal.models.contract import Crop
 from bimodal.models.faces.crop import crop_face, crop_square
-from bimodal.models.faces.detections import Candidate
-from bimodal.models.faces.geometry import MeshGeometry, geometry_of
-from bimodal.models.faces.measures import eye_distance, frontalness, mouth_opening, sharpness
-from bimodal.models.faces.mesh import Landmarks, Square, cut_out, square_of_detection, square_of_points, to_frame
+from bimodal.models.faces.detector import Candidate, MeshGeometry, geometry_of
+from bimodal.models.faces.mesh import (
+    Landmarks,
+    Square,
+    cut_out,
+    eye_distance,
+    frontalness,
+    mouth_opening,
+    sharpness,
+    square_of_detection,
+    square_of_points,
+    to_frame,
+)
 from bimodal.models.session import open_artifact
 
 GEOMETRY = MeshGeometry(size=192, margin=1.5, eye_points=(33, 263))

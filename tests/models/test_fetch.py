@@ -16,15 +16,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bimodal.models.catalog import Download, downloads, entries, find_download, installed, resolve, verify_installed
+from bimodal.models.catalog import (
+    Download,
+    downloads,
+    entries,
+    find_download,
+    installed,
+    resolve,
+    user_models,
+    verify_installed,
+)
 from bimodal.models.commands import app
 from bimodal.models.contract import KINDS
 from bimodal.models.download import Patience, download
 from bimodal.models.errors import CatalogError, DownloadError, ModelError
-from bimodal.models.fetch import Place, fetch_model
-from bimodal.models.folders import user_models
-from bimodal.models.install import install
-from bimodal.models.pins import pinned
+from bimodal.models.fetch import Place, fetch_model, install, pinned
 from tests.artifacts import make_face_static, make_speech
 from tests.http_server import Serve, serving
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bimodal.doctor.checks import Finding, Gpus, cuda_findings, explain, look_for_gpus
-from bimodal.models.cuda_libraries import DRIVER, missing, provider_library
+from bimodal.models.cuda import DRIVER, missing, provider_library
 
 NEEDED = ("libcublasLt.so.13", "libcublas.so.13", "libcudart.so.13", DRIVER, "libcudnn.so.9")
 GOOD = Gpus(cards=1, driver=True, newest=(13, 0), container=False, locked=None, needed=NEEDED, lost=())

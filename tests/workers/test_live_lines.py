@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bimodal.broker.messages import Emotion, Heartbeat, Latency, Speech, State, Status, StreamStatus, Verdict
+from bimodal.broker.events import Emotion, Latency, Speech, Verdict
+from bimodal.broker.messages import Heartbeat, State, Status, StreamStatus
 from bimodal.commands.up import LiveLines
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import Heartbeat, State, Status, StreamClosed, StreamStatus, Verdict
+from bimodal.broker.events import Verdict
+from bimodal.broker.messages import Heartbeat, State, Status, StreamClosed, StreamStatus
 from bimodal.commands.top import Panel, Sort
 from bimodal.console import plain
 from tests.workers.record.events import event, face

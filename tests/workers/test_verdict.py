@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bimodal.broker.messages import Speech, Verdict
-from bimodal.workers.verdict import CONFLICT_BELOW, accord, fused, leading
+from bimodal.broker.events import CONFLICT_BELOW, Speech, Verdict, accord, fused, leading
 from tests.workers.drawing.making import ANGRY, HAPPY, UNKNOWN, VOICE, event, face
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.broker.events import Emotion, Latency, Verdict
 from bimodal.broker.frames import Ring
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Body, Emotion, Hello, Job, Latency, StreamClosed, Verdict, Welcome
+from bimodal.broker.messages import Body, Hello, Job, StreamClosed, Welcome
 from bimodal.broker.sockets import make_private
 from bimodal.workers.observer import Pairing, Pixels, Watched, Watcher
 from tests.broker.making import job, opened

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from bimodal.models.catalog import resolve
 from bimodal.models.contract import Crop
 from bimodal.models.faces.crop import crop_face
-from bimodal.models.faces.detections import Detections
-from bimodal.models.faces.detector import Detector
+from bimodal.models.faces.detector import Detections, Detector
 from bimodal.models.faces.mesh import Landmarks, square_of_detection
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.errors import DatasetError

@@ -12,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.messages import Hints, Region
-from bimodal.models.faces.detections import Candidate, Detections, overlap
-from bimodal.models.faces.detector import Detector
-from bimodal.models.faces.geometry import MeshGeometry
-from bimodal.models.faces.measures import mouth_opening
-from bimodal.models.faces.mesh import Landmarks, Mesh, Square, square_of_detection, square_of_points
+from bimodal.models.faces.detector import Candidate, Detections, Detector, MeshGeometry, overlap
+from bimodal.models.faces.mesh import Landmarks, Mesh, Square, mouth_opening, square_of_detection, square_of_points
 from bimodal.models.session import Artifact
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.face.static import StaticModels

@@ -8,13 +8,13 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.messages import Probabilities
+from bimodal.broker.events import Probabilities
 from bimodal.models.contract import Crop
 from bimodal.models.emotions import LabelMap
 from bimodal.models.errors import ArtifactError
 from bimodal.models.faces.crop import crop_face
-from bimodal.models.faces.measures import sharpness
-from bimodal.models.faces.warp import stacked
+from bimodal.models.faces.mesh import sharpness
+from bimodal.models.faces.resampling import stacked
 from bimodal.models.session import Artifact
 from bimodal.workers.fusion.combine import Opinion, average
 

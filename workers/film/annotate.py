@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import setproctitle
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import Emotion
 from bimodal.drawing.overlay import ground, overlay
 from bimodal.drawing.style import Pixels, Style
 from bimodal.errors import BimodalError

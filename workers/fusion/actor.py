@@ -14,7 +14,7 @@ import msgspec
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, FaceResult, LaneMessage, Reconfigure, Reconfigured
 from bimodal.errors import BimodalError
-from bimodal.models.onnx_properties import metadata_of
+from bimodal.models.scan import metadata_of
 from bimodal.models.session import open_artifact
 from bimodal.workers.actor import ActorSettings, LaneReader, own
 from bimodal.workers.fusion.combine import LearnedFusion, learned_fusion

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.messages import Probabilities
+from bimodal.broker.events import Probabilities
 from bimodal.models.emotions import EMOTIONS, emotion_of
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.messages import Probabilities
+from bimodal.broker.events import Probabilities
 from bimodal.models.emotions import LabelMap
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact

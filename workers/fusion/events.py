@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from bimodal.broker.messages import (
-    Emotion,
-    FaceResult,
-    JobFailed,
-    Latency,
-    Probabilities,
-    Speech,
-    SpeechResult,
-    TrackedFace,
-    Verdict,
-)
+from bimodal.broker.events import Emotion, Latency, Probabilities, Speech, TrackedFace, Verdict
+from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult
 from bimodal.workers.fusion.combine import top, unit
 from bimodal.workers.fusion.scene import FusedFace, Meaning
 from bimodal.workers.fusion.speech import JoinedSpeech

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.messages import Face, Probabilities
+from bimodal.broker.events import Probabilities
+from bimodal.broker.messages import Face
 from bimodal.workers.fusion import combine
 from bimodal.workers.fusion.combine import (
     LearnedFusion,

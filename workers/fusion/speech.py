@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.messages import FaceResult, JobFailed, Probabilities, SpeechResult, StreamOpened
+from bimodal.broker.events import Probabilities
+from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult, StreamOpened
 from bimodal.workers.fusion import combine
 from bimodal.workers.fusion.combine import clean
 from bimodal.workers.fusion.settings import FusionSettings

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeAlias, TypeVar
 
+from bimodal.broker.events import Emotion
 from bimodal.broker.messages import (
     Dropped,
-    Emotion,
     FaceResult,
     JobFailed,
     LaneMessage,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.faces.detections import overlap
+from bimodal.models.faces.detector import overlap
 
 NOT_THE_SAME = 3.0
 """A pair that costs more than this is not the same face: a new track is cheaper."""

@@ -14,7 +14,8 @@ import msgspec
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bimodal.broker.messages import Body, Emotion
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Body
 from bimodal.workers.view.access import EVENTS_PATH, SUBPROTOCOL
 from bimodal.workers.view.state import View
 

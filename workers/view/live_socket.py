@@ -19,10 +19,9 @@ import numpy as np
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bimodal.broker.messages import Emotion
+from bimodal.broker.events import CONFLICT_BELOW, Emotion
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.observer import Pixels, Watched
-from bimodal.workers.verdict import CONFLICT_BELOW
 from bimodal.workers.view.state import View
 from bimodal.workers.view.viewers import Viewer
 

@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from bimodal.broker.messages import Body, Emotion, Heartbeat, State, Status
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Body, Heartbeat, State, Status
 from bimodal.workers.view.health import Health
 from bimodal.workers.view.state import View
 

@@ -8,19 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bimodal.broker.messages import (
-    Body,
-    Emotion,
-    Heartbeat,
-    Probabilities,
-    Status,
-    StreamClosed,
-    StreamOpened,
-    StreamStatus,
-)
+from bimodal.broker.events import Emotion, Probabilities, fused, leading
+from bimodal.broker.messages import Body, Heartbeat, Status, StreamClosed, StreamOpened, StreamStatus
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.verdict import fused, leading
 from bimodal.workers.view.access import Gate
 from bimodal.workers.view.health import Banner, ProcessSeen, StreamSeen, banners
 from bimodal.workers.view.viewers import Audience

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bimodal.broker.messages import Emotion, Latency, Speech, TrackedFace, Verdict
+from bimodal.broker.events import Emotion, Latency, Speech, TrackedFace, Verdict
 
 HAPPY = {"neutral": 0.1, "happy": 0.61, "sad": 0.05, "surprise": 0.14, "fear": 0.04, "disgust": 0.02, "anger": 0.04}
 ANGRY = {"neutral": 0.08, "happy": 0.02, "sad": 0.05, "surprise": 0.03, "fear": 0.1, "disgust": 0.02, "anger": 0.7}

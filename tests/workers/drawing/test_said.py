@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bimodal.broker.messages import Speech, Verdict
+from bimodal.broker.events import Speech, Verdict
 from bimodal.drawing.captions import caption, headline, rows
 from bimodal.drawing.style import WARNING, Style
 from tests.workers.drawing.making import ANGRY, HAPPY, SILENCE, UNKNOWN, VOICE, event, face

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bimodal.broker.hints import LastSeen
 from bimodal.broker.messages import FaceResult, Hints, Region
+from bimodal.broker.router import LastSeen
 from bimodal.models.catalog import resolve
-from bimodal.models.faces.geometry import MeshGeometry
+from bimodal.models.faces.detector import MeshGeometry
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.workers.face.pipeline import FacePipeline, FoundFace, box_of, meet, moved, region_of, usable
 from bimodal.workers.face.settings import FaceSettings

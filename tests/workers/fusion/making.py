@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from bimodal.broker.events import Probabilities
 from bimodal.broker.messages import (
     Dropped,
     Face,
     FaceResult,
     JobFailed,
     Modality,
-    Probabilities,
     SpeechResult,
     StreamEnded,
     StreamOpened,

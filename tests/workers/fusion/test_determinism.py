@@ -9,7 +9,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import Emotion, LaneMessage, Latency, StreamClosed, StreamOpened
+from bimodal.broker.events import Emotion, Latency
+from bimodal.broker.messages import LaneMessage, StreamClosed, StreamOpened
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import StreamFusion
 from tests.workers.fusion.making import FRAME_NS, HOP_NS, MS, distributions, ended, face, failed, frame, hop, opened

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from bimodal.broker.messages import Emotion, StreamClosed
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import StreamClosed
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import Fusion
 from tests.workers.fusion.making import ended, face, frame, opened

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import Emotion, StreamClosed
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import StreamClosed
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import Fusion, StreamFusion
 from tests.workers.fusion.making import FRAME_NS, ended, face, frame, hop, opened

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bimodal.broker.messages import Emotion, Face, LaneMessage, Latency, StreamClosed, StreamOpened
+from bimodal.broker.events import Emotion, Latency
+from bimodal.broker.messages import Face, LaneMessage, StreamClosed, StreamOpened
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
 from bimodal.workers.fusion.dynamic import dynamic_model

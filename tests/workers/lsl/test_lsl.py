@@ -11,8 +11,9 @@ import msgspec
 import pytest
 import zmq
 
+from bimodal.broker.events import Verdict
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Hello, Job, Verdict, seal
+from bimodal.broker.messages import Hello, Job, seal
 from bimodal.broker.sockets import bind, events_endpoint, make_private
 from bimodal.broker.topics import topic_of
 from bimodal.models.emotions import EMOTIONS

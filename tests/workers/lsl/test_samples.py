@@ -7,7 +7,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import Emotion, Job, Latency, Modality, Probabilities, Speech, TrackedFace, Verdict
+from bimodal.broker.events import Emotion, Latency, Probabilities, Speech, TrackedFace, Verdict
+from bimodal.broker.messages import Job, Modality
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.lsl import CHANNELS, GrabTimes, sample
 

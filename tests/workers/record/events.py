@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import Emotion, Latency, Speech, StreamOpened, TrackedFace, Verdict
+from bimodal.broker.events import Emotion, Latency, Speech, TrackedFace, Verdict
+from bimodal.broker.messages import StreamOpened
 from bimodal.models.emotions import EMOTIONS
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import Emotion, Verdict
+from bimodal.broker.events import Emotion, Verdict
 from bimodal.commands.diff import config_with, parse_changes, reels
 from bimodal.config import Config
 from bimodal.models.emotions import EMOTIONS

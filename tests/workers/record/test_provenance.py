@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bimodal.config import check_config
 from bimodal.models.catalog import entries, path_of
-from bimodal.models.onnx_properties import onnx_properties
+from bimodal.models.scan import onnx_properties
 from bimodal.supervisor.provenance import (
     HIDDEN,
     begin_session,

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from bimodal.broker.messages import Emotion, Verdict
+from bimodal.broker.events import Emotion, Verdict
 from bimodal.recordings.recording import RecordError, Recording
 from bimodal.recordings.tables import COLUMNS, rows, schema, typed_rows
 from tests.workers.record.events import event, event_lists, face, opened, speech

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import Emotion, Verdict
+from bimodal.broker.events import Emotion, Verdict
 from bimodal.recordings.reading import Clip, clips
 from bimodal.recordings.recording import Recording
 from bimodal.recordings.report import facts

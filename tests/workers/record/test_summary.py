@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import Emotion, Speech, Verdict
+from bimodal.broker.events import Emotion, Speech, Verdict
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.summary import Labels, Summarizer, Summary
 from tests.workers.record.events import event, event_lists, face, opened, speech

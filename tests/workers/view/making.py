@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bimodal.broker.events import Emotion, Latency, TrackedFace, Verdict
 from bimodal.broker.frames import Ring
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Body, Emotion, Heartbeat, Hello, Job, Latency, State, TrackedFace, Verdict, Welcome
+from bimodal.broker.messages import Body, Heartbeat, Hello, Job, State, Welcome
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view.actor import BusReader
 from bimodal.workers.view.server import Server, address_of, listen

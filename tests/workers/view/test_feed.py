@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.broker.events import leading
 from bimodal.broker.messages import Status, StreamClosed, StreamStatus
-from bimodal.workers.verdict import leading
 from bimodal.workers.view.health import ENDED_GONE_AFTER_S
 from bimodal.workers.view.state import ENDED_STAYS_S, SPAN_S, Feed, History, seven
 from tests.broker.making import opened

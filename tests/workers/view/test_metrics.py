@@ -13,7 +13,8 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
-from bimodal.broker.messages import Heartbeat, Latency, State, Status, StreamStatus
+from bimodal.broker.events import Latency
+from bimodal.broker.messages import Heartbeat, State, Status, StreamStatus
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view.health import FRESH_S, Health
 from bimodal.workers.view.metrics import MOST_STREAMS, Metrics, routes

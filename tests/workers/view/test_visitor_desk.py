@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from bimodal.broker.messages import Emotion, Latency, Verdict
+from bimodal.broker.events import Emotion, Latency, Verdict
 from bimodal.broker.visitors import Left, Media, PageAt, VisitorInbox, VisitorNote
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view import events_socket, visitor

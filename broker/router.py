@@ -6,23 +6,29 @@ Sockets, epochs and clocks stay in broker/process.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
+
 from bimodal.broker.dispatch import Dispatch
-from bimodal.broker.lanes import BUNDLE, Lane
+from bimodal.broker.events import Emotion
+from bimodal.broker.lanes import BUNDLE, MOST_BACKLOG, Lane, Lanes
 from bimodal.broker.messages import (
+    MOST_FOLLOWED,
     Ack,
     Assignment,
     Body,
     Dropped,
-    Emotion,
     FaceResult,
     Gone,
     Heartbeat,
     Hello,
+    Hints,
     Job,
     JobFailed,
+    LaneMessage,
     Modality,
     OffDuty,
     Ready,
@@ -36,12 +42,11 @@ from bimodal.broker.messages import (
     StreamClosed,
     StreamEnded,
     StreamOpened,
+    StreamStatus,
     StreamWithdrawn,
     failed,
 )
-from bimodal.broker.open_stream import MODALITIES, OpenStream
 from bimodal.broker.queues import Action, Assign, Drop
-from bimodal.broker.receivers import Receivers
 
 # The name that the supervisor says Hello with.
 SUPERVISOR = "supervisor"
@@ -347,3 +352,139 @@ def _release(stream: OpenStream, modality: Modality, seqs: list[int]) -> Post:
 
 def _dropped(job: Job, because: str) -> Dropped:
     return Dropped(stream=job.stream, run=job.run, modality=job.modality, seq=job.seq, because=because)
+
+
+# What fusion and the recorders are told, and what one is told again that is new or was too far behind.
+
+
+class Receivers:
+    """The lanes, and the streams that go over them.
+
+    Attributes:
+        lanes: one for each receiver that is here.
+    """
+
+    def __init__(self, dispatch: Dispatch, streams: Mapping[str, OpenStream]) -> None:
+        self.lanes = Lanes()
+        self._dispatch = dispatch
+        self._streams = streams
+
+    def tell(self, role: Role, message: LaneMessage, *, later: bool = False) -> None:
+        """Tell all receivers of a role."""
+        for lane in self.lanes.tell(role, message, later=later):
+            self._shed(lane)
+
+    def tell_missing(self, job: Job) -> None:
+        """Jobs before this one that were offered while no broker was there: fusion must not wait for them."""
+        due = self._dispatch.tally(job.stream, job.modality).next_seq
+        for seq in range(max(due, job.seq - MOST_BACKLOG), job.seq):
+            missing = Dropped(
+                stream=job.stream, run=job.run, modality=job.modality, seq=seq, because="no broker was there"
+            )
+            self.tell("fusion", missing)
+
+    def resume(self, stream: OpenStream, lane: Lane) -> None:
+        """Announce a live stream from its oldest open job on; fusion must not wait for later ones that are settled."""
+        name, run = stream.opened.stream, stream.opened.run
+        oldest = {modality: self._dispatch.oldest_open(name, modality) for modality in MODALITIES}
+        lane.push(
+            msgspec.structs.replace(stream.opened, next_face_seq=oldest["face"], next_speech_seq=oldest["speech"])
+        )
+        if lane not in self.lanes.of("fusion").values():
+            return
+        for modality in MODALITIES:
+            for seq in self._dispatch.settled_early(name, modality):
+                because = "it was settled before fusion was there"
+                lane.push(Dropped(stream=name, run=run, modality=modality, seq=seq, because=because))
+        for end in stream.ended.values():
+            lane.push(end)
+
+    def _shed(self, lane: Lane) -> None:
+        """The receiver is far behind: drop what waits of live streams, and announce them again from here."""
+        live = {name: stream for name, stream in self._streams.items() if not stream.every}
+        dropped = lane.discard(lambda message: message.stream in live)
+        if not dropped:
+            return
+        for stream in live.values():
+            self.resume(stream, lane)
+        # Nobody says twice that a stream is closed.
+        for message in dropped:
+            if isinstance(message, StreamClosed):
+                lane.push(message)
+
+
+# Where faces of a live stream were last seen, kept for the next frame's worker. Pure; one of these a stream and run.
+#
+# Workers stay without state: what one of them found travels back with its answer, and on with the next assignment.
+
+
+@dataclass
+class LastSeen:
+    """What the answer to the newest frame said."""
+
+    seq: int = -1
+    hints: Hints | None = None
+
+    def remember(self, answer: FaceResult) -> None:
+        """An answer came; those to older frames, which another worker took longer for, change nothing."""
+        if answer.seq > self.seq:
+            self.seq, self.hints = answer.seq, answer.hints
+
+    def for_job(self, job: Job) -> Hints | None:
+        """What goes along with this frame; None where its worker has to look for faces itself."""
+        if job.modality != "face" or self.hints is None:
+            return None
+        until = min(self.hints.until, self.seq + MOST_FOLLOWED)
+        return self.hints if self.seq < job.seq < until else None
+
+
+# A stream that is open: what the broker keeps of it beside its jobs.
+
+
+MODALITIES: tuple[Modality, ...] = ("face", "speech")
+
+
+@dataclass
+class OpenStream:
+    """One run of a stream.
+
+    Attributes:
+        capture: the name of its capture.
+        leases: of a file, the jobs whose credits are out.
+        settled: seqs of frames whose credits are to go back.
+        ended: what capture has said of the ends of its jobs: fusion that is new must hear it too.
+        closed: what fusion has said when all was dealt with.
+        unkept_by: of one that is closed, the recorders that have not yet kept all of it.
+        restarting: whether capture was asked to begin anew: nothing of this run counts any more.
+        seen: where faces were, for the next frames of a live stream.
+    """
+
+    opened: StreamOpened
+    capture: str
+    leases: set[tuple[Modality, int]] = field(default_factory=set)
+    settled: list[int] = field(default_factory=list)
+    ended: dict[Modality, StreamEnded] = field(default_factory=dict)
+    closed: StreamClosed | None = None
+    unkept_by: set[str] = field(default_factory=set)
+    restarting: bool = False
+    seen: LastSeen = field(default_factory=LastSeen)
+
+    @property
+    def every(self) -> bool:
+        """Whether it is a file, of which every frame is looked at."""
+        return self.opened.policy == "every"
+
+    def status(self, dispatch: Dispatch) -> StreamStatus:
+        """Its counters, for the bus."""
+        opened = self.opened
+        tallies = {modality: dispatch.tally(opened.stream, modality) for modality in MODALITIES}
+        return StreamStatus(
+            stream=opened.stream,
+            policy=opened.policy,
+            source=opened.source,
+            offered={modality: tally.offered for modality, tally in tallies.items()},
+            done={modality: tally.done for modality, tally in tallies.items()},
+            dropped={modality: tally.dropped for modality, tally in tallies.items()},
+            failed={modality: tally.failed for modality, tally in tallies.items()},
+            reasons={modality: dict(tally.reasons) for modality, tally in tallies.items()},
+        )
