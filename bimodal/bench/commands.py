@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +17,9 @@ from rich.console import Console
 
 from bimodal.bench.errors import BenchError
 from bimodal.bench.machine import this_machine
-from bimodal.bench.picture import NO_MATPLOTLIB, write_picture
-from bimodal.bench.plan import PARTS, Plan, chosen
-from bimodal.bench.table import draw
-from bimodal.bench.whole import Found, measure
+from bimodal.bench.plan import PARTS, Part, Plan, chosen, moved
+from bimodal.bench.run import Found, measure
+from bimodal.bench.show import NO_MATPLOTLIB, draw, write_picture
 from bimodal.console import edge, open_log, say
 from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.usage import cores
@@ -44,17 +43,9 @@ def bench(
         float, typer.Option(min=0.2, max=600, help="How long one measurement lasts, about.", metavar="S")
     ] = 6.0,
     quick: Annotated[bool, typer.Option("--quick", help="One short repeat of each: does it run at all?")] = False,
-    torch: Annotated[
-        bool, typer.Option("--torch", help="'single' runs the usual demo's loop in torch eager too (extra 'convert').")
-    ] = False,
-    resnet: Annotated[
-        bool,
-        typer.Option("--resnet", help="'pipeline' and 'scale' run ResNet-50 (random weights) too (extra 'convert')."),
-    ] = False,
-    mediapipe: Annotated[
-        Path | None,
-        typer.Option(help="Python of an environment with mediapipe 0.10.14, to compare with.", metavar="PYTHON"),
-    ] = None,
+    torch: Annotated[bool, typer.Option("--torch", hidden=True)] = False,
+    resnet: Annotated[bool, typer.Option("--resnet", hidden=True)] = False,
+    mediapipe: Annotated[str | None, typer.Option(hidden=True)] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit code 3 where a floor does not hold.")] = False,
 ) -> None:
     """Measure what this machine can do at most, and how much of it the pipeline gives. Every figure stands beside one
@@ -66,13 +57,42 @@ def bench(
     Example: [b]bimodal bench limit pipeline --json found.json --png found.png[/b]
     """
     with edge():
+        for name, given in (("torch", torch), ("resnet", resnet), ("mediapipe", mediapipe is not None)):
+            if given:
+                raise BenchError(moved(name))
+    measure_parts(
+        PARTS,
+        parts or [],
+        config=config,
+        json=json,
+        png=png,
+        repeats=QUICK_REPEATS if quick else repeats,
+        seconds=QUICK_SECONDS if quick else seconds,
+        check=check,
+    )
+
+
+def measure_parts(
+    table: Mapping[str, Part],
+    names: list[str],
+    *,
+    config: Path | None,
+    json: Path | None,
+    png: Path | None,
+    repeats: int,
+    seconds: float,
+    check: bool,
+) -> None:
+    """Measure the named parts of a table, all of them where none is named; show and keep what was found.
+
+    Raises typer.Exit: 1 where a part can't be measured or a file can't be written, 3 where `check` finds a floor
+    broken."""
+    with edge():
         loaded = config_of(config)
-        wanted = known(parts or [])
+        wanted = {name: table[name] for name in chosen(names, table)}
         log_file = open_log(loaded.log.file, loaded.log.level, "bench")
         for file in (json, png):
             _check_place(file)
-        if mediapipe is not None and not mediapipe.is_file():
-            raise BenchError(f"--mediapipe {mediapipe}: there is no such program")
         if png is not None and importlib.util.find_spec("matplotlib") is None:
             raise BenchError(NO_MATPLOTLIB)
     with edge(log_file):
@@ -83,17 +103,14 @@ def bench(
                 folder=Path(folder),
                 log=log_file,
                 cores=cores(),
-                repeats=QUICK_REPEATS if quick else repeats,
-                seconds=QUICK_SECONDS if quick else seconds,
-                torch=torch,
-                resnet=resnet,
-                mediapipe=mediapipe,
+                repeats=repeats,
+                seconds=seconds,
                 tell=tell,
             )
             found = measure(plan, wanted, machine, datetime.now().astimezone().isoformat(timespec="seconds"))
         # Into a file or pipe there is no width to fit.
         console = Console()
-        draw(found, console if console.is_terminal else Console(width=WIDE))
+        draw(found, console if console.is_terminal else Console(width=WIDE), table)
         _keep(found, json, png)
         for sentence in found.failed.values():
             say(sentence)
@@ -101,14 +118,6 @@ def bench(
             raise typer.Exit(REFUSED)
         if check and found.broken_floors:
             raise typer.Exit(FLOOR_BROKEN)
-
-
-def known(parts: list[str]) -> list[str]:
-    """The parts to run; raises BenchError where one is none."""
-    for name in parts:
-        if name not in PARTS:
-            raise BenchError(f"there is no part '{name}'; there are {', '.join(PARTS)}")
-    return chosen(parts)
 
 
 @contextmanager

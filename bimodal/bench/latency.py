@@ -2,27 +2,232 @@
 
 Real systems (`bimodal up`) play frames of the demo clip that all show a face, already decoded, in a loop, each stream
 a process of its own as a camera would be; the bench listens to the event bus as users' programs do. What the parts of
-the time are stands in bench/moments.py. The clip has sound with one and four streams; under overload it has none, since
-what is too much is worked out from faces.
-"""
+the time are stands in bimodal/bench/latency.py. The clip has sound with one and four streams; under overload it has
+none, since what is too much is worked out from faces."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import psutil
 
-from bimodal.bench.alone import sizes_alone
-from bimodal.bench.clip import at_pace
-from bimodal.bench.decoded import paced
 from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import Curve, Figure, Outcome, figure
-from bimodal.bench.listening import Heard, listening, streams_for
-from bimodal.bench.live import measured
-from bimodal.bench.moments import PARTS_OF_TIME, PERCENTILES, Moment, percentile
+from bimodal.bench.machine import together_mib
+from bimodal.bench.media import at_pace, paced
+from bimodal.bench.pipeline import sizes_alone
 from bimodal.bench.plan import Plan
-from bimodal.config import StreamConfig
+from bimodal.bench.system import PATIENCE_S, Live, live, measured
+from bimodal.broker.events import Emotion
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.messages import Body, Job, Status
+from bimodal.config import Config, StreamConfig
+
+# Where the time of each event went, from the messages of the event bus. Pure.
+
+
+PARTS_OF_TIME = ("queue", "transport", "inference", "fusion")
+PERCENTILES = (50, 95, 99)
+
+
+class Moment(NamedTuple):
+    """One event, in milliseconds. The four parts sum to `end_to_end`.
+
+    Attributes:
+        end_to_end: from the grab of the frame until a listener of the bus holds its event.
+        queue: the job lay at the broker because no worker was free.
+        transport: the frame's way from grab to worker (written to its slot, two messages) without `queue`, and its
+            result's way from worker to fusion (two messages, and the wait there for an earlier frame's result).
+        inference: in the worker: faces found, landmarks, crops, static model, and all around them.
+        fusion: followed, fused and smoothed, and the event's way to the listener (two messages).
+    """
+
+    end_to_end: float
+    queue: float
+    transport: float
+    inference: float
+    fusion: float
+
+    @property
+    def added(self) -> float:
+        """What the system adds to the inference."""
+        return self.end_to_end - self.inference
+
+
+class Moments:
+    """Joins what the bus says of a frame before it is looked at with the event that comes of it.
+
+    Attributes:
+        found: a Moment for every event whose frame was announced while we listened, and was looked at.
+        announced: frames that capture has offered.
+        failed: events of frames that could not be looked at.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Moment] = []
+        self.announced = 0
+        self.failed = 0
+        self._grabbed: dict[tuple[str, int], dict[int, int]] = {}
+
+    def take(self, at_ns: int, body: Body) -> None:
+        """One message, and when it was there (monotonic clock of the capturing host)."""
+        if isinstance(body, Job) and body.modality == "face":
+            self.announced += 1
+            self._grabbed.setdefault((body.stream, body.run), {})[body.seq] = body.grab_ns
+        elif isinstance(body, Emotion):
+            grabbed = self._grabbed.get((body.stream, body.run), {})
+            grab_ns = grabbed.pop(body.seq, None)
+            # Events come in the order of their frames: what is older was dropped.
+            for seq in [seq for seq in grabbed if seq < body.seq]:
+                del grabbed[seq]
+            if body.failed is not None:
+                self.failed += 1
+            elif grab_ns is not None:
+                self.found.append(_moment(body, (at_ns - grab_ns) / 1e6))
+
+
+def _moment(event: Emotion, end_to_end: float) -> Moment:
+    said = event.latency_ms
+    back = said.total - said.queue - said.inference
+    return Moment(
+        end_to_end=end_to_end,
+        queue=said.waited,
+        transport=said.queue - said.waited + back,
+        inference=said.inference,
+        fusion=end_to_end - said.total,
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that `share` per cent of all do not exceed. Raises ValueError where there are none."""
+    if not values:
+        raise ValueError("no values")
+    return float(np.percentile(values, share, method="inverted_cdf"))
+
+
+class Drops(NamedTuple):
+    """Frames offered between two looks at the counters, and those of them that were dropped, by reason."""
+
+    offered: int
+    reasons: dict[str, int]
+
+    def share(self, reason: str | None = None) -> float:
+        """Of the frames offered, dropped for this reason, or for any."""
+        dropped = sum(self.reasons.values()) if reason is None else self.reasons.get(reason, 0)
+        return dropped / self.offered if self.offered else 0.0
+
+
+def drops(before: Status, after: Status) -> Drops:
+    """What the broker counted of faces between two of its reports."""
+    known = {(stream.stream): stream for stream in before.streams}
+    offered = 0
+    reasons: dict[str, int] = {}
+    for stream in after.streams:
+        earlier = known.get(stream.stream)
+        offered += stream.offered.get("face", 0) - (earlier.offered.get("face", 0) if earlier else 0)
+        told = earlier.reasons.get("face", {}) if earlier else {}
+        for reason, count in stream.reasons.get("face", {}).items():
+            reasons[reason] = reasons.get(reason, 0) + count - told.get(reason, 0)
+    return Drops(offered, reasons)
+
+
+# Listens to a live system for a while: when each event came, what was dropped, how much memory it all takes.
+
+
+MOST_WARM_UP_S = 3.0
+
+
+class Heard(NamedTuple):
+    """One window of time.
+
+    Attributes:
+        moments: of the events that came.
+        announced: frames that were offered, of which `failed` could not be looked at.
+        drops: as the broker counts, in the same window, give or take a frame.
+        seconds: how long it was.
+        memory_mib: of all processes together, at its end.
+    """
+
+    moments: list[Moment]
+    announced: int
+    failed: int
+    drops: Drops
+    seconds: float
+    memory_mib: float
+
+
+class Listening:
+    """A live system that works, heard from its bus.
+
+    Attributes:
+        memory_mib: of all processes together when it was warm.
+    """
+
+    def __init__(self, system: Live, bus: Subscriber) -> None:
+        self._system = system
+        self._bus = bus
+        self.memory_mib = self._memory()
+
+    def hear(self, seconds: float) -> Heard:
+        """From one report of the broker, of which there is one a second, to the first that comes `seconds` later.
+
+        Raises BenchError where the system ends, or says nothing.
+        """
+        begun: tuple[int, Status] | None = None
+        moments = Moments()
+        for at_ns, _, body in self._system.messages(self._bus, seconds + PATIENCE_S):
+            if begun is not None:
+                moments.take(at_ns, body)
+            if not isinstance(body, Status):
+                continue
+            if begun is None:
+                begun = at_ns, body
+            elif at_ns - begun[0] >= seconds * 1e9:
+                return Heard(
+                    moments=moments.found,
+                    announced=moments.announced,
+                    failed=moments.failed,
+                    drops=drops(begun[1], body),
+                    seconds=(at_ns - begun[0]) / 1e9,
+                    memory_mib=self._memory(),
+                )
+        raise BenchError("the measured system's broker said nothing; see the log")
+
+    def _memory(self) -> float:
+        return together_mib(self._system.processes().values())
+
+
+@contextmanager
+def listening(plan: Plan, config: Config) -> Iterator[Listening]:
+    """A live system with this config, when each of its streams has brought events and it is warm."""
+    with live(plan, config) as system, system.bus(["emotion.", "frame.", "status"]) as bus:
+        _await_events(system, bus, set(config.streams))
+        for _ in system.messages(bus, min(MOST_WARM_UP_S, plan.seconds)):
+            pass
+        yield Listening(system, bus)
+
+
+def _await_events(system: Live, bus: Subscriber, streams: set[str]) -> None:
+    """Raises BenchError where one of the streams brings none."""
+    left = set(streams)
+    for _, _, body in system.messages(bus, PATIENCE_S):
+        if isinstance(body, Emotion):
+            left.discard(body.stream)
+        if not left:
+            return
+    raise BenchError(f"no event came of the streams {', '.join(sorted(left))} within {PATIENCE_S:g} s; see the log")
+
+
+def streams_for(offered: float, fps: int, most: int) -> tuple[int, int]:
+    """How many streams with how many frames a second each offer so many frames a second: more frames where `most`
+    streams of `fps` would not do."""
+    streams = max(1, min(most, math.ceil(offered / fps)))
+    return streams, max(fps, math.ceil(offered / streams))
+
 
 FPS = 30
 SEVERAL = 4
@@ -127,8 +332,6 @@ def _most_streams() -> int:
 
 
 # ------------------------------------------------------------------------------------ figures
-
-
 def _times(name: str, heard: Sequence[Heard], inference: Figure) -> list[Figure]:
     """End to end and its parts, each as p50, p95 and p99, beside the inference of one stream."""
     return [

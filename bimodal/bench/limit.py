@@ -7,13 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from bimodal.bench.decoded import Decoded, decoded
-from bimodal.bench.figures import Figure, Outcome, figure
-from bimodal.bench.in_turn import in_turn
-from bimodal.bench.limit_loop import LimitOrder
-from bimodal.bench.looping import Loop, LoopRun, module_loop
+from bimodal.bench.figures import Figure, Outcome, figure, in_turn
+from bimodal.bench.limit_process import LimitOrder
+from bimodal.bench.loops import Loop, LoopRun, module_loop
+from bimodal.bench.media import Decoded, decoded
+from bimodal.bench.orders import Heard, order_of
 from bimodal.bench.plan import Plan
-from bimodal.bench.single import Heard, order_of
 from bimodal.config import Config
 
 PART = "limit"
@@ -64,7 +63,7 @@ def ceiling(plan: Plan, config: Config, media: Decoded, *, processes: int, windo
                 )  # fmt: skip
             loops.append(
                 begun.enter_context(
-                    module_loop("bimodal.bench.limit_loop", order, what="bare ONNX Runtime", log=plan.log)
+                    module_loop("bimodal.bench.limit_process", order, what="bare ONNX Runtime", log=plan.log)
                 )
             )
         found = Ceiling(loops)

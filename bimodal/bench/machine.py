@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import psutil
 
-from bimodal.bench.alone import sizes_alone
+from bimodal.bench.errors import BenchError
+from bimodal.bench.pipeline import sizes_alone
 from bimodal.config import Config
 from bimodal.models.catalog import resolve
 from bimodal.models.session import open_artifact
@@ -121,3 +124,44 @@ def _versions() -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return versions
+
+
+# What processes take of memory: the proportional set size, in which a page that several share is divided by them.
+
+
+PROCESSES = Path("/proc")
+
+
+def pss_mib(pid: int, processes: Path = PROCESSES) -> float:
+    """The proportional set size of a process, in MiB; raises BenchError where it can't be read."""
+    try:
+        for line in (processes / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    except OSError as error:
+        raise BenchError(f"the memory of process {pid} can't be read: {error.strerror}") from error
+    raise BenchError(f"the system does not say how much memory process {pid} takes")
+
+
+def together_mib(pids: Iterable[int], processes: Path = PROCESSES) -> float:
+    """Of several processes together, each shared page counted once; one that has just ended counts nothing.
+
+    Raises BenchError where the memory of one that runs can't be read.
+    """
+    whole = 0.0
+    for pid in pids:
+        try:
+            whole += pss_mib(pid, processes)
+        except BenchError:
+            if _runs(pid):
+                raise
+    return whole
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and is not yet buried has no memory."""
+    try:
+        ended: bool = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    return not ended

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import time
 from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
+import psutil
 
-from bimodal.bench.alone import most_face_workers
-from bimodal.bench.decoded import Decoded, decoded
-from bimodal.bench.figures import Figure, Outcome, figure
-from bimodal.bench.in_turn import in_turn
+from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import Figure, Outcome, figure, in_turn
 from bimodal.bench.limit import ceiling
+from bimodal.bench.media import Decoded, decoded
 from bimodal.bench.plan import Plan
-from bimodal.bench.resnet import resnet_artifacts
-from bimodal.bench.single_torch import FOLDER, with_static
-from bimodal.bench.throughput import Throughput, throughput
-from bimodal.config import Config
+from bimodal.broker.errors import SlotError
+from bimodal.broker.events import Emotion
+from bimodal.broker.frames import RingReader
+from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.messages import Status
+from bimodal.broker.sockets import events_endpoint
+from bimodal.config import Between, Config, OutputsConfig, ViewConfig
+from bimodal.config.schema import NetworkConfig
+from bimodal.models.cuda import usable_gpus
+from bimodal.supervisor.processes import Sizes, capture_settings, limited, processes, sizes, source
+from bimodal.supervisor.session import Session
+from bimodal.supervisor.supervisor import Supervisor
 
 PART = "pipeline"
-SMALL, LARGE = (0.80, 0.90), (0.90, 0.95)
-"""Floor and goal of the share, with the models that ship and with ResNet-50 INT8."""
+FLOOR, GOAL = 0.80, 0.90
+"""Of the share of bare ONNX Runtime, with the models that ship."""
 
 
 def measure(plan: Plan) -> Outcome:
@@ -27,15 +43,8 @@ def measure(plan: Plan) -> Outcome:
 
     Raises BenchError where either can't be run.
     """
-    int8 = None
-    if plan.resnet:
-        # First: what can't be made must cost no figures that are done.
-        plan.tell(f"{PART}: making ResNet-50")
-        _, int8 = resnet_artifacts(plan.folder / FOLDER)
     media = decoded(plan.folder)
-    figures = share(plan, deaf(plan.config), media, "", *SMALL)
-    if int8 is not None:
-        figures += share(plan, deaf(with_static(plan.config, int8)), media, "ResNet-50 INT8: ", *LARGE)
+    figures = share(plan, deaf(plan.config), media, "", FLOOR, GOAL)
     notes = (
         "Frames have no sound here: what an audio worker takes is not the pipeline's own cost.",
         "Capture, broker and fusion share the cores with the face workers; whatever they take is missing there.",
@@ -109,3 +118,180 @@ def by_role(runs: list[Throughput]) -> dict[str, list[float]]:
 def deaf(config: Config) -> Config:
     """The config without a speech model."""
     return config.model_copy(update={"models": config.models.model_copy(update={"speech": "none"})})
+
+
+# The whole system, as fast as it goes, on the clip whose decoding is done: frames a second.
+
+
+STREAM = "bench"
+PATIENCE_S = 60.0
+WARM_S = 0.5
+TURN_S = 0.1
+_numbers = itertools.count(1)
+
+
+class Throughput(NamedTuple):
+    """What the whole system did.
+
+    Attributes:
+        frames_per_s: events a second.
+        cpu_ms: user and system CPU milliseconds a frame, by process; the supervisor's are those of the bench itself.
+        copies: how often a frame's pixels were written into a slot.
+        message_bytes: of all messages that came to the broker and left it, a frame; None where they were not asked for.
+    """
+
+    frames_per_s: float
+    cpu_ms: dict[str, float]
+    copies: float
+    message_bytes: float | None = None
+
+
+class _System(NamedTuple):
+    supervisor: Supervisor
+    bus: Subscriber
+    slots: Path
+
+
+class _Counted(NamedTuple):
+    """Events of a stretch of seconds, and the broker's counters in it."""
+
+    events: int
+    seconds: float
+    told: list[Status]
+
+    @property
+    def message_bytes(self) -> float | None:
+        """A frame's, between the first counters and the last."""
+        if len(self.told) < 2:
+            return None
+        first, last = self.told[0], self.told[-1]
+        passed = (last.received_bytes + last.sent_bytes) - (first.received_bytes + first.sent_bytes)
+        return passed / max(1, _done(last) - _done(first))
+
+
+def frames_per_s(plan: Plan, config: Config, clip: Path, workers: int | None = None) -> float:
+    """Events a second, as `throughput`."""
+    return throughput(plan, config, clip, workers).frames_per_s
+
+
+def throughput(
+    plan: Plan, config: Config, clip: Path, workers: int | None = None, *, messages: bool = False
+) -> Throughput:
+    """Every frame of a clip that is played again and again, through all processes.
+
+    Args:
+        config: models and settings.
+        workers: face workers, of one thread each; None takes what the config says.
+        messages: whether their bytes are wanted; it lasts until the broker has told its counters twice.
+
+    Raises BenchError where no event comes.
+    """
+    with _system(plan, config, clip, workers) as (supervisor, bus, slots):
+        begun = time.monotonic()
+        while not isinstance((bus.receive(0.0) or (None, None))[1], Emotion):
+            supervisor.step(TURN_S)
+            if time.monotonic() - begun > PATIENCE_S:
+                raise BenchError(f"no event came within {PATIENCE_S:.0f} s: the log says why")
+        _count(supervisor, bus, min(WARM_S, plan.seconds))
+        before, written_before = _cpu_s(supervisor), _written(slots)
+        counted = _count(supervisor, bus, plan.seconds, least_told=2 if messages else 0)
+        after, written = _cpu_s(supervisor), _written(slots)
+    events = counted.events
+    spent = {name: 1e3 * (after[name] - before[name]) / events for name in before if name in after}
+    return Throughput(events / counted.seconds, spent, (written - written_before) / events, counted.message_bytes)
+
+
+def _done(status: Status) -> int:
+    return sum(stream.done["face"] for stream in status.streams)
+
+
+def _written(slots: Path) -> int:
+    """How many arrays lie, or lay, in the rings of the session."""
+    written = 0
+    for path in slots.iterdir():
+        with contextlib.suppress(SlotError):
+            written += RingReader(path).written
+    return written
+
+
+def _cpu_s(supervisor: Supervisor) -> dict[str, float]:
+    """CPU seconds of every process until now."""
+    running = {name: child.process.pid for name, child in supervisor.children.items() if child.process is not None}
+    found = {}
+    for name, pid in {**running, "supervisor": os.getpid()}.items():
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(pid).cpu_times()
+            found[name] = times.user + times.system
+    return found
+
+
+@contextlib.contextmanager
+def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iterator[_System]:
+    config = alone(config, workers)
+    if workers is not None:
+        # As many as there are cores: with more threads each they would only fight over them.
+        config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"threads": 1})})
+    settings = capture_settings(config, STREAM, policy="every", realtime=False, file=clip)
+    rows = processes(config, record=None)
+    rows.append(source(STREAM, msgspec.structs.replace(settings, loop=True)))
+    with contextlib.ExitStack() as begun:
+        session = Session(f"bench-{os.getpid()}-{next(_numbers)}")
+        begun.callback(session.close)
+        bus = Subscriber(events_endpoint(session.directory), ["emotion.", "status"])
+        begun.callback(bus.close)
+        supervisor = Supervisor(session, limited(rows, config.workers.max_memory_mb), plan.log)
+        begun.callback(supervisor.stop)
+        yield _System(supervisor, bus, session.slots)
+
+
+def _count(supervisor: Supervisor, bus: Subscriber, seconds: float, least_told: int = 0) -> _Counted:
+    """The events that come from now on for about so many seconds; so many of the broker's counters at least."""
+    events, begun = 0, time.monotonic()
+    told: list[Status] = []
+    now = begun
+    while now - begun < seconds or not events or len(told) < least_told:
+        supervisor.step(TURN_S)
+        while (found := bus.receive(0.0)) is not None:
+            if isinstance(found[1], Status):
+                told.append(found[1])
+            else:
+                events += 1
+        now = time.monotonic()
+        if now - begun > seconds + PATIENCE_S:
+            raise BenchError(f"no event came for {PATIENCE_S:.0f} s: the log says why")
+    return _Counted(events, now - begun, told)
+
+
+# The config of what is measured: it stands alone, with nobody else's addresses, files or streams; and its sizes.
+
+
+def alone(config: Config, faces: int | None = None) -> Config:
+    """Its models and settings, with no output but the event bus of its own session, and no worker of another machine.
+
+    Args:
+        faces: face workers; None takes the config's number, the most of them where it follows the load.
+    """
+    workers = config.workers
+    if faces is None and isinstance(workers.face.count, Between):
+        faces = workers.face.count.max
+    if faces is not None:
+        workers = workers.model_copy(update={"face": workers.face.model_copy(update={"count": faces})})
+    return config.model_copy(
+        update={
+            "workers": workers,
+            "outputs": OutputsConfig(view=ViewConfig(enabled=False)),  # type: ignore[call-arg]
+            "network": NetworkConfig(),
+        }
+    )
+
+
+def sizes_alone(config: Config, cores: int) -> Sizes:
+    """How many workers with how many threads each a measured system of this config has on so many cores."""
+    gpus = usable_gpus(config.runtime.provider)
+    return sizes(alone(config).workers, config.runtime.threads, cores, gpus)
+
+
+def most_face_workers(config: Config, cores: int) -> int:
+    """As many as can work at the same time: one a core, and on a GPU as many as the config asks for, since they would
+    only take turns there."""
+    return sizes_alone(config, cores).face if usable_gpus(config.runtime.provider) else cores

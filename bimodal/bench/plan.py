@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import Outcome
 from bimodal.config import Config
 
@@ -23,9 +24,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         cores: how many there are to use.
         repeats: how often each figure is measured; the median counts.
         seconds: how long one measurement lasts, about.
-        torch: whether `single` also runs the seed's program in torch eager.
-        resnet: whether `pipeline` and `scale` also run ResNet-50 with random weights (needs torch, to make it).
-        mediapipe: the Python of an environment with mediapipe 0.10.14, None to leave that comparison out.
         tell: takes a line about what is going on.
     """
 
@@ -35,9 +33,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cores: int
     repeats: int
     seconds: float
-    torch: bool
-    resnet: bool = False
-    mediapipe: Path | None
     tell: Callable[[str], None]
 
 
@@ -58,13 +53,27 @@ PARTS: dict[str, Part] = {
     "limit": Part("bimodal.bench.limit", "bare ONNX Runtime, one process a core: the ceiling"),
     "pipeline": Part("bimodal.bench.pipeline", "the whole system on decoded frames: its share of the ceiling"),
     "latency": Part("bimodal.bench.latency", "grab to event at 30 frames a second, and under 4× overload"),
-    "scale": Part("bimodal.bench.scale", "1 to all cores; and the broker alone with up to 128 simulated workers"),
-    "transport": Part("bimodal.bench.transport", "shared frames against copies through ZeroMQ, 640×480 to 4K"),
-    "single": Part("bimodal.bench.single", "one process that does everything in a loop, as demos do"),
+    "scale": Part("bimodal.bench.scale", "face workers from 1 to all cores"),
     "start": Part("bimodal.bench.start", "from the command to the first event; memory by process"),
 }
 
+# Parts of `bimodal bench` 0.1 that are measured by scripts of the repository now.
+MOVED = ("transport", "single", "resnet", "torch", "mediapipe", "broker")
 
-def chosen(names: list[str]) -> list[str]:
-    """The parts to run, in the order of the table; all of them where none is named."""
-    return [name for name in PARTS if name in (names or PARTS)]
+
+def chosen(names: list[str], parts: Mapping[str, Part] = PARTS) -> list[str]:
+    """The parts to run, in the order of the table; all of them where none is named.
+
+    Raises BenchError, naming the script for one that moved, where there is no such part.
+    """
+    for name in names:
+        if name in MOVED and name not in parts:
+            raise BenchError(moved(name))
+        if name not in parts:
+            raise BenchError(f"there is no part '{name}'; there are {', '.join(parts)}")
+    return [name for name in parts if name in (names or parts)]
+
+
+def moved(name: str) -> str:
+    """The sentence on a part or option that is no longer in the installed command."""
+    return f"'{name}' is measured by a script of the repository: python -m scripts.measure {name}, in a checkout"

@@ -1,32 +1,157 @@
 """`start`: how long from the command to the first event, cold and warm; and what memory it all takes.
 
-The yardstick of time is a bare process that imports the libraries and opens the same models (bench/bare.py); that of
-memory, what each further such process adds. Memory is the proportional set size, in which shared pages count once.
-"""
+The yardstick of time is a bare process that imports the libraries and opens the same models (bimodal/bench/start.py);
+that of memory, what each further such process adds. Memory is the proportional set size, in which shared pages count
+once."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
+import os
+import subprocess
+import sys
+import sysconfig
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bimodal.bench import cold
-from bimodal.bench.bare import bare
-from bimodal.bench.clip import at_pace
+import bimodal
 from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import Curve, Figure, Outcome, figure
-from bimodal.bench.live import PATIENCE_S, Live, live, measured
-from bimodal.bench.memory import pss_mib, together_mib
+from bimodal.bench.loops import start, stop
+from bimodal.bench.machine import pss_mib, together_mib
+from bimodal.bench.media import at_pace
 from bimodal.bench.plan import Plan
+from bimodal.bench.system import PATIENCE_S, Live, live, measured
 from bimodal.broker.control import Accepted, ScaleRequest
 from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Heartbeat
 from bimodal.config import Config, StreamConfig
+from bimodal.errors import BimodalError
 from bimodal.models.catalog import resolve
+
+# Makes a start cold: what lies in the system's file cache of the installed files is let go.
+#
+# Only of those files, so nobody else's work becomes slow by it, and so it needs no rights. Pages that a running process
+# has mapped stay, and so do the folders' own entries.
+
+
+SAMPLE = 16
+"""One file in so many is asked how much of it is cached."""
+
+
+def installed_files(models_used: Iterable[Path]) -> list[Path]:
+    """What a start may read: the interpreter and its libraries, this program, and these models."""
+    places = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    places.add(Path(bimodal.__file__).parent)
+    found = {Path(sys.executable).resolve(), *models_used}
+    for place in places:
+        found |= set(files_of(place))
+    return sorted(found)
+
+
+def files_of(place: Path) -> Iterator[Path]:
+    """What a start may read of a folder and all below it."""
+    for folder, _, names in os.walk(place, followlinks=True):
+        for name in names:
+            if name.endswith((".py", ".pyc", ".so", ".onnx", ".mp4", ".yaml")) or ".so." in name:
+                yield Path(folder) / name
+
+
+def let_go(files: Iterable[Path]) -> bool:
+    """Let the system forget what it has cached of these files; False where a program can't ask for that."""
+    if not hasattr(os, "posix_fadvise"):
+        return False
+    os.sync()
+    for file in files:
+        _with(file, lambda descriptor: os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED))
+    return True
+
+
+def cached_share(files: list[Path]) -> float | None:
+    """How much of these files is cached, by a sample of them; None where the system does not tell."""
+    asked = there = 0
+
+    def look(descriptor: int) -> None:
+        nonlocal asked, there
+        for offset in range(0, os.fstat(descriptor).st_size, 2**18):
+            asked += 1
+            try:
+                # Reading without waiting works only where nothing must be read from the disk.
+                there += bool(os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT))
+            except BlockingIOError:
+                continue
+
+    try:
+        for file in files[::SAMPLE]:
+            _with(file, look)
+    except (AttributeError, OSError):
+        return None
+    return there / asked if asked else None
+
+
+def _with(file: Path, act: Callable[[int], object]) -> None:
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        act(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# The least that any program with these models needs: a bare process that imports the libraries and opens the models.
+#
+# Run as `python -m bimodal.bench.start MODEL…`: it says one line when all are open and have run once, and stays until
+# its stdin is closed.
+
+
+# The config with its checks, which every program of ours reads, counts with the libraries it needs.
+LIBRARIES = ("cv2", "msgspec", "numpy", "onnxruntime", "bimodal.config", "zmq")
+OPEN = b"open\n"
+
+
+@contextlib.contextmanager
+def bare(models: Sequence[Path]) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """Such a process and the seconds from its command to its line; it ends with the context.
+
+    Raises BenchError where it ends before.
+    """
+    began = time.monotonic()
+    command = [sys.executable, "-P", "-m", "bimodal.bench.start", *map(str, models)]
+    process = start(command, what="a bare process", stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        seconds = time.monotonic() - began
+        if line != OPEN:
+            raise BenchError(
+                f"a bare process can't open the models: {line.decode(errors='replace').strip() or 'it ended at once'}"
+            )
+        yield process, seconds
+    finally:
+        stop(process)
+
+
+def main(models: Sequence[str]) -> None:
+    """Open and wait; or say why that can't be, and end."""
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    session = importlib.import_module("bimodal.models.session")
+    try:
+        kept = [session.open_artifact(model, provider="auto") for model in models]
+    except BimodalError as error:
+        print(error, flush=True)
+        return
+    print("open", flush=True)
+    sys.stdin.read()
+    del kept
+
 
 FIRST_EVENT_S = 3.0
 WORKER_MIB = 130.0
@@ -91,8 +216,6 @@ def models_of(config: Config) -> list[Path]:
 
 
 # ------------------------------------------------------------------------------------ time
-
-
 def first_event(plan: Plan, config: Config) -> Started:
     """Start a system, wait for the first event of a frame, stop it."""
     with live(plan, config) as system, system.bus(["emotion.", "process."]) as bus:
@@ -130,15 +253,15 @@ def _starts(plan: Plan, config: Config, models: Sequence[Path]) -> tuple[list[St
 
 def _cold_starts(plan: Plan, config: Config, models: Sequence[Path]) -> ColdStarts | None:
     """Starts in turn with the yardstick's, the file cache let go of before each; None where it can't be."""
-    files = cold.installed_files(models)
+    files = installed_files(models)
     found = ColdStarts([], [], None)
     for repeat in range(1, plan.repeats + 1):
         plan.tell(f"start: cold, {repeat} of {plan.repeats}")
-        if not cold.let_go(files):
+        if not let_go(files):
             return None
-        found = found._replace(left=cold.cached_share(files))
+        found = found._replace(left=cached_share(files))
         found.events.append(first_event(plan, config).event)
-        cold.let_go(files)
+        let_go(files)
         found.bare.append(_bare_seconds(models))
     return found
 
@@ -179,8 +302,6 @@ def _cold_note(chilled: ColdStarts | None) -> str:
 
 
 # ------------------------------------------------------------------------------------ memory
-
-
 def memory_of(plan: Plan, config: Config, counts: Sequence[int]) -> tuple[list[float], dict[str, float]]:
     """MiB of the whole system with each number of face workers, and of each process with the first of them.
 
@@ -253,3 +374,7 @@ def _curve(name: str, whole: Sequence[float]) -> Curve:
         x_label="face workers, or bare processes",
         y_label="memory of all together, MiB",
     )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

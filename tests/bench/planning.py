@@ -19,7 +19,5 @@ def short_plan(folder: Path, config: Config = DEAF, cores: int = 1, seconds: flo
         cores=cores,
         repeats=1,
         seconds=seconds,
-        torch=False,
-        mediapipe=None,
         tell=lambda _: None,
     )

@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from bimodal import cli
-from bimodal.bench import commands, plan, whole
+from bimodal.bench import commands
 from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import Outcome, figure
 from bimodal.bench.plan import Part, Plan
-from bimodal.bench.whole import Found
+from bimodal.bench.run import Found
 
 RUNNER = CliRunner()
 
@@ -39,17 +39,16 @@ class Measured(Part):
         return Outcome(part="limit", figures=(ceiling, figure("real", [5.0], "frames/s", against=ceiling, floor=0.8)))
 
 
-def run(monkeypatch: pytest.MonkeyPatch, parts: dict[str, str], *arguments: str) -> Any:
+def run_bench(monkeypatch: pytest.MonkeyPatch, parts: dict[str, str], *arguments: str) -> Any:
     table = {name: Measured(module, "what it tells") for name, module in parts.items()}
-    for room in (plan, whole, commands):
-        monkeypatch.setattr(room, "PARTS", table)
+    monkeypatch.setattr(commands, "PARTS", table)
     return RUNNER.invoke(cli.app, ["bench", *arguments])
 
 
 def test_one_part_that_fails_costs_its_sentence_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    result = run(
+    result = run_bench(
         monkeypatch, {"start": "broken", "limit": "fine"}, "--quick", "--json", "found.json", "--png", "found.png"
     )
     assert result.exit_code == 1
@@ -64,7 +63,7 @@ def test_one_part_that_fails_costs_its_sentence_and_the_others_go_on(
 
 
 def test_an_error_of_ours_in_one_part_costs_no_other_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = run(monkeypatch, {"start": "faulty", "limit": "fine"}, "--quick")
+    result = run_bench(monkeypatch, {"start": "faulty", "limit": "fine"}, "--quick")
     assert result.exit_code == 1
     assert "start met an unexpected ZeroDivisionError; the log has the details" in result.stderr
     assert "ceiling" in result.stdout
@@ -72,27 +71,31 @@ def test_an_error_of_ours_in_one_part_costs_no_other_part(monkeypatch: pytest.Mo
 
 def test_what_can_not_be_kept_after_all_is_shown_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "_check_place", lambda _file: None)
-    result = run(monkeypatch, {"limit": "fine"}, "--quick", "--json", ".")
+    result = run_bench(monkeypatch, {"limit": "fine"}, "--quick", "--json", ".")
     assert result.exit_code == 1
     assert "can't be written" in result.stderr
     assert "ceiling" in result.stdout
 
 
-def test_a_python_for_mediapipe_that_is_not_there_is_refused_before() -> None:
-    result = RUNNER.invoke(cli.app, ["bench", "--mediapipe", "nowhere/python"])
+@pytest.mark.parametrize(
+    "arguments", [["transport"], ["single"], ["--torch"], ["--resnet", "pipeline"], ["--mediapipe", "python"]]
+)
+def test_what_moved_into_the_repository_is_answered_with_its_script(arguments: list[str]) -> None:
+    result = RUNNER.invoke(cli.app, ["bench", *arguments])
     assert result.exit_code == 1
-    assert "there is no such program" in result.stderr
+    name = arguments[0].removeprefix("--")
+    assert f"'{name}' is measured by a script of the repository: python -m scripts.measure {name}" in result.stderr
 
 
 def test_a_broken_floor_is_no_failure_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, {"limit": "fine"}, "--quick").exit_code == 0
-    assert run(monkeypatch, {"limit": "fine"}, "--quick", "--check").exit_code == 3
+    assert run_bench(monkeypatch, {"limit": "fine"}, "--quick").exit_code == 0
+    assert run_bench(monkeypatch, {"limit": "fine"}, "--quick", "--check").exit_code == 3
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["speed"], "there is no part 'speed'; there are limit, pipeline"),
+        (["speed"], "there is no part 'speed'; there are limit, pipeline, latency, scale, start"),
         (["--json", "nowhere/found.json"], "nowhere/found.json can't be written"),
         (["--json", "."], "it is a folder"),
         (["--png", "."], "it is a folder"),

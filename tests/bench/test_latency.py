@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.bench.errors import BenchError
-from bimodal.bench.latency import FPS, SEVERAL, Overload, hear, outcome, too_much
-from bimodal.bench.listening import Heard, streams_for
-from bimodal.bench.moments import Drops, Moment
+from bimodal.bench.latency import FPS, SEVERAL, Drops, Heard, Moment, Overload, hear, outcome, streams_for, too_much
 from bimodal.broker.sockets import session_directory, slots_directory
 from bimodal.config import Config
 from tests.bench.planning import short_plan

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
-import msgspec
 import pytest
 
-from bimodal.bench import limit, pipeline, scale
-from bimodal.bench.errors import BenchError
-from bimodal.bench.throughput import Throughput
+from bimodal.bench import limit, pipeline
+from bimodal.bench.pipeline import Throughput
 from bimodal.config import Config
 from tests.bench.planning import short_plan
 
@@ -41,20 +38,6 @@ def test_the_pipeline_stands_beside_the_limit_of_the_same_models(tmp_path: Path)
     assert copied.ratio == pytest.approx(1, abs=0.5), "as many more as lay in slots at the end as at the beginning"
     assert messages.ratio is not None
     assert 0 < messages.ratio < 0.05
-
-
-@pytest.mark.parametrize("part", [pipeline, scale])
-def test_what_can_not_be_made_costs_no_figure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: ModuleType
-) -> None:
-    def no_torch(_folder: Path) -> tuple[Path, Path]:
-        raise BenchError("there is no torch")
-
-    monkeypatch.setattr(part, "resnet_artifacts", no_torch)
-    told: list[str] = []
-    with pytest.raises(BenchError, match="no torch"):
-        part.measure(msgspec.structs.replace(short_plan(tmp_path), resnet=True, tell=told.append))
-    assert told == [f"{part.PART}: making ResNet-50"]
 
 
 def test_windows_have_a_ceiling_of_their_own(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from signal import SIGINT, SIGKILL, Signals
 import psutil
 import pytest
 
-from bimodal.bench.alone import alone, most_face_workers, sizes_alone
 from bimodal.bench.errors import BenchError
-from bimodal.bench.live import live, measured, write_config
+from bimodal.bench.pipeline import alone, most_face_workers, sizes_alone
 from bimodal.bench.plan import Plan
+from bimodal.bench.system import live, measured, write_config
 from bimodal.broker.sockets import session_directory, slots_directory
 from bimodal.config import Between, Config, StreamConfig, check_config, load_config
 from tests.bench.planning import short_plan
@@ -71,7 +71,7 @@ def test_what_is_measured_has_the_models_of_the_config_and_no_output(tmp_path: P
 def test_sizes_are_those_that_a_measured_system_has(monkeypatch: pytest.MonkeyPatch) -> None:
     growing = check_config(MANY_KEYS, "test")
     for gpus, auto, most in ((0, 8, 8), (2, 2, 2)):
-        monkeypatch.setattr("bimodal.bench.alone.usable_gpus", lambda _provider, gpus=gpus: gpus)
+        monkeypatch.setattr("bimodal.bench.pipeline.usable_gpus", lambda _provider, gpus=gpus: gpus)
         assert sizes_alone(Config(), cores=8).face == auto
         assert most_face_workers(Config(), cores=8) == most
         assert sizes_alone(growing, cores=8).face == 3
@@ -87,7 +87,7 @@ def test_a_system_that_ends_by_itself_is_one_sentence(tmp_path: Path) -> None:
 
 def begin(folder: Path) -> None:
     """The other process of the test below: a system that is up, until something ends us."""
-    from bimodal.bench.clip import at_pace
+    from bimodal.bench.media import at_pace
 
     plan: Plan = short_plan(folder)
     clip = at_pace(folder / "clip.mp4", 30, sound=False)

@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 
 from bimodal.bench.errors import BenchError
-from bimodal.bench.in_turn import in_turn
-from bimodal.bench.looping import Loop, LoopRun, module_loop, turn
-from bimodal.bench.mediapipe_compare import compare
-from bimodal.bench.mesh_loop import FaceMesh, MeshOrder
-from bimodal.bench.single import PIPELINE, Heard, gain, measure, order_of
-from bimodal.bench.single_loop import Everything
+from bimodal.bench.figures import in_turn
+from bimodal.bench.loops import Loop, LoopRun, module_loop, turn
+from bimodal.bench.orders import Heard, order_of
 from bimodal.config import Config
 from bimodal.models.catalog import resolve
 from bimodal.workers.demo import DEMO
+from scripts.measure.mediapipe import FaceMesh, MeshOrder, compare, measure
+from scripts.measure.single import Everything
 from tests.bench.dynamic import WITH_DYNAMIC, counted_runs
 from tests.bench.planning import short_plan
 
@@ -81,7 +80,7 @@ def test_a_face_that_is_lost_is_looked_for_again(tmp_path: Path, frames: Path) -
 
 
 def test_a_loop_in_its_process_says_what_it_did(frames: Path) -> None:
-    with module_loop("bimodal.bench.mesh_loop", mesh_order(frames), what="the mesh", log=None) as loop:
+    with module_loop("scripts.measure.mediapipe", mesh_order(frames), what="the mesh", log=None) as loop:
         runs = [loop.run(0.05), loop.run(0.05)]
     for run in runs:
         assert isinstance(run, LoopRun)
@@ -92,13 +91,13 @@ def test_a_loop_in_its_process_says_what_it_did(frames: Path) -> None:
 def test_a_loop_without_its_model_says_which(frames: Path) -> None:
     order = msgspec.structs.replace(mesh_order(frames), detector="/nowhere/model.onnx")
     with pytest.raises(BenchError, match=r"the mesh can't be run: there is no model file /nowhere/model\.onnx"):
-        module_loop("bimodal.bench.mesh_loop", order, what="the mesh", log=None)
+        module_loop("scripts.measure.mediapipe", order, what="the mesh", log=None)
 
 
 def test_frames_without_a_face_measure_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "dark.npy", np.zeros((2, 90, 160, 3), np.uint8))
     with (
-        module_loop("bimodal.bench.mesh_loop", mesh_order(tmp_path / "dark.npy"), what="the mesh", log=None) as loop,
+        module_loop("scripts.measure.mediapipe", mesh_order(tmp_path / "dark.npy"), what="the mesh", log=None) as loop,
         pytest.raises(BenchError, match="found no face"),
     ):
         loop.run(0.01)
@@ -122,7 +121,7 @@ def test_everything_in_one_loop_gives_an_event_a_frame(frames: Path, tmp_path: P
 
 
 def test_one_loop_runs_the_dynamic_model_of_the_config(frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = counted_runs(monkeypatch, "bimodal.bench.single_loop")
+    runs = counted_runs(monkeypatch, "scripts.measure.single")
     # Few frames a second: a window of the model is soon full.
     heard = Heard(frames=frames, fps=4.0)
     everything = Everything(order_of(WITH_DYNAMIC, heard, threads=1, spinning=False, opencv_threads=1))
@@ -131,18 +130,10 @@ def test_one_loop_runs_the_dynamic_model_of_the_config(frames: Path, monkeypatch
     assert runs
 
 
-def test_a_python_without_mediapipe_costs_no_figure_of_single(tmp_path: Path) -> None:
-    told: list[str] = []
-    plan = msgspec.structs.replace(short_plan(tmp_path), mediapipe=Path(sys.executable), tell=told.append)
-    with pytest.raises(BenchError, match=r"has no mediapipe 0\.10\.14"):
-        measure(plan)
-    assert told == ["MediaPipe's FaceMesh, each frame anew"]
-
-
-def test_the_gain_is_the_pipeline_over_the_faster_loop(frames: Path, tmp_path: Path) -> None:
-    plan = short_plan(tmp_path, Config(), cores=2, seconds=0.1)
-    figures = gain(plan, Heard(frames=frames, fps=FPS), lambda _config: 12.0)
-    loops, pipeline = figures[:2], next(each for each in figures if each.name == PIPELINE)
-    assert pipeline.value == 12.0
-    assert pipeline.ratio == pytest.approx(12.0 / max(loop.value for loop in loops))
-    assert all(math.isfinite(each.value) and each.value > 0 for each in figures)
+@pytest.mark.parametrize(("python", "sentence"), [("", "must name the Python"), (sys.executable, "has no mediapipe 0")])
+def test_mediapipe_is_measured_with_the_python_that_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, sentence: str
+) -> None:
+    monkeypatch.setenv("BIMODAL_MEDIAPIPE", python)
+    with pytest.raises(BenchError, match=sentence):
+        measure(short_plan(tmp_path))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.bench.moments import PARTS_OF_TIME, Moments, drops, percentile
+from bimodal.bench.latency import PARTS_OF_TIME, Moments, drops, percentile
 from bimodal.broker.events import Emotion, Latency, Verdict
 from bimodal.broker.messages import Job, Status, StreamStatus
 

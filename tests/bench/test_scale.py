@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.bench.broker_alone import BUSY, INFERENCE_S, RATE, broker_alone, flood, live, pace
-from bimodal.bench.fusion_alone import joined_per_s
 from bimodal.bench.scale import LARGE_BYTES, LARGE_FLOOR, SMALL_FLOOR, floor_of_two, speed_up, worker_counts
 from bimodal.config import Config
 from bimodal.config.schema import ModelsConfig
+from scripts.measure.broker import BUSY, INFERENCE_S, RATE, broker_alone, flood, joined_per_s, live, pace
 from tests.bench.dynamic import WITH_DYNAMIC, counted_runs
 from tests.bench.planning import short_plan
 
@@ -78,6 +77,6 @@ def test_fusion_alone(tmp_path: Path) -> None:
 
 
 def test_fusion_alone_runs_the_dynamic_model_of_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = counted_runs(monkeypatch, "bimodal.bench.fusion_alone")
+    runs = counted_runs(monkeypatch, "scripts.measure.broker")
     assert joined_per_s(short_plan(tmp_path, WITH_DYNAMIC)) > 0
     assert runs

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 
 from bimodal.bench.errors import BenchError
-from bimodal.bench.resnet import NAME, demo_frames, resnet_artifacts, write_faces
-from bimodal.bench.single_torch import with_static
 from bimodal.config import Config
 from bimodal.models.catalog import resolve
+from tests.bench.planning import short_plan
 
 torch = pytest.importorskip("torch")
 
+from scripts.measure import resnet  # noqa: E402
+from scripts.measure.resnet import NAME, demo_frames, resnet_artifacts, with_static, write_faces  # noqa: E402
+
 
 def test_each_frame_with_a_face_gives_a_mixed_probability(tmp_path: Path) -> None:
-    from bimodal.bench.seed_program import SeedOrder, SeedProgram
+    from scripts.measure.torch_loop import SeedOrder, SeedProgram
 
     torch.set_num_threads(1)
     np.save(tmp_path / "frames.npy", demo_frames()[:2])
@@ -64,3 +66,12 @@ def test_the_pipeline_runs_with_that_static_model_alone() -> None:
     assert config.models.face_static == ("/somewhere/model.onnx",)
     assert config.models.face_dynamic == "none"
     assert config.models.speech == "speech-keras", "of the same form as the loop's"
+
+
+def test_what_can_not_be_made_costs_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_torch(_folder: Path) -> tuple[Path, Path]:
+        raise BenchError("there is no torch")
+
+    monkeypatch.setattr(resnet, "resnet_artifacts", no_torch)
+    with pytest.raises(BenchError, match="no torch"):
+        resnet.measure(short_plan(tmp_path))

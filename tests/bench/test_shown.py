@@ -14,9 +14,8 @@ from rich.console import Console
 
 from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import Figure, figure
-from bimodal.bench.picture import MOST_BARS, Panel, balanced, most_telling, panels, write_picture
-from bimodal.bench.table import draw, number, wanted
-from bimodal.bench.whole import Found
+from bimodal.bench.run import Found
+from bimodal.bench.show import MOST_BARS, Panel, balanced, draw, most_telling, number, panels, wanted, write_picture
 from tests.bench.found import found, outcomes
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.bench.simulation import shares, simulate
-from bimodal.bench.simulation_load import Load, Seen
+from scripts.measure.simulated import Load, Seen
+from scripts.measure.simulation import shares, simulate
 
 
 def settled_once(seen: Seen, jobs: int) -> None:

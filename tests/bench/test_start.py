@@ -11,13 +11,12 @@ import pytest
 
 import bimodal
 from bimodal import bench, broker, models, workers
-from bimodal.bench import cold
-from bimodal.bench.bare import bare
-from bimodal.bench.clip import at_pace
+from bimodal.bench import start
 from bimodal.bench.errors import BenchError
-from bimodal.bench.live import measured
-from bimodal.bench.memory import pss_mib, together_mib
-from bimodal.bench.start import bare_memory, first_event, memory_of, models_of
+from bimodal.bench.machine import pss_mib, together_mib
+from bimodal.bench.media import at_pace
+from bimodal.bench.start import bare, bare_memory, first_event, memory_of, models_of
+from bimodal.bench.system import measured
 from bimodal.config import Config, StreamConfig
 from bimodal.workers.capture.files import probe
 from tests.bench.planning import short_plan
@@ -73,15 +72,15 @@ def test_what_a_start_reads_is_found_and_can_be_let_go(tmp_path: Path) -> None:
     model.parent.mkdir()
     for file in (model, library, tmp_path / "notes.txt"):
         file.write_bytes(b"0" * 2**20)
-    files = sorted(cold.files_of(tmp_path))
+    files = sorted(start.files_of(tmp_path))
     assert files == [model, library]
-    assert cold.let_go([*files, tmp_path / "none.so"]) is hasattr(os, "posix_fadvise")
-    share = cold.cached_share(files)
+    assert start.let_go([*files, tmp_path / "none.so"]) is hasattr(os, "posix_fadvise")
+    share = start.cached_share(files)
     assert share is None or 0 <= share <= 1
 
 
 def test_a_start_reads_all_of_the_program() -> None:
-    files = cold.installed_files([])
+    files = start.installed_files([])
     for module in (bench, bimodal, broker, models, workers):
         assert module.__file__ is not None
         assert Path(module.__file__) in files

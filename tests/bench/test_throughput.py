@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bimodal.bench.decoded import COUNT, Decoded, decoded
-from bimodal.bench.throughput import frames_per_s
+from bimodal.bench.media import COUNT, Decoded, decoded
+from bimodal.bench.pipeline import frames_per_s
 from bimodal.broker.sockets import session_directory, slots_directory
 from bimodal.config import check_config
 from bimodal.workers.capture import files

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.bench.child import start, stop
 from bimodal.bench.errors import BenchError
-from bimodal.bench.pixels import Receiver
-from bimodal.bench.transport import SIZES, WAYS, measure, received
+from bimodal.bench.loops import start, stop
 from bimodal.broker.sockets import SHARED_MEMORY
+from scripts.measure.transport import SIZES, WAYS, Receiver, measure, received
 from tests.bench.planning import short_plan
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 
 import msgspec
 
 from bimodal.bench.figures import Outcome
 from bimodal.bench.machine import Machine
-from bimodal.bench.plan import PARTS, Plan
+from bimodal.bench.plan import Part, Plan
 from bimodal.errors import BimodalError
 
 log = logging.getLogger(__name__)
@@ -43,15 +44,15 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-def measure(plan: Plan, parts: list[str], machine: Machine, at: str) -> Found:
+def measure(plan: Plan, parts: Mapping[str, Part], machine: Machine, at: str) -> Found:
     """Measure these parts. One that can't be measured costs its sentence; the others go on."""
     outcomes: dict[str, Outcome] = {}
     failed: dict[str, str] = {}
-    for number, name in enumerate(parts, 1):
-        plan.tell(f"{name} ({number} of {len(parts)}): {PARTS[name].tells}")
+    for number, (name, part) in enumerate(parts.items(), 1):
+        plan.tell(f"{name} ({number} of {len(parts)}): {part.tells}")
         begun = time.monotonic()
         try:
-            found = PARTS[name].measure(plan)
+            found = part.measure(plan)
         except BimodalError as error:
             log.info("%s: %s", name, error, exc_info=error)
             failed[name] = str(error)

@@ -16,9 +16,9 @@ from typing import TypeVar
 import msgspec
 import yaml
 
-from bimodal.bench.alone import alone
-from bimodal.bench.child import start, stop
 from bimodal.bench.errors import BenchError
+from bimodal.bench.loops import start, stop
+from bimodal.bench.pipeline import alone
 from bimodal.bench.plan import Plan
 from bimodal.broker.control import Request, StatusReply, StatusRequest, ask
 from bimodal.broker.errors import ControlError

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Curve, Figure, figure
+from bimodal.bench.figures import Curve, Figure, Outcome, figure
 from bimodal.bench.plan import Plan
-from bimodal.bench.simulation import simulate
-from bimodal.bench.simulation_load import Load, Simulation
+from bimodal.broker.events import Emotion
+from bimodal.broker.messages import Delivery, Face, FaceResult, LaneMessage, StreamOpened, decode, seal
+from bimodal.supervisor.processes import processes
+from bimodal.workers.fusion.actor import load
+from bimodal.workers.fusion.dynamic import DynamicModel
+from bimodal.workers.fusion.streams import Fusion
+from bimodal.workers.settings import FusionActorSettings
+from scripts.measure.simulated import FACES, Load, Simulation
+from scripts.measure.simulation import simulate
 
 RATE, WORKERS, STREAMS = 2_000.0, 64, 64
 MOST_ADDED_MS = 1.0
@@ -39,27 +46,35 @@ SHORT = 0.2
 """A point of a curve takes this share of a measurement."""
 
 
-class Alone(NamedTuple):
-    """What was found."""
-
-    figures: tuple[Figure, ...]
-    curves: tuple[Curve, ...]
-    notes: tuple[str, ...]
+FUSION_NOTE = "Fusion is one process for all streams: however many workers there are, it joins no more than alone."
 
 
-def broker_alone(plan: Plan) -> Alone:
+def measure(plan: Plan) -> Outcome:
+    """The broker among simulated workers, and fusion alone.
+
+    Raises BenchError where a simulation does not come to its end.
+    """
+    alone = broker_alone(plan)
+    plan.tell("broker: fusion alone")
+    fusion = figure("fusion alone, on one core", [joined_per_s(plan) for _ in range(plan.repeats)], "frames/s")
+    notes = (*alone.notes, FUSION_NOTE)
+    return msgspec.structs.replace(alone, figures=(*alone.figures, fusion), notes=notes)
+
+
+def broker_alone(plan: Plan) -> Outcome:
     """Latency at 2,000 jobs a second with 64 workers, the most jobs a second, and curves of both.
 
     Raises BenchError where a simulation does not come to its end.
     """
     steady, flooded = [], []
     for repeat in range(plan.repeats):
-        plan.tell(f"scale: the broker with {WORKERS} simulated workers ({repeat + 1} of {plan.repeats})")
+        plan.tell(f"the broker with {WORKERS} simulated workers ({repeat + 1} of {plan.repeats})")
         judged = live(WORKERS, STREAMS, RATE, plan.seconds)
         steady.append(_play(plan, msgspec.structs.replace(judged, straight=STRAIGHT)))
         flooded.append(_play(plan, flood(WORKERS, STREAMS, plan.seconds / 2)))
     notes = (_meaning(steady, flooded), *_starved(steady))
-    return Alone((*_added(steady), *_most(flooded)), _curves(plan), notes)
+    figures = (*_added(steady), *_most(flooded))
+    return Outcome(part="broker", figures=figures, curves=_curves(plan), notes=notes)
 
 
 def live(workers: int, streams: int, rate: float, seconds: float) -> Load:
@@ -104,7 +119,7 @@ def _curves(plan: Plan) -> tuple[Curve, ...]:
     seconds = plan.seconds * SHORT
     curves = []
     for streams in MANY_STREAMS if thorough else FEW_STREAMS:
-        plan.tell(f"scale: the broker with 1 to {workers[-1]} simulated workers, streams: {streams}")
+        plan.tell(f"the broker with 1 to {workers[-1]} simulated workers, streams: {streams}")
         flooded = [_play(plan, flood(count, streams, seconds)) for count in workers]
         paced = [_play(plan, live(count, streams, pace(count), seconds)) for count in workers]
         name = f"{streams} streams" if streams > 1 else "1 stream"
@@ -159,3 +174,61 @@ def _points(samples: Sequence[Sequence[float]], percent: float) -> list[float]:
     if not points:
         raise BenchError("no job found a free worker among 64: the machine is too busy to simulate a larger one")
     return points
+
+
+# Fusion by itself: how many frames a second its one process could join, sockets left out.
+
+
+STREAM, PERIOD_NS = "bench", 33_333_333
+AT_ONCE = 200
+ANY_DIMENSIONS = 128
+
+
+def joined_per_s(plan: Plan) -> float:
+    """Frames with one face that fusion turns into events, a second of CPU, with the config's models and settings."""
+    rows = processes(plan.config, record=None)
+    settings = next(row.settings for row in rows if isinstance(row.settings, FusionActorSettings))
+    loaded = load(settings)
+    fusion = Fusion(loaded.settings.fusion, loaded.dynamic, loaded.learned)
+    opened = StreamOpened(stream=STREAM, run=1, policy="latest", source=STREAM, has_picture=True, has_sound=False)
+    fusion.receive(opened, time.monotonic_ns())
+    done, spent_s = 0, 0.0
+    until = time.monotonic() + plan.seconds
+    while not done or time.monotonic() < until:
+        letters = [_letter(_result(done + number, loaded.dynamic)) for number in range(AT_ONCE)]
+        begun = time.process_time()
+        for letter in letters:
+            body = decode(letter).body
+            assert isinstance(body, Delivery)
+            for event in fusion.receive(body.message, time.monotonic_ns()):
+                assert isinstance(event, Emotion)
+                _letter(event)
+        spent_s += time.process_time() - begun
+        done += AT_ONCE
+    return done / spent_s
+
+
+def _result(seq: int, dynamic: DynamicModel | None) -> FaceResult:
+    faces: tuple[Face, ...] = FACES
+    models: dict[str, str] = {}
+    if dynamic is not None:
+        # It takes only embeddings of its own size, and of the static model that it was trained for.
+        embedding = bytes(2 * (dynamic.dimensions or ANY_DIMENSIONS))
+        faces = tuple(msgspec.structs.replace(face, embedding=embedding) for face in FACES)
+        models["face-static"] = dynamic.static or ""
+    return FaceResult(
+        number=seq + 1,
+        stream=STREAM,
+        run=1,
+        seq=seq,
+        pts_ns=seq * PERIOD_NS,
+        grab_ns=time.monotonic_ns(),
+        faces=faces,
+        queue_ns=0,
+        inference_ns=0,
+        models=models,
+    )
+
+
+def _letter(message: LaneMessage) -> bytes:
+    return seal(Delivery(number=1, message=message), epoch=1, sender="broker", incarnation=1)

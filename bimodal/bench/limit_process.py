@@ -1,4 +1,5 @@
-"""Bare ONNX Runtime (`python -m bench.limit_loop`): the very runs that frames or windows take, and nothing around."""
+"""Bare ONNX Runtime (`python -m bimodal.bench.limit_process`): the very runs that frames or windows take, and nothing
+around."""
 
 from __future__ import annotations
 
@@ -6,15 +7,17 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import msgspec
 import numpy as np
 
-from bimodal.bench.loop_models import face_models, speech_models
-from bimodal.bench.looping import serve
+from bimodal.bench.loops import serve
 from bimodal.doctor.sizing_process import Run, noting, runs_of
+from bimodal.models.session import Artifact
 from bimodal.workers.audio.pipeline import SpeechPipeline
+from bimodal.workers.inference import open_model
 from bimodal.workers.settings import AudioActorSettings, FaceActorSettings
 
 Work = tuple[list[Run], int]
@@ -84,6 +87,44 @@ def _windows(order: LimitOrder) -> Sequence[Work]:
         hear(sound[max(0, end - round(order.window_s * order.rate)) : end], order.rate, hop)
         works.append((list(runs), 1))
     return works
+
+
+# The models of the loops, opened as the workers open theirs.
+
+
+WORKER = "bench 1"
+
+
+class FaceModels(NamedTuple):
+    """What looks at frames."""
+
+    detector: Artifact
+    landmarks: Artifact
+    static: list[Artifact]
+
+
+class SpeechModels(NamedTuple):
+    """What listens to windows; `voice` None where every window is listened to."""
+
+    speech: Artifact
+    voice: Artifact | None
+
+
+def face_models(settings: FaceActorSettings) -> FaceModels:
+    """Open them; raises ArtifactError or ProviderError."""
+    return FaceModels(
+        detector=open_model(settings.detector, "face-detector", settings.runtime, WORKER),
+        landmarks=open_model(settings.landmarks, "face-landmarks", settings.runtime, WORKER),
+        static=[open_model(path, "face-static", settings.runtime, WORKER) for path in settings.static],
+    )
+
+
+def speech_models(settings: AudioActorSettings) -> SpeechModels:
+    """Open them; raises ArtifactError or ProviderError."""
+    voice = None
+    if settings.voice_activity is not None:
+        voice = open_model(settings.voice_activity, "voice-activity", settings.runtime, WORKER)
+    return SpeechModels(open_model(settings.speech, "speech", settings.runtime, WORKER), voice)
 
 
 if __name__ == "__main__":

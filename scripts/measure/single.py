@@ -1,55 +1,96 @@
-"""One process that does everything in a loop, as demos do (`python -m bench.single_loop`): the product's own code for
-faces, speech and fusion, one after another, without a queue."""
+"""One process that does everything in a loop, as demos do, against the pipeline: what the design gains."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.bench.loop_models import face_models, speech_models
-from bimodal.bench.looping import serve
+from bimodal.bench.figures import Figure, Outcome, figure, in_turn
+from bimodal.bench.limit_process import face_models, speech_models
+from bimodal.bench.loops import Loop, LoopRun, module_loop, serve
+from bimodal.bench.media import decoded
+from bimodal.bench.orders import Heard, Order, order_of
+from bimodal.bench.pipeline import frames_per_s
+from bimodal.bench.plan import Plan
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import FaceResult, SpeechResult, StreamOpened
+from bimodal.config import Config
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.face.actor import face_message
 from bimodal.workers.face.pipeline import FacePipeline
 from bimodal.workers.fusion.actor import load
 from bimodal.workers.fusion.streams import Fusion
-from bimodal.workers.settings import AudioActorSettings, FaceActorSettings, FusionActorSettings
+
+PART = "single"
+DEMO_LIKE, ONE_THREAD = "one loop, threads as ONNX Runtime takes them", "one loop, 1 thread"
+"""The first has threads and spinning as ONNX Runtime sets them where nobody says anything, which demos don't."""
+
+PIPELINE = "the pipeline"
+WARM_S = 0.5
+
+NOTE = "The loop is the product's own code for faces, speech and fusion, in one process."
+
+Run = Callable[[Config], float]
+"""The whole system with these models: frames a second."""
+
+
+def measure(plan: Plan) -> Outcome:
+    """Frames a second and latency of the loop, against the pipeline. Raises BenchError where one can't be run."""
+    media = decoded(plan.folder)
+    heard = Heard(frames=media.frames, fps=media.fps, sound=media.sound, rate=media.rate)
+    figures = gain(plan, heard, lambda config: frames_per_s(plan, config, media.clip))
+    return Outcome(part=PART, figures=tuple(figures), notes=(NOTE,))
+
+
+def gain(plan: Plan, heard: Heard, run: Run) -> list[Figure]:
+    """Frames a second of the loop and of the pipeline, in turn; and how long a frame takes in the loop."""
+    runs: dict[str, list[LoopRun]] = {DEMO_LIKE: [], ONE_THREAD: []}
+    with contextlib.ExitStack() as loops:
+        demo = loops.enter_context(_loop(plan, heard, threads=0, spinning=True, opencv_threads=0))
+        one = loops.enter_context(_loop(plan, heard, threads=1, spinning=False, opencv_threads=1))
+        for loop in (demo, one):
+            loop.run(min(plan.seconds, WARM_S))
+
+        def keep(name: str, loop: Loop) -> float:
+            runs[name].append(loop.run(plan.seconds))
+            return runs[name][-1].frames_per_s
+
+        found = in_turn(
+            {
+                DEMO_LIKE: lambda: keep(DEMO_LIKE, demo),
+                ONE_THREAD: lambda: keep(ONE_THREAD, one),
+                PIPELINE: lambda: run(plan.config),
+            },
+            plan.repeats,
+            plan.tell,
+        )
+    loops_found = [figure(name, found[name], "frames/s") for name in runs]
+    faster = max(loops_found, key=lambda each: each.value)
+    return [
+        *loops_found,
+        figure(PIPELINE, found[PIPELINE], "frames/s", against=faster),
+        *(figure(f"{name}: a frame", [each.median_ms for each in several], "ms") for name, several in runs.items()),
+        *(figure(f"{name}: CPU a frame", [each.cpu_ms for each in several], "ms") for name, several in runs.items()),
+    ]
+
+
+def _loop(plan: Plan, heard: Heard, *, threads: int, spinning: bool, opencv_threads: int) -> Loop:
+    order = order_of(plan.config, heard, threads=threads, spinning=spinning, opencv_threads=opencv_threads)
+    return module_loop("scripts.measure.single", order, what="everything in one loop", log=plan.log)
+
+
+# One process that does everything in a loop, as demos do (`python -m scripts.measure.single`): the product's own code
+# for faces, speech and fusion, one after another, without a queue.
+
 
 STREAM = "bench"
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loop works with.
-
-    Attributes:
-        frames: a .npy file, uint8 [N, H, W, 3] RGB.
-        sound: a .npy file, float32 [samples] mono, None for a stream without sound.
-        rate: of the sound, in Hz.
-        fps: of the frames, which says when a speech window is due.
-        hop_s, window_s: how sound is cut.
-        face, audio, fusion: what the workers of the system are told; `audio` None where nobody listens.
-        opencv_threads: 0 for as many as OpenCV takes by itself.
-    """
-
-    frames: str
-    sound: str | None
-    rate: int
-    fps: float
-    hop_s: float
-    window_s: float
-    face: FaceActorSettings
-    audio: AudioActorSettings | None
-    fusion: FusionActorSettings
-    opencv_threads: int
 
 
 class Everything:

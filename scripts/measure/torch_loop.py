@@ -1,13 +1,9 @@
-"""The shape of the program that this project began with (`python -m bench.seed_program`): torch eager in one loop.
-
-Each frame is shrunk to a quarter; detection and mesh find a face; ResNet-50 runs on it twice, once for its
-probabilities and once for its embedding; two LSTMs look at the last ten embeddings; every hop two more hear a second of
-sound as 352 × 15 values. Weights are random, threads are PyTorch's own choice, as there. Detection and mesh are
-MediaPipe's networks in ONNX Runtime, which cost less than MediaPipe itself.
-"""
+"""The usual demo in torch eager, as the program that this project began with runs it, against the pipeline with the
+same architectures."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +15,95 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bimodal.bench.looping import serve
-from bimodal.bench.resnet_weights import random_network
+from bimodal.bench.figures import Figure, Outcome, figure, in_turn
+from bimodal.bench.loops import Loop, module_loop, serve
+from bimodal.bench.media import decoded
+from bimodal.bench.pipeline import frames_per_s
+from bimodal.bench.plan import Plan
+from bimodal.config import Config
 from bimodal.models.architectures.emo_affectnet import MEAN_BGR, SIZE
 from bimodal.models.architectures.emo_affectnet_dynamic import STEPS, EmoAffectNetDynamic
+from bimodal.models.catalog import resolve
 from bimodal.models.faces.detector import Detector
 from bimodal.models.faces.mesh import Landmarks, square_of_detection
 from bimodal.models.session import open_artifact
+from scripts.measure.resnet import FOLDER, random_network, resnet_artifacts, with_static
+
+TWICE = "torch eager in one loop, ResNet-50 twice a frame"
+ONCE = "torch eager in one loop, ResNet-50 once a frame"
+FP32, INT8 = "the pipeline with ResNet-50 fp32", "the pipeline with ResNet-50 INT8"
+FLOORS = {FP32: 3.5, INT8: 10.0}
+NOTE = (
+    "The loop in torch eager finds faces with MediaPipe's networks in ONNX Runtime, which cost less than MediaPipe "
+    "itself, on frames of a quarter; weights are random, and features of speech come for nothing."
+)
+FEWEST_S = 3.0
+"""A frame of the loop takes a tenth of a second and more."""
+
+Run = Callable[[Config], float]
+"""The whole system with these models: frames a second."""
+
+
+def measure(plan: Plan) -> Outcome:
+    """Both loops and the pipeline with the same architectures. Raises BenchError where one can't be made or run."""
+    media = decoded(plan.folder)
+    figures = against_torch(plan, media.frames, media.fps, lambda config: frames_per_s(plan, config, media.clip))
+    return Outcome(part="torch", figures=tuple(figures), notes=(NOTE,))
+
+
+def against_torch(plan: Plan, frames: Path, fps: float, run: Run) -> list[Figure]:
+    """Frames a second of both loops, and of the pipeline with fp32 and INT8 against each.
+
+    Args:
+        frames: a .npy file, uint8 [N, H, W, 3] RGB.
+        fps: of the frames.
+
+    Raises BenchError where torch is not there, ResNet-50 can't be made, or something can't be run.
+    """
+    fp32, int8 = resnet_artifacts(plan.folder / FOLDER)
+    with contextlib.ExitStack() as loops:
+        twice = loops.enter_context(_loop(plan, frames, fps, times=2))
+        once = loops.enter_context(_loop(plan, frames, fps, times=1))
+        seconds = max(plan.seconds, FEWEST_S)
+        found = in_turn(
+            {
+                TWICE: lambda: twice.run(seconds).frames_per_s,
+                ONCE: lambda: once.run(seconds).frames_per_s,
+                FP32: lambda: run(with_static(plan.config, fp32)),
+                INT8: lambda: run(with_static(plan.config, int8)),
+            },
+            plan.repeats,
+            plan.tell,
+        )
+    seed, lighter = (figure(name, found[name], "frames/s") for name in (TWICE, ONCE))
+    figures = [seed, lighter]
+    for name, floor in FLOORS.items():
+        figures.append(figure(name, found[name], "frames/s", against=seed, floor=floor))
+        figures.append(figure(f"{name}, against once", found[name], "frames/s", against=lighter))
+    return figures
+
+
+def _loop(plan: Plan, frames: Path, fps: float, times: int) -> Loop:
+    models = plan.config.models
+    order = SeedOrder(
+        frames=str(frames),
+        fps=fps,
+        hop_s=plan.config.capture.hop_s,
+        detector=str(resolve(models.face_detector)),
+        landmarks=str(resolve(models.face_landmarks)),
+        times=times,
+    )
+    return module_loop("scripts.measure.torch_loop", order, what="the loop in torch eager", log=plan.log)
+
+
+# The shape of the program that this project began with (`python -m scripts.measure.torch_loop`): torch eager in one
+# loop.
+#
+# Each frame is shrunk to a quarter; detection and mesh find a face; ResNet-50 runs on it twice, once for its
+# probabilities and once for its embedding; two LSTMs look at the last ten embeddings; every hop two more hear a second
+# of sound as 352 × 15 values. Weights are random, threads are PyTorch's own choice, as there. Detection and mesh are
+# MediaPipe's networks in ONNX Runtime, which cost less than MediaPipe itself.
+
 
 SHRUNK = 4
 SPEECH_STEPS, SPEECH_BANDS, SPEECH_WIDTH, SPEECH_CLASSES = 352, 15, 64, 8

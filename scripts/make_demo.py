@@ -1,4 +1,4 @@
-"""Makes demo.mp4 out of portrait.jpg and espeak-ng: `python -m workers.demo.make [FILE]`.
+"""Makes demo.mp4 out of portrait.jpg and espeak-ng: `python -m scripts.make_demo [FILE]`.
 
 A face that moves and speaks two sentences, with a pause in which it is silent, and two seconds without a face.
 """
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from bimodal.workers.capture.files import pictures, sounds
 from bimodal.workers.demo import DEMO
-from bimodal.workers.demo.expressions import Expression, express
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 RATE = 48000
@@ -134,6 +133,70 @@ def write(target: Path, frames: list[NDArray[np.uint8]], speech: NDArray[np.floa
         sound.sample_rate, sound.pts, sound.time_base = RATE, 0, Fraction(1, RATE)
         container.mux(audio.encode(sound))
         container.mux(audio.encode(None))
+
+
+# Lets the face of portrait.jpg move: its mouth opens, its brows rise. Pure; pixels of the portrait are the unit.
+
+
+MOUTH_X, CORNER_Y, HALF_WIDTH = 224.0, 140.0, 22.0
+LIP_DEPTH = 10.0
+NECK_Y = 186.0
+CORNERS = ((203.0, 140.0), (245.0, 140.0))
+BROWS = ((200.0, 90.0), (252.0, 92.0))
+INSIDE_OF_MOUTH = (52, 18, 22)
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Shifts in pixels of the portrait.
+
+    Attributes:
+        opening: how far the lower lip is down.
+        brows: how far the brows are up.
+        narrowing: how far the corners of the mouth are pulled in.
+        drooping: how far they are pulled down.
+    """
+
+    opening: float = 0.0
+    brows: float = 0.0
+    narrowing: float = 0.0
+    drooping: float = 0.0
+
+
+def express(portrait: NDArray[np.uint8], expression: Expression) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] of the portrait with that expression."""
+    height, width = portrait.shape[:2]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    from_x, from_y = x.copy(), y.copy()
+    for centre in BROWS:
+        from_y += expression.brows * _bump(x, y, centre, 20, 9)
+    for side, centre in zip((1.0, -1.0), CORNERS, strict=True):
+        near = _bump(x, y, centre, 12, 11)
+        from_x -= side * expression.narrowing * near
+        from_y -= expression.drooping * near
+    opening, lip_y = _opening(x, expression)
+    below = np.clip((NECK_Y - y) / (NECK_Y - lip_y), 0, 1)
+    lower = y > lip_y
+    from_y = np.where(lower, np.maximum(from_y - opening * below, np.minimum(from_y, lip_y)), from_y)
+    moved = np.asarray(cv2.remap(portrait, from_x, from_y.astype(np.float32), cv2.INTER_CUBIC), np.float32)
+    inside = np.clip(np.minimum(y - lip_y, lip_y + opening - y) / 1.5, 0, 1)[..., None]
+    painted = moved * (1 - inside) + np.array(INSIDE_OF_MOUTH, np.float32) * inside
+    return np.asarray(np.clip(painted, 0, 255), np.uint8)
+
+
+def _opening(x: NDArray[np.float32], expression: Expression) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """How far the mouth is open in each column, and where the lower edge of the teeth lies."""
+    half_width = HALF_WIDTH - 0.6 * expression.narrowing
+    arch = np.clip(1 - ((x - MOUTH_X) / half_width) ** 2, 0, 1).astype(np.float32)
+    lip_y = CORNER_Y + expression.drooping * (1 - arch) + LIP_DEPTH * arch
+    return expression.opening * np.sqrt(arch), lip_y
+
+
+def _bump(
+    x: NDArray[np.float32], y: NDArray[np.float32], centre: tuple[float, float], wide: float, high: float
+) -> NDArray[np.float32]:
+    bump: NDArray[np.float32] = np.exp(-(((x - centre[0]) / wide) ** 2) - ((y - centre[1]) / high) ** 2)
+    return bump
 
 
 if __name__ == "__main__":

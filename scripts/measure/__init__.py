@@ -1,0 +1,1 @@
+"""Measurements that only developers of bimodal need."""
