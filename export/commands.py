@@ -2,18 +2,104 @@
 
 from __future__ import annotations
 
-import importlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
 
-from bimodal.export.one_sentence import one_sentence
+from bimodal.errors import BimodalError
+from bimodal.export.errors import SourceModelError
+from bimodal.export.onnx.description import Description, describe, merge, read_description, read_preset
+
+CALIBRATION = 100
+WORTH_IT = 1.1
+
+# Flags that several commands share.
+Source = Annotated[Path, typer.Argument(help="The file to export.", show_default=False)]
+Out = Annotated[Path, typer.Option(help="Folder under which <name>/model.onnx is written.")]
+Config = Annotated[Path | None, typer.Option(help="A YAML file with the description; see docs/export-onnx.md.")]
+Preset = Annotated[str | None, typer.Option(help="A description that ships; see --list-presets.")]
+Name = Annotated[str | None, typer.Option(help="Name of the artifact, and of its folder.")]
+Version = Annotated[str | None, typer.Option(help="Version of the artifact.")]
+Labels = Annotated[str | None, typer.Option(help="Classes in the order of the output, with commas between.")]
+License = Annotated[str | None, typer.Option(help="Licence of the weights, in words.")]
+Origin = Annotated[str | None, typer.Option(help="Where the weights come from, in words.")]
+Crop = Annotated[
+    str | None,
+    typer.Option(help="How faces are cut out: 'scale=1.1 shift_y=-0.05 rotate=false', from the mesh's box."),
+]
+Temperature = Annotated[float | None, typer.Option(help="Logits are divided by this before the softmax.")]
+Picture = Annotated[list[Path] | None, typer.Option(help="A picture with a face, for parity too. May be repeated.")]
+Sound = Annotated[list[Path] | None, typer.Option(help="A sound file, for parity too. May be repeated.")]
+MaxSize = Annotated[int, typer.Option(help="Larger files (MB, with external data) are not read.", min=1, max=2000)]
+
+
+class Kind(StrEnum):
+    """What a foreign model can become."""
+
+    FACE_STATIC = "face-static"
+    FACE_DYNAMIC = "face-dynamic"
+    SPEECH = "speech"
+
+
+class Colour(StrEnum):
+    """Order of a network's channels."""
+
+    RGB = "rgb"
+    BGR = "bgr"
+    GREY = "grey"
+
+
+class Layout(StrEnum):
+    """Where a network has its channels."""
+
+    NCHW = "nchw"
+    NHWC = "nhwc"
+
+
+KindFlag = Annotated[Kind | None, typer.Option("--kind", help="What it becomes.")]
+ColourFlag = Annotated[Colour | None, typer.Option("--colour", help="Channels the network wants.")]
+LayoutFlag = Annotated[Layout | None, typer.Option("--layout", help="Channels before or behind rows and columns.")]
+Scale = Annotated[float | None, typer.Option(help="Pixels (0…255) are multiplied by this first.")]
+Offset = Annotated[float | None, typer.Option(help="Then this is added.")]
+Mean = Annotated[str | None, typer.Option(help="Then this is subtracted: one number, or one a channel with commas.")]
+Deviation = Annotated[str | None, typer.Option(help="Then divided by this: one number, or one a channel.")]
+Size = Annotated[
+    int | None, typer.Option(help="Side of the face crops, where the graph does not fix it.", min=8, max=2048)
+]
+SampleRate = Annotated[int | None, typer.Option(help="Hz of the waveform.")]
+Window = Annotated[float | None, typer.Option(help="Longest stretch it sees, in seconds.")]
+MinimumWindow = Annotated[float | None, typer.Option(help="Shortest stretch it hears, in seconds.")]
+Interval = Annotated[float | None, typer.Option(help="Seconds between two steps (face-dynamic) or hops (speech).")]
+Normalise = Annotated[bool | None, typer.Option(help="Every waveform to mean 0 and variance 1.")]
+Logits = Annotated[bool | None, typer.Option("--logits/--probabilities", help="Whether a softmax is still needed.")]
+Take = Annotated[int | None, typer.Option(help="So many columns of the output are classes, from the first.", min=1)]
+Input = Annotated[str | None, typer.Option("--input", help="Name of the foreign input, where it has several.")]
+Output = Annotated[str | None, typer.Option(help="Name of the foreign output with classes; its first otherwise.")]
+Embedding = Annotated[str | None, typer.Option(help="Name of a tensor that becomes the embedding.")]
+Space = Annotated[str | None, typer.Option(help="Which network's embeddings it takes or gives, as name@version.")]
+Wheel = Annotated[Path | None, typer.Option(help="The wheel, if you have it; otherwise pip downloads it.")]
+
+
+class Network(StrEnum):
+    """What the command knows by name; see export/torch/architectures.py."""
+
+    EMO_AFFECTNET = "emo-affectnet"
+    EMO_AFFECTNET_DYNAMIC = "emo-affectnet-dynamic"
+    FACE_COMPACT = "face-compact"
+    SPEECH_COMPACT = "speech-compact"
+    TORCHSCRIPT = "torchscript"
+
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn foreign models into artifacts.")
-
-Out = Annotated[Path, typer.Option(help="Folder under which <name>/model.onnx is written.")]
-Wheel = Annotated[Path | None, typer.Option(help="The wheel, if you have it; otherwise pip downloads it.")]
 
 
 @app.callback()
@@ -37,8 +123,8 @@ def mediapipe(
     Example: bimodal export mediapipe --out my-models
     """
     with one_sentence():
-        from bimodal.export.adopt import adopt_mediapipe
-        from bimodal.export.pictures import read_picture
+        from bimodal.export.pretrained.adopt import adopt_mediapipe
+        from bimodal.export.real_inputs import read_picture
 
         pictures = [read_picture(path) for path in picture or []]
         adopt_mediapipe(out, typer.echo, wheel=wheel, tflite_dir=tflite_dir, pictures=pictures)
@@ -51,16 +137,325 @@ def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
     Example: bimodal export silero --out my-models
     """
     with one_sentence():
-        from bimodal.export.adopt import adopt_silero
+        from bimodal.export.pretrained.adopt import adopt_silero
 
         adopt_silero(out, typer.echo, wheel=wheel)
 
 
-def _room_mates() -> None:
-    """Commands that have a file of their own; each imports what it needs when it is used."""
-    for name in ("torch", "onnx", "keras", "quantize"):
-        module = importlib.import_module(f"bimodal.export.commands_{name}")
-        app.command(name=name)(getattr(module, name))
+@app.command()
+def torch(
+    file: Source,
+    architecture: Annotated[Network, typer.Option(help="Whose weights these are.", show_default=False)],
+    out: Out = Path("models"),
+    name: Name = None,
+    version: Version = None,
+    labels: Labels = None,
+    license: License = None,
+    source: Origin = None,
+    crop: Crop = None,
+    temperature: Temperature = None,
+    picture: Picture = None,
+    sound: Sound = None,
+    preset: Preset = None,
+    config: Config = None,
+    size: Size = None,
+    max_size: MaxSize = 500,
+) -> None:
+    """PyTorch weights of a known network, or any TorchScript file, described as for 'bimodal export onnx'.
+
+    Example: bimodal export torch FER_static_ResNet50_AffectNet.pt --architecture emo-affectnet
+    """
+    with one_sentence():
+        from bimodal.export.errors import SourceModelError
+
+        own = {
+            "name": name, "version": version, "labels": words(labels), "license": license, "source": source,
+            "crop": crop, "temperature": temperature, "size": size,
+        }  # fmt: skip
+        said = description_of(preset, config, own)
+        pictures, sounds = picture or [], sound or []
+        if architecture is Network.TORCHSCRIPT:
+            from bimodal.export.torch.torchscript import export_torchscript
+
+            export_torchscript(file, said, out, typer.echo, largest_mb=max_size, pictures=pictures, sounds=sounds)
+            return
+        if preset or config or size:
+            raise SourceModelError(
+                f"--preset, --config and --size describe a torchscript file; {architecture} is known"
+            )
+        from bimodal.export.torch.convert import export_torch
+
+        export_torch(file, architecture, out, typer.echo, said=said, pictures=pictures, sounds=sounds)
 
 
-_room_mates()
+@app.command()
+def onnx(
+    file: Annotated[Path | None, typer.Argument(help="The .onnx file.", show_default=False)] = None,
+    preset: Preset = None,
+    config: Config = None,
+    out: Out = Path("models"),
+    kind: KindFlag = None,
+    name: Name = None,
+    version: Version = None,
+    labels: Labels = None,
+    license: License = None,
+    source: Origin = None,
+    crop: Crop = None,
+    size: Size = None,
+    colour: ColourFlag = None,
+    layout: LayoutFlag = None,
+    scale: Scale = None,
+    offset: Offset = None,
+    mean: Mean = None,
+    deviation: Deviation = None,
+    logits: Logits = None,
+    temperature: Temperature = None,
+    take: Take = None,
+    input_name: Input = None,
+    output: Output = None,
+    embedding: Embedding = None,
+    embedding_space: Space = None,
+    sample_rate: SampleRate = None,
+    window: Window = None,
+    minimum_window: MinimumWindow = None,
+    interval: Interval = None,
+    normalise: Normalise = None,
+    picture: Picture = None,
+    sound: Sound = None,
+    max_size: MaxSize = 500,
+    list_presets: Annotated[bool, typer.Option("--list-presets", help="Print the presets and end.")] = False,
+) -> None:
+    """Someone else's ONNX file, with its preprocessing put inside: described by a preset, a YAML file, or flags.
+
+    Example: bimodal export onnx enet_b0_8_best_vgaf.onnx --preset hsemotion-8 --name hsemotion
+    """
+    with one_sentence():
+        from bimodal.export.errors import SourceModelError
+        from bimodal.export.onnx.description import presets
+
+        if list_presets:
+            typer.echo("\n".join(presets()))
+            return
+        if file is None:
+            raise SourceModelError("name the file to export: bimodal export onnx FILE --preset NAME")
+        from bimodal.export.onnx.convert import export_onnx
+
+        said = description_of(
+            preset,
+            config,
+            {
+                "kind": kind, "name": name, "version": version, "labels": words(labels), "license": license,
+                "source": source, "crop": crop, "size": size, "colour": colour, "layout": layout, "scale": scale,
+                "offset": offset, "mean": numbers(mean, "--mean"), "deviation": numbers(deviation, "--deviation"),
+                "logits": logits, "temperature": temperature, "take": take, "input": input_name, "output": output,
+                "embedding": embedding, "embedding_space": embedding_space, "sample_rate": sample_rate,
+                "window_s": window, "minimum_window_s": minimum_window, "interval_s": interval,
+                "normalise": normalise,
+            },
+        )  # fmt: skip
+        export_onnx(file, said, out, typer.echo, largest_mb=max_size, pictures=picture or [], sounds=sound or [])
+
+
+@app.command()
+def keras(
+    file: Annotated[Path, typer.Argument(help="A .h5, .hdf5 or .keras file, or the folder of a SavedModel.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands before a published network: mini-xception, ser-352x15, seed-mel15 or conv1d-216."
+        ),
+    ] = None,
+    frontend: Annotated[
+        Path | None, typer.Option(help="A YAML file that describes it instead; see docs/export-keras.md.")
+    ] = None,
+    name: Name = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Classes in the order of the output, with commas between; equal ones are added up."),
+    ] = None,
+    architecture: Annotated[
+        Path | None, typer.Option(help="A YAML file with the layers, for a file that holds weights only.")
+    ] = None,
+    logits: Annotated[bool, typer.Option("--logits", help="The network's output still needs a softmax.")] = False,
+    out: Out = Path("models"),
+    version: Version = None,
+    license: License = None,
+    source: Origin = None,
+    picture: Picture = None,
+    sound: Sound = None,
+    tolerance: Annotated[
+        float, typer.Option(help="How far a probability may lie from the original's.", min=0, max=0.1)
+    ] = 1e-4,
+) -> None:
+    """A Keras network of your own or of others, with its preprocessing inside the graph.
+
+    The file is looked at first, and then opened in a process of its own: a Lambda layer or a custom object is refused
+    by name. The artifact is only written if it answers as Keras does.
+
+    Example: bimodal export keras fer2013_mini_XCEPTION.102-0.66.hdf5 --preset mini-xception --picture me.jpg
+    """
+    with one_sentence():
+        from bimodal.export.errors import SourceModelError
+        from bimodal.export.keras.convert import export_keras
+        from bimodal.export.keras.file import read_architecture
+        from bimodal.export.keras.recipe import read_preset, read_recipe, with_words
+
+        if (preset is None) == (frontend is None):
+            raise SourceModelError("say what stands before the network: either --preset or --frontend")
+        recipe = with_words(
+            read_recipe(frontend) if frontend is not None else read_preset(preset or ""),
+            labels=None if labels is None else tuple(label.strip() for label in labels.split(",")),
+            license=license,
+            source=source,
+            logits=logits or None,
+            architecture=None if architecture is None else read_architecture(architecture),
+        )
+        export_keras(
+            file,
+            recipe,
+            name or preset or file.stem,
+            out,
+            typer.echo,
+            version=version or "1",
+            real=[*(picture or ()), *(sound or ())],
+            tolerance=tolerance,
+        )
+
+
+@app.command()
+def quantize(
+    model: Annotated[str, typer.Argument(help="A name of 'bimodal models list', or an .onnx artifact.")],
+    data: Annotated[Path, typer.Option(help="Pictures of faces, sounds or embeddings; a folder a label, if you can.")],
+    limit: Annotated[int, typer.Option(min=1, help="Measure on at most so many of them.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="Folder under which <name>-int8/model.onnx is written.")] = None,
+    most_loss: Annotated[float, typer.Option(min=0.0, help="Points of accuracy that it may lose.")] = 1.0,
+    install: Annotated[bool, typer.Option("--install", help="Put it into your own model folder.")] = False,
+    reduce_range: Annotated[
+        bool | None,
+        typer.Option("--reduce-range/--full-range", help="7-bit weights, for CPUs without VNNI. Default: as this CPU."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Make an artifact's INT8 twin, and say what it gains and loses against the original, side by side.
+
+    A part of the data calibrates, the rest measures. Nothing is written or installed where more accuracy is lost than
+    --most-loss. Without --out and --install it only measures.
+
+    Example: bimodal export quantize emo-affectnet --data FACES --install
+    """
+    with one_sentence():
+        from bimodal.export.quantize.quantize import make
+
+        with tempfile.TemporaryDirectory() as scratch:
+            made = make(model, data, Path(scratch), limit=limit, calibration=CALIBRATION, reduce_range=reduce_range)
+            _show(made.report, as_json)
+            places = made.place(most_loss, out=out, install_it=install)
+    for place in places:
+        typer.echo(f"wrote {place}", err=as_json)
+    if not places:
+        typer.echo("nothing was written: add --install or --out", err=True)
+
+
+PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
+
+
+PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
+
+
+PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
+
+
+PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
+
+
+def _show(report: object, as_json: bool) -> None:
+    from bimodal.export.quantize.report import Report, rows
+
+    assert isinstance(report, Report)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        return
+    table = Table("", "fp32", "INT8", title=report.name)
+    for row in rows(report):
+        table.add_row(*row)
+    Console().print(table)
+    typer.echo(
+        f"measured on {report.examples} inputs ({report.labelled} with a label), calibrated on {report.calibrated_on} "
+        f"others, weights of {7 if report.reduce_range else 8} bits"
+    )
+    if report.speedup < WORTH_IT:
+        typer.echo("it is hardly faster: keep the original")
+
+
+PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
+
+
+PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turns this room's and the library's errors, and a missing package, into a sentence on stderr."""
+    try:
+        yield
+    except BimodalError as error:
+        typer.echo(f"bimodal: {error}", err=True)
+        raise typer.Exit(1) from error
+    except ModuleNotFoundError as error:
+        typer.echo(f"bimodal: this needs the package '{error.name}': pip install 'bimodal-emotion[convert]'", err=True)
+        raise typer.Exit(1) from error
+
+
+PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
+
+
+PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
+
+
+def description_of(preset: str | None, config: Path | None, flags: dict[str, Any]) -> Description:
+    """What preset, file and flags say together, the later ones over the earlier.
+
+    Raises SourceModelError where one of them is wrong.
+    """
+    parts = [read_preset(preset)] if preset else []
+    parts += [read_description(config)] if config else []
+    before = merge(*parts)
+    return merge(before, describe(_fields(flags, before), "the command line"))
+
+
+def words(text: str | None) -> list[str] | None:
+    """`a, b,c` → ["a", "b", "c"]."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def numbers(text: str | None, flag: str) -> list[float] | None:
+    """`0.5,0.25` → [0.5, 0.25]. Raises SourceModelError naming `flag`."""
+    if text is None:
+        return None
+    try:
+        return [float(word) for word in words(text) or []]
+    except ValueError as error:
+        raise SourceModelError(f"{flag} takes numbers with commas between, not '{text}'") from error
+
+
+def _fields(flags: dict[str, Any], before: Description) -> dict[str, Any]:
+    """Flags as fields; those on pixels change what was said of pixels before, one by one."""
+    said = {
+        name: value.value if isinstance(value, Enum) else value for name, value in flags.items() if value is not None
+    }
+    pixels = {name: said.pop(name) for name in PIXEL_FLAGS if name in said}
+    if pixels:
+        known = {} if before.pixels is None else {name: getattr(before.pixels, name) for name in PIXEL_FLAGS}
+        said["pixels"] = {**known, **pixels}
+    if "crop" in said:
+        said["crop"] = _crop(said["crop"])
+    return said
+
+
+def _crop(text: str) -> dict[str, Any]:
+    """`scale=1.1 shift_y=-0.05 rotate=false` → its fields."""
+    try:
+        pairs = [word.split("=") for word in text.replace(",", " ").split()]
+        return {name: yaml.safe_load(value) for name, value in pairs}
+    except (ValueError, yaml.YAMLError) as error:
+        raise SourceModelError(f"--crop takes 'scale=1.1 shift_y=-0.05 rotate=false', not '{text}'") from error

@@ -22,10 +22,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.export.from_keras import export_keras
 from bimodal.export.frontends.presets import SEED_MEL15
 from bimodal.export.frontends.reference import features
-from bimodal.export.keras_recipe import read_preset, with_words
+from bimodal.export.keras.convert import export_keras
+from bimodal.export.keras.recipe import read_preset, with_words
 from bimodal.models.emotions import EMOTIONS, LabelMap, emotion_of
 from bimodal.models.session import open_artifact
 from bimodal.training.augment_sound import random_window

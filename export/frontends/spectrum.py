@@ -14,8 +14,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from bimodal.export.frontends.draft import Draft
-from bimodal.export.frontends.framing import Padding, frames, padded, part
-from bimodal.export.frontends.levels import Count, Positive
+from bimodal.export.frontends.levels import Count, Padding, Positive, frames, padded, part
 
 Matrix = NDArray[np.float64]
 

@@ -118,8 +118,8 @@ def test_one_of_two_that_breaks_its_contract_stops_it_with_the_sentence(tmp_path
 def test_the_seeds_own_networks_run_by_its_example(shared: Path, tmp_path: Path) -> None:
     """State dicts of the real networks with random weights, and the real Keras file, fetched from a folder."""
     torch = pytest.importorskip("torch")
-    from bimodal.export.from_torch import export_torch
-    from bimodal.export.onnx_description import Description
+    from bimodal.export.onnx.description import Description
+    from bimodal.export.torch.convert import export_torch
     from bimodal.models.architectures.emo_affectnet import EmoAffectNet
     from bimodal.models.architectures.emo_affectnet_dynamic import EmoAffectNetDynamic
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bimodal.export.frontends.faces import Pixels
-from bimodal.export.onnx_description import Description
+from bimodal.export.onnx.description import Description
 
 PLAIN = ("--kind", "face-static", "--labels", "happy,sad,fear", "--colour", "rgb", "--layout", "nchw")
 """What describes `plain`."""

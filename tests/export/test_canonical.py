@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from bimodal.export.canonical import canonicalize
+from bimodal.export.onnx.graph import canonicalize
 
 
 def _graph(names: dict[str, str], seed: int) -> onnx.GraphProto:

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from bimodal.export.commands import app
 from bimodal.export.errors import ExportError, SourceModelError
-from bimodal.export.foreign_onnx import read_foreign
-from bimodal.export.from_onnx import export_onnx
-from bimodal.export.onnx_description import Description, merge, presets, read_preset
+from bimodal.export.onnx.convert import export_onnx
+from bimodal.export.onnx.description import Description, merge, presets, read_preset
+from bimodal.export.onnx.foreign import read_foreign
 from bimodal.models.session import open_artifact
 from tests.export import foreign_files as files
 

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from bimodal.export.adopt import adopt_silero
 from bimodal.export.commands import app
+from bimodal.export.pretrained.adopt import adopt_silero
 from bimodal.models.catalog import ROOT
 from bimodal.models.session import open_artifact
 

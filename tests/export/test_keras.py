@@ -17,17 +17,16 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner
 
-from bimodal.export.commands_keras import keras as command
+from bimodal.export.commands import keras as command
 from bimodal.export.errors import ParityError, SourceModelError
-from bimodal.export.from_keras import export_keras
 from bimodal.export.frontends.faces import Pixels
 from bimodal.export.frontends.layout import Stretch
 from bimodal.export.frontends.levels import Fit
 from bimodal.export.frontends.spectrum import Mel, Mfcc
-from bimodal.export.joined import join
-from bimodal.export.keras_architecture import read_architecture
-from bimodal.export.keras_process import Conversion, convert
-from bimodal.export.keras_recipe import FaceFrontend, Recipe, read_preset, read_recipe
+from bimodal.export.keras.convert import export_keras, join
+from bimodal.export.keras.file import read_architecture
+from bimodal.export.keras.process import Conversion, convert
+from bimodal.export.keras.recipe import FaceFrontend, Recipe, read_preset, read_recipe
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
 from bimodal.models.session import open_artifact
 
@@ -118,7 +117,7 @@ def test_a_face_network_and_parity_that_is_missed(files: Path, tmp_path: Path, m
         conversions.extend([] if conversions else [convert(*given)])
         return conversions[0]
 
-    monkeypatch.setattr("bimodal.export.from_keras.convert", once)
+    monkeypatch.setattr("bimodal.export.keras.convert.convert", once)
     good = read_preset("mini-xception")
     path = export_keras(files / "face.h5", good, "face", tmp_path / "good", print)
     artifact = open_artifact(path, "face-static", provider="cpu")
@@ -127,7 +126,7 @@ def test_a_face_network_and_parity_that_is_missed(files: Path, tmp_path: Path, m
     wrong = FaceFrontend(size=64, pixels=Pixels(colour="grey", layout="nhwc"))
     bad = msgspec.structs.replace(good, frontend=wrong)
     monkeypatch.setattr(
-        "bimodal.export.from_keras.join", lambda network, recipe, metadata: join(network, bad, metadata)
+        "bimodal.export.keras.convert.join", lambda network, recipe, metadata: join(network, bad, metadata)
     )
     with pytest.raises(ParityError, match="does not answer as the original"):
         export_keras(files / "face.h5", good, "face", tmp_path / "bad", print)

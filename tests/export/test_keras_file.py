@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.export.errors import SourceModelError
-from bimodal.export.keras_file import inspect, modern
-from bimodal.export.keras_layers import LAYERS, MODELS, SETTINGS
+from bimodal.export.keras.file import LAYERS, MODELS, SETTINGS, inspect, modern
 
 h5py = pytest.importorskip("h5py")
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bimodal.export.from_keras import export_keras
-from bimodal.export.keras_recipe import read_preset
+from bimodal.export.keras.convert import export_keras
+from bimodal.export.keras.recipe import read_preset
 from bimodal.export.real_inputs import sounds_of
 from bimodal.models.emotions import LabelMap
 from bimodal.models.session import Artifact, open_artifact

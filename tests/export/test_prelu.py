@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bimodal.export.prelu import prelu_as_convolutions
+from bimodal.export.pretrained.mediapipe import prelu_as_convolutions
 
 SLOPES = arrays(np.float32, 8, elements=st.floats(-3, 3, width=32))
 

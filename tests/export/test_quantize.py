@@ -18,12 +18,10 @@ from typer.testing import CliRunner
 
 from bimodal.export.artifact import make_model, write
 from bimodal.export.commands import app
-from bimodal.export.cpu import saturates
 from bimodal.export.errors import QuantizationError, SourceModelError
-from bimodal.export.examples import Split, read, split
-from bimodal.export.quantize import learned_nodes, quantize
-from bimodal.export.quantize_report import Report, Side, compare, require
-from bimodal.export.quantizing import make
+from bimodal.export.quantize.examples import Split, read, split
+from bimodal.export.quantize.quantize import learned_nodes, make, quantize, saturates
+from bimodal.export.quantize.report import Report, Side, compare, require
 from bimodal.models.catalog import resolve
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Kind, Metadata
 from bimodal.models.emotions import EMOTIONS

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from bimodal.export.artifact import ship
 from bimodal.export.errors import ExportError, ParityError
-from bimodal.export.ship import ship
 from bimodal.models.contract import Metadata
 from bimodal.models.session import open_artifact
 from tests.artifacts import make_face_static

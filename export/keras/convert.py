@@ -1,0 +1,272 @@
+"""A Keras file → an artifact: looked at, converted in a process of its own, joined with its front end, proved."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, compose, helper
+
+from bimodal.export.artifact import IR_VERSION, OPSET, Say, make_model, ship
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.draft import Draft
+from bimodal.export.frontends.faces import as_numpy, pixel_nodes
+from bimodal.export.frontends.speech import SpeechFrontend
+from bimodal.export.keras.file import KerasFile, inspect
+from bimodal.export.keras.process import Conversion, convert
+from bimodal.export.keras.recipe import FaceFrontend, Recipe
+from bimodal.export.onnx.graph import has_inner_graphs
+from bimodal.export.real_inputs import faces_of, sounds_of
+from bimodal.models.contract import CONTRACT_VERSION, Metadata
+
+TOLERANCE = 1e-4
+"""Of a probability: librosa's features and the graph's differ in the sixth digit; real networks stay below 2e-5."""
+
+
+def export_keras(
+    path: Path,
+    recipe: Recipe,
+    name: str,
+    out: Path,
+    say: Say,
+    *,
+    version: str = "1",
+    real: Sequence[Path] = (),
+    tolerance: float = TOLERANCE,
+) -> Path:
+    """Write `out`/<name>/model.onnx; returns its path.
+
+    Args:
+        path: .h5, .hdf5, .keras, or the folder of a SavedModel.
+        recipe: front end, labels and, for a file that holds only weights, the architecture.
+        real: sounds or pictures on which the artifact is compared with the original, beside random ones.
+        tolerance: what a probability may differ from the original's.
+
+    Raises ExportError or ModelError; nothing is written then.
+    """
+    file = inspect(path)
+    if file.format == "weights" and recipe.architecture is None:
+        raise SourceModelError(f"{path} holds weights only: describe its layers in a file, given with --architecture")
+    if not recipe.labels:
+        raise SourceModelError("the classes of the network have no names: give them with --labels, in output order")
+    for warning in file.warnings:
+        say(f"warning: {warning}")
+    fed = cases(recipe.frontend, real)
+    batches = [batch for some in fed.values() for batch in some]
+    features = [reference(recipe.frontend, batch) for batch in batches]
+    with tempfile.TemporaryDirectory() as scratch:
+        architecture = recipe.architecture if file.format == "weights" else None
+        found = convert(file, architecture, features, Path(scratch))
+    _check_classes(path, found, recipe)
+    answers = {
+        _key(batch): _probabilities(theirs, recipe) for batch, theirs in zip(batches, found.answers, strict=True)
+    }
+    metadata = _metadata(file, found, recipe, name, version)
+    model = join(found.network, recipe, metadata)
+    return ship(
+        model,
+        metadata,
+        lambda batch: {"probabilities": answers[_key(batch)]},
+        fed,
+        out,
+        say,
+        tolerance=tolerance,
+    )
+
+
+def _metadata(file: KerasFile, found: Conversion, recipe: Recipe, name: str, version: str) -> Metadata:
+    speech = recipe.frontend if isinstance(recipe.frontend, SpeechFrontend) else None
+    whose = recipe.source or file.path.name
+    origin = "" if file.path.is_dir() else f", sha256 {hashlib.sha256(file.path.read_bytes()).hexdigest()}"
+    return Metadata(
+        contract=CONTRACT_VERSION,
+        kind="speech" if speech else "face-static",
+        name=name,
+        version=version,
+        license=recipe.license,
+        source=f"{whose}: {file.path.name}{origin}",
+        labels=merged(recipe.labels),
+        sample_rate=speech.sample_rate if speech else None,
+        window_s=speech.window_s if speech else None,
+        minimum_window_s=speech.minimum_window_s if speech else None,
+        crop=None if isinstance(recipe.frontend, SpeechFrontend) else recipe.frontend.crop,
+        temperature=1.0,
+        metrics={"converted_with": found.versions},
+    )
+
+
+def _check_classes(path: Path, found: Conversion, recipe: Recipe) -> None:
+    if len(found.output_shape) != 2 or found.output_shape[1] != len(recipe.labels):
+        raise SourceModelError(
+            f"{path} gives an output of shape {list(found.output_shape)}, but {len(recipe.labels)} labels are named"
+        )
+    if found.input_shape[0] is not None:
+        raise SourceModelError(f"{path} takes exactly {found.input_shape[0]} inputs at once; save it with a free batch")
+
+
+def _probabilities(scores: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
+    """The original's answer as the artifact gives it: softmax where it lacks one, equal labels added up."""
+    exact = scores.astype(np.float64)
+    if recipe.logits:
+        exact = np.exp(exact - exact.max(axis=1, keepdims=True))
+        exact /= exact.sum(axis=1, keepdims=True)
+    answer: NDArray[np.float32] = (exact @ label_sums(recipe.labels)).astype(np.float32)
+    return answer
+
+
+def _key(batch: NDArray[Any]) -> str:
+    """The original answered beforehand, in its own process: this finds its answer again."""
+    return hashlib.sha256(f"{batch.shape}".encode() + batch.tobytes()).hexdigest()
+
+
+# Front end, network and answer joined to one graph under the contract's names.
+
+
+def join(network: onnx.ModelProto, recipe: Recipe, metadata: Metadata) -> onnx.ModelProto:
+    """The artifact's graph: `waveform` or `faces` → features → network → `probabilities` over the merged labels.
+
+    Args:
+        network: one float input, one output [N, C], opset 18.
+    """
+    inner = compose.add_prefix_graph(network.graph, "network:")
+    front, answer = Draft("frontend"), Draft("answer")
+    if isinstance(recipe.frontend, SpeechFrontend):
+        source = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["N", "S"])
+        features = recipe.frontend(front, "waveform")
+    else:
+        source, features = _faces(front, recipe.frontend)
+    front.nodes.append(helper.make_node("Identity", [features], [inner.input[0].name]))
+    probabilities = inner.output[0].name
+    if recipe.logits:
+        probabilities = answer.node("Softmax", probabilities, axis=1)
+    if len(set(recipe.labels)) < len(recipe.labels):
+        probabilities = answer.node("MatMul", probabilities, answer.floats(label_sums(recipe.labels)))
+    answer.nodes.append(helper.make_node("Identity", [probabilities], ["probabilities"]))
+    result = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(merged(recipe.labels))])
+    graph = helper.make_graph(
+        [*front.nodes, *inner.node, *answer.nodes],
+        metadata.name,
+        [source],
+        [result],
+        [*front.constants, *inner.initializer, *answer.constants],
+    )
+    _drop_identities(graph)
+    return _finished(graph, metadata)
+
+
+def merged(labels: Sequence[str]) -> tuple[str, ...]:
+    """Each label once, in the order of its first place."""
+    return tuple(dict.fromkeys(labels))
+
+
+def label_sums(labels: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """float32 [len(labels), len(merged)]: which classes are added up to which label."""
+    names = merged(labels)
+    return np.array([[label == name for name in names] for label in labels], np.float32)
+
+
+def _faces(front: Draft, frontend: FaceFrontend) -> tuple[onnx.ValueInfoProto, str]:
+    size = frontend.size
+    nodes, constants = pixel_nodes(frontend.pixels, "faces", "frontend:pixels")
+    front.nodes += nodes
+    front.constants += constants
+    return helper.make_tensor_value_info("faces", TensorProto.UINT8, ["N", size, size, 3]), "frontend:pixels"
+
+
+def _drop_identities(graph: onnx.GraphProto) -> None:
+    """Let every reader read what an Identity copied; where it made an output, its source takes the output's name."""
+    if has_inner_graphs(graph):
+        return
+    outputs = {value.name for value in graph.output}
+    for node in [node for node in graph.node if node.op_type == "Identity"]:
+        made = any(node.input[0] in other.output for other in graph.node)
+        if node.output[0] in outputs and not made:
+            continue
+        old, new = (node.output[0], node.input[0]) if node.output[0] not in outputs else (node.input[0], node.output[0])
+        graph.node.remove(node)
+        for other in graph.node:
+            for names in (other.input, other.output):
+                renamed = [new if name == old else name for name in names]
+                del names[:]
+                names.extend(renamed)
+
+
+def _finished(graph: onnx.GraphProto, metadata: Metadata) -> onnx.ModelProto:
+    """In canonical form, unless it holds a Loop, whose inner graph has names of the outer one."""
+    try:
+        if not has_inner_graphs(graph):
+            return make_model(graph, metadata)
+        opset = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="bimodal")
+        onnx.checker.check_model(model, full_check=True)
+        return model
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise SourceModelError(f"front end and network do not fit together: {reason}") from error
+
+
+# What a converted Keras network and its original are compared on: random and real inputs, one and five at once.
+
+
+Cases = dict[str, list[NDArray[Any]]]
+
+
+def cases(frontend: SpeechFrontend | FaceFrontend, real: Sequence[Path]) -> Cases:
+    """Batches of the artifact's input, by kind.
+
+    Args:
+        real: sounds or pictures; none leaves real inputs out.
+
+    Raises SourceModelError where a file can't be read.
+    """
+    if isinstance(frontend, SpeechFrontend):
+        size = round(frontend.window_s * frontend.sample_rate)
+        drawn: NDArray[Any] = np.stack([made_sound(size, frontend.sample_rate, seed) for seed in range(5)])
+        found = [_fitted(sound, size) for sound in sounds_of(real, frontend.sample_rate)]
+        given: NDArray[Any] = np.stack(found) if found else drawn[:0]
+    else:
+        shape = (5, frontend.size, frontend.size, 3)
+        drawn = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        given = faces_of(real, frontend.crop, frontend.size)
+    return {"random": one_and_five(drawn), "real": one_and_five(given)}
+
+
+def reference(frontend: SpeechFrontend | FaceFrontend, batch: NDArray[Any]) -> NDArray[np.float32]:
+    """What the original would have been fed: librosa's features, or numpy's pixels.
+
+    Raises SourceModelError where the steps of a front end do not fit together.
+    """
+    if isinstance(frontend, FaceFrontend):
+        return as_numpy(frontend.pixels, batch)
+    from bimodal.export.frontends.reference import features
+
+    try:
+        return np.stack([features(frontend, waveform) for waveform in batch])
+    except Exception as error:  # librosa, numpy and scipy each raise their own where steps do not fit together
+        reason = " ".join(str(error).split())[:300]
+        raise SourceModelError(f"the front end's steps do not fit together: {reason}") from error
+
+
+def one_and_five(inputs: NDArray[Any]) -> list[NDArray[Any]]:
+    """The first one alone, then all in batches of five."""
+    return [inputs[:1], *(inputs[n : n + 5] for n in range(0, len(inputs), 5))] if len(inputs) else []
+
+
+def made_sound(size: int, rate: int, seed: int) -> NDArray[np.float32]:
+    """float32 [size]: noise and a gliding tone between stretches of near-silence, the same every time."""
+    random = np.random.default_rng(seed)
+    time = np.arange(size) / rate
+    tone = np.sin(2 * np.pi * (100 + 60 * seed) * time * (1 + 0.1 * time))
+    begin, end = np.sort(random.uniform(0, time[-1], 2))
+    envelope = np.where((time >= begin) & (time <= end), 0.2, 2e-4)
+    return (envelope * (tone + 0.5 * random.standard_normal(size))).astype(np.float32)
+
+
+def _fitted(sound: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    return np.pad(sound[:size], (0, max(0, size - sound.size)))

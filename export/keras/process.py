@@ -1,0 +1,111 @@
+"""Starts the process in which Keras opens a file, and brings back what it found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import msgspec
+import numpy as np
+import onnx
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from bimodal.export.errors import SourceModelError
+from bimodal.export.keras.file import Architecture, KerasFile, modern
+
+PROGRAM = Path(__file__).with_name("child.py")
+TIME_LIMIT_S = 900.0
+
+Floats = NDArray[np.float32]
+
+
+class Conversion(Struct, frozen=True):
+    """What came back.
+
+    Attributes:
+        network: the graph alone: features in, class scores out.
+        answers: the original's, one array for each array of features.
+        input_shape, output_shape: with None for sizes that are free.
+        versions: of keras and tensorflow.
+    """
+
+    network: onnx.ModelProto
+    answers: list[Floats]
+    input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
+    versions: dict[str, str]
+
+
+def convert(file: KerasFile, architecture: Architecture | None, features: Sequence[Floats], folder: Path) -> Conversion:
+    """Convert `file` to ONNX and let the original answer for `features` (each a batch), in a process of its own.
+
+    Args:
+        folder: a scratch folder that nothing else uses.
+
+    Raises SourceModelError with what Keras said, or how the process ended.
+    """
+    request = {
+        "file": str(_readable(file, folder)),
+        "format": file.format,
+        "architecture": None if architecture is None else msgspec.to_builtins(architecture),
+    }
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    for number, batch in enumerate(features):
+        np.save(folder / f"features_{number:04}.npy", batch, allow_pickle=False)
+    report = _run(file.path, folder)
+    paths = sorted(folder.glob("answers_*.npy"))
+    return Conversion(
+        onnx.load(folder / "network.onnx"),
+        [np.load(path, allow_pickle=False) for path in paths],
+        tuple(report["input_shape"]),
+        tuple(report["output_shape"]),
+        report["versions"],
+    )
+
+
+def _run(path: Path, folder: Path) -> dict[str, Any]:
+    # -I: no module of the folder we are in, and no PYTHON* variable, has a say in that process.
+    command = [sys.executable, "-I", str(PROGRAM), str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise SourceModelError(f"Keras did not finish with {path} in {TIME_LIMIT_S:.0f} s") from error
+    report_path = folder / "report.json"
+    if not report_path.is_file():
+        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"])[-1]
+        raise SourceModelError(f"the process that opens {path} with Keras ended with {done.returncode}: {last[:300]}")
+    report = json.loads(report_path.read_text(encoding="utf-8"))
+    if "error" in report:
+        if "No module named" in report["error"]:
+            raise SourceModelError(f"{report['error']}: pip install 'bimodal-emotion[convert]'")
+        raise SourceModelError(f"Keras can't convert {path}: {report['error']}")
+    return dict(report)
+
+
+def _readable(file: KerasFile, folder: Path) -> Path:
+    """The file, or a copy whose architecture is in new words where Keras 3 would misread those of Keras 1 and 2."""
+    if file.format == "saved-model" or file.config is None or file.format == "keras":
+        return file.path.resolve()
+    new = modern(file.config)
+    if new == file.config:
+        return _as_h5(file.path, folder)
+    copy = folder / "original.h5"
+    copy.write_bytes(file.path.read_bytes())
+    with h5py.File(copy, "r+") as opened:
+        opened.attrs["model_config"] = json.dumps(new)
+    return copy
+
+
+def _as_h5(path: Path, folder: Path) -> Path:
+    """Keras goes by the name: anything but .h5 and .hdf5 would be read as a .keras file."""
+    if path.suffix in (".h5", ".hdf5"):
+        return path.resolve()
+    copy = folder / "original.h5"
+    copy.write_bytes(path.read_bytes())
+    return copy

@@ -1,0 +1,115 @@
+"""All that a Keras file does not say of itself: its front end, its labels, where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.faces import Pixels
+from bimodal.export.frontends.presets import SPEECH_PRESETS
+from bimodal.export.frontends.speech import SpeechFrontend
+from bimodal.export.keras.file import Architecture, Layer
+from bimodal.export.onnx import description
+from bimodal.models.contract import Crop
+
+
+class FaceFrontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """From `faces` uint8 [N, size, size, 3] RGB to what the network was trained on."""
+
+    size: Annotated[int, Meta(ge=8, le=1024)]
+    pixels: Pixels = Pixels(layout="nhwc")
+    crop: Crop = Crop()
+
+
+class Recipe(Struct, frozen=True, kw_only=True):
+    """What turns a network into an artifact.
+
+    Attributes:
+        frontend: what is done to a waveform or a face before the network.
+        labels: the network's classes in output order; the probabilities of equal ones are added up.
+        license, source: of the weights.
+        logits: whether a softmax is still missing.
+        architecture: the layers of a file that holds only weights.
+    """
+
+    frontend: SpeechFrontend | FaceFrontend
+    labels: tuple[str, ...] = ()
+    license: str = "unknown"
+    source: str = ""
+    logits: bool = False
+    architecture: Architecture | None = None
+
+
+class Words(Struct, frozen=True, forbid_unknown_fields=True):
+    """The fields of a Recipe that a YAML file may say beside the front end."""
+
+    labels: tuple[str, ...] = ()
+    license: str = "unknown"
+    source: str = ""
+    logits: bool = False
+
+
+def _dense(classes: int) -> Layer:
+    return Layer("Dense", {"units": classes, "activation": "softmax"})
+
+
+LSTM_352X15 = Architecture(
+    (352, 15), (Layer("LSTM", {"units": 64, "return_sequences": True}), Layer("LSTM", {"units": 64}), _dense(6))
+)
+
+FACE_PRESETS = ("mini-xception",)
+"""Those of `bimodal export onnx` whose networks are published as Keras files."""
+
+PRESETS: tuple[str, ...] = (*FACE_PRESETS, *SPEECH_PRESETS)
+
+
+def read_preset(name: str) -> Recipe:
+    """Raises SourceModelError, naming those there are."""
+    if name in SPEECH_PRESETS:
+        found = SPEECH_PRESETS[name]
+        layers = LSTM_352X15 if name == "ser-352x15" else None
+        return Recipe(
+            frontend=found.frontend,
+            labels=found.labels,
+            license=found.license,
+            source=found.source,
+            architecture=layers,
+        )
+    if name not in FACE_PRESETS:
+        raise SourceModelError(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")
+    said = description.read_preset(name)
+    frontend = FaceFrontend(size=said.size or 0, pixels=said.pixels or Pixels(), crop=said.crop or Crop())
+    return Recipe(
+        frontend=frontend, labels=said.labels or (), license=said.license or "unknown", source=said.source or ""
+    )
+
+
+def with_words(recipe: Recipe, **words: object) -> Recipe:
+    """The recipe with these fields in place of its own; None leaves a field as it is."""
+    return msgspec.structs.replace(recipe, **{key: value for key, value in words.items() if value is not None})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A YAML file with `kind` (speech or face-static), the fields of that kind's front end, and those of a recipe.
+
+    Raises SourceModelError where the file can't be read or says something that it may not.
+    """
+    try:
+        table: dict[str, Any] = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        kind = table.pop("kind", None)
+        kinds: dict[object, type[SpeechFrontend | FaceFrontend]] = {
+            "speech": SpeechFrontend,
+            "face-static": FaceFrontend,
+        }
+        if kind not in kinds:
+            raise SourceModelError(f"{path} must say 'kind: speech' or 'kind: face-static'")
+        own = {name: table.pop(name) for name in Words.__struct_fields__ if name in table}
+        frontend = msgspec.convert(table, kinds[kind])
+        return Recipe(frontend=frontend, **msgspec.structs.asdict(msgspec.convert(own, Words)))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError, TypeError, ValueError) as error:
+        raise SourceModelError(f"{path} describes no front end: {' '.join(str(error).split())}") from error

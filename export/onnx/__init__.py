@@ -1,0 +1,1 @@
+"""Foreign ONNX files to artifacts."""

@@ -1,0 +1,104 @@
+"""What a user says of a foreign model: a YAML file, a preset of that form, or flags; later words win."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.faces import Pixels
+from bimodal.models.contract import Crop
+
+PRESETS = Path(__file__).parents[1] / "onnx_presets"
+LARGEST_YAML = 1_000_000
+
+ForeignKind = Literal["face-static", "face-dynamic", "speech"]
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of it is optional here, so that a preset, a file and flags can each say a part.
+
+    Attributes:
+        kind: what the artifact becomes; its contract is in models/contract.py.
+        name, version, license, source, labels, crop, embedding_space, sample_rate, window_s, minimum_window_s,
+            interval_s, temperature: the metadata of those names; labels in the order of the network's output.
+        input, output: names in the foreign graph; not needed where there is only one, or for the first output.
+        embedding: a tensor of the foreign graph, output or not, that becomes the output `embedding`.
+        logits: whether the output still needs a softmax.
+        take: so many columns of the output, from the first, are classes; the rest is left out.
+        size: side of the square face crops, where the graph does not fix it.
+        pixels: what values a face network wants.
+        normalise: whether a speech network wants every waveform at mean 0 and variance 1.
+    """
+
+    kind: ForeignKind | None = None
+    name: str | None = None
+    version: str | None = None
+    license: str | None = None
+    source: str | None = None
+    labels: tuple[str, ...] | None = None
+    crop: Crop | None = None
+    embedding_space: str | None = None
+    sample_rate: int | None = None
+    window_s: float | None = None
+    minimum_window_s: float | None = None
+    interval_s: float | None = None
+    temperature: float | None = None
+    input: str | None = None
+    output: str | None = None
+    embedding: str | None = None
+    logits: bool | None = None
+    take: int | None = None
+    size: int | None = None
+    pixels: Pixels | None = None
+    normalise: bool | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("sample_rate", "window_s", "minimum_window_s", "interval_s", "temperature", "take", "size"):
+            value = getattr(self, field)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{field} must be above 0, but is {value}")
+
+
+def presets() -> list[str]:
+    """Names of the presets that ship."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def read_preset(name: str) -> Description:
+    """Raises SourceModelError where there is no preset of that name, with those that there are."""
+    if name not in presets():
+        raise SourceModelError(f"there is no preset '{name}'; there are {', '.join(presets())}")
+    return read_description(PRESETS / f"{name}.yaml")
+
+
+def read_description(path: Path) -> Description:
+    """Raises SourceModelError where the file can't be read or says something that it may not."""
+    try:
+        if path.stat().st_size > LARGEST_YAML:
+            raise SourceModelError(f"{path} is too large for a description of a model")
+        return describe(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SourceModelError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from error
+
+
+def describe(fields: Any, where: str) -> Description:
+    """A mapping of plain values → Description.
+
+    Raises SourceModelError, naming `where` they were said, where a field is unknown or of the wrong type.
+    """
+    try:
+        return msgspec.convert(fields, Description)
+    except msgspec.ValidationError as error:
+        raise SourceModelError(f"{where} does not describe a model: {error}") from error
+
+
+def merge(*descriptions: Description) -> Description:
+    """Fields of the later ones win where they are given."""
+    said: dict[str, Any] = {}
+    for description in descriptions:
+        said.update({name: value for name, value in msgspec.structs.asdict(description).items() if value is not None})
+    return Description(**said)

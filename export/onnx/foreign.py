@@ -1,0 +1,235 @@
+"""A foreign .onnx file, read with bounds: what is in it is checked before any of it is run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.faces import as_numpy
+from bimodal.export.onnx.description import Description
+from bimodal.export.onnx.graph import names_of, nodes_of, tensors_of, write_functions_out
+from bimodal.export.onnx.ports import Ports
+
+MEGABYTE = 1_000_000
+LARGEST_MB = 500
+HARDEST_MB = 2_000
+"""protobuf can't write a larger file."""
+
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+"""Operators that every ONNX Runtime has built in."""
+
+
+def read_foreign(path: Path, largest_mb: int = LARGEST_MB) -> onnx.ModelProto:
+    """The model with functions written out and external data put in; opens no session.
+
+    Raises SourceModelError, naming what is wrong: missing, larger than `largest_mb` (with its external data), no ONNX,
+    external data outside the file's folder, operators of a custom domain, operators that this onnx does not know,
+    functions that call themselves.
+    """
+    if not path.is_file():
+        raise SourceModelError(f"there is no file {path}")
+    budget = min(largest_mb, HARDEST_MB) * MEGABYTE
+    _within(path, path.stat().st_size, budget)
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except DecodeError as error:
+        raise SourceModelError(f"{path} is no ONNX file") from error
+    if not model.graph.node or not model.graph.output:
+        raise SourceModelError(f"{path} is no ONNX file, or one without a graph")
+    if not all(isinstance(name, str) for name in names_of(model)):  # protobuf hands out bytes where it is no UTF-8
+        raise SourceModelError(f"{path} is no ONNX file, or a broken one: it holds names that are no text")
+    _put_external_data_in(model, path, budget)
+    write_functions_out(model, path)
+    _check_operators(model, path)
+    return model
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """Version of the standard operators."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+
+
+def _within(path: Path, size: int, budget: int) -> None:
+    if size > budget:
+        raise SourceModelError(
+            f"{path} has {size / MEGABYTE:.1f} MB, more than the {budget / MEGABYTE:.0f} MB that are read; "
+            "raise --max-size if you trust it"
+        )
+
+
+def _put_external_data_in(model: onnx.ModelProto, path: Path, budget: int) -> None:
+    size = path.stat().st_size
+    for tensor in tensors_of(model):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        told = {entry.key: entry.value for entry in tensor.external_data}
+        source = _external_file(told.get("location", ""), path)
+        begin, length = _span(told, source, path)
+        size += length
+        _within(path, size, budget)
+        with source.open("rb") as file:
+            file.seek(begin)
+            tensor.raw_data = file.read(length)
+        tensor.ClearField("external_data")
+        tensor.data_location = TensorProto.DEFAULT
+
+
+def _external_file(location: str, path: Path) -> Path:
+    folder = path.resolve().parent
+    source = (folder / location).resolve()  # follows links, so that a link can't lead out either
+    if not location or Path(location).is_absolute() or not source.is_relative_to(folder):
+        raise SourceModelError(f"{path} keeps its weights outside its folder, in '{location}': that is not opened")
+    if not source.is_file():
+        raise SourceModelError(f"{path} keeps its weights in '{location}', which is not there; put it beside the file")
+    return source
+
+
+def _span(told: Mapping[str, str], source: Path, path: Path) -> tuple[int, int]:
+    size = source.stat().st_size
+    try:
+        begin = int(told.get("offset", "0"))
+        length = int(told.get("length", str(size - begin)))
+    except ValueError:
+        begin = length = -1
+    if begin < 0 or length < 0 or begin + length > size:
+        raise SourceModelError(f"{path} asks for weights that '{source.name}' does not hold")
+    return begin, length
+
+
+def _check_operators(model: onnx.ModelProto, path: Path) -> None:
+    for node in nodes_of(model.graph):
+        if node.domain not in DOMAINS:
+            raise SourceModelError(
+                f"{path} needs the operator '{node.op_type}' of the custom domain '{node.domain}': only standard "
+                "operators run everywhere, so export it again without it"
+            )
+    version, newest = opset(model), onnx.defs.onnx_opset_version()
+    if version < 1 or version > newest:
+        raise SourceModelError(f"{path} is written in opset {version}, but this onnx knows 1 to {newest}: update it")
+    for node in nodes_of(model.graph):
+        if node.domain in ("", "ai.onnx"):
+            try:
+                onnx.defs.get_schema(node.op_type, version, "")
+            except onnx.defs.SchemaError as error:
+                raise SourceModelError(
+                    f"{path} needs the operator '{node.op_type}', unknown in opset {version}"
+                ) from error
+
+
+# A foreign model as it was meant to be used: preprocessing and postprocessing in numpy around its own file.
+
+
+Values = NDArray[Any]
+Run = Callable[[Values], Sequence[Values]]
+"""The foreign network itself: its own input → the tensor with classes and, where one is named, the embedding."""
+
+NUMPY_TYPES = {1: np.float32, 10: np.float16, 11: np.float64, 7: np.int64, 6: np.int32, 9: np.bool_}
+"""ONNX element types that an input may have."""
+
+
+def session_run(model: onnx.ModelProto, ports: Ports, path: Path, threads: int = 1) -> Run:
+    """The file in ONNX Runtime, untouched but for an output that is asked for by name.
+
+    Raises SourceModelError where ONNX Runtime can't open it, or later can't run it.
+    """
+    wanted = [ports.output] + ([ports.embedding] if ports.embedding else [])
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    known = {value.name for value in copy.graph.output}
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in known)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = ort.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises its own, undocumented exception classes
+        raise SourceModelError(f"{path} can't be opened by ONNX Runtime {ort.__version__}: {_reason(error)}") from error
+
+    def run(values: Values) -> Sequence[Values]:
+        feed: dict[str, Values] = {ports.input: values.astype(NUMPY_TYPES[ports.type])}
+        if ports.mask is not None:
+            feed["attention_mask"] = np.ones((values.shape[0], values.shape[-1]), NUMPY_TYPES[ports.mask])
+        try:
+            found: Sequence[Values] = session.run(wanted, feed)
+        except Exception as error:
+            raise SourceModelError(f"{path} can't be run by ONNX Runtime: {_reason(error)}") from error
+        return found
+
+    return run
+
+
+class ForeignOriginal:
+    """Answers as export/parity.py asks: inputs of the contract in, its outputs out.
+
+    Args:
+        run: the network.
+        said: the preprocessing and postprocessing.
+        ports: of the network.
+    """
+
+    def __init__(self, run: Run, said: Description, ports: Ports) -> None:
+        self._run = run
+        self._said = said
+        self._ports = ports
+
+    def __call__(self, batch: Values) -> dict[str, Values]:
+        """`probabilities` float32 [N, C] and, where one is named, `embedding` [N, D]."""
+        classes, *embedding = self.raw(batch)
+        if self._said.logits:
+            classes = _softmax(classes.astype(np.float64) / (self._said.temperature or 1.0))
+        answers = {"probabilities": classes.astype(np.float32)}
+        if embedding:
+            answers["embedding"] = embedding[0].astype(np.float32)
+        return answers
+
+    def raw(self, batch: Values) -> list[Values]:
+        """What the network gives, each [N, …] flattened to [N, D], and cut to the columns that are classes."""
+        values = self._prepare(batch)
+        parts = [values] if self._ports.batches else [values[n : n + 1] for n in range(len(values))]
+        answers = [self._run(part) for part in parts]
+        flat = [np.concatenate([a.reshape(len(part), -1) for a, part in zip(answer, parts, strict=True)])
+                for answer in zip(*answers, strict=True)]  # fmt: skip
+        flat[0] = flat[0][:, : self._said.take]
+        return flat
+
+    def _prepare(self, batch: Values) -> Values:
+        if self._said.kind == "face-static" and self._said.pixels is not None:
+            return as_numpy(self._said.pixels, batch)
+        if self._said.kind == "speech":
+            values = unit_variance(batch) if self._said.normalise else batch
+            return values[:, None] if len(self._ports.shape) == 3 else values
+        return batch
+
+
+def unit_variance(waveforms: Values) -> Values:
+    """Every row to mean 0 and variance 1, as Hugging Face's Wav2Vec2FeatureExtractor. float32 [N, S] → same."""
+    values = waveforms.astype(np.float64)
+    centred = values - values.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.sqrt(values.var(axis=1, keepdims=True) + 1e-7), np.float32)
+
+
+def _softmax(logits: Values) -> Values:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    for pattern, words in (
+        (r"till opset (\d+)", "it is written in an opset that is newer than {}"),
+        (r"max supported IR version: (\d+)", "its file format is newer than IR version {}"),
+        (r"Fatal error: (\S+) is not a registered", "it needs the operator {}, which is not built in"),
+    ):
+        found = re.search(pattern, text)
+        if found:
+            return words.format(found[1])
+    return text.rpartition("[ONNXRuntimeError]")[2].strip(" :")[:250]

@@ -1,0 +1,201 @@
+"""Functions that a file brings along are written out into its graph, unless they were made to do harm."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import onnx
+from onnx import inliner, numpy_helper
+
+from bimodal.export.errors import SourceModelError
+
+MOST_NODES = 200_000
+"""Functions may call each other; this many nodes may come of it."""
+DEEPEST = 100
+
+Key = tuple[str, str]
+
+
+def write_functions_out(model: onnx.ModelProto, path: Path) -> None:
+    """Replace every call of a local function by its body, in place.
+
+    Raises SourceModelError where functions call themselves, or so many nodes would come of them that it can't be
+    honest.
+    """
+    if not model.functions:
+        return
+    bodies = {(function.domain, function.name): function for function in model.functions}
+    if _count(model.graph.node, bodies, {}, (), path) > MOST_NODES:
+        raise SourceModelError(f"{path} holds functions that write out to more than {MOST_NODES:,} operators")
+    try:
+        model.CopyFrom(inliner.inline_local_functions(model))
+    except Exception as error:  # the inliner raises RuntimeError and others for calls that don't fit
+        raise SourceModelError(f"{path} holds functions that are called wrongly") from error
+    del model.functions[:]
+
+
+def _count(
+    nodes: Iterable[onnx.NodeProto],
+    bodies: Mapping[Key, onnx.FunctionProto],
+    known: dict[Key, int],
+    callers: tuple[Key, ...],
+    path: Path,
+) -> int:
+    """Nodes that come of these once everything is written out; `known` keeps what functions come to."""
+    total = 0
+    for node in nested(nodes):
+        key = (node.domain, node.op_type)
+        if key not in bodies:
+            total += 1
+            continue
+        if key in callers or len(callers) >= DEEPEST:
+            raise SourceModelError(f"{path} holds a function '{node.op_type}' that calls itself")
+        if key not in known:
+            known[key] = _count(bodies[key].node, bodies, known, (*callers, key), path)
+        total += known[key]
+    return total
+
+
+# Everything in a model, also in the graphs inside its nodes and in its functions.
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node of the graph and of the graphs inside its nodes."""
+    return nested(graph.node)
+
+
+def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """These nodes and every node of the graphs inside them."""
+    for node in nodes:
+        yield node
+        for inner in inner_graphs(node):
+            yield from nested(inner.node)
+
+
+def has_inner_graphs(graph: onnx.GraphProto) -> bool:
+    """Whether a node holds a graph of its own (If, Loop, Scan)."""
+    return any(True for node in graph.node for _ in inner_graphs(node))
+
+
+def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs in a node's attributes."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def names_of(model: onnx.ModelProto) -> Iterator[str]:
+    """Every name that a graph or function is held together by."""
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+    for node in (*nested(model.graph.node), *nested(node for function in model.functions for node in function.node)):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        for graph in inner_graphs(node):
+            yield from _graph_names(graph)
+    yield from _graph_names(model.graph)
+    yield from (entry.domain for entry in model.opset_import)
+
+
+def _graph_names(graph: onnx.GraphProto) -> Iterator[str]:
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        yield value.name
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+
+
+def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every constant, wherever it is kept."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+        for graph in inner_graphs(node):
+            yield from _graph_tensors(graph)
+
+
+# One graph, one file: node order and names made a function of the graph alone.
+#
+# Converters name tensors by counters that differ from run to run, so the same model would never give the same bytes.
+
+
+def canonicalize(graph: onnx.GraphProto) -> None:
+    """Order nodes by their way from the outputs, drop what no output needs, merge equal constants, name in order.
+
+    Changes `graph` in place; names of its inputs and outputs stay. Graphs with subgraphs are not for this function.
+    """
+    nodes = list(_needed(graph))
+    constants = {value.name: value for value in graph.initializer}
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    names = {"": "", **{name: name for name in fixed}}
+    kept: dict[str, onnx.TensorProto] = {}
+    for number, node in enumerate(nodes):
+        for name in node.input:
+            if name in constants and name not in names:
+                names[name] = _keep(constants[name], kept)
+        stem = "value" if node.op_type == "Constant" else node.op_type.lower()  # initializers are called constant_…
+        for position, name in enumerate(node.output):
+            names.setdefault(name, f"{stem}_{number}" + (f"_{position}" if position else ""))
+        _rename(node, names, number)
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept.values())
+
+
+def _needed(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Depth-first from the outputs, so each node comes after what it reads."""
+    maker = {name: node for node in graph.node for name in node.output if name}
+    done: set[int] = set()
+    waiting: list[tuple[onnx.NodeProto, bool]] = list(_makers(maker, (value.name for value in graph.output)))
+    while waiting:
+        node, ready = waiting.pop()
+        if id(node) in done:
+            continue
+        if ready:
+            done.add(id(node))
+            yield node
+        else:
+            waiting.append((node, True))
+            waiting.extend(_makers(maker, node.input))
+
+
+def _makers(maker: dict[str, onnx.NodeProto], names: Iterable[str]) -> list[tuple[onnx.NodeProto, bool]]:
+    return [(maker[name], False) for name in reversed(list(names)) if name in maker]
+
+
+def _keep(constant: onnx.TensorProto, kept: dict[str, onnx.TensorProto]) -> str:
+    """The name of the constant with this content, added where it is new."""
+    array = numpy_helper.to_array(constant)
+    key = hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
+    if key not in kept:
+        kept[key] = numpy_helper.from_array(array, f"constant_{len(kept)}")
+    return kept[key].name
+
+
+def _rename(node: onnx.NodeProto, names: dict[str, str], number: int) -> None:
+    inputs, outputs = [names[name] for name in node.input], [names[name] for name in node.output]
+    del node.input[:], node.output[:]
+    node.input.extend(inputs)
+    node.output.extend(outputs)
+    node.name = f"{node.op_type.lower()}_{number}"
+    node.doc_string = ""
+    attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
+    del node.attribute[:]
+    node.attribute.extend(attributes)

@@ -1,0 +1,248 @@
+"""An artifact in 8-bit integers: weights S8 per channel, activations U8, as QuantizeLinear and DequantizeLinear nodes.
+
+What a network learnt is quantised; the preprocessing before it, and softmax after it, stay as they are. Convolutions
+and dense layers are calibrated on real inputs; LSTMs take their scales from each input as it comes.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import onnx
+import onnxslim
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
+
+from bimodal.export.artifact import set_metadata, write
+from bimodal.export.errors import QuantizationError
+from bimodal.export.quantize.examples import read, split
+from bimodal.export.quantize.report import Report, card, compare, require
+from bimodal.models.catalog import resolve
+from bimodal.models.contract import Metadata, read_properties
+from bimodal.models.fetch import install, put
+from bimodal.models.session import Artifact, open_artifact
+
+LEARNED = ("Conv", "Gemm", "LSTM")
+"""Where a network begins; what lies before the first of them is preprocessing."""
+
+STATIC = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Concat")
+SUFFIX = "-int8"
+
+PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
+"""The mark by which ONNX Runtime's quantiser knows that the graph is already simplified."""
+
+
+def quantize(artifact: Path, path: Path, calibration: Iterable[NDArray[Any]], *, reduce_range: bool) -> Artifact:
+    """Write the artifact's INT8 twin, named with the suffix `-int8`, to `path`.
+
+    Args:
+        calibration: real inputs, one batch each, from which the ranges of activations are learnt.
+        reduce_range: 7-bit weights, for CPUs without VNNI, whose 16-bit sums would saturate.
+
+    Raises QuantizationError where there is nothing to quantise or ONNX Runtime's quantiser fails.
+    """
+    model = _simplified(onnx.load_model(str(artifact)))
+    metadata = read_properties({entry.key: entry.value for entry in model.metadata_props}, str(artifact))
+    learned = learned_nodes(model.graph)
+    types = {node.op_type for node in model.graph.node if node.name in learned}
+    if not types & set(LEARNED):
+        raise QuantizationError(f"{artifact} has no layer that could be quantised ({', '.join(LEARNED)})")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            if "LSTM" in types:
+                model = _dynamic(model, learned, Path(scratch), reduce_range)
+            if "Conv" in types:
+                model = _static(model, learned, calibration, Path(scratch), reduce_range)
+        except Exception as error:  # the quantiser raises whatever its parts do
+            raise QuantizationError(f"{artifact} can't be quantised: {_first_line(error)}") from error
+    set_metadata(model, msgspec.structs.replace(metadata, name=metadata.name + SUFFIX))
+    return write(model, path)
+
+
+def note(metadata: Metadata, facts: dict[str, object]) -> Metadata:
+    """The metadata with what was measured of the quantisation under `metrics`; the original's figures stay."""
+    return msgspec.structs.replace(metadata, metrics={**(metadata.metrics or {}), "quantization": facts})
+
+
+def learned_nodes(graph: onnx.GraphProto) -> set[str]:
+    """Names of the nodes that belong to the network: the first learnt layers and all that depends on them.
+
+    A convolution or dense layer that leads to a logarithm is part of a spectrum's computation, and not learnt.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    spectrum: set[str] = set()
+    waiting = [name for node in graph.node if node.op_type == "Log" for name in node.input]
+    while waiting:
+        maker = makers.get(waiting.pop())
+        if maker is not None and maker.name not in spectrum:
+            spectrum.add(maker.name)
+            waiting.extend(maker.input)
+    learned: set[str] = set()
+    for node in graph.node:  # in topological order
+        begins = node.op_type in LEARNED and node.name not in spectrum
+        if begins or any(makers[name].name in learned for name in node.input if name in makers):
+            learned.add(node.name)
+    return learned
+
+
+def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Constants folded, batch normalisation inside convolutions, every node with a name of its own."""
+    properties = list(model.metadata_props)
+    slim: onnx.ModelProto = onnxslim.slim(model)
+    del slim.metadata_props[:], slim.graph.value_info[:]
+    slim.metadata_props.extend(properties)
+    slim.metadata_props.append(onnx.StringStringEntryProto(key=PREPARED[0], value=PREPARED[1]))
+    for number, node in enumerate(slim.graph.node):
+        node.name = f"{node.op_type.lower()}_{number}"
+    return slim
+
+
+def _dynamic(model: onnx.ModelProto, learned: set[str], folder: Path, reduce_range: bool) -> onnx.ModelProto:
+    """LSTMs, and dense layers where no convolution asks for calibration."""
+    types = ["LSTM"] if any(node.op_type == "Conv" and node.name in learned for node in model.graph.node) else None
+    chosen = [node.name for node in model.graph.node if node.name in learned]
+    onnx.save_model(model, str(folder / "simple.onnx"))
+    quantize_dynamic(
+        folder / "simple.onnx",
+        folder / "dynamic.onnx",
+        op_types_to_quantize=types or ["LSTM", "MatMul", "Gemm"],
+        nodes_to_quantize=chosen,
+        per_channel=True,
+        reduce_range=reduce_range,
+        weight_type=QuantType.QInt8,
+    )
+    return onnx.load_model(str(folder / "dynamic.onnx"))
+
+
+def _static(
+    model: onnx.ModelProto, learned: set[str], calibration: Iterable[NDArray[Any]], folder: Path, reduce_range: bool
+) -> onnx.ModelProto:
+    onnx.save_model(model, str(folder / "float.onnx"))
+    quantize_static(
+        folder / "float.onnx",
+        folder / "static.onnx",
+        _Inputs(model.graph.input[0].name, calibration),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=list(STATIC),
+        nodes_to_quantize=[node.name for node in model.graph.node if node.name in learned],
+        per_channel=True,
+        reduce_range=reduce_range,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+    return onnx.load_model(str(folder / "static.onnx"))
+
+
+class _Inputs(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
+    """Hands out one batch after another, then None."""
+
+    def __init__(self, name: str, batches: Iterable[NDArray[Any]]) -> None:
+        self._feeds: Iterator[dict[str, NDArray[Any]]] = ({name: batch} for batch in batches)
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        return next(self._feeds, None)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+# From an artifact and a folder of data to its INT8 twin, measured, and into place.
+
+
+class Made(NamedTuple):
+    """An INT8 twin that lies in a scratch folder, and what was measured of it."""
+
+    path: Path
+    report: Report
+
+    def place(self, most_loss: float, *, out: Path | None, install_it: bool) -> list[Path]:
+        """Copy it to `out` and into the user's model folder, as asked; where it now lies.
+
+        Raises QuantizationError where it loses more than `most_loss` points: nothing is written then.
+        """
+        if out is None and not install_it:
+            return []
+        require(self.report, most_loss)
+        places = []
+        if out is not None:
+            folder = out / self.report.name
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("card.md", "model.onnx"):
+                put(self.path.with_name(name).read_bytes(), folder / name)
+            places.append(folder / "model.onnx")
+        if install_it:
+            places.append(install(self.path, self.report.name))
+        return places
+
+
+def make(
+    name_or_path: str, data: Path, scratch: Path, *, limit: int, calibration: int, reduce_range: bool | None
+) -> Made:
+    """Quantise and measure.
+
+    Args:
+        limit, calibration: how many examples to measure and to calibrate on, at most.
+        reduce_range: None asks this CPU.
+
+    Raises ExportError (data, quantiser) or ModelError (the artifact).
+    """
+    source = resolve(name_or_path)
+    original = open_artifact(source, provider="cpu")
+    examples = split(data, original.metadata.kind, calibration=calibration, evaluation=limit)
+    narrow = saturates() if reduce_range is None else reduce_range
+    path = scratch / "model.onnx"
+    twin = quantize(source, path, read(examples.calibration, original), reduce_range=narrow)
+    report = compare(
+        original,
+        twin,
+        read(examples.evaluation, original),
+        [example.emotion for example in examples.evaluation],
+        calibrated_on=len(examples.calibration),
+        reduce_range=narrow,
+    )
+    return Made(_noted(path, report, card(report, original, source)), report)
+
+
+def _noted(path: Path, report: Report, text: str) -> Path:
+    """The figures into the file's metadata, and a card beside it."""
+    model = onnx.load_model(str(path))
+    facts: dict[str, object] = msgspec.to_builtins(report)
+    set_metadata(model, note(open_artifact(path, provider="cpu").metadata, facts))
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    path.with_name("card.md").write_text(text, encoding="utf-8")
+    return path
+
+
+# Whether this CPU adds up products of 8-bit numbers without saturating.
+
+
+CPU_INFO = Path("/proc/cpuinfo")
+EXACT = frozenset({"avx512_vnni", "avx_vnni"})
+
+
+def saturates(machine: str | None = None, cpu_info: str | None = None) -> bool:
+    """Whether sums of U8 × S8 products may overflow 16 bits: x86 without VNNI does, and what can't be asked might.
+
+    Args:
+        machine, cpu_info: as `platform.machine()` and /proc/cpuinfo say; by default of this machine.
+    """
+    if (machine or platform.machine()).lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return False
+    if cpu_info is None:
+        cpu_info = CPU_INFO.read_text(encoding="utf-8", errors="replace") if CPU_INFO.is_file() else ""
+    return not EXACT & set(cpu_info.split())

@@ -1,0 +1,1 @@
+"""PyTorch weights and TorchScript files to artifacts."""

@@ -1,0 +1,200 @@
+"""`bimodal export torch --architecture torchscript`: a TorchScript file → ONNX in a child process → an artifact.
+
+TorchScript is a program. `torch.jit.load` does not unpickle Python classes, but it compiles and runs code out of the
+file, with torch's operators, some of which read and write files. So the file's code is looked through for those first,
+and it is only ever opened by a child process with nothing of ours in its memory or environment, limited in time, memory
+and what it may write. That is no sandbox: export only files of people you trust.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from bimodal.export.artifact import Say
+from bimodal.export.errors import SourceModelError
+from bimodal.export.onnx.convert import adopt
+from bimodal.export.onnx.description import Description
+from bimodal.export.onnx.foreign import LARGEST_MB, MEGABYTE, read_foreign
+from bimodal.export.torch.architectures import is_torchscript
+
+MOST_CODE_BYTES = 50_000_000
+
+FORBIDDEN = re.compile(
+    r"\b(?:torch|aten|prim)\.(?:save|load|from_file|hub|classes)\b"
+    r"|\bops\.(?!(?:aten|prim|torch|quantized|torchvision)\b)\w+"
+)
+"""Reading and writing files, and operators of libraries that torch does not bring along."""
+
+
+def export_torchscript(
+    path: Path,
+    said: Description,
+    out: Path,
+    say: Say,
+    *,
+    largest_mb: int = LARGEST_MB,
+    pictures: Sequence[Path] = (),
+    sounds: Sequence[Path] = (),
+) -> Path:
+    """Write `out`/<name>/model.onnx, proved against the TorchScript file itself; arguments as in `export_onnx`.
+
+    Raises ExportError or ArtifactError.
+    """
+    _look_through(path, largest_mb)
+    with tempfile.TemporaryDirectory() as scratch, TorchScriptProcess(path) as module:
+        exported = Path(scratch) / "module.onnx"
+        module(_example(said, path), exported)
+        model = read_foreign(exported, largest_mb)
+        wanted = _numbers(model, said)
+
+        def run(values: NDArray[Any]) -> Sequence[NDArray[Any]]:
+            answers = module(values)
+            return [answers[number] for number in wanted]
+
+        return adopt(model, path, said, out, say, run=run, pictures=pictures, sounds=sounds)
+
+
+def _look_through(path: Path, largest_mb: int) -> None:
+    """Raises SourceModelError where the file is no TorchScript, too large, or its code does what models don't."""
+    if not path.is_file():
+        raise SourceModelError(f"there is no file {path}")
+    if not is_torchscript(path):
+        raise SourceModelError(f"{path} is no TorchScript file: save it with torch.jit.save")
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > largest_mb * MEGABYTE:
+            raise SourceModelError(f"{path} unpacks to more than {largest_mb} MB; raise --max-size if you trust it")
+        code = [entry for entry in entries if "/code/" in entry.filename and entry.filename.endswith(".py")]
+        if sum(entry.file_size for entry in code) > MOST_CODE_BYTES:
+            raise SourceModelError(f"{path} holds more code than a model needs")
+        for entry in code:
+            found = FORBIDDEN.search(archive.read(entry).decode("utf-8", "replace"))
+            if found:
+                raise SourceModelError(f"{path} calls '{found[0]}', which a model has no need of: it is not opened")
+
+
+def _example(said: Description, path: Path) -> NDArray[Any]:
+    """Two inputs as the module takes them, made from the description alone: TorchScript does not say its shapes."""
+    random = np.random.default_rng(0)
+    if said.kind == "face-static":
+        if said.size is None or said.pixels is None:
+            raise SourceModelError(
+                f"say what {path} wants: --size and --colour, --layout, --scale, --mean … or a --preset"
+            )
+        size, channels = said.size, said.pixels.channels
+        shape: tuple[int, ...] = (channels, size, size) if said.pixels.layout == "nchw" else (size, size, channels)
+    elif said.kind == "speech":
+        shape = (round((said.sample_rate or 16_000) * (said.window_s or 3.0)),)
+    elif said.kind == "face-dynamic":
+        raise SourceModelError(f"{path}: TorchScript of dynamic models is not taken; export it to ONNX first")
+    else:
+        raise SourceModelError(f"say what {path} is: --kind face-static or speech, or a --preset")
+    return random.normal(0, 1, (2, *shape)).astype(np.float32)
+
+
+def _numbers(model: onnx.ModelProto, said: Description) -> list[int]:
+    """Which of the module's outputs are asked for, as `output_0`, `output_1` …"""
+    names = [value.name for value in model.graph.output]
+    chosen = [said.output or names[0]] + ([said.embedding] if said.embedding else [])
+    unknown = [name for name in chosen if name not in names]
+    if unknown:
+        raise SourceModelError(f"the module has no output '{unknown[0]}'; it has {', '.join(names)}")
+    return [names.index(name) for name in chosen]
+
+
+# The child process that opens a TorchScript file, seen from outside.
+
+
+CHILD = Path(__file__).with_name("torchscript_child.py")
+TIMEOUT_S = 600
+MEMORY_BYTES = 16_000_000_000
+LARGEST_FILE_BYTES = 4_000_000_000
+
+
+class TorchScriptProcess:
+    """Answers inputs with the module, without ever opening the file here.
+
+    The child has an empty folder to work in, none of our environment, and limits on memory, file size and time. Use as
+    a context manager: it ends with the block. Raises SourceModelError where the file or its run fails.
+
+    Args:
+        path: the TorchScript file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._scratch = tempfile.TemporaryDirectory()
+        self._folder = Path(self._scratch.name)
+        environment = {"OMP_NUM_THREADS": "1", "HOME": str(self._folder), "TMPDIR": str(self._folder)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", str(CHILD), str(path.resolve())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=self._folder,
+            env={**environment, "PATH": os.defpath},
+            preexec_fn=_limit if os.name == "posix" else None,
+        )
+
+    def __enter__(self) -> TorchScriptProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._scratch.cleanup()
+
+    def __call__(self, values: NDArray[Any], model: Path | None = None) -> list[NDArray[Any]]:
+        """float32 [N, …] → the module's outputs; with `model`, the module is written there as ONNX, too."""
+        inputs, outputs = self._folder / "inputs.npy", self._folder / "outputs.npz"
+        np.save(inputs, np.ascontiguousarray(values, np.float32))
+        wrong = self._ask([str(inputs), str(outputs), None if model is None else str(model)])
+        if wrong is not None:
+            raise SourceModelError(f"{self._path} can't be run as TorchScript: {wrong}")
+        with np.load(outputs, allow_pickle=False) as found:
+            return [found[str(number)] for number in range(len(found.files))]
+
+    def _ask(self, request: list[str | None]) -> str | None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        limit = threading.Timer(TIMEOUT_S, self._process.kill)
+        limit.start()
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        finally:
+            limit.cancel()
+        if not answer:
+            return f"the process that opened it died or took longer than {TIMEOUT_S} seconds"
+        wrong: str | None = json.loads(answer)
+        return wrong
+
+
+def _limit() -> None:
+    """In the child, before it becomes Python: so much memory, so large files, no core dump."""
+    import resource  # Unix only
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE_BYTES, LARGEST_FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
