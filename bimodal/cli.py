@@ -41,8 +41,8 @@ COMMANDS: dict[str, Room] = {
     "models": Room("models.commands", "app", "List, show, fetch and verify models."),
     "export": Room("export.commands", "app", "Turn foreign models into artifacts (needs the extra 'export')."),
     "train": Room("training.commands", "train", "Train models on your own data (needs the extra 'training')."),
-    "data": Room("training.commands_data", "app", "Make data sets ready to train on (needs the extra 'training')."),
-    "evaluate": Room("training.commands_evaluate", "evaluate", "Measure models (needs the extra 'training')."),
+    "data": Room("training.commands", "app", "Make data sets ready to train on (needs the extra 'training')."),
+    "evaluate": Room("training.evaluate.command", "evaluate", "Measure models (needs the extra 'training')."),
 }
 
 

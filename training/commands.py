@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bimodal.training.told import one_sentence_errors
+from bimodal.errors import BimodalError
 
 if TYPE_CHECKING:
     from bimodal.training.config import Config
@@ -34,7 +37,7 @@ def train_face(config: ConfigFile = None, data: Data = None, output: Output = No
     """
     with one_sentence_errors():
         from bimodal.training.config import FaceConfig
-        from bimodal.training.face_artifact import make_face
+        from bimodal.training.face.artifact import make_face
 
         make_face(_settings(config or CONFIGS / "face-compact.yaml", FaceConfig, data, output, fresh), typer.echo)
 
@@ -47,7 +50,7 @@ def train_speech(config: ConfigFile = None, data: Data = None, output: Output = 
     """
     with one_sentence_errors():
         from bimodal.training.config import SpeechConfig
-        from bimodal.training.speech_artifact import make_speech
+        from bimodal.training.speech.artifact import make_speech
 
         make_speech(_settings(config or CONFIGS / "speech-voice.yaml", SpeechConfig, data, output, fresh), typer.echo)
 
@@ -59,8 +62,8 @@ def train_dynamic(config: ConfigFile = None, data: Data = None, output: Output =
     Example: bimodal train dynamic --data prepared
     """
     with one_sentence_errors():
-        from bimodal.training.config_derived import DynamicConfig
-        from bimodal.training.dynamic_artifact import make_dynamic
+        from bimodal.training.config import DynamicConfig
+        from bimodal.training.dynamic.artifact import make_dynamic
 
         path = config or CONFIGS / "face-dynamic-compact.yaml"
         make_dynamic(_settings(path, DynamicConfig, data, output, fresh), typer.echo)
@@ -73,8 +76,8 @@ def train_fusion(config: ConfigFile = None, data: Data = None, output: Output = 
     Example: bimodal train fusion
     """
     with one_sentence_errors():
-        from bimodal.training.config_derived import FusionConfig
-        from bimodal.training.fusion import make_fusion
+        from bimodal.training.config import FusionConfig
+        from bimodal.training.fusion.train import make_fusion
 
         make_fusion(_settings(config or CONFIGS / "fusion-learned.yaml", FusionConfig, data, output, fresh), typer.echo)
 
@@ -86,7 +89,7 @@ def train_keras_speech(config: ConfigFile = None) -> None:
     Example: bimodal train keras-speech
     """
     path = config or CONFIGS / "speech-keras.yaml"
-    done = subprocess.run([sys.executable, "-m", "bimodal.training.keras_speech", str(path)], check=False)
+    done = subprocess.run([sys.executable, "-m", "bimodal.training.speech.keras", str(path)], check=False)
     raise typer.Exit(done.returncode)
 
 
@@ -99,3 +102,103 @@ def _settings(path: Path, kind: type[AnyConfig], data: Path | None, output: Path
     if fresh:
         forget(settings.runs / settings.name)
     return settings.model_copy(update=given)
+
+
+# `bimodal data …`: what data sets there are, and making them ready to train on.
+
+
+app = typer.Typer(help="Make data sets ready to train on.", no_args_is_help=True)
+
+
+class Split(StrEnum):
+    """How a data set is divided."""
+
+    AUTO = "auto"
+    OFFICIAL = "official"
+    SPEAKER = "speaker"
+    RANDOM = "random"
+
+
+@app.command("list")
+def list_datasets() -> None:
+    """Every data set that can be read: its name, what it must look like, and its licence.
+
+    Example: bimodal data list
+    """
+    with one_sentence_errors():
+        from bimodal.training.datasets.readers import READERS
+
+        width = max(len(reader.name) for reader in READERS)
+        for reader in READERS:
+            typer.echo(f"{reader.name:<{width}}  {'/'.join(reader.media):<21}  {reader.needs} ({reader.licence})")
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="A name of `bimodal data list`.")],
+    source: Annotated[Path, typer.Argument(help="The folder of the data set as published.", metavar="SRC")],
+    target: Annotated[Path, typer.Argument(help="The folder to make.", metavar="DST")],
+    split: Annotated[
+        Split,
+        typer.Option(help="auto: the data set's own parts, else by speaker. random is never chosen by itself."),
+    ] = Split.AUTO,
+    seed: Annotated[int, typer.Option(help="Of the division.")] = 0,
+    interval: Annotated[float, typer.Option(help="Seconds between two faces of a video.", min=0.02, max=10)] = 0.2,
+    model: Annotated[str, typer.Option(help="The face-static model whose crop the faces of videos get.")] = (
+        "face-compact"
+    ),
+) -> None:
+    """Write DST/manifest.csv with pictures and sounds. Killed in the middle, the same command goes on.
+
+    Example: bimodal data prepare ravdess-video RAVDESS prepared
+    """
+    with one_sentence_errors():
+        from tqdm import tqdm
+
+        from bimodal.models.catalog import resolve
+        from bimodal.models.session import open_artifact
+        from bimodal.training.datasets.items import divided, summary
+        from bimodal.training.datasets.prepare import PROBLEMS
+        from bimodal.training.datasets.prepare import prepare as make
+        from bimodal.training.datasets.readers import missing_from, reader_named
+
+        reader = reader_named(name)
+        found = reader.read(source)
+        missing = missing_from(reader, found)
+        if missing:
+            typer.echo(f"incomplete: {missing}", err=True)
+        if split is Split.RANDOM:
+            typer.echo(
+                "warning: a random split puts the same people on both sides; its figures are too good, and no figures "
+                "to report",
+                err=True,
+            )
+        items = divided(found, split.value, seed)
+        with tqdm(total=len(items), desc=name, unit="item", disable=None) as bar:
+            made = make(
+                items,
+                source,
+                target,
+                static=lambda: open_artifact(resolve(model), "face-static", provider="cpu"),
+                interval_s=interval,
+                done=lambda count: bar.update(count - bar.n),
+            )
+        typer.echo(f"{target}: {summary(made.items)}")
+        if made.problems:
+            typer.echo(f"{len(made.problems)} of {len(items)} could not be had whole: {target / PROBLEMS}", err=True)
+
+
+# How the commands of this room speak: one sentence for what went wrong, a bar for what takes long.
+
+
+@contextmanager
+def one_sentence_errors() -> Iterator[None]:
+    """Turn errors of ours into one sentence and exit code 1, and Ctrl-C into exit code 130."""
+    try:
+        yield
+    except BimodalError as error:
+        typer.echo(f"bimodal: {error}", err=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        typer.echo("stopped; the same command goes on where this one was", err=True)
+        raise typer.Exit(130) from error

@@ -2,20 +2,63 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
+import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from bimodal.training import checkpoint
 from bimodal.training.errors import TrainingError
+
+# The state of a run on disk: written whole or not at all, read without pickle's powers.
+
+
+State = dict[str, Any]
+
+
+def save(path: Path, state: State) -> None:
+    """Write tensors and plain values to `path` in one move, on disk before the old file goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def load(path: Path) -> State | None:
+    """What `save` wrote, or None where there is no file.
+
+    Raises TrainingError where the file is none of ours.
+    """
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is no checkpoint of this program: begin anew with --fresh") from error
+    if not isinstance(state, dict):
+        raise TrainingError(f"{path} is no checkpoint of this program: begin anew with --fresh")
+    return state
+
+
+def fingerprint(parts: Iterable[object]) -> str:
+    """A short word that changes with the config and the data of a run."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update((part if isinstance(part, bytes) else repr(part).encode()) + b"\0")
+    return digest.hexdigest()[:16]
+
 
 Say = Callable[[str], None]
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
@@ -121,7 +164,7 @@ def fit(task: Task, plan: Plan, say: Say) -> float:
     if progress.done < plan.epochs:
         say(f"{plan.title}: stopped early, no better UAR since epoch {progress.best_epoch + 1}")
     if plan.keep == "best" and progress.best_epoch >= 0:
-        best = checkpoint.load(plan.folder / BEST)
+        best = load(plan.folder / BEST)
         if best is None:
             raise TrainingError(f"{plan.folder / BEST} is missing: begin anew with --fresh")
         task.network.load_state_dict(best["network"])
@@ -153,7 +196,7 @@ def _epoch(task: Task, plan: Plan, progress: _Progress, bar: Any, say: Say) -> N
         told = f"accuracy {watched.accuracy:.3f}, UAR {watched.uar:.3f} (kept back)"
         if watched.uar > progress.best:
             progress.best, progress.best_epoch = watched.uar, progress.done
-            checkpoint.save(plan.folder / BEST, {"network": task.network.state_dict()})
+            save(plan.folder / BEST, {"network": task.network.state_dict()})
     bar.set_postfix_str(f"loss {np.mean(losses):.3f}, {told}")
     progress.done += 1
     _save(task, plan, progress)
@@ -171,11 +214,11 @@ def _save(task: Task, plan: Plan, progress: _Progress) -> None:
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "task": task.random_state(),
     }
-    checkpoint.save(plan.folder / CHECKPOINT, state)
+    save(plan.folder / CHECKPOINT, state)
 
 
 def _resume(task: Task, plan: Plan, say: Say) -> _Progress:
-    state = checkpoint.load(plan.folder / CHECKPOINT)
+    state = load(plan.folder / CHECKPOINT)
     if state is None:
         return _Progress()
     if state.get("fingerprint") != plan.fingerprint:
@@ -194,3 +237,38 @@ def _resume(task: Task, plan: Plan, say: Say) -> _Progress:
     word = "is complete" if progress.stops(plan) else f"goes on after epoch {progress.done}"
     say(f"{plan.title}: the run in {plan.folder} {word}")
     return progress
+
+
+# Where a network learns: CPU or CUDA, and with how many bits.
+
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bfloat16"]
+
+
+def pick_device(wanted: Device) -> torch.device:
+    """`auto` is CUDA where it works. Raises TrainingError where CUDA is asked for and there is none."""
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise TrainingError("'device: cuda' was asked for, but torch finds no CUDA: set 'device: cpu'")
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+def mixed(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a forward pass runs: bfloat16 where asked for (it needs no scaled gradients)."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+class Elsewhere(nn.Module):
+    """A network on another device for code that holds its tensors on the CPU: what comes out is on the CPU again."""
+
+    def __init__(self, network: nn.Module, device: torch.device, precision: Precision) -> None:
+        super().__init__()
+        self.network = network
+        self._device, self._precision = device, precision
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features on the CPU → logits float32 on the CPU."""
+        with mixed(self._device, self._precision):
+            logits: Tensor = self.network(features.to(self._device))
+        return logits.float().cpu()

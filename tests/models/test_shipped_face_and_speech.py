@@ -81,7 +81,7 @@ def test_files_are_small_plain_and_documented(name: str) -> None:
 def test_the_face_model_reaches_its_floor_on_pictures_it_never_saw(face: Artifact, shared: Path) -> None:
     pytest.importorskip("scipy", reason="needs the extra 'training'")
     from bimodal.training.datasets.fer2013 import LEFT_OUT, load_fer2013
-    from bimodal.training.evaluate import face_probabilities, trained_on
+    from bimodal.training.evaluate.evaluate import face_probabilities, trained_on
 
     assert "fer2013/valid" not in trained_on(face.metadata)
     faces = load_fer2013(shared / "data" / "fer2013", "valid")
@@ -96,8 +96,8 @@ def test_the_speech_model_still_knows_what_it_learnt(speech: Artifact, shared: P
     """No figure of quality (it trained on these actors): it shows that the graph hears as the training did."""
     pytest.importorskip("librosa", reason="needs the extra 'training'")
     from bimodal.training.datasets.ravdess import decode, find_clips, record
-    from bimodal.training.evaluate import speech_probabilities
-    from bimodal.training.windows import centre_window
+    from bimodal.training.evaluate.evaluate import speech_probabilities
+    from bimodal.training.speech.sound import centre_window
 
     clips = find_clips(shared / "data" / "ravdess")[::12]
     windows = [centre_window(record(clip, decode(clip.path))) for clip in clips]

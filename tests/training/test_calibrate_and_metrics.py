@@ -8,9 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from bimodal.training.calibrate import cross_fitted, fit_temperature, softmax
 from bimodal.training.errors import TrainingError
-from bimodal.training.metrics import expected_calibration_error, measure, negative_log_likelihood
+from bimodal.training.evaluate.metrics import (
+    cross_fitted,
+    expected_calibration_error,
+    fit_temperature,
+    measure,
+    negative_log_likelihood,
+    softmax,
+)
 
 
 def guesses(seed: int, examples: int, sharpness: float) -> tuple[np.ndarray, np.ndarray]:

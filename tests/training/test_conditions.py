@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bimodal.training.conditions import (
+from bimodal.training.evaluate.conditions import (
     CONDITIONS,
     microphone,
     other_source,

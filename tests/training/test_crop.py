@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.training.crop import BORDER, ENLARGED, enlarge, learn_framing, to_picture
 from bimodal.training.errors import DatasetError
+from bimodal.training.face.framing import BORDER, ENLARGED, enlarge, learn_framing, to_picture
 
 
 def faces(count: int, width: float, height: float, x: float, y: float) -> np.ndarray:

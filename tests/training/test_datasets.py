@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.training.datasets import naming
+from bimodal.training.datasets import readers
 from bimodal.training.datasets.items import Item, divided
 from bimodal.training.datasets.loading import load_faces, load_recordings
 from bimodal.training.datasets.manifest import read_manifest, write_manifest
@@ -158,12 +158,12 @@ def test_labels_that_are_not_there_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_the_name_of_a_clip_says_who_and_what(stem: str, emotion: str, speaker: str) -> None:
-    assert naming.clip(stem) == naming.Named(emotion, speaker)
+    assert readers.clip(stem) == readers.Named(emotion, speaker)
 
 
 @pytest.mark.parametrize("stem", ["holiday", "mead_M003_bored", "01-01-09-01-01-01-01", "1001_DFA_XXX_XX", "01-02-03"])
 def test_names_that_say_nothing(stem: str) -> None:
-    assert naming.clip(stem) is None
+    assert readers.clip(stem) is None
 
 
 def test_other_speech_is_loaded_with_its_speakers(tmp_path: Path) -> None:

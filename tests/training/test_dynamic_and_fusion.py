@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
 from bimodal.training.commands import train
-from bimodal.training.commands_evaluate import evaluate
 from bimodal.training.datasets.items import Item
 from bimodal.training.datasets.manifest import write_manifest
 from bimodal.training.datasets.prepare import png, write_file
+from bimodal.training.dynamic.train import compose, windows
 from bimodal.training.errors import DatasetError
-from bimodal.training.pairs import Pairs, averaged, read_pairs, write_pairs
-from bimodal.training.sequences import compose, windows
+from bimodal.training.evaluate.command import evaluate
+from bimodal.training.fusion.pairs import Pairs, averaged, read_pairs, write_pairs
 from bimodal.workers.fusion.combine import LearnedFusion, Opinion, average, learned_fusion, strategy_of
 from bimodal.workers.fusion.dynamic import dynamic_model
 from bimodal.workers.fusion.settings import FusionSettings

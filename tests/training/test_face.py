@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bimodal.training.augment_faces import augment, cover, move, move_and_cover
-from bimodal.training.face import draw_weights, smoothed, soft_targets
+from bimodal.training.face.train import augment, cover, draw_weights, move, move_and_cover, smoothed, soft_targets
 
 votes = arrays(np.float32, st.tuples(st.integers(1, 12), st.just(7)), elements=st.integers(0, 10)).filter(
     lambda given: bool((given.sum(axis=1) > 0).all())

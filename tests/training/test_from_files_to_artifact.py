@@ -15,9 +15,9 @@ from bimodal.models.contract import Crop
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
 from bimodal.training.commands import train
-from bimodal.training.commands_evaluate import actors_of, evaluate
-from bimodal.training.conditions import CONDITIONS
 from bimodal.training.errors import TrainingError
+from bimodal.training.evaluate.command import actors_of, evaluate
+from bimodal.training.evaluate.conditions import CONDITIONS
 from bimodal.training.to_artifact import set_metadata
 from tests.artifacts import make_face_static, make_speech
 from tests.end_to_end.driving import events_of, run

@@ -13,11 +13,18 @@ from typer.testing import CliRunner
 
 from bimodal.models.contract import Crop
 from bimodal.models.session import open_artifact
-from bimodal.training.commands_evaluate import evaluate, scales_of
-from bimodal.training.crop import enlarge
 from bimodal.training.datasets.video import FaceCutter, FaceFinder
 from bimodal.training.errors import DatasetError, TrainingError
-from bimodal.training.live_crop import GRID_CLIPS, NAMED_CLIPS, answers, compare_crops, crops_to_compare, group_clips
+from bimodal.training.evaluate.command import evaluate, scales_of
+from bimodal.training.face.framing import (
+    GRID_CLIPS,
+    NAMED_CLIPS,
+    answers,
+    compare_crops,
+    crops_to_compare,
+    enlarge,
+    group_clips,
+)
 from tests.artifacts import make_face_static
 from tests.media import face_clip, scene
 

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.training.commands_data import app
+from bimodal.training.commands import app
 from bimodal.training.datasets.loading import load_faces, load_recordings, tracks
 from bimodal.training.datasets.manifest import read_manifest
 from bimodal.training.datasets.readers import READERS, reader_named

@@ -16,15 +16,13 @@ from typer.testing import CliRunner
 
 from bimodal.models.contract import Metadata
 from bimodal.models.emotions import EMOTIONS
-from bimodal.training.card import card_of
-from bimodal.training.clips import find_videos, read_events
-from bimodal.training.commands_evaluate import evaluate
-from bimodal.training.cost import Cost
 from bimodal.training.errors import DatasetError
-from bimodal.training.evaluate import Evaluation
-from bimodal.training.metrics import mean_recall, measure, reliability, wilson
-from bimodal.training.report import figures_json, write_report
-from bimodal.training.told_figures import lines_of
+from bimodal.training.evaluate.clips import find_videos, read_events
+from bimodal.training.evaluate.command import evaluate, lines_of
+from bimodal.training.evaluate.evaluate import Cost, Evaluation
+from bimodal.training.evaluate.metrics import mean_recall, measure, reliability, wilson
+from bimodal.training.evaluate.report import figures_json, write_report
+from bimodal.training.to_artifact import card_of
 from tests.media import face_clip, scene, write_clip
 
 runner = CliRunner()

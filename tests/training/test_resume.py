@@ -18,14 +18,14 @@ import yaml
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
-from bimodal.training import checkpoint
+from bimodal.training import loop
 from bimodal.training.commands import train
 from bimodal.training.config import SpeechConfig
 from bimodal.training.datasets.ravdess import load_ravdess
 from bimodal.training.errors import TrainingError
+from bimodal.training.evaluate.conditions import in_a_room
 from bimodal.training.loop import CHECKPOINT
-from bimodal.training.rooms import in_a_room
-from bimodal.training.speech_run import keep_back, train_speech_run
+from bimodal.training.speech.train import keep_back, train_speech_run
 from tests.training.trees import write_fer2013, write_ravdess
 
 runner = CliRunner()
@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_to_the_same_end(pictures: Path, tmp_path: Path) ->
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    state = checkpoint.load(place)
+    state = loop.load(place)
     assert state is not None
     assert 1 <= state["progress"][0] < EPOCHS
     for config in (killed, whole):
@@ -112,8 +112,8 @@ def test_training_stops_when_it_gets_no_better(pictures: Path, tmp_path: Path) -
 def test_a_broken_checkpoint_is_said_so(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"nothing of ours")
     with pytest.raises(TrainingError, match="--fresh"):
-        checkpoint.load(tmp_path / CHECKPOINT)
-    assert checkpoint.load(tmp_path / "absent") is None
+        loop.load(tmp_path / CHECKPOINT)
+    assert loop.load(tmp_path / "absent") is None
 
 
 def test_speech_runs_that_are_cut_off_end_as_others_do(tmp_path: Path) -> None:
@@ -164,8 +164,8 @@ def test_a_run_learns_on_from_the_weights_of_another(pictures: Path, tmp_path: P
     # A rate of almost nothing: what comes out is what went in, and not a network that began from nothing.
     after = face_config(tmp_path / "after", pictures, start_from=str(best), learning_rate=1e-12, sizes=[24], seed=5)
     assert runner.invoke(train, ["face", "--config", str(after)]).exit_code == 0
-    old = checkpoint.load(best)
-    new = checkpoint.load(tmp_path / "after" / "runs" / "tiny" / "best.pt")
+    old = loop.load(best)
+    new = loop.load(tmp_path / "after" / "runs" / "tiny" / "best.pt")
     assert old is not None
     assert new is not None
     for name, values in old["network"].items():

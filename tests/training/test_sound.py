@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimodal.models.architectures.speech_compact import POWER_FLOOR, FrontEnd, LogMel, SpeechCompact
-from bimodal.training.augment_sound import cut, mask, random_window, window_start
 from bimodal.training.datasets.ravdess import Clip, Recording, record
-from bimodal.training.windows import Listening, centre_window, live_windows
+from bimodal.training.speech.sound import Listening, centre_window, cut, live_windows, mask, random_window, window_start
 from tests.training.trees import tone
 
 CLIP = Clip(Path("03-01-01-01-01-01-01.wav"), 1, 0)

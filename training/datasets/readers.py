@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bimodal.training.datasets import naming
+from bimodal.models.emotions import emotion_of
+from bimodal.models.errors import LabelError
 from bimodal.training.datasets.fer2013 import read_split_tables, split_tables
 from bimodal.training.datasets.items import Item, Medium, files_under, label_of
 from bimodal.training.datasets.manifest import NAME as MANIFEST
@@ -19,6 +22,71 @@ from bimodal.training.datasets.pictures import (
     read_fer2013_table,
 )
 from bimodal.training.errors import DatasetError
+
+# What file names of published data sets say: emotion and speaker.
+#
+# RAVDESS: Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391 (modality-channel-emotion-intensity-statement-
+# repetition-actor). CREMA-D: Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244 (actor_sentence_emotion_level). EMO-DB:
+# Burkhardt et al. 2005 (two digits of speaker, three of text, the emotion's first letter in German, version). MEAD as
+# its samples are named here (speaker, emotion).
+
+
+RAVDESS_EMOTIONS = {
+    "01": "neutral", "02": "calm", "03": "happy", "04": "sad",
+    "05": "angry", "06": "fearful", "07": "disgust", "08": "surprised",
+}  # fmt: skip
+CREMA_D_EMOTIONS = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
+EMO_DB_EMOTIONS = {
+    "W": "anger", "L": None, "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral",
+}  # fmt: skip
+"""Wut, Langeweile (boredom: outside the seven), Ekel, Angst, Freude, Trauer, neutral."""
+
+RAVDESS = re.compile(r"(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(\d\d)")
+CREMA_D = re.compile(r"(1\d{3})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX|X)")
+EMO_DB = re.compile(r"(\d\d)([ab]\d\d)([WLEAFTN])([a-z]?)")
+MEAD = re.compile(r"mead_([MW]\d{3})_([a-z]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a name says: the emotion (None: outside the seven) and who shows it."""
+
+    emotion: str | None
+    speaker: str
+
+
+def ravdess(stem: str, modalities: tuple[str, ...]) -> Named | None:
+    """Speech (channel 01) of one of the modalities: 01 picture and sound, 02 picture, 03 sound; else None."""
+    match = RAVDESS.fullmatch(stem)
+    if match is None or match[1] not in modalities or match[2] != "01":
+        return None
+    return Named(emotion_of(RAVDESS_EMOTIONS[match[3]]), f"Actor_{match[7]}")
+
+
+def crema_d(stem: str) -> Named | None:
+    """None where the name is not CREMA-D's. One file of the original ends in _X instead of _XX."""
+    match = CREMA_D.fullmatch(stem)
+    return None if match is None else Named(CREMA_D_EMOTIONS[match[3]], match[1])
+
+
+def emo_db(stem: str) -> Named | None:
+    """None where the name is not EMO-DB's."""
+    match = EMO_DB.fullmatch(stem)
+    return None if match is None else Named(EMO_DB_EMOTIONS[match[3]], match[1])
+
+
+def clip(stem: str) -> Named | None:
+    """Any of the schemes above, or MEAD's; None where the name says no emotion that bimodal knows."""
+    for named in (ravdess(stem, ("01", "02", "03")), crema_d(stem), emo_db(stem)):
+        if named is not None:
+            return named
+    match = MEAD.match(stem)
+    if match is None:
+        return None
+    try:
+        return Named(emotion_of(match[2]), match[1])
+    except LabelError:
+        return None
 
 
 class Reader(NamedTuple):
@@ -43,7 +111,7 @@ class Reader(NamedTuple):
     read: Callable[[Path], list[Item]]
 
 
-def _named(folder: Path, medium: Medium, parse: Callable[[str], naming.Named | None], what: str) -> list[Item]:
+def _named(folder: Path, medium: Medium, parse: Callable[[str], Named | None], what: str) -> list[Item]:
     items = []
     for path in files_under(folder, medium):
         named = parse(path.stem)
@@ -55,16 +123,16 @@ def _named(folder: Path, medium: Medium, parse: Callable[[str], naming.Named | N
     return items
 
 
-def _any(folder: Path, medium: Medium, parse: Callable[[str], naming.Named | None]) -> bool:
+def _any(folder: Path, medium: Medium, parse: Callable[[str], Named | None]) -> bool:
     return any(parse(path.stem) is not None for path in files_under(folder, medium))
 
 
-def _ravdess_sound(stem: str) -> naming.Named | None:
-    return naming.ravdess(stem, ("03",))
+def _ravdess_sound(stem: str) -> Named | None:
+    return ravdess(stem, ("03",))
 
 
-def _ravdess_video(stem: str) -> naming.Named | None:
-    return naming.ravdess(stem, ("01",))
+def _ravdess_video(stem: str) -> Named | None:
+    return ravdess(stem, ("01",))
 
 
 READERS: tuple[Reader, ...] = (
@@ -100,18 +168,18 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         "crema-d", ("sound",), "AudioWAV/AAAA_SSS_EEE_LL.wav", "ODbL 1.0", (7_442, 91),
-        lambda folder: _any(folder, "sound", naming.crema_d),
-        lambda folder: _named(folder, "sound", naming.crema_d, "CREMA-D sound: it needs 1001_DFA_ANG_XX.wav …"),
+        lambda folder: _any(folder, "sound", crema_d),
+        lambda folder: _named(folder, "sound", crema_d, "CREMA-D sound: it needs 1001_DFA_ANG_XX.wav …"),
     ),
     Reader(
         "crema-d-video", ("video",), "VideoFlash/AAAA_SSS_EEE_LL.flv", "ODbL 1.0", (7_442, 91),
-        lambda folder: _any(folder, "video", naming.crema_d),
-        lambda folder: _named(folder, "video", naming.crema_d, "CREMA-D video: it needs 1001_DFA_ANG_XX.flv …"),
+        lambda folder: _any(folder, "video", crema_d),
+        lambda folder: _named(folder, "video", crema_d, "CREMA-D video: it needs 1001_DFA_ANG_XX.flv …"),
     ),
     Reader(
         "emo-db", ("sound",), "wav/SSTTTEV.wav, like wav/03a01Fa.wav", "free for research", (535, 10),
-        lambda folder: _any(folder, "sound", naming.emo_db),
-        lambda folder: _named(folder, "sound", naming.emo_db, "EMO-DB: it needs wav/03a01Fa.wav …"),
+        lambda folder: _any(folder, "sound", emo_db),
+        lambda folder: _named(folder, "sound", emo_db, "EMO-DB: it needs wav/03a01Fa.wav …"),
     ),
 )  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""The dynamic face model: training and its artifact."""

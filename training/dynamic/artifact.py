@@ -1,0 +1,185 @@
+"""face-dynamic from pictures or videos to a checked artifact: embed, train, calibrate, export, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bimodal.models.architectures.face_dynamic_compact import FaceDynamicCompact, FaceDynamicCompactGraph
+from bimodal.models.contract import CONTRACT_VERSION, Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.config import NOT_LEARNT_FROM, DynamicConfig
+from bimodal.training.datasets.fer2013 import LEFT_OUT
+from bimodal.training.datasets.items import Item
+from bimodal.training.datasets.loading import picture_items, tracks, votes_of
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.dynamic.train import (
+    DynamicTask,
+    Embedded,
+    Sequences,
+    compose,
+    embed,
+    logits_of,
+    static_means,
+    windows,
+)
+from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate.evaluate import find_model, part_of
+from bimodal.training.evaluate.metrics import Figures, fit_temperature, measure, softmax
+from bimodal.training.loop import Plan, Say, fingerprint, fit
+from bimodal.training.to_artifact import write_artifact, write_card
+
+COMPOSED = (
+    "Its sequences are composed of single pictures of different people (onset, peak, offset, distractor frames); no "
+    "recording of a face in motion was seen in training"
+)
+Part = tuple[Embedded, NDArray[np.int64], Sequences]
+
+
+def make_dynamic(config: DynamicConfig, say: Say) -> Path:
+    """Train and ship. Returns the path of the artifact.
+
+    Raises DatasetError for the data, TrainingError where the static model gives no embeddings or the exported graph
+    does not answer as torch does.
+    """
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    static = open_artifact(find_model(config.static), "face-static", provider="cpu", threads=config.threads)
+    real = is_video(config.data)
+    learnt, kept_back, measured = (real_parts if real else composed_parts)(config, static)
+    task = DynamicTask(config, learnt[0], learnt[1], learnt[2] if real else None, (kept_back[0], kept_back[2]))
+    settings = config.model_dump(mode="json", exclude=NOT_LEARNT_FROM)
+    same = fingerprint([settings, static.identity, learnt[0].embeddings.tobytes()])
+    plan = Plan(config.name, config.epochs, config.runs / config.name, same, config.patience, config.keep)
+    seconds = fit(task, plan, say)
+    say(f"{config.name}: learning took {seconds:.0f} s")
+    return ship_dynamic(config, task.network.cpu(), static, kept_back, measured, say)
+
+
+def is_video(data: Path) -> bool:
+    """Whether the pictures of a folder belong to recordings."""
+    reader = reader_of(data)
+    return reader.media == ("video",) or (reader.name == "manifest" and any(item.clip for item in reader.read(data)))
+
+
+def composed_parts(config: DynamicConfig, static: Artifact) -> tuple[Part, Part, Part]:
+    """(to learn from, to choose and calibrate with, to measure on), all composed; the last of the split `valid`."""
+    items, labels = _decided(config, "train")
+    back = np.arange(len(items)) % config.calibration_every == config.calibration_every - 1
+    faces = embed(static, items, config.runs / config.name)
+    there = Embedded(faces.embeddings[~back], faces.probabilities[~back])
+    kept = Embedded(faces.embeddings[back], faces.probabilities[back])
+    valid_items, valid_labels = _decided(config, "valid")
+    valid = embed(static, valid_items, config.runs / config.name)
+    random = np.random.default_rng((config.seed, 2))
+    none = Sequences(np.zeros((0, config.steps), np.int64), np.zeros(0, np.int64))
+    count = max(1, config.measured // 2)
+    return (
+        (there, labels[~back], none),
+        (kept, labels[back], compose(labels[back], count, config.steps, random)),
+        (valid, valid_labels, compose(valid_labels, config.measured, config.steps, random)),
+    )
+
+
+def real_parts(config: DynamicConfig, static: Artifact) -> tuple[Part, Part, Part]:
+    """The same of recordings; of the split `train`, each n-th speaker's are kept back (one speaker at least)."""
+    learnt = list(tracks(config.data, "train"))
+    speakers = sorted({track[0].speaker for track in learnt})
+    if len(speakers) < 2:
+        raise DatasetError(f"{config.data} has fewer than two speakers to train on, and one is kept back")
+    back = set(speakers[config.calibration_every - 1 :: config.calibration_every]) or {speakers[-1]}
+    return (
+        _recorded(config, static, [track for track in learnt if track[0].speaker not in back]),
+        _recorded(config, static, [track for track in learnt if track[0].speaker in back]),
+        _recorded(config, static, list(tracks(config.data, "valid"))),
+    )
+
+
+def _recorded(config: DynamicConfig, static: Artifact, recordings: Sequence[list[Item]]) -> Part:
+    named = [track for track in recordings if track[0].label is not None]
+    if not named:
+        raise DatasetError(f"{config.data} lacks recordings with an emotion of the seven in one of its parts")
+    items = [item for track in named for item in track]
+    faces = embed(static, items, config.runs / config.name)
+    starts = np.cumsum([0, *(len(track) for track in named)])
+    placed = [
+        [(int(start) + place, item.time_s) for place, item in enumerate(track)]
+        for start, track in zip(starts, named, strict=False)
+    ]
+    labels = [track[0].label or 0 for track in named]
+    each = np.repeat(np.array(labels, np.int64), [len(track) for track in named])
+    return faces, each, windows(placed, labels, config.steps, config.interval_s)
+
+
+def _decided(config: DynamicConfig, split: str) -> tuple[list[Item], NDArray[np.int64]]:
+    items = picture_items(config.data, split)
+    _, majority = votes_of(items, config.labels, config.data)
+    chosen = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
+    return chosen, majority[majority != LEFT_OUT]
+
+
+def ship_dynamic(
+    config: DynamicConfig, network: FaceDynamicCompact, static: Artifact, kept_back: Part, measured: Part, say: Say
+) -> Path:
+    """Calibrate on what was kept back, export, and compare with averaging the static probabilities."""
+    logits = logits_of(network, kept_back[0], kept_back[2])
+    temperature = round(fit_temperature(logits, kept_back[2].labels), 4)
+    faces, _, sequences = measured
+    dynamic = measure(sequences.labels, softmax(logits_of(network, faces, sequences), temperature), EMOTIONS)
+    means = measure(sequences.labels, static_means(faces, sequences), EMOTIONS)
+    metadata = _metadata(config, static, temperature, dynamic, means)
+    path = config.output / "model.onnx"
+    example = faces.embeddings[sequences.places[:2]]
+    random = np.random.default_rng(config.seed)
+    noise = np.abs(random.standard_normal((5, *example.shape[1:]))).astype(np.float32)
+    checks = [noise, noise[:1], faces.embeddings[sequences.places[:5]], np.zeros_like(noise[:1])]
+    graph = FaceDynamicCompactGraph(network, temperature)
+    difference = write_artifact(graph, metadata, np.repeat(example, 2, axis=0)[:2], {0: "batch"}, checks, path)
+    about = "" if is_video(config.data) else f"{COMPOSED}."
+    write_card(config.output, metadata, "bimodal train dynamic", say, about)
+    say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
+    say(
+        f"{path}: UAR {dynamic.uar:.4f}, ECE {dynamic.ece:.4f}; averaging the static probabilities: "
+        f"UAR {means.uar:.4f}, ECE {means.ece:.4f} (n = {dynamic.n})"
+    )
+    return path
+
+
+def _metadata(
+    config: DynamicConfig, static: Artifact, temperature: float, dynamic: Figures, means: Figures
+) -> Metadata:
+    source = "sequences of " + ("recordings" if is_video(config.data) else "single pictures, composed,")
+    return Metadata(
+        contract=CONTRACT_VERSION,
+        kind="face-dynamic",
+        name=config.name,
+        version=config.version,
+        license=static.metadata.license,
+        source=f"trained by this project on {source} of {config.data.name}, through {static.identity}",
+        labels=EMOTIONS,
+        embedding_space=static.metadata.embedding_space or static.identity,
+        interval_s=config.interval_s,
+        window_s=config.steps * config.interval_s,
+        temperature=temperature,
+        metrics={
+            "accuracy": round(dynamic.accuracy, 4),
+            "uar": round(dynamic.uar, 4),
+            "macro_f1": round(dynamic.macro_f1, 4),
+            "ece": round(dynamic.ece, 4),
+            "n": dynamic.n,
+            "recall": {label: round(value, 4) for label, value in dynamic.recall.items()},
+            "static_mean": {
+                "accuracy": round(means.accuracy, 4),
+                "uar": round(means.uar, 4),
+                "ece": round(means.ece, 4),
+            },
+            "protocol": f"{config.data.name}, split valid, windows of {config.steps} steps; static_mean is what "
+            "averaging the static probabilities over the same windows gives",
+            "trained_on": [part_of(config.data, "train")],
+        },
+    )

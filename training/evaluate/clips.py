@@ -1,0 +1,174 @@
+"""Whole clips through the whole pipeline: `bimodal analyze` runs as users run it, and its events are read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.datasets import readers
+from bimodal.training.datasets.items import Item, files_under, label_of
+from bimodal.training.datasets.manifest import NAME as MANIFEST
+from bimodal.training.datasets.manifest import read_manifest
+from bimodal.training.errors import DatasetError, TrainingError
+from bimodal.training.evaluate.evaluate import Evaluation
+from bimodal.training.evaluate.metrics import measure
+
+PROTOCOL = "mean over a clip's frames (speech: over its voiced windows); the verdict of the whole pipeline"
+WAYS = ("video", "speech", "fused")
+
+
+@dataclass
+class Heard:
+    """What the pipeline said of one clip: float64 [7] by way, absent where it said nothing; models by kind."""
+
+    probabilities: dict[str, NDArray[np.float64]]
+    models: dict[str, str] = field(default_factory=dict)
+
+
+def find_videos(folder: Path) -> list[Item]:
+    """Videos with an emotion: those of a manifest.csv, or those whose names say it (MEAD, RAVDESS, CREMA-D).
+
+    Raises DatasetError where there is none, or two share a name.
+    """
+    if (folder / MANIFEST).is_file():
+        items = [item for item in read_manifest(folder) if item.medium == "video" and item.label is not None]
+    else:
+        items = [item for path in files_under(folder, "video") if (item := _named(path)) is not None]
+    if not items:
+        raise DatasetError(
+            f"{folder} holds no video whose name says its emotion (like mead_M003_happy.mp4 or 01-01-03-….mp4), and no "
+            "manifest.csv that says it"
+        )
+    stems = [item.path.stem for item in items]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice is not None:
+        raise DatasetError(f"{folder} holds two videos named '{twice}': rename one")
+    return items
+
+
+def _named(path: Path) -> Item | None:
+    named = readers.clip(path.stem)
+    if named is None or named.emotion is None:
+        return None
+    return Item(path=path, label=label_of(named.emotion, str(path)), speaker=named.speaker)
+
+
+def analyze(paths: Sequence[Path], config: Path | None) -> tuple[dict[str, Heard], float]:
+    """(what was said of each clip by its file's stem, seconds), by `bimodal analyze` in a process of its own.
+
+    Raises TrainingError with the command's own sentence where a clip can't be analysed.
+    """
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bimodal-clips-") as scratch:
+        command = [
+            sys.executable,
+            "-m",
+            "bimodal",
+            "analyze",
+            *(str(path.resolve()) for path in paths),
+            "--out",
+            scratch,
+        ]
+        if config is not None:
+            command += ["--config", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            raise TrainingError(f"the analysis failed: {said[-1] if said else done.returncode}")
+        heard = {path.stem: read_events(Path(scratch) / f"{path.stem}.jsonl") for path in paths}
+    return heard, time.monotonic() - begun
+
+
+def read_events(path: Path) -> Heard:
+    """The events of one clip → the mean of each way of seeing it. The face that is the largest counts."""
+    rows: dict[str, list[NDArray[np.float64]]] = {way: [] for way in WAYS}
+    found = Heard({})
+    hops: set[float] = set()
+    with path.open("rb") as file:
+        for line in file:
+            _hear(msgspec.json.decode(line), rows, hops, found.models)
+    found.probabilities = {way: np.mean(values, axis=0) for way, values in rows.items() if values}
+    return found
+
+
+def _hear(
+    event: Mapping[str, Any], rows: dict[str, list[NDArray[np.float64]]], hops: set[float], models: dict[str, str]
+) -> None:
+    models.update(event["models"])
+    face = max(event["faces"], key=lambda seen: seen["box"][2] * seen["box"][3], default=None)
+    speech = event["speech"] or {}
+    said = speech.get("probabilities")
+    if face is not None:
+        rows["video"].append(over_seven(face["video"]))
+        rows["fused"].append(over_seven(face["fused"]))
+    elif said:
+        rows["fused"].append(over_seven(said))
+    if said:
+        ended = round(event["t"] - speech["age_ms"] / 1000, 2)
+        if ended not in hops:
+            hops.add(ended)
+            rows["speech"].append(over_seven(said))
+
+
+def over_seven(probabilities: Mapping[str, float]) -> NDArray[np.float64]:
+    """float64 [7] in the order of EMOTIONS; what a model can't name it can't get right (0)."""
+    return np.array([probabilities.get(emotion, 0.0) for emotion in EMOTIONS])
+
+
+def evaluate_clips(folder: Path, config: Path | None = None) -> tuple[list[Evaluation], list[dict[str, object]]]:
+    """Video-only, speech-only and fused figures of a folder of labelled videos, and a row a clip.
+
+    A clip without an answer of one way counts as wrong in it: uniform probabilities.
+    Raises DatasetError as `find_videos`, TrainingError as `analyze`.
+    """
+    items = find_videos(folder)
+    heard, seconds = analyze([item.path for item in items], config)
+    true = np.array([item.label for item in items], np.int64)
+    models = {kind: name for each in heard.values() for kind, name in each.models.items()}
+    face, voice = ("face-static", "face-dynamic"), ("speech",)
+    behind = {"video": face, "speech": voice, "fused": (*face, *voice, "fusion")}
+    evaluations = []
+    for way in WAYS:
+        table = np.stack([_answer(heard[item.path.stem], way, true[place]) for place, item in enumerate(items)])
+        names = [models[kind] for kind in behind[way] if kind in models]
+        evaluations.append(
+            Evaluation(
+                model=f"{way} ({' + '.join(names) or 'none'})",
+                data=folder.name,
+                protocol=PROTOCOL,
+                seen_in_training=False,
+                figures=measure(true, table, EMOTIONS),
+                seconds=seconds,
+                true=true.tolist(),
+                probabilities=table.tolist(),
+            )
+        )
+    return evaluations, list(_rows(items, heard))
+
+
+def _answer(heard: Heard, way: str, true: np.int64) -> NDArray[np.float64]:
+    if way in heard.probabilities:
+        return heard.probabilities[way]
+    nothing = np.full(len(EMOTIONS), 1 / len(EMOTIONS))
+    nothing[true] -= 1e-6
+    return nothing
+
+
+def _rows(items: Iterable[Item], heard: Mapping[str, Heard]) -> Iterable[dict[str, object]]:
+    for item in items:
+        row: dict[str, object] = {"clip": item.path.name, "true": EMOTIONS[item.label or 0]}
+        for way in WAYS:
+            answer = heard[item.path.stem].probabilities.get(way)
+            row[way] = "–" if answer is None else f"{EMOTIONS[int(answer.argmax())]} {answer.max():.2f}"
+        yield row

@@ -1,0 +1,277 @@
+"""`bimodal evaluate …`. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bimodal.training.commands import one_sentence_errors
+from bimodal.training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from bimodal.models.contract import Crop
+    from bimodal.training.evaluate.evaluate import Evaluation
+    from bimodal.training.face.framing import Comparison
+evaluate = typer.Typer(help="Measure an artifact on labelled data, as it runs live.", no_args_is_help=True)
+
+
+class Labels(StrEnum):
+    """Which labels count, where a data set has two."""
+
+    AUTO = "auto"
+    FERPLUS = "ferplus"
+    FER2013 = "fer2013"
+
+
+Data = Annotated[Path, typer.Option("--data", help="Folder of the data set, in any form of `bimodal data list`.")]
+Model = Annotated[str, typer.Option("--model", help="Name of a model or path of an .onnx file.")]
+WhichLabels = Annotated[Labels, typer.Option(help="auto: the FER+ majority where there are votes.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for report.html and its pictures.")]
+
+
+@evaluate.command("face")
+def evaluate_face(
+    data: Data,
+    model: Model = "face-compact",
+    split: Annotated[str, typer.Option(help="train, valid, test, or a name of the data set's own.")] = "valid",
+    labels: WhichLabels = Labels.AUTO,
+    cut_live: Annotated[
+        bool, typer.Option("--cut-live", help="Let detector, mesh and crop cut out the pictures first, as live.")
+    ] = False,
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Measure a face-static model on labelled pictures.
+
+    Example: bimodal evaluate face --model face-compact --data FER2013 --split valid
+    """
+    with one_sentence_errors():
+        from bimodal.training.evaluate.evaluate import evaluate_face as measure_face
+        from bimodal.training.evaluate.evaluate import find_model
+        from bimodal.training.face.framing import evaluate_cut_live
+
+        measure = evaluate_cut_live if cut_live else measure_face
+        tell(measure(find_model(model), data, split, labels.value), out, json)
+
+
+@evaluate.command("crop")
+def evaluate_crop(
+    data: Data,
+    model: Model = "face-compact",
+    split: Annotated[str, typer.Option(help="Of the pictures.")] = "valid",
+    labels: WhichLabels = Labels.AUTO,
+    clips: Annotated[
+        Path | None, typer.Option(help="Videos whose names say the emotion (MEAD, RAVDESS, CREMA-D), and GRID's.")
+    ] = None,
+    crop_scale: Annotated[str, typer.Option(help="Other scales to try, as in '1.0,1.3,1.6'.")] = "0.8,1.0,1.3,1.6,2.0",
+) -> None:
+    """Show what another crop than the model's own costs: pictures and clips cut out live in several ways.
+
+    Example: bimodal evaluate crop --model face-compact --data FER2013 --clips videos
+    """
+    with one_sentence_errors():
+        from bimodal.training.evaluate.evaluate import find_model
+        from bimodal.training.face.framing import compare_crops
+
+        found = compare_crops(find_model(model), data, split, labels.value, clips, scales_of(crop_scale))
+        typer.echo(
+            f"{found.model} on {found.data}, cut out as live: a face is found in {found.share:.1%} of the pictures, "
+            "and only those count"
+        )
+        for line in crop_table(found):
+            typer.echo(line)
+
+
+@evaluate.command("speech")
+def evaluate_speech(
+    data: Data,
+    model: Model = "speech-voice",
+    split: Annotated[str, typer.Option(help="'all', actors as in '1-4,9', or train, valid, test.")] = "all",
+    conditions: Annotated[
+        bool, typer.Option("--conditions", help="Also with other gains, noise, sources of other rates and a room.")
+    ] = False,
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Measure a speech model on labelled speech.
+
+    Example: bimodal evaluate speech --model speech-voice --data RAVDESS
+    """
+    with one_sentence_errors():
+        from bimodal.training.evaluate import evaluate as measuring
+        from bimodal.training.evaluate.conditions import CONDITIONS
+
+        actors, part = split_words(split)
+        under = tuple(CONDITIONS) if conditions else ()
+        tell(measuring.evaluate_speech(measuring.find_model(model), data, actors, part, under), out, json)
+
+
+@evaluate.command("fusion")
+def evaluate_fusion(
+    data: Annotated[Path, typer.Option("--data", help="A folder with pairs.csv, or a prepared video tree.")],
+    model: Annotated[str, typer.Option(help="Name or path of a fusion model; 'average' is the default strategy.")] = (
+        "fusion-learned"
+    ),
+    split: Annotated[str, typer.Option(help="Of the pairs (train, test) or of the videos (train, valid).")] = "test",
+    face: Annotated[str, typer.Option(help="The face-static model, for videos.")] = "face-compact",
+    speech: Annotated[str, typer.Option(help="The speech model, for videos.")] = "speech-voice",
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Measure a fusion model beside each modality alone and the average.
+
+    Example: bimodal evaluate fusion --model fusion-learned --data runs/fusion-learned/pairs
+    """
+    with one_sentence_errors():
+        from bimodal.training.evaluate.evaluate import find_model
+        from bimodal.training.fusion import evaluate as measuring
+
+        path = None if model == "average" else find_model(model)
+        tell(measuring.evaluate_fusion(path, data, split, face, speech), out, json)
+
+
+@evaluate.command("clips")
+def evaluate_clips(
+    folder: Annotated[Path, typer.Argument(help="Videos whose names, or a manifest.csv, say the emotion.")],
+    config: Annotated[Path | None, typer.Option(help="config.yaml for the pipeline.")] = None,
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Run the whole pipeline on labelled videos: video alone, speech alone and fused, side by side.
+
+    Example: bimodal evaluate clips videos --out report
+    """
+    with one_sentence_errors():
+        from bimodal.training.evaluate.clips import evaluate_clips as measure_clips
+        from bimodal.training.evaluate.report import figures_json, write_json, write_report
+
+        evaluations, rows = measure_clips(folder, config)
+        for row in rows:
+            typer.echo("  ".join(f"{name} {value}" for name, value in row.items()))
+        for found in evaluations:
+            figures = found.figures
+            typer.echo(
+                f"{found.model}: n = {figures.n}, accuracy {figures.accuracy:.4f}  UAR {figures.uar:.4f}  macro F1 "
+                f"{figures.macro_f1:.4f}  ECE {figures.ece:.4f}"
+            )
+        if json is not None:
+            ways = ("video", "speech", "fused")
+            write_json(json, {way: figures_json(each) for way, each in zip(ways, evaluations, strict=True)})
+        if out is not None:
+            typer.echo(f"report: {write_report(out, f'Clips of {folder.name}', evaluations, rows)}")
+
+
+def actors_of(split: str) -> tuple[int, ...] | None:
+    """'all' → None; '1-4,9' → (1, 2, 3, 4, 9). Raises TrainingError for anything else."""
+    if split == "all":
+        return None
+    actors: list[int] = []
+    for part in split.split(","):
+        span = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if span is None:
+            raise TrainingError(f"--split '{split}' must be 'all', a part of the data set, or actors as in '1-4,9'")
+        actors.extend(range(int(span[1]), int(span[2] or span[1]) + 1))
+    return tuple(actors)
+
+
+def split_words(split: str) -> tuple[tuple[int, ...] | None, str | None]:
+    """--split → (actors or None for all, part of the data set or None). Raises TrainingError as `actors_of`."""
+    if re.fullmatch(r"[A-Za-z]\w*", split) and split != "all":
+        return None, split
+    return actors_of(split), None
+
+
+def scales_of(words: str) -> tuple[float, ...]:
+    """'1.0,1.3' → (1.0, 1.3). Raises TrainingError where that are no numbers above 0."""
+    try:
+        scales = tuple(float(word) for word in words.split(","))
+    except ValueError as error:
+        raise TrainingError(f"--crop-scale '{words}' must be numbers as in '1.0,1.3,1.6'") from error
+    if not all(0 < scale < math.inf for scale in scales):
+        raise TrainingError(f"--crop-scale '{words}' must be numbers above 0")
+    return scales
+
+
+# Figures as the evaluating commands print them. Heavy imports wait until a command runs.
+
+
+ENOUGH = 50
+"""Recalls of classes with fewer examples are too rough to be averaged with the others."""
+
+
+def tell(evaluation: Evaluation, out: Path | None, json: Path | None) -> None:
+    """Print an evaluation, and write what was asked for."""
+    from bimodal.training.evaluate.report import figures_json, write_json, write_report
+
+    for line in lines_of(evaluation):
+        typer.echo(line)
+    if json is not None:
+        write_json(json, figures_json(evaluation))
+    if out is not None:
+        typer.echo(f"report: {write_report(out, f'{evaluation.model} on {evaluation.data}', [evaluation])}")
+
+
+def lines_of(evaluation: Evaluation) -> Iterator[str]:
+    """What is printed of an evaluation."""
+    from bimodal.training.evaluate.metrics import mean_recall, per_class
+
+    figures = evaluation.figures
+    yield f"{evaluation.model} on {evaluation.data}, n = {figures.n}: {evaluation.protocol}"
+    if evaluation.seen_in_training:
+        yield "the model was trained on some of this data: these are no figures to report"
+    yield (
+        f"accuracy {figures.accuracy:.4f}  UAR {figures.uar:.4f}  macro F1 {figures.macro_f1:.4f}  "
+        f"ECE {figures.ece:.4f}"
+    )
+    for label, row in per_class(figures).items():
+        yield f"  recall of {label:<9}{row['recall']:.3f}  ({row['low']:.3f} to {row['high']:.3f}, n = {row['n']})"
+    mean, classes = mean_recall(figures, ENOUGH)
+    if 0 < len(classes) < len(per_class(figures)):
+        yield f"mean recall of those with {ENOUGH} examples or more: {mean:.4f} ({', '.join(classes)})"
+    for protocol, other in evaluation.further.items():
+        yield f"{protocol} (n = {other.n}): accuracy {other.accuracy:.4f}  UAR {other.uar:.4f}"
+    for name, heard in evaluation.conditions.items():
+        yield f"centre windows under {name}: UAR {heard:.4f}"
+    if evaluation.cost is not None:
+        cost = evaluation.cost
+        yield (
+            f"{cost.milliseconds:.2f} ms of one core an answer to {'×'.join(map(str, cost.of))} values (median of "
+            f"{cost.answers}, one at a time); {cost.megabytes:.2f} MB"
+        )
+    yield "confusion (rows true, columns found)"
+    width = max(len(label) for label in figures.labels)
+    for label, counts in zip(figures.labels, figures.confusion, strict=True):
+        yield f"  {label:>{width}} " + " ".join(f"{count:5d}" for count in counts)
+
+
+def crop_table(comparison: Comparison) -> Iterator[str]:
+    """Crops compared, as a Markdown table."""
+    groups = [f"{name}: frames right (n = {count})" for name, count in comparison.frames.items()]
+    pictures = f"(n = {comparison.pictures:,})"
+    yield "| " + " | ".join(["crop", f"accuracy {pictures}", f"UAR {pictures}", *groups]) + " |"
+    yield "|---" * (3 + len(groups)) + "|"
+    learnt = comparison.rows[0].crop
+    for row in comparison.rows:
+        figures = [row.accuracy, row.uar, *row.clips.values()]
+        yield "| " + " | ".join([_words(row.crop, learnt), *(f"{100 * value:.1f} %" for value in figures)]) + " |"
+
+
+def _words(crop: Crop, learnt: Crop) -> str:
+    if crop == learnt:
+        return f"as the model asks: {crop.scale} × the mesh's box, moved by {crop.shift_y}, " + _turned(crop)
+    if crop.rotate != learnt.rotate:
+        return _turned(crop)
+    if crop.shift_y != learnt.shift_y:
+        return f"moved by {crop.shift_y:g}"
+    return f"{crop.scale:g} × the mesh's box"
+
+
+def _turned(crop: Crop) -> str:
+    return "eyes level" if crop.rotate else "not turned"

@@ -1,0 +1,127 @@
+"""The same sound under other conditions: another gain, noise, a source of another rate, a small room. Pure and seeded.
+
+A worker hears all of these: microphones differ in gain, rooms in noise and echo, sources in their rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from scipy.signal import fftconvolve
+
+from bimodal.training.datasets.ravdess import Recording
+
+Sound: TypeAlias = "NDArray[np.float32]"
+Change: TypeAlias = "Callable[[Sound, int, np.random.Generator], Sound]"
+
+RESAMPLER = "HQ"
+"""The quality at which live workers resample by default."""
+FULL_SCALE = 32767
+ROOM_DECAY_S = 0.3
+ROOM_DIRECT_DB = 3.0
+
+
+def microphone(waveform: Sound, decibels: float) -> Sound:
+    """Louder or softer as a 16-bit sound card hears it: too loud is clipped, too soft is rounded off."""
+    loud = np.clip(waveform * np.float32(10 ** (decibels / 20)), -1, 1)
+    return np.asarray(np.round(loud * FULL_SCALE) / FULL_SCALE, np.float32)
+
+
+def white_noise(waveform: Sound, decibels: float, random: np.random.Generator) -> Sound:
+    """White noise, so many decibels below the mean power of the sound, pauses counted."""
+    return _mixed(waveform, random.standard_normal(len(waveform)), decibels)
+
+
+def pink_noise(waveform: Sound, decibels: float, random: np.random.Generator) -> Sound:
+    """Noise whose power falls with frequency as 1/f, so many decibels below the mean power of the sound."""
+    spectrum = np.fft.rfft(random.standard_normal(len(waveform)))
+    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
+    spectrum[0] = 0
+    return _mixed(waveform, np.fft.irfft(spectrum, len(waveform)), decibels)
+
+
+def other_source(waveform: Sound, rate: int, source: int) -> Sound:
+    """As if the source gave `source` samples a second: resampled to that and back as live workers do. As long."""
+    given = soxr.resample(waveform, rate, source, quality=RESAMPLER)
+    back = np.asarray(soxr.resample(given, source, rate, quality=RESAMPLER), np.float32)[: len(waveform)]
+    return np.clip(np.pad(back, (0, len(waveform) - len(back))), -1, 1)
+
+
+def small_room(waveform: Sound, rate: int, random: np.random.Generator) -> Sound:
+    """A small room: its sound falls by 60 dB in 0.3 s and is 3 dB softer than the direct sound."""
+    return echoed(waveform, impulse_response(rate, random, ROOM_DECAY_S, ROOM_DIRECT_DB))
+
+
+def _mixed(waveform: Sound, noise: NDArray[np.floating], decibels: float) -> Sound:
+    loudness, of_noise = (float(np.sqrt(np.mean(np.square(sound)))) for sound in (waveform, noise))
+    level = loudness * 10 ** (-decibels / 20) / (of_noise + 1e-9)
+    return np.clip(waveform + noise * level, -1, 1).astype(np.float32)
+
+
+CONDITIONS: Mapping[str, Change] = MappingProxyType(
+    {
+        "gain -20 dB": lambda sound, _rate, _random: microphone(sound, -20),
+        "gain +20 dB, clipped": lambda sound, _rate, _random: microphone(sound, 20),
+        "white noise at 20 dB": lambda sound, _rate, random: white_noise(sound, 20, random),
+        "white noise at 10 dB": lambda sound, _rate, random: white_noise(sound, 10, random),
+        "pink noise at 20 dB": lambda sound, _rate, random: pink_noise(sound, 20, random),
+        "source of 8 kHz": lambda sound, rate, _random: other_source(sound, rate, 8_000),
+        "source of 44.1 kHz": lambda sound, rate, _random: other_source(sound, rate, 44_100),
+        "source of 48 kHz": lambda sound, rate, _random: other_source(sound, rate, 48_000),
+        "small room": small_room,
+    }
+)
+"""What a speech model is measured under, by name."""
+
+
+def under_condition(name: str, windows: Sequence[Sound], rate: int) -> list[Sound]:
+    """Windows float32 [S] under a condition of CONDITIONS: as long as before, in −1…1, the same in every run."""
+    change, place = CONDITIONS[name], list(CONDITIONS).index(name)
+    return [change(window, rate, np.random.default_rng((place, seed))) for seed, window in enumerate(windows)]
+
+
+# Recordings as they sound in a room: convolved with noise that decays exponentially (Moorer 1979's simple model).
+
+
+DECAY_S = (0.15, 0.7)
+"""Seconds in which the sound of a room falls by 60 dB: a furnished room to a bare one."""
+DIRECT_DB = (-3.0, 12.0)
+"""How much louder than all of the room's answer the direct sound is."""
+FIRST_S = 0.003
+
+
+def impulse_response(
+    rate: int, random: np.random.Generator, decay_s: float | None = None, direct_db: float | None = None
+) -> NDArray[np.float32]:
+    """The direct sound, then noise that decays by 60 dB. float32 [S], direct sound 1.
+
+    Args:
+        decay_s: seconds of that decay; drawn from DECAY_S where None.
+        direct_db: how much louder the direct sound is; drawn from DIRECT_DB where None.
+    """
+    decay_s = random.uniform(*DECAY_S) if decay_s is None else decay_s
+    time_s = np.arange(round(decay_s * rate)) / rate
+    room = random.standard_normal(len(time_s)) * 10 ** (-3 * time_s / decay_s) * (time_s >= FIRST_S)
+    level = 10 ** (-(random.uniform(*DIRECT_DB) if direct_db is None else direct_db) / 20)
+    room *= level / (float(np.sqrt(np.sum(room**2))) + 1e-9)
+    room[0] = 1.0
+    return np.asarray(room, np.float32)
+
+
+def echoed(waveform: NDArray[np.float32], response: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A sound as the room of that impulse response gives it back: as long as before and as loud, in −1…1."""
+    wet = fftconvolve(waveform, response)[: len(waveform)]
+    before, after = (float(np.sqrt(np.mean(np.square(sound)))) for sound in (waveform, wet))
+    scaled = wet * (before / after) if after > 0 else wet
+    return np.asarray(np.clip(scaled, -1, 1), np.float32)
+
+
+def in_a_room(recording: Recording, random: np.random.Generator) -> Recording:
+    """The same recording, as long as before and as loud, heard in a random room."""
+    return replace(recording, waveform=echoed(recording.waveform, impulse_response(recording.rate, random)))

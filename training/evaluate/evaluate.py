@@ -1,0 +1,298 @@
+"""Measure an artifact on labelled data, through ONNX Runtime as the live workers run it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal import models
+from bimodal.models.catalog import installed
+from bimodal.models.contract import Metadata
+from bimodal.models.emotions import EMOTIONS, LabelMap
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
+from bimodal.training.datasets.items import Item
+from bimodal.training.datasets.loading import Labels, colour, load_recordings, picture_items, votes_of
+from bimodal.training.datasets.ravdess import Recording
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.errors import DatasetError, TrainingError
+from bimodal.training.evaluate.conditions import under_condition
+from bimodal.training.evaluate.metrics import Figures, measure, uar
+from bimodal.training.speech.sound import Listening, centre_window, live_windows
+
+# What an artifact costs: its size, and milliseconds of one core an answer, one at a time as in a worker.
+#
+# The time that the thread itself worked is counted, not the clock on the wall, so a busy machine gives no other figure.
+
+
+ITEMS = 200
+"""At most so many answers are timed."""
+LEAST = 50
+"""At least so many: what there is is asked again."""
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """Time and size of an artifact.
+
+    Attributes:
+        milliseconds: of one core that an answer takes, the median.
+        answers: that were timed.
+        of: shape of one input, without its batch.
+        megabytes: of the file, millions of bytes.
+    """
+
+    milliseconds: float
+    answers: int
+    of: tuple[int, ...]
+    megabytes: float
+
+
+def cost_of(path: Path, name: str, items: NDArray[Any]) -> Cost:
+    """Time an artifact on `items` [N, …], at least one, given one by one as its input `name`.
+
+    Raises ArtifactError as `open_artifact`.
+    """
+    artifact = open_artifact(path, provider="cpu", threads=1)
+    times = []
+    for place in range(min(ITEMS, max(LEAST, len(items)))):
+        item = items[place % len(items)][None]
+        begun = time.thread_time()
+        artifact.run(**{name: item})
+        times.append(time.thread_time() - begun)
+    return Cost(
+        milliseconds=float(np.median(times)) * 1000,
+        answers=len(times),
+        of=tuple(items.shape[1:]),
+        megabytes=path.stat().st_size / 1e6,
+    )
+
+
+FACE_PROTOCOL = (
+    "FER+ majority of seven emotions; pictures won by contempt, unknown or not-a-face, or by no more than half of the "
+    "votes, left out; whole 48×48 pictures"
+)
+LABEL_PROTOCOL = "the data set's own labels; pictures outside the seven emotions left out; whole pictures"
+DEFAULT_SIDE = 112
+SPEECH_PROTOCOL = "the centre window of each clip; calm counts as neutral"
+LIVE_PROTOCOL = "every window a live worker would cut while the voice speaks"
+LIVE_MEAN_PROTOCOL = "mean over the live windows of each clip"
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What `bimodal evaluate` says.
+
+    Attributes:
+        model: `name@version`.
+        data: what was measured on.
+        protocol: how.
+        seen_in_training: the artifact's metadata says that it was trained on some of this data; no figure to report.
+        figures: of the protocol.
+        further: figures of other protocols, by protocol.
+        conditions: UAR under each condition of training/evaluate/conditions.py, where that was asked for.
+        cost: time and size of the artifact, None where several are measured together.
+        seconds: that measuring took, opening of the model left out.
+        true: class of each example, in the order of the data.
+        probabilities: of each example, over `figures.labels`.
+    """
+
+    model: str
+    data: str
+    protocol: str
+    seen_in_training: bool
+    figures: Figures
+    further: dict[str, Figures] = {}
+    conditions: dict[str, float] = {}
+    cost: Cost | None = None
+    seconds: float = 0.0
+    true: list[int] = []
+    probabilities: list[list[float]] = []
+
+
+def evaluate_face(path: Path, data: Path, split: str = "valid", labels: Labels = "auto") -> Evaluation:
+    """Measure a face-static artifact on one split of any picture data set.
+
+    Raises ArtifactError for the model, DatasetError for the data.
+    """
+    artifact = open_artifact(path, "face-static")
+    items, true, protocol = decided_pictures(data, split, labels)
+    begun = time.monotonic()
+    found = picture_probabilities(artifact, items)
+    seconds = time.monotonic() - begun
+    return Evaluation(
+        model=artifact.identity,
+        data=f"{data.name}/{split}",
+        protocol=protocol,
+        seen_in_training=bool({part_of(data, split)} & trained_on(artifact.metadata)),
+        figures=measure(true, found, EMOTIONS),
+        cost=cost_of(path, "faces", sized(artifact, items[:ITEMS])),
+        seconds=seconds,
+        true=true.tolist(),
+        probabilities=found.tolist(),
+    )
+
+
+def decided_pictures(data: Path, split: str, labels: Labels) -> tuple[list[Item], NDArray[np.int64], str]:
+    """(the pictures of a split that have an emotion, that emotion as int64 [N], the protocol in words).
+
+    Raises DatasetError where there is none.
+    """
+    items = picture_items(data, split)
+    _, majority = votes_of(items, labels, data)
+    decided = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
+    if not decided:
+        raise DatasetError(f"no picture of {data}/{split} has an emotion that more than half of the raters named")
+    by_votes = labels != "fer2013" and all(item.votes for item in items)
+    return decided, majority[majority != LEFT_OUT], FACE_PROTOCOL if by_votes else LABEL_PROTOCOL
+
+
+def picture_probabilities(artifact: Artifact, items: Sequence[Item], batch: int = 64) -> NDArray[np.float64]:
+    """Probabilities over EMOTIONS float64 [N, 7] of pictures of any size, each resized to what the artifact takes."""
+    starts = range(0, len(items), batch)
+    rows = [artifact.run(faces=sized(artifact, items[start : start + batch]))["probabilities"] for start in starts]
+    return over_emotions(artifact.metadata, np.concatenate(rows))
+
+
+def sized(artifact: Artifact, items: Sequence[Item]) -> NDArray[np.uint8]:
+    """Pictures as uint8 [N, side, side, 3] RGB, the side that the artifact takes."""
+    side = artifact.inputs[0].shape[1]
+    size = side if isinstance(side, int) else DEFAULT_SIDE
+    if not isinstance(side, int) and items[0].pixels is not None:
+        size = items[0].pixels.shape[0]
+    return np.stack([colour(item, size) for item in items])
+
+
+def part_of(data: Path, split: str) -> str:
+    """How `trained_on` names a split of a picture data set."""
+    name = reader_of(data, ["picture"]).name
+    return f"{'fer2013' if name.startswith('fer2013') else data.name if name == 'manifest' else name}/{split}"
+
+
+def evaluate_speech(
+    path: Path,
+    data: Path,
+    actors: Sequence[int] | None = None,
+    split: str | None = None,
+    conditions: Iterable[str] = (),
+) -> Evaluation:
+    """Measure a speech artifact on any speech data set.
+
+    Args:
+        actors: None means all that are there.
+        split: a part that the data set names itself; None means all of it.
+        conditions: of training/evaluate/conditions.py, under which the centre windows are heard as well.
+
+    Raises ArtifactError for the model, DatasetError for the data.
+    """
+    artifact = open_artifact(path, "speech")
+    recordings = load_recordings(data, artifact.metadata.sample_rate or 16_000, split)
+    heard = [r for r in recordings if actors is None or r.clip.actor in actors]
+    if not heard:
+        raise DatasetError(f"{data} holds no clip of the actors asked for")
+    begun = time.monotonic()
+    true = np.array([r.clip.emotion for r in heard], dtype=np.int64)
+    listening = Listening.of(artifact.metadata)
+    live = [speech_probabilities(artifact, live_windows(r, listening)) for r in heard]
+    parts = set(voices(heard))
+    windows = [centre_window(r, listening) for r in heard]
+    centre = speech_probabilities(artifact, windows)
+    seconds = time.monotonic() - begun
+    longest = max(windows, key=len)
+    return Evaluation(
+        model=artifact.identity,
+        data=f"{data.name}, {len(parts)} actors",
+        protocol=SPEECH_PROTOCOL,
+        seen_in_training=bool(parts & trained_on(artifact.metadata)),
+        figures=measure(true, centre, EMOTIONS),
+        further=live_figures(true, live),
+        conditions={name: _uar_under(name, artifact, windows, true) for name in conditions},
+        cost=cost_of(path, "waveform", as_long(artifact, longest)[None]),
+        seconds=seconds,
+        true=true.tolist(),
+        probabilities=centre.tolist(),
+    )
+
+
+def _uar_under(
+    condition: str, artifact: Artifact, windows: Sequence[NDArray[np.float32]], true: NDArray[np.int64]
+) -> float:
+    changed = under_condition(condition, windows, artifact.metadata.sample_rate or 16_000)
+    return uar(true, speech_probabilities(artifact, changed).argmax(axis=1))
+
+
+def live_figures(true: NDArray[np.int64], live: Sequence[NDArray[np.floating]]) -> dict[str, Figures]:
+    """Probabilities [windows, 7] of each clip's live windows → figures by window and by clip."""
+    by_window = np.repeat(true, [len(rows) for rows in live])
+    return {
+        LIVE_PROTOCOL: measure(by_window, np.concatenate(live), EMOTIONS),
+        LIVE_MEAN_PROTOCOL: measure(true, np.stack([rows.mean(axis=0) for rows in live]), EMOTIONS),
+    }
+
+
+def face_probabilities(artifact: Artifact, faces: Faces, batch: int = 64) -> NDArray[np.float64]:
+    """Probabilities over EMOTIONS float64 [N, 7]; pictures are resized where the artifact fixes another size."""
+    _, height, width, _ = artifact.inputs[0].shape
+    pictures: NDArray[Any] = faces.rgb()
+    if isinstance(height, int) and isinstance(width, int) and pictures.shape[1:3] != (height, width):
+        pictures = np.stack([cv2.resize(picture, (width, height)) for picture in pictures])
+    starts = range(0, len(pictures), batch)
+    rows = [artifact.run(faces=pictures[start : start + batch])["probabilities"] for start in starts]
+    return over_emotions(artifact.metadata, np.concatenate(rows))
+
+
+def speech_probabilities(artifact: Artifact, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Probabilities over EMOTIONS float64 [N, 7]; zeros follow the sound where the artifact fixes another length."""
+    rows = [artifact.run(waveform=as_long(artifact, window)[None])["probabilities"] for window in windows]
+    return over_emotions(artifact.metadata, np.concatenate(rows))
+
+
+def as_long(artifact: Artifact, window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The newest part of a window, or the window and zeros, where the artifact fixes a length; else the window."""
+    size = artifact.inputs[0].shape[1]
+    if not isinstance(size, int):
+        return window
+    fitted = np.zeros(size, np.float32)
+    fitted[: min(size, len(window))] = window[-size:]
+    return fitted
+
+
+def over_emotions(metadata: Metadata, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """A model's own classes → float64 [N, 7] over EMOTIONS; what it can't name it can't get right (0)."""
+    mapped = LabelMap(metadata.labels or ()).apply(probabilities)
+    return np.array([[row.get(emotion, 0.0) for emotion in EMOTIONS] for row in mapped])
+
+
+def trained_on(metadata: Metadata) -> set[str]:
+    """The parts of data sets that the artifact says it learnt from, like `fer2013/train` and `ravdess/Actor_01`."""
+    named = (metadata.metrics or {}).get("trained_on", [])
+    return {str(part) for part in named} if isinstance(named, list) else set()
+
+
+def find_model(name_or_path: str) -> Path:
+    """A path as it is; a name as the model of that name beside the room models.
+
+    Raises TrainingError, listing the names there are, where it is neither.
+    """
+    given = Path(name_or_path)
+    if given.is_file():
+        return given
+    room = Path(models.__file__).parent
+    shipped = room / name_or_path / "model.onnx"
+    if shipped.is_file():
+        return shipped
+    own = installed()
+    if name_or_path in own:
+        return own[name_or_path]
+    names = ", ".join(sorted({*(path.parent.name for path in room.glob("*/model.onnx")), *own})) or "none"
+    raise TrainingError(f"'{name_or_path}' is neither a model file nor the name of a model (there are: {names})")
+
+
+def voices(recordings: Sequence[Recording]) -> list[str]:
+    """The parts of their data set that recordings come from, as `trained_on` names them."""
+    return sorted({recording.clip.part for recording in recordings})

@@ -1,0 +1,1 @@
+"""The static face model: framing, training and its artifact."""

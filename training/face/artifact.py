@@ -1,0 +1,112 @@
+"""face-compact from raw files to a checked artifact: train, calibrate, export, measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bimodal.models.architectures.face_compact import SIZE, FaceCompact, FaceCompactGraph
+from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import open_artifact
+from bimodal.training.config import FaceConfig
+from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
+from bimodal.training.datasets.loading import has_split, load_faces
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.evaluate.evaluate import FACE_PROTOCOL, LABEL_PROTOCOL, evaluate_face, part_of
+from bimodal.training.evaluate.metrics import Figures, fit_temperature, measure, recall_intervals, softmax
+from bimodal.training.face.train import Say, logits_of, split_for_calibration, train_face, trainable
+from bimodal.training.to_artifact import set_metadata, write_artifact, write_card
+
+LICENSE = "MIT (weights); trained on FER2013, which is for research use"
+SOURCE = "trained by this project on FER2013 pictures with FER+ votes"
+
+
+def make_face(config: FaceConfig, say: Say) -> Path:
+    """Train and ship. Returns the path of the artifact.
+
+    Raises DatasetError for the data, TrainingError where the exported graph does not answer as torch does.
+    """
+    faces = load_faces(config.data, "train", config.labels)
+    training, kept_back = split_for_calibration(faces, config.calibration_every)
+    network = train_face(config, trainable(training), kept_back, say)
+    return ship_face(config, network, kept_back, say)
+
+
+def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, say: Say) -> Path:
+    """Calibrate on pictures kept back from training, export, and measure the artifact on the split `valid`.
+
+    Where the data set has no such split, the pictures kept back are measured, and the metrics say so.
+    """
+    decided = kept_back.take(kept_back.majority != LEFT_OUT)
+    logits = logits_of(network, decided.pictures)
+    temperature = round(fit_temperature(logits, decided.majority), 4)
+    path = config.output / "model.onnx"
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs lack it
+    graph = FaceCompactGraph(network, temperature)
+    faces = _rgb(kept_back)
+    difference = write_artifact(
+        graph, _metadata(config, temperature, None), faces[:2], {0: "batch"}, _checks(config.seed, faces), path
+    )
+    say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
+    if has_split(config.data, "valid"):
+        evaluation = evaluate_face(path, config.data, "valid", config.labels)
+        figures, protocol = evaluation.figures, f"{config.data.name}, split valid: {evaluation.protocol}"
+    else:
+        figures = measure(decided.majority, softmax(logits, temperature), EMOTIONS)
+        by_votes = FACE_PROTOCOL if config.labels != "fer2013" else LABEL_PROTOCOL
+        protocol = f"{config.data.name}, pictures kept back from training but used for calibration: {by_votes}"
+    metadata = _metadata(config, temperature, _metrics(config, figures, protocol))
+    set_metadata(path, metadata)
+    open_artifact(path, "face-static", provider="cpu")
+    write_card(config.output, metadata, "bimodal train face", say)
+    say(f"{path}: accuracy {figures.accuracy:.4f}, UAR {figures.uar:.4f} on {protocol}")
+    return path
+
+
+def _metadata(config: FaceConfig, temperature: float, metrics: dict[str, object] | None) -> Metadata:
+    reader = reader_of(config.data, ["picture"])
+    fer2013 = reader.name.startswith("fer2013")
+    name = config.data.name if reader.name == "manifest" else reader.name
+    return Metadata(
+        contract=CONTRACT_VERSION,
+        kind="face-static",
+        name=config.name,
+        version=config.version,
+        license=LICENSE if fer2013 else f"as the data it was trained on: {name}, {reader.licence}",
+        source=SOURCE if fer2013 and config.labels != "fer2013" else f"trained with bimodal on {name}",
+        labels=EMOTIONS,
+        embedding_space=f"{config.name}@{config.version}",
+        crop=Crop(scale=config.crop_scale, shift_y=config.crop_shift_y, rotate=config.crop_rotate),
+        temperature=temperature,
+        metrics=metrics,
+    )
+
+
+def _metrics(config: FaceConfig, figures: Figures, protocol: str) -> dict[str, object]:
+    return {
+        "accuracy": round(figures.accuracy, 4),
+        "uar": round(figures.uar, 4),
+        "macro_f1": round(figures.macro_f1, 4),
+        "ece": round(figures.ece, 4),
+        "n": figures.n,
+        "recall": {label: round(value, 4) for label, value in figures.recall.items()},
+        "recall_95": recall_intervals(figures),
+        "protocol": protocol,
+        "trained_on": [part_of(config.data, "train")],
+    }
+
+
+def _rgb(faces: Faces) -> NDArray[np.uint8]:
+    pictures = faces.rgb()[:16]
+    return np.repeat(pictures, 2, axis=0) if len(pictures) < 2 else pictures
+
+
+def _checks(seed: int, faces: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    random = np.random.default_rng(seed)
+    noise = random.integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
+    return [noise, noise[:1], faces[:5], faces[:1], np.zeros((1, SIZE, SIZE, 3), np.uint8)]

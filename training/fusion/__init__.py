@@ -1,0 +1,1 @@
+"""The learned fusion: pairs, training, evaluation."""

@@ -1,0 +1,62 @@
+"""Measure a fusion artifact on pairs, through ONNX Runtime as fusion runs it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.evaluate.evaluate import Evaluation, find_model, over_emotions
+from bimodal.training.evaluate.metrics import measure
+from bimodal.training.fusion.pairs import NAME, Pairs, averaged, read_pairs, recorded_pairs
+
+PROTOCOL = "pairs of calibrated probabilities of a face and a voice"
+
+
+def evaluate_fusion(
+    path: Path | None, data: Path, split: str, face: str, speech: str, weights: tuple[float, float] = (0.7, 0.3)
+) -> Evaluation:
+    """Measure on a folder with pairs.csv, or on a prepared video tree through two models.
+
+    Args:
+        path: of the artifact; None measures the strategy `average` with `weights` instead.
+
+    Raises ArtifactError for the models, DatasetError for the data.
+    """
+    artifact = open_artifact(path, "fusion", provider="cpu") if path is not None else None
+    pairs = pairs_of(data, split, face, speech)
+    begun = time.monotonic()
+    found = fused(artifact, pairs) if artifact is not None else averaged(pairs, *weights)
+    further = {
+        "video alone": measure(pairs.labels, pairs.video[:, :-1], EMOTIONS),
+        "speech alone": measure(pairs.labels, pairs.speech[:, :-1], EMOTIONS),
+        "average": measure(pairs.labels, averaged(pairs, *weights), EMOTIONS),
+    }
+    return Evaluation(
+        model=artifact.identity if artifact is not None else "average",
+        data=f"{data.name}/{split}",
+        protocol=PROTOCOL,
+        seen_in_training=split == "train" and artifact is not None,
+        figures=measure(pairs.labels, found, EMOTIONS),
+        further=further,
+        seconds=time.monotonic() - begun,
+        true=pairs.labels.tolist(),
+        probabilities=found.tolist(),
+    )
+
+
+def pairs_of(data: Path, split: str, face: str, speech: str) -> Pairs:
+    """Those of a table, or of recordings."""
+    if (data / NAME).is_file():
+        return read_pairs(data, split)
+    static = open_artifact(find_model(face), "face-static", provider="cpu")
+    return recorded_pairs(static, open_artifact(find_model(speech), "speech", provider="cpu"), data, split)
+
+
+def fused(artifact: Artifact, pairs: Pairs) -> NDArray[np.float64]:
+    """What the artifact makes of pairs, float64 [N, 7]."""
+    return over_emotions(artifact.metadata, artifact.run(video=pairs.video, speech=pairs.speech)["probabilities"])

@@ -1,0 +1,225 @@
+"""Where pairs come from: recordings that show and speak, or faces and voices put together by label."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.faces.mesh import sharpness
+from bimodal.models.session import Artifact
+from bimodal.training.config import SpeechConfig
+from bimodal.training.datasets.fer2013 import LEFT_OUT
+from bimodal.training.datasets.items import Item, label_of
+from bimodal.training.datasets.loading import colour, picture_items, tracks, votes_of
+from bimodal.training.datasets.manifest import read_manifest
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, Clip, Recording, decode, record
+from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate.evaluate import over_emotions, speech_probabilities
+from bimodal.training.evaluate.metrics import fit_temperature, softmax
+from bimodal.training.loop import Say
+from bimodal.training.speech.sound import Listening, live_ends, live_windows, voice_shares
+from bimodal.training.speech.train import cross_validate_run
+
+DELAY_S = 0.12
+"""A frame is joined with speech that ended at least this long before it, as in config.yaml."""
+BLURRED = 0.5
+MEASURED_SHARE = 0.2
+Opinions = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
+"""(opinions float32 [N, 8], labels int64 [N], a number for the person int64 [N])."""
+
+
+def face_opinions(static: Artifact, folder: Path, split: str, labels: str, random: np.random.Generator) -> Opinions:
+    """Held-out pictures as a live worker sees them: half of them blurred, so that worth means something."""
+    items = picture_items(folder, split)
+    _, majority = votes_of(items, labels, folder)  # type: ignore[arg-type]  # a word of Labels
+    decided = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
+    side = static.inputs[0].shape[1]
+    size = side if isinstance(side, int) else 112
+    faces = np.stack([_blurred(colour(item, size), random) for item in decided])
+    people = np.arange(len(decided))
+    return _seen(static, faces), majority[majority != LEFT_OUT], people
+
+
+def _blurred(face: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    if random.random() >= BLURRED:
+        return face
+    return np.asarray(cv2.GaussianBlur(face, (0, 0), float(random.uniform(0.5, 3.0))), np.uint8)
+
+
+def _seen(static: Artifact, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    rows = [static.run(faces=faces[start : start + 64])["probabilities"] for start in range(0, len(faces), 64)]
+    worth = np.array([[sharpness(face)] for face in faces])
+    return np.hstack([over_emotions(static.metadata, np.concatenate(rows)), worth]).astype(np.float32)
+
+
+def speech_opinions(config: SpeechConfig, recordings: Sequence[Recording], folds: int | None, say: Say) -> Opinions:
+    """Every live window of every speaker, as the network of a fold says that never heard the speaker.
+
+    Probabilities of a fold are calibrated by the other folds where there are several, else by its own.
+    """
+    found = cross_validate_run(config, recordings, say, folds)
+    rows, labels, people = [], [], []
+    for fold in found:
+        others = [other for other in found if other is not fold] or [fold]
+        temperature = fit_temperature(
+            np.concatenate([other.live for other in others]), np.concatenate([other.live_true for other in others])
+        )
+        heard = [recording for recording in recordings if recording.clip.actor in fold.actors]
+        worth = np.concatenate([voice_shares(recording) for recording in heard])
+        rows.append(np.hstack([softmax(fold.live, temperature), worth[:, None]]))
+        labels.append(fold.live_true)
+        people.append(np.array([heard[clip].clip.actor for clip in fold.live_clip], np.int64))
+    return np.concatenate(rows).astype(np.float32), np.concatenate(labels), np.concatenate(people)
+
+
+def compose_pairs(faces: Opinions, voices: Opinions, count: int, random: np.random.Generator) -> dict[str, Pairs]:
+    """Faces and voices of the same label, every emotion equally often; `test` from pictures and speakers of its own.
+
+    Raises DatasetError where the two share no label, or nobody is left to measure on.
+    """
+    measured_faces = random.random(len(faces[1])) < MEASURED_SHARE
+    everyone = np.unique(voices[2])
+    back = everyone[-max(1, round(MEASURED_SHARE * len(everyone))) :]
+    measured_voices = np.isin(voices[2], back)
+    if len(everyone) < 2:
+        raise DatasetError("pairs need at least two speakers: one of them is measured on")
+    test = round(MEASURED_SHARE * count)
+    return {
+        "train": _put_together(faces, voices, ~measured_faces, ~measured_voices, count - test, random),
+        "test": _put_together(faces, voices, measured_faces, measured_voices, test, random),
+    }
+
+
+def _put_together(
+    faces: Opinions, voices: Opinions, seen: NDArray[np.bool_], heard: NDArray[np.bool_], count: int,
+    random: np.random.Generator,
+) -> Pairs:  # fmt: skip
+    sides = [[np.flatnonzero(mask & (labels == emotion)) for emotion in range(len(EMOTIONS))]
+             for mask, labels in ((seen, faces[1]), (heard, voices[1]))]  # fmt: skip
+    there = [emotion for emotion in range(len(EMOTIONS)) if all(len(side[emotion]) for side in sides)]
+    if not there:
+        raise DatasetError("faces and voices share no label, so there are no pairs")
+    emotions = np.array([there[number % len(there)] for number in range(count)], np.int64)
+    face, voice = (np.array([random.choice(side[emotion]) for emotion in emotions]) for side in sides)
+    return Pairs(faces[0][face], voices[0][voice], emotions)
+
+
+def recorded_pairs(static: Artifact, speech: Artifact, folder: Path, split: str) -> Pairs:
+    """Pairs of a prepared video tree: each face with the newest window of speech that ended before it.
+
+    Raises DatasetError where no recording of the split has both.
+    """
+    sounds = {item.clip: item for item in read_manifest(folder) if item.medium == "sound" and item.split == split}
+    found = [
+        pairs
+        for track in tracks(folder, split)
+        if track[0].label is not None and track[0].clip in sounds
+        if (pairs := _of_recording(static, speech, track, sounds[track[0].clip])) is not None
+    ]
+    if not found:
+        raise DatasetError(f"{folder} has no recording of the split '{split}' with a face and a voice at the same time")
+    return Pairs(*(np.concatenate([getattr(pairs, name) for pairs in found]) for name in ("video", "speech", "labels")))
+
+
+def _of_recording(static: Artifact, speech: Artifact, track: list[Item], sound: Item) -> Pairs | None:
+    rate = speech.metadata.sample_rate or SAMPLE_RATE
+    recording = record(Clip(sound.path, 0, sound.label or 0), decode(sound.path, rate), rate)
+    listening = Listening.of(speech.metadata)
+    ends = np.array(live_ends(recording, listening)) / rate
+    if not len(ends):
+        return None
+    said = speech_probabilities(speech, live_windows(recording, listening))
+    heard = np.hstack([said, np.array(voice_shares(recording, listening))[:, None]]).astype(np.float32)
+    side = static.inputs[0].shape[1]
+    joined = [(item, int(np.searchsorted(ends, item.time_s - DELAY_S, side="right")) - 1) for item in track]
+    joined = [(item, hop) for item, hop in joined if hop >= 0]
+    if not joined:
+        return None
+    faces = np.stack([colour(item, side if isinstance(side, int) else 112) for item, _ in joined])
+    labels = np.full(len(joined), track[0].label, np.int64)
+    return Pairs(_seen(static, faces), heard[[hop for _, hop in joined]], labels)
+
+
+# Pairs of what a face shows and what a voice carries at the same moment: what fusion learns from and is measured on.
+#
+# On disk: `pairs.csv` with `label`, `split`, and for `video_` and `speech_` each emotion's probability and `worth`.
+
+
+NAME = "pairs.csv"
+OPINION = (*EMOTIONS, "worth")
+COLUMNS = ("label", "split", *(f"{side}_{name}" for side in ("video", "speech") for name in OPINION))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Opinions and the truth.
+
+    Attributes:
+        video, speech: float32 [N, 8]: calibrated probabilities over EMOTIONS and, last, their worth (0…1).
+        labels: int64 [N], indices into EMOTIONS.
+    """
+
+    video: NDArray[np.float32]
+    speech: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """How many pairs."""
+        return len(self.labels)
+
+    def take(self, chosen: NDArray[np.generic]) -> Pairs:
+        """Those at `chosen` (places or a mask)."""
+        return Pairs(self.video[chosen], self.speech[chosen], self.labels[chosen])
+
+
+def averaged(pairs: Pairs, video_weight: float, speech_weight: float) -> NDArray[np.float64]:
+    """What the strategy `average` makes of pairs, float64 [N, 7]: weights scaled by worth."""
+    weights = np.stack([video_weight * pairs.video[:, -1], speech_weight * pairs.speech[:, -1]]).astype(np.float64)
+    total = weights.sum(axis=0)
+    weights = np.where(total > 0, weights / np.maximum(total, 1e-9), [[video_weight], [speech_weight]])
+    fused = weights[0][:, None] * pairs.video[:, :-1] + weights[1][:, None] * pairs.speech[:, :-1]
+    return np.asarray(fused / fused.sum(axis=1, keepdims=True))
+
+
+def write_pairs(folder: Path, parts: dict[str, Pairs]) -> Path:
+    """Write `folder`/pairs.csv in one move; `parts` by split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh, table = folder / f".{NAME}.new", folder / NAME
+    with fresh.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for split, pairs in parts.items():
+            for label, video, speech in zip(pairs.labels, pairs.video, pairs.speech, strict=True):
+                writer.writerow([EMOTIONS[label], split, *(f"{value:.6g}" for value in (*video, *speech))])
+    fresh.replace(table)
+    return table
+
+
+def read_pairs(folder: Path, split: str) -> Pairs:
+    """One split of `folder`/pairs.csv. Raises DatasetError where a column or the split is missing."""
+    table = folder / NAME
+    if not table.is_file():
+        raise DatasetError(f"{folder} holds no {NAME}: 'bimodal train fusion' writes one under its runs")
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if set(COLUMNS) - set(rows.fieldnames or ()):
+            raise DatasetError(f"{table} needs the columns {', '.join(COLUMNS)}")
+        chosen = [row for row in rows if row["split"] == split]
+    if not chosen:
+        raise DatasetError(f"{table} has no rows of the split '{split}'")
+    try:
+        values = np.array([[float(row[name]) for name in COLUMNS[2:]] for row in chosen], np.float32)
+    except ValueError as error:
+        raise DatasetError(f"{table} holds something that is no number: {error}") from error
+    labels = [label_of(row["label"], str(table)) for row in chosen]
+    if None in labels:
+        raise DatasetError(f"{table} has a label outside the seven emotions")
+    size = len(OPINION)
+    return Pairs(values[:, :size], values[:, size:], np.array(labels, np.int64))

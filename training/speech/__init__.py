@@ -1,0 +1,1 @@
+"""Speech models: sound, training and their artifacts."""

@@ -1,0 +1,234 @@
+"""A Keras speech model in the form (352, 15), by actor and then on all, exported through `bimodal export keras`.
+
+Runs in a process of its own (`python -m training.keras_speech CONFIG`), so that nobody else loads TensorFlow. The front
+end is the preset `seed-mel15`: 1 s at 16 kHz, 15 mel bands in dB, standardised, 32 steps stretched to 352.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bimodal.errors import BimodalError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal.export.frontends.presets import SEED_MEL15
+from bimodal.export.frontends.reference import features
+from bimodal.export.keras.convert import export_keras
+from bimodal.export.keras.recipe import read_preset, with_words
+from bimodal.models.emotions import EMOTIONS, LabelMap, emotion_of
+from bimodal.models.session import open_artifact
+from bimodal.training.config import KerasSpeechConfig, load_config
+from bimodal.training.datasets import readers
+from bimodal.training.datasets.loading import load_recordings
+from bimodal.training.datasets.ravdess import Recording, actor_folds
+from bimodal.training.evaluate.evaluate import voices
+from bimodal.training.evaluate.metrics import fit_temperature, measure, softmax
+from bimodal.training.loop import Say
+from bimodal.training.speech.sound import Listening, centre_window, live_windows, random_window
+from bimodal.training.to_artifact import set_metadata, write_card
+
+LISTENING = Listening(window_s=1.0, minimum_s=1.0, hop_s=0.5)
+STEPS, BANDS = 352, 15
+LABELS = SEED_MEL15.labels
+
+
+def make_keras_speech(config: KerasSpeechConfig, say: Say) -> Path:
+    """Validate by actor, train on all, calibrate on what the folds said, export. Returns the artifact's path."""
+    keras.utils.set_random_seed(config.seed)
+    recordings = load_recordings(config.data)
+    runs = config.runs / config.name
+    runs.mkdir(parents=True, exist_ok=True)
+    folds = []
+    parts = actor_folds([recording.clip.actor for recording in recordings], config.folds)
+    for number, (training, validation) in enumerate(parts, start=1):
+        learnt = [recording for recording in recordings if recording.clip.actor in training]
+        network = fitted(config, learnt, runs / f"fold-{number}.keras", say)
+        fold = answers(network, [recording for recording in recordings if recording.clip.actor in validation])
+        folds.append(fold)
+        say(f"fold {number}/{config.folds}: UAR {fold.by_clip().uar:.3f} for the mean over a clip's live windows")
+    truth = np.concatenate([fold.exact for fold in folds])
+    temperature = round(fit_temperature(np.concatenate([fold.logits for fold in folds]), truth), 4)
+    network = fitted(config, recordings, runs / "all.keras", say)
+    cooled = runs / "calibrated.keras"
+    calibrated(network, temperature).save(cooled)
+    return ship(config, cooled, temperature, _metrics(folds, recordings, temperature), recordings, say)
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """What a network says of speakers that it never heard.
+
+    Attributes:
+        logits: float [M, 8] of every live window, `clip` int [M] which clip each belongs to.
+        exact: int [M], places in LABELS; true: int [N], places in EMOTIONS, of each clip.
+        centre: float [N, 8], logits of the middle second of each clip.
+    """
+
+    logits: NDArray[np.float64]
+    clip: NDArray[np.int64]
+    exact: NDArray[np.int64]
+    true: NDArray[np.int64]
+    centre: NDArray[np.float64]
+
+    def by_clip(self, temperature: float = 1.0) -> Any:
+        """Figures of the mean over each clip's live windows."""
+        rows = softmax(self.logits, temperature)
+        means = np.stack([rows[self.clip == clip].mean(axis=0) for clip in range(len(self.true))])
+        return measure(self.true, seven(means), EMOTIONS)
+
+
+def seven(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """LABELS → EMOTIONS: calm counts as neutral."""
+    mapped = LabelMap(LABELS).apply(probabilities)
+    return np.array([[row[emotion] for emotion in EMOTIONS] for row in mapped])
+
+
+def label_place(recording: Recording) -> int:
+    """Place in LABELS: RAVDESS's own names tell calm from neutral."""
+    match = readers.RAVDESS.fullmatch(recording.clip.path.stem)
+    word = readers.RAVDESS_EMOTIONS[match[3]] if match else EMOTIONS[recording.clip.emotion]
+    if word in LABELS:
+        return LABELS.index(word)
+    return next(place for place, label in enumerate(LABELS) if emotion_of(label) == emotion_of(word))
+
+
+def network_of(config: KerasSpeechConfig) -> Any:
+    """Strided convolutions, then an LSTM (a GRU would become a slow ONNX Loop)."""
+    return keras.Sequential(
+        [
+            keras.layers.Input((STEPS, BANDS)),
+            keras.layers.Conv1D(config.width, 11, strides=11, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Conv1D(config.width, 3, padding="same", activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(config.dropout),
+            keras.layers.Bidirectional(keras.layers.LSTM(config.width)),
+            keras.layers.Dropout(config.dropout),
+            keras.layers.Dense(len(LABELS), activation="softmax"),
+        ]
+    )
+
+
+def fitted(config: KerasSpeechConfig, recordings: Sequence[Recording], path: Path, say: Say) -> Any:
+    """A trained network; out of `path` where it lies there, and from its last epoch where it was cut off."""
+    if path.is_file():
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    random = np.random.default_rng(config.seed)
+    windows = [random_window(recording, 16_000, random) for recording in recordings for _ in range(config.windows)]
+    inputs = np.stack([features(SEED_MEL15.frontend, window) for window in windows])
+    places = np.repeat([label_place(recording) for recording in recordings], config.windows)
+    order = random.permutation(len(places))
+    network = network_of(config)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        config.learning_rate, config.epochs * (len(places) // config.batch + 1)
+    )
+    network.compile(
+        keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay), "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )  # fmt: skip
+    told = network.fit(
+        inputs[order], places[order], batch_size=config.batch, epochs=config.epochs,
+        verbose=1 if sys.stderr.isatty() else 0,
+        callbacks=[keras.callbacks.BackupAndRestore(str(path.with_suffix(".backup")), delete_checkpoint=True)],
+    )  # fmt: skip
+    fresh = path.with_suffix(".new.keras")
+    network.save(fresh)
+    fresh.replace(path)
+    loss = told.history["loss"][-1] if told.history.get("loss") else float("nan")
+    say(f"{path.stem}: {len(places)} windows, loss {loss:.3f} in the end")
+    return network
+
+
+def answers(network: Any, recordings: Sequence[Recording]) -> Answers:
+    """What the network says of each recording."""
+    live = [live_windows(recording, LISTENING) for recording in recordings]
+    clip = np.repeat(np.arange(len(recordings)), [len(windows) for windows in live])
+    exact = np.array([label_place(recording) for recording in recordings], np.int64)
+    return Answers(
+        logits=_logits(network, [window for windows in live for window in windows]),
+        clip=clip,
+        exact=exact[clip],
+        true=np.array([recording.clip.emotion for recording in recordings], np.int64),
+        centre=_logits(network, [centre_window(recording, LISTENING) for recording in recordings]),
+    )
+
+
+def _logits(network: Any, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    inputs = np.stack([features(SEED_MEL15.frontend, window) for window in windows])
+    probabilities = network.predict(inputs, batch_size=256, verbose=0)
+    return np.asarray(np.log(np.maximum(probabilities, 1e-9)), np.float64)
+
+
+def calibrated(network: Any, temperature: float) -> Any:
+    """The same network with its last layer's logits divided by the temperature."""
+    kernel, bias = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([kernel / temperature, bias / temperature])
+    return network
+
+
+def ship(
+    config: KerasSpeechConfig, path: Path, temperature: float, metrics: dict[str, object],
+    recordings: Sequence[Recording], say: Say,
+) -> Path:  # fmt: skip
+    """Through the same export as any Keras file, then with temperature, figures and card."""
+    recipe = with_words(
+        read_preset("seed-mel15"),
+        license="CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on",
+        source="trained by this project on RAVDESS speech with Keras",
+    )
+    real = [recording.clip.path for recording in recordings[:2]]
+    made = export_keras(
+        path, recipe, config.name, config.output.parent, say, version=config.version, real=real, tolerance=1e-3
+    )
+    known = open_artifact(made, "speech", provider="cpu").metadata
+    metadata = msgspec.structs.replace(
+        known, source=recipe.source, temperature=temperature, interval_s=LISTENING.hop_s,
+        metrics={**(known.metrics or {}), **metrics},
+    )  # fmt: skip
+    set_metadata(made, metadata)
+    open_artifact(made, "speech", provider="cpu")
+    write_card(made.parent, metadata, "bimodal train keras-speech", say)
+    return made
+
+
+def _metrics(folds: Sequence[Answers], recordings: Sequence[Recording], temperature: float) -> dict[str, object]:
+    clip = [fold.by_clip() for fold in folds]
+    centre = [measure(fold.true, seven(softmax(fold.centre, temperature)), EMOTIONS) for fold in folds]
+    return {
+        "uar": round(float(np.mean([figures.uar for figures in clip])), 4),
+        "uar_folds": [round(figures.uar, 4) for figures in clip],
+        "accuracy": round(float(np.mean([figures.accuracy for figures in clip])), 4),
+        "n": sum(figures.n for figures in clip),
+        "centre": {
+            "protocol": "the middle second of each clip",
+            "uar": round(float(np.mean([figures.uar for figures in centre])), 4),
+            "ece": round(float(np.mean([figures.ece for figures in centre])), 4),
+        },
+        "protocol": f"{len(folds)} folds by actor, mean over a clip's live windows of 1 s; calm counts as neutral",
+        "trained_on": voices(recordings),
+    }
+
+
+def main() -> None:
+    """The process: one sentence for what goes wrong."""
+    try:
+        config = load_config(Path(sys.argv[1]), KerasSpeechConfig)
+        made = make_keras_speech(config, lambda line: print(line, flush=True))
+    except BimodalError as error:
+        print(f"bimodal: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(f"{made} is ready")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Random windows and changes of recorded speech in training: live windows are cut anywhere, by any microphone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bimodal.models.contract import Metadata
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
+
+SHORTEST_S, LONGEST_S, STEP_S = 1.0, 3.0, 0.25
+MISSED_VOICE = 0.3
+SPEEDS = (0.88, 1.14)
+QUIET = 0.02  # of the power: 17 dB less
+
+
+def draw_length(random: np.random.Generator) -> int:
+    """Samples of a batch's windows: 1 to 3 s in steps of 0.25 s, long ones more often."""
+    steps = round((LONGEST_S - SHORTEST_S) / STEP_S)
+    step = int(random.integers(0, steps + 1, size=2).max())
+    return round((SHORTEST_S + step * STEP_S) * SAMPLE_RATE)
+
+
+def window_start(recording: Recording, length: int, random: np.random.Generator) -> int:
+    """First sample of a window that holds most of the voice, or is mostly voice; may lie outside the clip."""
+    first, last = recording.voice
+    slack = int(MISSED_VOICE * min(length, last - first))
+    low = min(first, last - length) - slack
+    high = max(first, last - length) + slack
+    return int(random.integers(low, high + 1))
+
+
+def cut(waveform: NDArray[np.float32], start: int, length: int) -> NDArray[np.float32]:
+    """float32 [length] from `start`, zeros where that lies outside."""
+    before, after = max(0, -start), max(0, start + length - len(waveform))
+    inside = waveform[max(0, start) : max(0, min(len(waveform), start + length))]
+    return np.pad(inside, (min(before, length), min(after, length)))[:length]
+
+
+def random_window(recording: Recording, length: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """One window, faster or slower (and higher or lower), of random gain, in noise of random colour and level."""
+    speed = random.uniform(*SPEEDS)
+    needed = int(np.ceil(length * speed)) + 1
+    source = cut(recording.waveform, window_start(recording, needed, random), needed)
+    window = np.interp(np.arange(length) * speed, np.arange(needed), source).astype(np.float32)
+    window = tilt(window, random.uniform(-0.3, 0.5)) if random.random() < 0.5 else window
+    loudness = float(np.sqrt(np.mean(window**2))) + 1e-6
+    noise = random.standard_normal(length, dtype=np.float32)
+    if random.random() < 0.5:
+        noise = tilt(noise, -0.9)
+    noise *= loudness * 10 ** (-random.uniform(10, 60) / 20) / (float(np.std(noise)) + 1e-9)
+    gain = 10 ** (random.uniform(-20, 20) / 20)
+    return np.asarray(np.clip((window + noise) * gain, -1, 1), dtype=np.float32)
+
+
+def tilt(waveform: NDArray[np.float32], amount: float) -> NDArray[np.float32]:
+    """Highs raised (amount > 0) or lowered (< 0) by a first difference or sum: microphones and rooms differ."""
+    changed = waveform.copy()
+    changed[1:] -= np.float32(amount) * waveform[:-1]
+    return changed
+
+
+def mask_power(power: Tensor, random: np.random.Generator) -> Tensor:
+    """As `mask`, for mel power float32 [N, T, bands]: masked places become quiet. Half of the clips keep all bands."""
+    count, frames, bands = power.shape
+    keep = torch.ones(count, frames, bands)
+    for row in range(count):
+        if random.random() < 0.5:
+            width = int(random.integers(0, bands // 6 + 1))
+            low = int(random.integers(0, bands - width + 1))
+            keep[row, :, low : low + width] = QUIET
+        length = int(random.integers(0, frames // 8 + 1))
+        start = int(random.integers(0, frames - length + 1))
+        keep[row, start : start + length] = QUIET
+    return power * keep
+
+
+def mask(features: Tensor, bands: int, random: np.random.Generator) -> Tensor:
+    """SpecAugment (Park et al. 2019, arXiv:1904.08779): one band and two time masks a clip, the same for slopes.
+
+    features: float32 [N, 2 · bands, T]; masked places become 0, the mean.
+    """
+    count, _, frames = features.shape
+    keep = torch.ones(count, 2, bands, frames)
+    for row in range(count):
+        width = int(random.integers(0, bands // 6 + 1))
+        low = int(random.integers(0, bands - width + 1))
+        keep[row, :, low : low + width] = 0
+        for _ in range(2):
+            length = int(random.integers(0, frames // 8 + 1))
+            start = int(random.integers(0, frames - length + 1))
+            keep[row, :, :, start : start + length] = 0
+    return features * keep.view(count, 2 * bands, frames)
+
+
+# The windows of a recording that an evaluation hears: what a live worker would cut for this model.
+
+
+@dataclass(frozen=True)
+class Listening:
+    """How a live worker listens with a model: longest and shortest window and hop, in seconds."""
+
+    window_s: float = 3.0
+    minimum_s: float = 1.0
+    hop_s: float = 0.5
+
+    @classmethod
+    def of(cls, metadata: Metadata) -> Listening:
+        """As a speech artifact's metadata asks; a hop of 0.5 s where it does not say."""
+        return cls(metadata.window_s or 3.0, metadata.minimum_window_s or 1.0, metadata.interval_s or 0.5)
+
+
+def centre_window(recording: Recording, listening: Listening = Listening()) -> NDArray[np.float32]:
+    """The middle of a recording, one window long; all of a shorter one, padded with zeros to the shortest window."""
+    longest, shortest, _ = _samples(recording, listening)
+    length = max(min(len(recording.waveform), longest), shortest)
+    return cut(recording.waveform, (len(recording.waveform) - length) // 2, length)
+
+
+def live_windows(recording: Recording, listening: Listening = Listening()) -> list[NDArray[np.float32]]:
+    """A window each hop while the voice speaks: all that was heard up to then, but at most the longest window.
+
+    A hop counts where it overlaps the voice and as much voice as one hop was heard by its end; a recording too short
+    for that gives its centre window.
+    """
+    longest = _samples(recording, listening)[0]
+    ends = live_ends(recording, listening)
+    if not ends:
+        return [centre_window(recording, listening)]
+    return [recording.waveform[max(0, end - longest) : end] for end in ends]
+
+
+def live_ends(recording: Recording, listening: Listening = Listening()) -> list[int]:
+    """The sample behind each of these windows; empty where `live_windows` gives the centre window."""
+    _, shortest, hop = _samples(recording, listening)
+    first, last = recording.voice
+    return [
+        end
+        for end in range(shortest, len(recording.waveform) + 1, hop)
+        if end - hop < last and min(end, last) - first >= hop
+    ]
+
+
+def voice_shares(recording: Recording, listening: Listening = Listening()) -> list[float]:
+    """How much of the newest hop of each live window is voice, 0…1: what a worker calls its `voice`."""
+    _, _, hop = _samples(recording, listening)
+    first, last = recording.voice
+    shares = [max(0.0, min(end, last) - max(end - hop, first)) / hop for end in live_ends(recording, listening)]
+    return shares or [1.0]
+
+
+def _samples(recording: Recording, listening: Listening) -> tuple[int, int, int]:
+    seconds = (listening.window_s, listening.minimum_s, listening.hop_s)
+    longest, shortest, hop = (round(value * recording.rate) for value in seconds)
+    return longest, shortest, hop
