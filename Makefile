@@ -6,12 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test system lint types imports pytest clean
+.PHONY: run test test-slow system lint types imports untested pytest clean
 
 run: .make/run
 	$(BIN)/bimodal up
 
-test: .make/test lint types imports pytest
+test: .make/test lint types imports untested pytest
 
 lint:
 	$(BIN)/ruff check .
@@ -23,9 +23,17 @@ types:
 imports:
 	$(BIN)/lint-imports
 
+# Lists code files without a test of their name: tests/a/test_b*.py for a/b.py.
+untested:
+	$(BIN)/python -m scripts.untested
+
 # Two files of tests at a time: most of them wait for processes. The wheels that the converted models come from: with them the tests convert the real files again.
 pytest: .make/wheels
-	BIMODAL_WHEELS=$(CURDIR)/.make/wheels $(BIN)/python -m pytest -n 2 --dist loadfile
+	BIMODAL_WHEELS=$(CURDIR)/.make/wheels $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# Tests that take longer than a minute each, by hand.
+test-slow: .make/test .make/wheels
+	BIMODAL_WHEELS=$(CURDIR)/.make/wheels $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 .make/wheels: | $(BIN)/python
 	@mkdir -p $@

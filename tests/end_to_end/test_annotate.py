@@ -12,7 +12,7 @@ from bimodal.broker.messages import Body, Heartbeat
 from bimodal.workers.capture import files
 from tests.end_to_end.driving import Driven, events_of, run, summary_of
 from tests.media import face_clip, scene, speech, write_clip
-from tests.workers.record.test_retention import session
+from tests.recordings.test_retention import session
 
 PURPLE = (136, 76, 220)
 

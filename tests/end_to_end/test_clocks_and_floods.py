@@ -22,7 +22,7 @@ from bimodal.broker.sockets import events_endpoint, make_private
 from bimodal.supervisor.session import LOCK, Session, sweep_abandoned
 from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
 from tests.end_to_end.driving import REPOSITORY
-from tests.workers.record.events import event
+from tests.recordings.events import event
 
 PATIENCE_S = 60.0
 EVENTS = 5000

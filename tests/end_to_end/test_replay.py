@@ -14,7 +14,7 @@ from bimodal.broker.messages import Heartbeat, Status, StreamClosed, StreamOpene
 from bimodal.recordings.recording import Recording
 from bimodal.recordings.records import ClipRecord, Host, SessionRecord, SourceRecord, stream_record
 from tests.end_to_end.driving import Driven, run
-from tests.workers.record.events import event, face, opened, speech
+from tests.recordings.events import event, face, opened, speech
 
 HOST = Host(name="here", system="Linux", machine="x86_64", cores=1, python="3.11")
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from bimodal.recordings.tables import event_line
 from bimodal.workers.capture import files
+from tests.drawing.making import event
 from tests.media import tone, write_clip
-from tests.workers.drawing.making import event
 
 FPS = 25
 FLASHES = (20, 50)

@@ -16,8 +16,8 @@ from bimodal.workers.capture import files
 from bimodal.workers.errors import SourceError
 from bimodal.workers.film.annotate import annotate
 from bimodal.workers.film.writer import FilmError
+from tests.drawing.making import event, face
 from tests.media import write_clip
-from tests.workers.drawing.making import event, face
 from tests.workers.film.clips import DARK, FPS, events_for, flash_and_beep, seen
 
 VARIABLE = [0, 40, 81, 119, 200, 300, 310, 350, 400, 555, *range(600, 2580, 33)]

@@ -19,7 +19,7 @@ from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view.health import FRESH_S, Health
 from bimodal.workers.view.metrics import MOST_STREAMS, Metrics, routes
 from bimodal.workers.view.state import View
-from tests.workers.record.events import event
+from tests.recordings.events import event
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "bimodal.json"
 EVERYONE = ("broker", "fusion", "face 1", "audio 1")

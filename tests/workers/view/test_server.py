@@ -19,7 +19,7 @@ from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view.server import Server, listen
 from bimodal.workers.view.viewers import MOST_VIEWERS
 from tests.workers.view.making import PATIENCE_S, Page, beat
-from tests.workers.view.test_frames import unpacked
+from tests.workers.view.test_live_socket import unpacked
 
 TOKEN = "a-token-of-sixteen-or-more"
 Serve = Callable[..., Page]

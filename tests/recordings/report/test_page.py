@@ -1,0 +1,141 @@
+"""The one-page report: its figures, its picture, and that other people's words do no harm."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bimodal.broker.events import Emotion, Verdict
+from bimodal.recordings.reading import Clip, clips
+from bimodal.recordings.recording import Recording
+from bimodal.recordings.report import facts
+from bimodal.recordings.report.charts import MOST_BINS, WIDTH, timeline
+from bimodal.recordings.report.page import percent, render, tally_of, write_report
+from bimodal.recordings.report.statistics import Tally
+from tests.recordings.events import event, event_lists, face, opened, speech
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def recorded(folder: Path, events: list[Emotion], name: str = "clip") -> Clip:
+    recording = Recording(folder, name, opened(), "clip.mp4", 0.0)
+    for one in events:
+        recording.add(one)
+    recording.close(1.0)
+    (clip,) = clips(folder / f"{name}.jsonl")
+    return clip
+
+
+def felt(seq: int, label: str | None, confidence: float | None = 0.7, agreement: float | None = None) -> Emotion:
+    verdict = Verdict(
+        label=label, confidence=confidence, agreement=agreement, because=None if label else "no face, no voice"
+    )
+    return event(seq, faces=[face(label)] if label else [], heard=speech("sad") if agreement else None, verdict=verdict)
+
+
+class Reader(HTMLParser):
+    """Collects tags and text, and whatever would ask another host for something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.outward: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.outward += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href", "action", "xlink:href")]
+        self.outward += [f"{tag} {name}" for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    return reader
+
+
+def test_shares_agreement_and_stretches_are_counted_right(tmp_path: Path) -> None:
+    labels = ["happy"] * 50 + [None] * 25 + ["sad"] * 25
+    events = [felt(seq, label, agreement=0.5 if seq < 40 else None) for seq, label in enumerate(labels)]
+    clip = recorded(tmp_path, events)
+    tally = tally_of(clip)
+    shares = {share.emotion: share.fused for share in facts.shares(tally)}
+    assert shares["happy"] == pytest.approx(2 / 3)
+    assert shares["sad"] == pytest.approx(1 / 3)
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert (tally.compared, tally.same_label, tally.agreement / tally.compared) == (40, 0, 0.5)
+    assert tally.conflicts == {("happy", "sad"): 40}
+    first, second = facts.stretches(tally, 0.04)
+    assert (first.label, first.begin, first.end) == ("happy", "0:00.0", "0:02.0")
+    assert first.seconds == pytest.approx(2.0)
+    assert (second.label, second.seconds) == ("sad", pytest.approx(1.0))
+    assert facts.reasons(tally.unknown, tally.frames) == [facts.Reason("no face, no voice", 25, 0.25)]
+
+
+def test_the_page_says_it_and_asks_nobody(tmp_path: Path) -> None:
+    clip = recorded(tmp_path, [felt(seq, "happy", agreement=0.5) for seq in range(50)])
+    path = write_report(clip, NOW)
+    assert path == tmp_path / "clip.html"
+    found = read(path.read_text())
+    assert found.outward == []
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(found.tags)
+    assert "url(" not in path.read_text()
+    assert "@import" not in path.read_text()
+    assert "svg" in found.tags
+    for words in ("Timeline", "Longest stretches", "What was unknown, and why", "not what anybody felt", "tiny@1"):
+        assert words in found.text
+
+
+def test_names_are_text_and_not_markup(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    bad = msgspec.structs.replace(
+        felt(0, None), emotion=Verdict(label=None, confidence=None, because=evil), models={"face-static": evil + "@1"}
+    )
+    html = render(recorded(tmp_path, [bad, felt(1, "happy")], name="<b onload=x>"), NOW)
+    assert evil not in html
+    assert "<b onload" not in html
+    found = read(html)
+    assert "script" not in found.tags
+    assert found.outward == []
+    assert evil in found.text
+
+
+def test_a_recording_without_events_has_a_page(tmp_path: Path) -> None:
+    assert "There are no events" in render(recorded(tmp_path, []), NOW)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=event_lists())
+def test_any_events_make_a_page(tmp_path: Path, events: list[Emotion]) -> None:
+    ordered = [msgspec.structs.replace(one, t=one.seq / 25) for one in events]
+    html = render(recorded(tmp_path, ordered), NOW)
+    assert read(html).outward == []
+
+
+@given(st.lists(st.floats(0, 200_000), min_size=1, max_size=30), st.sampled_from(["happy", None]))
+def test_everything_in_the_picture_lies_in_it(times: list[float], label: str | None) -> None:
+    tally = Tally()
+    for seq, t in enumerate(sorted(times)):
+        tally.add(felt(seq, label), t)
+    picture = timeline(tally)
+    for row in picture.rows:
+        for box in row.rectangles:
+            assert -1e-6 <= box.x <= box.x + box.width <= WIDTH + 1e-6
+            assert row.y - 1e-6 <= box.y <= box.y + box.height <= row.y + row.height + 1e-6
+        assert len({round(box.x, 3) for box in row.rectangles}) <= MOST_BINS
+    assert all(0 <= tick.x <= WIDTH + 1e-6 for tick in picture.ticks)
+
+
+def test_small_shares_are_not_nothing() -> None:
+    assert [percent(share) for share in (0.0, 0.001, 0.01, 0.5, 1.0)] == ["0 %", "< 1 %", "1 %", "50 %", "100 %"]
+    assert re.fullmatch(r"\d+ %", percent(0.333))

@@ -1,0 +1,223 @@
+"""Every reader on a small tree in the original's naming; parts by speaker; manifests."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from bimodal.models.emotions import EMOTIONS
+from bimodal.training.datasets import readers
+from bimodal.training.datasets.items import Item, divided
+from bimodal.training.datasets.loading import load_faces, load_recordings
+from bimodal.training.datasets.manifest import read_manifest, write_manifest
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.errors import DatasetError
+from tests.training.trees import VOTES, tone, write_picture, write_ravdess, write_sound
+
+runner = CliRunner()
+REPOSITORY = Path(__file__).parents[3]
+Maker = Callable[[Path], None]
+
+
+def sound(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_sound(path, tone(200, 0.5))
+
+
+def fer2013_table(folder: Path) -> None:
+    pixels = " ".join(["7"] * 48 * 48)
+    with (folder / "fer2013.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["emotion", "pixels", "Usage"])
+        table.writerows([[0, pixels, "Training"], [3, pixels, "Training"], [6, pixels, "PublicTest"]])
+
+
+def affectnet(folder: Path) -> None:
+    for part, numbers in (("train_set", "0137"), ("val_set", "58")):
+        for name, number in enumerate(numbers):
+            write_picture(folder / part / "images" / f"{name}.jpg", side=96)
+            note = folder / part / "annotations" / f"{name}_exp.npy"
+            note.parent.mkdir(exist_ok=True)
+            np.save(note, number)
+
+
+def affectnet_folders(folder: Path) -> None:
+    for number in range(8):
+        write_picture(folder / "train" / str(number) / "1.jpg", side=64)
+        write_picture(folder / "val" / str(number) / "2.jpg", side=64)
+
+
+def class_folders(folder: Path) -> None:
+    for split in ("train", "test"):
+        for word in ("angry", "happy", "neutral"):
+            write_picture(folder / split / word / "Training_1.jpg")
+
+
+def crema_d(folder: Path) -> None:
+    for name in ("1001_DFA_ANG_XX", "1001_IEO_HAP_HI", "1040_ITH_SAD_X", "1091_WSI_NEU_XX"):
+        sound(folder / "AudioWAV" / f"{name}.wav")
+
+
+def emo_db(folder: Path) -> None:
+    for name in ("03a01Fa", "03a01Wa", "08b10Lb", "16b03Td", "16a02Nc"):
+        sound(folder / "wav" / f"{name}.wav")
+
+
+def anyone(folder: Path) -> None:
+    write_picture(folder / "a.png")
+    (folder / "manifest.csv").write_text("path,label,split,speaker\na.png,joy,Training,me\n")
+
+
+FORMS: list[tuple[str, Maker, list[tuple[str | None, str, str]]]] = [
+    ("fer2013-table", fer2013_table, [("anger", "train", ""), ("happy", "train", ""), ("neutral", "valid", "")]),
+    ("fer2013-folders", class_folders, [
+        ("anger", "test", ""), ("anger", "train", ""), ("happy", "test", ""), ("happy", "train", ""),
+        ("neutral", "test", ""), ("neutral", "train", ""),
+    ]),
+    ("affectnet", affectnet, [
+        (None, "train", ""), (None, "valid", ""), ("disgust", "valid", ""), ("happy", "train", ""),
+        ("neutral", "train", ""), ("surprise", "train", ""),
+    ]),
+    ("crema-d", crema_d, [("anger", "", "1001"), ("happy", "", "1001"), ("neutral", "", "1091"), ("sad", "", "1040")]),
+    ("emo-db", emo_db, [
+        (None, "", "08"), ("anger", "", "03"), ("happy", "", "03"), ("neutral", "", "16"), ("sad", "", "16"),
+    ]),
+    ("manifest", anyone, [("happy", "train", "me")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "make", "expected"), FORMS, ids=[form[0] for form in FORMS])
+def test_a_tree_in_the_original_naming_is_recognised_and_read(
+    tmp_path: Path, name: str, make: Maker, expected: list[tuple[str | None, str, str]]
+) -> None:
+    make(tmp_path)
+    reader = reader_of(tmp_path)
+    assert reader.name == name
+    words = [(None if item.label is None else EMOTIONS[item.label], item.split, item.speaker)
+             for item in reader.read(tmp_path)]  # fmt: skip
+    assert sorted(words, key=str) == sorted(expected, key=str)
+
+
+def test_affectnet_as_a_folder_a_class(tmp_path: Path) -> None:
+    affectnet_folders(tmp_path)
+    items = reader_of(tmp_path).read(tmp_path)
+    by_number = {item.path.parent.name: item.label for item in items if item.split == "valid"}
+    words = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"]
+    assert by_number == {str(place): EMOTIONS.index(word) for place, word in enumerate(words)} | {"7": None}
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_ravdess_speech_is_told_from_its_videos(tmp_path: Path, suffix: str) -> None:
+    write_ravdess(tmp_path, [1, 2], suffix)
+    (tmp_path / "Actor_01" / "01-01-03-01-01-01-01.mp4").write_bytes(b"a video")
+    (tmp_path / "Actor_01" / "02-01-03-01-01-01-01.mp4").write_bytes(b"the same without its sound")
+    assert len(reader_of(tmp_path, ["sound"]).read(tmp_path)) == 16
+    videos = reader_of(tmp_path, ["video"])
+    assert videos.name == "ravdess-video"
+    assert [(item.label, item.speaker) for item in videos.read(tmp_path)] == [(EMOTIONS.index("happy"), "Actor_01")]
+
+
+def test_ferplus_votes_beside_the_table_are_taken(tmp_path: Path) -> None:
+    fer2013_table(tmp_path)
+    with (tmp_path / "fer2013new.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["Usage", "Image name", *VOTES])
+        rows = ([0, 8, 0, 0, 2, 0, 0, 0, 0, 0], [5, 5, 0, 0, 0, 0, 0, 0, 0, 0], [10, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        table.writerows([["Training", "x.png", *row] for row in rows])
+    assert load_faces(tmp_path, "train").majority.tolist() == [EMOTIONS.index("happy"), -1]
+    assert load_faces(tmp_path, "train", "fer2013").majority.tolist() == [
+        EMOTIONS.index("anger"),
+        EMOTIONS.index("happy"),
+    ]
+
+
+def test_labels_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    with pytest.raises(DatasetError, match="no FER2013 labels"):
+        load_faces(tmp_path, "train", "fer2013")
+    with pytest.raises(DatasetError, match=r"no FER\+ votes"):
+        load_faces(tmp_path, "train", "ferplus")
+    with pytest.raises(DatasetError, match="no split 'valid'"):
+        load_faces(tmp_path, "valid")
+
+
+@pytest.mark.parametrize(
+    ("stem", "emotion", "speaker"),
+    [
+        ("mead_M003_happy", "happy", "M003"),
+        ("01-01-08-02-01-02-24", "surprise", "Actor_24"),
+        ("1012_TIE_FEA_MD", "fear", "1012"),
+        ("15b09Eb", "disgust", "15"),
+    ],
+)
+def test_the_name_of_a_clip_says_who_and_what(stem: str, emotion: str, speaker: str) -> None:
+    assert readers.clip(stem) == readers.Named(emotion, speaker)
+
+
+@pytest.mark.parametrize("stem", ["holiday", "mead_M003_bored", "01-01-09-01-01-01-01", "1001_DFA_XXX_XX", "01-02-03"])
+def test_names_that_say_nothing(stem: str) -> None:
+    assert readers.clip(stem) is None
+
+
+def test_other_speech_is_loaded_with_its_speakers(tmp_path: Path) -> None:
+    emo_db(tmp_path)
+    recordings = load_recordings(tmp_path)
+    assert [(r.clip.actor, r.clip.part) for r in recordings] == [
+        (3, "emo-db/03"), (3, "emo-db/03"), (16, "emo-db/16"), (16, "emo-db/16")
+    ]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=40), st.integers(0, 1000))
+def test_no_speaker_is_on_both_sides(speakers: list[str], seed: int) -> None:
+    items = [Item(Path(f"{place}.wav"), 0, speaker=speaker) for place, speaker in enumerate(speakers)]
+    if len(set(speakers)) < 2:
+        with pytest.raises(DatasetError, match="--split random"):
+            divided(items, "auto", seed)
+        return
+    parts = divided(items, "auto", seed)
+    train = {item.speaker for item in parts if item.split == "train"}
+    valid = {item.speaker for item in parts if item.split == "valid"}
+    assert train
+    assert valid
+    assert not train & valid
+    assert parts == divided(items, "speaker", seed)
+
+
+def test_parts_of_the_data_set_come_first_and_random_is_never_chosen() -> None:
+    official = [Item(Path("a"), 0, "test"), Item(Path("b"), 0, "train")]
+    assert divided(official, "auto", 0) == official
+    with pytest.raises(DatasetError, match="no parts of its own"):
+        divided([Item(Path("a"), 0)], "official", 0)
+    mixed = divided([Item(Path(str(place)), 0) for place in range(50)], "random", 1)
+    assert sum(item.split == "valid" for item in mixed) == 10
+
+
+def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    items = [
+        Item(tmp_path / "a.png", 3, "train", "me", votes={"happy": 7.0, "NF": 3.0}, clip="c", time_s=0.4, given=2),
+        Item(tmp_path / "sub" / "b.wav", None, "valid", "ü"),
+    ]
+    write_manifest(tmp_path, items)
+    assert read_manifest(tmp_path) == items
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("file,label\na.png,happy\n", "lacks path"),
+        ("path,label\na.png,grumpy\n", "line 2"),
+        ("path,label\n,happy\n", "'path' is empty"),
+        ("path,label\n", "has no rows"),
+    ],
+)
+def test_a_wrong_manifest_is_refused_in_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(DatasetError, match=sentence):
+        read_manifest(tmp_path)
