@@ -189,13 +189,13 @@ def joined_per_s(plan: Plan) -> float:
     rows = processes(plan.config, record=None)
     settings = next(row.settings for row in rows if isinstance(row.settings, FusionActorSettings))
     loaded = load(settings)
-    fusion = Fusion(loaded.settings.fusion, loaded.dynamic, loaded.learned)
+    fusion = Fusion(loaded.settings.fusion, loaded.models)
     opened = StreamOpened(stream=STREAM, run=1, policy="latest", source=STREAM, has_picture=True, has_sound=False)
     fusion.receive(opened, time.monotonic_ns())
     done, spent_s = 0, 0.0
     until = time.monotonic() + plan.seconds
     while not done or time.monotonic() < until:
-        letters = [_letter(_result(done + number, loaded.dynamic)) for number in range(AT_ONCE)]
+        letters = [_letter(_result(done + number, loaded.models.dynamic)) for number in range(AT_ONCE)]
         begun = time.process_time()
         for letter in letters:
             body = decode(letter).body

@@ -23,7 +23,6 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.messages import FaceResult, SpeechResult, StreamOpened
 from bimodal.config import Config
 from bimodal.workers.audio.pipeline import SpeechPipeline
-from bimodal.workers.face.actor import face_message
 from bimodal.workers.face.pipeline import FacePipeline
 from bimodal.workers.fusion.actor import load
 from bimodal.workers.fusion.streams import Fusion
@@ -110,7 +109,7 @@ class Everything:
         if order.audio is not None and self._sound is not None:
             self._hear = SpeechPipeline(*speech_models(order.audio), order.audio.audio)
         loaded = load(order.fusion)
-        self._fusion = Fusion(loaded.settings.fusion, loaded.dynamic, loaded.learned)
+        self._fusion = Fusion(loaded.settings.fusion, loaded.models)
         self._seq = self.hops = 0
         self.events = 0
         self._tell(
@@ -141,7 +140,7 @@ class Everything:
                 seq=self._seq,
                 pts_ns=pts_ns,
                 grab_ns=grab_ns,
-                faces=tuple(map(face_message, found)),
+                faces=tuple(found),
                 queue_ns=0,
                 inference_ns=time.monotonic_ns() - grab_ns,
                 models=self._models,

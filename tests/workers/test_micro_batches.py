@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from bimodal.broker.messages import Face
 from bimodal.models.binding import Arrays, PlainRun
 from bimodal.models.catalog import resolve
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.workers.face.pipeline import FacePipeline, FoundFace
+from bimodal.workers.face.pipeline import FacePipeline
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.micro_batches import Gathering
 from tests.artifacts import make_face_static
@@ -151,7 +152,7 @@ def test_frames_that_are_looked_at_together_show_what_each_shows_alone(gathering
         same(mine, yours)
 
 
-def same(mine: FoundFace, yours: FoundFace) -> None:
+def same(mine: Face, yours: Face) -> None:
     assert mine.box == pytest.approx(yours.box, abs=1e-3)
     assert mine.probabilities == pytest.approx(yours.probabilities, abs=1e-3)
     assert mine.mouth == pytest.approx(yours.mouth, abs=1e-3)

@@ -6,14 +6,13 @@ import time
 from typing import Any
 
 import cv2
-import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Assignment, Face, FaceResult
+from bimodal.broker.messages import Assignment, FaceResult
 from bimodal.models.session import Artifact
 from bimodal.workers.actor import ActorSettings, own
-from bimodal.workers.face.pipeline import FacePipeline, FoundFace
+from bimodal.workers.face.pipeline import FacePipeline
 from bimodal.workers.inference import JobWorker, batching, open_model
 from bimodal.workers.settings import FaceActorSettings
 
@@ -57,7 +56,7 @@ class FaceActor(JobWorker):
             seq=job.seq,
             pts_ns=job.pts_ns,
             grab_ns=job.grab_ns,
-            faces=tuple(face_message(face) for face in found),
+            faces=tuple(found),
             queue_ns=taken_ns - job.grab_ns,
             inference_ns=time.monotonic_ns() - taken_ns,
             models=self.models,
@@ -68,16 +67,3 @@ class FaceActor(JobWorker):
 
 def _alone(artifact: Artifact) -> Artifact:
     return artifact
-
-
-def face_message(found: FoundFace) -> Face:
-    """A face as it goes over the wire."""
-    embedding = found.embedding
-    return Face(
-        box=found.box,
-        score=found.score,
-        sharpness=found.sharpness,
-        mouth=found.mouth,
-        probabilities=found.probabilities,
-        embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
-    )

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import cast
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.messages import Hints, Region
+from bimodal.broker.messages import Face, Hints, Region
 from bimodal.models.faces.detector import Candidate, Detections, Detector, MeshGeometry, overlap
 from bimodal.models.faces.mesh import Landmarks, Mesh, Square, mouth_opening, square_of_detection, square_of_points
 from bimodal.models.session import Artifact
@@ -26,28 +25,6 @@ SPARE = 8
 
 CLOSE_UP, CLOSE_UP_PRESENCE = 0.25, 0.9
 """A face this high, in shorter sides of the frame, that surely looks into the camera is a close-up."""
-
-
-class FoundFace(msgspec.Struct, frozen=True, kw_only=True):
-    """One face of a frame.
-
-    Attributes:
-        box: (x, y, width, height) in pixels of the frame; may reach over its edges.
-        score: of the detection, 0…1.
-        presence: how sure the landmark model is that it looks at a face, 0…1.
-        sharpness: of the crop, 0…1.
-        mouth: gap between the lips over the distance of the eyes, 0 = closed.
-        probabilities: by emotion, over those that the static models know; sum to 1.
-        embedding: float32 [D] of the first static model, None where it gives none.
-    """
-
-    box: tuple[float, float, float, float]
-    score: float
-    presence: float
-    sharpness: float
-    mouth: float
-    probabilities: dict[str, float]
-    embedding: NDArray[np.float32] | None
 
 
 class FacePipeline:
@@ -69,11 +46,11 @@ class FacePipeline:
         self._static = StaticModels([static] if isinstance(static, Artifact) else static)
         self._settings = settings
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> list[FoundFace]:
+    def __call__(self, pixels: NDArray[np.uint8]) -> list[Face]:
         """uint8 [H, W, 3] RGB → at most `max_faces` faces, the largest first; each frame looked at by itself."""
         return self._read(pixels, *self._detect(pixels))
 
-    def look(self, pixels: NDArray[np.uint8], seq: int, hints: Hints | None) -> tuple[list[FoundFace], Hints | None]:
+    def look(self, pixels: NDArray[np.uint8], seq: int, hints: Hints | None) -> tuple[list[Face], Hints | None]:
         """The same for frame `seq` of a live stream: the faces, and what the next frame's worker should know.
 
         With `hints` only the landmark model looks, unless it loses one of the faces: then the detector looks again,
@@ -162,27 +139,24 @@ class FacePipeline:
                 points[face], presence[face] = again_points, again_presence
         return Mesh(points, presence)
 
-    def _read(self, pixels: NDArray[np.uint8], found: Detections, mesh: Mesh) -> list[FoundFace]:
-        """What the static models say of every face."""
+    def _read(self, pixels: NDArray[np.uint8], found: Detections, mesh: Mesh) -> list[Face]:
+        """Run the static models on every face."""
         if not found.faces:
             return []
-        mouths = [mouth_opening(points) for points in mesh.points]
         seen = self._static(pixels, mesh.points)
         embeddings = [None] * len(found.faces) if seen.embeddings is None else seen.embeddings
-        together = zip(
-            found.faces, mesh.presence.tolist(), mouths, seen.sharpness, seen.probabilities, embeddings, strict=True
-        )
         return [
-            FoundFace(
+            Face(
                 box=cast("tuple[float, float, float, float]", tuple(face.row[:4])),
                 score=face.score,
-                presence=presence,
                 sharpness=sharp,
-                mouth=mouth,
+                mouth=mouth_opening(points),
                 probabilities=probabilities,
-                embedding=embedding,
+                embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
             )
-            for face, presence, mouth, sharp, probabilities, embedding in together
+            for face, points, sharp, probabilities, embedding in zip(
+                found.faces, mesh.points, seen.sharpness, seen.probabilities, embeddings, strict=True
+            )
         ]
 
 

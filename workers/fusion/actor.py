@@ -17,8 +17,9 @@ from bimodal.errors import BimodalError
 from bimodal.models.scan import metadata_of
 from bimodal.models.session import open_artifact
 from bimodal.workers.actor import ActorSettings, LaneReader, own
-from bimodal.workers.fusion.combine import LearnedFusion, learned_fusion
+from bimodal.workers.fusion.combine import learned_fusion
 from bimodal.workers.fusion.dynamic import DynamicModel, dynamic_model
+from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.fusion.streams import Fusion
 from bimodal.workers.settings import FusionActorSettings
 
@@ -39,8 +40,8 @@ class FusionActor(LaneReader):
         self._loading: Loading | None = None
         self._told = 0
         self._foreign = ForeignEmbeddings()
-        self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.dynamic, self._in_use.learned)
-        self.models.update(self._in_use.models)
+        self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.models)
+        self.models.update(self._in_use.names)
 
     def handle(self, body: Body) -> None:
         """A message of the lane, or other settings."""
@@ -58,7 +59,7 @@ class FusionActor(LaneReader):
     def receive(self, message: LaneMessage) -> None:
         """Send on what the message lets out."""
         if isinstance(message, FaceResult):
-            self._foreign.see(self._in_use.dynamic, message.models.get("face-static"), time.monotonic())
+            self._foreign.see(self._in_use.models.dynamic, message.models.get("face-static"), time.monotonic())
         for event in self._fusion.receive(message, time.monotonic_ns()):
             self._mailbox.send_soon(event)
             self._events += 1
@@ -78,9 +79,9 @@ class FusionActor(LaneReader):
         self._loading = None
         if isinstance(loading.outcome, Loaded):
             self._in_use = loading.outcome
-            self._fusion.reconfigure(self._in_use.settings.fusion, self._in_use.dynamic, self._in_use.learned)
+            self._fusion.reconfigure(self._in_use.settings.fusion, self._in_use.models)
             self.models.clear()
-            self.models.update(self._in_use.models)
+            self.models.update(self._in_use.names)
             because = None
         else:
             because = loading.outcome
@@ -89,7 +90,7 @@ class FusionActor(LaneReader):
 
     def trouble(self) -> str | None:
         """What is passed over of what comes in, and why."""
-        return self._foreign.sentence(self._in_use.dynamic, time.monotonic())
+        return self._foreign.sentence(self._in_use.models.dynamic, time.monotonic())
 
     def figures(self) -> dict[str, float]:
         """Events sent, and results that wait for others."""
@@ -107,28 +108,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """What fusion works with. `models` are its artifacts by kind, as name@version."""
+    """Fusion's settings and opened models. `names` are the models' name@version by kind."""
 
     settings: FusionActorSettings
-    dynamic: DynamicModel | None
-    models: dict[str, str]
-    learned: LearnedFusion | None = None
+    models: FusionModels
+    names: dict[str, str]
 
 
 def load(settings: FusionActorSettings) -> Loaded:
     """Open the dynamic and the fusion model, where there are any; raises ArtifactError."""
-    models: dict[str, str] = {}
+    names: dict[str, str] = {}
     dynamic = learned = None
     if settings.dynamic is not None:
         # A step of it is smaller than the way to a GPU, where it would hold memory of its own.
         artifact = open_artifact(settings.dynamic, "face-dynamic", provider="cpu", threads=settings.runtime.threads)
         static = metadata_of(Path(settings.static), "face-static")
         dynamic = dynamic_model(artifact, static.embedding_space or "", static.identity)
-        models["face-dynamic"] = artifact.identity
+        names["face-dynamic"] = artifact.identity
     if settings.learned is not None:
         learned = learned_fusion(open_artifact(settings.learned, "fusion", provider="cpu", threads=1))
-        models["fusion"] = learned.identity
-    return Loaded(settings, dynamic, models, learned)
+        names["fusion"] = learned.identity
+    return Loaded(settings, FusionModels(dynamic, learned), names)
 
 
 class Loading:

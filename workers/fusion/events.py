@@ -5,7 +5,7 @@ from __future__ import annotations
 from bimodal.broker.events import Emotion, Latency, Probabilities, Speech, TrackedFace, Verdict
 from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult
 from bimodal.workers.fusion.combine import top, unit
-from bimodal.workers.fusion.scene import FusedFace, Meaning
+from bimodal.workers.fusion.scene import FusedFace, FusionModels, Meaning
 from bimodal.workers.fusion.speech import JoinedSpeech
 
 DECIMALS = 4
@@ -16,28 +16,28 @@ def emotion(
     faces: tuple[FusedFace, ...],
     speech: JoinedSpeech,
     meaning: Meaning,
+    fusion: FusionModels,
     *,
     min_confidence: float,
-    dynamic: str | None,
-    learned: str | None = None,
     now_ns: int,
 ) -> Emotion:
     """The event of one frame, or of one hop where there is no picture.
 
     Args:
         outcome: what the event is about: sequence, time, latency, and the failure if it is one.
+        fusion: the dynamic model, named where a face carries its probabilities, and the fusion model, named where a
+            face and a voice were joined.
         min_confidence: a verdict less sure than this gets no label.
-        dynamic: name@version of the dynamic model; named where a face carries its opinion.
-        learned: name@version of the fusion model; named where a face and a voice were joined.
         now_ns: the monotonic clock now.
     """
     models = {} if isinstance(outcome, JobFailed) else dict(outcome.models)
     if speech.result is not None:
         models |= speech.result.models
-    if dynamic and any(face.dynamic is not None for face in faces):
-        models["face-dynamic"] = dynamic
-    if learned and speech.probabilities is not None and any(face.weights["speech"] > 0 for face in faces):
-        models["fusion"] = learned
+    if fusion.dynamic is not None and any(face.dynamic is not None for face in faces):
+        models["face-dynamic"] = fusion.dynamic.identity
+    joined = speech.probabilities is not None and any(face.weights["speech"] > 0 for face in faces)
+    if fusion.learned is not None and joined:
+        models["fusion"] = fusion.learned.identity
     return Emotion(
         stream=outcome.stream,
         run=outcome.run,

@@ -110,6 +110,16 @@ class Meaning(NamedTuple):
     because: str | None = None
 
 
+class FusionModels(NamedTuple):
+    """The models of fusion, opened; None where there is none."""
+
+    dynamic: DynamicModel | None = None
+    learned: LearnedFusion | None = None
+
+
+NO_MODELS = FusionModels()
+
+
 class _Readable(NamedTuple):
     """A face whose numbers are numbers."""
 
@@ -129,12 +139,10 @@ class _Person:
 class Scene:
     """Everything that fusion remembers of one stream and run, moment after moment in their order."""
 
-    def __init__(
-        self, settings: FusionSettings, dynamic: DynamicModel | None, learned: LearnedFusion | None = None
-    ) -> None:
+    def __init__(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
         self._settings = settings
-        self._model = dynamic
-        self._strategy = strategy_of(settings, learned)
+        self._model = models.dynamic
+        self._strategy = strategy_of(settings, models.learned)
         self._tracker = FaceTracker(settings.track_memory_s)
         self._speakers = SpeakerFinder(settings.speaker_window_s)
         self._people: dict[int, _Person] = {}
@@ -142,16 +150,16 @@ class Scene:
         self._heard: Probabilities | None = None
         self._static_model: str | None = None
 
-    def reconfigure(
-        self, settings: FusionSettings, dynamic: DynamicModel | None, learned: LearnedFusion | None = None
-    ) -> None:
-        """Go on with other settings: tracks, voices and what is smoothed stay. Another dynamic model begins with an
-        empty window, for what the one before has seen means nothing to it."""
-        self._settings, self._strategy = settings, strategy_of(settings, learned)
+    def reconfigure(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
+        """Go on with other settings and models; tracks, voices and smoothed values stay.
+
+        Another dynamic model starts with an empty window: it can't use what the one before has seen.
+        """
+        self._settings, self._strategy = settings, strategy_of(settings, models.learned)
         self._tracker.reconfigure(settings.track_memory_s)
         self._speakers.reconfigure(settings.speaker_window_s)
         self._voice.reconfigure(settings.smoothing_s)
-        another, self._model = dynamic is not self._model, dynamic
+        another, self._model = models.dynamic is not self._model, models.dynamic
         for person in self._people.values():
             person.smoother.reconfigure(settings.smoothing_s)
             if another:

@@ -18,9 +18,7 @@ from bimodal.broker.messages import (
     StreamOpened,
 )
 from bimodal.workers.fusion import events
-from bimodal.workers.fusion.combine import LearnedFusion
-from bimodal.workers.fusion.dynamic import DynamicModel
-from bimodal.workers.fusion.scene import Meaning, Scene
+from bimodal.workers.fusion.scene import NO_MODELS, FusionModels, Meaning, Scene
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.speech import SpeechLine, of_hop
 
@@ -39,14 +37,12 @@ class StreamFusion:
         self,
         opened: StreamOpened,
         settings: FusionSettings,
-        dynamic: DynamicModel | None = None,
-        learned: LearnedFusion | None = None,
+        models: FusionModels = NO_MODELS,
     ) -> None:
         self.opened = opened
         self.closed: StreamClosed | None = None
         self._settings = settings
-        self._dynamic = dynamic.identity if dynamic is not None else None
-        self._learned = learned.identity if learned is not None else None
+        self._models = models
         limit = settings.order_limit if opened.policy == "latest" else None
         self._lanes: dict[Modality, Lane[Outcome]] = {
             "face": Lane(opened.next_face_seq, limit),
@@ -54,21 +50,17 @@ class StreamFusion:
         }
         self._shown: Modality = "face" if opened.has_picture else "speech"
         self._speech = SpeechLine(opened, settings)
-        self._scene = Scene(settings, dynamic, learned)
+        self._scene = Scene(settings, models)
         self._frames: deque[Outcome] = deque()
         self._events = 0
 
-    def reconfigure(
-        self, settings: FusionSettings, dynamic: DynamicModel | None, learned: LearnedFusion | None = None
-    ) -> None:
-        """Go on with other settings, from the next message on; nothing that is remembered or held is lost."""
-        self._settings = settings
-        self._dynamic = dynamic.identity if dynamic is not None else None
-        self._learned = learned.identity if learned is not None else None
+    def reconfigure(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
+        """Use other settings and models from the next message on; nothing that is remembered or held is lost."""
+        self._settings, self._models = settings, models
         for lane in self._lanes.values():
             lane.reconfigure(settings.order_limit if self.opened.policy == "latest" else None)
         self._speech.reconfigure(settings)
-        self._scene.reconfigure(settings, dynamic, learned)
+        self._scene.reconfigure(settings, models)
 
     @property
     def held(self) -> int:
@@ -150,9 +142,8 @@ class StreamFusion:
             faces,
             speech,
             meaning,
+            self._models,
             min_confidence=self._settings.min_confidence,
-            dynamic=self._dynamic,
-            learned=self._learned,
             now_ns=now_ns,
         )
 
@@ -163,22 +154,17 @@ class StreamFusion:
 class Fusion:
     """Holds one StreamFusion a stream: that of its newest run. What is closed is remembered by its close alone."""
 
-    def __init__(
-        self, settings: FusionSettings, dynamic: DynamicModel | None = None, learned: LearnedFusion | None = None
-    ) -> None:
+    def __init__(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
         self._settings = settings
-        self._dynamic = dynamic
-        self._learned = learned
+        self._models = models
         self._streams: dict[str, StreamFusion] = {}
         self._closed: dict[str, StreamClosed] = {}
 
-    def reconfigure(
-        self, settings: FusionSettings, dynamic: DynamicModel | None, learned: LearnedFusion | None = None
-    ) -> None:
-        """Go on with other settings, in all streams and those to come."""
-        self._settings, self._dynamic, self._learned = settings, dynamic, learned
+    def reconfigure(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
+        """Use other settings and models, in all open streams and those to come."""
+        self._settings, self._models = settings, models
         for stream in self._streams.values():
-            stream.reconfigure(settings, dynamic, learned)
+            stream.reconfigure(settings, models)
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -217,7 +203,7 @@ class Fusion:
             return closed if closed.run == opened.run else None
         if held is None or held.opened.run < opened.run:
             self._closed.pop(opened.stream, None)
-            self._streams[opened.stream] = StreamFusion(opened, self._settings, self._dynamic, self._learned)
+            self._streams[opened.stream] = StreamFusion(opened, self._settings, self._models)
         return None
 
 

@@ -69,10 +69,8 @@ def test_one_person_is_one_face_read_whole(static: Artifact, shared: Path) -> No
         assert sum(face.probabilities.values()) == pytest.approx(1)
         assert set(face.probabilities) == set(static.metadata.labels or ())
         assert face.embedding is not None
-        assert face.embedding.shape == (16,)
-        assert face.embedding.dtype == np.float32
+        assert len(face.embedding) == 16 * 2, "float16"
         assert face.score > 0.8
-        assert face.presence > 0.9
         assert 0.5 < face.sharpness <= 1
         assert 0 <= face.mouth < 0.8
         x, y, width, height = face.box
@@ -88,9 +86,7 @@ def test_the_same_frame_gives_the_same_answer_whatever_came_before(static: Artif
     find, fresh = pipeline(static), pipeline(static)
     for frame in others:
         find(frame)
-    assert [msgspec.structs.replace(face, embedding=None) for face in find(first)] == [
-        msgspec.structs.replace(face, embedding=None) for face in fresh(first)
-    ]
+    assert find(first) == fresh(first)
 
 
 @pytest.mark.shared

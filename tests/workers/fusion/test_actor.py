@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import StreamClosed
+from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import Fusion, StreamFusion
 from tests.workers.fusion.making import FRAME_NS, ended, face, frame, hop, opened
@@ -26,13 +27,13 @@ def test_the_same_settings_again_change_nothing(film: Film, data: st.DataObject)
     messages = data.draw(st.permutations([*film.pictures, *film.sounds]))
     moment = data.draw(st.integers(0, len(messages)))
     dynamic = Recorder(steps=2, dimensions=2).model
-    plain = StreamFusion(film.opening, FusionSettings(), dynamic)
+    plain = StreamFusion(film.opening, FusionSettings(), FusionModels(dynamic))
     expected = [event for message in messages for event in plain.receive(message, 0)]
-    told = StreamFusion(film.opening, FusionSettings(), dynamic)
+    told = StreamFusion(film.opening, FusionSettings(), FusionModels(dynamic))
     found: Events = []
     for number, message in enumerate(messages):
         if number == moment:
-            told.reconfigure(FusionSettings(), dynamic)
+            told.reconfigure(FusionSettings(), FusionModels(dynamic))
         found += told.receive(message, 0)
     assert found == expected
 
@@ -60,7 +61,7 @@ def test_with_any_settings_every_frame_keeps_its_event_and_every_face_its_track(
     found: Events = []
     for number, message in enumerate(messages):
         if number == len(messages) - moment:
-            told.reconfigure(others, None)
+            told.reconfigure(others)
         expected += plain.receive(message, 0)
         found += told.receive(message, 0)
     assert told.held == 0
@@ -73,7 +74,7 @@ def test_with_any_settings_every_frame_keeps_its_event_and_every_face_its_track(
 
 def test_another_dynamic_model_begins_with_an_empty_window_and_the_same_one_goes_on() -> None:
     first, second = Recorder(steps=2), Recorder(steps=3)
-    fusion = Fusion(FusionSettings(), first.model)
+    fusion = Fusion(FusionSettings(), FusionModels(first.model))
     fusion.receive(opened(has_sound=False), 0)
     fusion.receive(ended("speech", 0), 0)
 
@@ -85,21 +86,21 @@ def test_another_dynamic_model_begins_with_an_empty_window_and_the_same_one_goes
 
     before = look(0)
     assert [event.faces[0].dynamic is not None for event in before] == [False] + [True] * 9
-    fusion.reconfigure(FusionSettings(smoothing_s=0.0), first.model)
+    fusion.reconfigure(FusionSettings(smoothing_s=0.0), FusionModels(first.model))
     assert all(event.faces[0].dynamic is not None for event in look(10))
-    fusion.reconfigure(FusionSettings(smoothing_s=0.0), second.model)
+    fusion.reconfigure(FusionSettings(smoothing_s=0.0), FusionModels(second.model))
     after = look(20)
     assert [event.faces[0].dynamic is not None for event in after] == [False, False] + [True] * 8
     assert second.windows()[0] == [20.0, 21.0, 22.0]
     assert {event.faces[0].track for event in [*before, *after]} == {1}
     assert {event.models["face-dynamic"] for event in after[2:]} == {"recorder@1"}
-    fusion.reconfigure(FusionSettings(), None)
+    fusion.reconfigure(FusionSettings())
     assert all(event.faces[0].dynamic is None for event in look(30))
 
 
 def test_streams_to_come_begin_with_the_new_settings() -> None:
     fusion = Fusion(FusionSettings())
-    fusion.reconfigure(FusionSettings(min_confidence=1.0), None)
+    fusion.reconfigure(FusionSettings(min_confidence=1.0))
     found: Events = []
     for message in (opened(), hop(0), ended("speech", 1), frame(0, face()), ended("face", 1)):
         found += fusion.receive(message, 0)

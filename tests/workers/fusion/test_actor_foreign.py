@@ -9,7 +9,7 @@ from bimodal.broker.messages import Face
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.fusion.actor import FORGOTTEN_AFTER_S, NOTED_AFTER_S, ForeignEmbeddings
 from bimodal.workers.fusion.dynamic import DynamicModel
-from bimodal.workers.fusion.scene import Scene
+from bimodal.workers.fusion.scene import FusionModels, Scene
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.speech import JoinedSpeech
 
@@ -31,7 +31,7 @@ def test_the_first_of_several_static_models_gives_the_embeddings(static: str) ->
 
 
 def test_foreign_embeddings_do_not_reach_the_dynamic_model_and_leave_its_window_alone() -> None:
-    scene = Scene(FusionSettings(), model())
+    scene = Scene(FusionSettings(), FusionModels(model()))
     face = Face(
         box=(10.0, 10.0, 50.0, 50.0),
         score=0.9,

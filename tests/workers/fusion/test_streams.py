@@ -13,6 +13,7 @@ from bimodal.broker.messages import Face, LaneMessage, StreamClosed, StreamOpene
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
 from bimodal.workers.fusion.dynamic import dynamic_model
+from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import StreamFusion
 from tests.artifacts import make_face_dynamic
@@ -300,7 +301,7 @@ def test_smoothing_is_per_track_and_in_seconds() -> None:
 def test_a_real_dynamic_model_joins_when_its_window_is_full(tmp_path: Path) -> None:
     path = make_face_dynamic(tmp_path / "model.onnx", steps=5, embedding=8)
     model = dynamic_model(open_artifact(path, provider="cpu"))
-    stream = StreamFusion(silent, plain, model)
+    stream = StreamFusion(silent, plain, FusionModels(model))
     embedding = [9.0 if emotion == "fear" else 0.0 for emotion in EMOTIONS] + [0.0]
     events = []
     for seq in range(25):
