@@ -1,1 +1,75 @@
-"""A real-time bimodal emotion detector: faces and speech."""
+"""A real-time bimodal emotion detector: faces and speech.
+
+    import bimodal
+
+    result = bimodal.analyze("interview.mp4")
+    with bimodal.Detector() as detector:
+        faces = detector.faces(picture)
+
+Everything is loaded when it is first used; `import bimodal` itself loads the standard library only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bimodal import errors
+    from bimodal.api.analyze import Result, analyze
+    from bimodal.api.detector import Detector, Face, Voice
+    from bimodal.api.listen import Events, listen
+    from bimodal.api.run import System, run
+    from bimodal.broker.events import Emotion
+
+    __version__: str
+
+__all__ = [
+    "Detector",
+    "Emotion",
+    "Events",
+    "Face",
+    "Result",
+    "System",
+    "Voice",
+    "__version__",
+    "analyze",
+    "errors",
+    "listen",
+    "run",
+]
+
+_HOMES = {
+    "Detector": "bimodal.api.detector",
+    "Emotion": "bimodal.broker.events",
+    "Events": "bimodal.api.listen",
+    "Face": "bimodal.api.detector",
+    "Result": "bimodal.api.analyze",
+    "System": "bimodal.api.run",
+    "Voice": "bimodal.api.detector",
+    "analyze": "bimodal.api.analyze",
+    "listen": "bimodal.api.listen",
+    "run": "bimodal.api.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name == "errors":
+        return importlib.import_module("bimodal.errors")
+    if name == "__version__":
+        return _version()
+    raise AttributeError(f"module 'bimodal' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    metadata = importlib.import_module("importlib.metadata")
+    try:
+        return str(metadata.version("bimodal-emotion"))
+    except metadata.PackageNotFoundError:
+        return "0+unknown"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import bimodal
+
 HEAVY = ("torch", "tensorflow", "keras", "mediapipe", "librosa", "scipy", "onnx", "sklearn")
 REPOSITORY = Path(__file__).parents[1]
 
@@ -72,5 +74,23 @@ def test_what_stands_before_the_first_frame_loads_no_numbers() -> None:
         assert not imported_by(f"import {module}") & {"numpy", "onnxruntime", "cv2", "av", "pyarrow", "asyncio"}, module
 
 
-def test_the_front_door_loads_no_room() -> None:
-    assert not imported_by("import bimodal") & {"broker", "models", "workers", "export", "training", "numpy"}
+def test_importing_the_package_loads_the_standard_library_only() -> None:
+    code = "import sys; before = set(sys.modules); import bimodal; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    loaded = set(done.stdout.split())
+    assert "bimodal" in loaded
+    assert {name.partition(".")[0] for name in loaded} <= {"bimodal"} | sys.stdlib_module_names
+    assert not [name for name in loaded if name.startswith("bimodal.")]
+
+
+def test_every_public_name_is_there() -> None:
+    for name in bimodal.__all__:
+        assert getattr(bimodal, name) is not None, name
+    assert set(bimodal.__all__) <= set(dir(bimodal))
+    assert bimodal.__version__[0].isdigit()
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = bimodal.nothing
+    for name in bimodal.errors.__all__:
+        assert issubclass(getattr(bimodal.errors, name), bimodal.errors.BimodalError), name
+    with pytest.raises(AttributeError):
+        _ = bimodal.errors.nothing

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bimodal import workers
 from bimodal.config import Config
 from bimodal.console import edge, open_log, say
 from bimodal.drawing.style import Style
 from bimodal.options import ConfigOption, config_of, with_counts
 from bimodal.recordings.reading import clips
 from bimodal.supervisor.analysis import Analysed, Analysis
+from bimodal.supervisor.annotation import annotate_file
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, film_name, part_name
 
 
 class Speed(StrEnum):
@@ -211,70 +205,3 @@ def annotate_all(
             )
             said.append(because)
     return [because for because in said if because is not None]
-
-
-# Annotated films of analysed files, each made by a process of its own: what fails there costs the film alone.
-
-
-log = logging.getLogger(__name__)
-
-
-def annotate_file(
-    source: Path,
-    out: Path,
-    name: str,
-    *,
-    max_height: int,
-    style: Style,
-    log_file: Path | None,
-    told: Callable[[int], None],
-) -> str | None:
-    """Make OUT/NAME.annotated.mp4 of `source` and its events OUT/NAME.jsonl, which must be complete.
-
-    Returns None, or the sentence that says why there is no film. `told` is called with the pictures done so far.
-    """
-    film = out / film_name(name)
-    order = Order(
-        source=str(source.absolute()),
-        events=str((out / f"{name}.jsonl").absolute()),
-        film=str(film.absolute()),
-        max_height=max_height,
-        style=style,
-        log=str(log_file) if log_file is not None else None,
-        parent=os.getpid(),
-    )
-    environment = os.environ | {
-        ENVIRONMENT_KEY: msgspec.json.encode(order).decode(),
-        "PYTHONPATH": str(Path(workers.__file__).parents[2]),
-    }
-    command = [sys.executable, "-P", "-m", "bimodal.workers.film.annotate"]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            because = _follow(process, told)
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            if process.wait() != 0:
-                with contextlib.suppress(OSError):
-                    part_name(film).unlink(missing_ok=True)
-    if process.returncode != 0 and because is None:
-        because = f"its process ended with code {process.returncode}"
-    if because is not None:
-        log.info("no film of %s: %s", source, because)
-        return f"{film.name} was not made: {because}"
-    return None
-
-
-def _follow(process: subprocess.Popen[bytes], told: Callable[[int], None]) -> str | None:
-    assert process.stdout is not None
-    because = None
-    for line in process.stdout:
-        with contextlib.suppress(msgspec.MsgspecError):
-            progress = msgspec.json.decode(line, type=FilmProgress)
-            because = progress.because
-            if because is None:
-                told(progress.pictures)
-    return because

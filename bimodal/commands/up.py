@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -26,7 +27,7 @@ from bimodal.console import edge, is_terminal, open_log, say, takes_more
 from bimodal.options import DEFAULT, ConfigOption, SessionOption, config_of
 from bimodal.supervisor.live import LiveSystem
 from bimodal.supervisor.processes import OPTIONAL
-from bimodal.supervisor.session import Session
+from bimodal.supervisor.session import PARENT_KEY, Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import SystemFailedError
 
@@ -63,7 +64,7 @@ def _show(system: LiveSystem, bus: Subscriber, stopped: Stopped, for_seconds: fl
     end = time.monotonic() + for_seconds if for_seconds is not None else None
     screen = Screen()
     with screen:
-        while not stopped.asked and (end is None or time.monotonic() < end):
+        while not stopped.asked and not _orphaned() and (end is None or time.monotonic() < end):
             system.step(TURN_S)
             while (found := bus.receive(0.0)) is not None:
                 lines.take(found[1], time.monotonic())
@@ -77,6 +78,12 @@ def _show(system: LiveSystem, bus: Subscriber, stopped: Stopped, for_seconds: fl
                 break
         screen.last(lines)
     say("stopping")
+
+
+def _orphaned() -> bool:
+    """Whether the Python process that started the system by `bimodal.run` has ended."""
+    parent = os.environ.get(PARENT_KEY, "")
+    return parent.isdigit() and os.getppid() != int(parent)
 
 
 def _all_ended(supervisor: Supervisor) -> bool:

@@ -12,6 +12,9 @@ from pathlib import Path
 from bimodal.broker.errors import EndpointError
 from bimodal.broker.sockets import make_private, session_directory, slots_directory
 
+PARENT_KEY = "BIMODAL_PARENT"
+"""The environment variable by which `bimodal up` knows the process that it ends with."""
+
 LOCK = "lock"
 # A lock this young may belong to a system that has made its directory and not yet taken the lock.
 ABANDONED_AFTER_S = 10.0

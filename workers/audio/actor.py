@@ -3,18 +3,73 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Assignment, SpeechResult
-from bimodal.models.session import open_artifact
+from bimodal.models.session import Artifact, open_artifact
 from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.inference import JobWorker, open_model
 from bimodal.workers.settings import AudioActorSettings
+
+
+class SpeechModels(NamedTuple):
+    """The artifacts that listen, opened and warm; without voice activity, loudness decides what is voice."""
+
+    speech: Artifact
+    voice_activity: Artifact | None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """name@version by kind."""
+        voice = {} if self.voice_activity is None else {"voice-activity": self.voice_activity.identity}
+        return {"speech": self.speech.identity} | voice
+
+
+def open_models(settings: AudioActorSettings, worker: str) -> SpeechModels:
+    """Open and warm up an audio worker's artifacts.
+
+    Raises ArtifactError, ProviderError, or ConfigError for windows that are too short for the speech model.
+    """
+    speech = open_model(settings.speech, "speech", settings.runtime, worker)
+    wanted_s = speech.metadata.window_s or 0.0
+    if wanted_s > settings.window_s:
+        raise ConfigError(
+            f"{speech.metadata.name} wants windows of {wanted_s:g} s, but capture cuts {settings.window_s:g} s; "
+            f"set capture.window_s to {wanted_s:g} or more"
+        )
+    voice_activity = None
+    if settings.voice_activity is not None:
+        # Its steps are far too small for CUDA to be worth the way there.
+        voice_activity = open_artifact(settings.voice_activity, "voice-activity", provider="cpu", threads=1)
+    return SpeechModels(speech, voice_activity)
+
+
+def speech_result(
+    pipeline: SpeechPipeline, names: dict[str, str], assignment: Assignment, samples: NDArray[Any], taken_ns: int
+) -> SpeechResult:
+    """Read one speech window, float32 [samples] at the source's rate, as the answer to its assignment."""
+    job = assignment.job
+    reading = pipeline(samples, job.rate, job.fresh)
+    return SpeechResult(
+        number=assignment.number,
+        stream=job.stream,
+        run=job.run,
+        seq=job.seq,
+        pts_ns=job.pts_ns,
+        grab_ns=job.grab_ns,
+        voice=reading.voice,
+        probabilities=reading.probabilities,
+        because=reading.because,
+        queue_ns=taken_ns - job.grab_ns,
+        inference_ns=time.monotonic_ns() - taken_ns,
+        models=names,
+        waited_ns=assignment.waited_ns,
+    )
 
 
 class AudioActor(JobWorker):
@@ -24,39 +79,11 @@ class AudioActor(JobWorker):
         """Load and warm up; raises ArtifactError, ProviderError, or ConfigError for windows too short."""
         super().__init__(settings, mailbox)
         mine = own(settings, AudioActorSettings)
-        speech = open_model(mine.speech, "speech", mine.runtime, settings.name)
-        wanted_s = speech.metadata.window_s or 0.0
-        if wanted_s > mine.window_s:
-            raise ConfigError(
-                f"{speech.metadata.name} wants windows of {wanted_s:g} s, but capture cuts {mine.window_s:g} s; "
-                f"set capture.window_s to {wanted_s:g} or more"
-            )
-        self.artifacts = [speech]
-        self.models = {"speech": speech.identity}
-        voice_activity = None
-        if mine.voice_activity is not None:
-            # Its steps are far too small for CUDA to be worth the way there.
-            voice_activity = open_artifact(mine.voice_activity, "voice-activity", provider="cpu", threads=1)
-            self.artifacts.append(voice_activity)
-            self.models["voice-activity"] = voice_activity.identity
-        self._pipeline = SpeechPipeline(speech, voice_activity, mine.audio)
+        models = open_models(mine, settings.name)
+        self.artifacts = [artifact for artifact in models if artifact is not None]
+        self.models = models.names
+        self._pipeline = SpeechPipeline(models.speech, models.voice_activity, mine.audio)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> SpeechResult:
         """What one window carries, float32 [samples] at the source's rate."""
-        job = assignment.job
-        reading = self._pipeline(data, job.rate, job.fresh)
-        return SpeechResult(
-            number=assignment.number,
-            stream=job.stream,
-            run=job.run,
-            seq=job.seq,
-            pts_ns=job.pts_ns,
-            grab_ns=job.grab_ns,
-            voice=reading.voice,
-            probabilities=reading.probabilities,
-            because=reading.because,
-            queue_ns=taken_ns - job.grab_ns,
-            inference_ns=time.monotonic_ns() - taken_ns,
-            models=self.models,
-            waited_ns=assignment.waited_ns,
-        )
+        return speech_result(self._pipeline, self.models, assignment, data, taken_ns)

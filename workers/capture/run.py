@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
 from bimodal.broker.errors import BrokerError, SlotError
@@ -16,7 +17,7 @@ from bimodal.broker.mailbox import Line
 from bimodal.broker.messages import Modality, StreamEnded, StreamOpened
 from bimodal.workers.capture.checks import Stillness, uneven
 from bimodal.workers.capture.publisher import Outlet
-from bimodal.workers.capture.types import Connected, OpenSource, Picture
+from bimodal.workers.capture.types import Connected, OpenSource, Picture, SourceInfo
 from bimodal.workers.capture.windows import HopCutter, Window
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.settings import CaptureSettings
@@ -47,6 +48,25 @@ class Pace:
                 self._zero_ns = time.monotonic_ns() - pts_ns
         self._stopped.wait(max(0, self._zero_ns + pts_ns - time.monotonic_ns()) / 1e9)
         return time.monotonic_ns()
+
+
+def stream_opened(settings: CaptureSettings, info: SourceInfo, run: int) -> StreamOpened:
+    """Announce a run of a stream from its first job on."""
+    return StreamOpened(
+        stream=settings.stream,
+        run=run,
+        policy=settings.policy,
+        source=info.name,
+        has_picture=info.has_picture,
+        has_sound=info.has_sound and settings.speech,
+        width=info.width,
+        height=info.height,
+        fps=info.fps,
+        frames_estimate=info.frames_estimate,
+        duration_ns=info.duration_ns,
+        sound_start_ns=info.sound_start_ns,
+        hop_ns=round(settings.hop_s * 1e9),
+    )
 
 
 class Run:
@@ -120,26 +140,9 @@ class Run:
             self._end("speech")
 
     def _announce(self) -> None:
-        info, settings = self._source.info, self._settings
-        self._line.send(
-            StreamOpened(
-                stream=settings.stream,
-                run=self.number,
-                policy=settings.policy,
-                source=info.name,
-                has_picture=info.has_picture,
-                has_sound=self._hears,
-                width=info.width,
-                height=info.height,
-                fps=info.fps,
-                frames_estimate=info.frames_estimate,
-                duration_ns=info.duration_ns,
-                sound_start_ns=info.sound_start_ns,
-                hop_ns=round(settings.hop_s * 1e9),
-                next_face_seq=self._outlets["face"].next_seq,
-                next_speech_seq=self._outlets["speech"].next_seq,
-            )
-        )
+        opened = stream_opened(self._settings, self._source.info, self.number)
+        face, speech = (self._outlets[modality].next_seq for modality in ("face", "speech"))
+        self._line.send(msgspec.structs.replace(opened, next_face_seq=face, next_speech_seq=speech))
 
     def release(self, modality: Modality, seqs: Iterable[int]) -> None:
         """These jobs are settled; their slots are free."""

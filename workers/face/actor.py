@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 from numpy.typing import NDArray
@@ -17,6 +17,56 @@ from bimodal.workers.inference import JobWorker, batching, open_model
 from bimodal.workers.settings import FaceActorSettings
 
 
+class FaceModels(NamedTuple):
+    """The artifacts that find and read faces, opened and warm."""
+
+    detector: Artifact
+    landmarks: Artifact
+    static: list[Artifact]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """name@version by kind; several static models are joined by a plus sign."""
+        return {
+            "face-detector": self.detector.identity,
+            "face-landmarks": self.landmarks.identity,
+            "face-static": "+".join(artifact.identity for artifact in self.static),
+        }
+
+
+def open_models(settings: FaceActorSettings, worker: str) -> FaceModels:
+    """Open and warm up a face worker's artifacts. Raises ArtifactError or ProviderError."""
+    # The cores belong to the workers: OpenCV's own threads would only compete with them.
+    cv2.setNumThreads(1)
+    return FaceModels(
+        open_model(settings.detector, "face-detector", settings.runtime, worker),
+        open_model(settings.landmarks, "face-landmarks", settings.runtime, worker),
+        [open_model(path, "face-static", settings.runtime, worker) for path in settings.static],
+    )
+
+
+def face_result(
+    pipeline: FacePipeline, names: dict[str, str], assignment: Assignment, pixels: NDArray[Any], taken_ns: int
+) -> FaceResult:
+    """Find and read the faces of one frame, uint8 [H, W, 3] RGB, as the answer to its assignment."""
+    job = assignment.job
+    found, hints = pipeline.look(pixels, job.seq, assignment.hints)
+    return FaceResult(
+        number=assignment.number,
+        stream=job.stream,
+        run=job.run,
+        seq=job.seq,
+        pts_ns=job.pts_ns,
+        grab_ns=job.grab_ns,
+        faces=tuple(found),
+        queue_ns=taken_ns - job.grab_ns,
+        inference_ns=time.monotonic_ns() - taken_ns,
+        models=names,
+        waited_ns=assignment.waited_ns,
+        hints=hints,
+    )
+
+
 class FaceActor(JobWorker):
     """Holds the artifacts and no state between frames."""
 
@@ -24,45 +74,24 @@ class FaceActor(JobWorker):
         """Load and warm up; raises ArtifactError or ProviderError."""
         super().__init__(settings, mailbox)
         mine = own(settings, FaceActorSettings)
-        runtime = mine.runtime
-        # The cores belong to the workers: OpenCV's own threads would only fight over them.
-        cv2.setNumThreads(1)
-        detector = open_model(mine.detector, "face-detector", runtime, settings.name)
-        landmarks = open_model(mine.landmarks, "face-landmarks", runtime, settings.name)
-        static = [open_model(path, "face-static", runtime, settings.name) for path in mine.static]
-        self.artifacts = (detector, landmarks, *static)
-        self.models = {artifact.metadata.kind: artifact.identity for artifact in (detector, landmarks)}
-        self.models["face-static"] = "+".join(artifact.identity for artifact in static)
-        limits = batching(runtime, static[0].provider)
+        models = open_models(mine, settings.name)
+        self.artifacts = (models.detector, models.landmarks, *models.static)
+        self.models = models.names
+        limits = batching(mine.runtime, models.static[0].provider)
         join = self.do_together(limits).join if limits.most > 1 else _alone
         # One for each job at a time: jobs that are done together must not meet in a pipeline's own arrays.
         self._pipelines = [
-            FacePipeline(join(detector), join(landmarks), [join(one) for one in static], mine.face)
+            FacePipeline(join(models.detector), join(models.landmarks), [join(one) for one in models.static], mine.face)
             for _ in range(limits.most)
         ]
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult:
         """The faces of one frame, uint8 [H, W, 3] RGB."""
-        job = assignment.job
         pipeline = self._pipelines.pop()
         try:
-            found, hints = pipeline.look(data, job.seq, assignment.hints)
+            return face_result(pipeline, self.models, assignment, data, taken_ns)
         finally:
             self._pipelines.append(pipeline)
-        return FaceResult(
-            number=assignment.number,
-            stream=job.stream,
-            run=job.run,
-            seq=job.seq,
-            pts_ns=job.pts_ns,
-            grab_ns=job.grab_ns,
-            faces=tuple(found),
-            queue_ns=taken_ns - job.grab_ns,
-            inference_ns=time.monotonic_ns() - taken_ns,
-            models=self.models,
-            waited_ns=assignment.waited_ns,
-            hints=hints,
-        )
 
 
 def _alone(artifact: Artifact) -> Artifact:

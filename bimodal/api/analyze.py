@@ -1,0 +1,189 @@
+"""`bimodal.analyze`: one clip in, all of its events, tables and segments out."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal.api.detector import Detector
+from bimodal.api.sources import ConfigLike, Source, config_of
+from bimodal.broker.events import Emotion
+from bimodal.console import state_directory
+from bimodal.drawing.style import Style
+from bimodal.options import with_counts
+from bimodal.recordings.reading import clips
+from bimodal.recordings.segments import Segment, segments
+from bimodal.recordings.tables import rows, schema, typed_rows
+from bimodal.supervisor.analysis import Analysis
+from bimodal.supervisor.annotation import annotate_file
+from bimodal.workers.errors import SourceError, WorkerError
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+
+def analyze(
+    source: Source,
+    *,
+    config: ConfigLike = None,
+    out: str | Path | None = None,
+    face_workers: int | None = None,
+    audio_workers: int | None = None,
+    speed: Literal["fast", "realtime"] = "fast",
+    report: bool = False,
+    annotate: bool = False,
+    hide_faces: bool = False,
+    fps: float | None = None,
+    sound: NDArray[Any] | None = None,
+    rate: int | None = None,
+) -> Result:
+    """Look at every frame of a clip.
+
+    A media file goes through worker processes, as with `bimodal analyze`; arrays are analysed in this process.
+
+    Args:
+        source: a media file; pictures uint8 [N, H, W, 3] RGB with `fps` (and their `sound` with its `rate`); or
+            samples float32 [S] or [S, C] in −1…1 with `rate`.
+        config: a path of a config.yaml, its values as a dict, or None for the defaults.
+        out: the folder for the files that `bimodal analyze` writes; None writes none. Files only.
+        face_workers, audio_workers, speed, report, annotate, hide_faces: the options of `bimodal analyze`.
+
+    Raises SourceError where the source can't be read, another `bimodal.errors.BimodalError` where the config, its
+    models or the folder can't be used.
+    """
+    if isinstance(source, np.ndarray):
+        if out is not None or report or annotate:
+            raise WorkerError("out=, report= and annotate= go with a media file, which they name their files after")
+        with Detector(config) as detector:
+            events = list(detector.events(source, fps=fps, sound=sound, rate=rate))
+        return Result("array", events)
+    if (report or annotate) and out is None:
+        raise WorkerError("report= and annotate= write files: name the folder as out=")
+    if fps is not None or sound is not None or rate is not None:
+        raise SourceError("fps, sound and rate go with arrays; a media file says them itself")
+    settings = with_counts(config_of(config), face_workers, audio_workers)
+    log_file = state_directory() / "analyze.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with _folder(out) as folder:
+        analysis = Analysis(settings, [Path(source)], folder, realtime=speed == "realtime", log_file=log_file)
+        try:
+            analysis.run(lambda: None)
+        finally:
+            analysis.close()
+        (analysed,) = analysis.inputs
+        if analysed.because is not None:
+            raise SourceError(analysed.because)
+        (clip,) = clips(folder / f"{analysed.name}.jsonl")
+        notes = [] if analysed.note is None else [analysed.note]
+        if report:
+            from bimodal.recordings.report.page import write_report
+
+            write_report(clip, datetime.now().astimezone())
+        if annotate:
+            style = Style(faces="hide" if hide_faces else "show")
+            missing = annotate_file(
+                Path(source),
+                folder,
+                analysed.name,
+                max_height=settings.capture.max_height,
+                style=style,
+                log_file=log_file,
+            )
+            notes += [] if missing is None else [missing]
+        return Result(analysed.name, [event for event, _ in clip.events()], "; ".join(notes) or None)
+
+
+@contextlib.contextmanager
+def _folder(out: str | Path | None) -> Iterator[Path]:
+    """The folder for results: the user's, made where it is missing, or one that goes with its context."""
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="bimodal-analyze-") as scratch:
+            yield Path(scratch)
+        return
+    folder = Path(out).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkerError(f"the folder {folder} can't be made: {error.strerror}") from error
+    yield folder
+
+
+class Result:
+    """What was seen and heard in one clip.
+
+    Attributes:
+        name: of the clip.
+        events: one a frame, in order (`bimodal.Emotion`).
+        note: what was wrong with a clip that has results all the same (damaged, cut off), else None.
+    """
+
+    def __init__(self, name: str, events: list[Emotion], note: str | None = None) -> None:
+        self.name = name
+        self.events = events
+        self.note = note
+
+    @cached_property
+    def frames(self) -> pa.Table:
+        """One row a frame and face (a frame without a face has one row): the table of NAME.parquet."""
+        import pyarrow as pa
+
+        columns = schema()
+        cells = [row for event in self.events for row in typed_rows(event, rows(event))]
+        arrays = [pa.array([row[place] for row in cells], field.type) for place, field in enumerate(columns)]
+        return pa.Table.from_arrays(arrays, schema=columns)
+
+    @cached_property
+    def segments(self) -> pa.Table:
+        """One row a stretch with one label: start, end, track (null for the voice), label, confidence, frames."""
+        import pyarrow as pa
+
+        kinds = [pa.float64(), pa.float64(), pa.int32(), pa.string(), pa.float64(), pa.int64()]
+        found = segments(self.events)
+        arrays = [pa.array([row[place] for row in found], kind) for place, kind in enumerate(kinds)]
+        return pa.Table.from_arrays(arrays, names=list(Segment._fields))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """`frames` as a pandas data frame. Raises WorkerError where pandas is not installed."""
+        _need("pandas", "to_pandas()")
+        return self.frames.to_pandas()
+
+    def to_polars(self) -> polars.DataFrame:
+        """`frames` as a polars data frame. Raises WorkerError where polars is not installed."""
+        _need("polars", "to_polars()")
+        import polars
+
+        return polars.DataFrame(self.frames)
+
+    def plot(self) -> Figure:
+        """Draw the timeline of the report: fused, video and speech probabilities, and agreement, over seconds.
+
+        Returns a matplotlib figure of its own (no pyplot state). Raises WorkerError without matplotlib.
+        """
+        _need("matplotlib", "plot()")
+        from bimodal.api.plot import timeline
+
+        return timeline(self.name, self.events)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def __repr__(self) -> str:
+        seconds = self.events[-1].t if self.events else 0.0
+        return f"<bimodal.Result {self.name!r}: {len(self.events)} events, {seconds:.1f} s>"
+
+
+def _need(package: str, what: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise WorkerError(f"{what} needs the package '{package}': pip install {package}")

@@ -1,0 +1,298 @@
+"""`bimodal.Detector`: faces, voices and whole clips in this process, without child processes.
+
+It runs the same code as the workers, one job after another, so its events are those of `bimodal analyze`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal.api.sources import ConfigLike, Source, check_pictures, config_of, mono, open_media
+from bimodal.broker.events import Emotion, Probabilities
+from bimodal.broker.messages import (
+    Assignment,
+    FaceResult,
+    Job,
+    JobFailed,
+    Modality,
+    SpeechResult,
+    StreamEnded,
+    failed,
+)
+from bimodal.supervisor.processes import ProcessSpec, capture_settings, processes
+from bimodal.workers.audio import actor as audio
+from bimodal.workers.audio.pipeline import SpeechPipeline
+from bimodal.workers.capture.actor import RUNS_A_LIFE
+from bimodal.workers.capture.run import stream_opened
+from bimodal.workers.capture.types import OpenSource
+from bimodal.workers.capture.windows import HopCutter
+from bimodal.workers.errors import ConfigError
+from bimodal.workers.face import actor as face
+from bimodal.workers.face.pipeline import FacePipeline
+from bimodal.workers.fusion.actor import load
+from bimodal.workers.fusion.combine import top
+from bimodal.workers.fusion.dynamic import decode_embedding
+from bimodal.workers.fusion.streams import Fusion
+from bimodal.workers.settings import AudioActorSettings, CaptureSettings, FaceActorSettings, FusionActorSettings
+
+log = logging.getLogger(__name__)
+
+WORKER = "detector 1"
+"""The name under which models are opened; on a machine with GPUs it takes the first."""
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face of a picture.
+
+    Attributes:
+        box: (x, y, width, height) in pixels of the picture; may reach over its edges.
+        score: of the detection, 0…1.
+        label, confidence: the most probable emotion and its probability.
+        probabilities: by emotion, over those that the static models know; sum to 1.
+        sharpness: of the crop, 0…1.
+        mouth: gap between the lips over the distance of the eyes; 0 is closed.
+        embedding: float32 [D] of the first static model, None where it gives none.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    label: str
+    confidence: float
+    probabilities: Probabilities
+    sharpness: float
+    mouth: float
+    embedding: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What a stretch of sound carries.
+
+    Attributes:
+        label, confidence: the most probable emotion and its probability; None without enough voice.
+        probabilities: by emotion, over those that the speech model knows; None without enough voice.
+        voice: share of the sound that is voice, 0…1.
+        because: why there is no label ("too quiet", "no voice", "not enough sound yet"), else None.
+    """
+
+    label: str | None
+    confidence: float | None
+    probabilities: Probabilities | None
+    voice: float
+    because: str | None
+
+
+class Detector:
+    """The models of a config, opened once, in this process.
+
+    Use it as a context manager, or call `close`. It keeps nothing between calls, and is for one thread at a time.
+
+    Args:
+        config: a path of a config.yaml, its values as a dict, or None for the defaults.
+
+    Raises ConfigError, CatalogError, ArtifactError or ProviderError where the config's models can't be used.
+    """
+
+    def __init__(self, config: ConfigLike = None) -> None:
+        self._config = config_of(config)
+        rows = processes(self._config, record=None, counts={"face": 1, "audio": 1})
+        face_settings = _told(rows, FaceActorSettings)
+        assert face_settings is not None
+        faces = face.open_models(face_settings, WORKER)
+        self._faces = FacePipeline(faces.detector, faces.landmarks, faces.static, face_settings.face)
+        self._face_names = faces.names
+        self._voices: SpeechPipeline | None = None
+        self._voice_names: dict[str, str] = {}
+        audio_settings = _told(rows, AudioActorSettings)
+        if audio_settings is not None:
+            voices = audio.open_models(audio_settings, WORKER)
+            self._voices = SpeechPipeline(voices.speech, voices.voice_activity, audio_settings.audio)
+            self._voice_names = voices.names
+        fusion_settings = _told(rows, FusionActorSettings)
+        assert fusion_settings is not None
+        self._fusion = load(fusion_settings)
+
+    @property
+    def models(self) -> dict[str, str]:
+        """name@version of every model that runs, by kind."""
+        return self._face_names | self._voice_names | self._fusion.names
+
+    def faces(self, picture: NDArray[np.uint8]) -> list[Face]:
+        """Find and read the faces of one picture, the largest first.
+
+        Args:
+            picture: uint8 [H, W, 3] RGB.
+
+        Raises SourceError where it is anything else.
+        """
+        pixels = np.ascontiguousarray(check_pictures(np.asarray(picture)[None])[0])
+        return [_face(found) for found in self._faces(pixels)]
+
+    def voice(self, samples: NDArray[Any], rate: int) -> Voice:
+        """Read one stretch of sound; of a longer one the speech model hears the newest seconds of its window.
+
+        Args:
+            samples: float32 [S] or [S, C], −1…1.
+            rate: samples a second.
+
+        Raises SourceError where they are anything else, ConfigError where the config has no speech model.
+        """
+        if self._voices is None:
+            raise ConfigError("there is no speech model: 'models.speech' is none")
+        reading = self._voices(mono(np.asarray(samples), rate), rate, 0)
+        label, confidence = top(reading.probabilities) if reading.probabilities is not None else (None, None)
+        return Voice(label, confidence, reading.probabilities, reading.voice, reading.because)
+
+    def events(
+        self,
+        source: Source,
+        *,
+        fps: float | None = None,
+        sound: NDArray[Any] | None = None,
+        rate: int | None = None,
+        name: str | None = None,
+    ) -> Iterator[Emotion]:
+        """Look at a whole clip; gives its events one after another, one a frame (one a hop, where it has no picture).
+
+        Args:
+            source: a media file; pictures uint8 [N, H, W, 3] RGB; or samples float32 [S] or [S, C].
+            fps: pictures a second, with pictures.
+            sound: samples that belong to pictures.
+            rate: samples a second, with samples.
+            name: of the stream in the events; by default the file's stem.
+
+        Raises SourceError where the source can't be read.
+        """
+        opened = open_media(source, self._config.capture.max_height, fps=fps, sound=sound, rate=rate)
+        stream = name or Path(opened.info.name).stem
+        settings = capture_settings(self._config, stream, policy="every", realtime=False)
+        return self._events(opened, settings)
+
+    def _events(self, source: OpenSource, settings: CaptureSettings) -> Iterator[Emotion]:
+        fusion = Fusion(self._fusion.settings.fusion, self._fusion.models)
+        opened = stream_opened(settings, source.info, RUNS_A_LIFE)
+        fusion.receive(opened, time.monotonic_ns())
+        pictures = _pictures(source) if opened.has_picture else _ended("face")
+        windows = _windows(source, settings) if opened.has_sound else _ended("speech")
+        counts: dict[Modality, int] = {"face": 0, "speech": 0}
+        for item in heapq.merge(pictures, windows, key=lambda item: item.pts_ns):
+            seq = counts[item.modality]
+            message = (
+                StreamEnded(stream=opened.stream, run=opened.run, modality=item.modality, count=seq)
+                if item.data is None
+                else self._answer(_job(opened.stream, opened.run, seq, item), item.data)
+            )
+            counts[item.modality] += 1
+            for event in fusion.receive(message, time.monotonic_ns()):
+                if isinstance(event, Emotion):
+                    yield event
+
+    def _answer(self, job: Job, data: NDArray[Any]) -> FaceResult | SpeechResult | JobFailed:
+        """Do one job as a worker does it: what goes wrong fails its frame only, and the event says why."""
+        assignment = Assignment(number=1, job=job)
+        taken_ns = time.monotonic_ns()
+        try:
+            if job.modality == "face":
+                return face.face_result(self._faces, self._face_names, assignment, data, taken_ns)
+            assert self._voices is not None
+            return audio.speech_result(self._voices, self._voice_names, assignment, data, taken_ns)
+        except Exception as error:
+            log.exception("job %s/%s/%d failed", job.stream, job.modality, job.seq)
+            return failed(job, f"{type(error).__name__} in the {job.modality} worker", number=assignment.number)
+
+    def close(self) -> None:
+        """Let go of the models' memory; the detector can't be used any more."""
+        del self._faces, self._voices, self._fusion
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class _Item(NamedTuple):
+    """A frame or a speech window; without data, the end of its modality."""
+
+    pts_ns: int
+    modality: Modality
+    grab_ns: int = 0
+    data: NDArray[Any] | None = None
+    rate: int = 0
+    fresh: int = 0
+
+
+def _ended(modality: Modality, pts_ns: int = -(2**62)) -> Iterator[_Item]:
+    yield _Item(pts_ns, modality)
+
+
+def _pictures(source: OpenSource) -> Iterator[_Item]:
+    assert source.pictures is not None
+    last_ns = 0
+    for picture in source.pictures():
+        last_ns = picture.pts_ns
+        yield _Item(last_ns, "face", picture.grab_ns, picture.pixels)
+    yield from _ended("face", last_ns)
+
+
+def _windows(source: OpenSource, settings: CaptureSettings) -> Iterator[_Item]:
+    assert source.sounds is not None
+    cutter = HopCutter(settings.window_s, settings.hop_s)
+    last_ns = 0
+    pieces = (window for sound in source.sounds() for window in cutter.feed(sound))
+    for windows in (pieces, cutter.flush()):
+        for window in windows:
+            last_ns = window.end_ns
+            yield _Item(last_ns, "speech", window.grab_ns, window.samples, window.rate, window.new_samples)
+    yield from _ended("speech", last_ns)
+
+
+def _job(stream: str, run: int, seq: int, item: _Item) -> Job:
+    assert item.data is not None
+    return Job(
+        stream=stream,
+        run=run,
+        modality=item.modality,
+        seq=seq,
+        pts_ns=item.pts_ns,
+        grab_ns=item.grab_ns,
+        ring="",
+        slot=0,
+        generation=0,
+        shape=item.data.shape,
+        rate=item.rate,
+        fresh=item.fresh,
+    )
+
+
+def _face(found: Any) -> Face:
+    label, confidence = top(found.probabilities)
+    return Face(
+        box=found.box,
+        score=found.score,
+        label=label,
+        confidence=confidence,
+        probabilities=found.probabilities,
+        sharpness=found.sharpness,
+        mouth=found.mouth,
+        embedding=decode_embedding(found.embedding),
+    )
+
+
+def _told(rows: list[ProcessSpec], kind: type[_T]) -> _T | None:
+    """The settings of the first process that gets settings of a kind."""
+    return next((row.settings for row in rows if isinstance(row.settings, kind)), None)

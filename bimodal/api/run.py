@@ -1,0 +1,139 @@
+"""`bimodal.run`: the supervisor and its processes, started from Python and stopped with their context."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import yaml
+
+import bimodal
+from bimodal.api.listen import DEFAULT_SESSION, Events, listen
+from bimodal.broker.control import StatusReply, StatusRequest, ask
+from bimodal.broker.errors import ControlError
+from bimodal.broker.sockets import events_endpoint, session_directory
+from bimodal.config import check_config
+from bimodal.supervisor.session import PARENT_KEY
+from bimodal.workers.errors import SystemFailedError
+
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 10.0
+LOOK_EVERY_S = 0.05
+
+
+def run(config: str | os.PathLike[str] | dict[str, object] | None = None, *, session: str = DEFAULT_SESSION) -> System:
+    """Start a live system, as `bimodal up` does, and wait until its processes are ready.
+
+    Use it as a context manager: the system stops with it, and also when this process ends.
+
+    Args:
+        config: a path of a config.yaml, which is watched for edits, its values as a dict, or None for ./config.yaml
+            or the defaults.
+        session: its name, where a machine runs several.
+
+    Raises ConfigError where the config is wrong, SystemFailedError where the system can't begin.
+    """
+    return System(config, session)
+
+
+class System:
+    """A running system.
+
+    Attributes:
+        session: its name, for `bimodal status --session` and `bimodal.listen(session=…)`.
+        address: of its event bus.
+    """
+
+    def __init__(self, config: str | os.PathLike[str] | dict[str, object] | None, session: str) -> None:
+        self.session = session
+        self.address = events_endpoint(session_directory(session))
+        self._directory = session_directory(session)
+        self._open: list[Events] = []
+        self._scratch = tempfile.TemporaryDirectory(prefix="bimodal-run-")
+        self._output = Path(self._scratch.name, "output")
+        try:
+            self._process = self._start(config)
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, config: str | os.PathLike[str] | dict[str, object] | None) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "bimodal", "up", "--session", self.session]
+        if isinstance(config, dict):
+            check_config(config, "config")
+            file = Path(self._scratch.name, "config.yaml")
+            file.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+            command += ["--config", str(file)]
+        elif config is not None:
+            command += ["--config", os.fspath(config)]
+        environment = os.environ | {
+            "PYTHONPATH": str(Path(bimodal.__file__).parents[1]),
+            PARENT_KEY: str(os.getpid()),
+        }
+        with self._output.open("wb") as output:
+            return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def _wait_until_ready(self) -> None:
+        end = time.monotonic() + READY_WITHIN_S
+        while self._starting():
+            if self._process.poll() is not None:
+                raise SystemFailedError(self._last_line())
+            if time.monotonic() > end:
+                raise SystemFailedError(f"the system is not ready after {READY_WITHIN_S:g} s: {self._last_line()}")
+            time.sleep(LOOK_EVERY_S)
+
+    def _starting(self) -> bool:
+        try:
+            status = self.status()
+        except ControlError:
+            return True
+        sources = [process for process in status.processes if process.role == "capture"]
+        if sources and all(process.state == "failed" for process in sources):
+            return True  # the command is about to end with the reason
+        return status.changing or any(process.state == "starting" for process in status.processes)
+
+    def _last_line(self) -> str:
+        lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
+        return next((line for line in reversed(lines) if line.strip()), "it printed nothing").removeprefix("bimodal: ")
+
+    @property
+    def running(self) -> bool:
+        """Whether its supervisor runs; it also ends by itself, when every source was a file that is over."""
+        return self._process.poll() is None
+
+    def events(self, topic: str = "emotion.") -> Events:
+        """Its events from now on; the loop over them ends when the system does or is stopped."""
+        events = listen(self.address, topic=topic)
+        events.until = lambda: not self.running
+        self._open.append(events)
+        return events
+
+    def status(self) -> StatusReply:
+        """How it is, as `bimodal status --json` says. Raises ControlError while it does not answer."""
+        return ask(self._directory, StatusRequest(), StatusReply)
+
+    def stop(self) -> None:
+        """Stop every process; nothing is left behind."""
+        for events in self._open:
+            events.close()
+        process = getattr(self, "_process", None)
+        if process is not None and process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_WITHIN_S)
+            process.kill()
+            process.wait()
+        self._scratch.cleanup()
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()

@@ -1,0 +1,124 @@
+"""What the API takes as a source: a media file, pictures, samples; as the capture process reads them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal.config import Config, check_config, load_config
+from bimodal.workers.capture.open_source import file_source
+from bimodal.workers.capture.types import OpenSource, Picture, Sound, SourceInfo
+from bimodal.workers.errors import SourceError
+
+NANO = 1_000_000_000
+PIECE_S = 1.0
+
+Source: TypeAlias = "str | os.PathLike[str] | NDArray[Any]"
+ConfigLike: TypeAlias = "str | os.PathLike[str] | dict[str, Any] | Config | None"
+
+
+def config_of(config: ConfigLike) -> Config:
+    """Read a config: a path of a config.yaml, its values as a dict, or None for the defaults.
+
+    Raises ConfigError where it says something that it may not.
+    """
+    match config:
+        case None:
+            return Config()
+        case Config():
+            return config
+        case dict():
+            return check_config(config, "config")
+        case _:
+            return load_config(Path(config))
+
+
+def open_media(
+    source: Source,
+    max_height: int,
+    *,
+    fps: float | None = None,
+    sound: NDArray[Any] | None = None,
+    rate: int | None = None,
+) -> OpenSource:
+    """Open a media file, or arrays.
+
+    Args:
+        source: a path; pictures uint8 [N, H, W, 3] RGB; or samples float32 [S] or [S, C], −1…1.
+        max_height: pictures of a file that are higher are scaled down to it.
+        fps: pictures a second, needed with pictures.
+        sound: samples that belong to pictures.
+        rate: samples a second, needed with samples.
+
+    Raises SourceError where the file can't be read, or an array is none of these.
+    """
+    if not isinstance(source, np.ndarray):
+        if fps is not None or sound is not None or rate is not None:
+            raise SourceError("fps, sound and rate go with arrays; a media file says them itself")
+        return file_source(Path(source), max_height)
+    pictures = check_pictures(source) if source.ndim > 2 else None
+    samples = source if pictures is None else sound
+    if pictures is not None and not (fps and fps > 0):
+        raise SourceError("pictures need fps=, the number of them a second")
+    return _of_arrays(pictures, fps or 0.0, None if samples is None else mono(samples, rate), rate or 0)
+
+
+def check_pictures(pictures: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pictures as they are. Raises SourceError unless they are uint8 [N, H, W, 3] with N, H and W above 0."""
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3 or 0 in pictures.shape:
+        raise SourceError(f"pictures are uint8 [N, H, W, 3] RGB, not {pictures.dtype} {list(pictures.shape)}")
+    return pictures
+
+
+def mono(samples: NDArray[Any], rate: int | None) -> NDArray[np.float32]:
+    """Mix samples down to float32 [S] by the mean of their channels.
+
+    Raises SourceError unless they are floating point [S] or [S, C], and `rate` is above 0.
+    """
+    if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2) or 0 in samples.shape:
+        raise SourceError(f"samples are float32 [S] or [S, C] in −1…1, not {samples.dtype} {list(samples.shape)}")
+    if rate is None or rate <= 0:
+        raise SourceError("samples need rate=, the number of them a second")
+    mixed = samples if samples.ndim == 1 else samples.mean(axis=1)
+    return np.ascontiguousarray(mixed, dtype=np.float32)
+
+
+def _of_arrays(
+    pictures: NDArray[np.uint8] | None, fps: float, samples: NDArray[np.float32] | None, rate: int
+) -> OpenSource:
+    count, height, width = pictures.shape[:3] if pictures is not None else (0, 0, 0)
+    seconds = max(count / fps if count else 0.0, samples.size / rate if samples is not None else 0.0)
+    info = SourceInfo(
+        has_picture=pictures is not None,
+        has_sound=samples is not None,
+        width=width,
+        height=height,
+        fps=fps,
+        frames_estimate=count or None,
+        duration_ns=round(seconds * NANO),
+        sample_rate=rate,
+        live=False,
+        name="array",
+    )
+    return OpenSource(
+        info=info,
+        pictures=None if pictures is None else lambda: _pictures(pictures, fps),
+        sounds=None if samples is None else lambda: _sounds(samples, rate),
+    )
+
+
+def _pictures(pictures: NDArray[np.uint8], fps: float) -> Iterator[Picture]:
+    for number, pixels in enumerate(pictures):
+        yield Picture(round(number / fps * NANO), time.monotonic_ns(), np.ascontiguousarray(pixels))
+
+
+def _sounds(samples: NDArray[np.float32], rate: int) -> Iterator[Sound]:
+    piece = round(PIECE_S * rate)
+    for begin in range(0, samples.size, piece):
+        yield Sound(begin * NANO // rate, time.monotonic_ns(), samples[begin : begin + piece], rate)

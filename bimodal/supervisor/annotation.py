@@ -1,0 +1,80 @@
+"""Annotated films of analysed files, each made by a process of its own: what fails there costs the film alone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from bimodal import workers
+from bimodal.drawing.style import Style
+from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, film_name, part_name
+
+log = logging.getLogger(__name__)
+
+
+def annotate_file(
+    source: Path,
+    out: Path,
+    name: str,
+    *,
+    max_height: int,
+    style: Style,
+    log_file: Path | None,
+    told: Callable[[int], None] = lambda _pictures: None,
+) -> str | None:
+    """Make OUT/NAME.annotated.mp4 of `source` and its events OUT/NAME.jsonl, which must be complete.
+
+    Returns None, or the sentence that says why there is no film. `told` is called with the pictures done so far.
+    """
+    film = out / film_name(name)
+    order = Order(
+        source=str(source.absolute()),
+        events=str((out / f"{name}.jsonl").absolute()),
+        film=str(film.absolute()),
+        max_height=max_height,
+        style=style,
+        log=str(log_file) if log_file is not None else None,
+        parent=os.getpid(),
+    )
+    environment = os.environ | {
+        ENVIRONMENT_KEY: msgspec.json.encode(order).decode(),
+        "PYTHONPATH": str(Path(workers.__file__).parents[2]),
+    }
+    command = [sys.executable, "-P", "-m", "bimodal.workers.film.annotate"]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            because = _follow(process, told)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            if process.wait() != 0:
+                with contextlib.suppress(OSError):
+                    part_name(film).unlink(missing_ok=True)
+    if process.returncode != 0 and because is None:
+        because = f"its process ended with code {process.returncode}"
+    if because is not None:
+        log.info("no film of %s: %s", source, because)
+        return f"{film.name} was not made: {because}"
+    return None
+
+
+def _follow(process: subprocess.Popen[bytes], told: Callable[[int], None]) -> str | None:
+    assert process.stdout is not None
+    because = None
+    for line in process.stdout:
+        with contextlib.suppress(msgspec.MsgspecError):
+            progress = msgspec.json.decode(line, type=FilmProgress)
+            because = progress.because
+            if because is None:
+                told(progress.pictures)
+    return because

@@ -1,0 +1,131 @@
+"""`bimodal.Detector`: the workers' own code in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+import bimodal
+from bimodal.recordings.reading import clips as read_clips
+from tests.media import scene, speech
+
+
+@pytest.fixture(scope="module")
+def detector() -> Iterator[bimodal.Detector]:
+    with bimodal.Detector() as opened:
+        yield opened
+
+
+def comparable(event: bimodal.Emotion) -> bimodal.Emotion:
+    """An event without its latency, the one field that depends on the machine."""
+    return msgspec.structs.replace(event, latency_ms=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["talking", "two faces", "in and out", "nobody", "voice", "late"])
+def test_its_events_equal_those_of_analyze(
+    detector: bimodal.Detector, clips: dict[str, Path], analysed: Path, name: str
+) -> None:
+    (clip,) = read_clips(analysed / f"{name}.jsonl")
+    wanted = [event for event, _ in clip.events()]
+    assert wanted
+    assert [comparable(event) for event in detector.events(clips[name])] == [comparable(event) for event in wanted]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["mead_M003_happy.mp4", "grid_bbaf2n.mpg", "pyfeat_face_noface.mov"])
+def test_its_events_equal_those_of_analyze_on_real_clips(detector: bimodal.Detector, shared: Path, name: str) -> None:
+    clip = shared / "data" / "clips" / name
+    wanted = bimodal.analyze(clip)
+    assert [comparable(event) for event in detector.events(clip)] == [comparable(event) for event in wanted.events]
+
+
+def test_with_other_settings_too(clips: dict[str, Path]) -> None:
+    config = {"fusion": {"smoothing_s": 0.0, "strategy": "product"}, "models": {"face-dynamic": "face-dynamic-compact"}}
+    wanted = bimodal.analyze(clips["talking"], config=config)
+    assert any(face.dynamic is not None for event in wanted.events for face in event.faces)
+    with bimodal.Detector(config) as detector:
+        found = list(detector.events(clips["talking"]))
+    assert [comparable(event) for event in found] == [comparable(event) for event in wanted.events]
+
+
+def test_pictures_and_samples_are_a_clip_as_well(detector: bimodal.Detector) -> None:
+    pictures = np.stack([scene(1, n / 25) for n in range(10)])
+    sound, rate = speech(1.0)
+    events = list(detector.events(pictures, fps=25, sound=sound, rate=rate, name="mine"))
+    assert [event.seq for event in events] == list(range(10))
+    assert [event.t for event in events] == pytest.approx([n / 25 for n in range(10)])
+    assert {event.stream for event in events} == {"mine"}
+    assert all(len(event.faces) == 1 for event in events)
+    stereo = np.stack([sound, sound], axis=1)
+    alone = list(detector.events(stereo, rate=rate))
+    assert len(alone) == 2, "one a hop"
+    assert all(event.faces == () for event in alone)
+
+
+def test_the_faces_of_a_picture(detector: bimodal.Detector) -> None:
+    (face,) = detector.faces(scene(1))
+    x, y, width, height = face.box
+    assert 0 <= x < x + width <= 640
+    assert 0 <= y < y + height <= 360
+    assert face.label == max(face.probabilities, key=lambda emotion: face.probabilities[emotion])
+    assert face.confidence == face.probabilities[face.label]
+    assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-3)
+    assert face.embedding is not None
+    assert face.embedding.dtype == np.float32
+    assert detector.faces(scene(0)) == []
+
+
+def test_the_voice_of_a_stretch_of_sound(detector: bimodal.Detector) -> None:
+    sound, rate = speech(3.0)
+    voice = detector.voice(sound, rate)
+    assert voice.label is not None
+    assert voice.probabilities is not None
+    assert voice.confidence == voice.probabilities[voice.label]
+    assert voice.voice > 0.5
+    quiet = detector.voice(np.zeros(16_000, np.float32), 16_000)
+    assert (quiet.label, quiet.probabilities, quiet.because) == (None, None, "too quiet")
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda d: d.faces(np.zeros((4, 4), np.uint8)), "pictures are uint8"),
+        (lambda d: d.faces(np.zeros((4, 4, 3), np.float32)), "not float32"),
+        (lambda d: d.voice(np.zeros(100, np.int16), 16_000), "samples are float32"),
+        (lambda d: d.voice(np.zeros(100, np.float32), 0), "need rate="),
+        (lambda d: d.events(np.zeros((2, 8, 8, 3), np.uint8)), "need fps="),
+        (lambda d: d.events("none.mp4"), "there is no file none.mp4"),
+        (lambda d: d.events("none.mp4", fps=25), "go with arrays"),
+    ],
+)
+def test_what_is_no_source_is_named(detector: bimodal.Detector, call: object, sentence: str) -> None:
+    with pytest.raises(bimodal.errors.SourceError, match=sentence):
+        call(detector)  # type: ignore[operator]
+
+
+def test_a_config_without_a_speech_model_has_no_voice(clips: dict[str, Path]) -> None:
+    with bimodal.Detector({"models": {"speech": "none"}}) as detector:
+        assert "speech" not in detector.models
+        assert all(event.speech is None for event in detector.events(clips["talking"]))
+        with pytest.raises(bimodal.errors.ConfigError, match=r"'models\.speech' is none"):
+            detector.voice(np.zeros(100, np.float32), 16_000)
+
+
+def test_a_frame_that_fails_costs_its_own_event(
+    detector: bimodal.Detector, clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = type(detector._faces).look
+
+    def broken(self: object, pixels: object, seq: int, hints: object) -> object:
+        if seq == 3:
+            raise ZeroDivisionError
+        return look(self, pixels, seq, hints)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(detector._faces), "look", broken)
+    events = list(detector.events(clips["two faces"]))
+    assert [event.seq for event in events if event.failed] == [3]
+    assert events[3].failed == "ZeroDivisionError in the face worker"
