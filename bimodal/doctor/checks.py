@@ -41,7 +41,6 @@ LIBRARIES = (
     "av",
     "soxr",
     "msgspec",
-    "pydantic",
     "PyYAML",
     "typer",
     "rich",
