@@ -40,6 +40,11 @@ def convert(value: object, kind: type[T], forms: Forms | None = None) -> T:
     return found
 
 
+def truth(value: Any) -> Any:
+    """True or False where the value is a word that YAML reads so without quotes, else the value."""
+    return next((found for found, words in WORDS.items() if isinstance(value, str) and value.lower() in words), value)
+
+
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """The sentence on a key that is none of `known`."""
     known = list(known)
@@ -99,8 +104,8 @@ def _leaf(value: Any, kind: Any, members: tuple[Any, ...], place: tuple[str, ...
     words = [word for member in bare if get_origin(member) is Literal for word in get_args(member)]
     if isinstance(value, bool) and bool not in bare:
         value = next((word for word in WORDS[value] if word in words), value)
-    elif isinstance(value, str) and bool in bare and value not in words:
-        value = next((truth for truth, texts in WORDS.items() if value.lower() in texts), value)
+    elif bool in bare and value not in words:
+        value = truth(value)
     try:
         found = msgspec.convert(value, kind, strict=False, dec_hook=lambda kind, value: kind(value))
     except msgspec.ValidationError as error:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from bimodal.broker.messages import MOST_AT_A_TIME
-from bimodal.values import Forms, WrongValueError
+from bimodal.values import Forms, WrongValueError, truth
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.fusion.settings import FusionSettings
@@ -100,9 +100,15 @@ class RecordConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def _record_section(value: Any) -> Any:
-    if value is not None and not isinstance(value, str | dict):
-        raise ValueError("must be a folder, or a section with the key 'folder'")
-    return {"folder": value} if isinstance(value, str) else value
+    match value:
+        case dict() | None:
+            return value
+        case False:
+            return None
+        case str():
+            return {"folder": value}
+        case _:
+            raise ValueError("must be a folder, or a section with the key 'folder'")
 
 
 class ViewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,7 +134,7 @@ class ViewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def _view_section(value: Any) -> Any:
-    match value:
+    match value := truth(value):
         case dict():
             return value
         case None | False:
@@ -154,7 +160,7 @@ class WindowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def _window_section(value: Any) -> Any:
-    match value:
+    match value := truth(value):
         case dict():
             return value
         case bool():
