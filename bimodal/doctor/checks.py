@@ -42,6 +42,7 @@ LIBRARIES = (
     "soxr",
     "msgspec",
     "PyYAML",
+    "platformdirs",
     "typer",
     "rich",
     "psutil",
