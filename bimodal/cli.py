@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import io
@@ -67,6 +68,10 @@ class LazyGroup(TyperGroup):
         room = COMMANDS.get(args[0]) if args else None
         if room is None:
             return super().resolve_command(ctx, args)
+        if ctx.resilient_parsing:  # a shell asks how the line may go on: a room that can't be imported has no answer
+            with contextlib.suppress(ImportError):
+                return args[0], _command(args[0], room), args[1:]
+            return super().resolve_command(ctx, args)
         return args[0], _load(args[0], room), args[1:]
 
 
@@ -78,7 +83,7 @@ def _stand_in(name: str, room: Room) -> Any:
 
 def _load(name: str, room: Room) -> Any:
     try:
-        found = getattr(importlib.import_module(f"bimodal.{room.module}"), room.attribute)
+        return _command(name, room)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing == "bimodal":
@@ -86,6 +91,10 @@ def _load(name: str, room: Room) -> Any:
         extra = EXTRAS.get(room.module.partition(".")[0], "export")
         typer.echo(f"bimodal {name} needs the package '{missing}': pip install 'bimodal-emotion[{extra}]'", err=True)
         raise SystemExit(1) from error
+
+
+def _command(name: str, room: Room) -> Any:
+    found = getattr(importlib.import_module(f"bimodal.{room.module}"), room.attribute)
     if isinstance(found, typer.Typer):
         found._add_completion = False
         return typer.main.get_command(found)
@@ -97,7 +106,6 @@ def _load(name: str, room: Room) -> Any:
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=(

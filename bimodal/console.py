@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import typer
+from platformdirs import user_state_path
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -71,10 +72,14 @@ def leave_stdout() -> None:
 
 
 def state_directory() -> Path:
-    """Where logs go: XDG_STATE_HOME/bimodal, by default ~/.local/state/bimodal."""
-    base = os.environ.get("XDG_STATE_HOME")
-    # Without HOME, and for a user that the machine does not know, the tilde stays.
-    return (Path(base) if base else Path(os.path.expanduser("~/.local/state"))) / "bimodal"  # noqa: PTH111
+    """Where logs go: $XDG_STATE_HOME/bimodal, by default ~/.local/state/bimodal.
+
+    A relative path in the variable counts too. A user without a home folder gets a folder named "~".
+    """
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or user_state_path()) / "bimodal"
+    except RuntimeError:
+        return Path("~/.local/state/bimodal")
 
 
 def open_log(file: Path | None, level: str, session: str) -> Path:

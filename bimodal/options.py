@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import msgspec
 import typer
 
 from bimodal.broker.control import Request, ask
@@ -40,8 +41,8 @@ def with_counts(config: Config, face: int | None, audio: int | None) -> Config:
         if count is None and isinstance(before.count, Between):
             count = before.count.max
         if count is not None:
-            changes[name] = before.model_copy(update={"count": count})
-    return config.model_copy(update={"workers": config.workers.model_copy(update=changes)})
+            changes[name] = msgspec.structs.replace(before, count=count)
+    return msgspec.structs.replace(config, workers=msgspec.structs.replace(config.workers, **changes))
 
 
 # What the commands share that ask a running system: find it, or say which ones run.

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import zmq.auth
+from platformdirs import user_config_path
 from zmq.utils import z85
 
 from bimodal.broker.errors import KeysError
@@ -48,9 +49,7 @@ class KeyPair:
 
 def keys_folder() -> Path:
     """Where keys lie: $XDG_CONFIG_HOME/bimodal/keys, by default ~/.config/bimodal/keys."""
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(given) if given.startswith("/") else Path.home() / ".config"
-    return base / "bimodal" / "keys"
+    return user_config_path("bimodal") / "keys"
 
 
 def create(folder: Path, name: str = OWN) -> str:

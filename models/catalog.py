@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import functools
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import yaml
+from platformdirs import user_cache_path, user_data_path
 
 from bimodal.models.contract import Kind
 from bimodal.models.errors import CatalogError
@@ -244,15 +244,9 @@ def _unknown(name: str, catalog: Path) -> CatalogError:
 
 def user_models() -> Path:
     """The folder of models that the user fetched or made: $XDG_DATA_HOME/bimodal/models."""
-    return _base("XDG_DATA_HOME", ".local/share") / "bimodal" / "models"
+    return user_data_path("bimodal") / "models"
 
 
 def download_cache() -> Path:
     """The folder of downloads that are under way: $XDG_CACHE_HOME/bimodal/downloads."""
-    return _base("XDG_CACHE_HOME", ".cache") / "bimodal" / "downloads"
-
-
-def _base(variable: str, otherwise: str) -> Path:
-    """The specification: a relative path in the variable is to be ignored."""
-    given = os.environ.get(variable, "")
-    return Path(given) if given.startswith("/") else Path.home() / otherwise
+    return user_cache_path("bimodal") / "downloads"

@@ -23,7 +23,7 @@ FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 # YAML of other programs, and of our exporters, by its first key.
 NO_CONFIG = {"scrape_configs", "kind", "input", "authorization"}
-SECTIONS = {field.alias or name for name, field in Config.model_fields.items()}
+SECTIONS = set(Config.__struct_encode_fields__)
 # Words that stand for more: a line with one of them shows a form and no whole command.
 OPEN = {"…", "[…]"}
 

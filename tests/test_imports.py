@@ -51,22 +51,20 @@ def test_a_process_loads_only_the_libraries_of_its_own_work() -> None:
         "onnxruntime",
         "av",
         "sounddevice",
-        "pydantic",
         "typer",
     }
     assert not loaded_by("capture.actor", "capture.files") & {
-        "onnxruntime", "sounddevice", "cv2", "pydantic", "typer",
+        "onnxruntime", "sounddevice", "cv2", "typer",
     }  # fmt: skip
-    assert not loaded_by("face.actor") & {"av", "sounddevice", "soxr", "pydantic", "typer"}
-    assert not loaded_by("audio.actor") & {"av", "sounddevice", "cv2", "pydantic", "typer"}
+    assert not loaded_by("face.actor") & {"av", "sounddevice", "soxr", "typer"}
+    assert not loaded_by("audio.actor") & {"av", "sounddevice", "cv2", "typer"}
     assert not loaded_by("view.actor") & {
         "av",
         "onnxruntime",
         "sounddevice",
-        "pydantic",
         "typer",
     }
-    assert not loaded_by("record") & {"av", "cv2", "onnxruntime", "pydantic", "typer"}
+    assert not loaded_by("record") & {"av", "cv2", "onnxruntime", "typer"}
 
 
 def test_what_stands_before_the_first_frame_loads_no_numbers() -> None:

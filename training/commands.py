@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
+import msgspec
 import typer
 
 from bimodal.errors import BimodalError
@@ -101,7 +102,7 @@ def _settings(path: Path, kind: type[AnyConfig], data: Path | None, output: Path
     given = {name: value for name, value in (("data", data), ("output", output)) if value is not None}
     if fresh:
         forget(settings.runs / settings.name)
-    return settings.model_copy(update=given)
+    return msgspec.structs.replace(settings, **given)
 
 
 # `bimodal data …`: what data sets there are, and making them ready to train on.

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+import msgspec
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from bimodal.training.datasets.loading import Labels
 from bimodal.training.errors import TrainingError
 from bimodal.training.loop import Device, Precision
+from bimodal.values import WrongValueError, convert
 
 CONFIGS = Path(__file__).parent / "configs"
 
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Part = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+"""A share of less than all."""
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Several = Annotated[int, msgspec.Meta(ge=2)]
+CountOrNone = Annotated[int, msgspec.Meta(ge=0)]
 
-class Config(BaseModel):
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every training shares.
 
     Attributes:
@@ -30,25 +40,23 @@ class Config(BaseModel):
         keep: whether the best weights or the last ones ship.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str
     version: str
     data: Path
     output: Path
     runs: Path = Path("runs")
     seed: int = 0
-    threads: PositiveInt = 1
+    threads: Count = 1
     device: Device = "auto"
     precision: Precision = "float32"
-    patience: int = Field(default=0, ge=0)
+    patience: CountOrNone = 0
     keep: Literal["best", "last"] = "best"
-    batch: PositiveInt = 64
-    learning_rate: PositiveFloat
-    weight_decay: float = Field(ge=0)
+    batch: Count = 64
+    learning_rate: Positive
+    weight_decay: NotNegative
 
 
-class FaceConfig(Config):
+class FaceConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """face-compact.
 
     Attributes:
@@ -66,23 +74,23 @@ class FaceConfig(Config):
         smoothing: label smoothing.
     """
 
-    sizes: tuple[int, ...] = Field(min_length=1)
-    curve: tuple[tuple[float, float], ...] = Field(default=((0, 0.04), (3, 1), (10, 0)), min_length=2)
+    sizes: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)]
+    curve: Annotated[tuple[tuple[float, float], ...], msgspec.Meta(min_length=2)] = ((0, 0.04), (3, 1), (10, 0))
     widths: tuple[int, ...] = (64, 128, 224)
-    depth: PositiveInt = 2
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    balance: float = Field(default=0.0, ge=0, le=1)
-    calibration_every: int = Field(default=20, ge=2)
-    crop_scale: PositiveFloat = 1.2
+    depth: Count = 2
+    dropout: Part = 0.2
+    balance: Share = 0.0
+    calibration_every: Several = 20
+    crop_scale: Positive = 1.2
     crop_shift_y: float = 0.0
     crop_rotate: bool = True
     labels: Labels = "auto"
     start_from: Path | None = None
     augmentation: Literal["camera", "moves"] = "camera"
-    smoothing: float = Field(default=0.0, ge=0, lt=1)
+    smoothing: Part = 0.0
 
 
-class SpeechConfig(Config):
+class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A speech network.
 
     Attributes:
@@ -103,21 +111,21 @@ class SpeechConfig(Config):
             early; 0 learns from all and ships the last weights. Speakers of the fold that is measured never choose.
     """
 
-    epochs: PositiveInt
-    folds: int = Field(default=5, ge=2)
+    epochs: Count
+    folds: Several = 5
     network: Literal["compact", "voice"] = "compact"
-    channels: PositiveInt = 128
-    hidden: PositiveInt = 96
-    dropout: float = Field(default=0.3, ge=0, lt=1)
+    channels: Count = 128
+    hidden: Count = 96
+    dropout: Part = 0.3
     backbone: Path | None = None
-    backbone_learning_rate: PositiveFloat = 4e-4
-    frozen_epochs: int = Field(default=0, ge=0)
-    rise: float = Field(default=0.3, gt=0, lt=1)
-    full_windows: float = Field(default=0.0, ge=0, le=1)
-    mixup: float = Field(default=0.3, ge=0)
-    smoothing: float = Field(default=0.1, ge=0, lt=1)
-    reverb: float = Field(default=0.0, ge=0, le=1)
-    watched_speakers: int = Field(default=0, ge=0)
+    backbone_learning_rate: Positive = 4e-4
+    frozen_epochs: CountOrNone = 0
+    rise: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.3
+    full_windows: Share = 0.0
+    mixup: NotNegative = 0.3
+    smoothing: Part = 0.1
+    reverb: Share = 0.0
+    watched_speakers: CountOrNone = 0
 
 
 NOT_LEARNT_FROM = {
@@ -136,6 +144,12 @@ NOT_LEARNT_FROM = {
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
+def learnt_from(config: Config, *but: str) -> dict[str, Any]:
+    """What the weights come from, as plain values: all fields but NOT_LEARNT_FROM, and but these."""
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config, enc_hook=str))
+    return {name: value for name, value in values.items() if name not in NOT_LEARNT_FROM and name not in but}
+
+
 def load_config(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     """Read and check a YAML config.
 
@@ -144,19 +158,17 @@ def load_config(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     if not path.is_file():
         raise TrainingError(f"there is no training config {path}")
     try:
-        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        return convert(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, kind)
     except yaml.YAMLError as error:
         raise TrainingError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise TrainingError(f"{path}: '{where}' is wrong: {first['msg'].lower()}") from error
+    except WrongValueError as error:
+        raise TrainingError(f"{path}: {error}") from error
 
 
 # Configs of what learns from other models' answers, face-dynamic and fusion, and of the Keras speech model.
 
 
-class DynamicConfig(Config):
+class DynamicConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """face-dynamic-compact.
 
     Attributes:
@@ -173,19 +185,19 @@ class DynamicConfig(Config):
 
     static: str = "face-compact"
     labels: Labels = "auto"
-    steps: int = Field(default=10, ge=2, le=100)
-    interval_s: PositiveFloat = 0.2
-    epochs: PositiveInt = 12
-    sequences: PositiveInt = 10_000
-    measured: PositiveInt = 4_000
-    calibration_every: int = Field(default=10, ge=2)
-    hidden: PositiveInt = 64
-    dropout: float = Field(default=0.3, ge=0, lt=1)
-    noise: float = Field(default=0.2, ge=0)
-    smoothing: float = Field(default=0.1, ge=0, lt=1)
+    steps: Annotated[int, msgspec.Meta(ge=2, le=100)] = 10
+    interval_s: Positive = 0.2
+    epochs: Count = 12
+    sequences: Count = 10_000
+    measured: Count = 4_000
+    calibration_every: Several = 10
+    hidden: Count = 64
+    dropout: Part = 0.3
+    noise: NotNegative = 0.2
+    smoothing: Part = 0.1
 
 
-class FusionConfig(Config):
+class FusionConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """fusion `learned`.
 
     Attributes:
@@ -206,17 +218,17 @@ class FusionConfig(Config):
     face: str = "face-compact"
     speech: str = "speech-voice"
     speech_config: Path | None = None
-    speech_folds: int | None = Field(default=None, ge=1)
+    speech_folds: Count | None = None
     labels: Labels = "auto"
-    pairs: PositiveInt = 20_000
-    epochs: PositiveInt = 20
-    hidden: PositiveInt = 24
-    smoothing: float = Field(default=0.0, ge=0, lt=1)
-    video_weight: PositiveFloat = 0.7
-    speech_weight: PositiveFloat = 0.3
+    pairs: Count = 20_000
+    epochs: Count = 20
+    hidden: Count = 24
+    smoothing: Part = 0.0
+    video_weight: Positive = 0.7
+    speech_weight: Positive = 0.3
 
 
-class KerasSpeechConfig(Config):
+class KerasSpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The Keras speech model.
 
     Attributes:
@@ -225,8 +237,8 @@ class KerasSpeechConfig(Config):
         width, dropout: of its layers.
     """
 
-    epochs: PositiveInt = 20
-    folds: int = Field(default=5, ge=2)
-    windows: PositiveInt = 5
-    width: PositiveInt = 64
-    dropout: float = Field(default=0.3, ge=0, lt=1)
+    epochs: Count = 20
+    folds: Several = 5
+    windows: Count = 5
+    width: Count = 64
+    dropout: Part = 0.3

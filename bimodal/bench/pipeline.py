@@ -117,7 +117,7 @@ def by_role(runs: list[Throughput]) -> dict[str, list[float]]:
 
 def deaf(config: Config) -> Config:
     """The config without a speech model."""
-    return config.model_copy(update={"models": config.models.model_copy(update={"speech": "none"})})
+    return msgspec.structs.replace(config, models=msgspec.structs.replace(config.models, speech="none"))
 
 
 # The whole system, as fast as it goes, on the clip whose decoding is done: frames a second.
@@ -230,7 +230,7 @@ def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iter
     config = alone(config, workers)
     if workers is not None:
         # As many as there are cores: with more threads each they would only fight over them.
-        config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"threads": 1})})
+        config = msgspec.structs.replace(config, runtime=msgspec.structs.replace(config.runtime, threads=1))
     settings = capture_settings(config, STREAM, policy="every", realtime=False, file=clip)
     rows = processes(config, record=None)
     rows.append(source(STREAM, msgspec.structs.replace(settings, loop=True)))
@@ -275,13 +275,9 @@ def alone(config: Config, faces: int | None = None) -> Config:
     if faces is None and isinstance(workers.face.count, Between):
         faces = workers.face.count.max
     if faces is not None:
-        workers = workers.model_copy(update={"face": workers.face.model_copy(update={"count": faces})})
-    return config.model_copy(
-        update={
-            "workers": workers,
-            "outputs": OutputsConfig(view=ViewConfig(enabled=False)),  # type: ignore[call-arg]
-            "network": NetworkConfig(),
-        }
+        workers = msgspec.structs.replace(workers, face=msgspec.structs.replace(workers.face, count=faces))
+    return msgspec.structs.replace(
+        config, workers=workers, outputs=OutputsConfig(view=ViewConfig(enabled=False)), network=NetworkConfig()
     )
 
 

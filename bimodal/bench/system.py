@@ -26,7 +26,7 @@ from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Body
 from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
 from bimodal.config import Config, StreamConfig
-from bimodal.config.schema import LogConfig, StreamName
+from bimodal.config.schema import LogConfig
 
 PATIENCE_S = 120.0
 LOOK_EVERY_S = 0.005
@@ -35,19 +35,18 @@ _T = TypeVar("_T")
 _numbers = itertools.count(1)
 
 
-def measured(plan: Plan, streams: Mapping[StreamName, StreamConfig], faces: int | None = None) -> Config:
+def measured(plan: Plan, streams: Mapping[str, StreamConfig], faces: int | None = None) -> Config:
     """The config of a run, `alone`, with these streams and a log of ours."""
-    return alone(plan.config, faces).model_copy(
-        update={
-            "streams": dict(streams),
-            "log": LogConfig(file=plan.log or plan.folder / "measured.log", level=plan.config.log.level),
-        }
+    return msgspec.structs.replace(
+        alone(plan.config, faces),
+        streams=dict(streams),
+        log=LogConfig(file=plan.log or plan.folder / "measured.log", level=plan.config.log.level),
     )
 
 
 def write_config(config: Config, path: Path) -> None:
     """A config as the file that `load_config` reads it from."""
-    values = msgspec.to_builtins(config.model_dump(by_alias=True, warnings=False), enc_hook=_plain)
+    values = msgspec.to_builtins(config, enc_hook=_plain)
     path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
 
 

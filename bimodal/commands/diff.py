@@ -284,13 +284,13 @@ def config_with(clip: Clip, fallback: Config, changes: Mapping[str, Sequence[str
     values: dict[str, object] = {section: kept[section] for section in SECTIONS if section in kept}
     models = values.get("models")
     values["models"] = {**(models if isinstance(models, Mapping) else {}), **{k: _one(v) for k, v in changes.items()}}
-    values["workers"] = fallback.workers.model_dump(by_alias=True)
+    values["workers"] = msgspec.to_builtins(fallback.workers)
     return check_config(values, f"the config of {clip.name}")
 
 
 def fallback_sections(config: Config) -> dict[str, object]:
     """The config's models; everything else is as its defaults."""
-    return {"models": config.models.model_dump(by_alias=True)}
+    return {"models": msgspec.to_builtins(config.models)}
 
 
 def _one(names: Sequence[str]) -> object:

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from platformdirs import user_config_path
 
 from bimodal.broker import keys
 from bimodal.console import edge
@@ -145,8 +146,7 @@ class CertificateFiles(NamedTuple):
 
 def tls_folder() -> Path:
     """Where `bimodal keys tls` puts them: $XDG_CONFIG_HOME/bimodal/tls, by default ~/.config/bimodal/tls."""
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(given) if given.startswith("/") else Path.home() / ".config") / "bimodal" / "tls"
+    return user_config_path("bimodal") / "tls"
 
 
 def certificate_files(folder: Path) -> CertificateFiles:

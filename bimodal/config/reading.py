@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
-from bimodal.config.schema import Config, StreamConfig, unknown_key
+from bimodal.config.schema import SHORT_FORMS, Config
+from bimodal.values import WrongValueError, convert
 from bimodal.workers.errors import ConfigError
 
 MAX_BYTES = 1 << 20
@@ -50,39 +49,12 @@ def check_config(values: object, origin: str) -> Config:
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} must hold keys and values, not a {type(values).__name__}")
     try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{origin}: {_sentence(error)}") from error
+        return convert(values, Config, SHORT_FORMS)
+    except WrongValueError as error:
+        raise ConfigError(f"{origin}: {error}") from error
 
 
 def _yaml_place(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     return f"{problem} in line {mark.line + 1}, column {mark.column + 1}" if mark else problem
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first thing that is wrong, as one sentence."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
-    if first["type"] == "extra_forbidden":
-        parent = first["loc"][:-1]
-        return _within(".".join(map(str, parent)), unknown_key(str(first["loc"][-1]), _known_keys(parent)))
-    message = first["msg"].removeprefix("Value error, ")
-    return _within(place, message[:1].lower() + message[1:])
-
-
-def _within(place: str, message: str) -> str:
-    return f"in '{place}': {message}" if place else message
-
-
-def _known_keys(place: tuple[int | str, ...]) -> list[str]:
-    """The keys that are known at a place of the file."""
-    model: type[BaseModel] = Config
-    for part in place:
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        if part in fields:
-            found = fields[str(part)].annotation
-            kinds = [kind for kind in (found, *get_args(found)) if isinstance(kind, type)]
-            model = next((kind for kind in kinds if issubclass(kind, BaseModel)), StreamConfig)
-    return [field.alias or name for name, field in model.model_fields.items()]

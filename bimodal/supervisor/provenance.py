@@ -52,7 +52,7 @@ def describe_session(config: Config, kind: Literal["live", "analysis"], session:
 
 def config_record(config: Config) -> dict[str, object]:
     """The config as config.yaml spells it, without passwords."""
-    plain = msgspec.to_builtins(config.model_dump(by_alias=True), enc_hook=str)
+    plain = msgspec.to_builtins(config, enc_hook=str)
     found = without_secrets(plain)
     assert isinstance(found, dict)
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import cv2
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -68,9 +69,8 @@ def measure(plan: Plan) -> Outcome:
 def with_static(config: Config, static: Path) -> Config:
     """The config with this static model, with a speech model of the seed's form (352 × 15 features into an LSTM), and
     without a dynamic one, whose embeddings would be another's."""
-    changes = {"face_static": (str(static),), "face_dynamic": "none", "speech": SEED_SPEECH}
-    models = config.models.model_copy(update=changes)
-    return config.model_copy(update={"models": models})
+    models = msgspec.structs.replace(config.models, face_static=(str(static),), face_dynamic="none", speech=SEED_SPEECH)
+    return msgspec.structs.replace(config, models=models)
 
 
 def resnet_artifacts(folder: Path) -> tuple[Path, Path]:

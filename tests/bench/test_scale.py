@@ -43,7 +43,7 @@ def test_more_is_wanted_of_models_as_large_as_resnet(tmp_path: Path) -> None:
     large = tmp_path / "model.onnx"
     with large.open("wb") as file:
         file.truncate(LARGE_BYTES)
-    config = Config(models=ModelsConfig.model_validate({"face-static": str(large)}))
+    config = Config(models=ModelsConfig(face_static=(str(large),)))
     assert floor_of_two(config) == LARGE_FLOOR
     assert floor_of_two(Config()) == SMALL_FLOOR
 

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.config import Config
+from bimodal.config import check_config
 from bimodal.doctor.sizing import ALIKE, Arrangement, Measured, arrangements, choose, config_lines, serves, streams
 
 positive = st.floats(0.1, 1e4)
@@ -67,6 +67,6 @@ def test_streams_are_counted_whole_and_said_in_words() -> None:
 
 @given(found)
 def test_the_lines_to_paste_are_a_config(chosen: Measured) -> None:
-    config = Config.model_validate(yaml.safe_load(config_lines(chosen)))
+    config = check_config(yaml.safe_load(config_lines(chosen)), "config.yaml")
     assert config.workers.face.count == chosen.workers
     assert config.runtime.threads == chosen.threads

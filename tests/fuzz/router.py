@@ -46,4 +46,4 @@ def one(data: bytes) -> None:
 if __name__ == "__main__":
     from tests.fuzz.running import run
 
-    run("office", ["broker."])
+    run("router", ["bimodal.broker."])

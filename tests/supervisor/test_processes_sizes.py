@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from bimodal.config import WorkersConfig
 from bimodal.supervisor.processes import sizes
+from bimodal.values import convert
 
 threads = st.one_of(st.just("auto"), st.integers(1, 16))
 
 
 def workers(face: object, audio: object = 1) -> WorkersConfig:
-    return WorkersConfig.model_validate({"face": {"count": face}, "audio": {"count": audio}})
+    return convert({"face": {"count": face}, "audio": {"count": audio}}, WorkersConfig)
 
 
 @given(threads, st.integers(1, 64))

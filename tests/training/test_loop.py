@@ -26,6 +26,7 @@ from bimodal.training.errors import TrainingError
 from bimodal.training.evaluate.conditions import in_a_room
 from bimodal.training.loop import CHECKPOINT
 from bimodal.training.speech.train import keep_back, train_speech_run
+from bimodal.values import convert
 from tests.training.trees import write_fer2013, write_ravdess
 
 runner = CliRunner()
@@ -119,7 +120,7 @@ def test_a_broken_checkpoint_is_said_so(tmp_path: Path) -> None:
 def test_speech_runs_that_are_cut_off_end_as_others_do(tmp_path: Path) -> None:
     write_ravdess(tmp_path / "data", [1, 2])
     recordings = load_ravdess(tmp_path / "data")
-    whole, cut = (SpeechConfig.model_validate({**SPEECH, "runs": str(tmp_path / name)}) for name in ("one", "two"))
+    whole, cut = (convert({**SPEECH, "runs": str(tmp_path / name)}, SpeechConfig) for name in ("one", "two"))
     told = iter(range(1))
 
     def kill(_: str) -> None:
@@ -139,8 +140,8 @@ def test_watched_speakers_are_not_learnt_from(tmp_path: Path) -> None:
     learnt, watched = keep_back(recordings, 1)
     assert {recording.clip.actor for recording in learnt} == {1, 2}
     assert {recording.clip.actor for recording in watched} == {3}
-    config = SpeechConfig.model_validate(
-        {**SPEECH, "runs": str(tmp_path / "runs"), "watched_speakers": 1, "reverb": 1.0, "epochs": 1}
+    config = convert(
+        {**SPEECH, "runs": str(tmp_path / "runs"), "watched_speakers": 1, "reverb": 1.0, "epochs": 1}, SpeechConfig
     )
     said: list[str] = []
     train_speech_run(config, recordings, "all", said.append)

@@ -160,9 +160,9 @@ def test_any_model_of_the_kind_can_be_measured(face: Path, speech: Path, tmp_pat
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({**FACE, "epoch": 3}, "'epoch' is wrong: extra inputs are not permitted"),
-        ({**FACE, "sizes": []}, "'sizes' is wrong"),
-        ({**FACE, "data_is_missing": 1}, "'data_is_missing' is wrong"),
+        ({**FACE, "epoch": 3}, "unknown key 'epoch'"),
+        ({**FACE, "sizes": []}, "in 'sizes': must be a list of 1 or more items"),
+        ({**FACE, "data_is_missing": 1}, "unknown key 'data_is_missing'"),
         (FACE, "there is no folder"),
     ],
 )

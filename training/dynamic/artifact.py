@@ -13,7 +13,7 @@ from bimodal.models.architectures.face_dynamic_compact import FaceDynamicCompact
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.training.config import NOT_LEARNT_FROM, DynamicConfig
+from bimodal.training.config import DynamicConfig, learnt_from
 from bimodal.training.datasets.fer2013 import LEFT_OUT
 from bimodal.training.datasets.items import Item
 from bimodal.training.datasets.loading import picture_items, tracks, votes_of
@@ -53,7 +53,7 @@ def make_dynamic(config: DynamicConfig, say: Say) -> Path:
     real = is_video(config.data)
     learnt, kept_back, measured = (real_parts if real else composed_parts)(config, static)
     task = DynamicTask(config, learnt[0], learnt[1], learnt[2] if real else None, (kept_back[0], kept_back[2]))
-    settings = config.model_dump(mode="json", exclude=NOT_LEARNT_FROM)
+    settings = learnt_from(config)
     same = fingerprint([settings, static.identity, learnt[0].embeddings.tobytes()])
     plan = Plan(config.name, config.epochs, config.runs / config.name, same, config.patience, config.keep)
     seconds = fit(task, plan, say)

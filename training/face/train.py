@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from bimodal.models.architectures.face_compact import FaceCompact, standardise
 from bimodal.models.emotions import EMOTIONS
-from bimodal.training.config import NOT_LEARNT_FROM, FaceConfig
+from bimodal.training.config import FaceConfig, learnt_from
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.errors import DatasetError, TrainingError
 from bimodal.training.evaluate.metrics import accuracy, uar
@@ -83,7 +83,7 @@ def train_face(config: FaceConfig, faces: Faces, watch: Faces, say: Say) -> Face
         config.name,
         len(config.sizes),
         config.runs / config.name,
-        fingerprint([config.model_dump(mode="json", exclude=NOT_LEARNT_FROM), faces.names, faces.votes.tobytes()]),
+        fingerprint([learnt_from(config), faces.names, faces.votes.tobytes()]),
         config.patience,
         config.keep,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from bimodal.models.architectures.fusion_learned import FusionLearned, FusionLea
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
-from bimodal.training.config import NOT_LEARNT_FROM, FusionConfig, SpeechConfig, load_config
+from bimodal.training.config import FusionConfig, SpeechConfig, learnt_from, load_config
 from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.dynamic.artifact import is_video
 from bimodal.training.errors import TrainingError
@@ -54,7 +55,7 @@ def make_fusion(config: FusionConfig, say: Say) -> Path:
     kept_back = np.random.default_rng(config.seed).random(len(parts["train"])) < KEPT_BACK
     learnt, watched = parts["train"].take(~kept_back), parts["train"].take(kept_back)
     task = FusionTask(config, learnt, watched)
-    settings = config.model_dump(mode="json", exclude=NOT_LEARNT_FROM)
+    settings = learnt_from(config)
     same = fingerprint([settings, learnt.video.tobytes(), learnt.speech.tobytes()])
     plan = Plan(config.name, config.epochs, config.runs / config.name, same, config.patience, config.keep)
     seconds = fit(task, plan, say)
@@ -74,8 +75,8 @@ def collect(config: FusionConfig, say: Say) -> dict[str, Pairs]:
     random = np.random.default_rng(config.seed)
     faces = face_opinions(static, config.data, "valid", config.labels, random)
     # What the folds are trained on must be what the pairs are made of; where their runs lie is this config's matter.
-    speech_config = load_config(config.speech_config, SpeechConfig).model_copy(
-        update={"data": config.sounds, "runs": config.runs}
+    speech_config = msgspec.structs.replace(
+        load_config(config.speech_config, SpeechConfig), data=config.sounds, runs=config.runs
     )
     recordings = load_recordings(config.sounds)
     voices = speech_opinions(speech_config, recordings, config.speech_folds, say)

