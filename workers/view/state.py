@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bimodal.broker.events import Emotion, Probabilities, fused, leading
+from bimodal.broker.events import Emotion, Probabilities, accord, fused, leading
 from bimodal.broker.messages import Body, Heartbeat, Status, StreamClosed, StreamOpened, StreamStatus
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.settings import ViewActorSettings
@@ -72,6 +72,7 @@ def point(event: Emotion, at: float) -> Point:
         "confidence": verdict.confidence,
         "agreement": verdict.agreement,
         "because": verdict.because,
+        "accord": accord(event),
         "video": seven(face.video if face is not None else None),
         "speech": seven(speech.probabilities if speech is not None else None),
         "fused": seven(fused(event)),

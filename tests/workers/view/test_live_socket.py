@@ -7,12 +7,15 @@ import struct
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
+from bimodal.broker.events import Speech, Verdict
 from bimodal.workers.observer import Pixels, Watched
 from bimodal.workers.view.live_socket import WIDEST, jpeg, packed
-from tests.workers.view.making import event, face
+from bimodal.workers.view.state import point
+from tests.workers.view.making import HAPPY, event, face
 
 
 def unpacked(payload: bytes) -> tuple[dict[str, Any], bytes]:
@@ -31,6 +34,23 @@ def test_head_and_picture_come_together() -> None:
     assert (head["size"], head["picture"], head["at"], head["event"]["seq"]) == ([40, 30], "jpeg", 5.0, 3)
     shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert shown[..., 2].mean() > 180 > 40 > shown[..., 0].mean()
+
+
+def test_the_page_is_told_how_to_read_the_event() -> None:
+    small, large = face(1, 30), face(2, 90)
+    speech = Speech(label="sad", probabilities={"sad": 0.6, "anger": 0.4}, voice=0.9, age_ms=10)
+    verdict = Verdict(label="happy", confidence=0.8, agreement=0.2, probabilities=HAPPY)
+    told = msgspec.structs.replace(event("desk", 3, small, large), speech=speech, emotion=verdict)
+    head, _ = unpacked(packed(Watched("desk", 3, 0, None, told), 5.0, hide=False))
+    assert (head["leading"], head["shows"], head["fused"]) == (1, "happy", HAPPY)
+    assert head["point"] == point(told, 5.0)
+    assert head["point"]["accord"] == "conflict"
+    assert not {"leading", "shows", "fused", "accord"} & head["event"].keys(), "the public event stays as it is"
+
+
+def test_without_a_face_the_voice_is_read_alone() -> None:
+    head, _ = unpacked(packed(Watched("desk", 3, 0, None, event("desk", 3)), 5.0, hide=False))
+    assert (head["leading"], head["shows"], head["fused"], head["point"]["accord"]) == (None, None, None, "none")
 
 
 @pytest.mark.parametrize("pixels", [None, np.zeros((30, 40, 3), np.uint8)])
