@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bimodal.broker.events import Emotion, Probabilities, fused, leading, seen
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.observer import Pixels, Watched
+from bimodal.workers.observer import FramedEvent, Pixels
 from bimodal.workers.view.state import Point, View, point
 from bimodal.workers.view.viewers import Viewer
 
@@ -62,16 +62,16 @@ class FrameHead(msgspec.Struct, frozen=True, kw_only=True):
 _encoder = msgspec.json.Encoder()
 
 
-def packed(watched: Watched, at: float, *, hide: bool) -> bytes:
+def packed(framed: FramedEvent, at: float, *, hide: bool) -> bytes:
     """The message: length of the head (uint32, little-endian), the head as JSON, the JPEG or, with `hide`, nothing."""
-    pixels = watched.pixels
+    pixels = framed.pixels
     picture: Picture = "hidden" if hide else "none" if pixels is None else "jpeg"
-    event = watched.event
+    event = framed.event
     face = leading(event)
     head = _encoder.encode(
         FrameHead(
             at=round(at, 4),
-            size=watched.size,
+            size=framed.size,
             picture=picture,
             event=event,
             leading=None if face is None else event.faces.index(face),
