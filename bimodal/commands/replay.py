@@ -13,7 +13,7 @@ import typer
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Heartbeat
 from bimodal.broker.sockets import events_endpoint
-from bimodal.commands.up import TURN_S, LiveLines, Screen, Stopped
+from bimodal.commands.up import TURN_S, Screen, Stopped
 from bimodal.config import Config
 from bimodal.console import edge, open_log, say
 from bimodal.options import ConfigOption, SessionOption, config_of
@@ -23,6 +23,7 @@ from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import SystemFailedError
 from bimodal.workers.settings import ReplaySettings
+from bimodal.workers.system_state import SystemState
 
 
 def replay(
@@ -70,7 +71,7 @@ def _system(
 
 def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped) -> None:
     """Raises SystemFailedError where the recording can't be played."""
-    lines = LiveLines()
+    shown = SystemState()
     screen = Screen()
     child = supervisor.children["replay"]
     with screen:
@@ -78,9 +79,9 @@ def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped) -> None:
             supervisor.step(TURN_S)
             while (found := bus.receive(0.0)) is not None:
                 if not (isinstance(found[1], Heartbeat) and found[1].name == "replay"):
-                    lines.take(found[1], time.monotonic())
-            screen.draw(lines)
+                    shown.take(found[1], time.monotonic())
+            screen.draw(shown)
             if child.life.state == "failed":
                 raise SystemFailedError(child.life.because or "the recording can't be played")
-        screen.last(lines)
+        screen.last(shown)
     say("stopping")

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from bimodal.broker.events import Emotion, Probabilities, fused, leading, seen
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.observer import FramedEvent, Pixels
-from bimodal.workers.view.state import Point, View, point
+from bimodal.workers.view.state import Point, View, point, snapshot
 from bimodal.workers.view.viewers import Viewer
 
 # A frame and its event as one binary message, encoded once for all pages. Pure.
@@ -165,8 +165,8 @@ async def _read(view: View, viewer: Viewer, socket: WebSocket) -> None:
             await socket.close(NOT_UNDERSTOOD, "not understood")
             return
         view.audience.look(viewer, stream)
-        state = view.feed.streams.get(stream) if stream is not None else None
-        points = list(state.history.points) if state is not None else []
+        history = view.histories.get(stream or "")
+        points = list(history.points) if history is not None else []
         viewer.offer("history", _text({"type": "history", "stream": stream, "points": points}))
 
 
@@ -197,5 +197,5 @@ class Teller:
 
     async def _tell(self) -> None:
         while len(self._view.audience):
-            self._view.audience.tell(_text(self._view.feed.snapshot(time.monotonic())))
+            self._view.audience.tell(_text(snapshot(self._view.system, time.monotonic())))
             await asyncio.sleep(STATE_EVERY_S)
