@@ -15,7 +15,7 @@ from bimodal.broker.messages import Heartbeat
 from bimodal.broker.sockets import events_endpoint
 from bimodal.commands.up import TURN_S, Screen, Stopped
 from bimodal.config import Config
-from bimodal.console import edge, open_log, say
+from bimodal.console import open_log, say, user_errors
 from bimodal.options import ConfigOption, SessionOption, config_of
 from bimodal.recordings.reading import clips
 from bimodal.supervisor.processes import ProcessSpec, broker, view
@@ -42,11 +42,11 @@ def replay(
 
     Example: [b]bimodal replay recordings/default-2026-11-22T14-54-38 --loop[/b]
     """
-    with edge():
+    with user_errors():
         clips(recording)
         loaded = config_of(config)
         log_file = open_log(loaded.log.file, loaded.log.level, session)
-    with edge(log_file):
+    with user_errors(log_file):
         stopped = Stopped()
         wanted = ReplaySettings(recording=str(recording.absolute()), speed=speed, loop=loop)
         with _system(loaded, wanted, session, log_file) as (supervisor, bus):

@@ -28,11 +28,11 @@ from bimodal.console import (
     Column,
     Table,
     drawn,
-    edge,
     fit,
     is_terminal,
     leave_stdout,
     plain,
+    user_errors,
 )
 from bimodal.options import SessionOption
 from bimodal.workers.system_state import ProcessState, StreamState, SystemState
@@ -54,7 +54,7 @@ def top(session: SessionOption = "default") -> None:
 
     Example: [b]bimodal top --session lab[/b]
     """
-    with edge():
+    with user_errors():
         bus = Subscriber(events_endpoint(session_directory(session)), TOPICS)
         try:
             if is_terminal() and sys.stdin.isatty():

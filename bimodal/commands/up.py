@@ -19,7 +19,7 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import events_endpoint
 from bimodal.config import Config
-from bimodal.console import edge, is_terminal, open_log, say, takes_more
+from bimodal.console import is_terminal, open_log, say, takes_more, user_errors
 from bimodal.options import DEFAULT, ConfigOption, SessionOption, config_of
 from bimodal.supervisor.live import LiveSystem
 from bimodal.supervisor.processes import OPTIONAL
@@ -45,11 +45,11 @@ def up(
 
     Example: [b]bimodal up --config config.yaml[/b]
     """
-    with edge():
+    with user_errors():
         loaded = config_of(config)
         file = (config or DEFAULT).absolute()
         log_file = open_log(loaded.log.file, loaded.log.level, session)
-    with edge(log_file):
+    with user_errors(log_file):
         stopped = Stopped()
         with running_system(loaded, file, session, log_file) as (system, bus):
             typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
