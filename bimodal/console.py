@@ -1,4 +1,4 @@
-"""The edge to the user: errors become one sentence on stderr and an exit code, tracebacks go to the log."""
+"""Console output: errors as one sentence on stderr and an exit code, the log with their tracebacks, and tables."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def takes_more(stream: TextIO) -> bool:
 
 
 @contextmanager
-def edge(log_file: Path | None = None) -> Iterator[None]:
+def user_errors(log_file: Path | None = None) -> Iterator[None]:
     """Run a command; an error of ours becomes its sentence, any other one sentence that names the log.
 
     A reader of our output who has left (`| head -1`) ends the command, and is no error.

@@ -1,16 +1,12 @@
-"""Frames and their events, side by side: for everyone who shows or draws what was seen (page, window, film).
-
-A frame's pixels are announced on the bus before anyone has looked at them, and lie in a shared slot that nobody
-holds for us. So they are copied at once, checked against the slot's generation, and wait here for their event.
-"""
+"""Base classes of outputs: actors that read the event bus and show, send or store what they read."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,24 +14,108 @@ from numpy.typing import NDArray
 from bimodal.broker.errors import SlotError
 from bimodal.broker.events import Emotion
 from bimodal.broker.frames import RingShelf
-from bimodal.broker.mailbox import Subscriber
+from bimodal.broker.mailbox import Mailbox, Subscriber
 from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
 from bimodal.broker.sockets import events_endpoint
+from bimodal.workers.actor import ActorSettings
 
 Pixels = NDArray[np.uint8]
 
-# A frame waits for its event about as long as an answer takes; capture has at most 32 slots under way.
+# A frame waits for its event about as long as inference takes; capture has at most 32 slots under way.
 MOST_WAITING = 48
-TOPICS = ("frame.", "stream.", "closed.", "emotion.")
 
 
-class Watched(NamedTuple):
-    """One event, and the frame that it speaks of.
+class Observer:
+    """Base of an output: reads the event bus in the loop of its own process.
+
+    An output is one class with `on_event`, its settings in workers/settings.py and its row in the process table
+    (bimodal/supervisor/processes.py). Override any other method of the Actor protocol where there is more to do:
+
+        class WebhookActor(Observer):
+            def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+                super().__init__(settings, mailbox)
+                self._url = own(settings, WebhookSettings).url
+                self._problem: str | None = None
+
+            def on_event(self, event: Emotion) -> None:
+                try:
+                    httpx.post(self._url, content=msgspec.json.encode(event), timeout=2).raise_for_status()
+                    self._problem = None
+                except httpx.HTTPError as error:
+                    self._problem = f"{self._url} takes no events: {error}"
+
+            def degraded_reason(self) -> str | None:
+                return self._problem
+
+    A slow output loses events and delays nobody. One whose `on_event` blocks for 5 s sends no heartbeat meanwhile and
+    is restarted, as is one that raises; a WorkerError carries a sentence for the user.
+
+    Attributes:
+        topics: beginnings of the topics to subscribe to ("process.", "status"); messages other than events go to
+            `on_message`.
+        read_s: seconds that one turn of the loop reads the bus for, at most.
+        turn_s: seconds that the loop waits for the broker, which sends observers nothing.
+    """
+
+    topics: tuple[str, ...] = ("emotion.",)
+    read_s = 0.1
+    turn_s = 0.0
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:  # noqa: ARG002
+        """Subscribe; what is published from now on waits until the loop reads it."""
+        self.models: dict[str, str] = {}
+        self.events = 0
+        self._bus = Subscriber(events_endpoint(Path(settings.directory)), self.topics)
+
+    def on_event(self, event: Emotion) -> None:
+        """Handle one event."""
+        raise NotImplementedError
+
+    def on_message(self, body: Body) -> None:
+        """Handle one message of the other topics."""
+
+    def on_idle(self) -> None:
+        """Handle what arrives; a subclass with more to do in each turn calls this first."""
+        end = time.monotonic() + self.read_s
+        found = self._bus.receive(self.read_s)
+        while found is not None:
+            self._dispatch(found[1])
+            found = self._bus.receive(0.0) if time.monotonic() < end else None
+
+    def _dispatch(self, body: Body) -> None:
+        if isinstance(body, Emotion):
+            self.events += 1
+            self.on_event(body)
+        else:
+            self.on_message(body)
+
+    def on_connected(self) -> None:
+        """Nothing to announce."""
+
+    def figures(self) -> dict[str, float]:
+        """Events handled."""
+        return {"events": float(self.events)}
+
+    def degraded_reason(self) -> str | None:
+        """None: whoever needs a reason overrides this."""
+        return None
+
+    def finished(self) -> int | None:
+        """None: it runs until it is stopped."""
+        return None
+
+    def close(self) -> None:
+        """Disconnect from the bus."""
+        self._bus.close()
+
+
+class FramedEvent(NamedTuple):
+    """One event and the frame that it describes.
 
     Attributes:
         seq, pts_ns: the event's place in the stream, and its time on the stream's own time line.
-        pixels: uint8 [H, W, 3] RGB, ours to keep; None where nobody wanted them, where the stream has no picture,
-            or where the slot was overwritten before it could be read.
+        pixels: uint8 [H, W, 3] RGB, a copy; None where they were not wanted, where the stream has no picture, or where
+            the slot was overwritten before it could be read.
         size: width and height of the frame; None where it was not announced.
     """
 
@@ -47,6 +127,51 @@ class Watched(NamedTuple):
     size: tuple[int, int] | None = None
 
 
+class FrameObserver(Observer):
+    """Base of an output that needs pictures: gives each event with its frame to `on_frame`.
+
+    A frame is announced on the bus before inference, and nobody keeps its shared slot for us: its pixels are copied at
+    once and wait here for their event. `on_message` gets openings and closings of streams, announcements of sound, and
+    further topics, in order with the events.
+    """
+
+    topics: tuple[str, ...] = ("frame.", "stream.", "closed.", "emotion.")
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        super().__init__(settings, mailbox)
+        self._rings = RingShelf(Path(settings.slots))
+        self._pairing = Pairing(self._pixels)
+
+    def on_frame(self, framed: FramedEvent) -> None:
+        """Handle one event with its frame."""
+        raise NotImplementedError
+
+    def wants_pixels(self, stream: str) -> bool:  # noqa: ARG002
+        """Whether pixels of this stream are worth copying just now."""
+        return True
+
+    def copied(self, job: Job, part: slice = slice(None)) -> NDArray[Any] | None:
+        """A copy of (a part of) the data that a job announces; None where its slot has been overwritten."""
+        try:
+            ring = self._rings.reader(job.ring)
+            data = np.array(ring.view(job)[part])
+            return data if ring.holds(job) else None
+        except SlotError:
+            return None
+
+    def _dispatch(self, body: Body) -> None:
+        sound = isinstance(body, Job) and body.modality == "speech"
+        if sound or not isinstance(body, Job | Emotion):
+            self.on_message(body)
+        framed = None if sound else self._pairing.take(body)
+        if framed is not None:
+            self.events += 1
+            self.on_frame(framed)
+
+    def _pixels(self, job: Job) -> Pixels | None:
+        return self.copied(job) if self.wants_pixels(job.stream) else None
+
+
 class _Waiting(NamedTuple):
     pts_ns: int
     pixels: Pixels | None
@@ -54,7 +179,7 @@ class _Waiting(NamedTuple):
 
 
 class Pairing:
-    """Joins frames and events of all streams. Pure but for `read`, which takes a frame's pixels out of its slot."""
+    """Joins frames and events of all streams. Pure but for `read`, which copies a frame's pixels out of its slot."""
 
     def __init__(self, read: Callable[[Job], Pixels | None], most_waiting: int = MOST_WAITING) -> None:
         self._read = read
@@ -64,16 +189,19 @@ class Pairing:
 
     @property
     def waiting(self) -> int:
-        """Frames whose event has not come."""
+        """Number of frames whose event has not come."""
         return sum(len(frames) for frames in self._waiting.values())
 
-    def take(self, body: Body) -> Watched | None:
-        """One message of the bus; what it completes. Older runs of a stream are ignored, a new one starts afresh."""
+    def take(self, body: Body) -> FramedEvent | None:
+        """Take one message of the bus and return the pair that it completes.
+
+        Older runs of a stream are ignored; a new run starts afresh.
+        """
         match body:
             case Job() if self._current(body.stream, body.run):
                 self._announced(body)
             case Emotion() if self._current(body.stream, body.run):
-                return self._felt(body)
+                return self._completed(body)
             case StreamOpened():
                 self._opened(body)
             case StreamClosed() if self._current(body.stream, body.run):
@@ -83,7 +211,7 @@ class Pairing:
         return None
 
     def _opened(self, opened: StreamOpened) -> None:
-        # The broker publishes no opening of an older run: a lower number is a stream that was taken out and put back.
+        # The broker publishes no opening of an older run: a lower number is a stream that was removed and added again.
         if self._runs.get(opened.stream) != opened.run:
             self._runs[opened.stream] = opened.run
             self._waiting[opened.stream] = OrderedDict()
@@ -101,81 +229,12 @@ class Pairing:
         while len(frames) > self._most:
             frames.popitem(last=False)
 
-    def _felt(self, event: Emotion) -> Watched:
+    def _completed(self, event: Emotion) -> FramedEvent:
         frames = self._waiting[event.stream]
-        # Events come in order: a frame before this one has been passed over, and its event will not come.
+        # Events come in order: an earlier frame was dropped, and its event will not come.
         while frames and next(iter(frames)) < event.seq:
             frames.popitem(last=False)
         frame = frames.pop(event.seq, None)
         if frame is None:
-            return Watched(event.stream, event.seq, round(event.t * 1e9), None, event)
-        return Watched(event.stream, event.seq, frame.pts_ns, frame.pixels, event, frame.size)
-
-
-class Watcher:
-    """Reads the bus of a session and gives each event with its frame. Holds no slot and no one up.
-
-    Attributes:
-        wants_pixels: whether pixels are copied at all; may be changed at any time.
-        pixels_of: the streams whose pixels are wanted, asked anew for every frame; None means all that are watched.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        slots: Path,
-        streams: Collection[str] | None = None,
-        *,
-        also: Sequence[str] = (),
-        told: Callable[[Body], None] | None = None,
-    ) -> None:
-        """Subscribe to the session with its sockets in `directory` and its shared slots in `slots`.
-
-        Args:
-            streams: those to watch; None means all, also those that come later.
-            also: further topics, or beginnings of them ("process.", "status", "sound.").
-            told: called with every StreamOpened, StreamClosed and message of `also`, in order with the events.
-        """
-        self.wants_pixels = True
-        self.pixels_of: Container[str] | None = None
-        self._streams = streams
-        self._told = told
-        self._rings = RingShelf(slots)
-        self._pairing = Pairing(self._pixels)
-        self._bus = Subscriber(events_endpoint(directory), (*TOPICS, *also))
-
-    def receive(self, timeout_s: float) -> Watched | None:
-        """The next event with its frame, or None when the time is over."""
-        deadline = time.monotonic() + timeout_s
-        while (found := self._bus.receive(max(0.0, deadline - time.monotonic()))) is not None:
-            watched = self._taken(found[1])
-            if watched is not None:
-                return watched
-        return None
-
-    def _taken(self, body: Body) -> Watched | None:
-        if not self._watches(body):
-            return None
-        sound = isinstance(body, Job) and body.modality == "speech"
-        if self._told is not None and (sound or not isinstance(body, Job | Emotion)):
-            self._told(body)
-        return None if sound else self._pairing.take(body)
-
-    def _watches(self, body: Body) -> bool:
-        stream = getattr(body, "stream", None)
-        return stream is None or self._streams is None or stream in self._streams
-
-    def _pixels(self, job: Job) -> Pixels | None:
-        wanted = self.wants_pixels and (self.pixels_of is None or job.stream in self.pixels_of)
-        if not wanted or job.modality != "face":
-            return None
-        try:
-            ring = self._rings.reader(job.ring)
-            pixels = np.array(ring.view(job))
-            return pixels if ring.holds(job) else None
-        except SlotError:
-            return None
-
-    def close(self) -> None:
-        """Let go of the bus."""
-        self._bus.close()
+            return FramedEvent(event.stream, event.seq, round(event.t * 1e9), None, event)
+        return FramedEvent(event.stream, event.seq, frame.pts_ns, frame.pixels, event, frame.size)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,33 +19,31 @@ from bimodal.drawing.overlay import ground, overlay
 from bimodal.drawing.style import GROUND, Pixels, Style
 from bimodal.workers.actor import DONE, ActorSettings, own
 from bimodal.workers.errors import WorkerError
-from bimodal.workers.observer import Watched, Watcher
+from bimodal.workers.observer import FramedEvent, FrameObserver
 from bimodal.workers.settings import WindowActorSettings
 
 SHOW_EVERY_S = 1 / 30
-MOST_A_TURN = 64
 
 
-class WindowActor:
+class WindowActor(FrameObserver):
     """Its end (q, Escape, the window closed) is the end of everything: the supervisor stops when it is done.
 
     Attributes:
-        turn_s: the loop comes round so often, so that the window stays alive.
+        read_s: the loop comes round so often, so that the window stays responsive.
     """
 
-    turn_s = 0.0
+    read_s = SHOW_EVERY_S / 3
 
-    def __init__(self, settings: ActorSettings, _mailbox: Mailbox) -> None:
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Open the window; raises WindowError where there is no display."""
-        self.models: dict[str, str] = {}
         mine = own(settings, WindowActorSettings)
         self._style = Style(faces=mine.faces, latency=mine.latency)
         check_display()
         cv2.setNumThreads(1)
         self._screen = Screen()
         self._screen.show(ground())
-        self._watcher = Watcher(Path(settings.directory), Path(settings.slots), told=self._told)
-        self._newest: dict[str, Watched] = {}
+        super().__init__(settings, mailbox)
+        self._newest: dict[str, FramedEvent] = {}
         self._drawn: dict[str, Pixels] = {}
         self._stale: set[str] = set()
         self._pictured: set[str] = set()
@@ -54,21 +51,21 @@ class WindowActor:
         self._shown = 0
         self._quit = False
 
-    def _told(self, body: Body) -> None:
+    def on_message(self, body: Body) -> None:
+        """Take a stream that has ended out of the window."""
         if isinstance(body, StreamClosed):
             for known in (self._newest, self._drawn):
                 known.pop(body.stream, None)
 
-    def idle(self) -> None:
-        """Take what came, show the newest, and let the window live."""
-        watched = self._watcher.receive(SHOW_EVERY_S / 3)
-        for _ in range(MOST_A_TURN):
-            if watched is None:
-                break
-            if watched.pixels is not None or watched.stream not in self._pictured:
-                self._newest[watched.stream] = watched
-                self._stale.add(watched.stream)
-            watched = self._watcher.receive(0.0)
+    def on_frame(self, framed: FramedEvent) -> None:
+        """Keep the newest frame of its stream; one without pixels counts only where no other ever had any."""
+        if framed.pixels is not None or framed.stream not in self._pictured:
+            self._newest[framed.stream] = framed
+            self._stale.add(framed.stream)
+
+    def on_idle(self) -> None:
+        """Read the bus, show what is new, and process the window's own events."""
+        super().on_idle()
         now = time.monotonic()
         if self._stale and now >= self._show_due:
             self._show_due = now + SHOW_EVERY_S
@@ -83,29 +80,19 @@ class WindowActor:
             self._screen.show(tiled([self._drawn[stream] for stream in sorted(self._drawn)]))
             self._shown += 1
 
-    def _draw(self, watched: Watched) -> Pixels:
+    def _draw(self, framed: FramedEvent) -> Pixels:
         """Scaled before it is drawn on, so that text stays sharp."""
-        pixels = watched.pixels if watched.pixels is not None else ground()
-        if watched.pixels is not None:
-            self._pictured.add(watched.stream)
+        pixels = framed.pixels if framed.pixels is not None else ground()
+        if framed.pixels is not None:
+            self._pictured.add(framed.stream)
         size = (pixels.shape[1], pixels.shape[0])
         wanted = fit(size, tile_size(len(self._newest)))
         scale = (wanted[0] / size[0], wanted[1] / size[1])
-        return overlay(scaled(pixels, wanted), watched.event, self._style, scale)
-
-    def welcome(self) -> None:
-        """The broker has nothing for us."""
-
-    def handle(self, body: Body) -> None:
-        """Nor does it send anything."""
+        return overlay(scaled(pixels, wanted), framed.event, self._style, scale)
 
     def figures(self) -> dict[str, float]:
         """Pictures shown."""
         return {"shown": float(self._shown)}
-
-    def trouble(self) -> str | None:
-        """None: without a window there is no process."""
-        return None
 
     def finished(self) -> int | None:
         """Done when its user wants to quit."""
@@ -113,7 +100,7 @@ class WindowActor:
 
     def close(self) -> None:
         """Take the window away."""
-        self._watcher.close()
+        super().close()
         self._screen.close()
 
 

@@ -20,7 +20,7 @@ from bimodal.bench.machine import this_machine
 from bimodal.bench.plan import PARTS, Part, Plan, chosen, moved
 from bimodal.bench.run import Found, measure
 from bimodal.bench.show import NO_MATPLOTLIB, draw, write_picture
-from bimodal.console import edge, open_log, say
+from bimodal.console import open_log, say, user_errors
 from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.usage import cores
 from bimodal.workers.actor import REFUSED
@@ -56,7 +56,7 @@ def bench(
 
     Example: [b]bimodal bench limit pipeline --json found.json --png found.png[/b]
     """
-    with edge():
+    with user_errors():
         for name, given in (("torch", torch), ("resnet", resnet), ("mediapipe", mediapipe is not None)):
             if given:
                 raise BenchError(moved(name))
@@ -87,7 +87,7 @@ def measure_parts(
 
     Raises typer.Exit: 1 where a part can't be measured or a file can't be written, 3 where `check` finds a floor
     broken."""
-    with edge():
+    with user_errors():
         loaded = config_of(config)
         wanted = {name: table[name] for name in chosen(names, table)}
         log_file = open_log(loaded.log.file, loaded.log.level, "bench")
@@ -95,7 +95,7 @@ def measure_parts(
             _check_place(file)
         if png is not None and importlib.util.find_spec("matplotlib") is None:
             raise BenchError(NO_MATPLOTLIB)
-    with edge(log_file):
+    with user_errors(log_file):
         machine = this_machine(loaded, cores())
         with tempfile.TemporaryDirectory(prefix="bimodal-bench-") as folder, _telling() as tell:
             plan = Plan(

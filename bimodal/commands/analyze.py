@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from bimodal.config import Config
-from bimodal.console import edge, open_log, say
+from bimodal.console import open_log, say, user_errors
 from bimodal.drawing.style import Style
 from bimodal.options import ConfigOption, config_of, with_counts
 from bimodal.recordings.reading import clips
@@ -67,9 +67,9 @@ def analyze(
     """
     if hide_faces and not annotate:
         raise typer.BadParameter("--hide-faces goes with --annotate")
-    with edge():
+    with user_errors():
         log_file = open_log(None, "INFO", "analyze")
-    with edge(log_file):
+    with user_errors(log_file):
         loaded = with_counts(config_of(config), face_workers, audio_workers)
         _check_folder(out)
         analysis = Analysis(loaded, files, out.absolute(), realtime=speed is Speed.REALTIME, log_file=log_file)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bimodal.console import edge
+from bimodal.console import user_errors
 from bimodal.workers.capture import discover
 from bimodal.workers.errors import SourceError
 
@@ -22,7 +22,7 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for
 
     Example: [b]bimodal devices --json[/b]
     """
-    with edge():
+    with user_errors():
         found = _look()
         if as_json:
             typer.echo(msgspec.json.encode(found).decode())

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bimodal.broker.events import Emotion
 from bimodal.config import Config, check_config
-from bimodal.console import edge, open_log, say
+from bimodal.console import open_log, say, user_errors
 from bimodal.models.catalog import sha256_of
 from bimodal.models.emotions import EMOTIONS
 from bimodal.options import ConfigOption, config_of
@@ -62,9 +62,9 @@ def diff(
 
     Example: [b]bimodal diff results/interview.jsonl --model face-static=emo-affectnet[/b]
     """
-    with edge():
+    with user_errors():
         log_file = open_log(None, "INFO", "diff")
-    with edge(log_file):
+    with user_errors(log_file):
         changes = parse_changes(model)
         fallback = config_of(config)
         found = [one for one in clips(recording) if clip in (None, one.name)]

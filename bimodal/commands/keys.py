@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from platformdirs import user_config_path
 
 from bimodal.broker import keys
-from bimodal.console import edge
+from bimodal.console import user_errors
 from bimodal.workers.errors import ConfigError
 
 # `bimodal keys tls`: make the certificate that lets the live page be HTTPS.
@@ -40,7 +40,7 @@ def tls(
     Example: [b]bimodal keys tls --host robot.local[/b]
     """
 
-    with edge():
+    with user_errors():
         names = list(dict.fromkeys([*(host or []), *own_names()]))
         files = make_certificate(tls_folder(), names, again=again)
         typer.echo(f"A certificate for {', '.join(names)}.\nIn config.yaml:\n")
@@ -65,7 +65,7 @@ def create(name: KeyName = keys.OWN) -> None:
 
     Example: [b]bimodal keys create[/b]
     """
-    with edge():
+    with user_errors():
         folder = keys.keys_folder()
         public = keys.create(folder, name)
         typer.echo(f"made the key '{name}' in {folder}; its public half, to be given to others:")
@@ -78,7 +78,7 @@ def show(name: KeyName = keys.OWN) -> None:
 
     Example: [b]bimodal keys show[/b]
     """
-    with edge():
+    with user_errors():
         typer.echo(shlex.quote(keys.own(keys.keys_folder(), name).public))
 
 
@@ -94,7 +94,7 @@ def allow(
 
     Example: [b]bimodal keys allow 'PUBLIC KEY' --name laptop[/b]
     """
-    with edge():
+    with user_errors():
         keys.allow(keys.keys_folder(), public_key, name, "workers" if work else "events")
         typer.echo(f"'{name}' may {'run workers' if work else 'read events'}")
 
@@ -105,7 +105,7 @@ def list_() -> None:
 
     Example: [b]bimodal keys list[/b]
     """
-    with edge():
+    with user_errors():
         folder = keys.keys_folder()
         for name in keys.own_names(folder):
             typer.echo(f"own      {name}  {keys.own(folder, name).public}")
@@ -120,7 +120,7 @@ def remove(name: Annotated[str, typer.Argument(help="The name that the key was a
 
     Example: [b]bimodal keys remove laptop[/b]
     """
-    with edge():
+    with user_errors():
         keys.remove(keys.keys_folder(), name)
         typer.echo(f"'{name}' may not connect any more")
 

@@ -13,9 +13,9 @@ import typer
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Heartbeat
 from bimodal.broker.sockets import events_endpoint
-from bimodal.commands.up import TURN_S, LiveLines, Screen, Stopped
+from bimodal.commands.up import TURN_S, Screen, Stopped
 from bimodal.config import Config
-from bimodal.console import edge, open_log, say
+from bimodal.console import open_log, say, user_errors
 from bimodal.options import ConfigOption, SessionOption, config_of
 from bimodal.recordings.reading import clips
 from bimodal.supervisor.processes import ProcessSpec, broker, view
@@ -23,6 +23,7 @@ from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import SystemFailedError
 from bimodal.workers.settings import ReplaySettings
+from bimodal.workers.system_state import SystemState
 
 
 def replay(
@@ -41,11 +42,11 @@ def replay(
 
     Example: [b]bimodal replay recordings/default-2026-11-22T14-54-38 --loop[/b]
     """
-    with edge():
+    with user_errors():
         clips(recording)
         loaded = config_of(config)
         log_file = open_log(loaded.log.file, loaded.log.level, session)
-    with edge(log_file):
+    with user_errors(log_file):
         stopped = Stopped()
         wanted = ReplaySettings(recording=str(recording.absolute()), speed=speed, loop=loop)
         with _system(loaded, wanted, session, log_file) as (supervisor, bus):
@@ -70,7 +71,7 @@ def _system(
 
 def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped) -> None:
     """Raises SystemFailedError where the recording can't be played."""
-    lines = LiveLines()
+    shown = SystemState()
     screen = Screen()
     child = supervisor.children["replay"]
     with screen:
@@ -78,9 +79,9 @@ def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped) -> None:
             supervisor.step(TURN_S)
             while (found := bus.receive(0.0)) is not None:
                 if not (isinstance(found[1], Heartbeat) and found[1].name == "replay"):
-                    lines.take(found[1], time.monotonic())
-            screen.draw(lines)
+                    shown.take(found[1], time.monotonic())
+            screen.draw(shown)
             if child.life.state == "failed":
                 raise SystemFailedError(child.life.because or "the recording can't be played")
-        screen.last(lines)
+        screen.last(shown)
     say("stopping")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bimodal.console import edge
+from bimodal.console import user_errors
 from bimodal.recordings.reading import at_rest, clips, complete
 from bimodal.recordings.records import SESSION_FILE
 from bimodal.supervisor.provenance import end_session
@@ -27,7 +27,7 @@ def report(
 
     Example: [b]bimodal report recordings/default-2026-11-22T14-54-38[/b]
     """
-    with edge():
+    with user_errors():
         # Arrow and the templates are loaded only where a page is made.
         from bimodal.recordings.report.page import write_report
 

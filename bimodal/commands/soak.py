@@ -23,7 +23,7 @@ from bimodal.broker.mailbox import Subscriber
 from bimodal.commands.status import DEGRADED
 from bimodal.commands.up import TURN_S, Stopped, check, running_system
 from bimodal.config import Config, StreamConfig, load_config
-from bimodal.console import edge, open_log, say
+from bimodal.console import open_log, say, user_errors
 from bimodal.options import SessionOption
 from bimodal.supervisor.live import LiveSystem
 from bimodal.supervisor.status import report
@@ -157,10 +157,10 @@ def soak(
     Example: [b]bimodal soak --hours 8[/b]
     """
     seconds = 3600 * hours + 60 * minutes or 3600.0
-    with edge():
+    with user_errors():
         loaded = load_config(config) if config is not None else demo_config()
         log_file = open_log(loaded.log.file, loaded.log.level, session)
-    with edge(log_file):
+    with user_errors(log_file):
         stopped = Stopped()
         watched = config.absolute() if config is not None else log_file.with_name("soak has no config file")
         with running_system(loaded, watched, session, log_file) as (system, bus):

@@ -13,7 +13,7 @@ from rich.text import Text
 from bimodal.broker.control import Accepted, ProcessReport, ScaleRequest, StatusReply, StatusRequest
 from bimodal.broker.errors import ControlError
 from bimodal.broker.messages import Modality, StreamStatus
-from bimodal.console import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, drawn, edge, fit, plain
+from bimodal.console import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, drawn, fit, plain, user_errors
 from bimodal.options import SessionOption, ask_session
 
 DEGRADED = 3
@@ -50,7 +50,7 @@ def status(
 
     Example: [b]bimodal status --session lab --json[/b]
     """
-    with edge():
+    with user_errors():
         reply = ask_session(session, StatusRequest(), StatusReply)
         if as_json:
             typer.echo(msgspec.json.encode(reply).decode())
@@ -143,7 +143,7 @@ def scale(
     Example: [b]bimodal scale face=4 audio=2[/b]
     """
     wanted = _parse(counts)
-    with edge():
+    with user_errors():
         accepted = ask_session(session, ScaleRequest(counts=wanted), Accepted)
         _wait(session)
         typer.echo(accepted.sentence)

@@ -16,7 +16,7 @@ from bimodal.broker.keys import OWN
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import Login, events_endpoint, log_in, session_directory
 from bimodal.broker.topics import TOPICS
-from bimodal.console import edge
+from bimodal.console import user_errors
 from bimodal.options import SessionOption
 
 TURN_S = 0.25
@@ -44,7 +44,7 @@ def subscribe(
 
     From another machine: [b]bimodal subscribe --endpoint tcp://HOST:5655 --server-key 'KEY'[/b]
     """
-    with edge():
+    with user_errors():
         place = endpoint or events_endpoint(session_directory(session))
         if address:
             typer.echo(place)

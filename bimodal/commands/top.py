@@ -9,7 +9,6 @@ import sys
 import termios
 import time
 import tty
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -19,9 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bimodal.broker.errors import BrokerError
-from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Body, Heartbeat, Status, StreamClosed, StreamStatus
 from bimodal.broker.sockets import events_endpoint, session_directory
 from bimodal.console import (
     MIDDLE,
@@ -31,14 +28,14 @@ from bimodal.console import (
     Column,
     Table,
     drawn,
-    edge,
     fit,
     is_terminal,
     leave_stdout,
     plain,
+    user_errors,
 )
 from bimodal.options import SessionOption
-from bimodal.workers.view.health import ProcessSeen
+from bimodal.workers.system_state import ProcessState, StreamState, SystemState
 
 TOPICS = ("process.", "status", "emotion.", "closed.")
 TURN_S = 0.1
@@ -57,7 +54,7 @@ def top(session: SessionOption = "default") -> None:
 
     Example: [b]bimodal top --session lab[/b]
     """
-    with edge():
+    with user_errors():
         bus = Subscriber(events_endpoint(session_directory(session)), TOPICS)
         try:
             if is_terminal() and sys.stdin.isatty():
@@ -75,7 +72,7 @@ def top(session: SessionOption = "default") -> None:
 def _listen(bus: Subscriber, panel: Panel, seconds: float) -> None:
     end = time.monotonic() + seconds
     while (found := bus.receive(max(0.0, end - time.monotonic()))) is not None:
-        panel.take(found[1], time.monotonic())
+        panel.system.take(found[1], time.monotonic())
 
 
 def _once(bus: Subscriber, session: str) -> None:
@@ -163,7 +160,6 @@ def _keys() -> Iterator[Callable[[], str]]:
 
 Sort = Literal["cpu", "memory", "name", "restarts"]
 KEYS: dict[str, Sort] = {"c": "cpu", "m": "memory", "n": "name", "r": "restarts"}
-RATE_WINDOW_S = 2.0
 PROCESS_COLUMNS = (
     Column("process"),
     Column("state"),
@@ -186,123 +182,92 @@ STREAM_COLUMNS = (
 )
 
 
-class _Stream:
-    def __init__(self) -> None:
-        self.newest: Emotion | None = None
-        self.status: StreamStatus | None = None
-        self.ended = False
-        self._times: deque[float] = deque()
-
-    def felt(self, event: Emotion, now: float) -> None:
-        self.newest, self.ended = event, False
-        self._times.append(now)
-
-    def fps(self, now: float) -> float:
-        while self._times and now - self._times[0] > RATE_WINDOW_S:
-            self._times.popleft()
-        return len(self._times) / RATE_WINDOW_S
-
-
 class Panel:
-    """Takes the bus's messages; times are seconds of the monotonic clock."""
+    """The tables of one screen.
+
+    Attributes:
+        system: the state that is shown.
+        sort: what processes are sorted by.
+    """
 
     def __init__(self) -> None:
-        self._processes: dict[str, ProcessSeen] = {}
-        self._streams: dict[str, _Stream] = {}
+        self.system = SystemState()
         self.sort: Sort = "cpu"
-        self.heard_status = False
-
-    def take(self, body: Body, now: float) -> None:
-        """One message."""
-        match body:
-            case Heartbeat():
-                self._processes[body.name] = ProcessSeen(body, now)
-            case Emotion():
-                self._streams.setdefault(body.stream, _Stream()).felt(body, now)
-            case Status():
-                self.heard_status = True
-                for status in body.streams:
-                    self._streams.setdefault(status.stream, _Stream()).status = status
-            case StreamClosed():
-                self._streams.setdefault(body.stream, _Stream()).ended = True
-            case _:
-                pass
 
     @property
     def complete(self) -> bool:
-        """Whether a whole turn of the system was heard: its status, and every process that it has."""
-        return self.heard_status and "supervisor" in self._processes
+        """Whether a status and a heartbeat of the supervisor, which comes last, have arrived."""
+        return self.system.status is not None and "supervisor" in self.system.processes
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was heard at all."""
-        return not self._processes and not self.heard_status
+        """Whether nothing has arrived."""
+        return not self.system.processes and self.system.status is None
 
     def processes(self, now: float, width: int, room: int) -> Table:
         """The processes, sorted: numbers downwards, names upwards; at most `room` rows."""
-        for name in [name for name, seen in self._processes.items() if seen.gone(now)]:
-            del self._processes[name]
-        seen = sorted(self._processes.values(), key=_natural)
+        shown = sorted((one for one in self.system.processes.values() if not one.gone(now)), key=_natural)
         if self.sort != "name":
             # Sorting is stable: equal ones stay in the order of their names.
-            seen.sort(key=_MEASURES[self.sort], reverse=True)
-        return fit(PROCESS_COLUMNS, [_process_row(one, now) for one in seen], width, room)
+            shown.sort(key=_MEASURES[self.sort], reverse=True)
+        return fit(PROCESS_COLUMNS, [_process_row(one, now) for one in shown], width, room)
 
     def streams(self, now: float, width: int, room: int) -> Table:
         """The streams by name; at most `room` rows."""
-        rows = [_stream_row(name, stream, now) for name, stream in sorted(self._streams.items())]
+        rows = [_stream_row(stream, now) for _, stream in sorted(self.system.streams.items())]
         return fit(STREAM_COLUMNS, rows, width, room)
 
 
-def _natural(seen: ProcessSeen) -> tuple[str, int, str]:
-    kind, _, number = seen.name.partition(" ")
+def _natural(process: ProcessState) -> tuple[str, int, str]:
+    kind, _, number = process.name.partition(" ")
     return kind, int(number) if number.isdigit() else 0, number
 
 
-def _figure(name: str) -> Callable[[ProcessSeen], float]:
-    return lambda seen: seen.heartbeat.figures.get(name, 0.0)
+def _figure(name: str) -> Callable[[ProcessState], float]:
+    return lambda process: process.heartbeat.figures.get(name, 0.0)
 
 
-_MEASURES: dict[str, Callable[[ProcessSeen], float]] = {
+_MEASURES: dict[str, Callable[[ProcessState], float]] = {
     "cpu": _figure("cpu_percent"),
     "memory": _figure("memory_mb"),
     "restarts": _figure("restarts"),
 }
 
 
-def _process_row(seen: ProcessSeen, now: float) -> tuple[str, ...]:
-    beat, figures = seen.heartbeat, seen.heartbeat.figures
+def _process_row(process: ProcessState, now: float) -> tuple[str, ...]:
+    beat, figures = process.heartbeat, process.heartbeat.figures
     models = ", ".join(beat.models[kind] for kind in sorted(beat.models))
     return (
         beat.name,
-        seen.word(now),
+        process.word(now),
         _number(figures.get("cpu_percent")),
         _number(figures.get("memory_mb")),
-        str(int(figures.get("restarts", max(0, beat.incarnation - 1)))),
+        str(process.restarts),
         str(beat.pid or "-"),
         _age(figures.get("up_s")),
         beat.because or models,
     )
 
 
-def _stream_row(name: str, stream: _Stream, now: float) -> tuple[str, ...]:
+def _stream_row(stream: StreamState, now: float) -> tuple[str, ...]:
     event, status = stream.newest, stream.status
-    fps = stream.fps(now)
-    if event is None or stream.ended:
-        said = "ended" if stream.ended else "waiting"
+    if stream.closed_at is not None:
+        shown = "ended"
+    elif event is None:
+        shown = "waiting"
     elif event.emotion.label is None:
-        said = "unknown"
+        shown = "unknown"
     else:
-        said = f"{event.emotion.label} {event.emotion.confidence or 0:.0%}"
+        shown = f"{event.emotion.label} {event.emotion.confidence or 0:.0%}"
     return (
-        name,
-        said,
-        f"{fps:.1f}",
+        stream.name,
+        shown,
+        f"{stream.rate(now):.1f}",
         f"{event.latency_ms.total:.0f}" if event is not None else "-",
         str(sum(status.dropped.values())) if status is not None else "-",
         str(sum(status.failed.values())) if status is not None else "-",
         str(status.offered.get("face", 0)) if status is not None else "-",
-        status.source if status is not None else "",
+        stream.source,
     )
 
 

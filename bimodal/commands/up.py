@@ -7,9 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -20,16 +18,16 @@ from rich.text import Text
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.messages import Body, Heartbeat, Status, StreamOpened
 from bimodal.broker.sockets import events_endpoint
 from bimodal.config import Config
-from bimodal.console import edge, is_terminal, open_log, say, takes_more
+from bimodal.console import is_terminal, open_log, say, takes_more, user_errors
 from bimodal.options import DEFAULT, ConfigOption, SessionOption, config_of
 from bimodal.supervisor.live import LiveSystem
 from bimodal.supervisor.processes import OPTIONAL
 from bimodal.supervisor.session import PARENT_KEY, Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import SystemFailedError
+from bimodal.workers.system_state import StreamState, SystemState
 
 PLAIN_LINE_EVERY_S = 1.0
 DRAWN_EVERY_S = 1 / 8
@@ -48,11 +46,11 @@ def up(
 
     Example: [b]bimodal up --config config.yaml[/b]
     """
-    with edge():
+    with user_errors():
         loaded = config_of(config)
         file = (config or DEFAULT).absolute()
         log_file = open_log(loaded.log.file, loaded.log.level, session)
-    with edge(log_file):
+    with user_errors(log_file):
         stopped = Stopped()
         with running_system(loaded, file, session, log_file) as (system, bus):
             typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
@@ -60,23 +58,23 @@ def up(
 
 
 def _show(system: LiveSystem, bus: Subscriber, stopped: Stopped, for_seconds: float | None) -> None:
-    lines = LiveLines()
+    shown = SystemState()
     end = time.monotonic() + for_seconds if for_seconds is not None else None
     screen = Screen()
     with screen:
         while not stopped.asked and not _orphaned() and (end is None or time.monotonic() < end):
             system.step(TURN_S)
             while (found := bus.receive(0.0)) is not None:
-                lines.take(found[1], time.monotonic())
-            lines.keep(system.streams)
-            screen.tell_page(lines.page)
-            screen.draw(lines)
+                shown.take(found[1], time.monotonic())
+            shown.keep_streams(system.streams)
+            screen.tell_page(_page(shown))
+            screen.draw(shown)
             check(system)
             if _all_ended(system.supervisor):
                 return
             if _window_closed(system.supervisor):
                 break
-        screen.last(lines)
+        screen.last(shown)
     say("stopping")
 
 
@@ -126,10 +124,10 @@ class Screen:
             else:
                 typer.echo(sentence)
 
-    def draw(self, lines: LiveLines) -> None:
+    def draw(self, system: SystemState) -> None:
         """Show what is new."""
         now = time.monotonic()
-        texts = lines.texts(now)
+        texts = live_lines(system, now)
         if now < self._due or not texts or not takes_more(sys.stdout):
             return
         if self._live is not None:
@@ -139,65 +137,39 @@ class Screen:
             self._due = now + PLAIN_LINE_EVERY_S
             typer.echo("\n".join(texts))
 
-    def last(self, lines: LiveLines) -> None:
+    def last(self, system: SystemState) -> None:
         """Show the end of it where lines are not drawn in place."""
-        texts = lines.texts(time.monotonic())
+        texts = live_lines(system, time.monotonic())
         if self._live is None and texts and takes_more(sys.stdout):
             typer.echo("\n".join(texts))
 
 
-# What `bimodal up` shows of each stream: one line, made of the newest events. Pure; the command draws it.
+# Lines of the live display. Pure.
 
 
-RATE_WINDOW_S = 2.0
+def live_lines(system: SystemState, now: float) -> list[str]:
+    """One line for each stream, then one for each problem."""
+    return [_line(stream, now) for stream in system.streams.values()] + [f"! {text}" for text in _problems(system)]
 
 
-@dataclass
-class StreamLine:
-    """One stream as far as the bus has told.
-
-    Attributes:
-        source: what it is ("camera 0", "demo clip …").
-        newest: the newest event, None before the first.
-        dropped: frames that were not looked at.
-    """
-
-    stream: str
-    source: str = ""
-    newest: Emotion | None = None
-    dropped: int = 0
-    _times: deque[float] = field(default_factory=deque)
-
-    def felt(self, emotion: Emotion, now: float) -> None:
-        """One more event."""
-        self.newest = emotion
-        self._times.append(now)
-
-    def rate(self, now: float) -> float:
-        """Events a second over the last two seconds."""
-        while self._times and now - self._times[0] > RATE_WINDOW_S:
-            self._times.popleft()
-        return len(self._times) / RATE_WINDOW_S
-
-    def text(self, now: float) -> str:
-        """The line: label, confidence, why if unknown, faces, voice, rate, latency, drops."""
-        rate = self.rate(now)
-        if self.newest is None:
-            return f"{self.stream}: waiting for the first frame of {self.source or 'its source'}"
-        event = self.newest
-        verdict = event.emotion
-        if rate == 0:
-            word = "no frames are coming"
-        elif verdict.label is None:
-            word = f"unknown ({verdict.because})"
-        else:
-            word = f"{verdict.label} {verdict.confidence or 0:.0%}"
-        faces = "1 face" if len(event.faces) == 1 else f"{len(event.faces) or 'no'} faces"
-        voice = _voice(event)
-        return (
-            f"{self.stream}: {word:<16} {faces}, {voice} | {rate:4.1f} fps, "
-            f"{event.latency_ms.total:.0f} ms, {self.dropped} dropped"
-        )
+def _line(stream: StreamState, now: float) -> str:
+    """Label, confidence, why if unknown, faces, voice, rate, latency, drops."""
+    event, rate = stream.newest, stream.rate(now)
+    if event is None:
+        return f"{stream.name}: waiting for the first frame of {stream.source or 'its source'}"
+    verdict = event.emotion
+    if rate == 0:
+        word = "no frames are coming"
+    elif verdict.label is None:
+        word = f"unknown ({verdict.because})"
+    else:
+        word = f"{verdict.label} {verdict.confidence or 0:.0%}"
+    faces = "1 face" if len(event.faces) == 1 else f"{len(event.faces) or 'no'} faces"
+    dropped = stream.status.dropped.get("face", 0) if stream.status is not None else 0
+    return (
+        f"{stream.name}: {word:<16} {faces}, {_voice(event)} | {rate:4.1f} fps, "
+        f"{event.latency_ms.total:.0f} ms, {dropped} dropped"
+    )
 
 
 def _voice(event: Emotion) -> str:
@@ -207,58 +179,18 @@ def _voice(event: Emotion) -> str:
     return f"voice {speech.label}" if speech.label is not None else (speech.because or "no voice")
 
 
-class LiveLines:
-    """The lines of all streams, and what is wrong with processes.
+def _problems(system: SystemState) -> Iterator[str]:
+    """One sentence for each process that gives a reason; failed ones are in the supervisor's."""
+    for name, process in system.processes.items():
+        state, because = process.heartbeat.state, process.heartbeat.because
+        if because is not None and state != "failed":
+            stopped = " stopped" if state == "stopped" else ""
+            yield because if name == "supervisor" else f"{name}{stopped}: {because}"
 
-    Attributes:
-        page: where the live page is, None as long as nobody has said.
-    """
 
-    def __init__(self) -> None:
-        self.streams: dict[str, StreamLine] = {}
-        self.troubles: dict[str, str] = {}
-        self.page: str | None = None
-
-    def take(self, body: Body, now: float) -> None:
-        """One message of the bus."""
-        match body:
-            case StreamOpened():
-                self._line(body.stream).source = body.source
-            case Emotion():
-                self._line(body.stream).felt(body, now)
-            case Status():
-                for status in body.streams:
-                    line = self._line(status.stream)
-                    line.source = status.source
-                    line.dropped = status.dropped.get("face", 0)
-            case Heartbeat():
-                self.page = body.address or self.page
-                self._mind(body)
-            case _:
-                pass
-
-    def _line(self, stream: str) -> StreamLine:
-        return self.streams.setdefault(stream, StreamLine(stream))
-
-    def _mind(self, heartbeat: Heartbeat) -> None:
-        name, because = heartbeat.name, heartbeat.because
-        if because is None or heartbeat.state == "failed":
-            # Of those that failed the supervisor speaks, as long as they do.
-            self.troubles.pop(name, None)
-        elif name == "supervisor":
-            self.troubles[name] = because
-        elif heartbeat.state == "stopped":
-            self.troubles[name] = f"{name} {heartbeat.state}: {because}"
-        elif heartbeat.state == "ready":
-            self.troubles[name] = f"{name}: {because}"
-
-    def keep(self, streams: Collection[str]) -> None:
-        """Forget every stream but these: they were taken out of the config."""
-        self.streams = {name: line for name, line in self.streams.items() if name in streams}
-
-    def texts(self, now: float) -> list[str]:
-        """All lines, troubles last."""
-        return [line.text(now) for line in self.streams.values()] + [f"! {text}" for text in self.troubles.values()]
+def _page(system: SystemState) -> str | None:
+    """Address of the live page, where a process serves one."""
+    return next((one.heartbeat.address for one in system.processes.values() if one.heartbeat.address), None)
 
 
 # A live system in the command's own process: begun, watched until it works, and ended in order.

@@ -16,7 +16,7 @@ from bimodal.broker.keys import OWN
 from bimodal.broker.messages import Hello
 from bimodal.broker.remote_mailbox import RemoteMailbox
 from bimodal.broker.sockets import log_in
-from bimodal.console import edge, open_log, say
+from bimodal.console import open_log, say, user_errors
 from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.processes import ProcessSpec, audio_workers, face_workers
 from bimodal.workers.actor import ActorClass, ActorSettings, Stop, live
@@ -38,14 +38,14 @@ def work(
 
     Example: [b]bimodal work face --at tcp://10.0.0.5:5656 --server-key 'KEY'[/b]
     """
-    with edge():
+    with user_errors():
         login = log_in(server_key, key)
         loaded = config_of(config)
         log_file = open_log(loaded.log.file, loaded.log.level, f"work-{kind}")
         rows = face_workers(loaded) if kind == "face" else audio_workers(loaded)
         if not rows:
             raise ConfigError("there is no speech model in the config: nobody would listen")
-    with edge(log_file):
+    with user_errors(log_file):
         settings = _settings(rows[0], kind)
         hello = Hello(role="worker", modality=rows[0].modality)
         mailbox = RemoteMailbox(at, login, settings.name, settings.incarnation, hello)
@@ -74,6 +74,6 @@ def _settings(row: ProcessSpec, kind: str) -> ActorSettings:
 
 def _actor(kind: str) -> ActorClass:
     """Imported when it is known which, since each brings its own libraries."""
-    module = importlib.import_module(f"workers.{kind}.actor")
+    module = importlib.import_module(f"bimodal.workers.{kind}.actor")
     found: ActorClass = module.FaceActor if kind == "face" else module.AudioActor
     return found

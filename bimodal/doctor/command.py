@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from bimodal.config import Config
-from bimodal.console import edge
+from bimodal.console import user_errors
 from bimodal.doctor.checks import Finding, check_up
 from bimodal.doctor.sizing import SHARE_OF_BARE, Measured, arrangements, choose, config_lines, measure, serves, streams
 from bimodal.models.cuda import usable_gpus
@@ -38,7 +38,7 @@ def doctor(
 
     Example: [b]bimodal doctor --config config.yaml[/b]
     """
-    with edge():
+    with user_errors():
         if size:
             show_size(config_of(config), seconds, as_json=as_json)
             return

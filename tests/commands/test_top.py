@@ -22,9 +22,9 @@ def beat(name: str, state: State = "ready", *, because: str | None = None, **fig
 
 def panel() -> Panel:
     found = Panel()
-    found.take(beat("face 10", cpu_percent=50.0, memory_mb=100.0, restarts=0.0, up_s=5.0), 0.0)
-    found.take(beat("face 2", cpu_percent=50.0, memory_mb=300.0, restarts=2.0, up_s=125.0), 0.0)
-    found.take(beat("broker", cpu_percent=1.0, memory_mb=30.0, restarts=1.0, up_s=90_000.0), 0.0)
+    found.system.take(beat("face 10", cpu_percent=50.0, memory_mb=100.0, restarts=0.0, up_s=5.0), 0.0)
+    found.system.take(beat("face 2", cpu_percent=50.0, memory_mb=300.0, restarts=2.0, up_s=125.0), 0.0)
+    found.system.take(beat("broker", cpu_percent=1.0, memory_mb=30.0, restarts=1.0, up_s=90_000.0), 0.0)
     return found
 
 
@@ -45,7 +45,7 @@ def test_it_sorts_by_what_was_asked_for(sort: Sort, order: list[str]) -> None:
 
 def test_what_is_wrong_is_shown_in_the_place_of_models() -> None:
     found = panel()
-    found.take(beat("audio 1", "failed", because="there is no model"), 0.0)
+    found.system.take(beat("audio 1", "failed", because="there is no model"), 0.0)
     rows = {row[0]: row for row in found.processes(1.0, 200, 50).rows}
     assert rows["audio 1"][1] == "failed"
     assert rows["audio 1"][-1] == "there is no model"
@@ -70,18 +70,18 @@ def test_streams_have_their_rate_latency_and_drops() -> None:
     assert found.empty
     counts = {"offered": {"face": 90}, "done": {"face": 80}, "dropped": {"face": 9, "speech": 1}, "failed": {"face": 1}}
     status = StreamStatus(stream="clip", policy="latest", source="camera 0", **counts)  # type: ignore[arg-type]
-    found.take(Status(streams=(status,), waiting=0, workers={}, undecodable=0), 0.0)
+    found.system.take(Status(streams=(status,), waiting=0, workers={}, undecodable=0), 0.0)
     (row,) = found.streams(0.0, 200, 9).rows
     assert row == ("clip", "waiting", "0.0", "-", "10", "1", "90", "camera 0")
     for seq in range(20):
         happy = event(seq, faces=[face()], verdict=Verdict(label="happy", confidence=0.7))
-        found.take(happy, seq / 10)
+        found.system.take(happy, seq / 10)
     (row,) = found.streams(2.0, 200, 9).rows
     assert row[:4] == ("clip", "happy 70%", "10.0", "4")
-    found.take(event(21), 2.0)
+    found.system.take(event(21), 2.0)
     assert found.streams(2.0, 200, 9).rows[0][1] == "unknown"
-    found.take(StreamClosed(stream="clip", run=3), 2.0)
+    found.system.take(StreamClosed(stream="clip", run=3), 2.0)
     assert found.streams(2.0, 200, 9).rows[0][1] == "ended"
     assert not found.complete
-    found.take(msgspec.structs.replace(beat("supervisor"), pid=1), 2.0)
+    found.system.take(msgspec.structs.replace(beat("supervisor"), pid=1), 2.0)
     assert found.complete

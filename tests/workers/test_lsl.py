@@ -84,6 +84,7 @@ def test_a_recorder_gets_events_with_names_units_and_the_time_of_the_grab(
         # Nobody knows when a subscriber has joined the bus: it is said until it is heard.
         for message in (_grabbed(grab_ns), said):
             bus.send_multipart([topic_of(message, "desk"), seal(message, epoch=1, sender="broker", incarnation=1)])
+        actor.on_idle()
         values, timestamp = numbers.pull_sample(0.1)
     assert values is not None
     assert values[1] == pytest.approx(0.8)

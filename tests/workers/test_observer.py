@@ -1,8 +1,9 @@
-"""Frames and events come together, in order, and nothing waits for ever."""
+"""An output is one class with `on_event`; frames and events come together, in order, and nothing waits for ever."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from bimodal.broker.events import Emotion, Latency, Verdict
 from bimodal.broker.frames import Ring
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Body, Hello, Job, StreamClosed, Welcome
+from bimodal.broker.messages import Body, Hello, Job, Status, StreamClosed, StreamOpened, Welcome
 from bimodal.broker.sockets import make_private
-from bimodal.workers.observer import Pairing, Pixels, Watched, Watcher
+from bimodal.workers.actor import ActorSettings
+from bimodal.workers.observer import FramedEvent, FrameObserver, Observer, Pairing, Pixels
 from tests.broker.making import job, opened
 from tests.broker.test_process import Running
 
@@ -40,9 +42,9 @@ def numbered(job: Job) -> Pixels:
     return np.full((2, 2, 3), job.run * 50 + job.seq, np.uint8)
 
 
-def number_of(watched: Watched | None) -> int | None:
-    assert watched is not None
-    return None if watched.pixels is None else int(watched.pixels[0, 0, 0])
+def number_of(framed: FramedEvent | None) -> int | None:
+    assert framed is not None
+    return None if framed.pixels is None else int(framed.pixels[0, 0, 0])
 
 
 def test_an_event_comes_with_its_own_frame() -> None:
@@ -101,6 +103,38 @@ def test_whatever_comes_pixels_fit_their_event_and_few_frames_wait(steps: list[t
 # ------------------------------------------------------------------------------------ on a real bus
 
 
+class Labels(Observer):
+    """The least that an output needs."""
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        super().__init__(settings, mailbox)
+        self.seen: list[int] = []
+
+    def on_event(self, event: Emotion) -> None:
+        self.seen.append(event.seq)
+
+
+class Pictures(FrameObserver):
+    """An output with pictures, and messages of one more topic."""
+
+    topics = (*FrameObserver.topics, "status")
+
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        super().__init__(settings, mailbox)
+        self.seen: list[FramedEvent] = []
+        self.told: list[Body] = []
+        self.wanted = True
+
+    def wants_pixels(self, stream: str) -> bool:
+        return self.wanted and stream == "a"
+
+    def on_frame(self, framed: FramedEvent) -> None:
+        self.seen.append(framed)
+
+    def on_message(self, body: Body) -> None:
+        self.told.append(body)
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     place = tmp_path / "s"
@@ -119,11 +153,34 @@ def capture(directory: Path) -> Iterator[Mailbox]:
     broker.stop()
 
 
-def announced(watcher: Watcher, capture: Mailbox, told: list[Body]) -> None:
-    """The stream "a" is open, and the watcher has heard of it: its subscription is up."""
-    while not told:
-        capture.send(opened("a", "latest"))
-        assert watcher.receive(0.1) is None
+@pytest.fixture
+def mailbox(directory: Path) -> Iterator[Mailbox]:
+    box = Mailbox(directory, "output", 1, Hello(role="observer"))
+    yield box
+    box.close()
+
+
+@pytest.fixture
+def settings(directory: Path, tmp_path: Path) -> ActorSettings:
+    return ActorSettings(name="output", incarnation=1, role="observer", directory=str(directory), slots=str(tmp_path))
+
+
+def until(observer: Observer, done: Callable[[], object], again: Callable[[], None] = lambda: None) -> None:
+    """Turn the loop of an observer until something has come; `again` is done before each turn."""
+    end = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < end, "it does not come"
+        again()
+        observer.on_idle()
+
+
+@pytest.fixture
+def pictures(settings: ActorSettings, mailbox: Mailbox, capture: Mailbox) -> Iterator[Pictures]:
+    """An observer that has heard of the stream "a": its subscription is up."""
+    observer = Pictures(settings, mailbox)
+    until(observer, lambda: observer.told, lambda: capture.send(opened("a", "latest")))
+    yield observer
+    observer.close()
 
 
 def offered(ring: Ring, seq: int) -> Job:
@@ -135,58 +192,71 @@ def offered(ring: Ring, seq: int) -> Job:
     )  # fmt: skip
 
 
-def test_pixels_are_taken_out_of_their_slot_before_it_is_overwritten(
-    directory: Path, tmp_path: Path, capture: Mailbox
+def test_an_output_is_one_class_with_on_event(settings: ActorSettings, mailbox: Mailbox, capture: Mailbox) -> None:
+    output = Labels(settings, mailbox)
+    capture.send(opened("a", "latest"))
+    until(output, lambda: output.seen, lambda: capture.send(event("a", 0)))
+    before = len(output.seen)
+    for seq in range(1, 6):
+        capture.send(event("a", seq))
+    until(output, lambda: output.seen[-1] == 5)
+    assert output.seen[before:][-5:] == [1, 2, 3, 4, 5]
+    assert output.figures() == {"events": len(output.seen)}
+    assert (output.degraded_reason(), output.finished(), output.models) == (None, None, {})
+    output.on_connected()
+    output.close()
+
+
+def test_a_flood_does_not_keep_an_output_from_its_loop(
+    settings: ActorSettings, mailbox: Mailbox, capture: Mailbox
 ) -> None:
-    told: list[Body] = []
-    watcher = Watcher(directory, tmp_path, told=told.append)
-    announced(watcher, capture, told)
+    class Slow(Labels):
+        def on_event(self, event: Emotion) -> None:
+            super().on_event(event)
+            time.sleep(0.02)
+
+    output = Slow(settings, mailbox)
+    capture.send(opened("a", "latest"))
+    until(output, lambda: output.seen, lambda: capture.send(event("a", 0)))
+    for seq in range(1, 101):
+        capture.send(event("a", seq))
+    begun = len(output.seen)
+    time.sleep(0.2)
+    output.on_idle()
+    assert 0 < len(output.seen) - begun <= 20, "heartbeats and a stop are due between turns"
+    output.close()
+
+
+def test_pixels_are_taken_out_of_their_slot_before_it_is_overwritten(
+    pictures: Pictures, tmp_path: Path, capture: Mailbox
+) -> None:
     ring = Ring(tmp_path, "a.1.face.0", 2, 72)
     overwritten = offered(ring, 0)
     capture.send(offered(ring, 1))
     offered(ring, 2)  # lies in the slot of frame 0 now
     capture.send(overwritten)
     capture.send(event("a", 0))
-    capture.send(event("a", 1))
-    found = watcher.receive(PATIENCE_S)
-    assert found is not None
-    assert (found.seq, number_of(found)) == (0, None)
+    until(pictures, lambda: pictures.seen)
     offered(ring, 3)  # ours is a copy
-    found = watcher.receive(PATIENCE_S)
-    assert found is not None
-    assert found.pixels is not None
-    assert found.pixels.shape == (4, 6, 3)
-    assert (found.seq, number_of(found)) == (1, 11)
-    watcher.close()
+    capture.send(event("a", 1))
+    until(pictures, lambda: len(pictures.seen) == 2)
+    first, second = pictures.seen
+    assert (first.seq, number_of(first)) == (0, None)
+    assert second.pixels is not None
+    assert second.pixels.shape == (4, 6, 3)
+    assert (second.seq, number_of(second)) == (1, 11)
 
 
-@pytest.mark.parametrize("switch", ["all", "streams"])
-def test_no_pixel_is_copied_where_nobody_wants_them(
-    directory: Path, tmp_path: Path, capture: Mailbox, switch: str
-) -> None:
-    told: list[Body] = []
-    watcher = Watcher(directory, tmp_path, told=told.append)
-    if switch == "all":
-        watcher.wants_pixels = False
-    else:
-        watcher.pixels_of = {"b"}
-    announced(watcher, capture, told)
+def test_no_pixel_is_copied_where_nobody_wants_them(pictures: Pictures, tmp_path: Path, capture: Mailbox) -> None:
+    pictures.wanted = False
     capture.send(offered(Ring(tmp_path, "a.1.face.0", 2, 72), 0))
     capture.send(event("a", 0))
-    found = watcher.receive(PATIENCE_S)
-    assert found is not None
-    assert found.pixels is None
-    watcher.close()
+    until(pictures, lambda: pictures.seen)
+    assert pictures.seen[0].pixels is None
+    assert pictures.seen[0].size == (6, 4)
 
 
-def test_only_the_streams_asked_for_are_watched(directory: Path, tmp_path: Path, capture: Mailbox) -> None:
-    told: list[Body] = []
-    watcher = Watcher(directory, tmp_path, streams=["a"], told=told.append)
-    announced(watcher, capture, told)
-    capture.send(opened("ab", "latest"))
-    capture.send(event("ab", 0))
+def test_other_topics_go_to_on_message(pictures: Pictures, capture: Mailbox) -> None:
     capture.send(event("a", 0))
-    found = watcher.receive(PATIENCE_S)
-    assert found is not None
-    assert found.stream == "a"
-    watcher.close()
+    until(pictures, lambda: pictures.seen and any(isinstance(body, Status) for body in pictures.told))
+    assert {type(body) for body in pictures.told} == {StreamOpened, Status}

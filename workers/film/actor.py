@@ -11,18 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import numpy as np
 
-from bimodal.broker.errors import SlotError
-from bimodal.broker.frames import RingShelf
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
 from bimodal.drawing.overlay import ground, overlay
 from bimodal.drawing.style import Pixels, Style
 from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.film.live import LiveFilm
-from bimodal.workers.film.writer import NANO, FilmError, Samples
-from bimodal.workers.observer import Watched, Watcher
+from bimodal.workers.film.writer import NANO, FilmError
+from bimodal.workers.observer import FramedEvent, FrameObserver
 from bimodal.workers.settings import FilmActorSettings
 
 log = logging.getLogger(__name__)
@@ -34,17 +31,14 @@ BLIND_FROM = 32
 NICENESS = 5
 
 
-class FilmActor:
-    """One film after another for each stream. Holds no slot and no one up: what it is too slow for is not filmed.
+class FilmActor(FrameObserver):
+    """One film after another for each stream. Holds no slot and no one up: what it is too slow for is not filmed."""
 
-    Attributes:
-        turn_s: the loop comes round so often; waiting is done on the bus.
-    """
+    topics = (*FrameObserver.topics, "sound.")
+    read_s = TURN_S
 
-    turn_s = 0.0
-
-    def __init__(self, settings: ActorSettings, _mailbox: Mailbox) -> None:
-        self.models: dict[str, str] = {}
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
+        super().__init__(settings, mailbox)
         os.nice(NICENESS)
         cv2.setNumThreads(1)
         mine = own(settings, FilmActorSettings)
@@ -52,25 +46,27 @@ class FilmActor:
         self._folder = Path(mine.folder)
         self._style = Style(faces=mine.faces)
         self._room = Room(self._folder, mine.min_free_mb)
-        self._rings = RingShelf(Path(settings.slots))
         self._opened: dict[str, StreamOpened] = {}
         self._films: dict[str, tuple[int, LiveFilm]] = {}
         self._lost: dict[str, tuple[str, float]] = {}
         self._blind: Counter[str] = Counter()
         self._pictures = 0
-        self._watcher = Watcher(Path(settings.directory), Path(settings.slots), also=("sound.",), told=self._told)
 
     # -------------------------------------------------------------------------------- what comes
 
-    def idle(self) -> None:
-        """Film what came."""
-        watched = self._watcher.receive(TURN_S)
+    def on_idle(self) -> None:
+        """Film what arrives; complete all films while the disk is nearly full."""
         if self._room.look() is not None:
             self._close_all()
-        elif watched is not None:
-            self._guarded(watched.stream, lambda: self._frame(watched))
+        super().on_idle()
 
-    def _told(self, body: Body) -> None:
+    def on_frame(self, framed: FramedEvent) -> None:
+        """Film one frame."""
+        if self._room.short is None:
+            self._guarded(framed.stream, lambda: self._frame(framed))
+
+    def on_message(self, body: Body) -> None:
+        """Follow openings and closings of streams, and film sound."""
         match body:
             case StreamOpened():
                 self._opened[body.stream] = body
@@ -98,62 +94,52 @@ class FilmActor:
                 film.abandon()
             self._lost[stream] = (str(error), time.monotonic() + AGAIN_AFTER_S)
 
-    def _frame(self, watched: Watched) -> None:
-        pixels = self._picture(watched)
+    def _frame(self, framed: FramedEvent) -> None:
+        pixels = self._picture(framed)
         if pixels is None:
             return
-        film = self._film(watched)
-        film.picture(watched.pts_ns, pixels)
+        film = self._film(framed)
+        film.picture(framed.pts_ns, pixels)
         self._pictures += 1
-        self._lost.pop(watched.stream, None)
+        self._lost.pop(framed.stream, None)
 
-    def _picture(self, watched: Watched) -> Pixels | None:
+    def _picture(self, framed: FramedEvent) -> Pixels | None:
         """None for a frame that was overwritten before it could be copied."""
-        pixels, opened = watched.pixels, self._opened.get(watched.stream)
-        self._blind[watched.stream] = self._blind[watched.stream] + 1 if pixels is None else 0
+        pixels, opened = framed.pixels, self._opened.get(framed.stream)
+        self._blind[framed.stream] = self._blind[framed.stream] + 1 if pixels is None else 0
         if pixels is None:
             # A stream that began before we did has not told us whether it has a picture.
-            if self._blind[watched.stream] < BLIND_FROM if opened is None else opened.has_picture:
+            if self._blind[framed.stream] < BLIND_FROM if opened is None else opened.has_picture:
                 return None
             pixels = ground()
         if self._mine.annotated:
-            return overlay(pixels, watched.event, self._style)
+            return overlay(pixels, framed.event, self._style)
         return ground(pixels.shape[1], pixels.shape[0]) if self._style.faces == "hide" else pixels
 
-    def _film(self, watched: Watched) -> LiveFilm:
-        run, film = self._films.get(watched.stream, (0, None))
-        if film is None or run != watched.event.run:
-            self._close(watched.stream)
-            opened = self._opened.get(watched.stream)
+    def _film(self, framed: FramedEvent) -> LiveFilm:
+        run, film = self._films.get(framed.stream, (0, None))
+        if film is None or run != framed.event.run:
+            self._close(framed.stream)
+            opened = self._opened.get(framed.stream)
             film = LiveFilm(
-                self._folder / watched.stream,
-                watched.event.run,
+                self._folder / framed.stream,
+                framed.event.run,
                 self._mine.split_s,
                 opened.fps if opened is not None else 0.0,
                 # Where nobody told, a sound track that stays empty does no harm.
                 has_sound=opened is None or opened.has_sound,
             )
-            self._films[watched.stream] = (watched.event.run, film)
+            self._films[framed.stream] = (framed.event.run, film)
         return film
 
     def _sound(self, job: Job) -> None:
         run, film = self._films.get(job.stream, (0, None))
         if film is None or run != job.run:
             return
-        samples = self._fresh(job)
-        if samples is not None:
-            film.sound(job.pts_ns - samples.size * NANO // job.rate, samples, job.rate)
-
-    def _fresh(self, job: Job) -> Samples | None:
-        """What is new in a window since the one before; None where it was overwritten."""
-        if job.rate <= 0 or job.fresh <= 0:
-            return None
-        try:
-            ring = self._rings.reader(job.ring)
-            samples = np.array(ring.view(job)[-job.fresh :])
-            return samples if ring.holds(job) else None
-        except SlotError:
-            return None
+        if job.rate > 0 and job.fresh > 0:
+            samples = self.copied(job, slice(-job.fresh, None))  # what is new since the window before
+            if samples is not None:
+                film.sound(job.pts_ns - samples.size * NANO // job.rate, samples, job.rate)
 
     # -------------------------------------------------------------------------------- the end
 
@@ -169,31 +155,21 @@ class FilmActor:
             except FilmError:
                 log.exception("the film of %s can't be completed", stream)
 
-    def welcome(self) -> None:
-        """The broker has nothing for us."""
-
-    def handle(self, body: Body) -> None:
-        """Nor does it send anything."""
-
     def figures(self) -> dict[str, float]:
         """Pictures filmed."""
         return {"filmed": float(self._pictures)}
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """Why a stream is not filmed."""
         if self._room.short is not None:
             return self._room.short
         found = [f"{stream} is not filmed: {because}" for stream, (because, _) in self._lost.items()]
         return "; ".join(found) or None
 
-    def finished(self) -> int | None:
-        """Never by itself."""
-        return None
-
     def close(self) -> None:
         """A live film is complete whenever it is stopped."""
         self._close_all()
-        self._watcher.close()
+        super().close()
 
 
 # Whether the disk has room for films.

@@ -1,4 +1,4 @@
-"""Whether the system can do its work: what /readyz answers, from heartbeats. Pure: time comes in as seconds."""
+"""Judgements on the state of the system: what /readyz answers, and the page's banners. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 from bimodal.broker.messages import Heartbeat
+from bimodal.workers.system_state import ELSEWHERE, FORGOTTEN_AFTER_S, SILENT_S, ProcessState, SystemState
 
 # Heartbeats come twice a second; the supervisor calls a process hung after 5 s.
 FRESH_S = 5.0
-GONE_AFTER_S = 60.0
+STREAM_SILENT_S = 3.0
+SUPERVISOR = "supervisor"
 ONE_OF_EACH = {
     "broker": "the broker is not",
     "fusion": "fusion is not",
@@ -17,72 +19,38 @@ ONE_OF_EACH = {
     "audio": "no audio worker is",
 }
 
-
-class _Heard(NamedTuple):
-    beat: Heartbeat
-    at: float
+Level = Literal["error", "warning"]
 
 
-class Health:
-    """The newest heartbeat of every process."""
+def heard_lately(system: SystemState, now: float) -> list[ProcessState]:
+    """Processes with a heartbeat in the last minute, by name."""
+    return [process for _, process in sorted(system.processes.items()) if now - process.heard_at <= FORGOTTEN_AFTER_S]
 
-    def __init__(self) -> None:
-        self._heard: dict[str, _Heard] = {}
 
-    def take(self, beat: Heartbeat, now: float) -> None:
-        """One more heartbeat."""
-        if beat.name not in self._heard:
-            self._forget(now)
-        self._heard[beat.name] = _Heard(beat, now)
+def is_up(process: ProcessState, now: float) -> bool:
+    """Whether a process is ready and sends heartbeats."""
+    return process.heartbeat.state == "ready" and now - process.heard_at <= FRESH_S
 
-    def processes(self, now: float) -> list[Heartbeat]:
-        """The newest of each process, but for those that ended long ago, by name."""
-        self._forget(now)
-        return [heard.beat for _, heard in sorted(self._heard.items())]
 
-    def _forget(self, now: float) -> None:
-        for name, heard in list(self._heard.items()):
-            if now - heard.at > GONE_AFTER_S:
-                del self._heard[name]
+def unready_reasons(system: SystemState, now: float) -> list[str]:
+    """Why the system can't work: one sentence for each kind of process without a ready one; empty when it can.
 
-    def up(self, beat: Heartbeat, now: float) -> bool:
-        """Whether a process is ready and was heard lately."""
-        return beat.state == "ready" and now - self._heard[beat.name].at <= FRESH_S
-
-    def reasons(self, now: float) -> list[str]:
-        """Why the system can't work: one sentence for each kind of process without a ready one; empty when it can.
-
-        A system without a speech model has no audio workers, and needs none.
-        """
-        beats = self.processes(now)
-        found = []
-        for kind, subject in ONE_OF_EACH.items():
-            mine = [beat for beat in beats if kind_of(beat.name) == kind]
-            if any(self.up(beat, now) for beat in mine) or (kind == "audio" and not mine):
-                continue
-            because = next((beat.because for beat in mine if beat.because), None)
-            found.append(f"{subject} ready" + (f": {because}" if because else ""))
-        return found
+    A system without a speech model has no audio workers, and needs none.
+    """
+    processes = heard_lately(system, now)
+    found = []
+    for kind, subject in ONE_OF_EACH.items():
+        mine = [process for process in processes if kind_of(process.name) == kind]
+        if any(is_up(process, now) for process in mine) or (kind == "audio" and not mine):
+            continue
+        because = next((process.heartbeat.because for process in mine if process.heartbeat.because), None)
+        found.append(f"{subject} ready" + (f": {because}" if because else ""))
+    return found
 
 
 def kind_of(name: str) -> str:
     """The kind of a process from its name: "face 2" → "face"."""
     return name.partition(" ")[0]
-
-
-# What is wrong, said in sentences, from heartbeats and silence. Pure.
-
-
-# Heartbeats come twice a second, and the supervisor calls a process hung after 5 s.
-SILENT_S = 3.0
-STREAM_SILENT_S = 3.0
-# The longest pause before a process is started again is 30 s.
-ENDED_GONE_AFTER_S = 45.0
-SUPERVISOR = "supervisor"
-# In the names of workers on other machines, after the name of their key (broker/remote.py).
-ELSEWHERE = ": "
-
-Level = Literal["error", "warning"]
 
 
 class Banner(NamedTuple):
@@ -93,76 +61,21 @@ class Banner(NamedTuple):
     text: str
 
 
-class ProcessSeen(NamedTuple):
-    """A process's newest heartbeat, and when it came."""
-
-    heartbeat: Heartbeat
-    heard_at: float
-
-    @property
-    def name(self) -> str:
-        """Of the process."""
-        return self.heartbeat.name
-
-    def gone(self, now: float) -> bool:
-        """Whether it has ended and nobody has said for long that it will come back; one on another machine may have
-        ended without a word, and its next life has another name."""
-        ended = self.heartbeat.state == "stopped" or ELSEWHERE in self.name
-        return ended and now - self.heard_at > ENDED_GONE_AFTER_S
-
-    def word(self, now: float) -> str:
-        """Its state in one word, as people see it."""
-        state = self.heartbeat.state
-        if state == "stopped":
-            return "restarting" if self.heartbeat.because is not None else "ended"
-        if state == "ready" and now - self.heard_at > SILENT_S:
-            return "silent"
-        return "troubled" if state == "ready" and self.heartbeat.because is not None else state
-
-    def snapshot(self, queue: float | None, now: float) -> dict[str, object]:
-        """The process as JSON-like values."""
-        beat = self.heartbeat
-        figures = dict(beat.figures)
-        if not beat.pid:
-            # What a process took before it ended, it takes no more.
-            figures = {"restarts": figures["restarts"]} if "restarts" in figures else {}
-        return {
-            "name": beat.name,
-            "word": self.word(now),
-            "pid": beat.pid or None,
-            "restarts": int(figures.pop("restarts", max(0, beat.incarnation - 1))),
-            "cpu_percent": figures.pop("cpu_percent", None),
-            "memory_mb": figures.pop("memory_mb", None),
-            "up_s": figures.pop("up_s", None),
-            "queue": queue,
-            "models": beat.models,
-            "figures": figures,
-            "because": beat.because,
-        }
-
-
-class StreamSeen(NamedTuple):
-    """A stream: whether it has ended, and how many seconds ago its newest event came (None: never)."""
-
-    name: str
-    ended: bool
-    silent_s: float | None
-
-
-def banners(processes: Sequence[ProcessSeen], streams: Sequence[StreamSeen], now: float) -> list[Banner]:
+def banners(system: SystemState, now: float) -> list[Banner]:
     """Everything that is wrong, errors first; one sentence a process or stream."""
-    quiet_s = now - max((seen.heard_at for seen in processes), default=now)
+    processes = [process for process in system.processes.values() if not process.gone(now)]
+    quiet_s = now - max((process.heard_at for process in processes), default=now)
     if quiet_s > SILENT_S:
         return [Banner("error", "event bus", f"nothing has come over it for {quiet_s:.0f} s; is the broker there?")]
-    found = [banner for seen in processes if (banner := _of_process(seen, now)) is not None]
-    found += _of_foreign_models([seen.heartbeat for seen in processes if seen.word(now) in ("ready", "troubled")])
+    found = [banner for process in processes if (banner := _of_process(process, now)) is not None]
+    found += _of_foreign_models([one.heartbeat for one in processes if one.word(now) in ("ready", "troubled")])
     explained = {banner.about for banner in found}
     # The supervisor says about the whole what the processes say of themselves.
     found = [banner for banner in found if banner.about != SUPERVISOR or not _names(banner.text, explained)]
-    for stream in streams:
-        silent = stream.silent_s is not None and stream.silent_s > STREAM_SILENT_S
-        if silent and not stream.ended and f"capture {stream.name}" not in explained:
-            found.append(Banner("warning", stream.name, f"no frames for {stream.silent_s:.0f} s"))
+    for stream in system.streams.values():
+        silent_s = stream.silent_s(now) or 0.0
+        if silent_s > STREAM_SILENT_S and stream.closed_at is None and f"capture {stream.name}" not in explained:
+            found.append(Banner("warning", stream.name, f"no frames for {silent_s:.0f} s"))
     return sorted(found, key=lambda banner: banner.level != "error")
 
 
@@ -187,15 +100,15 @@ def _names(text: str, processes: Collection[str]) -> bool:
     return any(name in text for name in processes if name != SUPERVISOR)
 
 
-def _of_process(seen: ProcessSeen, now: float) -> Banner | None:
-    beat, word = seen.heartbeat, seen.word(now)
-    match word:
+def _of_process(process: ProcessState, now: float) -> Banner | None:
+    beat = process.heartbeat
+    match process.word(now):
         case "failed":
             return Banner("error", beat.name, f"failed: {beat.because or 'the log has the details'}")
         case "restarting":
             return Banner("warning", beat.name, f"is started again: {beat.because}")
         case "silent":
-            return Banner("warning", beat.name, f"has said nothing for {now - seen.heard_at:.0f} s")
+            return Banner("warning", beat.name, f"has said nothing for {now - process.heard_at:.0f} s")
         case "troubled":
             return Banner("warning", beat.name, beat.because or "")
         case _:

@@ -19,10 +19,10 @@ import numpy as np
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bimodal.broker.events import CONFLICT_BELOW, Emotion
+from bimodal.broker.events import Emotion, Probabilities, fused, leading, seen
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.observer import Pixels, Watched
-from bimodal.workers.view.state import View
+from bimodal.workers.observer import FramedEvent, Pixels
+from bimodal.workers.view.state import Point, View, point, snapshot
 from bimodal.workers.view.viewers import Viewer
 
 # A frame and its event as one binary message, encoded once for all pages. Pure.
@@ -43,22 +43,43 @@ class FrameHead(msgspec.Struct, frozen=True, kw_only=True):
         at: seconds of the monotonic clock when the event came.
         size: width and height of the frame that the boxes belong to; None where it is not known.
         picture: "jpeg" follows, "hidden" by `faces: hide`, or "none" (a stream of sound, or a frame that was lost).
+        leading: index of the leading face among the event's faces; None without a face.
+        shows: the emotion that the leading face alone shows.
+        fused: probabilities of the verdict.
+        point: what the timeline shows of the event.
     """
 
     at: float
     size: tuple[int, int] | None
     picture: Picture
     event: Emotion
+    leading: int | None
+    shows: str | None
+    fused: Probabilities | None
+    point: Point
 
 
 _encoder = msgspec.json.Encoder()
 
 
-def packed(watched: Watched, at: float, *, hide: bool) -> bytes:
+def packed(framed: FramedEvent, at: float, *, hide: bool) -> bytes:
     """The message: length of the head (uint32, little-endian), the head as JSON, the JPEG or, with `hide`, nothing."""
-    pixels = watched.pixels
+    pixels = framed.pixels
     picture: Picture = "hidden" if hide else "none" if pixels is None else "jpeg"
-    head = _encoder.encode(FrameHead(at=round(at, 4), size=watched.size, picture=picture, event=watched.event))
+    event = framed.event
+    face = leading(event)
+    head = _encoder.encode(
+        FrameHead(
+            at=round(at, 4),
+            size=framed.size,
+            picture=picture,
+            event=event,
+            leading=None if face is None else event.faces.index(face),
+            shows=seen(event),
+            fused=fused(event),
+            point=point(event, at),
+        )
+    )
     body = jpeg(pixels) if pixels is not None and not hide else b""
     return _LENGTH.pack(len(head)) + head + body
 
@@ -126,7 +147,6 @@ def hello(view: View) -> dict[str, object]:
         "emotions": EMOTIONS,
         "faces": view.settings.faces,
         "visitors": list(view.visitors),
-        "conflict_below": CONFLICT_BELOW,
     }
 
 
@@ -145,8 +165,8 @@ async def _read(view: View, viewer: Viewer, socket: WebSocket) -> None:
             await socket.close(NOT_UNDERSTOOD, "not understood")
             return
         view.audience.look(viewer, stream)
-        state = view.feed.streams.get(stream) if stream is not None else None
-        points = list(state.history.points) if state is not None else []
+        history = view.histories.get(stream or "")
+        points = list(history.points) if history is not None else []
         viewer.offer("history", _text({"type": "history", "stream": stream, "points": points}))
 
 
@@ -177,5 +197,5 @@ class Teller:
 
     async def _tell(self) -> None:
         while len(self._view.audience):
-            self._view.audience.tell(_text(self._view.feed.snapshot(time.monotonic())))
+            self._view.audience.tell(_text(snapshot(self._view.system, time.monotonic())))
             await asyncio.sleep(STATE_EVERY_S)

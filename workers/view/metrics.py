@@ -20,8 +20,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bimodal.broker.events import Emotion
-from bimodal.broker.messages import Body, Heartbeat, State, Status
-from bimodal.workers.view.health import Health
+from bimodal.broker.messages import Body, State
+from bimodal.workers.system_state import SystemState
+from bimodal.workers.view.health import heard_lately, is_up, unready_reasons
 from bimodal.workers.view.state import View
 
 MOST_STREAMS = 64
@@ -38,13 +39,12 @@ _EXPLAINED = {
 
 
 class Metrics(Collector):
-    """Takes the bus's messages, gives the exposition. Not for several threads at once."""
+    """Observes events, and gives the exposition of them and of the system's state. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, system: SystemState) -> None:
         # When a series began is of no use here, and triples the number of lines.
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.health = Health()
-        self._status: Status | None = None
+        self._system = system
         self._streams: set[str] = set()
         self.registry = CollectorRegistry(auto_describe=False)
         self._seconds = {
@@ -60,19 +60,8 @@ class Metrics(Collector):
             title, f"{explained} One observation an event.", ["stream"], buckets=BUCKETS, registry=self.registry
         )
 
-    def take(self, body: Body, now: float) -> None:
-        """One message of the bus; `now` is seconds of the monotonic clock."""
-        match body:
-            case Emotion():
-                self._felt(body)
-            case Heartbeat():
-                self.health.take(body, now)
-            case Status():
-                self._status = body
-            case _:
-                pass
-
-    def _felt(self, event: Emotion) -> None:
+    def on_event(self, event: Emotion) -> None:
+        """Observe the latencies of one event."""
         stream = event.stream
         if stream not in self._streams:
             if len(self._streams) >= MOST_STREAMS:
@@ -95,11 +84,11 @@ class Metrics(Collector):
         build.add_metric([_version()], 1.0)
         yield build
         ready = GaugeMetricFamily("bimodal_ready", "1 where /readyz answers 200.")
-        ready.add_metric([], float(not self.health.reasons(now)))
+        ready.add_metric([], float(not unready_reasons(self._system, now)))
         yield ready
 
     def _of_streams(self) -> Iterator[Metric]:
-        status = self._status
+        status = self._system.status
         streams = status.streams[:MOST_STREAMS] if status is not None else ()
         for what, (name, explained) in _EXPLAINED.items():
             counter = CounterMetricFamily(name, explained, labels=["stream", "modality"])
@@ -144,12 +133,13 @@ class Metrics(Collector):
         restarts = CounterMetricFamily("bimodal_process_restarts", "Starts after the first.", labels=["process"])
         cpu = GaugeMetricFamily("bimodal_process_cpu_cores", "Processor cores in use.", labels=["process"])
         memory = GaugeMetricFamily("bimodal_process_memory_bytes", "Private resident memory.", labels=["process"])
-        for beat in self.health.processes(now)[:MOST_PROCESSES]:
-            up.add_metric([beat.name], float(self.health.up(beat, now)))
+        for process in heard_lately(self._system, now)[:MOST_PROCESSES]:
+            beat = process.heartbeat
+            up.add_metric([beat.name], float(is_up(process, now)))
             for word in get_args(State):
                 state.add_metric([beat.name, word], float(beat.state == word))
             figures = beat.figures
-            restarts.add_metric([beat.name], figures.get("restarts", max(0, beat.incarnation - 1)))
+            restarts.add_metric([beat.name], process.restarts)
             if "cpu_percent" in figures:
                 cpu.add_metric([beat.name], figures["cpu_percent"] / 100)
             if "memory_mb" in figures:
@@ -170,8 +160,13 @@ def _version() -> str:
 
 def routes(view: View) -> list[BaseRoute]:
     """/metrics, /livez and /readyz"""
-    metrics = Metrics()
-    view.listeners.append(lambda body: metrics.take(body, time.monotonic()))
+    metrics = Metrics(view.system)
+
+    def listen(body: Body) -> None:
+        if isinstance(body, Emotion):
+            metrics.on_event(body)
+
+    view.listeners.append(listen)
 
     async def expose(_request: Request) -> Response:
         return Response(metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
@@ -180,7 +175,7 @@ def routes(view: View) -> list[BaseRoute]:
         return PlainTextResponse("alive\n")
 
     async def ready(_request: Request) -> Response:
-        reasons = metrics.health.reasons(time.monotonic())
+        reasons = unready_reasons(view.system, time.monotonic())
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     return [Route("/metrics", expose), Route("/livez", live), Route("/readyz", ready)]

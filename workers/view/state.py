@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from bimodal.broker.events import Emotion, Probabilities, fused, leading
-from bimodal.broker.messages import Body, Heartbeat, Status, StreamClosed, StreamOpened, StreamStatus
+from bimodal.broker.events import Emotion, Probabilities, accord, fused, leading
+from bimodal.broker.messages import Body, Status, StreamStatus
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.system_state import ProcessState, StreamState, SystemState
 from bimodal.workers.view.access import Gate
-from bimodal.workers.view.health import Banner, ProcessSeen, StreamSeen, banners
+from bimodal.workers.view.health import banners
 from bimodal.workers.view.viewers import Audience
 
 
@@ -21,6 +21,8 @@ class View:
     """The state behind the page; routes are built around it.
 
     Attributes:
+        system: state of streams and processes.
+        histories: the last two minutes of each stream.
         session: its name.
         directory: of the session's sockets.
         address: where people open the page, without the token.
@@ -34,7 +36,8 @@ class View:
         self.session = directory.name
         self.directory = directory
         self.address = address
-        self.feed = Feed()
+        self.system = SystemState()
+        self.histories: dict[str, History] = {}
         self.audience = Audience()
         self.gate = Gate(settings.host, settings.token, settings.origins)
         self.visitors: list[str] = []
@@ -42,10 +45,17 @@ class View:
         self.closers: list[Callable[[], None]] = []
 
     def take(self, body: Body, payload: bytes | None = None) -> None:
-        """One message of the bus; `payload` is its frame as pages get it, where somebody looks."""
-        self.feed.take(body, time.monotonic())
-        if payload is not None and isinstance(body, Emotion):
-            self.audience.show(body.stream, payload)
+        """Take one message of the bus; `payload` is its frame as pages get it, where somebody looks."""
+        now = time.monotonic()
+        self.system.take(body, now)
+        if isinstance(body, Emotion):
+            self.histories.setdefault(body.stream, History()).add(body, now)
+            if payload is not None:
+                self.audience.show(body.stream, payload)
+        elif isinstance(body, Status):
+            ended = {name for name, stream in self.system.streams.items() if stream.gone(now)}
+            self.system.keep_streams(self.system.streams.keys() - ended)
+            self.histories = {name: history for name, history in self.histories.items() if name not in ended}
         for listener in self.listeners:
             listener(body)
 
@@ -72,6 +82,7 @@ def point(event: Emotion, at: float) -> Point:
         "confidence": verdict.confidence,
         "agreement": verdict.agreement,
         "because": verdict.because,
+        "accord": accord(event),
         "video": seven(face.video if face is not None else None),
         "speech": seven(speech.probabilities if speech is not None else None),
         "fused": seven(fused(event)),
@@ -105,187 +116,80 @@ class History:
             self.points.popleft()
 
 
-# What the bus has told of streams and processes, as the page shows it. Pure: time comes in as seconds.
+# The message "state", as JSON-like values.
 
 
-RATE_WINDOW_S = 2.0
-# A stream that has ended stays on the page for a while, then makes room.
-ENDED_STAYS_S = 30.0
+def snapshot(system: SystemState, now: float) -> dict[str, object]:
+    """Everything but the events; without what ended long ago."""
+    return {
+        "type": "state",
+        "now": round(now, 3),
+        # By name, so that a stream keeps its place (and its key) whatever order they are announced in.
+        "streams": [_stream(stream, now) for _, stream in sorted(system.streams.items()) if not stream.gone(now)],
+        "processes": [
+            _process(process, _queue(system, process), now)
+            for process in system.processes.values()
+            if not process.gone(now)
+        ],
+        "banners": [banner._asdict() for banner in banners(system, now)],
+        "waiting": system.status.waiting if system.status else None,
+    }
 
 
-@dataclass
-class StreamState:
-    """One stream as far as the bus has told.
-
-    Attributes:
-        opened: its newest announcement; None where only events have been seen.
-        closed_at: when it ended, None while it runs.
-        felt_at: when the newest event came.
-        dropping: jobs a second that were dropped between the two newest counts.
-    """
-
-    name: str
-    opened: StreamOpened | None = None
-    closed_at: float | None = None
-    newest: Emotion | None = None
-    felt_at: float | None = None
-    status: StreamStatus | None = None
-    dropping: float = 0.0
-    _counted_at: float | None = None
-    history: History = field(default_factory=History)
-    _latencies: deque[tuple[float, float, float, float]] = field(default_factory=deque)
-
-    def felt(self, event: Emotion, now: float) -> None:
-        """One more event."""
-        self.newest, self.felt_at, self.closed_at = event, now, None
-        self.history.add(event, now)
-        latency = event.latency_ms
-        self._latencies.append((now, latency.queue, latency.inference, latency.total))
-        self._let_go(now)
-
-    def counted(self, status: StreamStatus, now: float) -> None:
-        """The broker's counters, once a second."""
-        if self.status is not None and self._counted_at is not None and now > self._counted_at:
-            more = sum(status.dropped.values()) - sum(self.status.dropped.values())
-            self.dropping = max(0.0, more / (now - self._counted_at))
-        self.status, self._counted_at = status, now
-
-    def _let_go(self, now: float) -> None:
-        while self._latencies and now - self._latencies[0][0] > RATE_WINDOW_S:
-            self._latencies.popleft()
-
-    def rate(self, now: float) -> float:
-        """Events a second over the last two seconds."""
-        self._let_go(now)
-        return len(self._latencies) / RATE_WINDOW_S
-
-    def latency(self, now: float) -> dict[str, float] | None:
-        """Mean milliseconds over the last two seconds."""
-        self._let_go(now)
-        if not self._latencies:
-            return None
-        rows = list(zip(*self._latencies, strict=True))[1:]
-        means = (round(sum(row) / len(row), 1) for row in rows)
-        return dict(zip(("queue", "inference", "total"), means, strict=True))
-
-    def seen(self, now: float) -> StreamSeen:
-        """What troubles are found by."""
-        silent = now - self.felt_at if self.felt_at is not None else None
-        return StreamSeen(self.name, self.closed_at is not None, silent)
-
-    @property
-    def _has_picture(self) -> bool | None:
-        """As it was announced; else, after a new start of ours, by what has come."""
-        if self.opened is not None:
-            return self.opened.has_picture
-        return self.status.offered.get("face", 0) > 0 if self.status is not None else None
-
-    def snapshot(self, now: float) -> dict[str, object]:
-        """The stream as JSON-like values."""
-        opened, event = self.opened, self.newest
-        return {
-            "stream": self.name,
-            "source": opened.source if opened else (self.status.source if self.status else ""),
-            "has_picture": self._has_picture,
-            "ended": self.closed_at is not None,
-            "silent_s": round(now - self.felt_at, 1) if self.felt_at is not None else None,
-            "fps": round(self.rate(now), 1),
-            "latency_ms": self.latency(now),
-            "counters": _counters(self.status),
-            "dropping": round(self.dropping, 1),
-            "glance": {
-                "label": event.emotion.label,
-                "confidence": event.emotion.confidence,
-                "because": event.emotion.because,
-            }
-            if event
-            else None,
-        }
+def _stream(stream: StreamState, now: float) -> dict[str, object]:
+    verdict, silent_s = stream.newest.emotion if stream.newest is not None else None, stream.silent_s(now)
+    return {
+        "stream": stream.name,
+        "source": stream.source,
+        "has_picture": stream.has_picture,
+        "ended": stream.closed_at is not None,
+        "silent_s": round(silent_s, 1) if silent_s is not None else None,
+        "fps": round(stream.rate(now), 1),
+        "latency_ms": stream.latency(now),
+        "counters": _counters(stream.status),
+        "dropping": round(stream.dropping, 1),
+        "glance": verdict and {"label": verdict.label, "confidence": verdict.confidence, "because": verdict.because},
+    }
 
 
 def _counters(status: StreamStatus | None) -> dict[str, dict[str, int]] | None:
     if status is None:
         return None
     return {
-        kind: {
-            "offered": status.offered.get(kind, 0),
-            "done": status.done.get(kind, 0),
-            "dropped": status.dropped.get(kind, 0),
-            "failed": status.failed.get(kind, 0),
-        }
+        kind: {what: getattr(status, what).get(kind, 0) for what in ("offered", "done", "dropped", "failed")}
         for kind in ("face", "speech")
     }
 
 
-class Feed:
-    """All streams and processes."""
+def _process(process: ProcessState, queue: float | None, now: float) -> dict[str, object]:
+    beat = process.heartbeat
+    # After its end only the restarts still count.
+    figures = {name: value for name, value in beat.figures.items() if beat.pid and name != "restarts"}
+    return {
+        "name": beat.name,
+        "word": process.word(now),
+        "pid": beat.pid or None,
+        "restarts": process.restarts,
+        "cpu_percent": figures.pop("cpu_percent", None),
+        "memory_mb": figures.pop("memory_mb", None),
+        "up_s": figures.pop("up_s", None),
+        "queue": queue,
+        "models": beat.models,
+        "figures": figures,
+        "because": beat.because,
+    }
 
-    def __init__(self) -> None:
-        self.streams: dict[str, StreamState] = {}
-        self.processes: dict[str, ProcessSeen] = {}
-        self.status: Status | None = None
 
-    def take(self, body: Body, now: float) -> None:
-        """One message of the bus."""
-        match body:
-            case Emotion():
-                self._stream(body.stream).felt(body, now)
-            case StreamOpened():
-                stream = self._stream(body.stream)
-                stream.opened, stream.closed_at = body, None
-            case StreamClosed():
-                self._stream(body.stream).closed_at = now
-            case Status():
-                self._counted(body, now)
-            case Heartbeat():
-                self.processes[body.name] = ProcessSeen(body, now)
-            case _:
-                pass
-
-    def _stream(self, name: str) -> StreamState:
-        return self.streams.setdefault(name, StreamState(name))
-
-    def _counted(self, status: Status, now: float) -> None:
-        self.status = status
-        self._forget(now)  # also while nobody looks
-        for counters in status.streams:
-            self._stream(counters.stream).counted(counters, now)
-
-    def banners(self, now: float) -> list[Banner]:
-        """What is wrong, the worst first."""
-        return banners(list(self.processes.values()), [stream.seen(now) for stream in self.streams.values()], now)
-
-    def snapshot(self, now: float) -> dict[str, object]:
-        """Everything but the events, as JSON-like values; forgets what ended long ago."""
-        self._forget(now)
-        return {
-            "type": "state",
-            "now": round(now, 3),
-            # By name, so that a stream keeps its place (and its key) whoever is announced first.
-            "streams": [stream.snapshot(now) for _, stream in sorted(self.streams.items())],
-            "processes": [seen.snapshot(self._queue(seen.name), now) for seen in self.processes.values()],
-            "banners": [banner._asdict() for banner in self.banners(now)],
-            "waiting": self.status.waiting if self.status else None,
-        }
-
-    def _forget(self, now: float) -> None:
-        for name, stream in list(self.streams.items()):
-            if stream.closed_at is not None and now - stream.closed_at > ENDED_STAYS_S:
-                del self.streams[name]
-        for name, seen in list(self.processes.items()):
-            if seen.gone(now):
-                del self.processes[name]
-
-    def _queue(self, process: str) -> float | None:
-        """How many jobs or results wait at a process, where something can wait there."""
-        seen = self.processes[process]
-        if process == "broker":
-            return self.status.waiting if self.status else None
-        if "held" in seen.heartbeat.figures:
-            return seen.heartbeat.figures["held"]
-        stream = self.streams.get(process.removeprefix("capture "))
-        if process.startswith("capture ") and stream is not None and stream.status is not None:
-            status = stream.status
-            settled = (sum(part.values()) for part in (status.done, status.dropped, status.failed))
-            return max(0, sum(status.offered.values()) - sum(settled))
-        return None
+def _queue(system: SystemState, process: ProcessState) -> float | None:
+    """Number of jobs or results waiting at a process; None where nothing can wait."""
+    if process.name == "broker":
+        return system.status.waiting if system.status else None
+    if "held" in process.heartbeat.figures:
+        return process.heartbeat.figures["held"]
+    kind, _, name = process.name.partition(" ")
+    stream = system.streams.get(name)
+    if kind == "capture" and stream is not None and stream.status is not None:
+        status = stream.status
+        settled = (sum(part.values()) for part in (status.done, status.dropped, status.failed))
+        return max(0, sum(status.offered.values()) - sum(settled))
+    return None

@@ -13,10 +13,8 @@ from bimodal.broker.events import Emotion, Latency, TrackedFace, Verdict
 from bimodal.broker.frames import Ring
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Heartbeat, Hello, Job, State, Welcome
-from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view.actor import BusReader
-from bimodal.workers.view.server import Server, address_of, listen
-from bimodal.workers.view.state import View
+from bimodal.workers.actor import ActorSettings
+from bimodal.workers.view.actor import ViewActor
 from tests.broker.making import opened
 from tests.broker.test_process import Running
 
@@ -49,29 +47,35 @@ def beat(name: str, state: State = "ready", because: str | None = None, **more: 
 
 
 class Page:
-    """A real broker, a capture, and the page's own server and bus reader, in threads of this process."""
+    """A real broker, a capture, and the actor of the page, in threads of this process."""
 
     def __init__(
         self, folder: Path, *, streams: tuple[str, ...] = ("desk",), size: tuple[int, int] = (48, 64), **how: object
     ) -> None:
         self.broker = Running(folder)
-        self.settings = ViewActorSettings(port=0, **how)  # type: ignore[arg-type]
-        bound = listen(self.settings)
-        self.address = address_of(self.settings, bound)
-        self.view = View(self.settings, folder, self.address)
-        self.server = Server(self.view, bound)
-        self.bus = BusReader(self.view, folder, self.server.loop)
+        settings = ActorSettings(
+            name="view", incarnation=1, role="observer", directory=str(folder), slots=str(folder),
+            own={"port": 0, **how},
+        )  # fmt: skip
+        self._mailbox = Mailbox(folder, "view", 1, Hello(role="observer"))
+        self.actor = ViewActor(settings, self._mailbox)
+        self.address, self.view, self.server = self.actor.address, self.actor.view, self.actor.server
         self._heard = threading.Condition()
         self._bodies: list[Body] = []
         self.view.listeners.append(self._hear)
-        self.server.start()
-        self.bus.start()
+        self._stopped = threading.Event()
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
         self.capture = Mailbox(folder, "capture", 1, Hello(role="capture"))
         assert isinstance(self.capture.receive(PATIENCE_S), Welcome)
         self._rings = {name: Ring(folder, f"{name}.1.face.0", 4, size[0] * size[1] * 3) for name in streams}
         self._size = size
         for name in streams:
             self.announce(name)
+
+    def _read(self) -> None:
+        while not self._stopped.is_set():
+            self.actor.on_idle()
 
     def _hear(self, body: Body) -> None:
         with self._heard:
@@ -112,7 +116,9 @@ class Page:
 
     def close(self) -> None:
         """End all of it."""
-        self.server.stop()
-        self.bus.stop()
+        self._stopped.set()
+        self._reading.join()
+        self.actor.close()
+        self._mailbox.close()
         self.capture.close()
         self.broker.stop()

@@ -16,7 +16,8 @@ from starlette.applications import Starlette
 from bimodal.broker.events import Latency
 from bimodal.broker.messages import Heartbeat, State, Status, StreamStatus
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view.health import FRESH_S, Health
+from bimodal.workers.system_state import SystemState
+from bimodal.workers.view.health import FRESH_S, unready_reasons
 from bimodal.workers.view.metrics import MOST_STREAMS, Metrics, routes
 from bimodal.workers.view.state import View
 from tests.recordings.events import event
@@ -59,13 +60,14 @@ def asked(app: Starlette, path: str) -> httpx.Response:
     return asyncio.run(ask())
 
 
-def filled() -> Metrics:
-    metrics = Metrics()
+def filled(*more: Heartbeat) -> Metrics:
+    system = SystemState()
     now = time.monotonic()
-    metrics.take(status(), now)
-    for name in EVERYONE:
-        metrics.take(beat(name, cpu_percent=50.0, memory_mb=2.0, restarts=4.0), now)
-    metrics.take(event(0), now)
+    system.take(status(), now)
+    for heartbeat in (*(beat(name, cpu_percent=50.0, memory_mb=2.0, restarts=4.0) for name in EVERYONE), *more):
+        system.take(heartbeat, now)
+    metrics = Metrics(system)
+    metrics.on_event(event(0))
     return metrics
 
 
@@ -84,9 +86,7 @@ def test_counters_say_what_the_broker_counted() -> None:
 
 
 def test_processes_have_state_restarts_cores_and_bytes() -> None:
-    metrics = filled()
-    metrics.take(beat("face 1", "failed", because="no model", restarts=5.0), time.monotonic())
-    found = samples(metrics)
+    found = samples(filled(beat("face 1", "failed", because="no model", restarts=5.0)))
     assert {labels["process"]: value for labels, value in found["bimodal_process_up"]} == {
         "audio 1": 1.0,
         "broker": 1.0,
@@ -103,10 +103,10 @@ def test_processes_have_state_restarts_cores_and_bytes() -> None:
 
 
 def test_latencies_are_seconds_in_histograms() -> None:
-    metrics = Metrics()
+    metrics = Metrics(SystemState())
     slow = msgspec.structs.replace(event(0), latency_ms=Latency(queue=2.0, inference=30.0, total=400.0))
     for _ in range(3):
-        metrics.take(slow, 0.0)
+        metrics.on_event(slow)
     found = samples(metrics)
     for name, seconds in (("queue", 0.002), ("inference", 0.03), ("end_to_end", 0.4)):
         ((labels, total),) = found[f"bimodal_{name}_seconds_sum"]
@@ -117,9 +117,9 @@ def test_latencies_are_seconds_in_histograms() -> None:
 
 
 def test_a_source_that_invents_names_does_not_grow_the_exposition() -> None:
-    metrics = Metrics()
+    metrics = Metrics(SystemState())
     for number in range(3 * MOST_STREAMS):
-        metrics.take(msgspec.structs.replace(event(0), stream=f"stream {number}"), 0.0)
+        metrics.on_event(msgspec.structs.replace(event(0), stream=f"stream {number}"))
     streams = {labels["stream"] for labels, _ in samples(metrics)["bimodal_queue_seconds_count"]}
     assert len(streams) == MOST_STREAMS + 1
     assert "other" in streams
@@ -138,16 +138,16 @@ def test_every_metric_of_the_dashboard_exists() -> None:
 
 
 def test_ready_needs_broker_fusion_and_one_worker_of_each_kind() -> None:
-    health = Health()
-    assert health.reasons(0.0) == ["the broker is not ready", "fusion is not ready", "no face worker is ready"]
+    system = SystemState()
+    assert unready_reasons(system, 0.0) == ["the broker is not ready", "fusion is not ready", "no face worker is ready"]
     for name in EVERYONE:
-        health.take(beat(name), 0.0)
-    assert health.reasons(0.0) == []
-    health.take(beat("face 2", "starting"), 0.0)
-    assert health.reasons(1.0) == []
-    health.take(beat("audio 1", "failed", because="the model is missing"), 1.0)
-    assert health.reasons(1.0) == ["no audio worker is ready: the model is missing"]
-    assert len(health.reasons(FRESH_S + 1.0)) == 4, "what was not heard of lately is not ready"
+        system.take(beat(name), 0.0)
+    assert unready_reasons(system, 0.0) == []
+    system.take(beat("face 2", "starting"), 0.0)
+    assert unready_reasons(system, 1.0) == []
+    system.take(beat("audio 1", "failed", because="the model is missing"), 1.0)
+    assert unready_reasons(system, 1.0) == ["no audio worker is ready: the model is missing"]
+    assert len(unready_reasons(system, FRESH_S + 1.0)) == 4, "what was not heard of lately is not ready"
 
 
 def test_the_routes_answer(tmp_path: Path) -> None:

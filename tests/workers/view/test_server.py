@@ -76,15 +76,15 @@ def test_nothing_is_encoded_while_nobody_looks(serve: Serve) -> None:
         for seq in range(10, 20):
             page.frame("desk", seq)
         assert page.came("desk", 19)
-        assert page.bus.encoded == 0
+        assert page.actor.encoded == 0
         assert look(line, "desk")["points"]
         page.frame("desk", 20)
         frame(line)
-        assert page.bus.encoded == 1
+        assert page.actor.encoded == 1
         look(line, None)
         page.frame("desk", 21)
         assert page.came("desk", 21)
-        assert page.bus.encoded == 1
+        assert page.actor.encoded == 1
 
 
 def test_a_frame_is_encoded_once_for_all_pages_and_only_of_streams_that_are_shown(serve: Serve) -> None:
@@ -97,7 +97,7 @@ def test_a_frame_is_encoded_once_for_all_pages_and_only_of_streams_that_are_show
             page.frame("desk", seq)
             assert frame(one) == frame(other)
         assert page.came("door", 4)
-    assert page.bus.encoded == 5
+    assert page.actor.encoded == 5
 
 
 def test_hidden_faces_leave_boxes_and_no_pixel(serve: Serve) -> None:
@@ -110,7 +110,7 @@ def test_hidden_faces_leave_boxes_and_no_pixel(serve: Serve) -> None:
             head, data = frame(line)
             assert (head["picture"], data) == ("hidden", b"")
             assert len(head["event"]["faces"]) == 1
-    assert page.bus.encoded == 0
+    assert page.actor.encoded == 0
 
 
 def test_a_slow_page_gets_fewer_frames_and_holds_nobody_up(serve: Serve) -> None:

@@ -10,23 +10,24 @@ from hypothesis import strategies as st
 
 from bimodal.broker.events import leading
 from bimodal.broker.messages import Status, StreamClosed, StreamStatus
-from bimodal.workers.view.health import ENDED_GONE_AFTER_S
-from bimodal.workers.view.state import ENDED_STAYS_S, SPAN_S, Feed, History, seven
+from bimodal.workers.system_state import ENDED_STAYS_S, FORGOTTEN_AFTER_S, GONE_AFTER_S, SystemState
+from bimodal.workers.view.health import banners
+from bimodal.workers.view.state import SPAN_S, History, seven, snapshot
 from tests.broker.making import opened
 from tests.workers.view.making import HAPPY, beat, event, face
 
 
-def stream(feed: Feed, now: float) -> Any:
-    (only,) = feed.snapshot(now)["streams"]  # type: ignore[misc, attr-defined]
+def stream(system: SystemState, now: float) -> Any:
+    (only,) = snapshot(system, now)["streams"]  # type: ignore[misc, attr-defined]
     return only
 
 
-def words(feed: Feed, now: float) -> dict[str, str]:
-    return {process["name"]: process["word"] for process in feed.snapshot(now)["processes"]}  # type: ignore[attr-defined]
+def words(system: SystemState, now: float) -> dict[str, str]:
+    return {process["name"]: process["word"] for process in snapshot(system, now)["processes"]}  # type: ignore[attr-defined]
 
 
-def sentences(feed: Feed, now: float) -> list[tuple[str, str]]:
-    return [(banner.level, banner.about) for banner in feed.banners(now)]
+def sentences(system: SystemState, now: float) -> list[tuple[str, str]]:
+    return [(banner.level, banner.about) for banner in banners(system, now)]
 
 
 def counted(name: str, offered: int, done: int, dropped: int) -> Status:
@@ -39,33 +40,33 @@ def counted(name: str, offered: int, done: int, dropped: int) -> Status:
 
 
 def test_a_stream_has_rate_latency_and_glance() -> None:
-    feed = Feed()
-    feed.take(opened("desk", "latest"), 100.0)
-    assert stream(feed, 100.0)["glance"] is None
+    system = SystemState()
+    system.take(opened("desk", "latest"), 100.0)
+    assert stream(system, 100.0)["glance"] is None
     for seq in range(50):
-        feed.take(event("desk", seq, face()), 100.0 + seq * 0.04)
-    seen = stream(feed, 102.0)
+        system.take(event("desk", seq, face()), 100.0 + seq * 0.04)
+    seen = stream(system, 102.0)
     assert (seen["fps"], seen["ended"], seen["source"]) == (25.0, False, "desk.mp4")
     assert seen["latency_ms"] == {"queue": 1, "inference": 10, "total": 20}
     assert seen["glance"]["label"] == "happy"
-    assert stream(feed, 110.0)["fps"] == 0
+    assert stream(system, 110.0)["fps"] == 0
 
 
 def test_drops_are_counted_by_the_second() -> None:
-    feed = Feed()
-    feed.take(counted("desk", 100, 90, 10), 1.0)
-    feed.take(counted("desk", 150, 120, 24), 3.0)
-    seen = stream(feed, 3.0)
+    system = SystemState()
+    system.take(counted("desk", 100, 90, 10), 1.0)
+    system.take(counted("desk", 150, 120, 24), 3.0)
+    seen = stream(system, 3.0)
     assert (seen["dropping"], seen["counters"]["face"]["dropped"]) == (7.0, 24)
 
 
 def test_what_waits_at_whom() -> None:
-    feed = Feed()
-    feed.take(counted("desk", 100, 90, 4), 1.0)
+    system = SystemState()
+    system.take(counted("desk", 100, 90, 4), 1.0)
     for name in ("broker", "capture desk", "face 1"):
-        feed.take(beat(name), 1.0)
-    feed.take(beat("fusion", figures={"held": 2.0, "cpu_percent": 3.0, "restarts": 1.0}), 1.0)
-    rows = {process["name"]: process for process in feed.snapshot(1.0)["processes"]}  # type: ignore[attr-defined]
+        system.take(beat(name), 1.0)
+    system.take(beat("fusion", figures={"held": 2.0, "cpu_percent": 3.0, "restarts": 1.0}), 1.0)
+    rows = {process["name"]: process for process in snapshot(system, 1.0)["processes"]}  # type: ignore[attr-defined]
     assert {name: row["queue"] for name, row in rows.items()} == {
         "broker": 3, "capture desk": 6, "face 1": None, "fusion": 2.0,
     }  # fmt: skip
@@ -73,84 +74,84 @@ def test_what_waits_at_whom() -> None:
 
 
 def test_a_process_that_died_is_restarting_until_it_is_back() -> None:
-    feed = Feed()
-    feed.take(beat("broker"), 1.0)
-    feed.take(beat("face 1"), 1.0)
-    assert sentences(feed, 1.0) == []
-    feed.take(beat("face 1", "stopped", "it was ended by SIGKILL"), 2.0)
-    assert words(feed, 2.0)["face 1"] == "restarting"
-    assert sentences(feed, 2.0) == [("warning", "face 1")]
-    feed.take(beat("face 1", "starting"), 2.5)
-    feed.take(beat("face 1"), 3.0)
-    assert words(feed, 3.0)["face 1"] == "ready"
-    assert sentences(feed, 3.0) == []
+    system = SystemState()
+    system.take(beat("broker"), 1.0)
+    system.take(beat("face 1"), 1.0)
+    assert sentences(system, 1.0) == []
+    system.take(beat("face 1", "stopped", "it was ended by SIGKILL"), 2.0)
+    assert words(system, 2.0)["face 1"] == "restarting"
+    assert sentences(system, 2.0) == [("warning", "face 1")]
+    system.take(beat("face 1", "starting"), 2.5)
+    system.take(beat("face 1"), 3.0)
+    assert words(system, 3.0)["face 1"] == "ready"
+    assert sentences(system, 3.0) == []
 
 
 def test_failed_comes_first_and_the_supervisor_repeats_nobody() -> None:
-    feed = Feed()
-    feed.take(beat("capture desk", because="camera 0 does not answer"), 1.0)
-    feed.take(beat("fusion", "failed", "its model is gone"), 1.0)
-    feed.take(beat("supervisor", because="fusion failed: its model is gone"), 1.0)
-    assert sentences(feed, 1.0) == [("error", "fusion"), ("warning", "capture desk")]
-    feed.take(beat("supervisor", because="config.yaml is not valid YAML"), 1.0)
-    assert ("warning", "supervisor") in sentences(feed, 1.0)
+    system = SystemState()
+    system.take(beat("capture desk", because="camera 0 does not answer"), 1.0)
+    system.take(beat("fusion", "failed", "its model is gone"), 1.0)
+    system.take(beat("supervisor", because="fusion failed: its model is gone"), 1.0)
+    assert sentences(system, 1.0) == [("error", "fusion"), ("warning", "capture desk")]
+    system.take(beat("supervisor", because="config.yaml is not valid YAML"), 1.0)
+    assert ("warning", "supervisor") in sentences(system, 1.0)
 
 
 def test_a_worker_elsewhere_with_another_model_is_told_and_one_beside_a_swap_is_not() -> None:
-    feed = Feed()
-    feed.take(beat("face 1", models={"face-static": "compact@1", "face-detector": "blaze@1"}), 1.0)
-    feed.take(beat("gpu: face 7", models={"face-static": "compact@1", "face-detector": "blaze@1"}), 1.0)
-    feed.take(beat("gpu: audio 8", models={"speech": "voice@1"}), 1.0)
-    assert sentences(feed, 1.0) == []
-    feed.take(beat("face 2", models={"face-static": "larger@1", "face-detector": "blaze@1"}), 1.5)
-    assert sentences(feed, 1.5) == [], "a swap is on its way"
-    feed.take(beat("face 1", "stopped"), 2.0)
-    (banner,) = feed.banners(2.0)
+    system = SystemState()
+    system.take(beat("face 1", models={"face-static": "compact@1", "face-detector": "blaze@1"}), 1.0)
+    system.take(beat("gpu: face 7", models={"face-static": "compact@1", "face-detector": "blaze@1"}), 1.0)
+    system.take(beat("gpu: audio 8", models={"speech": "voice@1"}), 1.0)
+    assert sentences(system, 1.0) == []
+    system.take(beat("face 2", models={"face-static": "larger@1", "face-detector": "blaze@1"}), 1.5)
+    assert sentences(system, 1.5) == [], "a swap is on its way"
+    system.take(beat("face 1", "stopped"), 2.0)
+    (banner,) = banners(system, 2.0)
     assert (banner.level, banner.about) == ("warning", "gpu: face 7")
     assert banner.text == "works with compact@1, and this machine with larger@1: give both the same config"
 
 
 def test_a_worker_elsewhere_that_is_silent_is_told_once_and_then_forgotten() -> None:
-    feed = Feed()
-    feed.take(beat("gpu: face 7", models={"face-static": "compact@1"}), 1.0)
-    feed.take(beat("face 1", models={"face-static": "larger@1"}), 10.0)
-    assert sentences(feed, 10.0) == [("warning", "gpu: face 7")]
-    assert "said nothing" in feed.banners(10.0)[0].text
-    feed.take(counted("desk", 0, 0, 0), 1.0 + ENDED_GONE_AFTER_S + 1)
-    assert list(feed.processes) == ["face 1"], "also where nobody looks"
+    system = SystemState()
+    system.take(beat("gpu: face 7", models={"face-static": "compact@1"}), 1.0)
+    system.take(beat("face 1", models={"face-static": "larger@1"}), 10.0)
+    assert sentences(system, 10.0) == [("warning", "gpu: face 7")]
+    assert "said nothing" in banners(system, 10.0)[0].text
+    system.take(counted("desk", 0, 0, 0), 1.0 + FORGOTTEN_AFTER_S + 1)
+    assert list(system.processes) == ["face 1"], "also where nobody looks"
 
 
 def test_silence_is_trouble_of_the_process_or_of_the_whole_bus() -> None:
-    feed = Feed()
-    feed.take(beat("face 1"), 1.0)
-    feed.take(beat("broker"), 6.0)
-    assert words(feed, 6.0) == {"face 1": "silent", "broker": "ready"}
-    assert sentences(feed, 6.0) == [("warning", "face 1")]
-    assert sentences(feed, 20.0) == [("error", "event bus")]
+    system = SystemState()
+    system.take(beat("face 1"), 1.0)
+    system.take(beat("broker"), 6.0)
+    assert words(system, 6.0) == {"face 1": "silent", "broker": "ready"}
+    assert sentences(system, 6.0) == [("warning", "face 1")]
+    assert sentences(system, 20.0) == [("error", "event bus")]
 
 
 def test_a_stream_without_frames_is_told_once() -> None:
-    feed = Feed()
-    feed.take(event("desk", 0), 1.0)
-    feed.take(beat("broker"), 6.0)
-    assert sentences(feed, 6.0) == [("warning", "desk")]
-    feed.take(beat("capture desk", because="the camera was unplugged"), 6.0)
-    assert sentences(feed, 6.0) == [("warning", "capture desk")]
-    feed.take(beat("capture desk"), 6.0)
-    feed.take(StreamClosed(stream="desk", run=1), 6.0)
-    assert sentences(feed, 6.0) == []
+    system = SystemState()
+    system.take(event("desk", 0), 1.0)
+    system.take(beat("broker"), 6.0)
+    assert sentences(system, 6.0) == [("warning", "desk")]
+    system.take(beat("capture desk", because="the camera was unplugged"), 6.0)
+    assert sentences(system, 6.0) == [("warning", "capture desk")]
+    system.take(beat("capture desk"), 6.0)
+    system.take(StreamClosed(stream="desk", run=1), 6.0)
+    assert sentences(system, 6.0) == []
 
 
 def test_what_ended_long_ago_makes_room() -> None:
-    feed = Feed()
-    feed.take(event("desk", 0), 1.0)
-    feed.take(StreamClosed(stream="desk", run=1), 2.0)
-    feed.take(beat("capture desk", "stopped"), 2.0)
-    assert stream(feed, 3.0)["ended"]
-    assert words(feed, 3.0) == {"capture desk": "ended"}
-    later = 3.0 + max(ENDED_STAYS_S, ENDED_GONE_AFTER_S)
-    assert feed.snapshot(later)["streams"] == []
-    assert feed.snapshot(later)["processes"] == []
+    system = SystemState()
+    system.take(event("desk", 0), 1.0)
+    system.take(StreamClosed(stream="desk", run=1), 2.0)
+    system.take(beat("capture desk", "stopped"), 2.0)
+    assert stream(system, 3.0)["ended"]
+    assert words(system, 3.0) == {"capture desk": "ended"}
+    later = 3.0 + max(ENDED_STAYS_S, GONE_AFTER_S)
+    assert snapshot(system, later)["streams"] == []
+    assert snapshot(system, later)["processes"] == []
 
 
 def test_the_face_that_speaks_leads_else_the_largest() -> None:

@@ -8,7 +8,7 @@ import { Stage } from "./stage.js";
 import { Streams } from "./streams.js";
 import { Timeline } from "./timeline.js";
 import { Verdict } from "./verdict.js";
-import { Colours, EMOTIONS, LIMITS, clock, element, fusedOf, leading, say } from "./words.js";
+import { Colours, clock, element, say } from "./words.js";
 
 /** @typedef {import("./connection.js").Frame} Frame */
 
@@ -59,22 +59,15 @@ function draw(time) {
   if (ready && ready.head.event.stream === streams.chosen && !held) {
     const { head, bitmap } = ready;
     stage.show(head, bitmap);
-    bars.show(head.event, stage.hasPicture);
-    verdict.show(head.event, stage.hasPicture);
+    bars.show(head, stage.hasPicture);
+    verdict.show(head, stage.hasPicture);
     timeline.tick(head.at);
-    timeline.add(pointOf(head));
+    timeline.add(head.point);
     caption(head);
   } else ready?.bitmap?.close();
   ready = null;
   timeline.frame(time);
   requestAnimationFrame(draw);
-}
-
-/** The same as workers/view/history.py makes of an event. @param {import("./connection.js").FrameHead} head @returns {import("./words.js").Point} */
-function pointOf({ at, event }) {
-  const face = leading(event);
-  const seven = (/** @type {?import("./words.js").Probabilities | undefined} */ of) => (of ? EMOTIONS.map((name) => of[name] ?? null) : null);
-  return { at, t: event.t, ...event.emotion, video: seven(face?.video), speech: seven(event.speech?.probabilities), fused: seven(fusedOf(event)) };
 }
 
 /** @param {any} message */
@@ -94,9 +87,8 @@ function told(message) {
   } else if (message.type === "hello") hello(message);
 }
 
-/** @param {{session: string, visitors: string[], conflict_below: number}} message */
+/** @param {{session: string, visitors: string[]}} message */
 async function hello(message) {
-  LIMITS.conflictBelow = message.conflict_below;
   say(element("session"), message.session);
   document.title = `bimodal · ${message.session}`;
   // It fills the element "visitor" by itself, once.

@@ -1,6 +1,6 @@
 /** Three rows of seven bars: what the face shows, what the voice carries, what both mean together. */
 
-import { EMOTIONS, faceless, fusedOf, leading, percent, say, top } from "./words.js";
+import { EMOTIONS, faceless, percent, say, top } from "./words.js";
 
 const ROWS = [
   ["video", "video"],
@@ -75,11 +75,10 @@ export class Bars {
     this.names.forEach((name) => name.classList.remove("now"));
   }
 
-  /** @param {import("./words.js").Emotion} event @param {boolean} hasPicture whether the stream has one */
-  show(event, hasPicture) {
-    const face = leading(event);
+  /** @param {import("./connection.js").FrameHead} head @param {boolean} hasPicture whether the stream has one */
+  show({ event, leading, fused }, hasPicture) {
+    const face = leading == null ? null : event.faces[leading];
     const { speech, emotion } = event;
-    const fused = fusedOf(event);
     this.rows.video.show(face?.video ?? null, face ? `face ${face.track}` : faceless(hasPicture));
     this.rows.speech.show(speech?.probabilities ?? null, speech ? (speech.because ?? `voice ${percent(speech.voice)}`) : "no sound");
     this.rows.fused.show(fused, this.shares(face, fused !== null));

@@ -2,7 +2,8 @@
 
 /**
  * @typedef {{at: number, size: ?[number, number], picture: "jpeg" | "hidden" | "none",
- *   event: import("./words.js").Emotion}} FrameHead
+ *   event: import("./words.js").Emotion, leading: ?number, shows: ?string, fused: ?import("./words.js").Probabilities,
+ *   point: import("./words.js").Point}} FrameHead  as workers/view/live_socket.py makes it
  * @typedef {{head: FrameHead, jpeg: Uint8Array}} Frame
  */
 

@@ -1,6 +1,6 @@
 /** The video, with what was found in it drawn on the very frame that it belongs to. */
 
-import { fit, leading, percent } from "./words.js";
+import { fit, percent } from "./words.js";
 
 /** @typedef {import("./connection.js").FrameHead} FrameHead */
 
@@ -56,8 +56,9 @@ export class Stage {
   /** @param {FrameHead} head @param {{scale: number, x: number, y: number}} place */
   faces(head, place) {
     this.tags = []; // those that stand already: the first face's goes first
-    const first = leading(head.event);
-    const others = head.event.faces.filter((face) => face !== first);
+    const { faces } = head.event;
+    const first = head.leading == null ? null : faces[head.leading];
+    const others = faces.filter((face) => face !== first);
     const boxes = (first ? [...others, first] : others).map((face) => {
       const [x, y, w, h] = face.box.map((value) => value * place.scale);
       return { face, x: place.x + x, y: place.y + y, w, h };

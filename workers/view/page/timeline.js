@@ -1,7 +1,7 @@
 /** The last two minutes: what was said, seven lanes of probabilities, and how face and voice agreed. */
 
-import { GAP_S, runs, stretches, told, topOf } from "./points.js";
-import { EMOTIONS, accord, fit } from "./words.js";
+import { GAP_S, runs, stretches, told } from "./points.js";
+import { EMOTIONS, fit } from "./words.js";
 
 /** @typedef {import("./words.js").Point} Point */
 
@@ -167,7 +167,7 @@ export class Timeline {
   accords(points, x, y) {
     const { context, colours } = this;
     points.forEach((point, index) => {
-      const how = accord(topOf(point.video), topOf(point.speech), point.agreement);
+      const how = point.accord;
       if (how === "none" || point.agreement == null) return;
       const left = x(point.at);
       const next = points[index + 1];

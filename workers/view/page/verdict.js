@@ -1,6 +1,6 @@
 /** What face and voice mean together, in words: the label, how sure, why not, and whether the two agree. */
 
-import { accord, element, faceless, leading, percent, say, top } from "./words.js";
+import { element, faceless, percent, say } from "./words.js";
 
 const WORDS = {
   none: "",
@@ -28,8 +28,8 @@ export class Verdict {
     this.meter("none", null);
   }
 
-  /** @param {import("./words.js").Emotion} event @param {boolean} hasPicture whether the stream has one */
-  show(event, hasPicture) {
+  /** @param {import("./connection.js").FrameHead} head @param {boolean} hasPicture whether the stream has one */
+  show({ event, shows, point }, hasPicture) {
     const { label, confidence, because, agreement } = event.emotion;
     const text = label ?? "unknown";
     if (this.parts.label.textContent !== text) this.speak(label ? text : `unknown, ${because}`);
@@ -37,11 +37,9 @@ export class Verdict {
     say(this.parts.label, text);
     say(this.parts.confidence, label == null ? "" : percent(confidence));
     say(this.parts.because, label == null ? (because ?? "") : "");
-    const face = top(leading(event)?.video ?? null);
-    const voice = event.speech?.label ?? null;
-    this.side("face-says", face, faceless(hasPicture));
-    this.side("voice-says", voice, event.speech ? (event.speech.because ?? "no voice") : "no sound");
-    this.meter(accord(face, voice, agreement), agreement);
+    this.side("face-says", shows, faceless(hasPicture));
+    this.side("voice-says", event.speech?.label ?? null, event.speech ? (event.speech.because ?? "no voice") : "no sound");
+    this.meter(point.accord, agreement);
   }
 
   /** @param {string} id @param {?string} says @param {string} otherwise */

@@ -6,13 +6,14 @@
  *   label: string, confidence: number, weights: {video: number, speech: number}}} Face
  * @typedef {{label: ?string, probabilities: ?Probabilities, voice: number, age_ms: number, because: ?string}} Speech
  * @typedef {{stream: string, seq: number, t: number, faces: Face[], speech: ?Speech,
- *   emotion: {label: ?string, confidence: ?number, agreement: ?number, because: ?string, probabilities: ?Probabilities},
+ *   emotion: {label: ?string, confidence: ?number, agreement: ?number, because: ?string},
  *   latency_ms: {queue: number, inference: number, total: number}, failed: ?string}} Emotion
  * @typedef {{at: number, t: number, label: ?string, confidence: ?number, agreement: ?number, because: ?string,
- *   video: ?(?number)[], speech: ?(?number)[], fused: ?(?number)[]}} Point  as workers/view/history.py makes it
+ *   accord: "none" | "agree" | "differ" | "conflict", video: ?(?number)[], speech: ?(?number)[],
+ *   fused: ?(?number)[]}} Point  as workers/view/state.py makes it
  */
 
-/** @type {string[]} the seven emotions in their order; the server's first message says them */
+/** @type {string[]} the seven emotions in their order (models/emotions.py) */
 export const EMOTIONS = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"];
 
 /** @param {?number} share 0…1 */
@@ -25,38 +26,6 @@ export function top(probabilities) {
   if (!probabilities) return null;
   const known = Object.keys(probabilities);
   return known.length ? known.reduce((best, name) => (probabilities[name] > probabilities[best] ? name : best)) : null;
-}
-
-/** The face that the verdict is of, as workers/verdict.py finds it. @param {Emotion} event @returns {?Face} */
-export function leading(event) {
-  const speaking = event.faces.filter((face) => face.weights.speech > 0);
-  const { confidence } = event.emotion;
-  const alike = event.faces.filter((face) => confidence != null && face.confidence === confidence);
-  const candidates = speaking.length ? speaking : alike.length ? alike : event.faces;
-  const area = (/** @type {Face} */ face) => face.box[2] * face.box[3];
-  return candidates.reduce((best, face) => (best && area(best) >= area(face) ? best : face), /** @type {?Face} */ (null));
-}
-
-/** The verdict's probabilities, null where nothing is known. @param {Emotion} event @returns {?Probabilities} */
-export function fusedOf(event) {
-  // Events that were recorded before verdicts carried them have them in their face, or in their voice alone.
-  const { probabilities, confidence } = event.emotion;
-  if (probabilities || confidence == null) return probabilities ?? null;
-  return leading(event)?.fused ?? event.speech?.probabilities ?? null;
-}
-
-/** @type {{conflictBelow: number}} what the server's first message says of how alike face and voice have to be */
-export const LIMITS = { conflictBelow: 0 };
-
-/**
- * How face and voice stand to each other.
- * @param {?string} face @param {?string} voice labels @param {?number} agreement 0…1
- * @returns {"none" | "agree" | "differ" | "conflict"}
- */
-export function accord(face, voice, agreement) {
-  if (face == null || voice == null || agreement == null) return "none";
-  if (face === voice) return "agree";
-  return agreement < LIMITS.conflictBelow ? "conflict" : "differ";
 }
 
 /** Why there is no face. @param {boolean} hasPicture of the stream */
