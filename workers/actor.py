@@ -70,30 +70,34 @@ class ActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Actor(Protocol):
-    """What a process must be able to do for `run` to keep it going."""
+    """The methods that `run` calls on the actor of a process, all from one thread.
+
+    Attributes:
+        models: name and version of each loaded model, by its role ("face-static": "name@version").
+    """
 
     models: dict[str, str]
 
-    def welcome(self) -> None:
-        """The broker knows us, for the first time or after a new start of it: say what we hold."""
+    def on_connected(self) -> None:
+        """Announce what we hold: the broker has registered us, for the first time or after a restart of its own."""
 
-    def handle(self, body: Body) -> None:
-        """One message of the broker."""
+    def on_message(self, body: Body) -> None:
+        """Handle one message of the broker."""
 
-    def idle(self) -> None:
-        """Nothing came for a quarter of a second."""
+    def on_idle(self) -> None:
+        """Do what is due while no message arrives; called after each quiet turn (0.25 s by default)."""
 
     def figures(self) -> dict[str, float]:
         """Plain numbers for the heartbeat."""
 
-    def trouble(self) -> str | None:
-        """What is wrong while it works all the same (a camera that was unplugged), else None."""
+    def degraded_reason(self) -> str | None:
+        """Why the actor is degraded (a camera was unplugged), in one sentence; None while it is healthy."""
 
     def finished(self) -> int | None:
-        """The exit code once everything is done, else None."""
+        """The exit code once everything is done, None before."""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
 
 
 class ActorClass(Protocol):
@@ -219,7 +223,7 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, b
         gc.collect()
         gc.freeze()
         code = _loop(actor, mailbox, pulse, stop)
-        because = None if stop.asked else actor.trouble()
+        because = None if stop.asked else actor.degraded_reason()
         mailbox.beat(pulse.now("stopped", because=because, figures=actor.figures()))
     except BimodalError as error:
         log.info("refused: %s", error, exc_info=error)
@@ -244,16 +248,16 @@ def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, stop: Stop) -> int:
     while not stop.asked:
         body = mailbox.receive(turn_s)
         if body is None:
-            actor.idle()
+            actor.on_idle()
         elif isinstance(body, Welcome):
-            actor.welcome()
+            actor.on_connected()
         else:
-            actor.handle(body)
+            actor.on_message(body)
         code = actor.finished()
         if code is not None:
             return code
         if pulse.due:
-            mailbox.beat(pulse.now("ready", because=actor.trouble(), figures=actor.figures()))
+            mailbox.beat(pulse.now("ready", because=actor.degraded_reason(), figures=actor.figures()))
     mailbox.beat(pulse.now("draining"))
     return DONE
 
@@ -278,11 +282,11 @@ class LaneReader:
         """Deal with one message."""
         raise NotImplementedError
 
-    def welcome(self) -> None:
+    def on_connected(self) -> None:
         """A broker that is new to us numbers its deliveries from 1."""
         self._received = self._acknowledged = 0
 
-    def handle(self, body: Body) -> None:
+    def on_message(self, body: Body) -> None:
         """Deal with a delivery, unless it came before."""
         if not isinstance(body, Delivery) or body.number <= self._received:
             return
@@ -296,11 +300,11 @@ class LaneReader:
             self._acknowledged = self._received
             self._mailbox.send_soon(Ack(number=self._received))
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Acknowledge what is left."""
         self._acknowledge()
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """None: what fails here fails a job or the process."""
         return None
 

@@ -92,12 +92,12 @@ class JobWorker:
         """The answer to a job whose data is `data` (a read-only view of the slot)."""
         raise NotImplementedError
 
-    def welcome(self) -> None:
+    def on_connected(self) -> None:
         """A broker that is new to us numbers its assignments from 1."""
         self._last = 0
-        self.idle()
+        self.on_idle()
 
-    def handle(self, body: Body) -> None:
+    def on_message(self, body: Body) -> None:
         """Answer an assignment, and those that are done along with it.
 
         Raises ArtifactError where the models can't answer any more (a GPU that is lost): the process must begin anew.
@@ -182,7 +182,7 @@ class JobWorker:
             left_s = max(0.0, deadline_s - now_s) if lacking else 0.0
             body = self._mailbox.receive(left_s) if left_s or self._mailbox.waiting() else None
             if isinstance(body, Welcome):
-                self.welcome()
+                self.on_connected()
                 return []
             if isinstance(body, Assignment):
                 together.append(body)
@@ -208,7 +208,7 @@ class JobWorker:
             return failed(job, because, number=assignment.number)
         return answer
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Say again that we are free, in case the broker missed it."""
         self._mailbox.send(self._ready())
 
@@ -220,7 +220,7 @@ class JobWorker:
         mean_ms = self._busy_ns / self._done / 1e6 if self._done else 0.0
         return {"done": float(self._done), "mean_ms": round(mean_ms, 3)}
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """None: what fails here fails a job or the process."""
         return None
 
@@ -235,7 +235,7 @@ class JobWorker:
             body = self._mailbox.receive(0.0) if self._mailbox.waiting() else None
             if body is None:
                 break
-            self.handle(body)
+            self.on_message(body)
         self._mailbox.flush()
         self._gathering.close()
 

@@ -71,20 +71,20 @@ class LslActor:
             case _:
                 pass
 
-    def welcome(self) -> None:
+    def on_connected(self) -> None:
         """Nothing is held."""
 
-    def handle(self, body: Body) -> None:
+    def on_message(self, body: Body) -> None:
         """The broker has no work for who only listens."""
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Nothing to do."""
 
     def figures(self) -> dict[str, float]:
         """Samples sent."""
         return {"sent": float(self._sent)}
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """None: nobody needs to listen."""
         return None
 

@@ -134,16 +134,16 @@ class RecordActor(LaneReader):
             except BimodalError as error:
                 self._give_up(known.opened, error)
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Acknowledge and flush what is left."""
-        super().idle()
+        super().on_idle()
         self._flush()
 
     def figures(self) -> dict[str, float]:
         """Events kept."""
         return {"kept": float(self._frames)}
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """Why a live stream is not being recorded."""
         found = [f"{stream} is not being recorded: {because}" for stream, (_, because, _) in self._lost.items()]
         return "; ".join(found) or None

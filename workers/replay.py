@@ -102,9 +102,9 @@ class ReplayActor(LaneReader):
     def receive(self, message: LaneMessage) -> None:
         """The broker hands fusion's lane to us; it holds what we said ourselves."""
 
-    def welcome(self) -> None:
+    def on_connected(self) -> None:
         """A broker is there: begin, or tell a new one what is open."""
-        super().welcome()
+        super().on_connected()
         if self._begun:
             self._player.announce_again()
         else:

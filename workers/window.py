@@ -59,7 +59,7 @@ class WindowActor:
             for known in (self._newest, self._drawn):
                 known.pop(body.stream, None)
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Take what came, show the newest, and let the window live."""
         watched = self._watcher.receive(SHOW_EVERY_S / 3)
         for _ in range(MOST_A_TURN):
@@ -93,17 +93,17 @@ class WindowActor:
         scale = (wanted[0] / size[0], wanted[1] / size[1])
         return overlay(scaled(pixels, wanted), watched.event, self._style, scale)
 
-    def welcome(self) -> None:
+    def on_connected(self) -> None:
         """The broker has nothing for us."""
 
-    def handle(self, body: Body) -> None:
+    def on_message(self, body: Body) -> None:
         """Nor does it send anything."""
 
     def figures(self) -> dict[str, float]:
         """Pictures shown."""
         return {"shown": float(self._shown)}
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """None: without a window there is no process."""
         return None
 

@@ -119,7 +119,7 @@ def reader(folder: Path, letters: Letters, batching: Batching) -> Reader:
 def work_off(worker: Reader, letters: Letters) -> None:
     """As an actor's loop does."""
     while (body := letters.receive(0.0)) is not None:
-        worker.handle(body)
+        worker.on_message(body)
     letters.flush()
 
 
@@ -156,22 +156,22 @@ def numbers(sent: Sequence[Body], kind: type[FaceResult] | type[JobFailed]) -> l
 
 
 def test_it_says_how_many_it_takes(worker: Reader, letters: Letters) -> None:
-    worker.welcome()
-    worker.idle()
+    worker.on_connected()
+    worker.on_idle()
     assert letters.sent == [Ready(last=0, capacity=4)] * 2
 
 
 def test_what_lies_there_is_done_together_and_answered_in_order(worker: Reader, letters: Letters, ring: Ring) -> None:
     given = assignments(ring, "aabbccd", range(1, 8))
     letters.to_come.extend(given[1:])
-    worker.handle(given[0])
+    worker.on_message(given[0])
     assert numbers(letters.sent, FaceResult) == [1, 2, 3, 4]
     assert len(letters.to_come) == 3
     worker.close()
     assert numbers(letters.sent, FaceResult) == [1, 2, 3, 4, 5, 6, 7]
     assert worker.figures()["done"] == 7
     letters.sent.clear()
-    worker.idle()
+    worker.on_idle()
     assert letters.sent == [Ready(last=7, capacity=4)]
 
 
@@ -179,7 +179,7 @@ def test_a_bad_job_fails_alone(worker: Reader, letters: Letters, ring: Ring) -> 
     given = assignments(ring, "abcd", (9, 0, 9, 9))
     ring.write(3, np.full((48, 48, 3), 1, np.uint8))
     letters.to_come.extend(given[1:])
-    worker.handle(given[0])
+    worker.on_message(given[0])
     assert [body.number for body in letters.sent if isinstance(body, FaceResult | JobFailed)] == [1, 2, 3, 4]
     assert numbers(letters.sent, FaceResult) == [1, 3]
     black, overwritten = (body for body in letters.sent if isinstance(body, JobFailed))
@@ -218,7 +218,7 @@ def test_models_that_answer_no_more_end_the_worker_and_it_leaves_its_jobs_to_oth
 def test_a_new_broker_gets_no_answers_to_what_the_old_one_asked(worker: Reader, letters: Letters, ring: Ring) -> None:
     given = assignments(ring, "abc", (1, 2, 3))
     letters.to_come.extend([given[1], Welcome(fresh=True), given[2]])
-    worker.handle(given[0])
+    worker.on_message(given[0])
     assert letters.sent == [Ready(last=0, capacity=4)]
     assert list(letters.to_come) == [given[2]]
 

@@ -10,8 +10,8 @@ import pytest
 
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, StreamClosed
-from bimodal.recordings import actor
 from bimodal.recordings.reading import clips
+from bimodal.workers import record as actor
 from bimodal.workers.actor import ActorSettings
 from bimodal.workers.record import RecordActor
 from bimodal.workers.settings import RecordActorSettings
@@ -90,7 +90,7 @@ def test_a_full_disk_fails_a_file(tmp_path: Path) -> None:
     (closed,) = post.sent
     assert isinstance(closed, StreamClosed)
     assert "the disk is full" in (closed.because or "")
-    assert found.trouble() is None
+    assert found.degraded_reason() is None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -105,14 +105,14 @@ def test_a_full_disk_costs_a_live_stream_its_recording_until_there_is_room(
     found = recorder(tmp_path, post)
     found.receive(live())  # type: ignore[arg-type]
     found.receive(felt(0))  # type: ignore[arg-type]
-    assert "desk is not being recorded: the disk is full" in (found.trouble() or "")
+    assert "desk is not being recorded: the disk is full" in (found.degraded_reason() or "")
     found.receive(felt(1))  # type: ignore[arg-type]
     assert post.sent == [], "the stream itself goes on"
     monkeypatch.setattr(actor, "AGAIN_AFTER_S", 0.0)
     found.receive(live(run=4))  # type: ignore[arg-type]
     for seq in range(3):
         found.receive(felt(seq, 4))  # type: ignore[arg-type]
-    assert found.trouble() is None
+    assert found.degraded_reason() is None
     found.receive(StreamClosed(stream="desk", run=4, frames=3))
     assert post.sent == [StreamClosed(stream="desk", run=4, frames=3)]
     (clip,) = clips(tmp_path / "desk")
@@ -128,10 +128,10 @@ def test_a_live_stream_is_tried_again_by_itself(tmp_path: Path, monkeypatch: pyt
     found = recorder(tmp_path, Post())
     found.receive(live())  # type: ignore[arg-type]
     found.receive(felt(0))  # type: ignore[arg-type]
-    assert found.trouble() is not None
+    assert found.degraded_reason() is not None
     for seq in (1, 2):
         found.receive(felt(seq))  # type: ignore[arg-type]
-    assert found.trouble() is None
+    assert found.degraded_reason() is None
     found.close()
     (clip,) = clips(tmp_path / "desk")
     assert [one.seq for one, _ in clip.events()] == [0, 1, 2]

@@ -31,7 +31,7 @@ class CaptureActor:
         self._run: Run | None = None
         self._closed: StreamClosed | None = None
 
-    def welcome(self) -> None:
+    def on_connected(self) -> None:
         """A broker that is new to us: a live stream goes on, a file begins (again)."""
         if self._run is not None and self._mine.policy == "latest":
             self._run.announce_again()
@@ -46,7 +46,7 @@ class CaptureActor:
         self._next_run += 1
         self._run.start()
 
-    def handle(self, body: Body) -> None:
+    def on_message(self, body: Body) -> None:
         """Credits, a new start, the end."""
         run = self._run
         if run is None:
@@ -61,7 +61,7 @@ class CaptureActor:
             case _:
                 pass
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Nothing to do."""
 
     def figures(self) -> dict[str, float]:
@@ -73,9 +73,9 @@ class CaptureActor:
             figures["frames_estimate"] = float(self._source.info.frames_estimate)
         return figures
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """What the source suffers, as long as it does; of a file, what was wrong with it to its end."""
-        return self._run.trouble() if self._run is not None else self._source.trouble
+        return self._run.degraded_reason() if self._run is not None else self._source.degraded_reason
 
     def finished(self) -> int | None:
         """Done when everything of the run is dealt with. Raises what went wrong in reading or keeping it."""

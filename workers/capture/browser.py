@@ -45,7 +45,7 @@ Item: TypeAlias = Picture | Sound | Connected
 def browser_source(stream: str, directory: Path, max_height: int) -> OpenSource:
     """The source that visitors fill; `directory` is the session's. It waits for the first of them."""
     source = OpenSource(info=_info(0, 0), largest_picture=round(max_height * WIDEST) * max_height * 3)
-    source.trouble = WAITING_FOR_PAGE
+    source.degraded_reason = WAITING_FOR_PAGE
     source.mixed = partial(_watched, source, stream, directory, max_height)
     return source
 
@@ -61,7 +61,7 @@ def _watched(source: OpenSource, stream: str, directory: Path, max_height: int) 
             received = inbox.receive(POLL_S)
             if received is not None:
                 yield from guests.take(*received, time.monotonic_ns())
-            source.trouble = guests.trouble(time.monotonic_ns())
+            source.degraded_reason = guests.degraded_reason(time.monotonic_ns())
     finally:
         inbox.close()
 
@@ -97,7 +97,7 @@ class Guests:
                 return self._sound(self._of(note), note, data)
         return []
 
-    def trouble(self, now_ns: int) -> str | None:
+    def degraded_reason(self, now_ns: int) -> str | None:
         """The sentence while nobody is there."""
         if self._visit is not None and now_ns - self._visit.heard_ns < AWAY_NS:
             return None

@@ -106,10 +106,10 @@ def _watched(source: OpenSource, url: str, max_height: int) -> Iterator[Picture 
     damage = Damage(source.troubles, DAMAGE_SHOWN_S)
     for item in network.watch(url, source.stopped, max_height=max_height, report=damage):
         if isinstance(item, Interruption):
-            source.trouble = f"{item.because}; trying again in {item.retry_s:g} s"
+            source.degraded_reason = f"{item.because}; trying again in {item.retry_s:g} s"
             continue
         if not isinstance(item, Connected):
-            source.trouble = None
+            source.degraded_reason = None
         yield item
 
 

@@ -149,7 +149,7 @@ class Run:
         """How many jobs were offered so far."""
         return self._outlets[modality].next_seq
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """What the source suffers at the moment, or suffered to its end, in one sentence, else None."""
         troubles = self._source.troubles
         if self._stillness is not None:

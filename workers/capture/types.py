@@ -178,10 +178,10 @@ class OpenSource:
     troubles: Troubles = field(default_factory=Troubles)
 
     @property
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """What the source as a whole suffers, or all of its parts, in one sentence, else None."""
         return self.troubles.text()
 
-    @trouble.setter
-    def trouble(self, sentence: str | None) -> None:
+    @degraded_reason.setter
+    def degraded_reason(self, sentence: str | None) -> None:
         self.troubles.say("source", sentence)

@@ -62,7 +62,7 @@ class FilmActor:
 
     # -------------------------------------------------------------------------------- what comes
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Film what came."""
         watched = self._watcher.receive(TURN_S)
         if self._room.look() is not None:
@@ -169,17 +169,17 @@ class FilmActor:
             except FilmError:
                 log.exception("the film of %s can't be completed", stream)
 
-    def welcome(self) -> None:
+    def on_connected(self) -> None:
         """The broker has nothing for us."""
 
-    def handle(self, body: Body) -> None:
+    def on_message(self, body: Body) -> None:
         """Nor does it send anything."""
 
     def figures(self) -> dict[str, float]:
         """Pictures filmed."""
         return {"filmed": float(self._pictures)}
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """Why a stream is not filmed."""
         if self._room.short is not None:
             return self._room.short

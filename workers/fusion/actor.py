@@ -42,17 +42,17 @@ class FusionActor(LaneReader):
         self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.dynamic, self._in_use.learned)
         self.models.update(self._in_use.models)
 
-    def handle(self, body: Body) -> None:
+    def on_message(self, body: Body) -> None:
         """A message of the lane, or other settings."""
         if isinstance(body, Reconfigure):
             self._begin(body)
         else:
-            super().handle(body)
+            super().on_message(body)
         self._settle()
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Acknowledge what is left; see whether a model is loaded."""
-        super().idle()
+        super().on_idle()
         self._settle()
 
     def receive(self, message: LaneMessage) -> None:
@@ -87,7 +87,7 @@ class FusionActor(LaneReader):
             self._told = 0
         self._mailbox.send(Reconfigured(name=self._name, revision=loading.revision, because=because))
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """What is passed over of what comes in, and why."""
         return self._foreign.sentence(self._in_use.dynamic, time.monotonic())
 

@@ -54,13 +54,13 @@ class ViewActor:
         remembered.write_text(str(bound.getsockname()[1]))
         return bound
 
-    def welcome(self) -> None:
+    def on_connected(self) -> None:
         """The broker has nothing for us."""
 
-    def handle(self, body: Body) -> None:
+    def on_message(self, body: Body) -> None:
         """Nor does it send anything."""
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Threads do the work."""
 
     def figures(self) -> dict[str, float]:
@@ -73,7 +73,7 @@ class ViewActor:
             "skipped": float(audience.skipped),
         }
 
-    def trouble(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """None: what fails here fails the process."""
         return None
 

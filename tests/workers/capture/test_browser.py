@@ -117,14 +117,14 @@ def test_visitors_come_and_go_on_one_line() -> None:
 
 def test_it_says_what_it_waits_for() -> None:
     guests = Guests(0, 720)
-    assert "the live page is not there" in str(guests.trouble(0))
+    assert "the live page is not there" in str(guests.degraded_reason(0))
     guests.take(PageAt("https://desk:8484/"), b"", 0)
-    assert guests.trouble(S) == "waiting for a visitor at https://desk:8484/"
+    assert guests.degraded_reason(S) == "waiting for a visitor at https://desk:8484/"
     assert taken(guests, FakeBrowser(1, 0, [0.0]).picture(0, 2 * S), JPEG)
-    assert guests.trouble(3 * S) is None
+    assert guests.degraded_reason(3 * S) is None
     guests.take(PageAt("https://desk:8484/"), b"", 4 * S)
-    assert guests.trouble(8 * S) == "waiting for a visitor at https://desk:8484/", "who is silent is gone"
-    assert "the live page is not there" in str(guests.trouble(60 * S))
+    assert guests.degraded_reason(8 * S) == "waiting for a visitor at https://desk:8484/", "who is silent is gone"
+    assert "the live page is not there" in str(guests.degraded_reason(60 * S))
 
 
 def test_sound_before_the_first_picture_is_left_out_and_a_broken_picture_too() -> None:
@@ -200,4 +200,4 @@ def test_the_source_reads_what_the_page_hands_over(tmp_path: Path, line: Visitor
         going_on.set()
         sender.join()
     assert numbers == list(range(10))
-    assert source.trouble is None
+    assert source.degraded_reason is None

@@ -56,7 +56,7 @@ count, state = 0, ""
 def tell():
     global state
     while not source.stopped.wait(0.02):
-        trouble = source.trouble
+        trouble = source.degraded_reason
         if trouble is not None and state != "suffers":
             state = "suffers"
             print(trouble, flush=True)

@@ -105,8 +105,8 @@ def test_a_camera_that_is_unplugged_is_named_and_goes_on_when_it_is_back(plug: P
 
     def plug_in() -> None:
         while not told:
-            if source.trouble is not None:
-                told.append(source.trouble)
+            if source.degraded_reason is not None:
+                told.append(source.degraded_reason)
         plug.there = True
 
     hand = threading.Thread(target=plug_in)
@@ -115,7 +115,7 @@ def test_a_camera_that_is_unplugged_is_named_and_goes_on_when_it_is_back(plug: P
     after = next(itertools.islice((p for p in pictures if told and not hand.is_alive()), 5, None))
     hand.join(PATIENCE_S)
     assert told[0].startswith(("camera 0 stopped giving pictures; was it unplugged?; trying", "there is no camera 0"))
-    assert source.trouble is None
+    assert source.degraded_reason is None
     assert after.pts_ns > before[-1].pts_ns
     assert plug.opened == 2
     source.stopped.set()
@@ -150,12 +150,12 @@ def test_a_microphone_that_is_missing_does_not_stop_its_camera(plug: Plug) -> No
     listener.start()
     for _ in zip(range(50), source.pictures(), strict=False):
         pass
-    while source.trouble is None:
+    while source.degraded_reason is None:
         pass
-    assert "trying again" in source.trouble
-    assert "microphone" in source.trouble or "PortAudio" in source.trouble
+    assert "trying again" in source.degraded_reason
+    assert "microphone" in source.degraded_reason or "PortAudio" in source.degraded_reason
     for _ in zip(range(50), source.pictures(), strict=False):
-        assert source.trouble is not None, "pictures that come do not say that the microphone is well"
+        assert source.degraded_reason is not None, "pictures that come do not say that the microphone is well"
     source.stopped.set()
     listener.join(PATIENCE_S)
     assert not listener.is_alive()

@@ -76,12 +76,12 @@ def test_damage_is_counted() -> None:
 
 def test_a_source_s_own_trouble_stands_beside_those_of_its_parts() -> None:
     source = OpenSource(info=FILE)
-    assert source.trouble is None
-    source.trouble = "waiting for a visitor"
+    assert source.degraded_reason is None
+    source.degraded_reason = "waiting for a visitor"
     source.troubles.say("sound", "no microphone")
-    assert source.trouble == "waiting for a visitor; no microphone"
-    source.trouble = None
-    assert source.trouble == "no microphone"
+    assert source.degraded_reason == "waiting for a visitor; no microphone"
+    source.degraded_reason = None
+    assert source.degraded_reason == "no microphone"
 
 
 @pytest.mark.parametrize(
