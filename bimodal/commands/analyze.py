@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bimodal import workers
+from bimodal.child_process import child_environment, python_command
 from bimodal.config import Config
 from bimodal.console import edge, open_log, say
 from bimodal.drawing.style import Style
@@ -243,13 +243,12 @@ def annotate_file(
         log=str(log_file) if log_file is not None else None,
         parent=os.getpid(),
     )
-    environment = os.environ | {
-        ENVIRONMENT_KEY: msgspec.json.encode(order).decode(),
-        "PYTHONPATH": str(Path(workers.__file__).parents[2]),
-    }
-    command = [sys.executable, "-P", "-m", "bimodal.workers.film.annotate"]
     with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        python_command("bimodal.workers.film.annotate"),
+        env=child_environment({ENVIRONMENT_KEY: msgspec.json.encode(order).decode()}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as process:
         try:
             because = _follow(process, told)
