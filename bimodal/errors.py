@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bimodal.broker.errors import BrokerError, ControlError, EndpointError, KeysError, MessageError, SlotError
+    from bimodal.extras import MissingPackageError
     from bimodal.models.errors import ArtifactError, CatalogError, DownloadError, LabelError, ModelError, ProviderError
     from bimodal.recordings.recording import RecordError
     from bimodal.workers.errors import ConfigError, SourceError, SystemFailedError, ViewError, WorkerError
 
 _HOMES = {
     "bimodal.broker.errors": ("BrokerError", "ControlError", "EndpointError", "KeysError", "MessageError", "SlotError"),
+    "bimodal.extras": ("MissingPackageError",),
     "bimodal.models.errors": (
         *("ArtifactError", "CatalogError", "DownloadError", "LabelError", "ModelError", "ProviderError"),
     ),
@@ -36,6 +38,7 @@ __all__ = [
     "KeysError",
     "LabelError",
     "MessageError",
+    "MissingPackageError",
     "ModelError",
     "ProviderError",
     "RecordError",

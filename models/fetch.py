@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bimodal.models.catalog import ROOT, Download, Entry, sha256_of, user_models
+from bimodal.child_process import child_environment, python_command
+from bimodal.models.catalog import Download, Entry, sha256_of, user_models
 from bimodal.models.download import DEFAULT_PATIENCE, Patience, Progress, download
 from bimodal.models.errors import CatalogError, DownloadError
 from bimodal.models.session import open_artifact
@@ -125,10 +125,8 @@ def _convert(source: Path, wanted: Download, out: Path, say: Say) -> Path:
     Raises CatalogError with the exporter's own last sentence.
     """
     say(f"converting {source.name} and comparing it with the original …")
-    command = [sys.executable, "-m", "bimodal", "export", *wanted.export, str(source.absolute()), "--out", str(out)]
-    paths = [str(ROOT.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=out, check=False)
+    command = python_command("bimodal", "export", *wanted.export, str(source.absolute()), "--out", str(out))
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), cwd=out, check=False)
     artifact = out / wanted.name / "model.onnx"
     if done.returncode != 0 or not artifact.is_file():
         reason = (done.stderr.strip().splitlines() or [f"the exporter made no model '{wanted.name}'"])[-1]

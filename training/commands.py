@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 import typer
 
+from bimodal.child_process import child_environment, python_command
 from bimodal.errors import BimodalError
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def train_keras_speech(config: ConfigFile = None) -> None:
     Example: bimodal train keras-speech
     """
     path = config or CONFIGS / "speech-keras.yaml"
-    done = subprocess.run([sys.executable, "-m", "bimodal.training.speech.keras", str(path)], check=False)
+    command = python_command("bimodal.training.speech.keras", str(path))
+    done = subprocess.run(command, env=child_environment(), check=False)
     raise typer.Exit(done.returncode)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,11 +12,11 @@ from types import TracebackType
 
 import yaml
 
-import bimodal
 from bimodal.api.listen import DEFAULT_SESSION, Events, listen
 from bimodal.broker.control import StatusReply, StatusRequest, ask
 from bimodal.broker.errors import ControlError
 from bimodal.broker.sockets import events_endpoint, session_directory
+from bimodal.child_process import child_environment, python_command
 from bimodal.config import check_config
 from bimodal.supervisor.session import PARENT_KEY
 from bimodal.workers.errors import SystemFailedError
@@ -65,7 +64,7 @@ class System:
             raise
 
     def _start(self, config: str | os.PathLike[str] | dict[str, object] | None) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "bimodal", "up", "--session", self.session]
+        command = python_command("bimodal", "up", "--session", self.session)
         if isinstance(config, dict):
             check_config(config, "config")
             file = Path(self._scratch.name, "config.yaml")
@@ -73,10 +72,7 @@ class System:
             command += ["--config", str(file)]
         elif config is not None:
             command += ["--config", os.fspath(config)]
-        environment = os.environ | {
-            "PYTHONPATH": str(Path(bimodal.__file__).parents[1]),
-            PARENT_KEY: str(os.getpid()),
-        }
+        environment = child_environment({PARENT_KEY: str(os.getpid())})
         with self._output.open("wb") as output:
             return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 

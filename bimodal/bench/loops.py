@@ -22,8 +22,8 @@ from typing import IO, TypeVar
 
 import msgspec
 
-import bimodal
 from bimodal.bench.errors import BenchError
+from bimodal.child_process import child_environment, python_command
 from bimodal.errors import BimodalError
 
 READY = "ready"
@@ -125,7 +125,7 @@ class Loop:
 
 def module_loop(module: str, order: msgspec.Struct, *, what: str, log: Path | None) -> Loop:
     """The loop of a module of ours, in this interpreter. Raises BenchError where it can't work."""
-    return Loop([sys.executable, "-P", "-m", module], msgspec.to_builtins(order), what=what, log=log)
+    return Loop(python_command(module), msgspec.to_builtins(order), what=what, log=log)
 
 
 def serve(order_type: type[_T], prepare: Callable[[_T], Callable[[], int]]) -> None:
@@ -192,14 +192,13 @@ def start(
 
     Raises BenchError where the command can't be run.
     """
-    ours = os.environ | {"PYTHONPATH": str(Path(bimodal.__file__).parents[1])}
     try:
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=stderr,
-            env=ours | dict(environment or {}),
+            env=child_environment(environment),
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
     except OSError as error:

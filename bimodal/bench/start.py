@@ -30,6 +30,7 @@ from bimodal.broker.control import Accepted, ScaleRequest
 from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Heartbeat
+from bimodal.child_process import python_command
 from bimodal.config import Config, StreamConfig
 from bimodal.errors import BimodalError
 from bimodal.models.catalog import resolve
@@ -123,7 +124,7 @@ def bare(models: Sequence[Path]) -> Iterator[tuple[subprocess.Popen[bytes], floa
     Raises BenchError where it ends before.
     """
     began = time.monotonic()
-    command = [sys.executable, "-P", "-m", "bimodal.bench.start", *map(str, models)]
+    command = python_command("bimodal.bench.start", *map(str, models))
     process = start(command, what="a bare process", stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None

@@ -7,7 +7,6 @@ import itertools
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from bimodal.broker.errors import ControlError
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Body
 from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
+from bimodal.child_process import python_command
 from bimodal.config import Config, StreamConfig
 from bimodal.config.schema import LogConfig
 
@@ -130,7 +130,7 @@ def live(plan: Plan, config: Config) -> Iterator[Live]:
     session = f"bench-{os.getpid()}-{number}"
     file, said = plan.folder / f"{session}.yaml", plan.folder / f"{session}.said"
     write_config(config, file)
-    command = [sys.executable, "-P", "-m", "bimodal", "up", "--config", str(file), "--session", session]
+    command = python_command("bimodal", "up", "--config", str(file), "--session", session)
     with said.open("wb") as output:
         began_ns = time.monotonic_ns()
         process = start(command, what="the measured system", stdout=output.fileno(), stderr=output.fileno())

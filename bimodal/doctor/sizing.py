@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import msgspec
 
-from bimodal import workers
+from bimodal.child_process import child_environment, python_command
 from bimodal.doctor.sizing_process import READY, Did, Task
 from bimodal.workers.errors import SystemFailedError
 from bimodal.workers.settings import FaceActorSettings
@@ -140,10 +138,9 @@ def measure(settings: FaceActorSettings, arrangement: Arrangement, cores: Sequen
 
 @contextlib.contextmanager
 def _process(task: Task) -> Iterator[Process]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(workers.__file__).parents[2])}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "bimodal.doctor.sizing_process", msgspec.json.encode(task).decode()],
-        env=environment,
+        python_command("bimodal.doctor.sizing_process", msgspec.json.encode(task).decode()),
+        env=child_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -6,13 +6,12 @@ import contextlib
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from bimodal import workers
+from bimodal.child_process import child_environment, python_command
 from bimodal.drawing.style import Style
 from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, film_name, part_name
 
@@ -43,13 +42,12 @@ def annotate_file(
         log=str(log_file) if log_file is not None else None,
         parent=os.getpid(),
     )
-    environment = os.environ | {
-        ENVIRONMENT_KEY: msgspec.json.encode(order).decode(),
-        "PYTHONPATH": str(Path(workers.__file__).parents[2]),
-    }
-    command = [sys.executable, "-P", "-m", "bimodal.workers.film.annotate"]
     with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        python_command("bimodal.workers.film.annotate"),
+        env=child_environment({ENVIRONMENT_KEY: msgspec.json.encode(order).decode()}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as process:
         try:
             because = _follow(process, told)

@@ -6,15 +6,14 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections import deque
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from bimodal import workers
 from bimodal.broker.messages import Heartbeat, State
+from bimodal.child_process import child_environment, python_command
 from bimodal.supervisor.processes import ProcessSpec
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Vitals, Watch
@@ -67,16 +66,12 @@ class Child:
             cores=spec.cores,
             own=msgspec.to_builtins(spec.settings),
         )
-        environment = dict(os.environ)
-        environment[ENVIRONMENT_KEY] = msgspec.json.encode(settings).decode()
-        # -P keeps a folder of the user's that is called "models" from being taken for ours.
-        environment["PYTHONPATH"] = str(Path(workers.__file__).parents[2])
         self.heartbeat = None
         self.renewed = self.asked = False
         self._started = now
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bimodal.workers", spec.entry],
-            env=environment,
+            python_command("bimodal.workers", spec.entry),
+            env=child_environment({ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if log_file else None,
             stderr=subprocess.DEVNULL if log_file else None,

@@ -5,7 +5,6 @@ The artifacts are made by `bimodal export`, as a user makes them; that takes the
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-import bimodal
 from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import Outcome
 from bimodal.bench.media import decoded
 from bimodal.bench.pipeline import deaf, frames_per_s, share
 from bimodal.bench.plan import Plan
 from bimodal.bench.scale import speed_up
+from bimodal.child_process import child_environment, python_command
 from bimodal.config import Config
 from bimodal.models.architectures.emo_affectnet import Bottleneck, EmoAffectNet
 from bimodal.models.catalog import resolve
@@ -83,7 +82,7 @@ def resnet_artifacts(folder: Path) -> tuple[Path, Path]:
         return fp32, int8
     folder.mkdir(parents=True, exist_ok=True)
     weights, faces = folder / "weights.pt", folder / "faces"
-    _run("-m", "scripts.measure.resnet", str(weights))
+    _run("scripts.measure.resnet", str(weights))
     _export("torch", str(weights), "--architecture", "emo-affectnet", "--name", NAME, "--out", str(folder))
     write_faces(demo_frames(), faces)
     # Random weights know no faces: how much accuracy they lose says nothing.
@@ -92,12 +91,11 @@ def resnet_artifacts(folder: Path) -> tuple[Path, Path]:
 
 
 def _export(*arguments: str) -> None:
-    _run("-c", "from bimodal.cli import main; main()", "export", *arguments)
+    _run("bimodal", "export", *arguments)
 
 
 def _run(*arguments: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(bimodal.__file__).parents[1])}
-    command = [sys.executable, "-P", *arguments]
+    command, environment = python_command(*arguments), child_environment()
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     except subprocess.TimeoutExpired as error:

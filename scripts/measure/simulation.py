@@ -26,6 +26,7 @@ import psutil
 from bimodal.bench.errors import BenchError
 from bimodal.bench.loops import start, stop
 from bimodal.broker.sockets import make_private
+from bimodal.child_process import python_command
 from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
 from scripts.measure.simulated import (
     Crowd,
@@ -121,7 +122,7 @@ def _broker(directory: Path, log: Path | None) -> Iterator[psutil.Process]:
 def _start(module: Sequence[str], log: Path | None, more: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     with (log or Path(os.devnull)).open("ab") as errors:
         return start(
-            [sys.executable, "-P", "-m", *module],
+            python_command(*module),
             what="a simulated load",
             stdout=subprocess.PIPE,
             stderr=errors.fileno(),

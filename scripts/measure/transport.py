@@ -28,6 +28,7 @@ from bimodal.broker.errors import SlotError
 from bimodal.broker.frames import Ring, RingShelf
 from bimodal.broker.messages import MAX_DATA_BYTES, Job, decode, seal
 from bimodal.broker.sockets import SHARED_MEMORY, bind, connect
+from bimodal.child_process import python_command
 from bimodal.errors import BimodalError
 
 # How pixels get from one process to another: as a name in shared memory, or as a copy through a socket.
@@ -225,7 +226,7 @@ def _passed(plan: Plan, receiver: Receiver, slots: Path, way: Way, width: int, h
         frames=max(FEWEST_FRAMES, round(plan.seconds * FPS)),
         fps=FPS,
     )
-    command = [sys.executable, "-P", "-m", "scripts.measure.transport", msgspec.json.encode(sending).decode()]
+    command = python_command("scripts.measure.transport", msgspec.json.encode(sending).decode())
     receiver.begin()
     process = start(command, what="the sending process", stdout=subprocess.PIPE)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bimodal.child_process import child_environment, python_command
 from bimodal.models.emotions import EMOTIONS
 from bimodal.training.datasets import readers
 from bimodal.training.datasets.items import Item, files_under, label_of
@@ -71,18 +71,10 @@ def analyze(paths: Sequence[Path], config: Path | None) -> tuple[dict[str, Heard
     """
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bimodal-clips-") as scratch:
-        command = [
-            sys.executable,
-            "-m",
-            "bimodal",
-            "analyze",
-            *(str(path.resolve()) for path in paths),
-            "--out",
-            scratch,
-        ]
+        command = python_command("bimodal", "analyze", *(str(path.resolve()) for path in paths), "--out", scratch)
         if config is not None:
             command += ["--config", str(config)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()]
             raise TrainingError(f"the analysis failed: {said[-1] if said else done.returncode}")

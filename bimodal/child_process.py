@@ -1,0 +1,25 @@
+"""Start a module of ours in a Python process of its own, from an installation or a checkout alike."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1]
+"""The folder that holds the package `bimodal`: a checkout, or site-packages."""
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs `module` in this interpreter.
+
+    -P keeps the working directory off the module path: a user's folder may hold a models.py of its own.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment, with the folder of `bimodal` first in PYTHONPATH, and `extra` over it."""
+    paths = [str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(extra or {})}
