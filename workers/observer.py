@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bimodal.broker.errors import SlotError
 from bimodal.broker.events import Emotion
-from bimodal.broker.frames import RingShelf
+from bimodal.broker.frames import RingCache
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
 from bimodal.broker.sockets import events_endpoint
@@ -140,7 +140,7 @@ class Watcher:
         self.pixels_of: Container[str] | None = None
         self._streams = streams
         self._told = told
-        self._rings = RingShelf(slots)
+        self._rings = RingCache(slots)
         self._pairing = Pairing(self._pixels)
         self._bus = Subscriber(events_endpoint(directory), (*TOPICS, *also))
 

@@ -31,10 +31,10 @@ def one(data: bytes) -> None:
         return
     assert admitted.sender.startswith("laptop: ")
     encode(admitted)
-    RemotePeers().heard(admitted.sender, admitted.incarnation, b"a", 0)
+    RemotePeers().on_message(admitted.sender, admitted.incarnation, b"a", 0)
 
 
 if __name__ == "__main__":
     from tests.fuzz.running import run
 
-    run("messages", ["broker."])
+    run("messages", ["bimodal.broker."])

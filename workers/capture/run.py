@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bimodal.broker.errors import BrokerError, SlotError
-from bimodal.broker.mailbox import Line
+from bimodal.broker.mailbox import Sender
 from bimodal.broker.messages import Modality, StreamEnded, StreamOpened
 from bimodal.workers.capture.checks import Stillness, uneven
 from bimodal.workers.capture.publisher import Outlet
@@ -57,12 +57,12 @@ class Run:
         error: what stopped a reader before its end, else None.
     """
 
-    def __init__(self, settings: CaptureSettings, source: OpenSource, number: int, line: Line, slots: Path) -> None:
+    def __init__(self, settings: CaptureSettings, source: OpenSource, number: int, sender: Sender, slots: Path) -> None:
         self.number = number
         self.error: Exception | None = None
         self._settings = settings
         self._source = source
-        self._line = line
+        self._sender = sender
         self._stopped = threading.Event()
         self._picture_over = threading.Event()
         self._announced = False
@@ -71,7 +71,7 @@ class Run:
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
         budget = settings.memory_mb * 2**20
         self._outlets: dict[Modality, Outlet] = {
-            modality: Outlet(line, slots, settings.stream, number, modality, settings.policy, budget)
+            modality: Outlet(sender, slots, settings.stream, number, modality, settings.policy, budget)
             for modality in ("face", "speech")
         }
         self._threads = [
@@ -107,7 +107,7 @@ class Run:
         if self._announced:
             self._announce()
             for end in list(self._over.values()):
-                self._line.send(end)
+                self._sender.send(end)
 
     def _announce_first(self) -> None:
         if self._source.info.live and self._source.info.has_picture:
@@ -121,7 +121,7 @@ class Run:
 
     def _announce(self) -> None:
         info, settings = self._source.info, self._settings
-        self._line.send(
+        self._sender.send(
             StreamOpened(
                 stream=settings.stream,
                 run=self.number,
@@ -276,7 +276,7 @@ class Run:
         )
         if len(self._over) == len(self._outlets):
             self._compare_lengths()
-        self._line.send(end)
+        self._sender.send(end)
 
     def _compare_lengths(self) -> None:
         ends_ns = {modality: outlet.offered_ns for modality, outlet in self._outlets.items() if outlet.next_seq}

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from bimodal.broker.errors import SlotError
-from bimodal.broker.frames import RingShelf
+from bimodal.broker.frames import RingCache
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
 from bimodal.drawing.overlay import ground, overlay
@@ -52,7 +52,7 @@ class FilmActor:
         self._folder = Path(mine.folder)
         self._style = Style(faces=mine.faces)
         self._room = Room(self._folder, mine.min_free_mb)
-        self._rings = RingShelf(Path(settings.slots))
+        self._rings = RingCache(Path(settings.slots))
         self._opened: dict[str, StreamOpened] = {}
         self._films: dict[str, tuple[int, LiveFilm]] = {}
         self._lost: dict[str, tuple[str, float]] = {}
