@@ -123,7 +123,7 @@ def seen(event: Emotion) -> str | None:
 
 
 def accord(event: Emotion) -> Accord:
-    """Whether face and voice agree; `none` if one of them is missing."""
+    """The accord of face and voice; `none` if one of them is missing."""
     face, voice = seen(event), event.speech.label if event.speech is not None else None
     agreement = event.emotion.agreement
     if face is None or voice is None or agreement is None:
