@@ -1,1 +1,1 @@
-"""The post office: knows messages, knows nothing of emotions."""
+"""The broker and its clients: messages, routing, dispatch and shared memory. Knows nothing of emotions."""

@@ -1,6 +1,6 @@
-"""The control line: commands ask a running supervisor, and it answers. One request, one reply, MessagePack both ways.
+"""The control channel between commands and a running supervisor: one request, one reply, both MessagePack.
 
-Its address lies in the session's private directory, so that only the session's user reaches it.
+Its address lies in the session's private directory, so that only the session's user can reach it.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _T = TypeVar("_T")
 
 
 class StatusRequest(msgspec.Struct, frozen=True, tag="status"):
-    """How is everything?"""
+    """Request the state of all processes and streams."""
 
 
 class ScaleRequest(msgspec.Struct, frozen=True, tag="scale", kw_only=True):
-    """Have so many workers of these kinds ("face", "audio"), until the config file says something else of them."""
+    """Set the number of workers by kind ("face", "audio"); it holds until the config file changes that number."""
 
     counts: dict[str, int]
 
 
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One process. `figures` are those of its heartbeat, the supervisor's among them (cpu_percent, memory_mb …);
+    """State of one process. `figures` are those of its heartbeat and the supervisor's own (cpu_percent, memory_mb …);
     `address` is the URL where people reach it (the live page)."""
 
     name: str
@@ -65,15 +65,15 @@ class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True):
-    """How everything is.
+    """State of all processes and streams.
 
     Attributes:
         up_s: seconds since the supervisor was started.
-        because: what is degraded, or why an edited config was refused; None where all is well.
-        changing: whether a change of the config is on its way.
-        config: the file that is watched, None where there is none.
-        refused: why the newest edit of the config was not taken over, else None.
-        given_up: why the newest change, be it of the config or of the scale, was given up, else None.
+        because: what is degraded, or why an edited config was refused; None if all is well.
+        changing: true while a change of the config is being carried out.
+        config: path of the file that is watched, None if there is none.
+        refused: why the newest edit of the config was refused, else None.
+        given_up: why the newest change of config or scale was given up, else None.
         streams: the broker's counters, as of the last second.
     """
 
@@ -89,13 +89,13 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
-    """It is done, or on its way: the sentence says what."""
+    """The request is done or under way; `sentence` says what happens."""
 
     sentence: str
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """It can't be done: the sentence says why."""
+    """The request can't be done; `sentence` says why."""
 
     sentence: str
 
@@ -104,63 +104,63 @@ Request: TypeAlias = StatusRequest | ScaleRequest
 Reply: TypeAlias = StatusReply | Accepted | Refused
 
 
-class _Sealed(msgspec.Struct, frozen=True):
+class _Packet(msgspec.Struct, frozen=True):
     """A request or reply on the wire."""
 
     v: int
     body: Request | Reply
 
 
-_decoder = msgspec.msgpack.Decoder(_Sealed)
+_decoder = msgspec.msgpack.Decoder(_Packet)
 
 
-def _seal(body: Request | Reply) -> bytes:
-    return msgspec.msgpack.encode(_Sealed(CONTROL_VERSION, body))
+def _pack(body: Request | Reply) -> bytes:
+    return msgspec.msgpack.encode(_Packet(CONTROL_VERSION, body))
 
 
-def opened(data: bytes) -> Request | Reply:
-    """What the bytes on the wire say; raises ControlError where they are no control message of this version."""
+def parse(data: bytes) -> Request | Reply:
+    """Decode a request or reply; raises ControlError for anything but a control message of this version."""
     try:
-        sealed = _decoder.decode(data)
+        packet = _decoder.decode(data)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, ValueError) as error:
         raise ControlError(f"what came is no control message: {error}") from error
-    if sealed.v != CONTROL_VERSION:
+    if packet.v != CONTROL_VERSION:
         raise ControlError("it is another version of bimodal; use the commands of the version that runs")
-    return sealed.body
+    return packet.body
 
 
 def control_endpoint(directory: Path) -> str:
-    """Where a supervisor takes requests."""
+    """The address at which a supervisor takes requests."""
     return f"ipc://{directory / 'control.ipc'}"
 
 
 class ControlServer:
-    """The supervisor's end. For its main thread only."""
+    """The supervisor's end of the control channel. For its main thread only."""
 
     def __init__(self, directory: Path) -> None:
-        """Bind the session's address; raises EndpointError where that fails."""
+        """Bind the session's address; raises EndpointError if that fails."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = bind(self._context, zmq.ROUTER, control_endpoint(directory), most=MOST_REQUEST_BYTES)
 
     def serve(self, answer: Callable[[Request], Reply]) -> None:
-        """Answer what has come, without waiting. A request that can't be read is answered with a Refused."""
+        """Answer the requests that have arrived, without waiting. One that does not decode is answered by Refused."""
         for _ in range(MOST_PER_TURN):
             if not self._socket.poll(0):
                 return
             frames = self._socket.recv_multipart()
             if len(frames) == 2:
-                # A ROUTER drops the reply where its asker has gone.
-                self._socket.send_multipart([frames[0], _seal(_answered(frames[1], answer))])
+                # A ROUTER drops the reply if its client is gone.
+                self._socket.send_multipart([frames[0], _pack(_answered(frames[1], answer))])
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the socket."""
         self._socket.close()
         self._context.term()
 
 
 def _answered(data: bytes, answer: Callable[[Request], Reply]) -> Reply:
     try:
-        request = opened(data)
+        request = parse(data)
     except ControlError as error:
         return Refused(str(error))
     if isinstance(request, StatusRequest | ScaleRequest):
@@ -169,9 +169,9 @@ def _answered(data: bytes, answer: Callable[[Request], Reply]) -> Reply:
 
 
 def ask(directory: Path, request: Request, wanted: type[_T], within_s: float = ANSWER_WITHIN_S) -> _T:
-    """Ask the supervisor of the session in `directory`.
+    """Send a request to the supervisor of the session in `directory` and return its reply.
 
-    Raises ControlError where it does not answer in time, refuses, or answers something else than `wanted`.
+    Raises ControlError if it does not answer in time, refuses, or replies with another type than `wanted`.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
@@ -180,10 +180,10 @@ def ask(directory: Path, request: Request, wanted: type[_T], within_s: float = A
         context.term()
         raise
     try:
-        socket.send(_seal(request))
+        socket.send(_pack(request))
         if not socket.poll(int(within_s * 1000)):
             raise ControlError(f"session '{directory.name}' did not answer within {within_s:g} s")
-        reply = opened(socket.recv())
+        reply = parse(socket.recv())
     finally:
         socket.close(linger=0)
         context.term()
@@ -194,29 +194,31 @@ def ask(directory: Path, request: Request, wanted: type[_T], within_s: float = A
     return reply
 
 
-# The supervisor's sockets: where heartbeats arrive, and its line to the broker.
-
+# The supervisor's sockets
 
 NAME = "supervisor"
-# Whoever floods this address must not keep the supervisor from its children.
+# Bounded, so that a flood of heartbeats can't keep the supervisor from its children.
 MOST_BEATS_PER_TURN = 1024
 
 Order: TypeAlias = Gone | Heartbeat | OffDuty | Reconfigure | StreamWithdrawn
 Report: TypeAlias = Heartbeat | Welcome | Reconfigured | Status
 
 
-class SupervisorLine:
-    """Owns both sockets. For the supervisor's main thread only."""
+class SupervisorChannel:
+    """The socket for heartbeats and the mailbox at the broker. For the supervisor's main thread only."""
 
     def __init__(self, directory: Path) -> None:
-        """Bind the heartbeats' address of the session; raises EndpointError where that fails."""
+        """Bind the session's address for heartbeats; raises EndpointError if that fails."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._heartbeats = bind(self._context, zmq.PULL, supervisor_endpoint(directory))
         self._mailbox = Mailbox(directory, NAME, 1, Hello(role="supervisor", pid=os.getpid()))
 
     def receive(self, timeout_s: float) -> list[Report]:
-        """What came, waiting up to `timeout_s` for the first heartbeat: heartbeats of all processes; a Welcome from a
-        broker that is new and knows nothing of what it was told before; answers and counters of the broker."""
+        """Receive all reports, waiting up to `timeout_s` for the first heartbeat.
+
+        These are heartbeats of all processes, answers and counters of the broker, and a Welcome from a new broker,
+        which knows nothing of earlier orders.
+        """
         found: list[Report] = []
         while (body := self._mailbox.receive(0.0)) is not None:
             if isinstance(body, Welcome | Reconfigured | Status):
@@ -234,12 +236,12 @@ class SupervisorLine:
         return found
 
     def send(self, message: Order) -> None:
-        """Tell the broker; nothing is said while it has not answered yet."""
+        """Send an order to the broker. It is discarded if the broker has not answered yet."""
         if self._mailbox.epoch:
             self._mailbox.send(message)
 
     def close(self) -> None:
-        """Let go of both."""
+        """Close both sockets."""
         self._heartbeats.close()
         self._mailbox.close()
         self._context.term()

@@ -1,16 +1,16 @@
-"""What becomes of each job: a pure state machine, no sockets, no clock of its own.
+"""Dispatch of jobs to workers: a pure state machine without sockets or a clock of its own.
 
-Every call returns the actions it leads to; the broker process turns them into messages. Who gets what is in
-broker/queues.py. Two policies:
+Every call returns the actions that follow; the broker process turns them into messages. The matching of jobs with
+workers is in broker/queues.py. Two policies:
 
 `latest`: at most one job of a stream and modality waits; a newer one replaces it, and the replacement is an
 action of its own. A job that its worker does not answer before the deadline is given up.
-`every`: jobs wait in order and are never given up; a job whose worker is lost is given out again, three times
-in all, and then fails with the reason. Answers of a worker that has jobs in advance come together, so where it is lost
-with three jobs or more, nobody knows in which it was.
+`every`: jobs wait in order and are never given up; a job whose worker is lost is assigned again, three times
+in all, and then fails with the reason. Answers of a worker that has jobs in advance come together, so if it is lost
+with three jobs or more, it is unknown which of them it was working on.
 
-Where nobody knows with which job a worker was lost, each that it may have been is a suspect, and is given out so that
-the next time it is known.
+Each job that a lost worker may have been working on is then a suspect, and is assigned so that it will be known the
+next time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from bimodal.broker.messages import Job, Modality, Policy
-from bimodal.broker.queues import Action, Books, Drop, Fail, Held, Queue, StreamKey, Tally, Waiting, Worker, match
+from bimodal.broker.queues import (
+    Action,
+    DispatchState,
+    Drop,
+    Fail,
+    HeldJob,
+    JobCounts,
+    Queue,
+    StreamKey,
+    WaitingJob,
+    Worker,
+    match,
+)
 
 MOST_ATTEMPTS = 3
 LATEST_DEADLINE_NS = 2_000_000_000
@@ -29,126 +41,126 @@ class Dispatch:
 
     def __init__(self, deadline_ns: int = LATEST_DEADLINE_NS) -> None:
         self._deadline_ns = deadline_ns
-        self._books = books = Books()
-        self._queues, self._workers, self._turns, self._idle = books.queues, books.workers, books.turns, books.idle
+        self._state = state = DispatchState()
+        self._queues, self._workers, self._turns, self._idle = state.queues, state.workers, state.turns, state.idle
 
     # -------------------------------------------------------------------------------- streams
 
     def open_stream(self, stream: str, run: int, policy: Policy, next_seqs: Mapping[Modality, int]) -> None:
-        """A stream begins, with jobs from `next_seqs` on. A new run forgets everything of older ones; the same run
-        again changes nothing."""
+        """Open a stream whose jobs start at `next_seqs`. A new run discards the state of older ones; opening the same
+        run again changes nothing."""
         for modality, next_seq in next_seqs.items():
             queue = self._queues.get((stream, modality))
             if queue is None or queue.run != run:
                 self._forget((stream, modality))
-                self._queues[stream, modality] = Queue(run, policy, tally=Tally(next_seq=next_seq))
-        self._look_for_live()
+                self._queues[stream, modality] = Queue(run, policy, counts=JobCounts(next_seq=next_seq))
+        self._update_live()
 
     def close_stream(self, stream: str) -> None:
-        """A stream is over; answers that still come are ignored."""
+        """Close a stream; answers that still come are ignored."""
         for modality in ("face", "speech"):
             self._forget((stream, modality))
             self._queues.pop((stream, modality), None)
-        self._look_for_live()
+        self._update_live()
 
-    def _look_for_live(self) -> None:
-        self._books.live = any(queue.policy == "latest" for queue in self._queues.values())
+    def _update_live(self) -> None:
+        self._state.live = any(queue.policy == "latest" for queue in self._queues.values())
 
     def offer(self, job: Job, now_ns: int) -> list[Action]:
-        """A new job. Ignored where its stream is not open in that run, or its seq was offered before."""
+        """Queue a job. Ignored if its stream is not open in that run, or its seq was offered before."""
         key: StreamKey = (job.stream, job.modality)
         queue = self._queues.get(key)
-        if queue is None or queue.run != job.run or job.seq < queue.tally.next_seq:
+        if queue is None or queue.run != job.run or job.seq < queue.counts.next_seq:
             return []
         actions: list[Action] = []
         if queue.policy == "latest" and queue.waiting:
             actions.append(self._drop(queue, queue.waiting.popleft().job, "replaced", "replaced by a newer one"))
-        queue.tally.offered += 1
-        queue.tally.next_seq = job.seq + 1
-        queue.waiting.append(Waiting(job, now_ns))
+        queue.counts.offered += 1
+        queue.counts.next_seq = job.seq + 1
+        queue.waiting.append(WaitingJob(job, now_ns))
         self._turns[job.modality].setdefault(key)
-        return actions + match(self._books, job.modality, now_ns)
+        return actions + match(self._state, job.modality, now_ns)
 
     # -------------------------------------------------------------------------------- workers
 
     def ready(
         self, worker: str, modality: Modality, last: int, now_ns: int, capacity: int = 1, in_advance: int = 1
     ) -> list[Action]:
-        """A worker that does `capacity` jobs at a time says it has answered assignment `last`, and how many jobs of
-        files it takes `in_advance`.
+        """Mark a worker as ready: it has answered everything up to assignment `last`, does `capacity` jobs at a time,
+        and takes `in_advance` further jobs of files.
 
         Messages of one worker arrive in order, so an assignment up to `last` that is still held was lost.
         """
-        state = self._workers.setdefault(worker, Worker(modality, assigned=last))
-        state.capacity, state.in_advance = capacity, in_advance
-        self._books.several = self._books.several or capacity > 1
+        entry = self._workers.setdefault(worker, Worker(modality, assigned=last))
+        entry.capacity, entry.in_advance = capacity, in_advance
+        self._state.several = self._state.several or capacity > 1
         actions: list[Action] = []
-        for number in [number for number in state.held if number <= last]:
-            actions += self._lose(state.held.pop(number), "its answer was lost")
-        self._rest(worker, state)
-        return actions + match(self._books, modality, now_ns)
+        for number in [number for number in entry.held if number <= last]:
+            actions += self._lose(entry.held.pop(number), "its answer was lost")
+        self._mark_idle(worker, entry)
+        return actions + match(self._state, modality, now_ns)
 
     def answered(
         self, worker: str, number: int, now_ns: int, *, failed: bool = False
     ) -> tuple[Job | None, list[Action]]:
-        """A worker answers an assignment: the job it was, and what follows.
+        """Settle an assignment with its worker's answer; return its job and the actions that follow.
 
-        The job is None where the answer no longer counts: given up, of an older run, or never asked.
+        The job is None if the answer no longer counts: given up, of an older run, or never assigned.
         """
-        state = self._workers.get(worker)
-        if state is None or number not in state.held:
+        entry = self._workers.get(worker)
+        if entry is None or number not in entry.held:
             return None, []
-        held = state.held.pop(number)
+        held = entry.held.pop(number)
         job = held.waiting.job
         queue = self._queue_of(job)
-        counts = queue is not None and not held.given_up
-        if queue is not None and counts:
+        valid = queue is not None and not held.given_up
+        if queue is not None and valid:
             if failed:
-                queue.tally.failed += 1
+                queue.counts.failed += 1
             else:
-                queue.tally.done += 1
-        self._rest(worker, state)
-        return (job if counts else None), match(self._books, state.modality, now_ns)
+                queue.counts.done += 1
+        self._mark_idle(worker, entry)
+        return (job if valid else None), match(self._state, entry.modality, now_ns)
 
     def count_stale(self, job: Job) -> None:
-        """A job answered as failed was only overwritten: it counts as dropped."""
+        """Count a job as dropped instead of failed, because its slot was overwritten."""
         queue = self._queue_of(job)
         if queue is not None:
-            queue.tally.failed -= 1
-            queue.tally.dropped += 1
-            queue.tally.reasons["overwritten"] += 1
+            queue.counts.failed -= 1
+            queue.counts.dropped += 1
+            queue.counts.reasons["overwritten"] += 1
 
     def gone(self, worker: str, now_ns: int) -> list[Action]:
-        """A worker is lost with all it held."""
-        state = self._workers.pop(worker, None)
-        if state is None:
+        """Remove a worker that is lost, with all its assignments."""
+        entry = self._workers.pop(worker, None)
+        if entry is None:
             return []
-        self._idle[state.modality].pop(worker, None)
+        self._idle[entry.modality].pop(worker, None)
         actions: list[Action] = []
-        begun = state.begun()
+        possibly_started = entry.possibly_started()
         # Newest first: each is put back at the front, so the oldest ends up there.
-        for number in reversed(state.held):
-            if number not in begun:
-                # Given in advance and never begun: no attempt, or a job that kills workers would take it along.
-                state.held[number].waiting.attempts -= 1
-            elif len(begun) > 1:
-                state.held[number].waiting.suspect = True
-            actions += self._lose(state.held[number], f"{worker} was lost with it")
-        return actions + match(self._books, state.modality, now_ns)
+        for number in reversed(entry.held):
+            if number not in possibly_started:
+                # Never begun, so this is no attempt: else it would fail together with a job that kills workers.
+                entry.held[number].waiting.attempts -= 1
+            elif len(possibly_started) > 1:
+                entry.held[number].waiting.suspect = True
+            actions += self._lose(entry.held[number], f"{worker} was lost with it")
+        return actions + match(self._state, entry.modality, now_ns)
 
     def off_duty(self, workers: Collection[str], now_ns: int) -> list[Action]:
-        """Exactly these workers get no job from now on, whether they are here yet or not; the others do."""
-        self._books.off_duty = frozenset(workers)
-        for name, state in self._workers.items():
-            self._idle[state.modality].pop(name, None)
-            self._rest(name, state)
-        return match(self._books, "face", now_ns) + match(self._books, "speech", now_ns)
+        """Give no more jobs to exactly these workers, known yet or not; all others get jobs."""
+        self._state.off_duty = frozenset(workers)
+        for name, entry in self._workers.items():
+            self._idle[entry.modality].pop(name, None)
+            self._mark_idle(name, entry)
+        return match(self._state, "face", now_ns) + match(self._state, "speech", now_ns)
 
     def expire(self, now_ns: int) -> list[Action]:
         """Give up jobs of policy `latest` that a worker has held longer than the deadline."""
         actions: list[Action] = []
-        for state in self._workers.values():
-            for held in state.held.values():
+        for entry in self._workers.values():
+            for held in entry.held.values():
                 late = now_ns - held.since_ns > self._deadline_ns
                 if held.policy == "latest" and late and not held.given_up:
                     held.given_up = True
@@ -157,21 +169,21 @@ class Dispatch:
                         actions.append(self._drop(queue, held.waiting.job, "late", "no worker answered in time"))
         return actions
 
-    # -------------------------------------------------------------------------------- what is known
+    # -------------------------------------------------------------------------------- queries
 
-    def tally(self, stream: str, modality: Modality) -> Tally:
-        """The counts of one stream and modality; zeros where it is not open."""
+    def counts(self, stream: str, modality: Modality) -> JobCounts:
+        """The counters of one stream and modality; zeros if it is not open."""
         queue = self._queues.get((stream, modality))
-        return queue.tally if queue is not None else Tally()
+        return queue.counts if queue is not None else JobCounts()
 
     def oldest_open(self, stream: str, modality: Modality) -> int:
-        """The lowest seq that is not yet settled: all before it are done, dropped or failed."""
-        return min(self._open(stream, modality), default=self.tally(stream, modality).next_seq)
+        """The lowest unsettled seq: all before it are done, dropped or failed."""
+        return min(self._open(stream, modality), default=self.counts(stream, modality).next_seq)
 
     def settled_early(self, stream: str, modality: Modality) -> list[int]:
-        """The seqs after the oldest open one that are settled all the same."""
+        """The settled seqs after the oldest open one."""
         still_open = self._open(stream, modality)
-        beyond = range(self.oldest_open(stream, modality), self.tally(stream, modality).next_seq)
+        beyond = range(self.oldest_open(stream, modality), self.counts(stream, modality).next_seq)
         return [seq for seq in beyond if seq not in still_open]
 
     def _open(self, stream: str, modality: Modality) -> set[int]:
@@ -183,32 +195,32 @@ class Dispatch:
         return held | {waiting.job.seq for waiting in queue.waiting}
 
     def waiting(self) -> int:
-        """How many jobs wait for a worker."""
+        """The number of jobs that wait for a worker."""
         return sum(len(queue.waiting) for queue in self._queues.values())
 
     def waiting_of(self, stream: str, modality: Modality) -> int:
-        """How many jobs of one stream and modality wait for a worker."""
+        """The number of jobs of one stream and modality that wait for a worker."""
         queue = self._queues.get((stream, modality))
         return len(queue.waiting) if queue is not None else 0
 
     def workers(self) -> dict[str, int]:
-        """How many workers there are for jobs, by modality."""
-        return self._books.on_duty()
+        """The number of workers on duty, by modality."""
+        return self._state.on_duty()
 
     # -------------------------------------------------------------------------------- inside
 
-    def _rest(self, worker: str, state: Worker) -> None:
-        """It may have a job, if it holds none and is on duty."""
-        if not state.held and worker not in self._books.off_duty:
-            self._idle[state.modality].setdefault(worker)
+    def _mark_idle(self, worker: str, entry: Worker) -> None:
+        """Make a worker available if it holds no job and is on duty."""
+        if not entry.held and worker not in self._state.off_duty:
+            self._idle[entry.modality].setdefault(worker)
 
     def _queue_of(self, job: Job) -> Queue | None:
         queue = self._queues.get((job.stream, job.modality))
         return queue if queue is not None and queue.run == job.run else None
 
-    def _held_of(self, key: StreamKey) -> Iterator[Held]:
-        for state in self._workers.values():
-            for held in state.held.values():
+    def _held_of(self, key: StreamKey) -> Iterator[HeldJob]:
+        for entry in self._workers.values():
+            for held in entry.held.values():
                 if (held.waiting.job.stream, held.waiting.job.modality) == key:
                     yield held
 
@@ -217,21 +229,21 @@ class Dispatch:
         for held in self._held_of(key):
             held.given_up = True
 
-    def _drop(self, queue: Queue, job: Job, reason: str, because: str) -> Drop:
-        queue.tally.dropped += 1
-        queue.tally.reasons[reason] += 1
-        return Drop(job, because)
+    def _drop(self, queue: Queue, job: Job, cause: str, reason: str) -> Drop:
+        queue.counts.dropped += 1
+        queue.counts.reasons[cause] += 1
+        return Drop(job, reason)
 
-    def _lose(self, held: Held, because: str) -> list[Action]:
-        """The worker of a held job is lost: give it out again, or settle it."""
+    def _lose(self, held: HeldJob, reason: str) -> list[Action]:
+        """Queue a job again whose worker or answer is lost, or settle it."""
         job = held.waiting.job
         queue = self._queue_of(job)
         if queue is None or held.given_up:
             return []
         if held.policy == "latest":
-            return [self._drop(queue, job, "lost", because)]
+            return [self._drop(queue, job, "lost", reason)]
         if held.waiting.attempts >= MOST_ATTEMPTS:
-            queue.tally.failed += 1
+            queue.counts.failed += 1
             return [Fail(job, f"{MOST_ATTEMPTS} workers in a row were lost with it")]
         queue.waiting.appendleft(held.waiting)
         turns = self._turns[job.modality]

@@ -1,14 +1,14 @@
-"""What can go wrong in the post office. Each message is one sentence a user can act on."""
+"""Errors of the broker and its clients. Each message is one sentence a user can act on."""
 
 from bimodal.errors import BimodalError
 
 
 class BrokerError(BimodalError):
-    """Base of every error this room raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
 
 class EndpointError(BrokerError):
-    """A socket can't be bound or reached: the address is in use, or belongs to another session."""
+    """A socket can't be bound or connected: the address is invalid, in use, or belongs to another session."""
 
 
 class MessageError(BrokerError):

@@ -36,12 +36,12 @@ def _padded(size: int) -> int:
 
 
 class Ring:
-    """The writing side: one process creates it, writes slots and, at the end, unlinks it."""
+    """The writer's side: one process creates the ring, writes its slots and finally unlinks it."""
 
     def __init__(self, folder: Path, name: str, slots: int, slot_bytes: int) -> None:
         """Allocate the ring `folder/name`.
 
-        Raises SlotError where the memory is not there (a full tmpfs is found here, not by SIGBUS later).
+        Raises SlotError if there is not enough memory: a full tmpfs is found here, not by SIGBUS later.
         """
         self.name = name
         self.slots = slots
@@ -66,15 +66,15 @@ class Ring:
         return int(self._generations[slot])
 
     def unlink(self) -> None:
-        """Remove the file. Readers that still map it keep their view until they let go."""
+        """Remove the file. Readers that have mapped it keep their view until they close it."""
         self.path.unlink(missing_ok=True)
 
 
 class RingReader:
-    """The reading side: maps a ring read-only."""
+    """The reader's side: maps a ring read-only."""
 
     def __init__(self, path: Path) -> None:
-        """Raises SlotError where the ring is gone or is none."""
+        """Map the ring; raises SlotError if it is gone or the file is no ring."""
         try:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -91,13 +91,13 @@ class RingReader:
 
     @property
     def written(self) -> int:
-        """How many arrays were written into it so far."""
+        """The number of arrays written into the ring so far."""
         return int(self._generations.sum()) // 2
 
     def view(self, job: Job) -> NDArray[Any]:
         """The job's array, read-only and without a copy: uint8 pixels of a face job, float32 samples of speech.
 
-        Raises SlotError where the slot already holds something else. Call `holds` again after use.
+        Raises SlotError if the slot already holds something else. Call `holds` again after use.
         """
         dtype = np.dtype(np.uint8 if job.modality == "face" else np.float32)
         size = prod(job.shape) * dtype.itemsize
@@ -109,14 +109,14 @@ class RingReader:
         return np.frombuffer(self._map, dtype=dtype, count=prod(job.shape), offset=start).reshape(job.shape)
 
     def holds(self, job: Job) -> bool:
-        """Whether the slot still holds what the job says it holds."""
+        """True while the slot still holds the job's data."""
         return int(self._generations[job.slot]) == job.generation
 
 
-class RingShelf:
-    """The few rings a worker has open, by name; the one used longest ago is let go first.
+class RingCache:
+    """An LRU cache of the open rings of a reader, by name.
 
-    A ring that is mapped takes memory after its file is gone: when a stream begins anew, all that are gone are let go.
+    A mapped ring takes memory even after its file is removed: whenever a new ring is opened, removed ones are closed.
     """
 
     def __init__(self, folder: Path, most: int = 64) -> None:
@@ -125,7 +125,7 @@ class RingShelf:
         self._open: OrderedDict[str, RingReader] = OrderedDict()
 
     def reader(self, name: str) -> RingReader:
-        """The reader of a ring. Raises SlotError where the ring is gone or its name is no plain file name."""
+        """Return the reader of a ring. Raises SlotError if the ring is gone or its name is no plain file name."""
         if name in self._open:
             self._open.move_to_end(name)
             return self._open[name]
@@ -139,7 +139,10 @@ class RingShelf:
         return self._open[name]
 
     def copy(self, job: Job) -> bytes:
-        """What a job's slot holds, for a worker that can't read it itself; raises SlotError as `view`."""
+        """Copy the data of a job's slot, for a worker on another machine.
+
+        Raises SlotError as `view`, and if the data is larger than MAX_DATA_BYTES or overwritten meanwhile.
+        """
         reader = self.reader(job.ring)
         view = reader.view(job)
         if view.nbytes > MAX_DATA_BYTES:
@@ -150,11 +153,11 @@ class RingShelf:
         return data
 
 
-class SlotBook:
-    """Which slot is written next. Pure.
+class SlotAllocator:
+    """Chooses the slot that is written next. Pure.
 
-    `leased` (policy `every`): a slot is given out again only after its release. Otherwise (policy `latest`)
-    slots go round and are overwritten.
+    `leased` (policy `every`): a slot is reused only after its release. Otherwise (policy `latest`) slots are
+    overwritten in turn.
     """
 
     def __init__(self, slots: int, leased: bool) -> None:
@@ -163,11 +166,11 @@ class SlotBook:
 
     @property
     def free(self) -> int:
-        """How many slots can be taken without overwriting a leased one."""
+        """The number of slots that can be taken without overwriting a leased one."""
         return len(self._free)
 
     def take(self) -> int | None:
-        """The slot that was free longest, or None where all are leased."""
+        """Take the slot that was free longest; None if all are leased."""
         if not self._free:
             return None
         slot, _ = self._free.popitem(last=False)
@@ -176,12 +179,12 @@ class SlotBook:
         return slot
 
     def release(self, slot: int) -> None:
-        """Give a leased slot back; giving one back twice changes nothing."""
+        """Return a leased slot; returning one twice changes nothing."""
         self._free.setdefault(slot)
 
 
 def slots_for(budget_bytes: int, slot_bytes: int, fewest: int = 4, most: int = 32) -> int:
-    """How many slots of a size a memory budget pays for, within bounds."""
+    """The number of slots of a size that fit a memory budget, at least `fewest` and at most `most`."""
     return max(fewest, min(most, budget_bytes // _padded(max(1, slot_bytes))))
 
 

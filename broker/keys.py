@@ -1,10 +1,10 @@
-"""CURVE keys as files: this machine's own pairs, and the public keys of others that may come in.
+"""CURVE keys as files: this machine's own pairs, and the public keys of clients that are allowed to connect.
 
 A folder that only its user can enter (0700), in the certificate format of ZeroMQ (zmq.auth):
 
     NAME.key, NAME.key_secret     an own pair; the secret file can be read by its user only (0600)
-    allowed/events/NAME.key       may read the event bus
-    allowed/workers/NAME.key      may do jobs, and so is sent the pixels
+    allowed/events/NAME.key       scope "events": may read the event bus
+    allowed/workers/NAME.key      scope "workers": may do jobs, and so is sent the pixels
 
 Keys are 40 characters of Z85 (ZeroMQ RFC 32).
 """
@@ -25,8 +25,8 @@ from zmq.utils import z85
 
 from bimodal.broker.errors import KeysError
 
-Room = Literal["events", "workers"]
-ROOMS: tuple[Room, ...] = get_args(Room)
+Scope = Literal["events", "workers"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 OWN = "bimodal"
 OTHERS_MAY = 0o077
@@ -37,7 +37,7 @@ _KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 @dataclass(frozen=True)
 class KeyPair:
-    """An own pair; `secret` never leaves the process and is not shown."""
+    """A key pair of this machine; `secret` never leaves the process and is not printed."""
 
     name: str
     public: str
@@ -53,13 +53,13 @@ def keys_folder() -> Path:
 
 
 def create(folder: Path, name: str = OWN) -> str:
-    """Make a pair and return its public key. Raises KeysError where one of that name exists already."""
+    """Create a pair and return its public key. Raises KeysError if one of that name exists already."""
     _check_name(name)
     _make(folder)
     if (folder / f"{name}.key_secret").exists():
         raise KeysError(f"there is a key '{name}' in {folder} already; delete its two files to make a new one")
     public = ""
-    # One that begins with a letter or digit is never taken for an option on a command line.
+    # The public key must begin with a letter or digit, so that command lines never take it for an option.
     while not public[:1].isalnum():
         _, secret_file = zmq.auth.create_certificates(folder, name)
         Path(secret_file).chmod(0o600)
@@ -68,9 +68,9 @@ def create(folder: Path, name: str = OWN) -> str:
 
 
 def own(folder: Path, name: str = OWN) -> KeyPair:
-    """An own pair.
+    """Read a pair of this machine.
 
-    Raises KeysError where it is missing or broken, and where others could read its secret file.
+    Raises KeysError if it is missing or broken, or if others could read its secret file.
     """
     _check_name(name)
     path = folder / f"{name}.key_secret"
@@ -89,35 +89,35 @@ def own(folder: Path, name: str = OWN) -> KeyPair:
 
 
 def own_names(folder: Path) -> list[str]:
-    """The names of the own pairs."""
+    """The names of this machine's pairs."""
     return sorted(path.stem for path in folder.glob("*.key_secret"))
 
 
-def allow(folder: Path, public: str, name: str, room: Room) -> None:
-    """Let the holder of a public key into a room, under a name.
+def allow(folder: Path, public: str, name: str, scope: Scope) -> None:
+    """Allow a public key in a scope, under a name.
 
-    Raises KeysError where it is no public key, or the name stands for another key.
+    Raises KeysError if it is no public key, or the name belongs to another key.
     """
     _check_name(name)
     check_public(public)
     _make(folder)
-    known = [item for other in ROOMS for item in allowed(folder, other).items()]
+    known = [item for other in SCOPES for item in allowed(folder, other).items()]
     for key, called in known:
         if key == public and called != name:
             raise KeysError(f"this key is allowed as '{called}' already")
         if key != public and called == name:
             raise KeysError(f"'{name}' is another key already: take another name, or 'bimodal keys remove {name}'")
-    place = folder / "allowed" / room
+    place = folder / "allowed" / scope
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = place / f".{name}.new"
     fresh.write_text(f'metadata\n    name = {name}\ncurve\n    public-key = "{public}"\n', encoding="ascii")
     fresh.replace(place / f"{name}.key")
 
 
-def allowed(folder: Path, room: Room) -> dict[str, str]:
-    """Who may come into a room: public key → name. A file that holds no key lets nobody in."""
+def allowed(folder: Path, scope: Scope) -> dict[str, str]:
+    """The keys that are allowed in a scope: public key → name. A file that holds no key is ignored."""
     found: dict[str, str] = {}
-    for path in sorted((folder / "allowed" / room).glob("*.key")):
+    for path in sorted((folder / "allowed" / scope).glob("*.key")):
         try:
             public, _ = zmq.auth.load_certificate(path)
         except (OSError, ValueError):
@@ -128,9 +128,9 @@ def allowed(folder: Path, room: Room) -> dict[str, str]:
 
 
 def remove(folder: Path, name: str) -> None:
-    """Let the holder of that name in no longer. Raises KeysError where nobody has it."""
+    """Remove the key of that name from all scopes. Raises KeysError if there is none."""
     _check_name(name)
-    files = [folder / "allowed" / room / f"{name}.key" for room in ROOMS]
+    files = [folder / "allowed" / scope / f"{name}.key" for scope in SCOPES]
     if not any(path.exists() for path in files):
         raise KeysError(f"nobody is allowed as '{name}'; see 'bimodal keys list'")
     for path in files:
@@ -138,7 +138,7 @@ def remove(folder: Path, name: str) -> None:
 
 
 def check_public(public: str) -> None:
-    """Raises KeysError unless the text is a public key."""
+    """Raise KeysError unless the text is a public key."""
     if not _is_key(public.encode()):
         raise KeysError(f"'{public}' is no public key: it has 40 characters, as 'bimodal keys show' prints it")
 

@@ -1,4 +1,4 @@
-"""An actor's line to the broker, the supervisor and the event bus: what hides sockets from the actors."""
+"""The actors' side of the broker, the supervisor and the event bus; it hides all sockets from them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from bimodal.broker.messages import (
     decode,
     seal,
 )
-from bimodal.broker.sockets import Login, connect, has_mail, mailbox_endpoint, supervisor_endpoint
+from bimodal.broker.sockets import Login, connect, mailbox_endpoint, readable, supervisor_endpoint
 
 HELLO_EVERY_S = 0.5
 
 
 class Mailbox:
-    """One actor's mailbox. Not for use by several threads; see `line` for those.
+    """One actor's connection to the broker and the supervisor. For one thread; others use a `sender`.
 
-    A message on the wire holds one envelope or several, a frame each: what goes together costs one wake-up.
+    A ZeroMQ message holds one or several envelopes, a frame each, so that a bundle costs one wake-up.
 
     Attributes:
-        epoch: of the broker as last heard; 0 before the first Welcome.
+        epoch: of the broker, from its last Welcome; 0 before the first.
     """
 
     def __init__(self, directory: Path, name: str, incarnation: int, hello: Hello) -> None:
@@ -44,7 +44,7 @@ class Mailbox:
         self._hello = hello
         self._hello_due = 0.0
         self._outgoing: list[bytes] = []
-        self._in_hand: deque[Body] = deque()
+        self._received: deque[Body] = deque()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._broker = self._to_broker()
         self._poller = zmq.Poller()
@@ -58,30 +58,30 @@ class Mailbox:
         return connect(self._context, zmq.PUSH, supervisor_endpoint(self._directory))
 
     def send(self, body: Body) -> None:
-        """Put a message on its way to the broker, and all before it."""
+        """Send a message to the broker, after all that `send_soon` has queued."""
         self.send_soon(body)
         self.flush()
 
     def send_soon(self, body: Body) -> None:
-        """A message for the broker that leaves with the next one, or before `receive` waits."""
+        """Queue a message for the broker; it leaves with the next `send` or `flush`, or before `receive` waits."""
         self._outgoing.append(self.sealed(body))
 
     def flush(self) -> None:
-        """Put on its way what was to be sent soon."""
+        """Send all queued messages."""
         if self._outgoing:
             self._broker.send_multipart(self._outgoing)
             self._outgoing = []
 
     def beat(self, heartbeat: Heartbeat) -> None:
-        """Tell the supervisor; a supervisor that does not read never holds an actor up."""
+        """Send a heartbeat to the supervisor; never blocks, even if the supervisor does not read."""
         if self._supervisor is not None:
             with contextlib.suppress(zmq.Again):
                 self._supervisor.send(self.sealed(heartbeat), zmq.NOBLOCK)
 
     def receive(self, timeout_s: float) -> Body | None:
-        """The next message from the broker, or None when the time is over.
+        """Return the next message from the broker, or None after `timeout_s`.
 
-        Says Hello twice a second on the way. A Welcome is returned only when it brings a new epoch.
+        Sends Hello twice a second meanwhile. A Welcome is returned only if it brings a new epoch.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -90,57 +90,57 @@ class Mailbox:
                 self.send_soon(self._hello)
                 self._hello_due = now + HELLO_EVERY_S
             wait_s = max(0.0, min(deadline, self._hello_due) - now)
-            if self._has_mail(wait_s):
-                body = self._in_hand.popleft() if self._in_hand else self._read()
+            if self._wait_readable(wait_s):
+                body = self._received.popleft() if self._received else self._read()
                 if body is not None:
                     return body
             elif time.monotonic() >= deadline:
                 return None
 
-    def _has_mail(self, wait_s: float) -> bool:
+    def _wait_readable(self, wait_s: float) -> bool:
         if self.waiting():
             return True
         self.flush()
         return bool(self._poller.poll(int(wait_s * 1000) + (wait_s > 0)))
 
-    def _take(self) -> Envelope:
+    def _receive_envelope(self) -> Envelope:
         return decode(self._broker.recv())  # the next frame, of this message or another
 
     def _read(self) -> Body | None:
         try:
-            envelope = self._take()
+            envelope = self._receive_envelope()
         except MessageError:
             return None
         if isinstance(envelope.body, Welcome):
             if envelope.epoch == self.epoch:
                 return None
             self.epoch = envelope.epoch
-            self._in_hand.clear()  # what the old one wanted, nobody wants any more
+            self._received.clear()  # messages of the old broker are void
             return envelope.body
         return envelope.body if envelope.epoch == self.epoch else None
 
     def waiting(self) -> bool:
-        """Whether a message lies ready to be received."""
-        return bool(self._in_hand) or has_mail(self._broker)
+        """True if a message can be received without waiting."""
+        return bool(self._received) or readable(self._broker)
 
-    def in_hand(self) -> int:
-        """How many messages lie ready. They are read for that, and `receive` gives them without a look at the line."""
-        while has_mail(self._broker):
+    def read_ahead(self) -> int:
+        """Read all messages that have arrived into memory, for `receive` to return next; return their number."""
+        while readable(self._broker):
             body = self._read()
             if body is not None:
-                self._in_hand.append(body)
-        return len(self._in_hand)
+                self._received.append(body)
+        return len(self._received)
 
-    def line(self) -> Line:
-        """A line to the same broker for other threads."""
-        return Line(self, self._to_broker())
+    def sender(self) -> Sender:
+        """Create a sender to the same broker for other threads."""
+        return Sender(self, self._to_broker())
 
     def sealed(self, body: Body) -> bytes:
-        """A message in its envelope, as bytes."""
+        """Return a message in this actor's envelope, encoded."""
         return seal(body, epoch=self.epoch, sender=self.name, incarnation=self.incarnation)
 
     def close(self) -> None:
-        """Send what is under way (for half a second at most) and let go."""
+        """Send what is pending (for half a second at most) and close all sockets."""
         self.flush()
         self._broker.close()
         if self._supervisor is not None:
@@ -148,10 +148,10 @@ class Mailbox:
         self._context.term()
 
 
-class Line:
-    """A one-way line to the broker, under the actor's own name, that several threads may share.
+class Sender:
+    """A send-only connection to the broker under the actor's own name, which several threads may share.
 
-    What is sent on one line arrives in that order; nothing is promised between a line and the mailbox itself.
+    Messages of one sender arrive in order; their order relative to those of the mailbox is undefined.
     """
 
     def __init__(self, mailbox: Mailbox, socket: zmq.Socket[bytes]) -> None:
@@ -160,24 +160,24 @@ class Line:
         self._lock = threading.Lock()
 
     def send(self, body: Body) -> None:
-        """Put a message on its way to the broker."""
+        """Send a message to the broker."""
         data = self._mailbox.sealed(body)
         with self._lock:
             self._socket.send(data)
 
     def close(self) -> None:
-        """Send what is under way and let go."""
+        """Send what is pending and close the socket."""
         with self._lock:
             self._socket.close()
 
 
 class Subscriber:
-    """A reader of the event bus, for views and users' programs; survives a broker restart by itself."""
+    """A subscriber of the event bus, for views and users' programs; reconnects by itself after a broker restart."""
 
     def __init__(self, endpoint: str, prefixes: Sequence[str], login: Login | None = None) -> None:
         """Subscribe to every topic that begins with one of `prefixes`; the bus need not be there yet.
 
-        Raises EndpointError where the address is none, or is on another machine and there is no login for it.
+        Raises EndpointError if the address is invalid, or is on another machine and there is no login for it.
         """
         self.endpoint = endpoint
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -186,7 +186,7 @@ class Subscriber:
             self._socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
 
     def receive(self, timeout_s: float) -> tuple[str, Body] | None:
-        """The next (topic, message), or None when the time is over. What can't be read is passed over."""
+        """Return the next (topic, message), or None after `timeout_s`. Messages that do not decode are skipped."""
         deadline = time.monotonic() + timeout_s
         while True:
             left_s = max(0.0, deadline - time.monotonic())
@@ -198,6 +198,6 @@ class Subscriber:
                     return frames[0].decode(), decode(frames[1]).body
 
     def close(self) -> None:
-        """Let go of the bus."""
+        """Close the socket."""
         self._socket.close(linger=0)
         self._context.term()

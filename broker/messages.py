@@ -19,26 +19,26 @@ PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 # Jobs that a worker may do in one batch.
 MOST_AT_A_TIME = 32
-# What goes along with an assignment to another machine: a picture of 8K.
+# Data sent with an assignment to another machine: a picture of 8K.
 MAX_DATA_BYTES = 128 * 1024 * 1024
-# Faces of one frame that the next one may look for, and how many frames in a row may do so.
+# Faces of one frame that are passed on as hints, and how many frames in a row may use them.
 MOST_REGIONS = 64
 MOST_FOLLOWED = 100
 
 Modality = Literal["face", "speech"]
 Policy = Literal["latest", "every"]
-# An observer only listens to the bus; the broker has nothing for it to do.
+# An observer only reads the bus; the broker sends it nothing.
 Role = Literal["capture", "worker", "fusion", "recorder", "supervisor", "observer"]
 State = Literal["starting", "ready", "draining", "stopped", "failed"]
 
 
-# ---------------------------------------------------------------------------------- who is there
+# ---------------------------------------------------------------------------------- presence
 
 
 class Hello(Message, frozen=True, tag="hello"):
-    """Actor → broker, twice a second: I am here. Answered by Welcome, whose envelope carries the epoch.
+    """Actor → broker, twice a second: the actor is present. Answered by Welcome, whose envelope carries the epoch.
 
-    A broker that has never seen the sender's incarnation takes it as new and forgets older ones of that name.
+    A broker that does not know the sender's incarnation takes it as new and forgets older ones of that name.
     """
 
     role: Role
@@ -47,20 +47,20 @@ class Hello(Message, frozen=True, tag="hello"):
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
-    """Broker → actor: known. `fresh` is true where the broker did not know this incarnation before."""
+    """Broker → actor: answer to Hello. `fresh` is true if the broker did not know this incarnation before."""
 
     fresh: bool
 
 
 class Gone(Message, frozen=True, tag="gone"):
-    """Supervisor → broker: this process has exited; whatever it held is free."""
+    """Supervisor → broker: this process has exited; everything it held is free."""
 
     name: str
     incarnation: Whole
 
 
 class Heartbeat(Message, frozen=True, tag="heartbeat"):
-    """Actor → supervisor, twice a second and at each change of state; the supervisor puts it on the bus too.
+    """Actor → supervisor, twice a second and at each change of state; the supervisor publishes it on the bus.
 
     `because` is the one sentence that explains `failed`; `figures` are plain numbers for people (fps, drops …);
     `models` the artifacts in use, by kind, as name@version; `address` is the URL where people reach it (the live page).
@@ -78,20 +78,21 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     address: str | None = None
 
 
-# ---------------------------------------------------------------------------------- what the supervisor changes
+# ---------------------------------------------------------------------------------- orders of the supervisor
 
 
 class OffDuty(Message, frozen=True, tag="off_duty"):
-    """Supervisor → broker: exactly these workers get no job: they load beside those they will replace, or are about
-    to leave. What they hold they finish. One message moves the work from the old ones to the new."""
+    """Supervisor → broker: exactly these workers get no jobs, because they load beside those they will replace or are
+    about to leave. They finish the jobs they hold. One message moves all work from old workers to new ones."""
 
     workers: tuple[str, ...]
 
 
 class Reconfigure(Message, frozen=True, tag="reconfigure"):
-    """Supervisor → broker → actor `to`: work with these settings from now on. Repeated until it is answered.
+    """Supervisor → broker → actor `to`: use these settings from now on. Repeated until it is answered.
 
-    `settings` are those of the actor's kind (workers/settings.py), whole; `revision` counts what was told to anyone.
+    `settings` are the complete settings of the actor's kind (workers/settings.py); `revision` counts the messages of
+    this type to all actors.
     """
 
     to: str
@@ -100,7 +101,7 @@ class Reconfigure(Message, frozen=True, tag="reconfigure"):
 
 
 class Reconfigured(Message, frozen=True, tag="reconfigured"):
-    """Actor → broker → supervisor: dealt with. `because` says why it goes on as it was, None where it changed."""
+    """Actor → broker → supervisor: Reconfigure is done. `because` says why nothing changed, None if it did."""
 
     name: str
     revision: int
@@ -108,7 +109,7 @@ class Reconfigured(Message, frozen=True, tag="reconfigured"):
 
 
 class StreamWithdrawn(Message, frozen=True, tag="stream_withdrawn"):
-    """Supervisor → broker: the source of this stream was taken out of the config; the stream ends with what it has."""
+    """Supervisor → broker: this stream's source was removed from the config; the stream ends after its jobs so far."""
 
     stream: str
 
@@ -119,9 +120,9 @@ class StreamWithdrawn(Message, frozen=True, tag="stream_withdrawn"):
 class StreamOpened(Message, frozen=True, tag="stream_opened"):
     """Capture → broker → fusion and recorders: a stream begins, or is announced again.
 
-    `run` counts the attempts at the same source: a new run starts everything about the stream afresh. The same
-    run announced again (after a broker or fusion restart, policy `latest`) goes on: nothing before
-    `next_face_seq` and `next_speech_seq` will come any more.
+    `run` counts the attempts at the same source: a new run discards all state of the stream. The same run announced
+    again (after a restart of broker or fusion, policy `latest`) continues: nothing before `next_face_seq` and
+    `next_speech_seq` will come any more.
     Hop k of the sound ends at sound_start_ns + (k + 1) · hop_ns.
     """
 
@@ -143,12 +144,12 @@ class StreamOpened(Message, frozen=True, tag="stream_opened"):
 
 
 class Job(Message, frozen=True, tag="job"):
-    """Capture → broker → worker: one frame (face) or one speech window, lying in a shared slot.
+    """Capture → broker → worker: one frame (face) or one speech window in a shared slot.
 
     Attributes:
         seq: counts jobs of this stream, run and modality from 0.
         pts_ns: of a frame, its time; of a speech window, its end.
-        ring, slot, generation: where the data lies; a slot whose generation differs holds something else.
+        ring, slot, generation: location of the data; a slot of another generation holds something else.
         shape: uint8 [H, W, 3] RGB of a frame, float32 [samples] of a window.
         rate, fresh: Hz, and how many samples at the window's end are new since the hop before. Speech only.
     """
@@ -170,7 +171,7 @@ class Job(Message, frozen=True, tag="job"):
 class StreamEnded(Message, frozen=True, tag="stream_ended"):
     """Capture → broker → fusion: no more jobs of this modality; `count` were offered in this run.
 
-    Sent for both modalities of every stream, also for one that it never had (count 0).
+    Sent for both modalities of every stream, including one that it does not have (count 0).
     """
 
     stream: str
@@ -181,7 +182,7 @@ class StreamEnded(Message, frozen=True, tag="stream_ended"):
 
 
 class Release(Message, frozen=True, tag="release"):
-    """Broker → capture: these jobs are settled, their slots are free and the credits are back (policy `every`)."""
+    """Broker → capture: these jobs are settled; their slots and credits are free again (policy `every`)."""
 
     stream: str
     run: Whole
@@ -190,7 +191,7 @@ class Release(Message, frozen=True, tag="release"):
 
 
 class StartAgain(Message, frozen=True, tag="start_again"):
-    """Broker → capture: a stateful actor was lost, so begin the file again as a new run (policy `every`)."""
+    """Broker → capture: a stateful actor was lost; start the file again as a new run (policy `every`)."""
 
     stream: str
     run: Whole
@@ -200,7 +201,7 @@ class StartAgain(Message, frozen=True, tag="start_again"):
 class StreamClosed(Message, frozen=True, tag="stream_closed"):
     """Fusion → broker → recorders, recorder → broker → capture: everything of this run is dealt with.
 
-    `because` is set where keeping it failed (a full disk): the sentence for the user.
+    `because` is set if recording it failed (a full disk): the sentence for the user.
     """
 
     stream: str
@@ -214,8 +215,8 @@ class StreamClosed(Message, frozen=True, tag="stream_closed"):
 
 class Ready(Message, frozen=True, tag="ready"):
     """Worker → broker: idle. `last` is the number of the last assignment it has answered (0: none yet); `capacity`,
-    how many it does at a time; `in_advance`, how many jobs of files one that does them one by one takes beside the one
-    it does, so that their answers leave together (docs/protocol.md)."""
+    the number of jobs it does at a time; `in_advance`, the number of further jobs of files that a worker with a
+    capacity of 1 takes, so that their answers leave together (docs/protocol.md)."""
 
     last: Whole = 0
     capacity: Annotated[int, msgspec.Meta(ge=1, le=MOST_AT_A_TIME)] = 1
@@ -223,12 +224,12 @@ class Ready(Message, frozen=True, tag="ready"):
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to look for a face that was seen in an earlier frame.
+    """Position of a face in an earlier frame.
 
     Attributes:
-        x, y, side, angle: the turned square in pixels of the frame, radians clockwise (models/faces/mesh.py).
-        score: of its detection, 0…1.
-        box: of its detection, against the box around its landmarks: the way between their middles, then width and
+        x, y, side, angle: rotated square in pixels of the frame, radians clockwise (models/faces/mesh.py).
+        score: detection score, 0…1.
+        box: detection box relative to the box around the landmarks: offset of its centre (x, y), then width and
             height, in sides of the square.
     """
 
@@ -241,9 +242,9 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hints(msgspec.Struct, frozen=True, kw_only=True):
-    """The faces of a frame, for the next ones; empty where nobody was there.
+    """The faces of a frame, for the next frames; empty if it has none.
 
-    Frames before seq `until` may look there only; that one and later ones look for faces themselves.
+    Frames before seq `until` may search these regions only; that frame and later ones run detection.
     """
 
     regions: Annotated[tuple[Region, ...], msgspec.Meta(max_length=MOST_REGIONS)]
@@ -251,8 +252,8 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assignment(Message, frozen=True, tag="assignment"):
-    """Broker → worker: do this job. `number` counts the assignments to this worker from 1; `waited_ns` is how long the
-    job waited at the broker until a worker was free; `hints` are those of an earlier frame of the same live stream."""
+    """Broker → worker: do this job. `number` counts the assignments to this worker from 1; `waited_ns` is the time the
+    job waited at the broker for a worker; `hints` are those of an earlier frame of the same live stream."""
 
     number: Whole
     job: Job
@@ -261,12 +262,12 @@ class Assignment(Message, frozen=True, tag="assignment"):
 
 
 class Face(msgspec.Struct, frozen=True, kw_only=True):
-    """One face of a frame as a face worker sees it.
+    """One face of a frame, from a face worker.
 
     Attributes:
         box: [x, y, width, height] in pixels of the frame.
         score: detection score, 0…1.
-        sharpness: 0…1; a blurred crop is worth less in fusion.
+        sharpness: 0…1; a blurred crop gets less weight in fusion.
         mouth: opening of the lips relative to the distance of the eyes, 0 = closed.
         probabilities: of the static model, calibrated, over the emotions it knows.
         embedding: float16 little-endian bytes of the static model's embedding, or None where it has none.
@@ -281,9 +282,9 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaceResult(Message, frozen=True, tag="face_result"):
-    """Face worker → broker → fusion: what one frame shows. Also ends the worker's assignment `number`.
+    """Face worker → broker → fusion: the faces of one frame. Also ends the worker's assignment `number`.
 
-    `hints` are for the frames after it, None where each is to be looked at afresh (`face.detect_every` 1).
+    `hints` are for the frames after it, None if detection runs on every frame (`face.detect_every` 1).
     """
 
     number: Whole
@@ -301,12 +302,12 @@ class FaceResult(Message, frozen=True, tag="face_result"):
 
 
 class SpeechResult(Message, frozen=True, tag="speech_result"):
-    """Audio worker → broker → fusion: what one speech window carries; there is one for every hop.
+    """Audio worker → broker → fusion: the result of one speech window; there is one for every hop.
 
     Attributes:
         pts_ns: the window's end.
         voice: share of the newest hop that is voice, 0…1.
-        probabilities: None where the gate kept the window from the model.
+        probabilities: None if the window was gated, so that the model did not run.
         because: why it was gated ("no voice", "too quiet", "not enough sound yet"), else None.
     """
 
@@ -326,9 +327,9 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
 
 
 class JobFailed(Message, frozen=True, tag="job_failed"):
-    """Worker → broker → fusion: this job can't be done, and why; it stands in its place in the order.
+    """Worker → broker → fusion: this job can't be done, and why; it keeps its place in the order.
 
-    `stale` is true where the slot had been overwritten (policy `latest`): then the frame counts as dropped.
+    `stale` is true if the slot had been overwritten (policy `latest`): then the frame counts as dropped.
     """
 
     number: Whole
@@ -342,8 +343,8 @@ class JobFailed(Message, frozen=True, tag="job_failed"):
     stale: bool = False
 
 
-def failed(job: Job, because: str, *, number: int = 0, stale: bool = False) -> JobFailed:
-    """The failure of a job; `number` is the worker's assignment, 0 where no worker says it."""
+def failed(job: Job, reason: str, *, number: int = 0, stale: bool = False) -> JobFailed:
+    """Make a JobFailed for `job`; `number` is the worker's assignment, 0 if it does not come from a worker."""
     return JobFailed(
         number=number,
         stream=job.stream,
@@ -352,7 +353,7 @@ def failed(job: Job, because: str, *, number: int = 0, stale: bool = False) -> J
         seq=job.seq,
         pts_ns=job.pts_ns,
         grab_ns=job.grab_ns,
-        because=because,
+        because=reason,
         stale=stale,
     )
 
@@ -371,7 +372,7 @@ class Dropped(Message, frozen=True, tag="dropped"):
 
 
 class Ack(Message, frozen=True, tag="ack"):
-    """Fusion or recorder → broker: every delivery up to and with `number` is dealt with."""
+    """Fusion or recorder → broker: every delivery up to and including `number` is dealt with."""
 
     number: Whole
 
@@ -407,10 +408,10 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Status(Message, frozen=True, tag="status"):
     """Broker → bus, once a second: the counters of all streams.
 
-    `undecodable` counts what arrived and is no message of this protocol; `ignored`, what came from nobody known: an
-    older life of an actor, one that talks to an older broker (a few after each new start), a stranger, or an observer
-    with more to say than that it is there. `received_bytes` and `sent_bytes` are those of all messages on this machine
-    since the broker began, one on the bus counted once; pixels and samples are none of them, they lie in shared slots.
+    `undecodable` counts arrivals that are no message of this protocol; `ignored`, messages of unknown senders: an
+    older incarnation of an actor, one that addresses an older broker (a few after each restart), a stranger, or an
+    observer that sends more than heartbeats. `received_bytes` and `sent_bytes` count all messages on this machine since
+    the broker started, one on the bus counted once; pixels and samples are not included, they lie in shared slots.
     """
 
     streams: tuple[StreamStatus, ...]
@@ -451,12 +452,12 @@ Body: TypeAlias = (
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """What every message travels in.
+    """Header and body of every message.
 
     Attributes:
         v: protocol version.
-        epoch: of the broker, as the sender last heard it; 0 where it has not heard from one.
-        sender, incarnation: the process's name, and which life of it this is.
+        epoch: of the broker, from its last Welcome to the sender; 0 if there was none.
+        sender, incarnation: the process's name, and the number of its start.
     """
 
     v: int
@@ -471,17 +472,17 @@ _decoder = msgspec.msgpack.Decoder(Envelope)
 
 
 def encode(envelope: Envelope) -> bytes:
-    """An envelope as MessagePack bytes."""
+    """Encode an envelope as MessagePack."""
     return _encoder.encode(envelope)
 
 
 def seal(body: Body, *, epoch: int, sender: str, incarnation: int) -> bytes:
-    """A message in its envelope, as MessagePack bytes."""
+    """Put a message into an envelope and encode it as MessagePack."""
     return encode(Envelope(v=PROTOCOL_VERSION, epoch=epoch, sender=sender, incarnation=incarnation, body=body))
 
 
 def decode(data: bytes | memoryview) -> Envelope:
-    """MessagePack bytes → Envelope.
+    """Decode an envelope from MessagePack.
 
     Raises MessageError for anything else: oversize, another protocol version, an unknown or ill-typed body.
     """

@@ -1,4 +1,4 @@
-"""What dispatch keeps and matching reads: queues, workers and whose turn it is; and the actions that come of it."""
+"""State of the dispatcher (queues, workers, turns), and the matching of waiting jobs with workers. Pure."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ class Assign:
 
 @dataclass(frozen=True)
 class Drop:
-    """This job will not be done (policy `latest`)."""
+    """Drop `job` (policy `latest`); `reason` is a sentence."""
 
     job: Job
-    because: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Fail:
-    """This job can't be done (policy `every`)."""
+    """Fail `job` (policy `every`); `reason` is a sentence."""
 
     job: Job
-    because: str
+    reason: str
 
 
 Action: TypeAlias = Assign | Drop | Fail
 
 
 @dataclass
-class Tally:
-    """Counts of one stream and modality since it was opened. `next_seq` is one after the highest seq offered.
+class JobCounts:
+    """Job counters of one stream and modality since it was opened. `next_seq` is the highest offered seq plus one.
 
     `reasons` splits `dropped`: replaced, late, lost (its worker ended) or overwritten.
     """
@@ -58,8 +58,8 @@ class Tally:
 
 
 @dataclass
-class Waiting:
-    """A job, since when it waits, how often it was given out, and whether it may have cost workers."""
+class WaitingJob:
+    """A job in a queue: when it arrived, how often it was assigned, and whether it is suspected of killing workers."""
 
     job: Job
     since_ns: int
@@ -68,10 +68,10 @@ class Waiting:
 
 
 @dataclass
-class Held:
-    """A job that a worker has, since when; `given_up` where its answer no longer counts."""
+class HeldJob:
+    """A job assigned to a worker at `since_ns`; once `given_up`, its answer is ignored."""
 
-    waiting: Waiting
+    waiting: WaitingJob
     policy: Policy
     since_ns: int
     given_up: bool = False
@@ -79,42 +79,45 @@ class Held:
 
 @dataclass
 class Queue:
-    """The jobs of one stream and modality that wait, and how often the stream was passed over since its last turn."""
+    """Waiting jobs of one stream and modality; `passed_over` counts how often others went first since its last turn."""
 
     run: int
     policy: Policy
-    waiting: deque[Waiting] = field(default_factory=deque)
-    tally: Tally = field(default_factory=Tally)
+    waiting: deque[WaitingJob] = field(default_factory=deque)
+    counts: JobCounts = field(default_factory=JobCounts)
     passed_over: int = 0
 
 
 @dataclass
 class Worker:
-    """A worker, and the assignments it holds by number. `assigned` is the number of the last."""
+    """A worker and the assignments it holds, by number; `assigned` is the number of the last one."""
 
     modality: Modality
-    held: OrderedDict[int, Held] = field(default_factory=OrderedDict)
+    held: OrderedDict[int, HeldJob] = field(default_factory=OrderedDict)
     assigned: int = 0
     capacity: int = 1
     in_advance: int = 1
 
-    def begun(self) -> list[int]:
-        """The assignments that it may be at. One that does its jobs one by one holds back the answers of those before,
-        but none of the last job but one (workers/inference.py)."""
+    def possibly_started(self) -> list[int]:
+        """The numbers of the assignments that it may have started.
+
+        A worker that does its jobs one by one holds answers back, but never beyond the last job but one
+        (workers/inference.py).
+        """
         most = self.capacity if self.capacity > 1 else max(1, len(self.held) - 1)
         return list(self.held)[:most]
 
 
 @dataclass
-class Books:
-    """All that dispatch knows.
+class DispatchState:
+    """Everything the dispatcher keeps.
 
     Attributes:
-        turns: streams with jobs that wait, in the order of their turns.
-        idle: workers that hold nothing and are on duty, the one that is so longest first.
-        off_duty: workers that get no job, whether they are here or not.
-        several: whether any worker does several jobs at a time.
-        live: whether any open stream is a live one (policy `latest`).
+        turns: streams with waiting jobs, in round-robin order.
+        idle: workers on duty that hold no job, longest idle first.
+        off_duty: names of workers that get no jobs, known yet or not.
+        several: true once any worker takes several jobs at a time.
+        live: true while any open stream is live (policy `latest`).
     """
 
     queues: dict[StreamKey, Queue] = field(default_factory=dict)
@@ -130,42 +133,47 @@ class Books:
     live: bool = False
 
     def on_duty(self) -> dict[str, int]:
-        """How many workers there are for jobs, by modality."""
+        """The number of workers on duty, by modality."""
         counts = {"face": 0, "speech": 0}
         for name, worker in self.workers.items():
             counts[worker.modality] += name not in self.off_duty
         return counts
 
 
-# Who gets which job: pairs what waits with the workers that may have it. Pure; broker/dispatch.py keeps the books.
-#
-# A busy worker gets one job of a file (policy `every`) in advance; one that says so gets several, while so many wait
-# that every worker could have as many, and no live stream (`latest`) is open. A worker that does several jobs at a
-# time (its capacity) gets up to that many: of a live stream one, of files in order, and as many again in advance.
-
+# Matching of waiting jobs with workers
 
 IN_ADVANCE = 2
-# Of so many streams that wait, the one with the newest live job goes first; who was passed over so often goes next.
-FEW, MOST_PASSED_OVER = 4, 12
+# Of the first CANDIDATES waiting streams, the one with the newest live job goes first, unless the first of them was
+# passed over MOST_PASSED_OVER times.
+CANDIDATES, MOST_PASSED_OVER = 4, 12
 
 
-def match(books: Books, modality: Modality, now_ns: int) -> list[Action]:
-    """Pair streams that wait with workers until one side runs out."""
+def match(state: DispatchState, modality: Modality, now_ns: int) -> list[Action]:
+    """Assign waiting jobs to workers until either runs out.
+
+    A busy worker gets one job of a file (policy `every`) in advance; one that asks for more gets several, as long as
+    enough jobs wait for every worker to have as many and no live stream (`latest`) is open. A worker with a capacity
+    of several jobs gets up to that many at a time (one per live stream, those of files in order), and as many again
+    in advance.
+    """
     assigned: list[Action] = []
-    turns, idle = books.turns[modality], books.idle[modality]
+    turns, idle = state.turns[modality], state.idle[modality]
     while turns and idle:
         worker, _ = idle.popitem(last=False)
-        assigned.append(_assign(books, worker, _whose_turn(books, turns), now_ns))
+        assigned.append(_assign(state, worker, _next_stream(state, turns), now_ns))
     if turns:
-        assigned += _match_in_advance(books, modality, now_ns)
+        assigned += _match_in_advance(state, modality, now_ns)
     return assigned
 
 
-def _whose_turn(books: Books, turns: Collection[StreamKey]) -> StreamKey:
-    """Of the first few streams that wait, the one whose live job is the newest: a job that waits on is replaced by
-    a newer one soon, so that under overload what is looked at is fresher. None is passed over for long."""
-    few = list(islice(turns, FEW))
-    queues = [books.queues[key] for key in few]
+def _next_stream(state: DispatchState, turns: Collection[StreamKey]) -> StreamKey:
+    """Choose the stream whose job is assigned next: of the first few, the one with the newest live job.
+
+    An older live job is soon replaced by a newer one, so that results are fresher under overload. No stream is passed
+    over for long.
+    """
+    few = list(islice(turns, CANDIDATES))
+    queues = [state.queues[key] for key in few]
     if queues[0].policy != "latest" or queues[0].passed_over >= MOST_PASSED_OVER:
         return few[0]
     ages = [queue.waiting[0].since_ns if queue.policy == "latest" else -1 for queue in queues]
@@ -175,69 +183,69 @@ def _whose_turn(books: Books, turns: Collection[StreamKey]) -> StreamKey:
     return few[newest]
 
 
-def _match_in_advance(books: Books, modality: Modality, now_ns: int) -> list[Action]:
-    """More jobs for workers that are busy, so that none waits for the post: `every` jobs in advance, and whatever
-    such as do several at a time can still take. Who holds the least comes first."""
+def _match_in_advance(state: DispatchState, modality: Modality, now_ns: int) -> list[Action]:
+    """Assign further jobs to busy workers, so that none is idle until its next message: `every` jobs in advance, and
+    as many as a worker with a capacity of several still takes. The worker that holds fewest comes first."""
     assigned: list[Action] = []
-    turns = books.turns[modality]
+    turns = state.turns[modality]
     more = True
     while turns and more:
         more = False
-        workers = books.workers.items()
-        for name, worker in sorted(workers, key=_how_many) if books.several else workers:
-            if worker.modality == modality and worker.held and name not in books.off_duty:
-                key = _next_for(books, worker, turns)
+        workers = state.workers.items()
+        for name, worker in sorted(workers, key=_load) if state.several else workers:
+            if worker.modality == modality and worker.held and name not in state.off_duty:
+                key = _next_stream_for_busy(state, worker, turns)
                 if key is not None:
-                    assigned.append(_assign(books, name, key, now_ns))
+                    assigned.append(_assign(state, name, key, now_ns))
                     more = more or worker.capacity > 1 or worker.in_advance > 1
     return assigned
 
 
-def _how_many(worker: tuple[str, Worker]) -> int:
+def _load(worker: tuple[str, Worker]) -> int:
     return len(worker[1].held)
 
 
-def _next_for(books: Books, worker: Worker, turns: Collection[StreamKey]) -> StreamKey | None:
-    """Whose job a busy worker may have beside those it holds, None where there is none."""
+def _next_stream_for_busy(state: DispatchState, worker: Worker, turns: Collection[StreamKey]) -> StreamKey | None:
+    """The stream whose job a busy worker may take in addition, or None."""
     count = len(worker.held)
     in_advance = count >= worker.capacity
-    if not turns or (count >= IN_ADVANCE * worker.capacity and not _has_plenty(books, worker, turns)):
+    if not turns or (count >= IN_ADVANCE * worker.capacity and not _may_prefetch(state, worker, turns)):
         return None
     if in_advance and any(held.policy != "every" for held in worker.held.values()):
         return None
-    if worker.capacity > 1 and _stays_alone(books, worker, next(iter(turns))):
+    if worker.capacity > 1 and _isolated(state, worker, next(iter(turns))):
         return None
-    return next((key for key in turns if _may_join(books, key, worker, in_advance=in_advance)), None)
+    return next((key for key in turns if _may_join(state, key, worker, in_advance=in_advance)), None)
 
 
-def _has_plenty(books: Books, worker: Worker, turns: Collection[StreamKey]) -> bool:
-    """Whether a worker that has its job in advance may have one more: none that others could do sooner.
+def _may_prefetch(state: DispatchState, worker: Worker, turns: Collection[StreamKey]) -> bool:
+    """True if a worker that has one job in advance may have another, which no other worker could start sooner.
 
-    Suspects have no part in it: with two jobs at most it is known which one a worker was lost with.
+    Never with suspect jobs: while a worker holds two jobs at most, it is known which one it was lost with.
     """
     held = len(worker.held)
-    if books.live or worker.capacity > 1 or held > worker.in_advance:
+    if state.live or worker.capacity > 1 or held > worker.in_advance:
         return False
-    enough = held * books.on_duty()[worker.modality]
-    waiting = sum(len(books.queues[key].waiting) for key in turns)
-    return waiting >= enough and not _stays_alone(books, worker, next(iter(turns)))
+    enough = held * state.on_duty()[worker.modality]
+    waiting = sum(len(state.queues[key].waiting) for key in turns)
+    return waiting >= enough and not _isolated(state, worker, next(iter(turns)))
 
 
-def _stays_alone(books: Books, worker: Worker, first: StreamKey) -> bool:
-    """Whether a suspect job is with this worker or waits for the next one to be free, or the worker is hung."""
+def _isolated(state: DispatchState, worker: Worker, first: StreamKey) -> bool:
+    """True if this worker holds a suspect job or is hung, or the next waiting job is a suspect."""
     held = worker.held.values()
-    return books.queues[first].waiting[0].suspect or any(one.waiting.suspect or one.given_up for one in held)
+    return state.queues[first].waiting[0].suspect or any(one.waiting.suspect or one.given_up for one in held)
 
 
-def _may_join(books: Books, key: StreamKey, worker: Worker, *, in_advance: bool) -> bool:
-    queue = books.queues[key]
+def _may_join(state: DispatchState, key: StreamKey, worker: Worker, *, in_advance: bool) -> bool:
+    queue = state.queues[key]
     if queue.policy == "every":
         return worker.capacity == 1 or not queue.waiting[0].suspect
     return not in_advance and all(held.waiting.job.stream != key[0] for held in worker.held.values())
 
 
-def _assign(books: Books, name: str, key: StreamKey, now_ns: int) -> Assign:
-    queue, worker, turns = books.queues[key], books.workers[name], books.turns[key[1]]
+def _assign(state: DispatchState, name: str, key: StreamKey, now_ns: int) -> Assign:
+    queue, worker, turns = state.queues[key], state.workers[name], state.turns[key[1]]
     waiting = queue.waiting.popleft()
     queue.passed_over = 0
     waiting.attempts += 1
@@ -245,5 +253,5 @@ def _assign(books: Books, name: str, key: StreamKey, now_ns: int) -> Assign:
     if queue.waiting:
         turns[key] = None
     worker.assigned += 1
-    worker.held[worker.assigned] = Held(waiting, queue.policy, now_ns)
+    worker.held[worker.assigned] = HeldJob(waiting, queue.policy, now_ns)
     return Assign(name, worker.assigned, waiting.job, now_ns - waiting.since_ns)

@@ -1,7 +1,7 @@
-"""Workers on other machines: what they may say, under which name they are known, and when they are gone. Pure.
+"""Workers on other machines: admission of their messages, liveness, and the sockets that they connect to.
 
-The name of such a worker begins with the name that its key is allowed under, so it can't pass for anybody else, and
-all it can say is what a worker says.
+The name of such a worker begins with the name under which its key is allowed, so that it can't pass for another, and
+only the messages of a worker are admitted.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ import msgspec
 import zmq
 
 from bimodal.broker.errors import EndpointError, KeysError, MessageError
-from bimodal.broker.keys import OWN, Room, allowed, own, own_names
+from bimodal.broker.keys import OWN, Scope, allowed, own, own_names
 from bimodal.broker.messages import Body, Envelope, FaceResult, Gone, Heartbeat, Hello, JobFailed, Ready, SpeechResult
-from bimodal.broker.sockets import guarded, move_guarded
+from bimodal.broker.sockets import curve_socket, rebind_curve
 
 if TYPE_CHECKING:
-    from bimodal.broker.authenticator import Guard
+    from bimodal.broker.authenticator import Authenticator
+
+log = logging.getLogger(__name__)
+
 SILENT_NS = 5_000_000_000
 MOST_NAME = 64
 
 
 def admit(envelope: Envelope, user: str, now_ns: int) -> Envelope:
-    """A message from the other machine as the broker takes it.
+    """Check and rewrite a message from another machine, sent under the key of `user`.
 
-    The other machine's clock means nothing here: what its answer did not spend in the model, it spent on the way.
-    Raises MessageError for anything that a worker has no business to say.
+    The other machine's clock can't be compared with ours, so all time not spent in the model counts as queueing.
+    Raises MessageError for anything that is not a worker's message.
     """
     sender = envelope.sender
     if not user or not sender.isprintable() or not 0 < len(sender) <= MOST_NAME:
@@ -60,11 +63,11 @@ def _admitted(envelope: Envelope, name: str, now_ns: int) -> Body:
 class _Peer:
     address: bytes
     incarnation: int
-    heard_ns: int
+    last_ns: int
 
 
 class RemotePeers:
-    """Who is connected: nobody's supervisor tells when one of them ends, so silence does."""
+    """The connected remote workers. No supervisor reports the exit of one; 5 s of silence count as one."""
 
     def __init__(self) -> None:
         self._peers: dict[str, _Peer] = {}
@@ -73,12 +76,14 @@ class RemotePeers:
         return name in self._peers
 
     def address(self, name: str) -> bytes:
-        """Where it is to be reached."""
+        """The ROUTER address of a connected worker."""
         return self._peers[name].address
 
-    def heard(self, name: str, incarnation: int, address: bytes, now_ns: int) -> list[Gone]:
-        """A message came. A worker that comes from a new address lost its old connection, and what was under way on it:
-        it is gone before it is back."""
+    def on_message(self, name: str, incarnation: int, address: bytes, now_ns: int) -> list[Gone]:
+        """Register the sender of a message; return Gone for an older connection or incarnation that it replaces.
+
+        A worker at a new address has lost its old connection, with everything that was in transit on it.
+        """
         peer = self._peers.get(name)
         if peer is not None and incarnation < peer.incarnation:
             return []
@@ -86,74 +91,72 @@ class RemotePeers:
         moved = peer is not None and (peer.address, peer.incarnation) != (address, incarnation)
         return [Gone(name=name, incarnation=peer.incarnation)] if peer is not None and moved else []
 
-    def silent(self, now_ns: int) -> list[Gone]:
-        """Those who said nothing for five seconds: they are gone."""
-        names = [name for name, peer in self._peers.items() if now_ns - peer.heard_ns > SILENT_NS]
+    def expire(self, now_ns: int) -> list[Gone]:
+        """Remove the workers that sent nothing for 5 s; return Gone for each."""
+        names = [name for name, peer in self._peers.items() if now_ns - peer.last_ns > SILENT_NS]
         return [Gone(name=name, incarnation=self._peers.pop(name).incarnation) for name in names]
 
-    def all_gone(self) -> list[Gone]:
-        """Every connection was closed."""
+    def disconnect_all(self) -> list[Gone]:
+        """Remove all workers, because their socket was closed; return Gone for each."""
         gone = [Gone(name=name, incarnation=peer.incarnation) for name, peer in self._peers.items()]
         self._peers.clear()
         return gone
 
 
-# The sockets for other machines: a second event bus and a second mailbox, open to allowed keys only.
-#
-# They are sockets of their own, so that nothing that a stranger does reaches the ones of the session.
+# Sockets for other machines
 
 
-log = logging.getLogger(__name__)
+class RemoteListener:
+    """The listening socket of one scope, open to allowed keys only.
 
+    It is a socket of its own, so that strangers can't affect the session's own sockets.
+    """
 
-class Door:
-    """The socket of one room."""
-
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, room: Room, folder: Path) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, scope: Scope, folder: Path) -> None:
         self.socket: zmq.Socket[bytes] | None = None
-        self._context, self._kind, self._room, self._folder = context, kind, room, folder
+        self._context, self._kind, self._scope, self._folder = context, kind, scope, folder
         self._wanted: tuple[str, ...] = ()
         self._bound: dict[str, str] = {}
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where it is to be reached."""
+        """The addresses that it should listen at."""
         return self._wanted
 
     @property
-    def shut(self) -> bool:
-        """Whether it should be open and is not: its holders were cut off and it could not be opened again yet."""
+    def down(self) -> bool:
+        """True if it was closed because a key was removed, and could not be reopened yet."""
         return bool(self._wanted) and self.socket is None
 
     def serve(self, wanted: tuple[str, ...]) -> None:
-        """Be reachable at these addresses; raises EndpointError or KeysError, and then all is as it was."""
+        """Listen at exactly these addresses; raises EndpointError or KeysError, and changes nothing then."""
         if not wanted:
             self.close()
         elif self.socket is not None:
-            self._bound = move_guarded(self.socket, self._bound, wanted)
+            self._bound = rebind_curve(self.socket, self._bound, wanted)
         else:
-            socket = guarded(self._context, self._kind, own(self._folder), self._room)
+            socket = curve_socket(self._context, self._kind, own(self._folder), self._scope)
             try:
-                self._bound = move_guarded(socket, {}, wanted)
+                self._bound = rebind_curve(socket, {}, wanted)
             except EndpointError:
                 socket.close()
                 raise
             self.socket = socket
         self._wanted = wanted
 
-    def tend(self, let_in: set[str]) -> bool:
-        """Cut everyone off where a key that was `let_in` is no longer allowed, and open again for those that are.
+    def enforce_keys(self, admitted: set[str]) -> bool:
+        """Close all connections if a key that was `admitted` is no longer allowed, and reopen for the others.
 
-        Says whether everyone lost the connection since the last call.
+        Returns True if all connections were lost since the last call.
         """
-        removed = let_in.difference(allowed(self._folder, self._room)) if let_in else set()
+        removed = admitted.difference(allowed(self._folder, self._scope)) if admitted else set()
         if removed:
-            log.info("a key was removed: connections to the %s are closed, allowed ones come back", self._room)
-            let_in -= removed
+            log.info("a key was removed: connections for %s are closed, allowed ones reconnect", self._scope)
+            admitted -= removed
             self.close()
-        if not self.shut:
+        if not self.down:
             return False
-        # The old socket lets go of its port a moment after it is closed; a key that is gone is missed once a second.
+        # The old socket frees its port a moment after it is closed; and this machine's own key may be missing.
         with contextlib.suppress(EndpointError, KeysError):
             self.serve(self._wanted)
         return True
@@ -165,20 +168,20 @@ class Door:
             self.socket, self._bound = None, {}
 
 
-class Doors:
-    """Both doors and their guard."""
+class RemoteListeners:
+    """The listeners for event readers and for workers, and their authenticator."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> None:
-        """Nothing is open yet. `folder` holds the keys."""
+        """Open nothing yet. `folder` holds the keys."""
         self._context, self._folder = context, folder
-        self._guard: Guard | None = None
-        self.events = Door(context, zmq.PUB, "events", folder)
-        self.workers = Door(context, zmq.ROUTER, "workers", folder)
+        self._authenticator: Authenticator | None = None
+        self.events = RemoteListener(context, zmq.PUB, "events", folder)
+        self.workers = RemoteListener(context, zmq.ROUTER, "workers", folder)
 
     def serve(self, *, events: Sequence[str], workers: Sequence[str]) -> None:
-        """Open both at these addresses; an empty list closes.
+        """Listen at exactly these addresses; an empty list closes a listener.
 
-        Raises KeysError where this machine has no key of its own, EndpointError where an address is in use.
+        Raises KeysError if this machine has no key of its own, EndpointError if an address is in use.
         """
         wanted = [*events, *workers]
         if wanted and OWN not in own_names(self._folder):
@@ -186,13 +189,13 @@ class Doors:
                 f"{wanted[0]} is reachable from other machines, and that needs keys: run 'bimodal keys create', "
                 "then 'bimodal keys allow' for each machine that may connect (docs/security.md)"
             )
-        if wanted and self._guard is None:
-            # It brings asyncio, a third of what a broker without doors loads.
-            from bimodal.broker.authenticator import Guard
+        if wanted and self._authenticator is None:
+            # Imports asyncio, which a broker without remote listeners does not need.
+            from bimodal.broker.authenticator import Authenticator
 
             own(self._folder)
-            self._guard = Guard(self._context, self._folder)
-            self._guard.start()
+            self._authenticator = Authenticator(self._context, self._folder)
+            self._authenticator.start()
         before = self.events.addresses
         self.events.serve(tuple(events))
         try:
@@ -201,20 +204,20 @@ class Doors:
             self.events.serve(before)
             raise
 
-    def tend(self) -> bool:
-        """To be called once a second: cut off the holders of removed keys.
+    def enforce_keys(self) -> bool:
+        """Cut off the holders of removed keys; to be called once a second.
 
-        Says whether all workers on other machines lost the connection since the last call.
+        Returns True if all remote workers lost their connection since the last call.
         """
-        if self._guard is None:
+        if self._authenticator is None:
             return False
-        self.events.tend(self._guard.let_in["events"])
-        return self.workers.tend(self._guard.let_in["workers"])
+        self.events.enforce_keys(self._authenticator.admitted["events"])
+        return self.workers.enforce_keys(self._authenticator.admitted["workers"])
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close both listeners and stop the authenticator."""
         self.events.close()
         self.workers.close()
-        if self._guard is not None:
-            self._guard.stop()
-            self._guard = None
+        if self._authenticator is not None:
+            self._authenticator.stop()
+            self._authenticator = None

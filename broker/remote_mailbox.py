@@ -1,4 +1,4 @@
-"""The mailbox of a worker on another machine: what lies in slots there comes along with each assignment."""
+"""The mailbox of a worker on another machine: each assignment comes with its data instead of a shared slot."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Assignment, Envelope, Heartbeat, Hello, Job, decode
 from bimodal.broker.sockets import Login, connect
 
-# One job is worked on, one more is given in advance; anything older was given up. A worker that does several at a time
-# raises it (Delivered.most).
+# One job is worked on, one more is assigned in advance; older ones were given up. Workers with a capacity of several
+# jobs raise this (ReceivedData.most).
 MOST_HELD = 4
 MOST_WAITING = 64
 
 
-class Delivered:
-    """The data of the newest assignments; to a worker it is what RingShelf is at home.
+class ReceivedData:
+    """The data of the newest assignments; a remote worker uses it in place of a RingCache.
 
     Attributes:
-        most: how many of them are kept.
+        most: the number of assignments whose data is kept.
     """
 
     def __init__(self) -> None:
@@ -34,19 +34,19 @@ class Delivered:
         self._held: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
 
     def put(self, job: Job, data: bytes) -> None:
-        """Keep a job's data; the oldest makes room."""
+        """Keep a job's data, and discard the oldest beyond `most`."""
         self._held[job.ring, job.slot, job.generation] = data
         while len(self._held) > self.most:
             self._held.popitem(last=False)
 
-    def reader(self, _ring: str) -> Delivered:
-        """Itself: nothing lies in rings here."""
+    def reader(self, _ring: str) -> ReceivedData:
+        """Return itself: there are no rings here."""
         return self
 
     def view(self, job: Job) -> NDArray[Any]:
         """The job's array, read-only: uint8 pixels of a face job, float32 samples of speech.
 
-        Raises SlotError where the data did not come, or is not what the job says.
+        Raises SlotError if the data is missing or has another size than the job says.
         """
         data = self._held.get((job.ring, job.slot, job.generation))
         dtype = np.dtype(np.uint8 if job.modality == "face" else np.float32)
@@ -55,23 +55,23 @@ class Delivered:
         return np.frombuffer(data, dtype=dtype).reshape(job.shape)
 
     def holds(self, job: Job) -> bool:
-        """Whether the job's data is here."""
+        """True while the job's data is kept."""
         return (job.ring, job.slot, job.generation) in self._held
 
 
 class RemoteMailbox(Mailbox):
-    """As Mailbox, over TCP with keys. Heartbeats go to the broker, which puts them on the bus.
+    """A Mailbox over TCP with CURVE keys. Heartbeats go to the broker, which publishes them on the bus.
 
     Attributes:
-        delivered: the data of jobs.
-        because: the sentence of a heartbeat that said "failed".
+        data: the data of assigned jobs.
+        failed_reason: `because` of a heartbeat of state "failed", else None.
     """
 
     def __init__(self, endpoint: str, login: Login, name: str, incarnation: int, hello: Hello) -> None:
-        """Connect to the broker of another machine; it need not be there yet. Raises EndpointError."""
+        """Connect to the broker of another machine, which need not run yet; raises EndpointError."""
         self._endpoint, self._login = endpoint, login
-        self.delivered = Delivered()
-        self.because: str | None = None
+        self.data = ReceivedData()
+        self.failed_reason: str | None = None
         super().__init__(Path(), name, incarnation, hello)
 
     def _to_broker(self) -> zmq.Socket[bytes]:
@@ -81,24 +81,24 @@ class RemoteMailbox(Mailbox):
         return None
 
     def beat(self, heartbeat: Heartbeat) -> None:
-        """Tell the broker."""
+        """Send a heartbeat to the broker."""
         if heartbeat.state == "failed":
-            self.because = heartbeat.because
+            self.failed_reason = heartbeat.because
         if self.epoch:
             self.send(heartbeat)
 
-    def _take(self) -> Envelope:
+    def _receive_envelope(self) -> Envelope:
         frames = self._broker.recv_multipart()
         envelope = decode(frames[0])
         if isinstance(envelope.body, Assignment):
             if len(frames) != 2:
                 raise MessageError("an assignment without its data")
-            self.delivered.put(envelope.body.job, frames[1])
+            self.data.put(envelope.body.job, frames[1])
         return envelope
 
     def flush(self) -> None:
-        """Put messages on their way, each alone; what waits for a machine that is away is not worth keeping."""
-        for letter in self._outgoing:
+        """Send all queued messages, one by one; they are discarded while the other machine is unreachable."""
+        for message in self._outgoing:
             if self._broker.poll(0, zmq.POLLOUT):
-                self._broker.send(letter)
+                self._broker.send(message)
         self._outgoing = []

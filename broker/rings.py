@@ -1,4 +1,4 @@
-"""Names of rings of shared slots, and the removal of what is left of them. Without numpy: the supervisor loads it."""
+"""Names of rings of shared slots, and removal of leftover rings. Without numpy, because the supervisor imports it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def ring_name(stream: str, run: int, modality: Modality, number: int) -> str:
 
 
 def remove_rings(folder: Path, stream: str) -> None:
-    """Remove what a writer that was killed has left behind of a stream. Readers keep their view until they let go."""
+    """Remove the rings that a killed writer left of a stream. Readers keep their view until they close it."""
     for path in folder.glob("*"):
         if path.name.rsplit(".", 3)[0] == stream:
             path.unlink(missing_ok=True)

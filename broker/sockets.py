@@ -1,7 +1,7 @@
-"""Endpoints and socket options: where every ZeroMQ socket of the system is made.
+"""Endpoints and creation of every ZeroMQ socket of the system.
 
-All sockets of a session lie in its private directory (0700), so that only its user reaches them. What is reachable
-from other machines is encrypted, and open only to the keys that are allowed (CURVE, ZeroMQ RFC 26).
+All sockets of a session lie in its private directory (0700), so that only its user reaches them. Those reachable
+from other machines are encrypted, and open only to allowed keys (CURVE, ZeroMQ RFC 26).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 import zmq
 
 from bimodal.broker.errors import EndpointError
-from bimodal.broker.keys import KeyPair, Room, check_public, keys_folder, own
+from bimodal.broker.keys import KeyPair, Scope, check_public, keys_folder, own
 from bimodal.broker.messages import MAX_DATA_BYTES, MAX_MESSAGE_BYTES
 
 # The longest path of a Unix socket on Linux is 107 bytes; ZeroMQ's "ipc://" does not count.
 MAX_SOCKET_PATH = 107
-# How long a stranger may keep a connection to a guarded address, and how often a refused one tries again.
+# Time after which the connection of a client without an allowed key is closed, and after which a refused one retries.
 HANDSHAKE_MS = 3_000
-READABLE = int(zmq.POLLIN)  # a plain number: flags that are enums are slow
+READABLE = int(zmq.POLLIN)  # a plain int: enum flags are slow
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
@@ -40,16 +40,16 @@ def session_directory(session: str) -> Path:
 
 
 def slots_directory(session: str) -> Path:
-    """Where the shared slots of a session lie."""
+    """The directory of a session's shared slots: under /dev/shm, else the temporary directory."""
     base = SHARED_MEMORY if SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
     return base / f"bimodal-{os.getuid()}-{session}"
 
 
 def make_private(directory: Path) -> None:
-    """Create a directory that only this user can enter, or take over one of theirs.
+    """Create a directory that only this user can enter, or take over an existing one of this user.
 
-    Raises EndpointError where it can't be made, belongs to someone else, is a link, lies where others could put
-    another one in its place, or its path is too long for sockets.
+    Raises EndpointError if it can't be made, belongs to another user, is a link, could be replaced by others, or its
+    path is too long for sockets.
     """
     if len(str(directory / "supervisor.ipc").encode()) > MAX_SOCKET_PATH:
         raise EndpointError(f"{directory} is too long a path for sockets; set XDG_RUNTIME_DIR to a shorter one")
@@ -67,7 +67,10 @@ def make_private(directory: Path) -> None:
 
 
 def _refuse_open_parent(parent: Path) -> None:
-    """Others must not be able to rename what lies in it: ours or the system's, and sticky where others may write."""
+    """Raise EndpointError if others could rename entries of `parent`.
+
+    It must belong to this user or root, and be sticky if others may write to it.
+    """
     link, status = parent.lstat(), parent.stat()
     trusted = (0, os.getuid())
     writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -76,36 +79,36 @@ def _refuse_open_parent(parent: Path) -> None:
 
 
 def mailbox_endpoint(directory: Path) -> str:
-    """The broker's mailbox: every actor's line to it."""
+    """The address of the broker's mailbox, for all actors."""
     return f"ipc://{directory / 'mailbox.ipc'}"
 
 
 def events_endpoint(directory: Path) -> str:
-    """The event bus."""
+    """The address of the event bus."""
     return f"ipc://{directory / 'events.ipc'}"
 
 
 def supervisor_endpoint(directory: Path) -> str:
-    """Where actors send their heartbeats."""
+    """The supervisor's address for heartbeats."""
     return f"ipc://{directory / 'supervisor.ipc'}"
 
 
 def visitor_endpoint(directory: Path, stream: str) -> str:
-    """Where the live page hands what a visitor's browser sends to the capture process of a stream."""
+    """The address at which a stream's capture process takes what a visitor's browser sends to the live page."""
     name = hashlib.blake2s(stream.encode(), digest_size=4).hexdigest()  # a stream's name may be longer than a path
     return f"ipc://{directory / f'v-{name}.ipc'}"
 
 
 @dataclass(frozen=True)
 class Login:
-    """How a client shows itself to a guarded address: the server's public key, and an own pair."""
+    """Credentials of a client for a CURVE socket: the server's public key, and its own pair."""
 
     server_key: str
     own: KeyPair
 
 
 def log_in(server_key: str, name: str) -> Login:
-    """With the own key of that name from the user's folder; raises KeysError where one of the keys is none."""
+    """Make a Login with the own key of that name from the user's folder; raises KeysError if a key is invalid."""
     check_public(server_key)
     return Login(server_key, own(keys_folder(), name))
 
@@ -118,9 +121,9 @@ def bind(
     most: int | None = None,
     largest: int = MAX_MESSAGE_BYTES,
 ) -> zmq.Socket[bytes]:
-    """A bound socket with our options; `most` as for `connect`; who sends more than `largest` bytes is cut off.
+    """Create a bound socket; `most` as for `connect`; a peer that sends more than `largest` bytes is disconnected.
 
-    Raises EndpointError, naming the endpoint, where it is in use or can't be bound, and for TCP beyond loopback.
+    Raises EndpointError, naming the endpoint, if it is in use or can't be bound, and for TCP beyond loopback.
     """
     socket = _socket(context, kind, most)
     socket.setsockopt(zmq.MAXMSGSIZE, largest)
@@ -139,40 +142,45 @@ def bind_also(socket: zmq.Socket[bytes], endpoint: str) -> None:
     _bind(socket, endpoint)
 
 
-def guarded(context: zmq.Context[zmq.Socket[bytes]], kind: int, server: KeyPair, room: Room) -> zmq.Socket[bytes]:
-    """A socket for `move_guarded`, which only holders of allowed keys can use; a Guard of the context must run."""
+def curve_socket(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, server: KeyPair, scope: Scope
+) -> zmq.Socket[bytes]:
+    """Create an unbound socket for `rebind_curve`, open to allowed keys only.
+
+    The context's Authenticator must run.
+    """
     socket = _socket(context, kind)
     socket.curve_server = True
     socket.curve_secretkey = server.secret
-    socket.setsockopt(zmq.ZAP_DOMAIN, room.encode())
-    # Without this ZeroMQ would let everyone in should the guard be gone.
+    socket.setsockopt(zmq.ZAP_DOMAIN, scope.encode())
+    # Without this, ZeroMQ would admit everyone if the Authenticator were not running.
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     if kind == zmq.ROUTER:
-        # A stranger must not take over the connection of another by calling itself so.
+        # A client must not take over another's connection by using its identity.
         socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
     _find_dead_peers(socket)
     return socket
 
 
-def move(socket: zmq.Socket[bytes], have: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:
-    """Bind a socket to the `wanted` endpoints beside what it `have`s, and let go of the others.
+def rebind(socket: zmq.Socket[bytes], have: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:
+    """Bind a socket to exactly the `wanted` endpoints, where it is bound to those of `have`.
 
-    Both sides map an endpoint as it was asked for to the one that was bound (they differ in a port that is `*`).
-    Raises EndpointError like `bind`; then everything is as it was.
+    Argument and result map each endpoint as requested to the one that was bound (they differ if the port is `*`).
+    Raises EndpointError like `bind`, and changes nothing then.
     """
-    return _move(socket, have, wanted, bind_also)
+    return _rebind(socket, have, wanted, bind_also)
 
 
-def move_guarded(socket: zmq.Socket[bytes], have: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:
-    """As `move`, for a socket that `guarded` made."""
+def rebind_curve(socket: zmq.Socket[bytes], have: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:
+    """Rebind a socket that `curve_socket` made, as `rebind`."""
     for endpoint in wanted:
         if not endpoint.startswith("tcp://"):
             raise EndpointError(f"'{endpoint}' is no address for other machines, such as tcp://0.0.0.0:5656")
-    return _move(socket, have, wanted, _bind)
+    return _rebind(socket, have, wanted, _bind)
 
 
-def _move(
+def _rebind(
     socket: zmq.Socket[bytes],
     have: Mapping[str, str],
     wanted: Sequence[str],
@@ -201,13 +209,13 @@ def connect(
     most: int | None = None,
     login: Login | None = None,
 ) -> zmq.Socket[bytes]:
-    """A connected socket with our options; the peer need not be there yet.
+    """Create a connected socket; the peer need not be there yet.
 
     Args:
-        most: messages that may wait on this side; then nothing is kept for a peer that is not there, either.
-        login: for a guarded address.
+        most: bound on messages that wait on this side; with it, nothing is queued for an absent peer either.
+        login: credentials for a CURVE socket.
 
-    Raises EndpointError where the address is none, and for TCP beyond loopback without a login.
+    Raises EndpointError if the address is invalid, and for TCP beyond loopback without a login.
     """
     if login is None and needs_keys(endpoint):
         raise EndpointError(f"{endpoint} is on another machine, and needs its key: --server-key (docs/security.md)")
@@ -230,16 +238,16 @@ def connect(
     return socket
 
 
-def has_mail(socket: zmq.Socket[bytes]) -> bool:
-    """Whether a message lies ready. To ask is much cheaper than to be refused by `recv`, which costs an exception."""
+def readable(socket: zmq.Socket[bytes]) -> bool:
+    """True if a message can be received. Much cheaper than a `recv` that raises zmq.Again."""
     return bool(int(socket.getsockopt(zmq.EVENTS)) & READABLE)
 
 
 def needs_keys(endpoint: str) -> bool:
-    """Whether an address is reachable from other machines.
+    """True if an address is reachable from other machines.
 
-    Raises EndpointError for what is neither TCP nor a socket file: other transports know no keys, and an abstract
-    socket (ipc://@name) no owner.
+    Raises EndpointError for anything but TCP and socket files: other transports have no keys, and an abstract socket
+    (ipc://@name) has no owner.
     """
     transport, _, place = endpoint.partition("://")
     if transport == "ipc" and place and not place.startswith("@"):
@@ -254,7 +262,7 @@ def needs_keys(endpoint: str) -> bool:
 
 
 def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    # A socket file takes its mode from the mask: ours are for nobody else, wherever they lie.
+    # A socket file takes its mode from the umask: no other user may connect, wherever it lies.
     mask = os.umask(0o077)
     try:
         socket.setsockopt(zmq.IPV6, int("[" in endpoint))
@@ -268,7 +276,7 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
 
 
 def _find_dead_peers(socket: zmq.Socket[bytes]) -> None:
-    """A machine that was switched off says no goodbye."""
+    """Enable ZeroMQ heartbeats: a machine that was switched off does not close its connection."""
     socket.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
 
@@ -280,11 +288,11 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, most: int | None
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
     if kind == zmq.ROUTER:
-        # A peer that died takes its old connection along; its next life must get the same name at once.
+        # A restarted peer must get its identity at once, before its old connection is noticed to be dead.
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     if kind in (zmq.ROUTER, zmq.DEALER):
-        # These must never block or drop. Files are bounded by their credits; jobs of live streams wait here while
-        # there is no broker, a few hundred bytes each.
+        # These must never block or drop. Files are bounded by their credits; jobs of live streams wait here, a few
+        # hundred bytes each, while there is no broker.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
     if most is not None:

@@ -1,4 +1,4 @@
-"""The event bus: one table of every topic, what it carries, who sends it and how often to expect it.
+"""Topics of the event bus: one table with pattern, message, publisher and rate of each.
 
 A topic is the first frame of a PUB message, its Envelope the second. `{…}` stands for a stream or a process.
 Subscribing to a prefix ("emotion.") takes all of its topics. The bus may lose anything for a slow reader.
@@ -23,7 +23,7 @@ class Topic(NamedTuple):
 
 TOPICS: tuple[Topic, ...] = (
     Topic("emotion.{stream}", Emotion, "fusion", "one per video frame"),
-    Topic("frame.{stream}", Job, "capture", "one per video frame, before it is looked at"),
+    Topic("frame.{stream}", Job, "capture", "one per video frame, before it is analysed"),
     Topic("sound.{stream}", Job, "capture", "one per speech window"),
     Topic("stream.{stream}", StreamOpened, "capture", "when a stream begins or is announced again"),
     Topic("closed.{stream}", StreamClosed, "fusion", "when a stream has ended"),
@@ -32,11 +32,11 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 PREFIXES: dict[type[Message], str] = {topic.message: topic.pattern.partition("{")[0] for topic in TOPICS}
-# A job is of a frame or of sound, and has a topic for each.
+# Jobs have a topic for each modality.
 JOB_PREFIXES: dict[Modality, str] = {"face": "frame.", "speech": "sound."}
 
 
 def topic_of(message: Message, name: str = "") -> bytes:
-    """The topic a message is published under; `name` is its stream or process."""
+    """The topic under which a message is published; `name` is its stream or process."""
     prefix = JOB_PREFIXES[message.modality] if isinstance(message, Job) else PREFIXES[type(message)]
     return (prefix + name).encode()

@@ -1,8 +1,8 @@
-"""The private line from the live page's process to the capture process of a stream that visitors' browsers fill.
+"""The private channel from the live page's process to the capture process of a stream fed by visitors' browsers.
 
-Two frames a message: a note (MessagePack, one of the Structs below) and the data it speaks of, empty where there is
-none. The line is short on purpose: what a slow receiver can't take is lost at the sender, who is told so. Everything
-on it was checked by the page's process, which alone talks to browsers.
+Each message has two frames: a note (MessagePack, one of the Structs below) and its data, empty if there is none. The
+queue is short on purpose: what a slow receiver can't take is lost at the sender, which learns of it. The page's
+process, which alone talks to browsers, has checked everything that it sends.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ MediaKind = Literal["picture", "sound"]
 
 
 class PageAt(msgspec.Struct, frozen=True, tag="page_at"):
-    """Every two seconds: the page is there, and where people open it."""
+    """Sent every two seconds: the page is running, and people open it at `url`."""
 
     url: str
 
 
 class Media(msgspec.Struct, frozen=True, tag="media"):
-    """A picture (the data is a JPEG) or a stretch of sound (int16 little-endian mono) of one visit.
+    """A picture (data: JPEG) or a block of sound (data: int16 little-endian mono) of one visit.
 
     Attributes:
-        visit: which visit; a number that was not there before is a new visitor.
-        captured_ns, sent_ns: on the browser's own clock, of a sound when its first sample was heard.
-        arrived_ns: the monotonic clock of this machine when it was received.
-        position: of a picture its number in the visit, of a sound the number of its first sample.
-        rate: Hz; 0 of a picture.
+        visit: number of the visit; a new number is a new visitor.
+        captured_ns, sent_ns: on the browser's own clock; a sound is captured when its first sample is.
+        arrived_ns: on this machine's monotonic clock, when it was received.
+        position: number of a picture in the visit, or of a sound's first sample.
+        rate: Hz; 0 for a picture.
     """
 
     visit: int
@@ -60,8 +60,8 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[VisitorNote] = msgspec.msgpack.Decoder(PageAt | Media | Left)
 
 
-class VisitorLine:
-    """The page's end, for one stream."""
+class VisitorSender:
+    """The page's end of the channel, for one stream."""
 
     def __init__(self, directory: Path, stream: str) -> None:
         """Connect to the capture process of `stream` in the session in `directory`; it need not be there yet."""
@@ -69,7 +69,7 @@ class VisitorLine:
         self._socket = connect(self._context, zmq.PUSH, visitor_endpoint(directory, stream), most=MOST_WAITING)
 
     def send(self, note: VisitorNote, data: bytes = b"") -> bool:
-        """Put a message on its way, without ever waiting; False where it is lost, for nobody takes it."""
+        """Send a message without waiting; return False if it is lost, because the receiver is absent or slow."""
         with contextlib.suppress(zmq.Again):
             if self._socket.closed:
                 return False
@@ -78,21 +78,21 @@ class VisitorLine:
         return False
 
     def close(self) -> None:
-        """Let go."""
+        """Close the socket."""
         self._socket.close(linger=200)
         self._context.term()
 
 
-class VisitorInbox:
-    """The capture process's end. For one thread."""
+class VisitorReceiver:
+    """The capture process's end of the channel. For one thread."""
 
     def __init__(self, directory: Path, stream: str) -> None:
-        """Bind; raises EndpointError where that fails."""
+        """Bind the stream's address; raises EndpointError if that fails."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = bind(self._context, zmq.PULL, visitor_endpoint(directory, stream), most=MOST_WAITING)
 
     def receive(self, timeout_s: float) -> tuple[VisitorNote, bytes] | None:
-        """The next message, or None when the time is over; what can't be read is passed over as nothing."""
+        """Return the next message; None after `timeout_s`, or if what came does not decode."""
         if not self._socket.poll(int(timeout_s * 1000)):
             return None
         frames = self._socket.recv_multipart()
@@ -104,6 +104,6 @@ class VisitorInbox:
             return None
 
     def close(self) -> None:
-        """Let go."""
+        """Close the socket."""
         self._socket.close(linger=0)
         self._context.term()

@@ -104,7 +104,7 @@ class Recording:
         table = rows(event)
         lines = csv_lines(table)
         self._texts[CSV].write(lines)
-        table_file.add(event, table)
+        table_file.add(table)
         self._unflushed += len(lines)
         if LINES in self._texts:
             line = event_line(event)

@@ -1,159 +1,163 @@
-"""Events as a flat table: one row per frame and face; a frame without a face still has one row."""
+"""Events as tables (CSV and Parquet, one row per frame and face) and as lines of JSON; see docs/events.md."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from bimodal.broker.events import Emotion, Speech, TrackedFace
+from bimodal.broker.events import Emotion, Probabilities, Speech, TrackedFace
 from bimodal.models.emotions import EMOTIONS
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
 Cell: TypeAlias = "str | int | float | None"
 Row: TypeAlias = "tuple[Cell, ...]"
+Getter: TypeAlias = "Callable[[Emotion, TrackedFace | None], Cell]"
 
 DECIMALS = 6
+SCHEMA_VERSION = "1"
+ROWS_IN_A_GROUP = 4_096
 
 
-def _per_emotion(prefix: str) -> tuple[str, ...]:
-    return tuple(f"{prefix}_{emotion}" for emotion in EMOTIONS)
+class Column(NamedTuple):
+    """One column of the tables.
+
+    Attributes:
+        type: Arrow type of its cells.
+        get: its cell for an event and one of its faces, or None in a frame without faces.
+        null: whether cells may be null.
+        csv: whether the CSV table has it too.
+    """
+
+    name: str
+    type: Literal["string", "int32", "int64", "float64"]
+    get: Getter
+    null: bool = True
+    csv: bool = True
 
 
-FRAME_COLUMNS = ("stream", "seq", "t")
-FACE_COLUMNS = (
-    *("track", "box_x", "box_y", "box_width", "box_height", "score"),
-    *_per_emotion("static"),
-    *_per_emotion("dynamic"),
-    *_per_emotion("video"),
-    *_per_emotion("fused"),
-    *("label", "confidence", "weight_video", "weight_speech"),
+def _face(get: Callable[[TrackedFace], Cell]) -> Getter:
+    return lambda _, face: get(face) if face is not None else None
+
+
+def _speech(get: Callable[[Speech], Cell]) -> Getter:
+    return lambda event, _: get(event.speech) if event.speech is not None else None
+
+
+def _model(kind: str) -> Getter:
+    return lambda event, _: event.models.get(kind)
+
+
+def _emotions(prefix: str, get: Callable[[Emotion, TrackedFace | None], Probabilities | None]) -> list[Column]:
+    """Seven columns, one per emotion; a cell is null if its emotion is unknown."""
+
+    def probability(emotion: str) -> Getter:
+        return lambda event, face: (get(event, face) or {}).get(emotion)
+
+    return [Column(f"{prefix}_{emotion}", "float64", probability(emotion)) for emotion in EMOTIONS]
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("stream", "string", lambda event, _: event.stream, null=False),
+    Column("seq", "int64", lambda event, _: event.seq, null=False),
+    Column("t", "float64", lambda event, _: event.t, null=False),
+    Column("track", "int32", _face(lambda face: face.track)),
+    Column("box_x", "int32", _face(lambda face: face.box[0])),
+    Column("box_y", "int32", _face(lambda face: face.box[1])),
+    Column("box_width", "int32", _face(lambda face: face.box[2])),
+    Column("box_height", "int32", _face(lambda face: face.box[3])),
+    Column("score", "float64", _face(lambda face: face.score)),
+    *_emotions("static", lambda _, face: face.static if face is not None else None),
+    *_emotions("dynamic", lambda _, face: face.dynamic if face is not None else None),
+    *_emotions("video", lambda _, face: face.video if face is not None else None),
+    *_emotions("fused", lambda _, face: face.fused if face is not None else None),
+    Column("label", "string", _face(lambda face: face.label)),
+    Column("confidence", "float64", _face(lambda face: face.confidence)),
+    Column("weight_video", "float64", _face(lambda face: face.weights.get("video"))),
+    Column("weight_speech", "float64", _face(lambda face: face.weights.get("speech"))),
+    Column("speech_label", "string", _speech(lambda speech: speech.label)),
+    Column("speech_voice", "float64", _speech(lambda speech: speech.voice)),
+    Column("speech_age_ms", "float64", _speech(lambda speech: speech.age_ms)),
+    Column("speech_because", "string", _speech(lambda speech: speech.because)),
+    *_emotions("speech", lambda event, _: event.speech.probabilities if event.speech is not None else None),
+    Column("emotion_label", "string", lambda event, _: event.emotion.label),
+    Column("emotion_confidence", "float64", lambda event, _: event.emotion.confidence),
+    Column("agreement", "float64", lambda event, _: event.emotion.agreement),
+    Column("because", "string", lambda event, _: event.emotion.because),
+    *_emotions("emotion", lambda event, _: event.emotion.probabilities),
+    Column("latency_queue_ms", "float64", lambda event, _: event.latency_ms.queue),
+    Column("latency_inference_ms", "float64", lambda event, _: event.latency_ms.inference),
+    Column("latency_total_ms", "float64", lambda event, _: event.latency_ms.total),
+    Column("failed", "string", lambda event, _: event.failed),
+    Column("model_face_static", "string", _model("face-static"), csv=False),
+    Column("model_face_dynamic", "string", _model("face-dynamic"), csv=False),
+    Column("model_speech", "string", _model("speech"), csv=False),
 )
-SPEECH_COLUMNS = ("speech_label", "speech_voice", "speech_age_ms", "speech_because", *_per_emotion("speech"))
-EMOTION_COLUMNS = ("emotion_label", "emotion_confidence", "agreement", "because", *_per_emotion("emotion"))
-LATENCY_COLUMNS = ("latency_queue_ms", "latency_inference_ms", "latency_total_ms")
-COLUMNS = (*FRAME_COLUMNS, *FACE_COLUMNS, *SPEECH_COLUMNS, *EMOTION_COLUMNS, *LATENCY_COLUMNS, "failed")
-
-
-def csv_header() -> bytes:
-    """The first line of the table, UTF-8."""
-    return _lines([COLUMNS])
-
-
-def csv_lines(table: Iterable[Row]) -> bytes:
-    """Rows as UTF-8 text, one line each; see docs/events.md for how a cell is written."""
-    return _lines(table)
+_IN_CSV = [column.csv for column in COLUMNS]
 
 
 def rows(event: Emotion) -> list[Row]:
-    """One row per face in the order of COLUMNS, or a single one with empty face cells."""
-    frame: Row = (event.stream, event.seq, event.t)
-    verdict, latency = event.emotion, event.latency_ms
-    rest = (
-        *_speech_cells(event.speech),
-        *(verdict.label, verdict.confidence, verdict.agreement, verdict.because),
-        *_emotion_cells(verdict.probabilities),
-        *(latency.queue, latency.inference, latency.total),
-        event.failed,
-    )
-    no_face: Row = (None,) * len(FACE_COLUMNS)
-    faces = [_face_cells(face) for face in event.faces] or [no_face]
-    return [(*frame, *cells, *rest) for cells in faces]
+    """The event's rows in the order of COLUMNS: one per face, or a single one if there are no faces."""
+    return [tuple(column.get(event, face) for column in COLUMNS) for face in event.faces or (None,)]
 
 
-def _face_cells(face: TrackedFace) -> Row:
-    return (
-        *(face.track, *face.box, face.score),
-        *_emotion_cells(face.static),
-        *_emotion_cells(face.dynamic),
-        *_emotion_cells(face.video),
-        *_emotion_cells(face.fused),
-        *(face.label, face.confidence, face.weights.get("video"), face.weights.get("speech")),
-    )
+def csv_header() -> bytes:
+    """The first line of the CSV table, UTF-8."""
+    return _lines([tuple(column.name for column in COLUMNS)])
 
 
-def _speech_cells(speech: Speech | None) -> Row:
-    if speech is None:
-        return (None,) * len(SPEECH_COLUMNS)
-    return (speech.label, speech.voice, speech.age_ms, speech.because, *_emotion_cells(speech.probabilities))
-
-
-def _emotion_cells(probabilities: Mapping[str, float] | None) -> Row:
-    known = probabilities or {}
-    return tuple(known.get(emotion) for emotion in EMOTIONS)
+def csv_lines(table: Iterable[Row]) -> bytes:
+    """Rows as lines of the CSV table, UTF-8; docs/events.md describes how a cell is written."""
+    return _lines(table)
 
 
 def _lines(table: Iterable[Row]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_written(cell) for cell in row] for row in table)
+    writer.writerows([_text(cell) for cell in compress(row, _IN_CSV)] for row in table)
     return text.getvalue().encode()
 
 
-def _written(cell: Cell) -> Cell:
-    """Numbers rounded; text on one line, so that a row is a line and tools that read by lines work."""
+def _text(cell: Cell) -> Cell:
+    """Round numbers; put text on one line, so that tools that read line by line work."""
     if isinstance(cell, float):
         return round(cell, DECIMALS)
     return " ".join(cell.splitlines()) if isinstance(cell, str) else cell
 
 
-# Events as a Parquet file: the table of csv_rows.py with types, at full precision, plus the models of each row.
-#
-# pyarrow is loaded when the first rows are written, which is when there are many of them or the file is closed.
-
-
-SCHEMA_VERSION = "1"
-ROWS_IN_A_GROUP = 4_096
-
-MODEL_COLUMNS = {"model_face_static": "face-static", "model_face_dynamic": "face-dynamic", "model_speech": "speech"}
-TABLE_COLUMNS = (*COLUMNS, *MODEL_COLUMNS)
-
-INTEGERS = {"seq": "int64", "track": "int32", "box_x": "int32", "box_y": "int32"}
-INTEGERS |= {"box_width": "int32", "box_height": "int32"}
-TEXTS = {"stream", "label", "speech_label", "speech_because", "emotion_label", "because", "failed", *MODEL_COLUMNS}
-
-TypedRow: TypeAlias = "tuple[str | int | float | None, ...]"
-
-
-def typed_rows(event: Emotion, table: list[Row]) -> list[TypedRow]:
-    """The event's rows in the order of TABLE_COLUMNS; `table` is what csv_rows.rows made of it."""
-    models = tuple(event.models.get(kind) for kind in MODEL_COLUMNS.values())
-    return [(*row, *models) for row in table]
-
-
 def schema() -> pa.Schema:
-    """Every column with its type; all but stream, seq and t may be null."""
+    """The Parquet schema of COLUMNS."""
+    # Imported here, because pyarrow is slow to load and only needed once many rows or the end of a file are written.
     import pyarrow as pa
 
-    fields = []
-    for name in TABLE_COLUMNS:
-        kind = "string" if name in TEXTS else INTEGERS.get(name, "float64")
-        fields.append(pa.field(name, pa.type_for_alias(kind), nullable=name not in ("stream", "seq", "t")))
+    fields = [pa.field(column.name, pa.type_for_alias(column.type), nullable=column.null) for column in COLUMNS]
     return pa.schema(fields, metadata={"bimodal.schema": SCHEMA_VERSION, "bimodal.docs": "docs/recordings.md"})
 
 
 class TableFile:
-    """A Parquet file under its temporary name `.NAME.part`, written by groups of rows, so that memory stays bounded.
+    """A Parquet file under its temporary name `.NAME.part`, written in groups of rows, so that memory stays bounded.
 
-    Raises OSError as the system gives it. Until `finish` the file can't be read: its index stands at its end.
+    Raises OSError as the system does. The file can't be read before `finish`, which writes its index at the end.
     """
 
     def __init__(self, final: Path) -> None:
         self.final = final
         self.part = final.with_name(f".{final.name}.part")
-        self._rows: list[TypedRow] = []
+        self._rows: list[Row] = []
         self._file: BinaryIO | None = self.part.open("wb")
         self._writer: Any = None
 
-    def add(self, event: Emotion, table: list[Row]) -> None:
+    def add(self, table: list[Row]) -> None:
         """Take an event's rows; `flush` writes them when there are enough."""
-        self._rows += typed_rows(event, table)
+        self._rows += table
 
     def flush(self) -> None:
         """Write a group of rows if one is complete."""
@@ -166,13 +170,13 @@ class TableFile:
 
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._file, schema(), compression="zstd")
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(TABLE_COLUMNS)
+        columns = list(zip(*self._rows, strict=True)) or [()] * len(COLUMNS)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema(), strict=True)]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=schema()))
         self._rows.clear()
 
     def finish(self) -> None:
-        """Write what is left and the index; the temporary name stays."""
+        """Write the remaining rows and the index; the temporary name stays."""
         self._write_group()
         self._writer.close()
         if self._file is not None:
@@ -187,7 +191,7 @@ class TableFile:
         """Close and delete the temporary file; never raises."""
         self._rows.clear()
         for closing in (self._writer, self._file):
-            # pyarrow has errors of its own, and the file is thrown away.
+            # pyarrow raises errors of its own, and the file is deleted anyway.
             with contextlib.suppress(Exception):
                 if closing is not None:
                     closing.close()
@@ -198,17 +202,16 @@ class TableFile:
     keep = discard
 
 
-# An event as one line of JSON, as docs/events.md describes it.
+# Lines of JSON
 
-
+# Left out of the lines: every line is an emotion, and a file holds one run.
 WIRE_ONLY = ("type", "run")
-"""Every line is an emotion, and a file holds one run: these two keys say nothing there."""
 
 
 def event_line(event: Emotion) -> bytes:
-    """An Emotion → UTF-8 JSON with a line feed at its end. Numbers keep full precision; NaN would become null.
+    """An event as one line of UTF-8 JSON with a line feed at its end. Numbers keep full precision; NaN becomes null.
 
-    `msgspec.json.decode(line, type=Emotion)` gives the event back, with `run` 0.
+    `msgspec.json.decode(line, type=Emotion)` returns the event again, with `run` 0.
     """
     fields = msgspec.to_builtins(event)
     for key in WIRE_ONLY:

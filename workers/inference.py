@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from bimodal.broker.errors import SlotError
-from bimodal.broker.frames import RingShelf
+from bimodal.broker.frames import RingCache
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, Welcome, failed
-from bimodal.broker.remote_mailbox import Delivered, RemoteMailbox
+from bimodal.broker.remote_mailbox import ReceivedData, RemoteMailbox
 from bimodal.models.contract import Kind
 from bimodal.models.cuda import Gpu
 from bimodal.models.session import Artifact, open_artifact, warm_up
@@ -64,9 +64,9 @@ class JobWorker:
         self.models: dict[str, str] = {}
         self.artifacts: Sequence[Artifact] = ()
         self._mailbox = mailbox
-        self._shelf: RingShelf | Delivered = RingShelf(Path(settings.slots))
+        self._slots: RingCache | ReceivedData = RingCache(Path(settings.slots))
         if isinstance(mailbox, RemoteMailbox):
-            self._shelf = mailbox.delivered
+            self._slots = mailbox.data
         self._last = 0
         self._in_advance = 1
         self._job_ns = 0.0
@@ -84,8 +84,8 @@ class JobWorker:
     def do_together(self, batching: Batching) -> Gathering:
         """Take up to so many jobs at a time from now on; models must be used through what is returned."""
         self._batching, self._gathering = batching, Gathering(batching.most)
-        if isinstance(self._shelf, Delivered):
-            self._shelf.most = TIMES_IN_HAND * batching.most + 2
+        if isinstance(self._slots, ReceivedData):
+            self._slots.most = TIMES_IN_HAND * batching.most + 2
         return self._gathering
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult | SpeechResult:
@@ -136,14 +136,14 @@ class JobWorker:
         self._held_back += 1
         # The last job but one is answered at once: its answer brings the next jobs while the last one is done.
         late = now_ns + self._job_ns > self._held_back_ns + HELD_BACK_NS
-        if self._held_back >= self._in_advance or late or self._mailbox.in_hand() < TIMES_IN_HAND:
+        if self._held_back >= self._in_advance or late or self._mailbox.read_ahead() < TIMES_IN_HAND:
             self._held_back = 0
             self._mailbox.flush()
 
     def _tell_pace(self, job_ns: int) -> None:
         """Take several jobs in advance while they are quick; a slow worker would only keep them from others."""
         self._job_ns = job_ns if not self._job_ns else 0.8 * self._job_ns + 0.2 * job_ns
-        if isinstance(self._shelf, Delivered):
+        if isinstance(self._slots, ReceivedData):
             return  # data that comes over the network comes job by job
         in_advance = IN_ADVANCE if self._job_ns < (QUICK_NS if self._in_advance == 1 else SLOW_NS) else 1
         if in_advance != self._in_advance:
@@ -196,7 +196,7 @@ class JobWorker:
         job = assignment.job
         try:
             with self._opening:
-                reader = self._shelf.reader(job.ring)
+                reader = self._slots.reader(job.ring)
             answer = self.work(assignment, reader.view(job), taken_ns)
             if not reader.holds(job):
                 raise SlotError(f"slot {job.slot} was overwritten while it was read")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bimodal.broker.errors import SlotError
 from bimodal.broker.events import Emotion
-from bimodal.broker.frames import RingShelf
+from bimodal.broker.frames import RingCache
 from bimodal.broker.mailbox import Mailbox, Subscriber
 from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
 from bimodal.broker.sockets import events_endpoint
@@ -139,7 +139,7 @@ class FrameObserver(Observer):
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         super().__init__(settings, mailbox)
-        self._rings = RingShelf(Path(settings.slots))
+        self._rings = RingCache(Path(settings.slots))
         self._pairing = Pairing(self._pixels)
 
     def on_frame(self, framed: FramedEvent) -> None:

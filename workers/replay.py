@@ -95,8 +95,8 @@ class ReplayActor(LaneReader):
         super().__init__(mailbox)
         mine = own(settings, ReplaySettings)
         found = clips(Path(mine.recording))
-        self._line = mailbox.line()
-        self._player = Player(found, mine, lambda cue: self._line.send(cue.message))
+        self._sender = mailbox.sender()
+        self._player = Player(found, mine, lambda cue: self._sender.send(cue.message))
         self._begun = False
 
     def receive(self, message: LaneMessage) -> None:
@@ -125,7 +125,7 @@ class ReplayActor(LaneReader):
         """End now."""
         if self._begun:
             self._player.stop()
-        self._line.close()
+        self._sender.close()
 
 
 # What is said when: the messages of a recording on one time line, for every clip of it. Pure but for reading.

@@ -22,7 +22,7 @@ from bimodal.drawing.style import Style
 from bimodal.options import with_counts
 from bimodal.recordings.reading import clips
 from bimodal.recordings.segments import Segment, segments
-from bimodal.recordings.tables import rows, schema, typed_rows
+from bimodal.recordings.tables import rows, schema
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.annotation import annotate_file
 from bimodal.workers.errors import SourceError, WorkerError
@@ -140,7 +140,7 @@ class Result:
         import pyarrow as pa
 
         columns = schema()
-        cells = [row for event in self.events for row in typed_rows(event, rows(event))]
+        cells = [row for event in self.events for row in rows(event)]
         arrays = [pa.array([row[place] for row in cells], field.type) for place, field in enumerate(columns)]
         return pa.Table.from_arrays(arrays, schema=columns)
 

@@ -109,9 +109,9 @@ def list_() -> None:
         folder = keys.keys_folder()
         for name in keys.own_names(folder):
             typer.echo(f"own      {name}  {keys.own(folder, name).public}")
-        for room in keys.ROOMS:
-            for public, name in keys.allowed(folder, room).items():
-                typer.echo(f"{room:8} {name}  {public}")
+        for scope in keys.SCOPES:
+            for public, name in keys.allowed(folder, scope).items():
+                typer.echo(f"{scope:8} {name}  {public}")
 
 
 @app.command()

@@ -54,8 +54,8 @@ def work(
         allow = f"bimodal keys allow {shlex.quote(login.own.public)} --name NAME --work"
         typer.echo(f"{settings.name} works for {at}, where its key must be allowed, by: {allow}")
         code = live(_actor(kind), settings, mailbox, stop)
-        if mailbox.because is not None:
-            say(mailbox.because)
+        if mailbox.failed_reason is not None:
+            say(mailbox.failed_reason)
         raise typer.Exit(code)
 
 

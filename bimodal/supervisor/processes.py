@@ -117,7 +117,7 @@ def processes(
 
 
 def broker(config: Config) -> ProcessSpec:
-    """The post office, and the event bus at the addresses that the config names."""
+    """The broker, with the event bus at the addresses that the config names."""
     settings = BrokerSettings(events=config.outputs.events, workers=config.network.workers)
     return ProcessSpec(name="broker", role="broker", settings=settings)
 

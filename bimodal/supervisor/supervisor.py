@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
-from bimodal.broker.control import NAME, SupervisorLine
+from bimodal.broker.control import NAME, SupervisorChannel
 from bimodal.broker.messages import (
     Gone,
     Heartbeat,
@@ -115,7 +115,7 @@ class Supervisor:
         setproctitle.setproctitle(f"bimodal: {NAME}")
         self._session = session
         self._log_file = log_file
-        self._line = SupervisorLine(session.directory)
+        self._line = SupervisorChannel(session.directory)
         self._begun = time.monotonic()
         self._beat_at = self._look_at = 0.0
         self._turned_at = time.monotonic()

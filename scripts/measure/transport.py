@@ -25,7 +25,7 @@ from bimodal.bench.latency import percentile
 from bimodal.bench.loops import start, stop
 from bimodal.bench.plan import Plan
 from bimodal.broker.errors import SlotError
-from bimodal.broker.frames import Ring, RingShelf
+from bimodal.broker.frames import Ring, RingCache
 from bimodal.broker.messages import MAX_DATA_BYTES, Job, decode, seal
 from bimodal.broker.sockets import SHARED_MEMORY, bind, connect
 from bimodal.child_process import python_command
@@ -103,11 +103,11 @@ class Receiver:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = bind(self._context, zmq.PULL, endpoint, largest=MAX_DATA_BYTES)
         self._slots = slots
-        self._shelf = RingShelf(slots)
+        self._cache = RingCache(slots)
 
     def begin(self) -> None:
         """Another sender, and with it another ring, will come."""
-        self._shelf = RingShelf(self._slots)
+        self._cache = RingCache(self._slots)
 
     def receive(self, timeout_s: float) -> tuple[float, bool] | None:
         """The next picture: milliseconds since it was there at the sender, and whether it is still that picture; None
@@ -126,7 +126,7 @@ class Receiver:
 
     def _read(self, job: Job) -> bool:
         try:
-            reader = self._shelf.reader(job.ring)
+            reader = self._cache.reader(job.ring)
             return _right(reader.view(job), job) and reader.holds(job)
         except SlotError:
             return False

@@ -26,7 +26,7 @@ from bimodal.broker.control import (
     StatusRequest,
     ask,
     control_endpoint,
-    opened,
+    parse,
 )
 from bimodal.broker.errors import ControlError
 from bimodal.broker.sockets import make_private
@@ -102,4 +102,4 @@ def test_rubbish_takes_nothing_down(directory: Path, frames: list[bytes]) -> Non
 @given(st.binary(max_size=200))
 def test_bytes_are_a_message_or_an_error_of_ours(data: bytes) -> None:
     with contextlib.suppress(ControlError):
-        assert isinstance(opened(data), msgspec.Struct)
+        assert isinstance(parse(data), msgspec.Struct)

@@ -66,7 +66,7 @@ class DispatchMachine(RuleBasedStateMachine):
                 wanted = Drop if STREAMS[action.job.stream] == "latest" else Fail
                 assert isinstance(action, wanted)
                 self.settled[key] += 1
-                self.reasons[key] = action.because
+                self.reasons[key] = action.reason
 
     def check_company(self, action: Assign) -> None:
         """No worker gets more than it takes, and a job that may have killed one stays alone."""
@@ -174,9 +174,9 @@ class DispatchMachine(RuleBasedStateMachine):
         for stream, policy in STREAMS.items():
             for seq in range(self.next_seq[stream]):
                 assert self.settled[stream, seq] == 1
-            tally = self.dispatch.tally(stream, "face")
-            assert tally.offered == tally.done + tally.dropped + tally.failed == self.next_seq[stream]
-            assert tally.dropped == 0 or policy == "latest"
+            counts = self.dispatch.counts(stream, "face")
+            assert counts.offered == counts.done + counts.dropped + counts.failed == self.next_seq[stream]
+            assert counts.dropped == 0 or policy == "latest"
             assert self.dispatch.oldest_open(stream, "face") == self.next_seq[stream]
 
 
@@ -397,7 +397,7 @@ def test_a_live_job_that_nobody_answers_is_given_up_and_its_late_answer_ignored(
     assert dispatch.expire(SECOND + 2) == []
     late, _ = dispatch.answered("face 1", 1, SECOND + 3)
     assert late is None
-    assert dispatch.tally("a", "face").dropped == 1
+    assert dispatch.counts("a", "face").dropped == 1
 
 
 def test_an_assignment_says_how_long_its_job_waited() -> None:

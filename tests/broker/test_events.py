@@ -1,4 +1,4 @@
-"""What an event says as a whole."""
+"""Functions that read an event: leading face, fused probabilities, accord."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bimodal.broker import frames
 from bimodal.broker.errors import SlotError
-from bimodal.broker.frames import Ring, RingReader, RingShelf, SlotBook, slots_for
+from bimodal.broker.frames import Ring, RingCache, RingReader, SlotAllocator, slots_for
 from bimodal.broker.messages import Job
 from bimodal.broker.rings import remove_rings, ring_name
 from tests.broker.making import job
@@ -83,37 +83,37 @@ def test_a_reader_keeps_its_view_when_the_ring_is_unlinked(tmp_path: Path) -> No
 
 
 def test_a_ring_that_is_gone_and_a_name_that_leads_elsewhere_are_refused(tmp_path: Path) -> None:
-    shelf = RingShelf(tmp_path)
+    cache = RingCache(tmp_path)
     for name in ("gone", "../r", ".hidden", "/etc/passwd"):
         with pytest.raises(SlotError):
-            shelf.reader(name)
+            cache.reader(name)
     (tmp_path / "other").write_bytes(b"x" * 5000)
     with pytest.raises(SlotError, match="no ring"):
-        shelf.reader("other")
+        cache.reader("other")
 
 
 def test_the_shelf_lets_go_of_the_ring_used_longest_ago(tmp_path: Path) -> None:
-    shelf = RingShelf(tmp_path, most=2)
+    cache = RingCache(tmp_path, most=2)
     for name in ("a", "b", "c"):
         Ring(tmp_path, name, 1, 100)
-    first = shelf.reader("a")
-    shelf.reader("b")
-    assert shelf.reader("a") is first
-    shelf.reader("c")
-    assert shelf.reader("a") is first
+    first = cache.reader("a")
+    cache.reader("b")
+    assert cache.reader("a") is first
+    cache.reader("c")
+    assert cache.reader("a") is first
 
 
 def test_the_shelf_lets_go_of_rings_whose_files_are_gone(tmp_path: Path) -> None:
-    shelf = RingShelf(tmp_path)
+    cache = RingCache(tmp_path)
     old = Ring(tmp_path, ring_name("a", 1, "face", 0), 2, 100)
     shown = written(old, 0, picture(7))
-    seen = shelf.reader(old.name).view(shown)
+    seen = cache.reader(old.name).view(shown)
     old.unlink()
-    assert shelf.reader(old.name).holds(shown), "nobody needs the room yet"
+    assert cache.reader(old.name).holds(shown), "nobody needs the room yet"
     Ring(tmp_path, ring_name("a", 2, "face", 0), 2, 100)
-    shelf.reader("a.2.face.0")
+    cache.reader("a.2.face.0")
     with pytest.raises(SlotError, match="gone"):
-        shelf.reader(old.name)
+        cache.reader(old.name)
     assert seen[0, 0, 0] == 7, "who still looks at it keeps it"
 
 
@@ -138,7 +138,7 @@ def test_full_shared_memory_is_an_error_and_leaves_no_file(tmp_path: Path, monke
 
 @given(st.lists(st.one_of(st.just("take"), st.integers(0, 7)), max_size=80))
 def test_a_leased_slot_is_not_given_out_again_before_its_release(steps: list[str | int]) -> None:
-    book = SlotBook(8, leased=True)
+    book = SlotAllocator(8, leased=True)
     out: set[int] = set()
     for step in steps:
         if step == "take":
@@ -155,7 +155,7 @@ def test_a_leased_slot_is_not_given_out_again_before_its_release(steps: list[str
 
 @given(st.integers(1, 16), st.integers(1, 64))
 def test_live_slots_go_round(slots: int, takes: int) -> None:
-    book = SlotBook(slots, leased=False)
+    book = SlotAllocator(slots, leased=False)
     assert [book.take() for _ in range(takes)] == [number % slots for number in range(takes)]
 
 

@@ -1,4 +1,4 @@
-"""CURVE keys: files that only their user can read, and doors that only open to keys that are allowed."""
+"""CURVE keys: files that only their user can read, and listeners that admit allowed keys only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import zmq
 from bimodal.broker import keys
 from bimodal.broker.errors import EndpointError, KeysError
 from bimodal.broker.process import EventBus
-from bimodal.broker.remote import Doors
+from bimodal.broker.remote import RemoteListeners
 from bimodal.broker.sockets import Login, connect, make_private
 
 PATIENCE_S = 20.0
@@ -103,18 +103,18 @@ def test_a_name_can_not_leave_the_folder(folder: Path, name: str) -> None:
         keys.remove(folder, name)
 
 
-# ------------------------------------------------------------------------------------ doors
+# ------------------------------------------------------------------------------------ listeners
 
 
 class Served:
-    """An event bus with a door for other machines, and clients of it."""
+    """An event bus with a listener for other machines, and clients of it."""
 
     def __init__(self, tmp_path: Path, folder: Path) -> None:
         self.folder, self.clients = folder, tmp_path / "clients"
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.doors = Doors(self.context, folder)
+        self.listeners = RemoteListeners(self.context, folder)
         make_private(tmp_path / "s")
-        self.bus = EventBus(self.context, tmp_path / "s", self.doors)
+        self.bus = EventBus(self.context, tmp_path / "s", self.listeners)
         self.sockets: list[zmq.Socket[bytes]] = []
 
     def open(self) -> None:
@@ -122,8 +122,8 @@ class Served:
 
     @property
     def endpoint(self) -> str:
-        assert self.doors.events.socket is not None
-        return self.doors.events.socket.getsockopt_string(zmq.LAST_ENDPOINT).replace("0.0.0.0", "127.0.0.1")
+        assert self.listeners.events.socket is not None
+        return self.listeners.events.socket.getsockopt_string(zmq.LAST_ENDPOINT).replace("0.0.0.0", "127.0.0.1")
 
     def client(self, name: str, server_key: str | None = None) -> zmq.Socket[bytes]:
         """A subscriber with an own pair of that name; without it, one that knows nothing of keys."""
@@ -161,7 +161,7 @@ class Served:
         for socket in self.sockets:
             socket.close(linger=0)
         self.bus.close()
-        self.doors.close()
+        self.listeners.close()
         self.context.term()
 
 
@@ -209,9 +209,9 @@ def test_a_removed_key_is_cut_off_and_the_others_come_back(served: Served, unuse
     assert served.hears(thief)
     keys.remove(served.folder, "thief")
     end = time.monotonic() + PATIENCE_S
-    served.doors.tend()
-    while served.doors.events.shut and time.monotonic() < end:
-        served.doors.tend()
+    served.listeners.enforce_keys()
+    while served.listeners.events.down and time.monotonic() < end:
+        served.listeners.enforce_keys()
     while thief.poll(0):
         thief.recv_multipart()
     assert served.hears(laptop)
@@ -232,9 +232,9 @@ def unused_port() -> Callable[[], int]:
 
 def test_without_keys_nothing_is_opened_to_other_machines(tmp_path: Path) -> None:
     context = zmq.Context[zmq.Socket[bytes]]()
-    doors = Doors(context, tmp_path / "keys")
+    listeners = RemoteListeners(context, tmp_path / "keys")
     make_private(tmp_path / "s")
-    bus = EventBus(context, tmp_path / "s", doors)
+    bus = EventBus(context, tmp_path / "s", listeners)
     for beyond in (["tcp://0.0.0.0:*"], ["tcp://127.0.0.1:*", "tcp://*:*"]):
         with pytest.raises(KeysError, match="reachable from other machines, and that needs keys: run 'bimodal keys cr"):
             bus.serve(beyond, [])
@@ -242,7 +242,7 @@ def test_without_keys_nothing_is_opened_to_other_machines(tmp_path: Path) -> Non
         bus.serve([], ["tcp://127.0.0.1:*"])
     bus.serve(["tcp://127.0.0.1:*"], [])
     bus.close()
-    doors.close()
+    listeners.close()
     context.term()
 
 

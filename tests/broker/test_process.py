@@ -24,7 +24,7 @@ from bimodal.broker.messages import (
     encode,
 )
 from bimodal.broker.process import BrokerProcess, EventBus
-from bimodal.broker.remote import Doors
+from bimodal.broker.remote import RemoteListeners
 from bimodal.broker.sockets import (
     bind,
     connect,
@@ -142,16 +142,16 @@ def test_what_lies_ready_is_counted_and_what_an_old_broker_wanted_is_forgotten(
         capture.send_soon(body)
     capture.flush()
     worker.send(Ready(in_advance=4))
-    while worker.in_hand() < 5:
+    while worker.read_ahead() < 5:
         assert worker.waiting() or worker._poller.poll(PATIENCE_S * 1000), "it gets five"
     given = worker.receive(PATIENCE_S)
     assert isinstance(given, Assignment)
     assert (given.number, given.job) == (1, job("a", 0))
     assert worker.waiting()
-    assert worker.in_hand() == 4
+    assert worker.read_ahead() == 4
     first.stop()
     start()
-    while worker.in_hand() != 1:
+    while worker.read_ahead() != 1:
         worker.send(Hello(role="worker", modality="face"))
         worker._poller.poll(HELLO_EVERY_S * 1000)
     assert isinstance(worker.receive(PATIENCE_S), Welcome)
@@ -271,19 +271,19 @@ def test_a_session_is_private_and_its_path_short_enough(tmp_path: Path) -> None:
 
 def test_the_bus_knows_what_anybody_reads(directory: Path, tmp_path: Path) -> None:
     context = zmq.Context[zmq.Socket[bytes]]()
-    doors = Doors(context, tmp_path / "keys")
-    bus = EventBus(context, directory, doors)
+    listeners = RemoteListeners(context, tmp_path / "keys")
+    bus = EventBus(context, directory, listeners)
     assert not bus.has_readers(b"emotion.a")
     reader = Subscriber(events_endpoint(directory), ["emotion.", "frame.a"])
     # Both may come at once, or one after the other.
     while not (bus.has_readers(b"emotion.a") and bus.has_readers(b"frame.a")):
         assert bus.socket.poll(PATIENCE_S * 1000)
-        bus.hear()
+        bus.read_subscriptions()
     assert not bus.has_readers(b"frame.b")
     reader.close()
     while bus.has_readers(b"emotion.a") or bus.has_readers(b"frame.a"):
         assert bus.socket.poll(PATIENCE_S * 1000)
-        bus.hear()
+        bus.read_subscriptions()
     bus.close()
-    doors.close()
+    listeners.close()
     context.term()

@@ -20,7 +20,7 @@ from bimodal.broker.messages import (
     StreamEnded,
 )
 from bimodal.broker.remote import SILENT_NS, RemotePeers, admit
-from bimodal.broker.remote_mailbox import MOST_HELD, Delivered
+from bimodal.broker.remote_mailbox import MOST_HELD, ReceivedData
 from tests.broker.making import job, opened
 from tests.broker.test_messages import emotion, sealed
 
@@ -83,25 +83,25 @@ def test_its_clock_does_not_count() -> None:
 
 def test_who_is_silent_is_gone() -> None:
     peers = RemotePeers()
-    assert peers.heard("laptop: face 1", 5, b"a", 0) == []
-    assert peers.silent(SILENT_NS) == []
-    assert peers.silent(SILENT_NS + 1) == [Gone(name="laptop: face 1", incarnation=5)]
+    assert peers.on_message("laptop: face 1", 5, b"a", 0) == []
+    assert peers.expire(SILENT_NS) == []
+    assert peers.expire(SILENT_NS + 1) == [Gone(name="laptop: face 1", incarnation=5)]
     assert "laptop: face 1" not in peers
 
 
 def test_who_comes_by_another_connection_is_gone_first() -> None:
     peers = RemotePeers()
-    peers.heard("x", 5, b"a", 0)
-    assert peers.heard("x", 5, b"a", 1) == []
-    assert peers.heard("x", 5, b"b", 2) == [Gone(name="x", incarnation=5)]
-    assert peers.heard("x", 6, b"b", 3) == [Gone(name="x", incarnation=5)]
-    assert peers.heard("x", 5, b"c", 4) == []
+    peers.on_message("x", 5, b"a", 0)
+    assert peers.on_message("x", 5, b"a", 1) == []
+    assert peers.on_message("x", 5, b"b", 2) == [Gone(name="x", incarnation=5)]
+    assert peers.on_message("x", 6, b"b", 3) == [Gone(name="x", incarnation=5)]
+    assert peers.on_message("x", 5, b"c", 4) == []
     assert peers.address("x") == b"b"
-    assert peers.all_gone() == [Gone(name="x", incarnation=6)]
+    assert peers.disconnect_all() == [Gone(name="x", incarnation=6)]
 
 
 def test_data_that_came_along_is_the_jobs() -> None:
-    delivered, wanted = Delivered(), job("a", 1)
+    delivered, wanted = ReceivedData(), job("a", 1)
     pixels = np.arange(12, dtype=np.uint8)
     delivered.put(wanted, pixels.tobytes())
     assert delivered.reader(wanted.ring).holds(wanted)
@@ -111,14 +111,14 @@ def test_data_that_came_along_is_the_jobs() -> None:
 
 @given(st.binary(max_size=40).filter(lambda data: len(data) != 12))
 def test_data_of_another_size_is_not(data: bytes) -> None:
-    delivered, wanted = Delivered(), job("a", 1)
+    delivered, wanted = ReceivedData(), job("a", 1)
     delivered.put(wanted, data)
     with pytest.raises(SlotError, match="did not come along"):
         delivered.view(wanted)
 
 
 def test_only_the_newest_data_is_kept() -> None:
-    delivered = Delivered()
+    delivered = ReceivedData()
     jobs = [msgspec.structs.replace(job("a", 0), generation=2 * turn) for turn in range(MOST_HELD + 1)]
     for each in jobs:
         delivered.put(each, bytes(12))

@@ -1,4 +1,4 @@
-"""What a frame costs the post office in messages, counted: one more is a wake-up of two processes in every frame."""
+"""Messages of the router per frame, counted: one more is a wake-up of two processes in every frame."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ from collections import Counter, deque
 from bimodal.broker.events import Emotion, Latency, Verdict
 from bimodal.broker.lanes import BUNDLE
 from bimodal.broker.messages import Ack, Assignment, Body, Delivery, FaceResult, Hello, Ready
-from bimodal.broker.router import Out, Post, PostOffice
+from bimodal.broker.router import Out, Router, Send
 from tests.broker.making import job, opened
 
 FRAMES = 64
 
 
-class Town:
-    """A post office and those who answer at once; `posts` counts what is sent to actors, `heard` what they say."""
+class System:
+    """A router and actors that answer at once; `sent` counts messages to actors, `received` those from them."""
 
     def __init__(self) -> None:
-        self.office = PostOffice()
-        self.posts: Counter[str] = Counter()
+        self.router = Router()
+        self.sent: Counter[str] = Counter()
         self.published: Counter[str] = Counter()
-        self.heard = 0
-        self.mail: deque[Body] = deque()
+        self.received = 0
+        self.inbox: deque[Body] = deque()
         self.join("capture", Hello(role="capture"))
         self.join("fusion", Hello(role="fusion"))
         self.join("face 1", Hello(role="worker", modality="face"))
-        self.say("face 1", Ready())
-        self.mail.clear()
-        self.posts.clear()
+        self.receive("face 1", Ready())
+        self.inbox.clear()
+        self.sent.clear()
 
     def join(self, name: str, hello: Hello) -> None:
-        _, out = self.office.hello(name, 1, hello, 0)
-        self.carry(out)
+        _, out = self.router.hello(name, 1, hello, 0)
+        self.deliver(out)
 
-    def say(self, sender: str, body: Body) -> None:
-        self.heard += 1
-        self.carry(self.office.handle(sender, body, 0))
+    def receive(self, sender: str, body: Body) -> None:
+        self.received += 1
+        self.deliver(self.router.handle(sender, body, 0))
 
-    def carry(self, out: list[Out]) -> None:
+    def deliver(self, out: list[Out]) -> None:
         for item in out:
-            if not isinstance(item, Post):
+            if not isinstance(item, Send):
                 self.published[type(item.body).__name__] += 1
                 continue
-            self.posts[type(item.body).__name__] += 1
-            self.mail.append(item.body)
+            self.sent[type(item.body).__name__] += 1
+            self.inbox.append(item.body)
 
     def work(self) -> None:
-        """Everybody answers what lies in front of them, until nothing does."""
-        while self.mail:
-            self.answer(self.mail.popleft())
-            if not self.mail:
-                self.carry(self.office.tick(0))
+        """Answer all messages, until there are none."""
+        while self.inbox:
+            self.answer(self.inbox.popleft())
+            if not self.inbox:
+                self.deliver(self.router.tick(0))
 
     def answer(self, body: Body) -> None:
         if isinstance(body, Assignment):
@@ -58,11 +58,11 @@ class Town:
                 number=body.number, stream=body.job.stream, run=1, seq=body.job.seq, pts_ns=0, grab_ns=0, faces=(),
                 queue_ns=0, inference_ns=0,
             )  # fmt: skip
-            self.say("face 1", found)
+            self.receive("face 1", found)
         elif isinstance(body, Delivery):
-            self.say("fusion", Ack(number=body.number))
+            self.receive("fusion", Ack(number=body.number))
             if isinstance(body.message, FaceResult):
-                self.say("fusion", event(body.message.stream, body.message.seq))
+                self.receive("fusion", event(body.message.stream, body.message.seq))
 
 
 def event(stream: str, seq: int) -> Emotion:
@@ -74,28 +74,28 @@ def event(stream: str, seq: int) -> Emotion:
 
 
 def test_a_live_frame_is_one_assignment_one_result_and_one_event() -> None:
-    town = Town()
-    town.say("capture", opened("desk", "latest", has_sound=False))
-    town.work()
-    town.posts.clear()
-    town.published.clear()
-    town.heard = 0
+    system = System()
+    system.receive("capture", opened("desk", "latest", has_sound=False))
+    system.work()
+    system.sent.clear()
+    system.published.clear()
+    system.received = 0
     for seq in range(FRAMES):
-        town.say("capture", job("desk", seq))
-        town.work()
-    assert town.posts == {"Assignment": FRAMES, "Delivery": FRAMES}
-    assert town.published == {"Job": FRAMES, "Emotion": FRAMES}
-    assert town.heard == 4 * FRAMES, "the job, the worker's answer, fusion's acknowledgement and its event"
+        system.receive("capture", job("desk", seq))
+        system.work()
+    assert system.sent == {"Assignment": FRAMES, "Delivery": FRAMES}
+    assert system.published == {"Job": FRAMES, "Emotion": FRAMES}
+    assert system.received == 4 * FRAMES, "the job, the worker's answer, fusion's acknowledgement and its event"
 
 
 def test_frames_of_a_file_give_their_slots_back_in_bundles() -> None:
-    town = Town()
-    town.say("capture", opened("film", "every", has_sound=False))
-    town.posts.clear()
+    system = System()
+    system.receive("capture", opened("film", "every", has_sound=False))
+    system.sent.clear()
     for seq in range(FRAMES):
-        town.say("capture", job("film", seq))
-    town.work()
-    assert town.posts["Assignment"] == town.posts["Delivery"] == FRAMES
+        system.receive("capture", job("film", seq))
+    system.work()
+    assert system.sent["Assignment"] == system.sent["Delivery"] == FRAMES
     # Near the end, where few frames wait, nobody is kept waiting for a bundle.
-    assert town.posts["Release"] <= FRAMES / BUNDLE + 2 * BUNDLE
-    assert town.published["Emotion"] == FRAMES
+    assert system.sent["Release"] <= FRAMES / BUNDLE + 2 * BUNDLE
+    assert system.published["Emotion"] == FRAMES

@@ -25,7 +25,7 @@ class Bytes:
 
     @property
     def left(self) -> int:
-        """How many are left."""
+        """The number of bytes left."""
         return max(0, len(self._data) - self._at)
 
     def number(self) -> int:

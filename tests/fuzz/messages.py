@@ -31,7 +31,7 @@ def one(data: bytes) -> None:
         return
     assert admitted.sender.startswith("laptop: ")
     encode(admitted)
-    RemotePeers().heard(admitted.sender, admitted.incarnation, b"a", 0)
+    RemotePeers().on_message(admitted.sender, admitted.incarnation, b"a", 0)
 
 
 if __name__ == "__main__":

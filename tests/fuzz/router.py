@@ -1,11 +1,10 @@
-"""Messages that decode, in an order and with contents that nobody would send: the post office goes on, and all that it
-says can be sent."""
+"""Messages that decode, in any order and with odd values: the router goes on, and all that it returns can be sent."""
 
 from __future__ import annotations
 
 from bimodal.broker.errors import MessageError
 from bimodal.broker.messages import Hello, decode, seal
-from bimodal.broker.router import Post, PostOffice
+from bimodal.broker.router import Router, Send
 from bimodal.broker.topics import topic_of
 from tests.fuzz.bodies import Bytes, body
 
@@ -20,7 +19,7 @@ def seeds() -> list[bytes]:
 
 def one(data: bytes) -> None:
     """Up to sixty messages of six actors, each as it comes out of the decoder."""
-    source, office, now_ns = Bytes(data), PostOffice(), 0
+    source, router, now_ns = Bytes(data), Router(), 0
     for _ in range(MOST):
         if not source.left:
             break
@@ -31,16 +30,16 @@ def one(data: bytes) -> None:
         except (MessageError, OverflowError):
             continue
         if isinstance(envelope.body, Hello):
-            _, out = office.hello(sender, envelope.incarnation, envelope.body, now_ns)
-        elif office.knows(sender, envelope.incarnation):
-            out = office.handle(sender, envelope.body, now_ns)
+            _, out = router.hello(sender, envelope.incarnation, envelope.body, now_ns)
+        elif router.knows(sender, envelope.incarnation):
+            out = router.handle(sender, envelope.body, now_ns)
         else:
             continue
-        for item in [*out, *office.tick(now_ns)]:
+        for item in [*out, *router.tick(now_ns)]:
             seal(item.body, epoch=1, sender="broker", incarnation=1)
-            if not isinstance(item, Post):
+            if not isinstance(item, Send):
                 topic_of(item.body, item.name)
-        seal(office.status(), epoch=1, sender="broker", incarnation=1)
+        seal(router.status(), epoch=1, sender="broker", incarnation=1)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 from bimodal.broker.errors import MessageError, SlotError
-from bimodal.broker.frames import RingShelf
+from bimodal.broker.frames import RingCache
 from bimodal.broker.messages import Job, decode, seal
-from bimodal.broker.remote_mailbox import Delivered
+from bimodal.broker.remote_mailbox import ReceivedData
 from tests.fuzz.bodies import Bytes, body
 
 
@@ -31,12 +31,12 @@ def one(data: bytes) -> None:
             with contextlib.suppress(OSError, ValueError), (Path(folder) / job.ring).open("wb") as file:
                 file.write(data[40:])
                 file.truncate(data[39] * 64 if len(data) > 39 else 0)
-        delivered = Delivered()
+        delivered = ReceivedData()
         delivered.put(job, data[40:])
         with contextlib.suppress(SlotError):
             delivered.view(job)
         try:
-            reader = RingShelf(Path(folder)).reader(job.ring)
+            reader = RingCache(Path(folder)).reader(job.ring)
             assert reader.view(job).shape == job.shape
         except SlotError:
             pass

@@ -55,7 +55,7 @@ def test_messages(data: bytes) -> None:
 
 @often
 @given(st.binary(max_size=1500))
-def test_the_post_office(data: bytes) -> None:
+def test_router(data: bytes) -> None:
     router.one(data)
 
 

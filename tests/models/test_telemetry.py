@@ -11,8 +11,8 @@ from pathlib import Path
 def test_opening_a_model_leaves_no_trace_in_the_home_directory(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
     program = (
-        "from models.catalog import resolve\n"
-        "from models.session import open_artifact\n"
+        "from bimodal.models.catalog import resolve\n"
+        "from bimodal.models.session import open_artifact\n"
         "open_artifact(resolve('face-compact'), provider='cpu')\n"
     )
     root = Path(__file__).parent.parent.parent

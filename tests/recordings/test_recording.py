@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 from bimodal.broker.events import Emotion, Verdict
 from bimodal.recordings.recording import RecordError, Recording
-from bimodal.recordings.tables import COLUMNS, rows, schema, typed_rows
+from bimodal.recordings.tables import COLUMNS, rows, schema
 from tests.recordings.events import event, event_lists, face, opened, speech
 
 ROOT = Path(__file__).parents[2]
@@ -46,13 +46,13 @@ def test_what_is_kept_can_be_read_back(tmp_path: Path, events: list[Emotion]) ->
     with table_path.open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert len(table) == sum(max(1, len(one.faces)) for one in events)
-    assert all(set(row) == set(COLUMNS) for row in table)
+    assert all(set(row) == {column.name for column in COLUMNS if column.csv} for row in table)
     assert [row["track"] for row in table] == [
         track for one in events for track in ([str(f.track) for f in one.faces] or [""])
     ]
     typed = pq.read_table(typed_path)
     assert typed.schema.equals(schema())
-    flat = [row for one in events for row in typed_rows(one, rows(one))]
+    flat = [row for one in events for row in rows(one)]
     assert [tuple(row.values()) for row in typed.to_pylist()] == flat
     summary = json.loads(summary_path.read_bytes())
     assert summary["frames"] == len(events)
@@ -149,7 +149,7 @@ def test_of_a_live_stream_everything_before_the_disk_refused_is_kept(tmp_path: P
     program = (
         "import resource, sys; from pathlib import Path\n"
         "from tests.recordings.test_recording import start; from tests.recordings.events import event\n"
-        "from workers.record.errors import RecordError\n"
+        "from bimodal.recordings.recording import RecordError\n"
         "recording = start(Path(sys.argv[1]), policy='latest')\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
         "try:\n"

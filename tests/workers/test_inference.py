@@ -45,7 +45,7 @@ class Letters:
             self.messages.append(self._soon)
             self._soon = []
 
-    def in_hand(self) -> int:
+    def read_ahead(self) -> int:
         return len(self.to_come)
 
     def waiting(self) -> bool:

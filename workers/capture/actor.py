@@ -27,7 +27,7 @@ class CaptureActor:
         self._next_run = settings.incarnation * RUNS_A_LIFE
         self._directory = Path(settings.directory)
         self._source = open_source(self._mine, self._directory, again=settings.incarnation > 1)
-        self._line = mailbox.line()
+        self._sender = mailbox.sender()
         self._run: Run | None = None
         self._closed: StreamClosed | None = None
 
@@ -42,7 +42,7 @@ class CaptureActor:
         if self._run is not None:
             self._run.close()
             self._source = open_source(self._mine, self._directory)
-        self._run = Run(self._mine, self._source, self._next_run, self._line, self._slots)
+        self._run = Run(self._mine, self._source, self._next_run, self._sender, self._slots)
         self._next_run += 1
         self._run.start()
 
@@ -91,4 +91,4 @@ class CaptureActor:
         """Stop reading, unlink the slots."""
         if self._run is not None:
             self._run.close()
-        self._line.close()
+        self._sender.close()

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.visitors import Left, Media, PageAt, VisitorInbox, VisitorNote
+from bimodal.broker.visitors import Left, Media, PageAt, VisitorNote, VisitorReceiver
 from bimodal.workers.capture.camera import rgb_of
 from bimodal.workers.capture.clocks import ClockMap, SteadyRate
 from bimodal.workers.capture.types import Connected, OpenSource, Picture, Sound, SourceInfo
@@ -54,7 +54,7 @@ WAITING_FOR_PAGE = "waiting for a visitor; the live page is not there yet (outpu
 
 
 def _watched(source: OpenSource, stream: str, directory: Path, max_height: int) -> Iterator[Item]:
-    inbox = VisitorInbox(directory, stream)
+    inbox = VisitorReceiver(directory, stream)
     guests = Guests(time.monotonic_ns(), max_height)
     try:
         while not source.stopped.is_set():

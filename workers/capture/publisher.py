@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.frames import Ring, SlotBook, slots_for
-from bimodal.broker.mailbox import Line
+from bimodal.broker.frames import Ring, SlotAllocator, slots_for
+from bimodal.broker.mailbox import Sender
 from bimodal.broker.messages import Job, Modality, Policy
 from bimodal.broker.rings import ring_name
 
@@ -29,18 +29,18 @@ class Outlet:
     """
 
     def __init__(
-        self, line: Line, folder: Path, stream: str, run: int, modality: Modality, policy: Policy, budget_bytes: int
+        self, sender: Sender, folder: Path, stream: str, run: int, modality: Modality, policy: Policy, budget_bytes: int
     ) -> None:
         self.next_seq = 0
         self.offered_ns = 0
-        self._line = line
+        self._sender = sender
         self._folder = folder
         self._stream, self._run, self._modality = stream, run, modality
         self._leased = policy == "every"
         self._budget_bytes = budget_bytes
         self._rings: list[Ring] = []
-        self._book: SlotBook | None = None
-        self._leases: dict[int, tuple[SlotBook, int]] = {}
+        self._allocator: SlotAllocator | None = None
+        self._leases: dict[int, tuple[SlotAllocator, int]] = {}
         self._freed = threading.Condition()
         self._stopped = False
 
@@ -74,7 +74,7 @@ class Outlet:
         generation = ring.write(slot, array)
         self.next_seq = seq + 1
         self.offered_ns = pts_ns
-        self._line.send(
+        self._sender.send(
             Job(
                 stream=self._stream,
                 run=self._run,
@@ -92,9 +92,9 @@ class Outlet:
         )
         return True
 
-    def _room(self, size: int) -> tuple[Ring, SlotBook]:
+    def _room(self, size: int) -> tuple[Ring, SlotAllocator]:
         """The ring for arrays of a size; a larger one where the source's pictures have grown."""
-        if self._book is None or size > self._rings[-1].slot_bytes:
+        if self._allocator is None or size > self._rings[-1].slot_bytes:
             # Small shared memory (64 MB in a container) is shared by several streams: fewer slots, not a failure.
             budget = min(self._budget_bytes, shutil.disk_usage(self._folder).free // 3)
             if self._rings:
@@ -103,8 +103,8 @@ class Outlet:
             slots = slots_for(budget, size)
             name = ring_name(self._stream, self._run, self._modality, len(self._rings))
             self._rings.append(Ring(self._folder, name, slots, size))
-            self._book = SlotBook(slots, self._leased)
-        return self._rings[-1], self._book
+            self._allocator = SlotAllocator(slots, self._leased)
+        return self._rings[-1], self._allocator
 
     def release(self, seqs: Iterable[int]) -> None:
         """The jobs `seqs` are settled: their slots may be written again."""

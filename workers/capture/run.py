@@ -13,7 +13,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from bimodal.broker.errors import BrokerError, SlotError
-from bimodal.broker.mailbox import Line
+from bimodal.broker.mailbox import Sender
 from bimodal.broker.messages import Modality, StreamEnded, StreamOpened
 from bimodal.workers.capture.checks import Stillness, uneven
 from bimodal.workers.capture.publisher import Outlet
@@ -77,12 +77,12 @@ class Run:
         error: what stopped a reader before its end, else None.
     """
 
-    def __init__(self, settings: CaptureSettings, source: OpenSource, number: int, line: Line, slots: Path) -> None:
+    def __init__(self, settings: CaptureSettings, source: OpenSource, number: int, sender: Sender, slots: Path) -> None:
         self.number = number
         self.error: Exception | None = None
         self._settings = settings
         self._source = source
-        self._line = line
+        self._sender = sender
         self._stopped = threading.Event()
         self._picture_over = threading.Event()
         self._announced = False
@@ -91,7 +91,7 @@ class Run:
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
         budget = settings.memory_mb * 2**20
         self._outlets: dict[Modality, Outlet] = {
-            modality: Outlet(line, slots, settings.stream, number, modality, settings.policy, budget)
+            modality: Outlet(sender, slots, settings.stream, number, modality, settings.policy, budget)
             for modality in ("face", "speech")
         }
         self._threads = [
@@ -127,7 +127,7 @@ class Run:
         if self._announced:
             self._announce()
             for end in list(self._over.values()):
-                self._line.send(end)
+                self._sender.send(end)
 
     def _announce_first(self) -> None:
         if self._source.info.live and self._source.info.has_picture:
@@ -142,7 +142,7 @@ class Run:
     def _announce(self) -> None:
         opened = stream_opened(self._settings, self._source.info, self.number)
         face, speech = (self._outlets[modality].next_seq for modality in ("face", "speech"))
-        self._line.send(msgspec.structs.replace(opened, next_face_seq=face, next_speech_seq=speech))
+        self._sender.send(msgspec.structs.replace(opened, next_face_seq=face, next_speech_seq=speech))
 
     def release(self, modality: Modality, seqs: Iterable[int]) -> None:
         """These jobs are settled; their slots are free."""
@@ -279,7 +279,7 @@ class Run:
         )
         if len(self._over) == len(self._outlets):
             self._compare_lengths()
-        self._line.send(end)
+        self._sender.send(end)
 
     def _compare_lengths(self) -> None:
         ends_ns = {modality: outlet.offered_ns for modality, outlet in self._outlets.items() if outlet.next_seq}

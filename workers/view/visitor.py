@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from bimodal.broker.visitors import Left, Media, PageAt, VisitorLine
+from bimodal.broker.visitors import Left, Media, PageAt, VisitorSender
 from bimodal.workers.view.settings import VisitorSettings
 from bimodal.workers.view.state import View
 from bimodal.workers.view.visitor_message import (
@@ -101,7 +101,7 @@ class VisitorDesk:
             address: where people open the page.
         """
         self._settings, self._address = settings, address
-        self._lines = {stream: VisitorLine(directory, stream) for stream in streams}
+        self._lines = {stream: VisitorSender(directory, stream) for stream in streams}
         self._seats: dict[str, int] = {}
         self._introducing = 0
         self._announce_at_s = 0.0
@@ -188,7 +188,7 @@ class VisitorDesk:
 class Visit:
     """One visitor who has a seat."""
 
-    def __init__(self, number: int, socket: WebSocket, line: VisitorLine, limits: VisitorSettings) -> None:
+    def __init__(self, number: int, socket: WebSocket, line: VisitorSender, limits: VisitorSettings) -> None:
         now_s = time.monotonic()
         self._number, self._socket, self._line, self._limits = number, socket, line, limits
         self._bytes = Allowance(limits.max_kbytes_per_s * 1000, BURST_S, now_s)

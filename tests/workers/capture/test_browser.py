@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimodal.broker.visitors import Left, Media, PageAt, VisitorLine
+from bimodal.broker.visitors import Left, Media, PageAt, VisitorSender
 from bimodal.workers.capture.browser import Guests, browser_source, decoded
 from bimodal.workers.capture.clocks import SteadyRate
 from bimodal.workers.capture.types import Connected, Picture, Sound
@@ -165,13 +165,13 @@ def test_sound_of_any_rate_becomes_48_khz_in_its_place(rate: int) -> None:
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[VisitorLine]:
-    opened = VisitorLine(tmp_path, "guest")
+def line(tmp_path: Path) -> Iterator[VisitorSender]:
+    opened = VisitorSender(tmp_path, "guest")
     yield opened
     opened.close()
 
 
-def test_the_source_reads_what_the_page_hands_over(tmp_path: Path, line: VisitorLine) -> None:
+def test_the_source_reads_what_the_page_hands_over(tmp_path: Path, line: VisitorSender) -> None:
     source = browser_source("guest", tmp_path, 720)
     assert source.mixed is not None
     assert not line.send(PageAt("nobody is there yet")), "what nobody takes is lost at once, and said"

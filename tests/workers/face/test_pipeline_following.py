@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bimodal.broker.messages import Face, FaceResult, Hints, Region
-from bimodal.broker.router import LastSeen
+from bimodal.broker.streams import LastSeen
 from bimodal.models.catalog import resolve
 from bimodal.models.faces.detector import MeshGeometry
 from bimodal.models.session import Artifact, open_artifact

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from bimodal.broker.events import Emotion, Latency, Verdict
-from bimodal.broker.visitors import Left, Media, PageAt, VisitorInbox, VisitorNote
+from bimodal.broker.visitors import Left, Media, PageAt, VisitorNote, VisitorReceiver
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view import events_socket, visitor
 from bimodal.workers.view.server import Server, address_of, listen
@@ -112,13 +112,13 @@ def page(serve: Any) -> Page:
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[VisitorInbox]:
-    opened = VisitorInbox(tmp_path, "guest")
+def inbox(tmp_path: Path) -> Iterator[VisitorReceiver]:
+    opened = VisitorReceiver(tmp_path, "guest")
     yield opened
     opened.close()
 
 
-def until(inbox: VisitorInbox, kind: type[Note]) -> Note:
+def until(inbox: VisitorReceiver, kind: type[Note]) -> Note:
     """The next note of a kind."""
     for _ in range(600):
         found = inbox.receive(0.05)
@@ -127,7 +127,7 @@ def until(inbox: VisitorInbox, kind: type[Note]) -> Note:
     raise AssertionError(f"no {kind.__name__} came")
 
 
-def test_a_visit_from_its_beginning_to_its_end(inbox: VisitorInbox, page: Page) -> None:
+def test_a_visit_from_its_beginning_to_its_end(inbox: VisitorReceiver, page: Page) -> None:
     with page.visit(stream="guest") as socket:
         welcome = told(socket)
         assert welcome["type"] == "welcome"
@@ -214,7 +214,7 @@ def test_pages_of_other_sites_and_people_without_the_page_s_token_stay_outside(s
         pass
 
 
-def test_capture_is_told_where_the_page_is(page: Page, inbox: VisitorInbox) -> None:
+def test_capture_is_told_where_the_page_is(page: Page, inbox: VisitorReceiver) -> None:
     desk = visitor.VisitorDesk(VisitorSettings(), ["guest"], page.view.directory, page.view.address)
     for second in range(1000):
         desk.announce(second * visitor.ANNOUNCE_EVERY_S)

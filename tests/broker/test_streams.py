@@ -1,4 +1,4 @@
-"""Where faces were last seen travels on with the next frame of a live stream, and with no other."""
+"""Face positions are passed on with the next frames of a live stream, and with no others."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.broker.messages import MOST_FOLLOWED, Assignment, Hints, Policy, Ready, Region, decode, seal
-from bimodal.broker.router import LastSeen
+from bimodal.broker.streams import LastSeen
 from tests.broker.making import job, opened
-from tests.broker.test_router import House, face_result
+from tests.broker.test_router import System, face_result
 
 REGION = Region(x=10.0, y=20.0, side=30.0, angle=0.1, score=0.9, box=(0.0, 0.1, 0.6, 0.6))
 
@@ -37,14 +37,14 @@ def test_the_newest_frame_counts_in_whatever_order_answers_come(order: list[int]
 
 
 def given_with(policy: Policy, *, run: int = 1) -> list[Hints | None]:
-    """What goes along with frames 0 to 3, after a detection in frame 0 that serves up to frame 2."""
-    house = House()
-    house.hire("face 1")
-    house.say("capture", opened("desk", policy, run))
+    """The hints sent with frames 0 to 3, after a detection in frame 0 that is valid up to frame 2."""
+    system = System()
+    system.add_worker("face 1")
+    system.receive("capture", opened("desk", policy, run))
     for seq in range(4):
-        house.say("capture", job("desk", seq, run=run))
-        house.say("face 1", answer(seq + 1, seq, 3, run=run))  # type: ignore[arg-type]
-    return [assignment.hints for assignment in house.sent("face 1", Assignment)]
+        system.receive("capture", job("desk", seq, run=run))
+        system.receive("face 1", answer(seq + 1, seq, 3, run=run))  # type: ignore[arg-type]
+    return [assignment.hints for assignment in system.sent("face 1", Assignment)]
 
 
 def test_live_frames_get_them_and_those_of_files_do_not() -> None:
@@ -54,38 +54,38 @@ def test_live_frames_get_them_and_those_of_files_do_not() -> None:
 
 
 def test_a_worker_that_says_none_is_asked_to_look_each_time() -> None:
-    house = House()
-    house.hire("face 1")
-    house.say("capture", opened("desk", "latest"))
+    system = System()
+    system.add_worker("face 1")
+    system.receive("capture", opened("desk", "latest"))
     for seq in range(3):
-        house.say("capture", job("desk", seq))
-        house.say("face 1", face_result(seq + 1, seq, "desk"))
-    assert [assignment.hints for assignment in house.sent("face 1", Assignment)] == [None] * 3
+        system.receive("capture", job("desk", seq))
+        system.receive("face 1", face_result(seq + 1, seq, "desk"))
+    assert [assignment.hints for assignment in system.sent("face 1", Assignment)] == [None] * 3
 
 
 def test_a_new_run_and_another_stream_know_nothing_of_them() -> None:
-    house = House()
-    house.hire("face 1")
-    house.say("capture", opened("desk", "latest"))
-    house.say("capture", job("desk", 0))
-    house.say("face 1", answer(1, 0, 90))  # type: ignore[arg-type]
-    house.say("capture", opened("door", "latest"))
-    house.say("capture", job("door", 1))
-    house.say("face 1", face_result(2, 1, "door"))
-    house.say("capture", opened("desk", "latest", 2))
-    house.say("capture", job("desk", 1, run=2))
-    assert [assignment.hints for assignment in house.sent("face 1", Assignment)] == [None] * 3
+    system = System()
+    system.add_worker("face 1")
+    system.receive("capture", opened("desk", "latest"))
+    system.receive("capture", job("desk", 0))
+    system.receive("face 1", answer(1, 0, 90))  # type: ignore[arg-type]
+    system.receive("capture", opened("door", "latest"))
+    system.receive("capture", job("door", 1))
+    system.receive("face 1", face_result(2, 1, "door"))
+    system.receive("capture", opened("desk", "latest", 2))
+    system.receive("capture", job("desk", 1, run=2))
+    assert [assignment.hints for assignment in system.sent("face 1", Assignment)] == [None] * 3
 
 
 def test_they_wait_with_a_frame_that_no_worker_was_free_for() -> None:
-    house = House()
-    house.hire("face 1")
-    house.say("capture", opened("desk", "latest"))
-    house.say("capture", job("desk", 0))
-    house.say("capture", job("desk", 1))
-    house.say("face 1", answer(1, 0, 5))  # type: ignore[arg-type]
-    house.say("face 1", Ready(last=1))
-    assert house.sent("face 1", Assignment)[-1].hints == Hints(regions=(REGION,), until=5)
+    system = System()
+    system.add_worker("face 1")
+    system.receive("capture", opened("desk", "latest"))
+    system.receive("capture", job("desk", 0))
+    system.receive("capture", job("desk", 1))
+    system.receive("face 1", answer(1, 0, 5))  # type: ignore[arg-type]
+    system.receive("face 1", Ready(last=1))
+    assert system.sent("face 1", Assignment)[-1].hints == Hints(regions=(REGION,), until=5)
 
 
 def test_they_cross_a_process_border_and_may_be_left_out() -> None:

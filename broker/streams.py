@@ -1,0 +1,89 @@
+"""State of an open stream at the broker, beside its jobs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bimodal.broker.dispatch import Dispatch
+from bimodal.broker.messages import (
+    MOST_FOLLOWED,
+    FaceResult,
+    Hints,
+    Job,
+    Modality,
+    StreamClosed,
+    StreamEnded,
+    StreamOpened,
+    StreamStatus,
+)
+
+MODALITIES: tuple[Modality, ...] = ("face", "speech")
+
+
+@dataclass
+class LastSeen:
+    """Face positions in the newest answered frame of a live stream, passed on with the next frames.
+
+    This keeps workers stateless: the hints of an answer travel on with the next assignment.
+    """
+
+    seq: int = -1
+    hints: Hints | None = None
+
+    def remember(self, answer: FaceResult) -> None:
+        """Keep the hints of an answer, unless a newer frame was answered before."""
+        if answer.seq > self.seq:
+            self.seq, self.hints = answer.seq, answer.hints
+
+    def for_job(self, job: Job) -> Hints | None:
+        """The hints for this frame; None if its worker has to detect faces anew."""
+        if job.modality != "face" or self.hints is None:
+            return None
+        until = min(self.hints.until, self.seq + MOST_FOLLOWED)
+        return self.hints if self.seq < job.seq < until else None
+
+
+@dataclass
+class OpenStream:
+    """One run of a stream.
+
+    Attributes:
+        capture: name of its capture process.
+        leases: jobs of a file whose credits are not yet released.
+        settled: seqs of frames whose credits are to be released.
+        ended: end of each modality as capture announced it, kept for a fusion process that joins later.
+        closed: fusion's announcement that everything is dealt with.
+        unsaved_by: names of the recorders that have not yet confirmed a closed stream.
+        restarting: true once capture was asked to start a new run; nothing of this run counts any more.
+        last_seen: hints for the next frames of a live stream.
+    """
+
+    opened: StreamOpened
+    capture: str
+    leases: set[tuple[Modality, int]] = field(default_factory=set)
+    settled: list[int] = field(default_factory=list)
+    ended: dict[Modality, StreamEnded] = field(default_factory=dict)
+    closed: StreamClosed | None = None
+    unsaved_by: set[str] = field(default_factory=set)
+    restarting: bool = False
+    last_seen: LastSeen = field(default_factory=LastSeen)
+
+    @property
+    def every(self) -> bool:
+        """True for a file, every frame of which is analysed (policy `every`)."""
+        return self.opened.policy == "every"
+
+    def status(self, dispatch: Dispatch) -> StreamStatus:
+        """The stream's counters, for the bus."""
+        opened = self.opened
+        counts = {modality: dispatch.counts(opened.stream, modality) for modality in MODALITIES}
+        return StreamStatus(
+            stream=opened.stream,
+            policy=opened.policy,
+            source=opened.source,
+            offered={modality: found.offered for modality, found in counts.items()},
+            done={modality: found.done for modality, found in counts.items()},
+            dropped={modality: found.dropped for modality, found in counts.items()},
+            failed={modality: found.failed for modality, found in counts.items()},
+            reasons={modality: dict(found.reasons) for modality, found in counts.items()},
+        )
