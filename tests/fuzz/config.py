@@ -31,4 +31,4 @@ def one(data: bytes) -> None:
 if __name__ == "__main__":
     from tests.fuzz.running import run
 
-    run("config", ["workers.", "yaml"])
+    run("config", ["bimodal.config", "bimodal.workers", "yaml"])

@@ -1,5 +1,5 @@
-"""Messages that decode, in an order and with contents that nobody would send: the post office goes on, and all that it
-says can be sent."""
+"""Messages that decode, in an order and with contents that nobody would send: the router goes on, and all that it sends
+can be encoded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def seeds() -> list[bytes]:
 
 def one(data: bytes) -> None:
     """Up to sixty messages of six actors, each as it comes out of the decoder."""
-    source, office, now_ns = Bytes(data), PostOffice(), 0
+    source, broker, now_ns = Bytes(data), PostOffice(), 0
     for _ in range(MOST):
         if not source.left:
             break
@@ -31,19 +31,19 @@ def one(data: bytes) -> None:
         except (MessageError, OverflowError):
             continue
         if isinstance(envelope.body, Hello):
-            _, out = office.hello(sender, envelope.incarnation, envelope.body, now_ns)
-        elif office.knows(sender, envelope.incarnation):
-            out = office.handle(sender, envelope.body, now_ns)
+            _, out = broker.hello(sender, envelope.incarnation, envelope.body, now_ns)
+        elif broker.knows(sender, envelope.incarnation):
+            out = broker.handle(sender, envelope.body, now_ns)
         else:
             continue
-        for item in [*out, *office.tick(now_ns)]:
+        for item in [*out, *broker.tick(now_ns)]:
             seal(item.body, epoch=1, sender="broker", incarnation=1)
             if not isinstance(item, Post):
                 topic_of(item.body, item.name)
-        seal(office.status(), epoch=1, sender="broker", incarnation=1)
+        seal(broker.status(), epoch=1, sender="broker", incarnation=1)
 
 
 if __name__ == "__main__":
     from tests.fuzz.running import run
 
-    run("office", ["broker."])
+    run("router", ["bimodal.broker"])

@@ -19,12 +19,12 @@ from bimodal.broker.process import BrokerProcess
 from bimodal.broker.sockets import connect, mailbox_endpoint, make_private
 from bimodal.config import Config, check_config
 from bimodal.workers.errors import ConfigError
-from tests.fuzz import artifact, config, messages, office, page, slots
+from tests.fuzz import artifact, config, messages, page, router, slots
 from tests.fuzz.bodies import short
 
 TIMES = int(os.environ.get("BIMODAL_FUZZ", "1"))
 REPOSITORY = Path(__file__).parents[2]
-TARGETS = ("messages", "office", "slots", "config", "artifact", "page")
+TARGETS = ("messages", "router", "slots", "config", "artifact", "page")
 
 often = settings(max_examples=300 * TIMES, deadline=None, suppress_health_check=list(HealthCheck))
 seldom = settings(max_examples=60 * TIMES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -55,8 +55,8 @@ def test_messages(data: bytes) -> None:
 
 @often
 @given(st.binary(max_size=1500))
-def test_the_post_office(data: bytes) -> None:
-    office.one(data)
+def test_the_router(data: bytes) -> None:
+    router.one(data)
 
 
 @seldom
