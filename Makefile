@@ -6,12 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test test-slow system lint types imports untested pytest clean
+.PHONY: run test test-slow system lint types imports untested docs pytest clean
 
 run: .make/run
 	$(BIN)/bimodal up
 
-test: .make/test lint types imports untested pytest
+test: .make/test lint types imports untested docs pytest
 
 lint:
 	$(BIN)/ruff check .
@@ -27,9 +27,13 @@ imports:
 untested:
 	$(BIN)/python -m scripts.untested
 
+# The documentation as a site, build/docs/index.html; a warning is an error.
+docs:
+	$(BIN)/sphinx-build -q -W --keep-going -E docs build/docs
+
 # Two files of tests at a time: most of them wait for processes. The wheels that the converted models come from: with them the tests convert the real files again.
-pytest: .make/wheels
-	BIMODAL_WHEELS=$(CURDIR)/.make/wheels $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+pytest: .make/wheels docs
+	BIMODAL_WHEELS=$(CURDIR)/.make/wheels BIMODAL_SITE=$(CURDIR)/build/docs $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # Tests that take longer than a minute each, by hand.
 test-slow: .make/test .make/wheels
@@ -55,7 +59,7 @@ $(BIN)/python:
 	@touch $@
 
 .make/test: pyproject.toml constraints.txt .make/system | $(BIN)/python
-	$(PIP) install -c constraints.txt -e '.[test,training,convert]'
+	$(PIP) install -c constraints.txt -e '.[test,training,convert,docs]'
 	@touch $@ .make/run
 
 clean:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,20 +15,30 @@ import pytest
 import yaml
 
 from bimodal import cli
+from bimodal.bench.plan import chosen
 from bimodal.config import Config, check_config
+from scripts.measure.__main__ import PARTS as MEASURED
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "models").glob("*/card.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 LINK = re.compile(r"(?:\]\(|<img src=\")(?!https?:|mailto:)([^)\"\s]+)")
-FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^( *)```(\S*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 # YAML of other programs, and of our exporters, by its first key.
 NO_CONFIG = {"scrape_configs", "kind", "input", "authorization"}
 SECTIONS = set(Config.__struct_encode_fields__)
 # Words that stand for more: a line with one of them shows a form and no whole command.
 OPEN = {"…", "[…]"}
+
+# Folders of the repository; what a page names in them must be there. Files by name alone, too, but for these.
+ROOMS = ("bimodal", "broker", "models", "workers", "recordings", "drawing", "export", "training", "tests", "scripts")
+OUR_PATH = re.compile(rf"(?:{'|'.join((*ROOMS, 'docs'))})/[\w./*-]*")
+OUR_FILE = re.compile(r"[\w-]+\.(?:py|js|css)")
+FILES_OF_OTHERS = {"listen.py", "models.py", "prepare_ravdess_dataset.py", "train_audio_model.py"}
+FILES_OF_OTHERS |= {"evaluate_bimodal_model.py", "run_webcam.py"}
+OUR_MODULE = re.compile(rf"python -m ((?:{'|'.join(ROOMS)})[\w.]*\w)")
 
 
 def without_fences(text: str) -> str:
@@ -67,9 +80,11 @@ def parse(line: str, whole: bool) -> None:
             return
         command = command.commands[rest[0]]
         path.append(rest.pop(0))
-    options = {name for param in command.params for name in param.opts} | {"--help"}
-    unknown = [word for word in rest if word.startswith("--") and word.partition("=")[0] not in options]
+    options = {name for param in command.params if not getattr(param, "hidden", False) for name in param.opts}
+    unknown = [word for word in rest if word.startswith("--") and word.partition("=")[0] not in {*options, "--help"}]
     assert not unknown, f"{' '.join(path)} has no {unknown}"
+    if path == ["bench"]:
+        chosen([word for word in itertools.takewhile(lambda word: not word.startswith("-"), rest) if word.islower()])
     if whole and not OPEN & set(rest) and not getattr(command, "commands", None):
         command.make_context(" ".join(path), rest)
 
@@ -103,6 +118,35 @@ def test_every_shown_config_is_valid(page: Path) -> None:
     for said in INLINE.findall(without_fences(text)):
         if re.match(rf"({'|'.join(SECTIONS)}): *[{{\w]", said):
             check_config(yaml.safe_load(said), said)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_file_and_module_that_is_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names = {path.name for room in ROOMS for path in (ROOT / room).rglob("*")}
+    for said in INLINE.findall(without_fences(text)):
+        if OUR_PATH.fullmatch(said):
+            assert any(ROOT.glob(said.rstrip("/"))), said
+        elif OUR_FILE.fullmatch(said) and said not in FILES_OF_OTHERS:
+            assert said in names, said
+    for module in OUR_MODULE.findall(text):
+        assert importlib.util.find_spec(module) is not None, module
+    for parts in re.findall(r"python -m scripts\.measure((?: [a-z]+)+)", text):
+        chosen(parts.split(), MEASURED)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_shown_import_works(page: Path) -> None:
+    for snippet in fenced(page.read_text(encoding="utf-8"), "python"):
+        for node in ast.walk(ast.parse(snippet)):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and node.module.partition(".")[0] in {"bimodal", *ROOMS}
+            ):
+                assert node.module.startswith("bimodal"), node.module
+                module = importlib.import_module(node.module)
+                assert all(hasattr(module, alias.name) for alias in node.names), snippet
 
 
 def test_the_examples_are_valid() -> None:

@@ -66,7 +66,7 @@ class FaceConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
         balance: pictures are drawn with (share of their emotion) ** -balance; 0 draws all alike.
         calibration_every: each n-th training picture is kept for calibration and never trained on.
         crop_scale, crop_shift_y, crop_rotate: how live faces must be cut to look like FER2013's; learn them with
-            `python -m training.crop`.
+            `python -m bimodal.training.face.framing`.
         labels: the votes of FER+ (as soft labels) or the one label of FER2013, where a data set has both.
         start_from: the best.pt of another run of the same network, to learn on from its weights; None from nothing.
         augmentation: all that a live camera does to a face, or only moves and covers, for pictures that no camera

@@ -203,7 +203,7 @@ def _cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-# A simulator's process (`python -m bench.simulation_process`): its Share comes on standard input, Played goes out.
+# A simulator's process (`python -m scripts.measure.simulation`): its Share comes on standard input, Played goes out.
 
 
 READY = "ready"

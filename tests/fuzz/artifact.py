@@ -54,4 +54,4 @@ def one(data: bytes) -> None:
 if __name__ == "__main__":
     from tests.fuzz.running import run
 
-    run("artifact", ["bimodal.models."])
+    run("artifact", ["bimodal.models"])

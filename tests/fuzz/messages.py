@@ -37,4 +37,4 @@ def one(data: bytes) -> None:
 if __name__ == "__main__":
     from tests.fuzz.running import run
 
-    run("messages", ["bimodal.broker."])
+    run("messages", ["bimodal.broker"])

@@ -39,4 +39,4 @@ def one(data: bytes) -> None:
 if __name__ == "__main__":
     from tests.fuzz.running import run
 
-    run("page", ["bimodal.workers."])
+    run("page", ["bimodal.workers"])

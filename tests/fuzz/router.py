@@ -45,4 +45,4 @@ def one(data: bytes) -> None:
 if __name__ == "__main__":
     from tests.fuzz.running import run
 
-    run("router", ["bimodal.broker."])
+    run("router", ["bimodal.broker"])

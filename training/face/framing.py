@@ -1,4 +1,4 @@
-"""How a data set frames its faces, so that live faces can be cut out alike: `python -m training.crop FOLDER`.
+"""How a data set frames its faces, so that live faces are cut alike: `python -m bimodal.training.face.framing FOLDER`.
 
 Runs the detector and the mesh over pictures of FER2013's split `train` and prints what the `crop` of a face-static
 model trained on them should be: the square around a face that its 48×48 picture is.

@@ -1,7 +1,7 @@
 """A Keras speech model in the form (352, 15), by actor and then on all, exported through `bimodal export keras`.
 
-Runs in a process of its own (`python -m training.keras_speech CONFIG`), so that nobody else loads TensorFlow. The front
-end is the preset `seed-mel15`: 1 s at 16 kHz, 15 mel bands in dB, standardised, 32 steps stretched to 352.
+Runs in a process of its own (`python -m bimodal.training.speech.keras CONFIG`), so that nobody else loads TensorFlow.
+The front end is the preset `seed-mel15`: 1 s at 16 kHz, 15 mel bands in dB, standardised, 32 steps stretched to 352.
 """
 
 from __future__ import annotations

@@ -1,0 +1,57 @@
+"""The documentation as a site: `make docs` builds it into build/docs. Nothing in it is loaded from another host."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from sphinx.addnodes import pending_xref
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+project = "bimodal"
+author = "The bimodal developers"
+project_copyright = author
+release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "flowchart"]
+exclude_patterns = ["cards/architectures"]
+highlight_language = "text"
+myst_heading_anchors = 4
+
+# Docstrings: Google style, and code in single backticks.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+napoleon_use_ivar = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = project
+html_favicon = html_logo = "../workers/view/page/icon.svg"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = html_copy_source = False
+html_sidebars = {"**": ["pages.html"]}
+templates_path = ["_templates"]
+html_theme_options = {
+    "logo": {"text": project, "alt_text": f"{project}, front page"},
+    "navbar_center": [],
+    "primary_sidebar_end": [],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+
+
+def to_pages(app: Any, doctree: Any) -> None:
+    """Point links out of docs/, which work in a checkout, at the pages that are symbolic links to the same files."""
+    pages = {Path(app.env.doc2path(page)).resolve().with_suffix(""): page for page in app.env.found_docs}
+    for link in doctree.findall(pending_xref):
+        link["reftarget"] = pages.get(Path(link["reftarget"]), link["reftarget"])
+
+
+def setup(app: Any) -> None:
+    """Register the above."""
+    app.connect("doctree-read", to_pages)
