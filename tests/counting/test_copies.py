@@ -90,5 +90,5 @@ def test_a_frame_leaves_nothing_behind(look: FacePipeline, frame: NDArray[np.uin
 def _held() -> int:
     """How many allocations of our own files are alive."""
     gc.collect()
-    ours = [tracemalloc.Filter(True, str(REPOSITORY / room / "*")) for room in ("broker", "models", "workers")]
-    return len(tracemalloc.take_snapshot().filter_traces(ours).traces)
+    ours = tracemalloc.Filter(True, str(REPOSITORY / "bimodal" / "*"))
+    return len(tracemalloc.take_snapshot().filter_traces([ours]).traces)

@@ -34,13 +34,15 @@ MOST_GROWTH = 70 * 2**20
 # Who may look at the wall clock, and what for. None of it decides when something live is done.
 MAY_LOOK = {
     "models/": "how old a download is",
-    "bimodal/supervisor/analysis.py": "when a result was made",
-    "bimodal/commands/keys.py": "from when until when a certificate is valid",
-    "workers/commands/": "when a result was made",
-    "bimodal/supervisor/live.py": "when a recording began and ended",
-    "workers/record/": "names, dates and ages of recordings",
-    "bimodal/supervisor/session.py": "the age of a lock file, against the file's own wall time",
+    "recordings/": "names, dates and ages of recordings",
+    "workers/record.py": "when a recording began and ended",
     "workers/view/visitor.py": "a number that no earlier visit had",
+    "bimodal/api/analyze.py": "when a report was made",
+    "bimodal/bench/": "when something was measured",
+    "bimodal/commands/": "when a result was made; from when until when a certificate is valid",
+    "bimodal/supervisor/analysis.py": "when a result was made",
+    "bimodal/supervisor/live.py": "when a recording began and ended",
+    "bimodal/supervisor/session.py": "the age of a lock file, against the file's own wall time",
 }
 WALL_CLOCK = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
 
@@ -65,7 +67,7 @@ def looks_at_the_wall_clock(file: Path) -> bool:
 def test_only_names_dates_and_ages_come_from_the_wall_clock() -> None:
     found = {
         str(file.relative_to(REPOSITORY))
-        for room in ("broker", "models", "workers")
+        for room in ("broker", "models", "recordings", "drawing", "workers", "bimodal")
         for file in (REPOSITORY / room).rglob("*.py")
         if looks_at_the_wall_clock(file)
     }
