@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.metadata
 import io
@@ -40,15 +39,11 @@ COMMANDS: dict[str, Room] = {
     "doctor": Room("doctor.command", "doctor", "Check this machine, and say what to do."),
     "keys": Room("commands.keys", "app", "Make the keys and certificates of this machine."),
     "models": Room("models.commands", "app", "List, show, fetch and verify models."),
-    "export": Room("export.commands", "app", "Turn foreign models into artifacts (needs the extra 'export')."),
+    "export": Room("export.commands", "app", "Turn foreign models into artifacts (needs the extra 'convert')."),
     "train": Room("training.commands", "train", "Train models on your own data (needs the extra 'training')."),
-    "data": Room("training.commands", "app", "Make data sets ready to train on (needs the extra 'training')."),
-    "evaluate": Room("training.evaluate.command", "evaluate", "Measure models (needs the extra 'training')."),
+    "data": Room("training.commands", "app", "Make data sets ready to train on."),
+    "evaluate": Room("training.evaluate.command", "evaluate", "Measure models on labelled data."),
 }
-
-
-# What a room needs beyond the runtime, by its package.
-EXTRAS = {"export": "export", "training": "training", "bench": "bench"}
 
 
 class LazyGroup(TyperGroup):
@@ -68,10 +63,6 @@ class LazyGroup(TyperGroup):
         room = COMMANDS.get(args[0]) if args else None
         if room is None:
             return super().resolve_command(ctx, args)
-        if ctx.resilient_parsing:  # a shell asks how the line may go on: a room that can't be imported has no answer
-            with contextlib.suppress(ImportError):
-                return args[0], _command(args[0], room), args[1:]
-            return super().resolve_command(ctx, args)
         return args[0], _load(args[0], room), args[1:]
 
 
@@ -82,18 +73,6 @@ def _stand_in(name: str, room: Room) -> Any:
 
 
 def _load(name: str, room: Room) -> Any:
-    try:
-        return _command(name, room)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing == "bimodal":
-            raise
-        extra = EXTRAS.get(room.module.partition(".")[0], "export")
-        typer.echo(f"bimodal {name} needs the package '{missing}': pip install 'bimodal-emotion[{extra}]'", err=True)
-        raise SystemExit(1) from error
-
-
-def _command(name: str, room: Room) -> Any:
     found = getattr(importlib.import_module(f"bimodal.{room.module}"), room.attribute)
     if isinstance(found, typer.Typer):
         found._add_completion = False

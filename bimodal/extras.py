@@ -12,14 +12,14 @@ class MissingPackageError(BimodalError):
 
 
 def require(command: str, extra: str, *packages: str) -> None:
-    """Check that `bimodal COMMAND` has all of its packages, without importing them.
+    """Check that a command ("train face") has all of its packages, without importing them.
 
     Raises MissingPackageError for the first that is missing, naming the extra (or extras, as in "training,convert").
     """
     for package in packages:
         if not _installed(package):
             raise MissingPackageError(
-                f"bimodal {command} needs the package '{package}': pip install 'bimodal-emotion[{extra}]'"
+                f"{command} needs the package '{package}': pip install 'bimodal-emotion[{extra}]'"
             )
 
 

@@ -17,8 +17,10 @@ from rich.table import Table
 
 from bimodal.errors import BimodalError
 from bimodal.export.errors import SourceModelError
-from bimodal.export.onnx.description import Description, describe, merge, read_description, read_preset
+from bimodal.export.onnx.description import Description, describe, merge, presets, read_description, read_preset
+from bimodal.extras import require
 
+EXTRA = "convert"
 CALIBRATION = 100
 WORTH_IT = 1.1
 
@@ -123,6 +125,7 @@ def mediapipe(
     Example: bimodal export mediapipe --out my-models
     """
     with one_sentence():
+        require("export mediapipe", EXTRA, "onnx", "tensorflow", "tf2onnx", "ai_edge_litert")
         from bimodal.export.pretrained.adopt import adopt_mediapipe
         from bimodal.export.real_inputs import read_picture
 
@@ -137,6 +140,7 @@ def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
     Example: bimodal export silero --out my-models
     """
     with one_sentence():
+        require("export silero", EXTRA, "onnx")
         from bimodal.export.pretrained.adopt import adopt_silero
 
         adopt_silero(out, typer.echo, wheel=wheel)
@@ -166,8 +170,7 @@ def torch(
     Example: bimodal export torch FER_static_ResNet50_AffectNet.pt --architecture emo-affectnet
     """
     with one_sentence():
-        from bimodal.export.errors import SourceModelError
-
+        require("export torch", EXTRA, "torch", "onnx", "onnxscript", "onnxslim", "librosa")
         own = {
             "name": name, "version": version, "labels": words(labels), "license": license, "source": source,
             "crop": crop, "temperature": temperature, "size": size,
@@ -230,14 +233,12 @@ def onnx(
     Example: bimodal export onnx enet_b0_8_best_vgaf.onnx --preset hsemotion-8 --name hsemotion
     """
     with one_sentence():
-        from bimodal.export.errors import SourceModelError
-        from bimodal.export.onnx.description import presets
-
         if list_presets:
             typer.echo("\n".join(presets()))
             return
         if file is None:
             raise SourceModelError("name the file to export: bimodal export onnx FILE --preset NAME")
+        require("export onnx", EXTRA, "onnx")
         from bimodal.export.onnx.convert import export_onnx
 
         said = description_of(
@@ -295,7 +296,7 @@ def keras(
     Example: bimodal export keras fer2013_mini_XCEPTION.102-0.66.hdf5 --preset mini-xception --picture me.jpg
     """
     with one_sentence():
-        from bimodal.export.errors import SourceModelError
+        require("export keras", EXTRA, "keras", "tensorflow", "tf2onnx", "h5py", "onnx", "librosa")
         from bimodal.export.keras.convert import export_keras
         from bimodal.export.keras.file import read_architecture
         from bimodal.export.keras.recipe import read_preset, read_recipe, with_words
@@ -344,6 +345,7 @@ def quantize(
     Example: bimodal export quantize emo-affectnet --data FACES --install
     """
     with one_sentence():
+        require("export quantize", EXTRA, "onnx", "onnxslim")
         from bimodal.export.quantize.quantize import make
 
         with tempfile.TemporaryDirectory() as scratch:
@@ -354,18 +356,6 @@ def quantize(
         typer.echo(f"wrote {place}", err=as_json)
     if not places:
         typer.echo("nothing was written: add --install or --out", err=True)
-
-
-PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
-
-
-PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
-
-
-PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
-
-
-PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
 
 
 def _show(report: object, as_json: bool) -> None:
@@ -387,26 +377,14 @@ def _show(report: object, as_json: bool) -> None:
         typer.echo("it is hardly faster: keep the original")
 
 
-PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
-
-
-PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
-
-
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turns this room's and the library's errors, and a missing package, into a sentence on stderr."""
+    """Turn errors of ours into one sentence on stderr and exit code 1."""
     try:
         yield
     except BimodalError as error:
         typer.echo(f"bimodal: {error}", err=True)
         raise typer.Exit(1) from error
-    except ModuleNotFoundError as error:
-        typer.echo(f"bimodal: this needs the package '{error.name}': pip install 'bimodal-emotion[convert]'", err=True)
-        raise typer.Exit(1) from error
-
-
-PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
 
 
 PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")

@@ -10,7 +10,7 @@ from bimodal.extras import MissingPackageError, require
 def test_the_first_missing_package_is_named_with_its_extra() -> None:
     with pytest.raises(
         MissingPackageError,
-        match=r"^bimodal train face needs the package 'no_such': pip install 'bimodal-emotion\[training\]'$",
+        match=r"^train face needs the package 'no_such': pip install 'bimodal-emotion\[training\]'$",
     ):
         require("train face", "training", "numpy", "no_such", "nor_this")
 

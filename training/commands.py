@@ -14,6 +14,7 @@ import typer
 
 from bimodal.child_process import child_environment, python_command
 from bimodal.errors import BimodalError
+from bimodal.extras import require
 
 if TYPE_CHECKING:
     from bimodal.training.config import Config
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 CONFIGS = Path(__file__).parent / "configs"
+
+EXTRA = "training"
+PACKAGES = ("torch", "onnx", "onnxscript", "librosa", "scipy", "tqdm")
+"""Packages of the extra that every training needs."""
 
 train = typer.Typer(help="Train a model from raw files to an artifact.", no_args_is_help=True)
 
@@ -37,6 +42,7 @@ def train_face(config: ConfigFile = None, data: Data = None, output: Output = No
     Example: bimodal train face --data AffectNet --output my-models/mine
     """
     with one_sentence_errors():
+        require("train face", EXTRA, *PACKAGES)
         from bimodal.training.config import FaceConfig
         from bimodal.training.face.artifact import make_face
 
@@ -50,6 +56,7 @@ def train_speech(config: ConfigFile = None, data: Data = None, output: Output = 
     Example: bimodal train speech --data RAVDESS
     """
     with one_sentence_errors():
+        require("train speech", EXTRA, *PACKAGES)
         from bimodal.training.config import SpeechConfig
         from bimodal.training.speech.artifact import make_speech
 
@@ -63,6 +70,7 @@ def train_dynamic(config: ConfigFile = None, data: Data = None, output: Output =
     Example: bimodal train dynamic --data prepared
     """
     with one_sentence_errors():
+        require("train dynamic", EXTRA, *PACKAGES)
         from bimodal.training.config import DynamicConfig
         from bimodal.training.dynamic.artifact import make_dynamic
 
@@ -77,6 +85,7 @@ def train_fusion(config: ConfigFile = None, data: Data = None, output: Output = 
     Example: bimodal train fusion
     """
     with one_sentence_errors():
+        require("train fusion", EXTRA, *PACKAGES)
         from bimodal.training.config import FusionConfig
         from bimodal.training.fusion.train import make_fusion
 
@@ -89,6 +98,8 @@ def train_keras_speech(config: ConfigFile = None) -> None:
 
     Example: bimodal train keras-speech
     """
+    with one_sentence_errors():
+        require("train keras-speech", f"{EXTRA},convert", *PACKAGES, "keras", "tensorflow", "tf2onnx", "h5py")
     path = config or CONFIGS / "speech-keras.yaml"
     command = python_command("bimodal.training.speech.keras", str(path))
     done = subprocess.run(command, env=child_environment(), check=False)
@@ -155,7 +166,8 @@ def prepare(
     Example: bimodal data prepare ravdess-video RAVDESS prepared
     """
     with one_sentence_errors():
-        from tqdm import tqdm
+        from rich.console import Console
+        from rich.progress import Progress
 
         from bimodal.models.catalog import resolve
         from bimodal.models.session import open_artifact
@@ -176,14 +188,16 @@ def prepare(
                 err=True,
             )
         items = divided(found, split.value, seed)
-        with tqdm(total=len(items), desc=name, unit="item", disable=None) as bar:
+        console = Console(stderr=True)
+        with Progress(console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task(name, total=len(items))
             made = make(
                 items,
                 source,
                 target,
                 static=lambda: open_artifact(resolve(model), "face-static", provider="cpu"),
                 interval_s=interval,
-                done=lambda count: bar.update(count - bar.n),
+                done=lambda count: bar.update(task, completed=count),
             )
         typer.echo(f"{target}: {summary(made.items)}")
         if made.problems:

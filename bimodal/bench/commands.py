@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +18,9 @@ from bimodal.bench.errors import BenchError
 from bimodal.bench.machine import this_machine
 from bimodal.bench.plan import PARTS, Part, Plan, chosen, moved
 from bimodal.bench.run import Found, measure
-from bimodal.bench.show import NO_MATPLOTLIB, draw, write_picture
+from bimodal.bench.show import draw, write_picture
 from bimodal.console import open_log, say, user_errors
+from bimodal.extras import require
 from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.usage import cores
 from bimodal.workers.actor import REFUSED
@@ -93,8 +93,8 @@ def measure_parts(
         log_file = open_log(loaded.log.file, loaded.log.level, "bench")
         for file in (json, png):
             _check_place(file)
-        if png is not None and importlib.util.find_spec("matplotlib") is None:
-            raise BenchError(NO_MATPLOTLIB)
+        if png is not None:
+            require("bench --png", "bench", "matplotlib")
     with user_errors(log_file):
         machine = this_machine(loaded, cores())
         with tempfile.TemporaryDirectory(prefix="bimodal-bench-") as folder, _telling() as tell:

@@ -108,7 +108,6 @@ def _mark(figure: Figure) -> str:
 # What the bench found, as one picture: figures as bars beside their yardsticks, and curves.
 
 
-NO_MATPLOTLIB = "a picture needs matplotlib: pip install 'bimodal-emotion[bench]'"
 YARDSTICK, MEASURED, BROKEN, FLOOR = "#9aa0a6", "#2f6fb3", "#c0392b", "#222222"
 COLUMNS = 2
 MOST_BARS = 16
@@ -133,16 +132,11 @@ class Panel(NamedTuple):
 def write_picture(found: Found, path: Path) -> None:
     """Write `path` as PNG.
 
-    Raises BenchError where matplotlib is missing, nothing was measured, or the file can't be written.
+    Raises BenchError where nothing was measured, or the file can't be written. Needs matplotlib.
     """
     drawn = panels(found.outcomes)
     if not drawn:
         raise BenchError("there is nothing to draw: no part could be measured")
-    try:
-        import matplotlib as mpl
-    except ModuleNotFoundError as error:
-        raise BenchError(NO_MATPLOTLIB) from error
-    mpl.use("Agg")
     from matplotlib.figure import Figure as Sheet
 
     columns = balanced(drawn)

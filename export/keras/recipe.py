@@ -10,7 +10,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from bimodal.export.errors import SourceModelError
-from bimodal.export.frontends.faces import Pixels
+from bimodal.export.frontends.pixels import Pixels
 from bimodal.export.frontends.presets import SPEECH_PRESETS
 from bimodal.export.frontends.speech import SpeechFrontend
 from bimodal.export.keras.file import Architecture, Layer

@@ -9,7 +9,7 @@ import msgspec
 import yaml
 
 from bimodal.export.errors import SourceModelError
-from bimodal.export.frontends.faces import Pixels
+from bimodal.export.frontends.pixels import Pixels
 from bimodal.models.contract import Crop
 
 PRESETS = Path(__file__).parents[1] / "onnx_presets"

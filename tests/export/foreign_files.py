@@ -13,7 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bimodal.export.frontends.faces import Pixels
+from bimodal.export.frontends.pixels import Pixels
 from bimodal.export.onnx.description import Description
 
 PLAIN = ("--kind", "face-static", "--labels", "happy,sad,fear", "--colour", "rgb", "--layout", "nchw")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bimodal.training.commands import one_sentence_errors
+from bimodal.extras import require
+from bimodal.training.commands import EXTRA, one_sentence_errors
 from bimodal.training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def evaluate_face(
     Example: bimodal evaluate face --model face-compact --data FER2013 --split valid
     """
     with one_sentence_errors():
+        _require_report("face", out)
         from bimodal.training.evaluate.evaluate import evaluate_face as measure_face
         from bimodal.training.evaluate.evaluate import find_model
         from bimodal.training.face.framing import evaluate_cut_live
@@ -105,6 +107,9 @@ def evaluate_speech(
     Example: bimodal evaluate speech --model speech-voice --data RAVDESS
     """
     with one_sentence_errors():
+        _require_report("speech", out)
+        if conditions:
+            require("evaluate speech --conditions", EXTRA, "scipy")
         from bimodal.training.evaluate import evaluate as measuring
         from bimodal.training.evaluate.conditions import CONDITIONS
 
@@ -130,6 +135,7 @@ def evaluate_fusion(
     Example: bimodal evaluate fusion --model fusion-learned --data runs/fusion-learned/pairs
     """
     with one_sentence_errors():
+        _require_report("fusion", out)
         from bimodal.training.evaluate.evaluate import find_model
         from bimodal.training.fusion import evaluate as measuring
 
@@ -149,6 +155,7 @@ def evaluate_clips(
     Example: bimodal evaluate clips videos --out report
     """
     with one_sentence_errors():
+        _require_report("clips", out)
         from bimodal.training.evaluate.clips import evaluate_clips as measure_clips
         from bimodal.training.evaluate.report import figures_json, write_json, write_report
 
@@ -166,6 +173,12 @@ def evaluate_clips(
             write_json(json, {way: figures_json(each) for way, each in zip(ways, evaluations, strict=True)})
         if out is not None:
             typer.echo(f"report: {write_report(out, f'Clips of {folder.name}', evaluations, rows)}")
+
+
+def _require_report(name: str, out: Path | None) -> None:
+    """Refuse before measuring what could not be drawn after it. Raises MissingPackageError."""
+    if out is not None:
+        require(f"evaluate {name} --out", EXTRA, "matplotlib")
 
 
 def actors_of(split: str) -> tuple[int, ...] | None:

@@ -13,7 +13,6 @@ from typing import TypeAlias
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
 from bimodal.training.datasets.ravdess import Recording
 
@@ -116,6 +115,8 @@ def impulse_response(
 
 def echoed(waveform: NDArray[np.float32], response: NDArray[np.float32]) -> NDArray[np.float32]:
     """A sound as the room of that impulse response gives it back: as long as before and as loud, in −1…1."""
+    from scipy.signal import fftconvolve  # the other conditions work without scipy
+
     wet = fftconvolve(waveform, response)[: len(waveform)]
     before, after = (float(np.sqrt(np.mean(np.square(sound)))) for sound in (waveform, wet))
     scaled = wet * (before / after) if after > 0 else wet

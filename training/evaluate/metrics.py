@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax as scipy_softmax
 
 from bimodal.training.errors import TrainingError
 
@@ -149,7 +147,9 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 def softmax(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
     """float [N, C] → probabilities float64 [N, C] of logits / temperature."""
-    return np.asarray(scipy_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    raised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
 def fit_temperature(logits: Logits, true: NDArray[np.int64]) -> float:
@@ -157,6 +157,8 @@ def fit_temperature(logits: Logits, true: NDArray[np.int64]) -> float:
 
     Raises TrainingError where there are no examples.
     """
+    from scipy.optimize import minimize_scalar  # only training needs scipy: evaluating works in a plain install
+
     if len(true) == 0:
         raise TrainingError("calibration needs at least one labelled example that was not trained on")
 

@@ -8,12 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import msgspec
 import numpy as np
-
-mpl.use("Agg")
-from matplotlib import pyplot
 
 from bimodal.training.evaluate.evaluate import Evaluation
 from bimodal.training.evaluate.metrics import Figures, per_class, reliability
@@ -112,7 +108,8 @@ def draw_confusion(figures: Figures, title: str, path: Path) -> None:
     """Rows true, columns found: the share of each row, with its count."""
     counts = np.array(figures.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = pyplot.subplots(figsize=(7, 6))
+    figure = _sheet(7, 6)
+    axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     places = range(len(figures.labels))
     axes.set_xticks(places, figures.labels, rotation=45, ha="right")
@@ -132,7 +129,8 @@ def draw_reliability(evaluation: Evaluation, path: Path) -> None:
     """Confidence against accuracy in 15 bins, with how many examples lie in each."""
     true, probabilities = np.array(evaluation.true), np.array(evaluation.probabilities)
     confidence, right, counts = reliability(true, probabilities)
-    figure, (above, below) = pyplot.subplots(2, 1, figsize=(6, 7), height_ratios=[3, 1], sharex=True)
+    figure = _sheet(6, 7)
+    above, below = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     there = counts > 0
     above.plot([0, 1], [0, 1], color="grey", linestyle=":")
     above.plot(confidence[there] / counts[there], right[there] / counts[there], marker="o", color="tab:blue")
@@ -145,10 +143,15 @@ def draw_reliability(evaluation: Evaluation, path: Path) -> None:
     _save(figure, path)
 
 
+def _sheet(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure  # only a report needs matplotlib
+
+    return Figure(figsize=(width, height))
+
+
 def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=100)
-    pyplot.close(figure)
 
 
 def _base64(path: Path) -> str:

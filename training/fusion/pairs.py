@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.faces.mesh import sharpness
 from bimodal.models.session import Artifact
-from bimodal.training.config import SpeechConfig
 from bimodal.training.datasets.fer2013 import LEFT_OUT
 from bimodal.training.datasets.items import Item, label_of
 from bimodal.training.datasets.loading import colour, picture_items, tracks, votes_of
@@ -23,9 +23,11 @@ from bimodal.training.datasets.ravdess import SAMPLE_RATE, Clip, Recording, deco
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.evaluate import over_emotions, speech_probabilities
 from bimodal.training.evaluate.metrics import fit_temperature, softmax
-from bimodal.training.loop import Say
 from bimodal.training.speech.sound import Listening, live_ends, live_windows, voice_shares
-from bimodal.training.speech.train import cross_validate_run
+
+if TYPE_CHECKING:
+    from bimodal.training.config import SpeechConfig
+    from bimodal.training.loop import Say
 
 DELAY_S = 0.12
 """A frame is joined with speech that ended at least this long before it, as in config.yaml."""
@@ -64,6 +66,8 @@ def speech_opinions(config: SpeechConfig, recordings: Sequence[Recording], folds
 
     Probabilities of a fold are calibrated by the other folds where there are several, else by its own.
     """
+    from bimodal.training.speech.train import cross_validate_run  # only composing pairs needs torch
+
     found = cross_validate_run(config, recordings, say, folds)
     rows, labels, people = [], [], []
     for fold in found:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bimodal.models.contract import Metadata
 from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
+
+if TYPE_CHECKING:  # an evaluation cuts windows, and needs no torch
+    from torch import Tensor
 
 SHORTEST_S, LONGEST_S, STEP_S = 1.0, 3.0, 0.25
 MISSED_VOICE = 0.3
@@ -67,7 +69,7 @@ def tilt(waveform: NDArray[np.float32], amount: float) -> NDArray[np.float32]:
 def mask_power(power: Tensor, random: np.random.Generator) -> Tensor:
     """As `mask`, for mel power float32 [N, T, bands]: masked places become quiet. Half of the clips keep all bands."""
     count, frames, bands = power.shape
-    keep = torch.ones(count, frames, bands)
+    keep = power.new_ones(count, frames, bands)
     for row in range(count):
         if random.random() < 0.5:
             width = int(random.integers(0, bands // 6 + 1))
@@ -85,7 +87,7 @@ def mask(features: Tensor, bands: int, random: np.random.Generator) -> Tensor:
     features: float32 [N, 2 · bands, T]; masked places become 0, the mean.
     """
     count, _, frames = features.shape
-    keep = torch.ones(count, 2, bands, frames)
+    keep = features.new_ones(count, 2, bands, frames)
     for row in range(count):
         width = int(random.integers(0, bands // 6 + 1))
         low = int(random.integers(0, bands - width + 1))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from bimodal.export.frontends.faces import Pixels, Resize, Sampling, as_numpy, pixel_nodes
+from bimodal.export.frontends.faces import as_numpy, pixel_nodes
+from bimodal.export.frontends.pixels import Pixels, Resize, Sampling
 
 NUMBERS = st.floats(-300, 300, width=32)
 DEVIATIONS = st.floats(0.125, 300, width=32)

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 
 from bimodal.export.commands import keras as command
 from bimodal.export.errors import ParityError, SourceModelError
-from bimodal.export.frontends.faces import Pixels
 from bimodal.export.frontends.layout import Stretch
 from bimodal.export.frontends.levels import Fit
+from bimodal.export.frontends.pixels import Pixels
 from bimodal.export.frontends.spectrum import Mel, Mfcc
 from bimodal.export.keras.convert import export_keras, join
 from bimodal.export.keras.file import read_architecture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.training.datasets.ravdess import actor_folds, decode, find_clips, load_ravdess, parse_name
+from bimodal.training.datasets.ravdess import actor_folds, decode, find_clips, load_ravdess, parse_name, voice_bounds
 from bimodal.training.errors import DatasetError
 from tests.training.trees import tone, write_ravdess, write_sound
 
@@ -84,3 +84,20 @@ def test_says_what_is_wrong(tmp_path: Path) -> None:
         decode(broken)
     with pytest.raises(DatasetError, match="can't be decoded"):
         decode(tmp_path / "absent.wav")
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_the_voice_is_where_librosa_finds_it(rate: int) -> None:
+    librosa = pytest.importorskip("librosa", reason="needs the extra 'training'")
+    random = np.random.default_rng(rate)
+    for _ in range(20):
+        length = int(random.integers(rate // 2, 2 * rate))
+        fading = 10 ** (-np.abs(np.linspace(-random.uniform(0, 4), random.uniform(0, 4), length)))
+        sound = (0.1 * random.standard_normal(length) * fading).astype(np.float32)
+        frame, hop = round(0.032 * rate), round(0.01 * rate)
+        _, bounds = librosa.effects.trim(sound, top_db=35, frame_length=frame, hop_length=hop)
+        assert voice_bounds(sound, rate) == tuple(bounds)
+
+
+def test_silence_is_voice_throughout() -> None:
+    assert voice_bounds(np.zeros(4000, np.float32), 16_000) == (0, 4000)
