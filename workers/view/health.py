@@ -28,12 +28,12 @@ def heard_lately(system: SystemState, now: float) -> list[ProcessState]:
 
 
 def is_up(process: ProcessState, now: float) -> bool:
-    """Whether a process is ready and sends heartbeats."""
+    """True while a process is ready and sends heartbeats."""
     return process.heartbeat.state == "ready" and now - process.heard_at <= FRESH_S
 
 
 def unready_reasons(system: SystemState, now: float) -> list[str]:
-    """Why the system can't work: one sentence for each kind of process without a ready one; empty when it can.
+    """Reasons why the system can't work: one sentence for each kind of process without a ready one.
 
     A system without a speech model has no audio workers, and needs none.
     """
@@ -70,7 +70,7 @@ def banners(system: SystemState, now: float) -> list[Banner]:
     found = [banner for process in processes if (banner := _of_process(process, now)) is not None]
     found += _of_foreign_models([one.heartbeat for one in processes if one.word(now) in ("ready", "troubled")])
     explained = {banner.about for banner in found}
-    # The supervisor says about the whole what the processes say of themselves.
+    # The supervisor repeats what processes report themselves.
     found = [banner for banner in found if banner.about != SUPERVISOR or not _names(banner.text, explained)]
     for stream in system.streams.values():
         silent_s = stream.silent_s(now) or 0.0
