@@ -1,6 +1,6 @@
-"""The event that users see, and how to read it: the leading face, its seven probabilities, agreement of face and voice.
+"""The event that users see, and how to read it: leading face, probabilities, agreement of face and voice.
 
-Pure. The live page, films, reports and users' programs all read events through these functions.
+Pure. Page, films, reports and users' programs all read events through these functions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 Probabilities: TypeAlias = dict[str, float]
-# Numbers that are counted on: one more of the largest still fits a message.
+# A counter; one more than the largest still fits a message.
 Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
@@ -19,7 +19,7 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
 
 
 class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
-    """One face with its history; see docs/protocol.md for every field."""
+    """One tracked face; docs/protocol.md explains every field."""
 
     track: int
     box: tuple[int, int, int, int]
@@ -44,11 +44,11 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What face and voice mean together. Unknown: `label` is None and `because` says why.
+    """Emotion of face and voice together. Unknown: `label` is None and `because` says why.
 
     `agreement` of face and voice is 0…1, None where one of them is missing. `confidence` is the largest of
-    `probabilities`; both are None where nothing could be used, and both are there where the label is missing only
-    because they are not sure enough. (`probabilities` is None too in events that older versions recorded.)
+    `probabilities`; both are None where no modality was usable, and both are set where the label is missing only
+    because the confidence is too low. (`probabilities` is None too in events that older versions recorded.)
     """
 
     label: str | None
@@ -59,8 +59,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds from grab: until a worker has it, in the worker, and until the event. `waited` is the part of
-    `queue` in which it lay at the broker because no worker was free."""
+    """Milliseconds: grab until a worker has the frame, in the worker, and grab until the event. `waited` is the part of
+    `queue` spent at the broker because no worker was free."""
 
     queue: float
     inference: float
@@ -71,7 +71,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 class Emotion(Message, frozen=True, tag="emotion"):
     """Fusion → everyone, one per video frame (per hop, for a stream without picture). `t` is in seconds.
 
-    `failed` says why a frame could not be looked at (its place is kept); None for every frame that was.
+    `failed` says why a frame could not be analysed (its place is kept); None for every frame that was.
     """
 
     stream: str
@@ -93,7 +93,7 @@ CONFLICT_BELOW = 0.6
 
 
 def leading(event: Emotion) -> TrackedFace | None:
-    """The face that the verdict is of: who speaks, else who is as sure as the verdict, else the largest."""
+    """The face that the verdict is about: the speaker's, else one with the verdict's confidence, else the largest."""
     verdict = event.emotion
     speaking = [face for face in event.faces if face.weights.get("speech", 0.0) > 0]
     alike = [face for face in event.faces if verdict.confidence is not None and face.confidence == verdict.confidence]
@@ -101,10 +101,9 @@ def leading(event: Emotion) -> TrackedFace | None:
 
 
 def fused(event: Emotion) -> Probabilities | None:
-    """The verdict's probabilities, None where nothing is known.
+    """Probabilities of the verdict; None where nothing is known.
 
-    Events that were recorded before verdicts carried them have them in their face, or in their voice where there is
-    no face.
+    Events recorded before verdicts carried them have them in their face, or in their voice where there is no face.
     """
     verdict = event.emotion
     if verdict.probabilities is not None or verdict.confidence is None:
@@ -115,15 +114,15 @@ def fused(event: Emotion) -> Probabilities | None:
     return event.speech.probabilities if event.speech is not None else None
 
 
-def seen(event: Emotion) -> str | None:
-    """What the leading face alone shows: the most probable emotion of its video."""
+def face_emotion(event: Emotion) -> str | None:
+    """Most probable emotion of the leading face's video; None without a face."""
     face = leading(event)
     return max(face.video, key=lambda emotion: face.video[emotion]) if face is not None and face.video else None
 
 
 def accord(event: Emotion) -> Accord:
-    """How face and voice stand to each other: `none` where one of them is missing."""
-    face, voice = seen(event), event.speech.label if event.speech is not None else None
+    """Compare the labels of face and voice: `none` where one of them is missing."""
+    face, voice = face_emotion(event), event.speech.label if event.speech is not None else None
     agreement = event.emotion.agreement
     if face is None or voice is None or agreement is None:
         return "none"

@@ -197,7 +197,7 @@ def annotate_all(
                 continue
             task = progress.add_task(analysed.name, total=analysed.frames or 1)
 
-            def told(pictures: int, task: int = task) -> None:
+            def on_progress(pictures: int, task: int = task) -> None:
                 progress.update(task, completed=pictures)  # type: ignore[arg-type]
 
             because = annotate_file(
@@ -207,7 +207,7 @@ def annotate_all(
                 max_height=config.capture.max_height,
                 style=style,
                 log_file=log_file,
-                told=told,
+                on_progress=on_progress,
             )
             said.append(because)
     return [because for because in said if because is not None]
@@ -227,11 +227,11 @@ def annotate_file(
     max_height: int,
     style: Style,
     log_file: Path | None,
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> str | None:
     """Make OUT/NAME.annotated.mp4 of `source` and its events OUT/NAME.jsonl, which must be complete.
 
-    Returns None, or the sentence that says why there is no film. `told` is called with the pictures done so far.
+    Returns None, or the sentence that says why there is no film. `on_progress` is called with the pictures done so far.
     """
     film = out / film_name(name)
     order = Order(
@@ -252,7 +252,7 @@ def annotate_file(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            because = _follow(process, told)
+            because = _follow(process, on_progress)
         except BaseException:
             process.kill()
             raise
@@ -268,7 +268,7 @@ def annotate_file(
     return None
 
 
-def _follow(process: subprocess.Popen[bytes], told: Callable[[int], None]) -> str | None:
+def _follow(process: subprocess.Popen[bytes], on_progress: Callable[[int], None]) -> str | None:
     assert process.stdout is not None
     because = None
     for line in process.stdout:
@@ -276,5 +276,5 @@ def _follow(process: subprocess.Popen[bytes], told: Callable[[int], None]) -> st
             progress = msgspec.json.decode(line, type=FilmProgress)
             because = progress.because
             if because is None:
-                told(progress.pictures)
+                on_progress(progress.pictures)
     return because

@@ -19,7 +19,7 @@ import numpy as np
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bimodal.broker.events import Emotion, Probabilities, fused, leading, seen
+from bimodal.broker.events import Emotion, Probabilities, face_emotion, fused, leading
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.observer import FramedEvent, Pixels
 from bimodal.workers.view.state import Point, View, point, snapshot
@@ -74,7 +74,7 @@ def frame_message(framed: FramedEvent, at: float, *, hide: bool) -> bytes:
             picture=picture,
             event=event,
             leading=None if face is None else event.faces.index(face),
-            shows=seen(event),
+            shows=face_emotion(event),
             fused=fused(event),
             point=point(event, at),
         )
