@@ -31,9 +31,11 @@ from bimodal.workers.actor import REFUSED
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, film_name, part_name
 
+log = logging.getLogger(__name__)
+
 
 class Speed(StrEnum):
-    """How fast a file is played."""
+    """Pace at which a file is read."""
 
     FAST = "fast"
     REALTIME = "realtime"
@@ -175,13 +177,13 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -
         raise typer.Exit(REFUSED)
 
 
-# The films of `bimodal analyze --annotate`, one after another, with a progress bar.
+# Annotated films, each made by a process of its own: a failure there costs the film alone.
 
 
 def annotate_all(
     inputs: list[Analysed], out: Path, config: Config, *, hide_faces: bool, log_file: Path | None
 ) -> list[str]:
-    """Make the film of every input that has results; a sentence for each that could not be made."""
+    """Make the film of every input that has results; returns a sentence for each that could not be made."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -190,7 +192,7 @@ def annotate_all(
         TimeElapsedColumn(),
     )
     style = Style(faces="hide" if hide_faces else "show")
-    said: list[str | None] = []
+    reasons: list[str | None] = []
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         for analysed in inputs:
             if not analysed.done:
@@ -209,14 +211,8 @@ def annotate_all(
                 log_file=log_file,
                 on_progress=on_progress,
             )
-            said.append(because)
-    return [because for because in said if because is not None]
-
-
-# Annotated films of analysed files, each made by a process of its own: what fails there costs the film alone.
-
-
-log = logging.getLogger(__name__)
+            reasons.append(because)
+    return [reason for reason in reasons if reason is not None]
 
 
 def annotate_file(
@@ -231,7 +227,7 @@ def annotate_file(
 ) -> str | None:
     """Make OUT/NAME.annotated.mp4 of `source` and its events OUT/NAME.jsonl, which must be complete.
 
-    Returns None, or the sentence that says why there is no film. `on_progress` is called with the pictures done so far.
+    Returns None, or a sentence that says why there is no film. `on_progress` gets the number of pictures done so far.
     """
     film = out / film_name(name)
     order = Order(
