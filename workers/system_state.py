@@ -29,7 +29,7 @@ class ProcessState(NamedTuple):
     """The newest heartbeat of a process, and when it came."""
 
     heartbeat: Heartbeat
-    heard_at: float
+    received_at: float
 
     @property
     def name(self) -> str:
@@ -44,14 +44,14 @@ class ProcessState(NamedTuple):
 
     def gone(self, now: float) -> bool:
         """True once it ended so long ago that no restart follows."""
-        return self.may_have_ended and now - self.heard_at > GONE_AFTER_S
+        return self.may_have_ended and now - self.received_at > GONE_AFTER_S
 
     def word(self, now: float) -> str:
         """State in one word, for users: that of its heartbeat, or ended, restarting, silent or troubled."""
         state = self.heartbeat.state
         if state == "stopped":
             return "restarting" if self.heartbeat.because is not None else "ended"
-        if state == "ready" and now - self.heard_at > SILENT_S:
+        if state == "ready" and now - self.received_at > SILENT_S:
             return "silent"
         return "troubled" if state == "ready" and self.heartbeat.because is not None else state
 
@@ -171,7 +171,7 @@ class SystemState:
     def _forget(self, now: float) -> None:
         for name, process in list(self.processes.items()):
             reason = process.heartbeat.because  # `up` shows it to the end
-            if process.may_have_ended and reason is None and now - process.heard_at > FORGOTTEN_AFTER_S:
+            if process.may_have_ended and reason is None and now - process.received_at > FORGOTTEN_AFTER_S:
                 del self.processes[name]
 
     def keep_streams(self, names: Collection[str]) -> None:

@@ -258,12 +258,12 @@ def _begin(film: Path) -> float:
     """Beginning of a film on the stream's time line, in seconds; raises RecordError where it can't be read."""
     try:
         with av.open(str(film)) as container:
-            said = container.metadata.get("comment", "")
+            comment = container.metadata.get("comment", "")
     except (av.FFmpegError, OSError) as error:
         raise RecordError(f"{film} can't be read as a film") from error
-    if not said.startswith(BEGINS) or not said.removeprefix(BEGINS).isdigit():
+    if not comment.startswith(BEGINS) or not comment.removeprefix(BEGINS).isdigit():
         raise RecordError(f"{film} does not say where on the stream's time line it begins, so it can't be compared")
-    return int(said.removeprefix(BEGINS)) / 1e9
+    return int(comment.removeprefix(BEGINS)) / 1e9
 
 
 def _is_annotated(clip: Clip) -> bool:

@@ -63,7 +63,7 @@ class FilmActor(FrameObserver):
     def on_frame(self, framed: FramedEvent) -> None:
         """Film one frame."""
         if self._free_space.shortage is None:
-            self._guarded(framed.stream, lambda: self._frame(framed))
+            self._attempt(framed.stream, lambda: self._frame(framed))
 
     def on_message(self, body: Body) -> None:
         """Follow openings and closings of streams, and film sound."""
@@ -72,15 +72,15 @@ class FilmActor(FrameObserver):
                 self._opened[body.stream] = body
             case StreamClosed():
                 self._opened.pop(body.stream, None)
-                self._guarded(body.stream, lambda: self._close(body.stream))
+                self._attempt(body.stream, lambda: self._close(body.stream))
                 self._failed.pop(body.stream, None)
                 self._without_pixels.pop(body.stream, None)
             case Job():
-                self._guarded(body.stream, lambda: self._sound(body))
+                self._attempt(body.stream, lambda: self._sound(body))
             case _:
                 pass
 
-    def _guarded(self, stream: str, work: Callable[[], None]) -> None:
+    def _attempt(self, stream: str, work: Callable[[], None]) -> None:
         """Run `work`; a stream whose film can't be written is tried again later, and the others go on."""
         known = self._failed.get(stream)
         if known is not None and time.monotonic() < known[1]:

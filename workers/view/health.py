@@ -22,14 +22,16 @@ ONE_OF_EACH = {
 Level = Literal["error", "warning"]
 
 
-def heard_lately(system: SystemState, now: float) -> list[ProcessState]:
+def recent_processes(system: SystemState, now: float) -> list[ProcessState]:
     """Processes with a heartbeat in the last minute, by name."""
-    return [process for _, process in sorted(system.processes.items()) if now - process.heard_at <= FORGOTTEN_AFTER_S]
+    return [
+        process for _, process in sorted(system.processes.items()) if now - process.received_at <= FORGOTTEN_AFTER_S
+    ]
 
 
 def is_up(process: ProcessState, now: float) -> bool:
     """True while a process is ready and sends heartbeats."""
-    return process.heartbeat.state == "ready" and now - process.heard_at <= FRESH_S
+    return process.heartbeat.state == "ready" and now - process.received_at <= FRESH_S
 
 
 def unready_reasons(system: SystemState, now: float) -> list[str]:
@@ -37,7 +39,7 @@ def unready_reasons(system: SystemState, now: float) -> list[str]:
 
     A system without a speech model has no audio workers, and needs none.
     """
-    processes = heard_lately(system, now)
+    processes = recent_processes(system, now)
     found = []
     for kind, subject in ONE_OF_EACH.items():
         mine = [process for process in processes if kind_of(process.name) == kind]
@@ -64,7 +66,7 @@ class Banner(NamedTuple):
 def banners(system: SystemState, now: float) -> list[Banner]:
     """Everything that is wrong, errors first; one sentence a process or stream."""
     processes = [process for process in system.processes.values() if not process.gone(now)]
-    quiet_s = now - max((process.heard_at for process in processes), default=now)
+    quiet_s = now - max((process.received_at for process in processes), default=now)
     if quiet_s > SILENT_S:
         return [Banner("error", "event bus", f"nothing has come over it for {quiet_s:.0f} s; is the broker there?")]
     found = [banner for process in processes if (banner := _of_process(process, now)) is not None]
@@ -108,7 +110,7 @@ def _of_process(process: ProcessState, now: float) -> Banner | None:
         case "restarting":
             return Banner("warning", beat.name, f"is started again: {beat.because}")
         case "silent":
-            return Banner("warning", beat.name, f"has said nothing for {now - process.heard_at:.0f} s")
+            return Banner("warning", beat.name, f"has said nothing for {now - process.received_at:.0f} s")
         case "troubled":
             return Banner("warning", beat.name, beat.because or "")
         case _:

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Body, State
 from bimodal.workers.system_state import SystemState
-from bimodal.workers.view.health import heard_lately, is_up, unready_reasons
+from bimodal.workers.view.health import is_up, recent_processes, unready_reasons
 from bimodal.workers.view.state import View
 
 MOST_STREAMS = 64
@@ -133,7 +133,7 @@ class Metrics(Collector):
         restarts = CounterMetricFamily("bimodal_process_restarts", "Starts after the first.", labels=["process"])
         cpu = GaugeMetricFamily("bimodal_process_cpu_cores", "Processor cores in use.", labels=["process"])
         memory = GaugeMetricFamily("bimodal_process_memory_bytes", "Private resident memory.", labels=["process"])
-        for process in heard_lately(self._system, now)[:MOST_PROCESSES]:
+        for process in recent_processes(self._system, now)[:MOST_PROCESSES]:
             beat = process.heartbeat
             up.add_metric([beat.name], float(is_up(process, now)))
             for word in get_args(State):
