@@ -1,4 +1,4 @@
-"""The front door: the `bimodal` command, which only mounts the rooms' commands and imports each when it is used."""
+"""The `bimodal` command: lists all commands and imports each only when it is used."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ COMMANDS: dict[str, Room] = {
 
 
 class LazyGroup(TyperGroup):
-    """Knows every command's name and help line without importing it."""
+    """Lists every command with its help line without importing it."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """The commands, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """A stand-in with the command's name and help line: enough to list it."""
+        """A placeholder with the command's name and help line, enough to list it."""
         room = COMMANDS.get(cmd_name)
         return None if room is None else _stand_in(cmd_name, room)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command itself, imported now that it is about to run."""
+        """Import the command that is about to run."""
         room = COMMANDS.get(args[0]) if args else None
         if room is None:
             return super().resolve_command(ctx, args)
@@ -109,11 +109,11 @@ def _front_door(
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Mount the commands."""
+    """Options of `bimodal` itself."""
 
 
 def main() -> None:
-    """Run the command line; an error that no room knows is one sentence, and its traceback goes to a log."""
+    """Run the command line; an unexpected error is one sentence, and its traceback goes to a log."""
     _mind_output()
     try:
         app(prog_name="bimodal")
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def _mind_output() -> None:
-    """What a terminal without UTF-8 can't show becomes a question mark; closed output goes nowhere."""
+    """Replace characters that the terminal's encoding lacks by "?", and a closed stdout or stderr by /dev/null."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -27,14 +27,14 @@ LOG_KEEPS_BYTES = 16 * 2**20
 
 
 def say(sentence: str) -> None:
-    """One sentence to the user, on stderr, if anybody takes it."""
+    """Print one sentence to stderr, unless that would block."""
     if takes_more(sys.stderr):
         typer.echo(f"bimodal: {redact(sentence)}", err=True)
 
 
 def takes_more(stream: TextIO) -> bool:
-    """Whether a line can be written without waiting. A terminal that was stopped (Ctrl-S), and a pipe that nobody
-    reads, take none; whoever watches over processes must not wait for them."""
+    """True where a line can be written without blocking, so that a supervisor never waits for its output: a stopped
+    terminal (Ctrl-S) and a pipe that nobody reads would block."""
     try:
         return bool(select.select([], [stream], [], 0)[1])
     except (OSError, ValueError):  # a stream without a descriptor, or closed, holds nobody up
@@ -43,9 +43,9 @@ def takes_more(stream: TextIO) -> bool:
 
 @contextmanager
 def user_errors(log_file: Path | None = None) -> Iterator[None]:
-    """Run a command; an error of ours becomes its sentence, any other one sentence that names the log.
+    """Turn exceptions of a command into one sentence and an exit code; unexpected ones name the log.
 
-    A reader of our output who has left (`| head -1`) ends the command, and is no error.
+    A closed pipe (`| head -1`) ends the command without an error.
     """
     try:
         yield
@@ -67,7 +67,7 @@ def user_errors(log_file: Path | None = None) -> Iterator[None]:
 
 
 def leave_stdout() -> None:
-    """Nobody reads it any more: Python's own flush at exit must not meet it again."""
+    """Redirect a closed stdout to /dev/null, so that Python's flush at exit does not fail on it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -92,7 +92,7 @@ def open_log(file: Path | None, level: str, session: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > LOG_KEEPS_BYTES:
             path.replace(path.with_suffix(path.suffix + ".1"))
-        # It tells who was filmed when, and from where: nobody else's business.
+        # Private: it tells who was filmed when, and from where.
         path.touch(mode=0o600)
         handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
@@ -105,7 +105,7 @@ def open_log(file: Path | None, level: str, session: str) -> Path:
 
 
 def keep_unexpected(error: Exception) -> int:
-    """Say in one sentence that something unexpected happened, keep its traceback in errors.log; gives the exit code."""
+    """Print one sentence about an unexpected error and keep its traceback in errors.log; gives the exit code."""
     place = ""
     with suppress(ConfigError):
         place = f"; {open_log(None, 'INFO', 'errors')} has the details"
@@ -115,20 +115,19 @@ def keep_unexpected(error: Exception) -> int:
 
 
 def is_terminal() -> bool:
-    """Whether a person reads stdout."""
+    """True where stdout is a terminal."""
     return sys.stdout.isatty()
 
 
-# Tables for a terminal, as much of them as there is room, and for a pipe, as aligned lines. Pure.
+# Tables: for a terminal as many rows and columns as fit, for a pipe as aligned lines. Pure.
 
-
-# Beyond these widths of the terminal a column fits.
+# Least width of the terminal for a column.
 ALWAYS, NARROW, MIDDLE, WIDE = 0, 56, 80, 110
 PIPE_WIDTH = 160
 
 
 class Column(NamedTuple):
-    """A column of a table: its title, from which width on it is shown, and whether it holds numbers."""
+    """A column of a table: title, least width of the terminal, and whether it is right-aligned."""
 
     title: str
     from_width: int = ALWAYS
@@ -136,7 +135,7 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Columns that fit, their rows, and how many rows there was no room for."""
+    """Columns that fit, their rows, and the number of rows that did not fit."""
 
     columns: tuple[Column, ...]
     rows: list[tuple[str, ...]]
@@ -144,7 +143,7 @@ class Table(NamedTuple):
 
 
 def fit(columns: tuple[Column, ...], rows: list[tuple[str, ...]], width: int, room: int = sys.maxsize) -> Table:
-    """What fits into `width` characters and `room` rows."""
+    """Select the columns and rows that fit into `width` characters and `room` rows."""
     fitting = [place for place, column in enumerate(columns) if width >= column.from_width]
     shown = rows[: max(0, room)]
     return Table(
@@ -155,7 +154,7 @@ def fit(columns: tuple[Column, ...], rows: list[tuple[str, ...]], width: int, ro
 
 
 def plain(table: Table) -> list[str]:
-    """A table as lines of text with aligned columns."""
+    """Format a table as lines of text with aligned columns."""
     grid = [tuple(column.title for column in table.columns), *table.rows]
     widths = [max(len(row[place]) for row in grid) for place in range(len(table.columns))]
     lines = []
@@ -169,8 +168,10 @@ def plain(table: Table) -> list[str]:
 
 
 def drawn(table: Table, styles: dict[str, str], *, fold: bool = False) -> RichTable:
-    """A table for a terminal; cells that are words of `styles` have that style. Where there is too little room, the
-    last column gives way: it is cut off, or goes on below with `fold`."""
+    """Format a table for a terminal; cells that are keys of `styles` get that style.
+
+    Where the width is too small, the last column is cut off, or continues below with `fold`.
+    """
     shown = RichTable(box=None, pad_edge=False, header_style="bold", expand=False)
     for place, column in enumerate(table.columns[:-1]):
         width = max(len(cell) for cell in (column.title, *(row[place] for row in table.rows)))

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they do to the config."""
+"""Options that several commands share, and requests to a running system."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ SessionOption = Annotated[
 
 
 def config_of(path: Path | None) -> Config:
-    """The config that the user named, ./config.yaml, or the defaults. Raises ConfigError where it is wrong."""
+    """Load the named config, ./config.yaml, or the defaults. Raises ConfigError where it is invalid."""
     if path is not None:
         return load_config(path)
     return load_config(DEFAULT) if DEFAULT.is_file() else Config()
 
 
 def with_counts(config: Config, face: int | None, audio: int | None) -> Config:
-    """The config for files: other numbers of workers where given, and all that there may be where it says {min, max}:
-    a file is looked at as fast as can be."""
+    """The config for files: other numbers of workers where given, and the maximum where it says {min, max}, since a
+    file is analysed as fast as possible."""
     changes = {}
     for name, count in (("face", face), ("audio", audio)):
         before: CountConfig = getattr(config.workers, name)
@@ -45,14 +45,13 @@ def with_counts(config: Config, face: int | None, audio: int | None) -> Config:
     return msgspec.structs.replace(config, workers=msgspec.structs.replace(config.workers, **changes))
 
 
-# What the commands share that ask a running system: find it, or say which ones run.
-
+# Requests to a running system.
 
 _T = TypeVar("_T")
 
 
 def ask_session(name: str, request: Request, wanted: type[_T]) -> _T:
-    """Ask the system that runs under this name; raises ControlError where none does, or it refuses."""
+    """Send a request to the system of this name; raises ControlError where none runs, or it refuses."""
     running = running_sessions()
     if name not in running:
         others = f"; running: {', '.join(running)}" if running else ""

@@ -1,10 +1,10 @@
-"""What a picture says of an event, in words and numbers. Pure, no pixels."""
+"""Words and numbers drawn for an event. Pure, no pixels."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, fused, leading, seen
+from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, face_emotion, fused, leading
 from bimodal.drawing.style import FAINT, TEXT, WARNING, Colour, Style
 
 
@@ -16,7 +16,7 @@ class Row(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A piece of the line at the top."""
+    """A piece of the headline."""
 
     text: str
     colour: Colour
@@ -41,7 +41,7 @@ def rows(event: Emotion) -> dict[str, Row]:
 
 
 def headline(event: Emotion, style: Style) -> list[Piece]:
-    """The line at the top, the most important first."""
+    """Pieces of the line at the top, the most important first."""
     pieces = [*_verdict(event), *_agreement(event)]
     if event.failed is not None:
         pieces.append(Piece(f"not looked at: {event.failed}", WARNING))
@@ -53,7 +53,7 @@ def headline(event: Emotion, style: Style) -> list[Piece]:
 
 
 def caption(face: TrackedFace) -> str:
-    """What stands at a face's box."""
+    """Text at a face's box: track, label, confidence."""
     return f"#{face.track} {face.label} {percent(face.confidence)}"
 
 
@@ -73,5 +73,5 @@ def _agreement(event: Emotion) -> list[Piece]:
         return [Piece(f"face and voice agree, {percent(shared)} alike", FAINT)]
     heard = event.speech.label if event.speech is not None else None
     if how == "differ":
-        return [Piece(f"face {seen(event)}, voice {heard}, {percent(shared)} alike", FAINT)]
-    return [Piece(f"conflict: face {seen(event)}, voice {heard}", WARNING)]
+        return [Piece(f"face {face_emotion(event)}, voice {heard}, {percent(shared)} alike", FAINT)]
+    return [Piece(f"conflict: face {face_emotion(event)}, voice {heard}", WARNING)]

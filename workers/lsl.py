@@ -1,4 +1,4 @@
-"""The process that tells the Lab Streaming Layer what the bus tells."""
+"""Sends events to the Lab Streaming Layer: numbers and label markers for each stream."""
 
 from __future__ import annotations
 
@@ -61,18 +61,17 @@ class LslActor(Observer):
         self._outlets.clear()
 
 
-# Outlets of the Lab Streaming Layer: the only file that imports pylsl, and only when it is wanted.
-
+# Outlets. pylsl is imported only here, and only when the output is on.
 
 MISSING = "outputs.lsl needs the package pylsl: pip install 'bimodal-emotion[lsl]'"
-# Seconds that are kept for a recorder whose connection stumbles; of an irregular stream, LSL takes 100 samples each.
+# Seconds that are kept for a recorder that reconnects; of an irregular stream, LSL takes 100 samples each.
 KEPT_S = 60
 UNKNOWN = "unknown"
 MACHINE_ONLY = "[multicast]\nResolveScope = machine\n"
 
 
 class Layer:
-    """The library, set up once in a process. Raises WorkerError where it is missing."""
+    """The pylsl library, configured once in a process. Raises WorkerError where it is missing."""
 
     def __init__(self, *, machine_only: bool) -> None:
         """`machine_only` keeps the streams from being found from other machines."""
@@ -85,12 +84,12 @@ class Layer:
         self._pylsl: Any = pylsl
 
     def outlets(self, session: str, stream: str) -> Outlets:
-        """The outlets of one stream, to be found at once."""
+        """Open the outlets of one stream; recorders find them at once."""
         return Outlets(self._pylsl, session, stream)
 
 
 class Outlets:
-    """Of one stream: its numbers, one sample an event, and a marker whenever its label changes."""
+    """Outlets of one stream: numbers, one sample an event, and a marker whenever the label changes."""
 
     def __init__(self, pylsl: Any, session: str, stream: str) -> None:
         self._pylsl = pylsl
@@ -100,7 +99,7 @@ class Outlets:
 
     def push(self, event: Emotion, grab_ns: int) -> None:
         """Send an event's sample, at the time of its grab; `grab_ns` is of the monotonic clock."""
-        # LSL's clock is a monotonic one too, not everywhere the same: both are read in one breath.
+        # LSL's clock is monotonic but not the same one everywhere: read both together.
         age_s = (time.monotonic_ns() - grab_ns) / 1e9
         timestamp = self._pylsl.local_clock() - age_s
         self._numbers.push_sample(sample(event), timestamp)
@@ -147,15 +146,14 @@ class Outlets:
 
 
 def _source_id(session: str, stream: str, kind: str) -> str:
-    """The same after every restart on this machine, so that recorders go on by themselves."""
+    """Source id, the same after every restart on this machine, so that recorders reconnect by themselves."""
     return f"bimodal:{socket.gethostname()}:{session}:{stream}:{kind}"
 
 
-# An event as one sample of numbers, and when it was. Pure.
-
+# Samples and their times. Pure.
 
 NAN = float("nan")
-# Frames whose event has not come; an event comes after some tens of milliseconds.
+# Frames whose event has not come; events take some tens of milliseconds.
 MOST_WAITING = 256
 
 
@@ -202,9 +200,9 @@ def _number(value: float | None) -> float:
 
 
 class GrabTimes:
-    """When frames and speech windows were grabbed, as their announcements on the bus say; kept until their events come.
+    """Grab times of frames and speech windows, as announced on the bus, until their events come.
 
-    An event is about a frame, or about a window where a stream has no picture; their numbers are counted apart.
+    An event is about a frame, or about a window where a stream has no picture; their sequence numbers are separate.
     """
 
     def __init__(self, most: int = MOST_WAITING) -> None:
@@ -213,7 +211,7 @@ class GrabTimes:
         self._pictured: dict[str, int] = {}
 
     def announced(self, job: Job) -> None:
-        """A frame or a window is announced."""
+        """Keep the grab time of an announced frame or window."""
         if job.modality == "face":
             self._pictured[job.stream] = job.run
         elif self._pictured.get(job.stream) == job.run:
@@ -223,9 +221,9 @@ class GrabTimes:
             self._times.popitem(last=False)
 
     def of(self, event: Emotion, now_ns: int) -> int:
-        """The monotonic clock at the grab of what an event is about.
+        """Monotonic clock at the grab of the frame or window that an event is about.
 
-        Where its announcement was not heard, it is as long before `now_ns` as the event says that it took.
+        Where its announcement was missed, it is `now_ns` minus the event's total latency.
         """
         modality: Modality = "face" if self._pictured.get(event.stream) == event.run else "speech"
         known = self._times.pop((event.stream, event.run, modality, event.seq), None)

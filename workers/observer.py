@@ -147,7 +147,7 @@ class FrameObserver(Observer):
         raise NotImplementedError
 
     def wants_pixels(self, stream: str) -> bool:  # noqa: ARG002
-        """Whether pixels of this stream are worth copying just now."""
+        """True while pixels of this stream are worth copying; asked anew for every frame."""
         return True
 
     def copied(self, job: Job, part: slice = slice(None)) -> NDArray[Any] | None:

@@ -29,7 +29,7 @@ class ProcessState(NamedTuple):
     """The newest heartbeat of a process, and when it came."""
 
     heartbeat: Heartbeat
-    heard_at: float
+    received_at: float
 
     @property
     def name(self) -> str:
@@ -38,20 +38,20 @@ class ProcessState(NamedTuple):
 
     @property
     def may_have_ended(self) -> bool:
-        """Whether silence means its end: it has stopped, or is on another machine, where nobody reports an exit and
-        the next life has another name."""
+        """True where silence means its end: it has stopped, or runs on another machine, where nobody reports an exit
+        and the next start has another name."""
         return self.heartbeat.state == "stopped" or ELSEWHERE in self.name
 
     def gone(self, now: float) -> bool:
-        """Whether it ended long enough ago that it will not be restarted."""
-        return self.may_have_ended and now - self.heard_at > GONE_AFTER_S
+        """True once it ended so long ago that no restart follows."""
+        return self.may_have_ended and now - self.received_at > GONE_AFTER_S
 
     def word(self, now: float) -> str:
         """State in one word, for users: that of its heartbeat, or ended, restarting, silent or troubled."""
         state = self.heartbeat.state
         if state == "stopped":
             return "restarting" if self.heartbeat.because is not None else "ended"
-        if state == "ready" and now - self.heard_at > SILENT_S:
+        if state == "ready" and now - self.received_at > SILENT_S:
             return "silent"
         return "troubled" if state == "ready" and self.heartbeat.because is not None else state
 
@@ -123,7 +123,7 @@ class StreamState:
 
     @property
     def has_picture(self) -> bool | None:
-        """Whether the stream has video: as announced, else as the counters show; None before either is known."""
+        """True for a stream with video: as announced, else as the counters show; None before either is known."""
         if self.opened is not None:
             return self.opened.has_picture
         return self.status.offered.get("face", 0) > 0 if self.status is not None else None
@@ -133,7 +133,7 @@ class StreamState:
         return now - self.newest_at if self.newest_at is not None else None
 
     def gone(self, now: float) -> bool:
-        """Whether it ended long enough ago to make room on the page."""
+        """True once it ended so long ago that the page drops it."""
         return self.closed_at is not None and now - self.closed_at > ENDED_STAYS_S
 
 
@@ -171,7 +171,7 @@ class SystemState:
     def _forget(self, now: float) -> None:
         for name, process in list(self.processes.items()):
             reason = process.heartbeat.because  # `up` shows it to the end
-            if process.may_have_ended and reason is None and now - process.heard_at > FORGOTTEN_AFTER_S:
+            if process.may_have_ended and reason is None and now - process.received_at > FORGOTTEN_AFTER_S:
                 del self.processes[name]
 
     def keep_streams(self, names: Collection[str]) -> None:

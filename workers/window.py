@@ -1,4 +1,4 @@
-"""The window's process: the newest frame of every stream with its event, until its user wants to quit."""
+"""The window: shows the newest frame of every stream with its event."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SHOW_EVERY_S = 1 / 30
 
 
 class WindowActor(FrameObserver):
-    """Its end (q, Escape, the window closed) is the end of everything: the supervisor stops when it is done.
+    """Shows all streams. Ends on q, Escape, or when the window is closed; the supervisor then stops the system.
 
     Attributes:
-        read_s: the loop comes round so often, so that the window stays responsive.
+        read_s: short, so that the window stays responsive.
     """
 
     read_s = SHOW_EVERY_S / 3
@@ -81,7 +81,7 @@ class WindowActor(FrameObserver):
             self._shown += 1
 
     def _draw(self, framed: FramedEvent) -> Pixels:
-        """Scaled before it is drawn on, so that text stays sharp."""
+        """Draw the event; the picture is scaled first, so that text stays sharp."""
         pixels = framed.pixels if framed.pixels is not None else ground()
         if framed.pixels is not None:
             self._pictured.add(framed.stream)
@@ -95,23 +95,22 @@ class WindowActor(FrameObserver):
         return {"shown": float(self._shown)}
 
     def finished(self) -> int | None:
-        """Done when its user wants to quit."""
+        """Exit code once the user has quit."""
         return DONE if self._quit else None
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         super().close()
         self._screen.close()
 
 
-# The window itself: OpenCV's, in a process that has a display.
-
+# The window itself, OpenCV's.
 
 TITLE = "bimodal"
 QUIT_KEYS = frozenset(map(ord, "qQ")) | {27}
 NO_KEY = -1
 TRY_S = 30.0
-# Qt ends the whole process where it reaches no display, so a process of its own tries first.
+# Qt aborts the process where it reaches no display, so a child process tries first.
 TRY = "import cv2; cv2.namedWindow('bimodal'); cv2.destroyAllWindows()"
 
 
@@ -120,7 +119,7 @@ class WindowError(WorkerError):
 
 
 def check_display() -> None:
-    """Raises WindowError, with what to do, where no window can be opened here."""
+    """Raise WindowError, with what to do, where no window can be opened."""
     try:
         tried = subprocess.run(
             [sys.executable, "-P", "-c", TRY],
@@ -143,10 +142,10 @@ def check_display() -> None:
 
 
 class Screen:
-    """One window. All of it belongs to the thread that made it."""
+    """One window. For use in the thread that made it."""
 
     def __init__(self) -> None:
-        """Raises WindowError where OpenCV can open none."""
+        """Open the window; raises WindowError where OpenCV can't."""
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
@@ -162,23 +161,22 @@ class Screen:
         cv2.imshow(TITLE, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
 
     def wants_to_quit(self) -> bool:
-        """Let the window live for a moment; whether its user pressed q or Escape, or closed it."""
+        """Process the window's events; true once the user pressed q or Escape, or closed it."""
         try:
             key = cv2.pollKey()
             visible = float(cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE)) >= 1
         except cv2.error:
-            # With its last window OpenCV's Qt has gone too.
+            # OpenCV's Qt ends with its last window.
             return True
         return not visible or (key != NO_KEY and key & 0xFF in QUIT_KEYS)
 
     def close(self) -> None:
-        """Take it away."""
+        """Close it."""
         with contextlib.suppress(cv2.error):
             cv2.destroyAllWindows()
 
 
-# Several pictures in one: a grid of tiles, each picture as large as its tile allows. Pure.
-
+# Tiling: several pictures in one grid. Pure.
 
 MOST_WIDTH, MOST_HEIGHT = 1920, 1080
 

@@ -27,7 +27,7 @@ from bimodal.workers.errors import ConfigError
 
 
 class Speed(StrEnum):
-    """How fast a file is played."""
+    """Pace at which a file is read."""
 
     FAST = "fast"
     REALTIME = "realtime"
@@ -169,13 +169,13 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -
         raise typer.Exit(REFUSED)
 
 
-# The films of `bimodal analyze --annotate`, one after another, with a progress bar.
+# Annotated films, each made by a process of its own: a failure there costs the film alone.
 
 
 def annotate_all(
     inputs: list[Analysed], out: Path, config: Config, *, hide_faces: bool, log_file: Path | None
 ) -> list[str]:
-    """Make the film of every input that has results; a sentence for each that could not be made."""
+    """Make the film of every input that has results; returns a sentence for each that could not be made."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -184,14 +184,14 @@ def annotate_all(
         TimeElapsedColumn(),
     )
     style = Style(faces="hide" if hide_faces else "show")
-    said: list[str | None] = []
+    reasons: list[str | None] = []
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         for analysed in inputs:
             if not analysed.done:
                 continue
             task = progress.add_task(analysed.name, total=analysed.frames or 1)
 
-            def told(pictures: int, task: int = task) -> None:
+            def on_progress(pictures: int, task: int = task) -> None:
                 progress.update(task, completed=pictures)  # type: ignore[arg-type]
 
             because = annotate_file(
@@ -201,7 +201,7 @@ def annotate_all(
                 max_height=config.capture.max_height,
                 style=style,
                 log_file=log_file,
-                told=told,
+                on_progress=on_progress,
             )
-            said.append(because)
-    return [because for because in said if because is not None]
+            reasons.append(because)
+    return [reason for reason in reasons if reason is not None]

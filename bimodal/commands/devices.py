@@ -1,4 +1,4 @@
-"""`bimodal devices`: the cameras and microphones of this machine, and what `auto` would take."""
+"""`bimodal devices`: list cameras and microphones, and the choice of `auto`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for
     Example: [b]bimodal devices --json[/b]
     """
     with user_errors():
-        found = _look()
+        found = _listed()
         if as_json:
             typer.echo(msgspec.json.encode(found).decode())
         else:
             _show(found)
 
 
-def _look() -> dict[str, Any]:
-    """JSON-ready: cameras, microphones, auto, and notes on what could not be looked at."""
+def _listed() -> dict[str, Any]:
+    """Cameras, microphones, choice of auto, and notes on what could not be listed, as JSON-like values."""
     notes: list[str] = []
     try:
         microphones = discover.microphones()
@@ -77,5 +77,5 @@ def _table(found: dict[str, Any]) -> Table:
 
 
 def _plain(name: str) -> str:
-    """A device's name, without what a terminal would take for markup."""
+    """Escape a device's name for Rich."""
     return name.replace("[", r"\[")

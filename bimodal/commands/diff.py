@@ -1,4 +1,4 @@
-"""`bimodal diff`: a recorded clip looked at again with another model, and where the decisions differ."""
+"""`bimodal diff`: analyse a recorded clip again with another model, and show where the decisions differ."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_STRETCHES = 20
 
 
 class ClipDiff(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--json` prints for each clip (or part of a live one)."""
+    """Output of `--json` for each clip (or part of a live one)."""
 
     clip: str
     media: str
@@ -88,31 +88,31 @@ def _clip_diffs(clip: Clip, fallback: Config, changes: dict[str, list[str]], log
     wanted = config_with(clip, fallback, changes)
     now = {record.given: record.sha256 for record in model_records(wanted)}
     notes = changed_since(clip, now, changes)
-    return [_reel_diff(reel, wanted, notes, log_file) for reel in reels(clip)]
+    return [_footage_diff(footage, wanted, notes, log_file) for footage in footage_of(clip)]
 
 
-def _reel_diff(reel: Reel, config: Config, notes: list[str], log_file: Path) -> ClipDiff:
-    was = [event for part in reel.parts for event in read_events(part.path)]
-    frame_s = frame_seconds(reel.clip, (was[0].t, was[-1].t) if was else None, len(was))
-    now = _look_again(reel, config, log_file)
-    if reel.begin_s is not None and now:
-        end_s = reel.begin_s + now[-1].t + frame_s
-        was = [event for event in was if reel.begin_s - frame_s <= event.t <= end_s]
-    comparison = compare(was, now, frame_s, by_time=reel.begin_s)
-    return ClipDiff(clip=reel.clip.name, media=str(reel.media), notes=notes, comparison=comparison)
+def _footage_diff(footage: Footage, config: Config, notes: list[str], log_file: Path) -> ClipDiff:
+    was = [event for part in footage.parts for event in read_events(part.path)]
+    frame_s = frame_seconds(footage.clip, (was[0].t, was[-1].t) if was else None, len(was))
+    now = _analyse_again(footage, config, log_file)
+    if footage.begin_s is not None and now:
+        end_s = footage.begin_s + now[-1].t + frame_s
+        was = [event for event in was if footage.begin_s - frame_s <= event.t <= end_s]
+    comparison = compare(was, now, frame_s, by_time=footage.begin_s)
+    return ClipDiff(clip=footage.clip.name, media=str(footage.media), notes=notes, comparison=comparison)
 
 
-def _look_again(reel: Reel, config: Config, log_file: Path) -> list[Emotion]:
-    """Raises RecordError where the media can't be read any more."""
+def _analyse_again(footage: Footage, config: Config, log_file: Path) -> list[Emotion]:
+    """Events of a new analysis; raises RecordError where the media can't be read any more."""
     with tempfile.TemporaryDirectory(prefix="bimodal-diff-") as folder:
-        analysis = Analysis(config, [reel.media], Path(folder), realtime=False, log_file=log_file)
+        analysis = Analysis(config, [footage.media], Path(folder), realtime=False, log_file=log_file)
         (analysed,) = analysis.inputs
         console = Console(stderr=True)
         try:
-            with console.status(f"looking at {reel.media.name} again") as status:
+            with console.status(f"looking at {footage.media.name} again") as status:
 
                 def changed() -> None:
-                    status.update(f"looking at {reel.media.name} again, frame {analysed.frames}")
+                    status.update(f"looking at {footage.media.name} again, frame {analysed.frames}")
 
                 analysis.run(changed)
         finally:
@@ -185,22 +185,21 @@ def _confusion(found: Comparison) -> Table:
 
 
 def _plain(text: str) -> str:
-    """Text without what a terminal would take for markup."""
+    """Escape text for Rich."""
     return text.replace("[", r"\[")
 
 
-# What it takes to look at a recorded clip again: its media, as it was, and its config with other models.
-
+# Media and config of a recorded clip.
 
 FILM = ".mp4"
 SECTIONS = ("models", "face", "audio", "fusion", "capture", "runtime")
 KINDS = ("face-detector", "face-landmarks", "face-static", "face-dynamic", "speech", "voice-activity", "fusion")
 
 
-class Reel(NamedTuple):
-    """Media of a clip (or of a part of it), and the parts of the lines that it belongs to.
+class Footage(NamedTuple):
+    """Media of a clip (or of a part of it), and the recorded parts that belong to it.
 
-    `begin_s` is where a film begins on the stream's time line; None where frames are those that were looked at, with
+    `begin_s` is the beginning of a film on the stream's time line; None for the analysed file itself, whose frames have
     the same numbers.
     """
 
@@ -210,15 +209,15 @@ class Reel(NamedTuple):
     begin_s: float | None
 
 
-def reels(clip: Clip) -> list[Reel]:
-    """The clip's media: the file it was analysed from, or the films of a live stream.
+def footage_of(clip: Clip) -> list[Footage]:
+    """Media of a clip: the file it was analysed from, or the films of a live stream.
 
-    Raises RecordError, saying why, where they are not there or not the same any more.
+    Raises RecordError, saying why, where they are missing or have changed.
     """
     return _films(clip) if clip.live else [_source(clip)]
 
 
-def _source(clip: Clip) -> Reel:
+def _source(clip: Clip) -> Footage:
     source = clip.stream.source if clip.stream is not None else None
     if source is None or source.file is None:
         raise RecordError(
@@ -229,21 +228,21 @@ def _source(clip: Clip) -> Reel:
         raise RecordError(f"{clip.name} can't be looked at again: its source {media} is not there any more")
     if source.sha256 is not None and (media.stat().st_size != source.bytes or sha256_of(media) != source.sha256):
         raise RecordError(f"{clip.name} can't be looked at again: {media} was changed since (its sha256 is another)")
-    return Reel(clip, clip.parts, media, begin_s=None)
+    return Footage(clip, clip.parts, media, begin_s=None)
 
 
-def _films(clip: Clip) -> list[Reel]:
-    if _drawn_upon(clip):
+def _films(clip: Clip) -> list[Footage]:
+    if _is_annotated(clip):
         raise RecordError(
             f"the films of {clip.name} are drawn upon, so they can't be looked at again; "
             "record with 'annotated: false' to compare models later"
         )
     found = []
     for film in sorted(clip.folder.glob(f"[0-9]*-[0-9]*{FILM}")):
-        # A recorder and a film that were begun again count for themselves; what they share is run and part.
+        # Recorder and film number their restarts separately; they share run and part.
         parts = tuple(part for part in clip.parts if _run_and_part(part.path) == _run_and_part(film))
         if parts:
-            found.append(Reel(clip, parts, film, begin_s=_begin(film)))
+            found.append(Footage(clip, parts, film, begin_s=_begin(film)))
     if not found:
         raise RecordError(
             f"{clip.name} was recorded without video ('outputs.record.video'), so there is nothing to look at"
@@ -256,18 +255,18 @@ def _run_and_part(path: Path) -> list[str]:
 
 
 def _begin(film: Path) -> float:
-    """Raises RecordError where the film can't be read, or does not say where it begins."""
+    """Beginning of a film on the stream's time line, in seconds; raises RecordError where it can't be read."""
     try:
         with av.open(str(film)) as container:
-            said = container.metadata.get("comment", "")
+            comment = container.metadata.get("comment", "")
     except (av.FFmpegError, OSError) as error:
         raise RecordError(f"{film} can't be read as a film") from error
-    if not said.startswith(BEGINS) or not said.removeprefix(BEGINS).isdigit():
+    if not comment.startswith(BEGINS) or not comment.removeprefix(BEGINS).isdigit():
         raise RecordError(f"{film} does not say where on the stream's time line it begins, so it can't be compared")
-    return int(said.removeprefix(BEGINS)) / 1e9
+    return int(comment.removeprefix(BEGINS)) / 1e9
 
 
-def _drawn_upon(clip: Clip) -> bool:
+def _is_annotated(clip: Clip) -> bool:
     outputs = clip.session.config.get("outputs") if clip.session is not None else None
     record = outputs.get("record") if isinstance(outputs, Mapping) else None
     if not isinstance(record, Mapping):
@@ -276,9 +275,9 @@ def _drawn_upon(clip: Clip) -> bool:
 
 
 def config_with(clip: Clip, fallback: Config, changes: Mapping[str, Sequence[str]]) -> Config:
-    """The config that the clip was made with, `fallback` where none was kept, with other models by kind.
+    """The config that the clip was recorded with, else `fallback`, with other models by kind.
 
-    Raises ConfigError where the kept config is not understood any more.
+    Raises ConfigError where the recorded config is not valid any more.
     """
     kept = clip.session.config if clip.session is not None else fallback_sections(fallback)
     values: dict[str, object] = {section: kept[section] for section in SECTIONS if section in kept}
@@ -289,7 +288,7 @@ def config_with(clip: Clip, fallback: Config, changes: Mapping[str, Sequence[str
 
 
 def fallback_sections(config: Config) -> dict[str, object]:
-    """The config's models; everything else is as its defaults."""
+    """The models of a config; everything else as in the defaults."""
     return {"models": msgspec.to_builtins(config.models)}
 
 
@@ -316,7 +315,7 @@ def parse_changes(given: Sequence[str]) -> dict[str, list[str]]:
 
 
 def changed_since(clip: Clip, now: Mapping[str, str], changes: Mapping[str, object]) -> list[str]:
-    """Models that were not meant to change and are other files now. `now` is sha256 by what the config calls them."""
+    """Models that should be the same but are other files now. `now` is sha256 by name in the config."""
     if clip.session is None:
         return []
     return [

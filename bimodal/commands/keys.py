@@ -1,4 +1,4 @@
-"""`bimodal keys`: what this machine proves itself with, and who else may come in (docs/security.md)."""
+"""`bimodal keys`: keys and certificates of this machine, and the machines that may connect (docs/security.md)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from platformdirs import user_config_path
 from bimodal.broker import keys
 from bimodal.console import user_errors
 from bimodal.workers.errors import ConfigError
-
-# `bimodal keys tls`: make the certificate that lets the live page be HTTPS.
 
 
 def tls(
@@ -127,10 +125,8 @@ def remove(name: Annotated[str, typer.Argument(help="The name that the key was a
 
 app.command()(tls)
 
-# A certificate of one's own, so that the live page can be HTTPS: browsers lend their camera to nothing less.
-#
-# Self-signed: a browser warns once, and whoever compares the fingerprint knows that it is the right one.
-
+# A self-signed certificate, so that the live page can be served over HTTPS: browsers allow cameras on no other page.
+# A browser warns once; comparing the fingerprint shows that it is the right one.
 
 # Apple's systems refuse certificates that are valid for longer.
 VALID_DAYS = 397
@@ -138,24 +134,24 @@ MOST_COMMON_NAME = 64
 
 
 class CertificateFiles(NamedTuple):
-    """Where a certificate and its secret key lie, as PEM."""
+    """Paths of a certificate and its secret key, as PEM."""
 
     certificate: Path
     key: Path
 
 
 def tls_folder() -> Path:
-    """Where `bimodal keys tls` puts them: $XDG_CONFIG_HOME/bimodal/tls, by default ~/.config/bimodal/tls."""
+    """Folder of `bimodal keys tls`: $XDG_CONFIG_HOME/bimodal/tls, by default ~/.config/bimodal/tls."""
     return user_config_path("bimodal") / "tls"
 
 
 def certificate_files(folder: Path) -> CertificateFiles:
-    """The two files of a folder."""
+    """Paths of the two files in a folder."""
     return CertificateFiles(folder / "certificate.pem", folder / "key.pem")
 
 
 def own_names() -> list[str]:
-    """What this machine may be called: its host name, localhost, and every address of its own."""
+    """Names of this machine: its host name, localhost, and every address of its own."""
     name = socket.gethostname()
     addresses = [
         address.address

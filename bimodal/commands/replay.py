@@ -1,4 +1,4 @@
-"""`bimodal replay`: a recording's events on the bus again, in time, as if they were live."""
+"""`bimodal replay`: publish a recording's events on the bus again, in time, as if they were live."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Heartbeat
 from bimodal.broker.sockets import events_endpoint
-from bimodal.commands.up import TURN_S, Screen, Stopped
+from bimodal.commands.up import TURN_S, Screen, StopSignal
 from bimodal.config import Config
 from bimodal.console import open_log, say, user_errors
 from bimodal.options import ConfigOption, SessionOption, config_of
@@ -47,11 +47,11 @@ def replay(
         loaded = config_of(config)
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with user_errors(log_file):
-        stopped = Stopped()
+        stop = StopSignal()
         wanted = ReplaySettings(recording=str(recording.absolute()), speed=speed, loop=loop)
         with _system(loaded, wanted, session, log_file) as (supervisor, bus):
             typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
-            _show(supervisor, bus, stopped)
+            _show(supervisor, bus, stop)
 
 
 @contextlib.contextmanager
@@ -69,13 +69,13 @@ def _system(
         yield supervisor, bus
 
 
-def _show(supervisor: Supervisor, bus: Subscriber, stopped: Stopped) -> None:
-    """Raises SystemFailedError where the recording can't be played."""
+def _show(supervisor: Supervisor, bus: Subscriber, stop: StopSignal) -> None:
+    """Show the streams until the recording ends; raises SystemFailedError where it can't be played."""
     shown = SystemState()
     screen = Screen()
     child = supervisor.children["replay"]
     with screen:
-        while not stopped.asked and not child.finished:
+        while not stop.asked and not child.finished:
             supervisor.step(TURN_S)
             while (found := bus.receive(0.0)) is not None:
                 if not (isinstance(found[1], Heartbeat) and found[1].name == "replay"):

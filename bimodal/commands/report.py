@@ -1,4 +1,4 @@
-"""`bimodal report`: one page for each clip of a recording."""
+"""`bimodal report`: write one HTML page for each clip of a recording."""
 
 from __future__ import annotations
 

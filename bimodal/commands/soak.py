@@ -1,4 +1,4 @@
-"""`bimodal soak`: run for hours, and say which process grows."""
+"""`bimodal soak`: run for hours, and report which process grows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rich.text import Text
 from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.commands.status import DEGRADED
-from bimodal.commands.up import TURN_S, Stopped, check, running_system
+from bimodal.commands.up import TURN_S, StopSignal, check, running_system
 from bimodal.config import Config, StreamConfig, load_config
 from bimodal.console import open_log, say, user_errors
 from bimodal.options import SessionOption
@@ -29,11 +29,10 @@ from bimodal.supervisor.live import LiveSystem
 from bimodal.supervisor.status import report
 from bimodal.workers.demo import DEMO
 
-# Whether a process grows: pure functions over samples of what it takes.
+# Growth of a process, from samples of its memory and descriptors. Pure.
 
-
-# A process grows where it gains more than this an hour, and has gained more than an allocator may hold back: so a
-# short soak finds large leaks only, and ten hours find one of a megabyte an hour.
+# A process grows where it gains more than this an hour, and has gained more than an allocator may retain: a short soak
+# finds large leaks only, ten hours find one of a megabyte an hour.
 MOST_MB_AN_HOUR = 1.0
 MOST_MB = 8.0
 MOST_DESCRIPTORS = 4.0
@@ -49,14 +48,14 @@ class Sample(NamedTuple):
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a process over a soak.
+    """Growth of a process over a soak.
 
     Attributes:
         memory_mb, descriptors: in its newest sample.
-        mb_an_hour: the slope of its memory, None where there are too few samples for one.
-        descriptors_an_hour: the same of its descriptors.
-        restarts: how often it was started again.
-        because: why that is too much, None where all is well.
+        mb_an_hour: slope of its memory, None where there are too few samples for one.
+        descriptors_an_hour: slope of its descriptors.
+        restarts: number of restarts.
+        because: why that is too much, None where it is not.
     """
 
     name: str
@@ -81,8 +80,8 @@ def slope(lives: Iterable[Sequence[tuple[float, float]]]) -> float | None:
 
 
 def growth(name: str, samples: Sequence[Sample], restarts: int, warm_up_h: float) -> Growth:
-    """Judge one process by its samples (one at least, in order of time); those of the first `warm_up_h` hours of each
-    life count for nothing."""
+    """Judge one process by its samples (at least one, in order of time), without the first `warm_up_h` hours of each
+    life."""
     lives = [life[_first_warm(life, warm_up_h) :] for life in _lives(samples)]
     memory = slope([[(sample.at_h, sample.memory_mb) for sample in life] for life in lives])
     opened = slope([[(sample.at_h, float(sample.descriptors)) for sample in life] for life in lives])
@@ -122,15 +121,15 @@ def _because(memory: float | None, opened: float | None, restarts: int, hours: f
     return ", ".join(found) or None
 
 
-# Slopes are taken between all pairs of samples: so many are enough, however long it lasts.
+# Slopes are taken between all pairs of samples, so their number is limited.
 SAMPLES = 400
 LEAST_EVERY_S = 1.0
 WARM_UP_S = 120.0
 WARM_UP_SHARE = 0.25
 
 
-class Soaked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a soak has found, as `--json` prints it. `well` is the verdict."""
+class SoakResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of a soak, the output of `--json`; `well` is the verdict."""
 
     hours: float
     warm_up_s: float
@@ -161,22 +160,22 @@ def soak(
         loaded = load_config(config) if config is not None else demo_config()
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with user_errors(log_file):
-        stopped = Stopped()
+        stop = StopSignal()
         watched = config.absolute() if config is not None else log_file.with_name("soak has no config file")
         with running_system(loaded, watched, session, log_file) as (system, bus):
             say(f"soaking for {seconds / 60:g} minutes as session '{session}', log in {log_file}")
-            found = Soaking(seconds).run(system, bus, stopped)
+            found = Sampler(seconds).run(system, bus, stop)
         typer.echo(msgspec.json.encode(found).decode()) if as_json else _draw(found)
         if not found.well:
             raise typer.Exit(DEGRADED)
 
 
 def demo_config() -> Config:
-    """The defaults, with the demo clip in a loop."""
+    """The default config, with the demo clip in a loop."""
     return Config(streams={"demo": StreamConfig(file=DEMO, loop=True)})
 
 
-class Soaking:
+class Sampler:
     """Takes samples of a running system."""
 
     def __init__(self, seconds: float) -> None:
@@ -189,10 +188,10 @@ class Soaking:
         self._event_at: float | None = None
         self._longest_pause_s = 0.0
 
-    def run(self, system: LiveSystem, bus: Subscriber, stopped: Stopped) -> Soaked:
-        """Until the time is over, or it is stopped. Raises SystemFailedError where the system can't begin."""
+    def run(self, system: LiveSystem, bus: Subscriber, stop: StopSignal) -> SoakResult:
+        """Sample until the time is over or a stop is asked; raises SystemFailedError where the system can't start."""
         begun = sample_at = time.monotonic()
-        while (now := time.monotonic()) - begun < self._seconds and not stopped.asked:
+        while (now := time.monotonic()) - begun < self._seconds and not stop.asked:
             system.step(TURN_S)
             self._read(bus)
             check(system)
@@ -219,12 +218,12 @@ class Soaking:
                 sample = Sample(at_h, process.pid, process.figures.get("memory_mb", 0.0), opened)
                 self._samples[process.name].append(sample)
 
-    def _found(self, hours: float) -> Soaked:
+    def _found(self, hours: float) -> SoakResult:
         processes = tuple(
             growth(name, samples, self._restarts[name], self._warm_up_s / 3600)
             for name, samples in self._samples.items()
         )
-        return Soaked(
+        return SoakResult(
             hours=round(hours, 4),
             warm_up_s=self._warm_up_s,
             well=all(process.because is None for process in processes),
@@ -234,7 +233,7 @@ class Soaking:
         )
 
 
-def _draw(found: Soaked) -> None:
+def _draw(found: SoakResult) -> None:
     table = Table("process", "MiB", "MiB an hour", "descriptors", "an hour", "restarts", box=None, pad_edge=False)
     for process in found.processes:
         table.add_row(

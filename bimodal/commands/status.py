@@ -1,4 +1,4 @@
-"""`bimodal status`: how a running system is."""
+"""`bimodal status` and `bimodal scale`: the state of a running system, and its number of workers."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def status(
 
 
 def troubles(reply: StatusReply) -> list[str]:
-    """What is not well, one sentence each."""
+    """One sentence for each problem."""
     found = [reply.because] if reply.because is not None else []
-    told = {process.name for process in reply.processes if process.state == "failed"} | {"supervisor"}
+    reported = {process.name for process in reply.processes if process.state == "failed"} | {"supervisor"}
     found += [
         f"{process.name}: {process.because}"
         for process in reply.processes
-        if process.because is not None and process.name not in told
+        if process.because is not None and process.name not in reported
     ]
     return found
 
@@ -123,8 +123,7 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-# `bimodal scale`: another number of workers, at once.
-
+# `bimodal scale`.
 
 DONE_WITHIN_S = 90.0
 TURN_S = 0.2
@@ -162,7 +161,7 @@ def _parse(counts: list[str]) -> dict[str, int]:
 
 
 def _wait(session: str) -> None:
-    """Until the change has been made; raises ControlError with the reason where it was given up."""
+    """Wait until the change is made; raises ControlError with the reason where it was given up."""
     end = time.monotonic() + DONE_WITHIN_S
     while (status := ask_session(session, StatusRequest(), StatusReply)).changing:
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""`bimodal subscribe`: live events as JSON lines, for people and for pipes."""
+"""`bimodal subscribe`: print live events as JSON lines."""
 
 from __future__ import annotations
 
@@ -77,16 +77,16 @@ def _waiting(place: str, login: Login | None) -> str:
 def _print_events(bus: Subscriber, count: int | None, waiting: str) -> None:
     encoder = msgspec.json.Encoder()
     begun = time.monotonic()
-    told = False
+    announced = False
     left = count
     while left is None or left > 0:
         found = bus.receive(TURN_S)
         if found is None:
-            if not told and time.monotonic() - begun > 2.0:
+            if not announced and time.monotonic() - begun > 2.0:
                 typer.echo(waiting, err=True)
-                told = True
+                announced = True
             continue
-        told = True
+        announced = True
         sys.stdout.buffer.write(encoder.encode(found[1]) + b"\n")
         sys.stdout.buffer.flush()
         left = None if left is None else left - 1

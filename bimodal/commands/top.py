@@ -1,4 +1,4 @@
-"""`bimodal top`: the processes and streams of a running system, in the terminal."""
+"""`bimodal top`: show the processes and streams of a running system in the terminal."""
 
 from __future__ import annotations
 
@@ -69,60 +69,60 @@ def top(session: SessionOption = "default") -> None:
             bus.close()
 
 
-def _listen(bus: Subscriber, panel: Panel, seconds: float) -> None:
+def _listen(bus: Subscriber, tables: Tables, seconds: float) -> None:
     end = time.monotonic() + seconds
     while (found := bus.receive(max(0.0, end - time.monotonic()))) is not None:
-        panel.system.take(found[1], time.monotonic())
+        tables.system.take(found[1], time.monotonic())
 
 
 def _once(bus: Subscriber, session: str) -> None:
-    """One plain table. Raises BrokerError where nothing is heard."""
-    panel = Panel()
+    """Print the tables once; raises BrokerError where nothing arrives."""
+    tables = Tables()
     begun = time.monotonic()
     while (passed := time.monotonic() - begun) < ONCE_AT_MOST_S:
-        _listen(bus, panel, TURN_S)
-        if panel.complete and passed >= ONCE_AT_LEAST_S:
+        _listen(bus, tables, TURN_S)
+        if tables.complete and passed >= ONCE_AT_LEAST_S:
             break
-    if panel.empty:
+    if tables.empty:
         raise BrokerError(f"no bimodal is running as session '{session}'; start one, or name another with --session")
     console = Console()
     width = console.width if console.is_terminal else PIPE_WIDTH
     now = time.monotonic()
-    for table in (panel.processes(now, width, sys.maxsize), panel.streams(now, width, sys.maxsize)):
+    for table in (tables.processes(now, width, sys.maxsize), tables.streams(now, width, sys.maxsize)):
         typer.echo("\n".join(plain(table)))
 
 
 def _watch(bus: Subscriber, session: str) -> None:
-    panel = Panel()
+    tables = Tables()
     console = Console()
     due = 0.0
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            _listen(bus, panel, TURN_S)
+            _listen(bus, tables, TURN_S)
             key = pressed()
             if key in ("q", "\x03"):
                 return
             if key in KEYS:
-                panel.sort = KEYS[key]
+                tables.sort = KEYS[key]
             if key or time.monotonic() >= due:
                 due = time.monotonic() + DRAW_EVERY_S
-                live.update(_screen(panel, session, console.width, console.height), refresh=True)
+                live.update(_screen(tables, session, console.width, console.height), refresh=True)
 
 
-def _screen(panel: Panel, session: str, width: int, height: int) -> RenderableType:
-    if panel.empty:
+def _screen(tables: Tables, session: str, width: int, height: int) -> RenderableType:
+    if tables.empty:
         return Text(f"waiting for session '{session}'    q quits", style="dim", no_wrap=True)
     now = time.monotonic()
-    streams = panel.streams(now, width, max(1, height // 3))
+    streams = tables.streams(now, width, max(1, height // 3))
     room = height - LINES_AROUND - len(streams.rows) - bool(streams.hidden)
-    processes = panel.processes(now, width, max(1, room))
+    processes = tables.processes(now, width, max(1, room))
     if processes.hidden:
-        processes = panel.processes(now, width, max(1, room - 1))
+        processes = tables.processes(now, width, max(1, room - 1))
     return Group(
         *_drawn(processes),
         Text(""),
         *_drawn(streams),
-        Text(f"by {panel.sort}    {HELP}", style="dim", no_wrap=True, overflow="ellipsis"),
+        Text(f"by {tables.sort}    {HELP}", style="dim", no_wrap=True, overflow="ellipsis"),
     )
 
 
@@ -133,7 +133,7 @@ def _drawn(table: Table) -> list[RenderableType]:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[], str]]:
-    """Gives a function that returns the key pressed since the last look, or an empty text; the terminal is restored."""
+    """Give a function that returns the key pressed since its last call, or an empty text; restores the terminal."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
 
@@ -144,7 +144,7 @@ def _keys() -> Iterator[Callable[[], str]]:
             typed = os.read(descriptor, 16)
         except OSError:
             typed = b""
-        # A terminal that was closed is ready to be read, and has nothing to say: nobody looks any more.
+        # A closed terminal is readable and empty: quit.
         return typed.decode(errors="ignore")[:1].lower() if typed else "q"
 
     try:
@@ -155,8 +155,7 @@ def _keys() -> Iterator[Callable[[], str]]:
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-# What `bimodal top` shows: processes and streams as rows of text, as much of them as there is room. Pure.
-
+# Tables of processes and streams, as many rows and columns as fit. Pure.
 
 Sort = Literal["cpu", "memory", "name", "restarts"]
 KEYS: dict[str, Sort] = {"c": "cpu", "m": "memory", "n": "name", "r": "restarts"}
@@ -182,7 +181,7 @@ STREAM_COLUMNS = (
 )
 
 
-class Panel:
+class Tables:
     """The tables of one screen.
 
     Attributes:
@@ -196,12 +195,12 @@ class Panel:
 
     @property
     def complete(self) -> bool:
-        """Whether a status and a heartbeat of the supervisor, which comes last, have arrived."""
+        """True once a status and a heartbeat of the supervisor have arrived."""
         return self.system.status is not None and "supervisor" in self.system.processes
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has arrived."""
+        """True while nothing has arrived."""
         return not self.system.processes and self.system.status is None
 
     def processes(self, now: float, width: int, room: int) -> Table:

@@ -51,23 +51,23 @@ def up(
         file = (config or DEFAULT).absolute()
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with user_errors(log_file):
-        stopped = Stopped()
+        stop = StopSignal()
         with running_system(loaded, file, session, log_file) as (system, bus):
             typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
-            _show(system, bus, stopped, for_seconds)
+            _show(system, bus, stop, for_seconds)
 
 
-def _show(system: LiveSystem, bus: Subscriber, stopped: Stopped, for_seconds: float | None) -> None:
+def _show(system: LiveSystem, bus: Subscriber, stop: StopSignal, for_seconds: float | None) -> None:
     shown = SystemState()
     end = time.monotonic() + for_seconds if for_seconds is not None else None
     screen = Screen()
     with screen:
-        while not stopped.asked and not _orphaned() and (end is None or time.monotonic() < end):
+        while not stop.asked and not _orphaned() and (end is None or time.monotonic() < end):
             system.step(TURN_S)
             while (found := bus.receive(0.0)) is not None:
                 shown.take(found[1], time.monotonic())
             shown.keep_streams(system.streams)
-            screen.tell_page(_page(shown))
+            screen.show_page_address(_page(shown))
             screen.draw(shown)
             check(system)
             if _all_ended(system.supervisor):
@@ -85,22 +85,21 @@ def _orphaned() -> bool:
 
 
 def _all_ended(supervisor: Supervisor) -> bool:
-    """Whether nothing more can come: each source was a file that is over, or fails."""
+    """True when no source will give another frame: each was a file that has ended, or fails."""
     sources = [child for child in supervisor.children.values() if child.spec.role == "capture"]
     return any(child.finished for child in sources) and all(child.finished or child.life.failing for child in sources)
 
 
 def _window_closed(supervisor: Supervisor) -> bool:
-    """Whether somebody pressed q in the window, or closed it."""
+    """True after the user pressed q in the window, or closed it."""
     return any(child.finished for child in supervisor.children.values() if child.spec.role == "window")
 
 
 class Screen:
-    """Draws the lines in place on a terminal, and one plain line a second elsewhere; nothing while nobody takes it."""
+    """Draws lines in place on a terminal, and prints them once a second elsewhere; skips while stdout would block."""
 
     def __init__(self) -> None:
-        # Drawn by the one thread that there is: a thread of Live's own would wait for a terminal that was stopped, and
-        # we for it.
+        # Without a thread of Live's own, which would block on a terminal that was stopped (Ctrl-S), and we on it.
         self._live = Live(console=Console(), auto_refresh=False, transient=False) if is_terminal() else None
         self._due = 0.0
         self._page: str | None = None
@@ -114,8 +113,8 @@ class Screen:
         if self._live is not None and takes_more(sys.stdout):
             self._live.stop()
 
-    def tell_page(self, address: str | None) -> None:
-        """Say where the live page is, once, and again where that has changed."""
+    def show_page_address(self, address: str | None) -> None:
+        """Print the address of the live page, once, and again when it has changed."""
         if address is not None and address != self._page and takes_more(sys.stdout):
             self._page = address
             sentence = f"live page at {address}"
@@ -125,7 +124,7 @@ class Screen:
                 typer.echo(sentence)
 
     def draw(self, system: SystemState) -> None:
-        """Show what is new."""
+        """Draw the newest lines when they are due."""
         now = time.monotonic()
         texts = live_lines(system, now)
         if now < self._due or not texts or not takes_more(sys.stdout):
@@ -138,7 +137,7 @@ class Screen:
             typer.echo("\n".join(texts))
 
     def last(self, system: SystemState) -> None:
-        """Show the end of it where lines are not drawn in place."""
+        """Print the last lines where they are not drawn in place."""
         texts = live_lines(system, time.monotonic())
         if self._live is None and texts and takes_more(sys.stdout):
             typer.echo("\n".join(texts))
@@ -193,14 +192,13 @@ def _page(system: SystemState) -> str | None:
     return next((one.heartbeat.address for one in system.processes.values() if one.heartbeat.address), None)
 
 
-# A live system in the command's own process: begun, watched until it works, and ended in order.
-
+# A live system in the command's own process.
 
 TURN_S = 0.05
 
 
-class Stopped:
-    """Set by Ctrl-C, SIGTERM, and the end of the terminal (unless `nohup` wants it to go on)."""
+class StopSignal:
+    """Set by Ctrl-C, SIGTERM, and SIGHUP at the end of the terminal (unless started by `nohup`)."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -215,9 +213,9 @@ class Stopped:
 
 @contextlib.contextmanager
 def running_system(config: Config, file: Path, name: str, log_file: Path) -> Iterator[tuple[LiveSystem, Subscriber]]:
-    """The system of session `name`, and a reader of its bus; `file` is watched for edits. All stops with the context.
+    """Start session `name` and subscribe to its bus; `file` is watched for edits. Everything stops with the context.
 
-    Raises a BimodalError where it can't be.
+    Raises a BimodalError where it can't start.
     """
     held = Session(name)
     with contextlib.ExitStack() as stack:
@@ -235,7 +233,7 @@ def _close(system: LiveSystem) -> None:
 
 
 def check(system: LiveSystem) -> None:
-    """Raises SystemFailedError where it can't even begin to work, with the sentence that says why."""
+    """Raise SystemFailedError, with the reason, where a system that has not begun to work never will."""
     if system.begun:
         return
     children = [child for child in system.supervisor.children.values() if child.post == "on"]

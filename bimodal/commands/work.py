@@ -1,4 +1,4 @@
-"""`bimodal work`: a worker on another machine than the cameras (docs/security.md, docs/operations.md)."""
+"""`bimodal work`: run a worker for another machine's system (docs/security.md, docs/operations.md)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _settings(row: ProcessSpec, kind: str) -> ActorSettings:
 
 
 def _actor(kind: str) -> ActorClass:
-    """Imported when it is known which, since each brings its own libraries."""
+    """Import the actor of this kind only, since each brings its own libraries."""
     module = importlib.import_module(f"bimodal.workers.{kind}.actor")
     found: ActorClass = module.FaceActor if kind == "face" else module.AudioActor
     return found

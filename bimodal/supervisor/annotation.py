@@ -26,11 +26,11 @@ def annotate_file(
     max_height: int,
     style: Style,
     log_file: Path | None,
-    told: Callable[[int], None] = lambda _pictures: None,
+    on_progress: Callable[[int], None] = lambda _pictures: None,
 ) -> str | None:
     """Make OUT/NAME.annotated.mp4 of `source` and its events OUT/NAME.jsonl, which must be complete.
 
-    Returns None, or the sentence that says why there is no film. `told` is called with the pictures done so far.
+    Returns None, or the sentence that says why there is no film. `on_progress` gets the number of pictures done so far.
     """
     film = out / film_name(name)
     order = Order(
@@ -50,7 +50,7 @@ def annotate_file(
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            because = _follow(process, told)
+            because = _follow(process, on_progress)
         except BaseException:
             process.kill()
             raise
@@ -66,7 +66,7 @@ def annotate_file(
     return None
 
 
-def _follow(process: subprocess.Popen[bytes], told: Callable[[int], None]) -> str | None:
+def _follow(process: subprocess.Popen[bytes], on_progress: Callable[[int], None]) -> str | None:
     assert process.stdout is not None
     because = None
     for line in process.stdout:
@@ -74,5 +74,5 @@ def _follow(process: subprocess.Popen[bytes], told: Callable[[int], None]) -> st
             progress = msgspec.json.decode(line, type=FilmProgress)
             because = progress.because
             if because is None:
-                told(progress.pictures)
+                on_progress(progress.pictures)
     return because

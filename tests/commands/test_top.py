@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bimodal.broker.events import Verdict
 from bimodal.broker.messages import Heartbeat, State, Status, StreamClosed, StreamStatus
-from bimodal.commands.top import Panel, Sort
+from bimodal.commands.top import Sort, Tables
 from bimodal.console import plain
 from tests.recordings.events import event, face
 
@@ -20,8 +20,8 @@ def beat(name: str, state: State = "ready", *, because: str | None = None, **fig
     )
 
 
-def panel() -> Panel:
-    found = Panel()
+def tables() -> Tables:
+    found = Tables()
     found.system.take(beat("face 10", cpu_percent=50.0, memory_mb=100.0, restarts=0.0, up_s=5.0), 0.0)
     found.system.take(beat("face 2", cpu_percent=50.0, memory_mb=300.0, restarts=2.0, up_s=125.0), 0.0)
     found.system.take(beat("broker", cpu_percent=1.0, memory_mb=30.0, restarts=1.0, up_s=90_000.0), 0.0)
@@ -38,13 +38,13 @@ def panel() -> Panel:
     ],
 )
 def test_it_sorts_by_what_was_asked_for(sort: Sort, order: list[str]) -> None:
-    found = panel()
+    found = tables()
     found.sort = sort
     assert [row[0] for row in found.processes(1.0, 200, 50).rows] == order
 
 
 def test_what_is_wrong_is_shown_in_the_place_of_models() -> None:
-    found = panel()
+    found = tables()
     found.system.take(beat("audio 1", "failed", because="there is no model"), 0.0)
     rows = {row[0]: row for row in found.processes(1.0, 200, 50).rows}
     assert rows["audio 1"][1] == "failed"
@@ -56,7 +56,7 @@ def test_what_is_wrong_is_shown_in_the_place_of_models() -> None:
 
 @given(st.integers(0, 300), st.integers(0, 40))
 def test_it_fits_any_terminal(width: int, room: int) -> None:
-    found = panel()
+    found = tables()
     table = found.processes(1.0, width, room)
     assert len(table.rows) == min(room, 3)
     assert table.hidden == 3 - len(table.rows)
@@ -66,7 +66,7 @@ def test_it_fits_any_terminal(width: int, room: int) -> None:
 
 
 def test_streams_have_their_rate_latency_and_drops() -> None:
-    found = Panel()
+    found = Tables()
     assert found.empty
     counts = {"offered": {"face": 90}, "done": {"face": 80}, "dropped": {"face": 9, "speech": 1}, "failed": {"face": 1}}
     status = StreamStatus(stream="clip", policy="latest", source="camera 0", **counts)  # type: ignore[arg-type]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bimodal.workers.view.access import Gate
+from bimodal.workers.view.access import AccessControl
 from bimodal.workers.view.settings import VisitorSettings
 from bimodal.workers.view.visitor_message import VisitorRefusedError, read
 
-GATES = (Gate("127.0.0.1", None), Gate("0.0.0.0", "a token of sixteen characters"))
+ACCESS = (AccessControl("127.0.0.1", None), AccessControl("0.0.0.0", "a token of sixteen characters"))
 HEADERS = ("host", "origin", "cookie", "authorization")
 
 
@@ -31,9 +31,9 @@ def one(data: bytes) -> None:
         return
     path, *values = data[1:].decode("latin-1").split("\n")
     headers = dict(zip(HEADERS, values, strict=False))
-    for gate in GATES:
-        verdict = gate.judge(headers, path, websocket=data[:1] == b"w")
-        assert verdict != "enter" or gate._token is None or path.startswith("/")
+    for access in ACCESS:
+        decision = access.decide(headers, path, websocket=data[:1] == b"w")
+        assert decision != "enter" or access._token is None or path.startswith("/")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.broker.events import Emotion, Verdict
-from bimodal.commands.diff import config_with, parse_changes, reels
+from bimodal.commands.diff import config_with, footage_of, parse_changes
 from bimodal.config import Config
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.compare import UNKNOWN, compare, decision
@@ -78,16 +78,16 @@ def test_only_the_source_as_it_was_is_looked_at_again(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"as it was")
     source = SourceRecord(name="film.mp4", file=str(film), bytes=9, sha256=hashlib.sha256(b"as it was").hexdigest())
-    (reel,) = reels(clip_of(source))
-    assert (reel.media, reel.begin_s) == (film, None)
+    (footage,) = footage_of(clip_of(source))
+    assert (footage.media, footage.begin_s) == (film, None)
     film.write_bytes(b"as it is!")
     with pytest.raises(RecordError, match="was changed since"):
-        reels(clip_of(source))
+        footage_of(clip_of(source))
     film.unlink()
     with pytest.raises(RecordError, match="is not there any more"):
-        reels(clip_of(source))
+        footage_of(clip_of(source))
     with pytest.raises(RecordError, match="nothing says what clip was made from"):
-        reels(clip_of(None))
+        footage_of(clip_of(None))
 
 
 def test_models_are_named_by_kind() -> None:

@@ -1,4 +1,4 @@
-"""The process that films live streams: frames with their events, and sound, from the bus to the disk."""
+"""The process that records films of live streams: frames with their events, and sound."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from bimodal.workers.settings import FilmActorSettings
 log = logging.getLogger(__name__)
 
 TURN_S = 0.05
-AGAIN_AFTER_S = 30.0
-BLIND_FROM = 32
-# Films may be late; faces and voices may not.
+RETRY_AFTER_S = 30.0
+NO_PICTURE_AFTER = 32
+# Inference is scheduled first.
 NICENESS = 5
 
 
 class FilmActor(FrameObserver):
-    """One film after another for each stream. Holds no slot and no one up: what it is too slow for is not filmed."""
+    """Writes one film after another for each stream. Frames that it is too slow for are left out."""
 
     topics = (*FrameObserver.topics, "sound.")
     read_s = TURN_S
@@ -42,28 +42,28 @@ class FilmActor(FrameObserver):
         os.nice(NICENESS)
         cv2.setNumThreads(1)
         mine = own(settings, FilmActorSettings)
-        self._mine = mine
+        self._settings = mine
         self._folder = Path(mine.folder)
         self._style = Style(faces=mine.faces)
-        self._room = Room(self._folder, mine.min_free_mb)
+        self._free_space = FreeSpace(self._folder, mine.min_free_mb)
         self._opened: dict[str, StreamOpened] = {}
         self._films: dict[str, tuple[int, LiveFilm]] = {}
-        self._lost: dict[str, tuple[str, float]] = {}
-        self._blind: Counter[str] = Counter()
+        self._failed: dict[str, tuple[str, float]] = {}
+        self._without_pixels: Counter[str] = Counter()
         self._pictures = 0
 
     # -------------------------------------------------------------------------------- what comes
 
     def on_idle(self) -> None:
         """Film what arrives; complete all films while the disk is nearly full."""
-        if self._room.look() is not None:
+        if self._free_space.check() is not None:
             self._close_all()
         super().on_idle()
 
     def on_frame(self, framed: FramedEvent) -> None:
         """Film one frame."""
-        if self._room.short is None:
-            self._guarded(framed.stream, lambda: self._frame(framed))
+        if self._free_space.shortage is None:
+            self._attempt(framed.stream, lambda: self._frame(framed))
 
     def on_message(self, body: Body) -> None:
         """Follow openings and closings of streams, and film sound."""
@@ -72,17 +72,17 @@ class FilmActor(FrameObserver):
                 self._opened[body.stream] = body
             case StreamClosed():
                 self._opened.pop(body.stream, None)
-                self._guarded(body.stream, lambda: self._close(body.stream))
-                self._lost.pop(body.stream, None)
-                self._blind.pop(body.stream, None)
+                self._attempt(body.stream, lambda: self._close(body.stream))
+                self._failed.pop(body.stream, None)
+                self._without_pixels.pop(body.stream, None)
             case Job():
-                self._guarded(body.stream, lambda: self._sound(body))
+                self._attempt(body.stream, lambda: self._sound(body))
             case _:
                 pass
 
-    def _guarded(self, stream: str, work: Callable[[], None]) -> None:
-        """One stream that can't be filmed is tried again later; the others go on."""
-        known = self._lost.get(stream)
+    def _attempt(self, stream: str, work: Callable[[], None]) -> None:
+        """Run `work`; a stream whose film can't be written is tried again later, and the others go on."""
+        known = self._failed.get(stream)
         if known is not None and time.monotonic() < known[1]:
             return
         try:
@@ -92,7 +92,7 @@ class FilmActor(FrameObserver):
             _, film = self._films.pop(stream, (0, None))
             if film is not None:
                 film.abandon()
-            self._lost[stream] = (str(error), time.monotonic() + AGAIN_AFTER_S)
+            self._failed[stream] = (str(error), time.monotonic() + RETRY_AFTER_S)
 
     def _frame(self, framed: FramedEvent) -> None:
         pixels = self._picture(framed)
@@ -101,18 +101,18 @@ class FilmActor(FrameObserver):
         film = self._film(framed)
         film.picture(framed.pts_ns, pixels)
         self._pictures += 1
-        self._lost.pop(framed.stream, None)
+        self._failed.pop(framed.stream, None)
 
     def _picture(self, framed: FramedEvent) -> Pixels | None:
-        """None for a frame that was overwritten before it could be copied."""
+        """The picture to film; None for a frame that was overwritten before it could be copied."""
         pixels, opened = framed.pixels, self._opened.get(framed.stream)
-        self._blind[framed.stream] = self._blind[framed.stream] + 1 if pixels is None else 0
+        self._without_pixels[framed.stream] = self._without_pixels[framed.stream] + 1 if pixels is None else 0
         if pixels is None:
-            # A stream that began before we did has not told us whether it has a picture.
-            if self._blind[framed.stream] < BLIND_FROM if opened is None else opened.has_picture:
+            # The announcement of a stream that began earlier is not known: does it have a picture?
+            if self._without_pixels[framed.stream] < NO_PICTURE_AFTER if opened is None else opened.has_picture:
                 return None
             pixels = ground()
-        if self._mine.annotated:
+        if self._settings.annotated:
             return overlay(pixels, framed.event, self._style)
         return ground(pixels.shape[1], pixels.shape[0]) if self._style.faces == "hide" else pixels
 
@@ -124,9 +124,9 @@ class FilmActor(FrameObserver):
             film = LiveFilm(
                 self._folder / framed.stream,
                 framed.event.run,
-                self._mine.split_s,
+                self._settings.split_s,
                 opened.fps if opened is not None else 0.0,
-                # Where nobody told, a sound track that stays empty does no harm.
+                # Where that is not known, a sound track that stays empty does no harm.
                 has_sound=opened is None or opened.has_sound,
             )
             self._films[framed.stream] = (framed.event.run, film)
@@ -160,39 +160,41 @@ class FilmActor(FrameObserver):
         return {"filmed": float(self._pictures)}
 
     def degraded_reason(self) -> str | None:
-        """Why a stream is not filmed."""
-        if self._room.short is not None:
-            return self._room.short
-        found = [f"{stream} is not filmed: {because}" for stream, (because, _) in self._lost.items()]
+        """Streams that are not filmed, and why; None while all are."""
+        if self._free_space.shortage is not None:
+            return self._free_space.shortage
+        found = [f"{stream} is not filmed: {because}" for stream, (because, _) in self._failed.items()]
         return "; ".join(found) or None
 
     def close(self) -> None:
-        """A live film is complete whenever it is stopped."""
+        """Complete all films."""
         self._close_all()
         super().close()
 
 
-# Whether the disk has room for films.
-
+# Free space on the disk.
 
 MEGA = 1_000_000
-LOOK_EVERY_S = 2.0
-# Once it was short there must be this much more than the limit, so that films don't stop and begin all the time.
-ENOUGH = 1.1
+CHECK_EVERY_S = 2.0
+# After a shortage there must be this much more than the limit, so that films don't stop and begin all the time.
+HYSTERESIS = 1.1
 
 
 def free_bytes(folder: Path) -> int:
-    """What the disk of a folder that exists has left for us."""
+    """Bytes that are free on the disk of a folder that exists."""
     return shutil.disk_usage(folder).free
 
 
-class Room:
-    """Looks at the disk now and then.
+class FreeSpace:
+    """Checks that the disk keeps enough free space.
 
     Args:
-        folder: where films go; it exists.
-        min_free_mb: what must stay free, in millions of bytes.
+        folder: of the films; it exists.
+        min_free_mb: millions of bytes that must stay free.
         free, clock: for tests.
+
+    Attributes:
+        shortage: why no film may be written; None while there is space.
     """
 
     def __init__(
@@ -206,26 +208,26 @@ class Room:
         self._least = min_free_mb * MEGA
         self._free, self._clock = free, clock
         self._due = 0.0
-        self.short: str | None = None
+        self.shortage: str | None = None
 
-    def look(self) -> str | None:
-        """Why nothing may be written now, None where there is room. Cheap: the disk is asked every two seconds."""
+    def check(self) -> str | None:
+        """Return `shortage`. Cheap: the disk is measured every two seconds."""
         now = self._clock()
         if now >= self._due:
-            self._due = now + LOOK_EVERY_S
-            self._ask()
-        return self.short
+            self._due = now + CHECK_EVERY_S
+            self._measure()
+        return self.shortage
 
-    def _ask(self) -> None:
+    def _measure(self) -> None:
         try:
             free = self._free(self._folder)
         except OSError as error:
-            self.short = f"{self._folder} can't be looked at ({error.strerror}), so no video is recorded"
+            self.shortage = f"{self._folder} can't be looked at ({error.strerror}), so no video is recorded"
             return
-        if free >= self._least * (ENOUGH if self.short else 1):
-            self.short = None
+        if free >= self._least * (HYSTERESIS if self.shortage else 1):
+            self.shortage = None
         else:
-            self.short = (
+            self.shortage = (
                 f"the disk of {self._folder} is nearly full ({free / MEGA:.0f} MB free, outputs.record.min_free_mb is "
                 f"{self._least / MEGA:.0f}), so no video is recorded until there is room"
             )

@@ -1,4 +1,4 @@
-"""A copy of an analysed file with every frame's event drawn into it, its sound kept, at its own size and times."""
+"""Write a copy of an analysed file with every frame's event drawn in, its sound kept, at its own size and times."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class _Shown(NamedTuple):
 
 
 def annotate(
-    source: Path, events: Path, film: Path, *, max_height: int, style: Style, told: Callable[[int], None]
+    source: Path, events: Path, film: Path, *, max_height: int, style: Style, on_progress: Callable[[int], None]
 ) -> int:
     """Write `film` and return how many pictures it has; it takes its name only when it is complete.
 
-    The source is decoded again, as capture decodes it, and keeps its size: boxes are scaled from the height at which
-    its frames were looked at. A source without picture gets a plain one for each event.
+    The source is decoded again, as capture decodes it, and keeps its size: boxes are scaled from the height of the
+    frames that were analysed. A source without picture gets a plain one for each event.
 
     Args:
         events: the file's NAME.jsonl.
         max_height: higher frames were scaled down to it for the models (capture.max_height).
-        told: called with the number of pictures so far, after each.
+        on_progress: called with the number of pictures so far, after each.
 
     Raises SourceError or RecordError where source or events can't be read, FilmError where the film can't be written.
     """
@@ -63,7 +63,7 @@ def annotate(
             for pts_ns, pixels, event in shown:
                 sound.up_to(pts_ns)
                 writer.picture(pts_ns, overlay(pixels, event, style, scale) if event is not None else pixels)
-                told(writer.pictures)
+                on_progress(writer.pictures)
             sound.up_to(None)
             writer.close()
         part.replace(film)
@@ -104,34 +104,31 @@ def _plain(events: Path) -> Iterator[_Shown]:
         yield _Shown(round(event.t * files.NANO), ground(*VOICE_ONLY), event)
 
 
-# The process that annotates one file: `python -m bimodal.workers.film.annotate`, started by `bimodal analyze`.
-#
-# It is told what to do as JSON in the environment variable BIMODAL_FILM, and says how far it is on stdout, one JSON
-# object a line: how many pictures are done, and at the end why it failed where it did.
+# The process that annotates one file, `python -m bimodal.workers.film.annotate`: its Order is JSON in the environment
+# variable BIMODAL_FILM, and it prints its FilmProgress on stdout, one JSON object a line.
+
+PRINT_EVERY_S = 0.25
 
 
-TELL_EVERY_S = 0.25
-
-
-class _Teller:
+class _ProgressPrinter:
     def __init__(self) -> None:
         self._due = 0.0
 
     def __call__(self, pictures: int) -> None:
         now = time.monotonic()
         if now >= self._due:
-            self._due = now + TELL_EVERY_S
-            say(FilmProgress(pictures=pictures))
+            self._due = now + PRINT_EVERY_S
+            print_progress(FilmProgress(pictures=pictures))
 
 
-def say(progress: FilmProgress) -> None:
-    """One line to the parent."""
+def print_progress(progress: FilmProgress) -> None:
+    """Print one line for the parent process."""
     sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
     sys.stdout.buffer.flush()
 
 
 def main() -> int:
-    """Do what the environment says; the exit code."""
+    """Carry out the order of the environment; gives the exit code."""
     order = msgspec.json.decode(os.environ.pop(ENVIRONMENT_KEY), type=Order)
     setproctitle.setproctitle("bimodal: film")
     die_with_parent(order.parent)
@@ -143,35 +140,36 @@ def main() -> int:
             Path(order.film),
             max_height=order.max_height,
             style=order.style,
-            told=_Teller(),
+            on_progress=_ProgressPrinter(),
         )
     except BimodalError as error:
         logging.info("refused: %s", error, exc_info=error)
-        say(FilmProgress(because=str(error)))
+        print_progress(FilmProgress(because=str(error)))
         return REFUSED
     except Exception as error:
         logging.exception("an error of our own")
-        say(FilmProgress(because=f"{order.film} met an unexpected {type(error).__name__}; the log has the details"))
+        print_progress(
+            FilmProgress(because=f"{order.film} met an unexpected {type(error).__name__}; the log has the details")
+        )
         return BROKEN
-    say(FilmProgress(pictures=pictures))
+    print_progress(FilmProgress(pictures=pictures))
     return DONE
 
 
-# The sound of the file that is annotated, put into its film: copied where MP4 takes it, else encoded anew.
-
+# Sound of the source: copied where MP4 takes its codec, else encoded.
 
 log = logging.getLogger(__name__)
 
-# What the common players play in MP4.
+# Codecs that common players play in MP4.
 COPIED = frozenset({"aac", "mp3", "alac", "ac3", "eac3"})
 LEAP_NS = 1_000_000_000
 AHEAD_NS = 500_000_000
 
 
 class SourceSound:
-    """Feeds a film with the sound of its source, as far as the pictures have come.
+    """Feeds a film with the sound of its source, up to the newest picture.
 
-    A source without sound, or with sound that can't be decoded, gives none; what was wrong is logged.
+    A source without sound, or with sound that can't be decoded, gives none; the reason is logged.
     """
 
     def __init__(self, source: Path, film: FilmWriter) -> None:
@@ -194,7 +192,7 @@ class SourceSound:
             self._pending = self._encode(stream, origin_ns, layout)
 
     def up_to(self, pts_ns: int | None) -> None:
-        """Bring the film's sound to this moment, or to its end. Raises FilmError where the film can't be written."""
+        """Write the sound up to this time, or to its end. Raises FilmError where the film can't be written."""
         try:
             while pts_ns is None or self._reached_ns < pts_ns + AHEAD_NS:
                 reached = next(self._pending, None)
@@ -206,18 +204,18 @@ class SourceSound:
             self._pending = iter(())
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._container.close()
 
     def _copy(self, stream: av.AudioStream, origin_ns: int) -> Iterator[int]:
-        """Packets as they are, moved to the film's 0; yields how far the sound has come."""
+        """Copy packets, shifted to the film's 0; yields the end of the sound so far."""
         shift_ns, end_ns = -origin_ns, 0
         for packet in _packets(self._container, stream):
             if packet.pts is None or packet.time_base is None:
                 continue
             pts_ns = files.nano(packet.pts, packet.time_base) + shift_ns
             if pts_ns < end_ns - LEAP_NS:
-                # Two files joined: a new count of time begins, which goes on where the old one ended.
+                # Two files joined: time stamps start anew, and continue where the old ones ended.
                 shift_ns += end_ns - pts_ns
                 pts_ns = end_ns
             end_ns = pts_ns + files.nano(packet.duration or 0, packet.time_base)

@@ -16,9 +16,9 @@ from bimodal.recordings.writers import part_of
 from bimodal.workers.film.writer import NANO, FilmError, FilmWriter, Samples, film_error
 
 RATE = 48_000
-# Sound comes in hops, so it is late; after this it is not waited for any more.
+# Sound comes in hops and is late; after this time the film before is completed without it.
 LATE_NS = 12 * NANO
-# After a longer pause without pictures a new film begins, so that none holds an hour of a still.
+# After a longer pause without pictures a new film begins, so that none shows a still for an hour.
 PAUSE_NS = 30 * NANO
 SUFFIX = ".mp4"
 
@@ -32,15 +32,14 @@ class _Piece(NamedTuple):
         return self.begin_ns + int(self.samples.shape[1]) * NANO // RATE
 
     def split(self, at_ns: int) -> tuple[_Piece, _Piece]:
-        """What lies before a moment, and what lies after it."""
+        """Split at a time into the parts before and after it."""
         count = max(0, min(self.samples.shape[1], (at_ns - self.begin_ns) * RATE // NANO))
         after_ns = self.begin_ns + count * NANO // RATE
         return self._replace(samples=self.samples[:, :count]), _Piece(after_ns, self.samples[:, count:])
 
 
 def film_path(folder: Path, run: int, part: int) -> Path:
-    """A film's name that is not taken: as the part of the events that it goes with, with a number behind it where
-    the film was begun again."""
+    """A free file name: that of the events' part, with a number where the film was begun again."""
     tried, path = 1, folder / f"{run:04d}-{part:04d}{SUFFIX}"
     while path.exists():
         tried += 1
@@ -77,20 +76,20 @@ class LiveFilm:
         part = part_of(pts_ns / NANO, self._split_s)
         paused = self._current is not None and pts_ns - self._newest_ns > PAUSE_NS
         if self._current is None or part != self._part or paused:
-            self._turn(part, pts_ns, pixels)
+            self._begin(part, pts_ns, pixels)
         assert self._current is not None
         self._newest_ns = max(self._newest_ns, pts_ns)
         self._current.picture(pts_ns, pixels)
         self.pictures += 1
-        self._pour()
+        self._write_sound()
 
-    def _turn(self, part: int, pts_ns: int, pixels: Pixels) -> None:
-        """A new film begins with this picture; the one before still gets the sound that belongs to it."""
+    def _begin(self, part: int, pts_ns: int, pixels: Pixels) -> None:
+        """Begin a new film with this picture; the one before still gets the sound that belongs to it."""
         self._finish_ending()
         if self._current is not None:
             self._ending = (self._current, pts_ns)
             self._current = None
-            self._pour()
+            self._write_sound()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -109,7 +108,7 @@ class LiveFilm:
         self._pending.append(_Piece(begin_ns, self._at_our_rate(samples, rate)))
         while self._pending and self._pending[0].end_ns < begin_ns - PAUSE_NS:
             self._pending.popleft()
-        self._pour()
+        self._write_sound()
 
     def _at_our_rate(self, samples: Samples, rate: int) -> Samples:
         if rate == RATE:
@@ -121,17 +120,17 @@ class LiveFilm:
         parts = [part.to_ndarray() for part in self._resampler[1].resample(frame)]
         return np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
 
-    def _pour(self) -> None:
-        """Give the sound that has come to the film it belongs to, as far as there are pictures."""
+    def _write_sound(self) -> None:
+        """Write pending sound into the film it belongs to, up to the newest picture."""
         if self._ending is not None:
             film, end_ns = self._ending
-            self._give(film, end_ns)
+            self._write_until(film, end_ns)
             if self._pending or self._newest_ns > end_ns + LATE_NS or not self._has_sound:
                 self._finish_ending()
         if self._ending is None and self._current is not None:
-            self._give(self._current, self._newest_ns)
+            self._write_until(self._current, self._newest_ns)
 
-    def _give(self, film: FilmWriter, until_ns: int) -> None:
+    def _write_until(self, film: FilmWriter, until_ns: int) -> None:
         while self._pending and self._pending[0].begin_ns < until_ns:
             before, after = self._pending.popleft().split(until_ns)
             if before.samples.size:
@@ -149,16 +148,16 @@ class LiveFilm:
             film.close()
 
     def close(self) -> None:
-        """Complete what is open, with all the sound that has come."""
-        self._pour()
+        """Complete the open films with all pending sound."""
+        self._write_sound()
         self._finish_ending()
         if self._current is not None:
             film, self._current = self._current, None
-            self._give(film, self._newest_ns + NANO)
+            self._write_until(film, self._newest_ns + NANO)
             film.close()
 
     def abandon(self) -> None:
-        """Let go of what is open; what was written stays and can be played. Never raises."""
+        """Close the open films; what was written stays playable. Never raises."""
         open_films = [self._ending[0]] if self._ending is not None else []
         open_films += [self._current] if self._current is not None else []
         self._ending = self._current = None

@@ -1,4 +1,4 @@
-"""What the process that annotates a file is told, and what it answers."""
+"""The order to the process that annotates a file, and its answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENVIRONMENT_KEY = "BIMODAL_FILM"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be made of what; `log` takes the details of a failure, `parent` is who must live."""
+    """Paths and style of one annotated film; `log` takes the details of a failure, `parent` is the pid to die with."""
 
     source: str
     events: str
@@ -24,23 +24,22 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FilmProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of stdout."""
+    """A line of stdout: pictures done so far, or why there is no film."""
 
     pictures: int = 0
     because: str | None = None
 
 
-# What films are called.
-
+# Names of films.
 
 ANNOTATED = ".annotated.mp4"
 
 
 def film_name(name: str) -> str:
-    """The annotated film of the results called NAME."""
+    """File name of the annotated film of the results called `name`."""
     return name + ANNOTATED
 
 
 def part_name(film: Path) -> Path:
-    """The name a film has until it is complete."""
+    """Temporary path of a film until it is complete."""
     return film.with_name(f".{film.name}.part")

@@ -1,4 +1,4 @@
-"""One film being written: H.264 pictures at any times, and sound, as MP4."""
+"""Writes one film as MP4: H.264 pictures at any times, and sound."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LIVE = {
 
 
 def even(pixels: Pixels) -> Pixels:
-    """H.264 wants even sides: an odd one gets its last row or column twice."""
+    """Repeat the last row or column of odd sides, since H.264 requires even ones."""
     height, width = pixels.shape[:2]
     if height % 2 or width % 2:
         return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -51,7 +51,7 @@ def even(pixels: Pixels) -> Pixels:
 
 
 def aac_rate(rate: int) -> int:
-    """The rate AAC is written with: the sound's own, or the next one that AAC knows."""
+    """Sample rate for AAC: the sound's own, or the next higher one that AAC has."""
     return next((known for known in AAC_RATES if known >= rate), AAC_RATES[-1])
 
 
@@ -61,8 +61,8 @@ class FilmWriter:
     Args:
         size: (width, height) of the pictures.
         fps: about how many pictures a second; their own times count.
-        begin_ns: the moment on the stream's line that is the film's 0.
-        live: fragmented, so that what was written can be played whatever happens.
+        begin_ns: time on the stream's line of the film's 0.
+        live: fragmented, so that what was written stays playable after a kill.
 
     Every method raises FilmError where the disk or FFmpeg refuses.
     """
@@ -78,13 +78,13 @@ class FilmWriter:
         self._samples = 0
         with self._refusals():
             self._container = av.open(str(path), "w", format="mp4", options=LIVE if live else FILE)
-            # Where the film lies on the stream's time line, so that its frames can be joined with their events again.
+            # The film's beginning on the stream's time line, to join its frames with their events again.
             self._container.metadata["comment"] = f"{BEGINS}{begin_ns}"
             self._video = self._add_video(size, fps, LIVE_QUALITY if live else QUALITY)
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
-        """What the disk or FFmpeg refuses, as FilmError. A codec opens with its first frame, and may refuse then."""
+        """Turn errors of disk and FFmpeg into FilmError. A codec opens with its first frame, and may refuse then."""
         try:
             yield
         except (av.FFmpegError, OSError) as error:
@@ -93,7 +93,7 @@ class FilmWriter:
     def _add_video(self, size: tuple[int, int], fps: float, options: dict[str, str]) -> av.VideoStream:
         rate = Fraction(fps if 1 <= fps <= 240 else 25).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate, options=dict(options))
-        # How long the last picture is shown; every other one until the next.
+        # Duration of the last picture; every other one is shown until the next.
         self._period = round(TICKS / rate)
         stream.width, stream.height = (side + side % 2 for side in size)
         stream.pix_fmt = "yuv420p"
@@ -107,23 +107,23 @@ class FilmWriter:
     # -------------------------------------------------------------------------------- sound
 
     def copy_sound(self, template: av.AudioStream) -> av.AudioStream:
-        """A stream for packets of the source's own, given to `packet`. Before the first picture."""
+        """Add a stream for the source's own packets, which `packet` takes. Call before the first picture."""
         self._sound = self._container.add_stream_from_template(template)
         return self._sound
 
     def encode_sound(self, rate: int, layout: str) -> None:
-        """A stream for samples, given to `sound`. Before the first picture."""
+        """Add a stream for samples, which `sound` takes. Call before the first picture."""
         self._sound = self._container.add_stream("aac", rate=rate, layout=layout)
         self._line = SoundLine(self._begin_ns, rate)
 
     def packet(self, packet: av.Packet[Any]) -> None:
-        """A packet of copied sound."""
+        """Write a packet of copied sound."""
         packet.stream = self._sound
         with self._refusals():
             self._container.mux(packet)
 
     def sound(self, begin_ns: int, samples: Samples) -> None:
-        """float32 [channels, n] of sound that begins at `begin_ns` on the stream's line, in order."""
+        """Write float32 [channels, n] of sound that begins at `begin_ns` on the stream's line, in order."""
         assert self._line is not None
         placed = self._line.place(begin_ns, samples.shape[1])
         for length in _pieces(placed.silence):
@@ -144,8 +144,10 @@ class FilmWriter:
     # -------------------------------------------------------------------------------- pictures
 
     def picture(self, pts_ns: int, pixels: Pixels) -> None:
-        """A picture, uint8 [H, W, 3] RGB, at its time on the stream's line; one that is not later than the one before
-        it comes a tick after that."""
+        """Write a picture, uint8 [H, W, 3] RGB, at its time on the stream's line.
+
+        One that is not later than the one before it is shown a tick after that.
+        """
         frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(even(pixels), format="rgb24"),
             format="yuv420p",
@@ -164,7 +166,7 @@ class FilmWriter:
     # -------------------------------------------------------------------------------- the end
 
     def close(self) -> None:
-        """Write what is still in the encoders, and the file's index."""
+        """Flush the encoders and write the file's index."""
         with self._refusals():
             self._container.mux(self._video.encode(None))
             if self._sound is not None and self._line is not None:
@@ -173,13 +175,10 @@ class FilmWriter:
 
 
 def _pieces(samples: int) -> Iterator[int]:
-    """A long silence in pieces."""
+    """Split a long silence into pieces."""
     while samples > 0:
         yield min(samples, SILENCE_A_PIECE)
         samples -= SILENCE_A_PIECE
-
-
-# What can go wrong while a film is written. The message is one sentence a user can act on.
 
 
 class FilmError(WorkerError):
@@ -187,33 +186,32 @@ class FilmError(WorkerError):
 
 
 def film_error(error: av.FFmpegError | OSError, path: Path) -> FilmError:
-    """What FFmpeg or the system said about writing `path`, as a sentence that names the film and not its temporary."""
+    """FilmError for an error of FFmpeg or the system about writing `path`; names the film and not its temporary."""
     path = path.with_name(path.name.removeprefix(".").removesuffix(".part"))
     if isinstance(error, OSError):
         return FilmError(describe(error, path))
     return FilmError(f"{path.name} can't be written: {error.strerror or type(error).__name__}")
 
 
-# Pieces of sound with time stamps → one unbroken line of samples. Pure.
-
+# Sound with time stamps → one unbroken line of samples. Pure.
 
 NANO = 1_000_000_000
-# As in capture's hops: what differs by less than one video frame is jitter, and sound is taken to go on.
+# As in capture: a difference of less than one video frame is jitter, and sound is taken as continuous.
 TOLERANCE_NS = 40_000_000
 
 
 class Placed(NamedTuple):
-    """What to do with a piece: how much silence comes before it, and how many of its first samples are left out."""
+    """Placement of a piece: samples of silence before it, and samples to skip at its beginning."""
 
     silence: int
     skipped: int
 
 
 class SoundLine:
-    """Counts samples from a fixed moment on, so that nothing drifts.
+    """Places sound by counting samples from a fixed time on, so that nothing drifts.
 
     Args:
-        begin_ns: the moment of the first sample; sound before it is left out.
+        begin_ns: time of the first sample; sound before it is left out.
         rate: Hz.
     """
 
@@ -224,11 +222,11 @@ class SoundLine:
 
     @property
     def end_ns(self) -> int:
-        """The moment after the last sample."""
+        """Time of the end of the last sample."""
         return self._begin_ns + self._count * NANO // self._rate
 
     def place(self, begin_ns: int, count: int) -> Placed:
-        """The next piece, of `count` samples; a gap is filled with silence, an overlap is cut off the piece."""
+        """Place the next piece, of `count` samples; a gap is filled with silence, an overlap is cut off the piece."""
         gap_ns = begin_ns - self.end_ns
         tolerated = TOLERANCE_NS if self._count else 0
         silence = gap_ns * self._rate // NANO if gap_ns > tolerated else 0

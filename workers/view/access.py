@@ -1,7 +1,7 @@
-"""Who may see the page: host names, origins, the token; and the headers that keep the page to itself. Pure.
+"""Access control of the live page by host name, origin and token, and its security headers. Pure.
 
-A page on this machine is reachable by every website its user opens. So requests under a foreign host name (DNS
-rebinding) and WebSockets opened by other sites' pages (which carry cookies along) are refused, token or not.
+Every website that a user opens can reach a page on their machine. So requests under a foreign host name (DNS rebinding)
+and WebSockets opened by other sites' pages (which carry cookies along) are refused, token or not.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 from bimodal.workers.view.settings import is_loopback
 
-Verdict = Literal["enter", "foreign host", "foreign origin", "no token"]
+Decision = Literal["enter", "foreign host", "foreign origin", "no token"]
 
-# Reachable without the token: they say nothing about anyone in front of a camera.
+# Reachable without the token: they reveal nothing of the streams.
 OPEN_PATHS = frozenset({"/enter", "/livez", "/readyz", "/page/style.css", "/page/enter.css", "/page/icon.svg"})
 
-# Where programs read events, and what they may offer as subprotocols: this name, then the token.
+# The events for programs; as subprotocols they may offer this name, then the token.
 EVENTS_PATH, SUBPROTOCOL = "/events", "bimodal"
 
 CONTENT_POLICY = (
@@ -30,12 +30,12 @@ CONTENT_POLICY = (
 
 
 def security_headers(*, camera: bool, trustworthy: bool = True) -> dict[str, str]:
-    """What every answer carries.
+    """Security headers of every response.
 
     Args:
         camera: whether the page may ask for the visitor's camera and microphone.
-        trustworthy: whether it came over HTTPS or on loopback; browsers heed the opener policy only there, and say so
-            in their console elsewhere.
+        trustworthy: whether the request came over HTTPS or on loopback; elsewhere browsers ignore the opener policy and
+            log a warning.
     """
     devices = "(self)" if camera else "()"
     opener = {"cross-origin-opener-policy": "same-origin"} if trustworthy else {}
@@ -49,30 +49,30 @@ def security_headers(*, camera: bool, trustworthy: bool = True) -> dict[str, str
     }
 
 
-class Gate:
+class AccessControl:
     """Decides about requests. Headers are maps from lower-case names to values."""
 
     def __init__(self, host: str, token: str | None, origins: Collection[str] = ()) -> None:
-        """`origins`: of other sites whose pages may read events ("http://localhost:3000")."""
+        """`origins` are those of other sites whose pages may read events ("http://localhost:3000")."""
         self._host = host
         self._token = token
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
 
-    def judge(self, headers: Mapping[str, str], path: str, *, websocket: bool) -> Verdict:
-        """What to do with a request."""
+    def decide(self, headers: Mapping[str, str], path: str, *, websocket: bool) -> Decision:
+        """Let a request enter, or say why it may not."""
         host = headers.get("host", "")
-        if not self._ours(host):
+        if not self._is_own_host(host):
             return "foreign host"
         origin = headers.get("origin")
-        # Events may be read from elsewhere where the config says so; a camera is lent here only.
+        # The config may let other origins read events; visitors' cameras are for our own page only.
         known = path == EVENTS_PATH and origin is not None and origin.lower() in self._origins
-        if websocket and origin is not None and _place(origin) != host.lower() and not known:
+        if websocket and origin is not None and _netloc(origin) != host.lower() and not known:
             return "foreign origin"
-        if path in OPEN_PATHS or self._admitted(headers):
+        if path in OPEN_PATHS or self._has_token(headers):
             return "enter"
         return "no token"
 
-    def _ours(self, host: str) -> bool:
+    def _is_own_host(self, host: str) -> bool:
         """Beyond loopback the page may have any name, and the token protects it."""
         try:
             name = urlsplit(f"//{host}").hostname
@@ -80,15 +80,15 @@ class Gate:
             return False
         return bool(name) and (self._token is not None or name == self._host or is_loopback(name or ""))
 
-    def _admitted(self, headers: Mapping[str, str]) -> bool:
+    def _has_token(self, headers: Mapping[str, str]) -> bool:
         if self._token is None:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.right(given.strip()):
+        if scheme.lower() == "bearer" and self.is_token(given.strip()):
             return True
         # A page of another site can't send headers or our cookie; it names the token as a subprotocol.
         offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
-        if len(offered) == 2 and offered[0] == SUBPROTOCOL and self.right(offered[1]):
+        if len(offered) == 2 and offered[0] == SUBPROTOCOL and self.is_token(offered[1]):
             return True
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie_name(headers.get("host", "")))
@@ -96,18 +96,18 @@ class Gate:
             return False
         return cookie is not None and hmac.compare_digest(cookie.value.encode(), self.cookie_value.encode())
 
-    def right(self, given: str) -> bool:
-        """Whether this is the token; takes equally long for every wrong one."""
+    def is_token(self, given: str) -> bool:
+        """Compare with the token in constant time."""
         return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
     @property
     def cookie_value(self) -> str:
-        """What a browser keeps in the token's place; the same in every life of the process."""
+        """Value of the cookie that stands for the token; the same after a restart of the process."""
         return hmac.new((self._token or "").encode(), b"bimodal view", hashlib.sha256).hexdigest()
 
     @staticmethod
     def cookie_name(host: str) -> str:
-        """Cookies are shared by all ports of a host, so the port is part of the name."""
+        """Name of the cookie, with the port: all ports of a host share their cookies."""
         try:
             port = urlsplit(f"//{host}").port
         except ValueError:
@@ -116,7 +116,7 @@ class Gate:
 
 
 def is_trustworthy(scheme: str, host: str) -> bool:
-    """Whether browsers take a page at this scheme and host name (with its port) for a secure one."""
+    """True where browsers treat this scheme and host name (with its port) as a secure context."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -124,8 +124,8 @@ def is_trustworthy(scheme: str, host: str) -> bool:
     return scheme in ("https", "wss") or is_loopback(name)
 
 
-def _place(origin: str) -> str | None:
-    """Host and port of an origin, None where it is none."""
+def _netloc(origin: str) -> str | None:
+    """Host and port of an origin; None where it can't be parsed."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

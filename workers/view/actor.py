@@ -16,7 +16,7 @@ from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.errors import ViewError
 from bimodal.workers.observer import FramedEvent, FrameObserver
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view.live_socket import packed
+from bimodal.workers.view.live_socket import frame_message
 from bimodal.workers.view.server import Server, address_of, listen
 from bimodal.workers.view.state import View
 
@@ -27,20 +27,20 @@ PORT_FILE = "view.port"
 
 
 class ViewActor(FrameObserver):
-    """Serve the page: this process's first thread reads the bus, a second one runs the HTTP server.
+    """Serves the page: this process's first thread reads the bus, a second one runs the HTTP server.
 
     Attributes:
-        address: where people open it; the heartbeat carries it.
+        address: URL of the page; the heartbeat carries it.
         encoded: frames that were turned into JPEG.
     """
 
     topics = (*FrameObserver.topics, "process.", "status")
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
-        """Take a port and begin to serve; raises ViewError where that fails."""
+        """Bind a port and start to serve; raises ViewError where that fails."""
         cv2.setNumThreads(1)
         mine = own(settings, ViewActorSettings)
-        bound = self._bound(mine, Path(settings.directory) / PORT_FILE)
+        bound = self._bind(mine, Path(settings.directory) / PORT_FILE)
         self.address = address_of(mine, bound)
         self.view = View(mine, Path(settings.directory), self.address)
         self.server = Server(self.view, bound)
@@ -49,53 +49,53 @@ class ViewActor(FrameObserver):
         self.server.start()
 
     @staticmethod
-    def _bound(mine: ViewActorSettings, remembered: Path) -> socket.socket:
-        """At the port of our life before, where there was one and it is free."""
+    def _bind(mine: ViewActorSettings, remembered: Path) -> socket.socket:
+        """Prefer the port that this process had before a restart."""
         before = remembered.read_text() if remembered.exists() else ""
         bound = listen(mine, int(before) if before.isdigit() else None)
         remembered.write_text(str(bound.getsockname()[1]))
         return bound
 
     def wants_pixels(self, stream: str) -> bool:
-        """Only of streams that a page shows, and none where faces are hidden."""
-        return self.view.settings.faces == "show" and stream in self.view.audience.looked_at
+        """True for streams that a page shows, unless faces are hidden."""
+        return self.view.settings.faces == "show" and stream in self.view.viewers.shown
 
     def on_message(self, body: Body) -> None:
         """Pass a message on to the page."""
-        self._hand_over(body, None)
+        self._pass_on(body, None)
 
     def on_frame(self, framed: FramedEvent) -> None:
-        """Pass an event on to the page, with its frame as JPEG where a page is ready for one."""
+        """Pass an event on to the page, with its frame as JPEG where a page awaits one."""
         payload = None
-        if framed.stream in self.view.audience.hungry:
+        if framed.stream in self.view.viewers.awaiting:
             try:
-                payload = packed(framed, time.monotonic(), hide=self.view.settings.faces == "hide")
+                payload = frame_message(framed, time.monotonic(), hide=self.view.settings.faces == "hide")
                 self.encoded += framed.pixels is not None
             except Exception:  # one frame that can't be shown must not end the page
                 log.exception("a frame can't be shown")
-        self._hand_over(framed.event, payload)
+        self._pass_on(framed.event, payload)
 
-    def _hand_over(self, body: Body, payload: bytes | None) -> None:
+    def _pass_on(self, body: Body, payload: bytes | None) -> None:
         with contextlib.suppress(RuntimeError):  # the server's loop has ended before us
             self.server.loop.call_soon_threadsafe(self.view.take, body, payload)
 
     def figures(self) -> dict[str, float]:
-        """Pages that are open, frames encoded, frames sent, and frames that slow pages did not get."""
-        audience = self.view.audience
+        """Open pages, frames encoded, frames sent, and frames that slow pages did not get."""
+        viewers = self.view.viewers
         return {
-            "pages": float(len(audience)),
+            "pages": float(len(viewers)),
             "encoded": float(self.encoded),
-            "sent": float(audience.sent),
-            "skipped": float(audience.skipped),
+            "sent": float(viewers.sent),
+            "skipped": float(viewers.skipped),
         }
 
     def finished(self) -> int | None:
-        """Never by itself. Raises ViewError where the server has ended."""
+        """None while the server runs; raises ViewError where it has ended."""
         if not self.server.alive:
             raise ViewError("the live page's server has ended; the log has the details")
         return None
 
     def close(self) -> None:
-        """Hang up, then let go of the bus."""
+        """Close all connections, then disconnect from the bus."""
         self.server.stop()
         super().close()

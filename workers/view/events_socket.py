@@ -1,7 +1,7 @@
-"""The events as JSON for web developers: the WebSocket /events, behind the page's gate; docs/events.md.
+"""The WebSocket /events: events as JSON, under the page's access control (docs/events.md).
 
-One text message for each event, with the names of the wire protocol. A reader that is slow loses the oldest of what
-waits for it, and holds nobody up.
+One text message per event, with the names of the wire protocol. A slow reader loses its oldest messages and delays
+nobody.
 """
 
 from __future__ import annotations
@@ -25,45 +25,45 @@ TRY_AGAIN_LATER = 1013
 
 
 def routes(view: View) -> list[BaseRoute]:
-    """/events"""
+    """Route of /events."""
     feed = EventFeed()
 
-    def told(body: Body) -> None:
+    def publish(body: Body) -> None:
         if isinstance(body, Emotion):
             feed.publish(body)
 
-    view.listeners.append(told)
+    view.listeners.append(publish)
     return [WebSocketRoute(EVENTS_PATH, feed.serve)]
 
 
 class _Reader:
-    """What waits for one reader."""
+    """The outbox of one reader."""
 
     def __init__(self, stream: str | None) -> None:
         self.stream = stream
         self.waiting: deque[str] = deque(maxlen=MOST_WAITING)
-        self.some = asyncio.Event()
+        self.filled = asyncio.Event()
 
 
 class EventFeed:
-    """All readers. For one event loop."""
+    """All readers. For use in one event loop."""
 
     def __init__(self) -> None:
         self._readers: set[_Reader] = set()
         self._encoder = msgspec.json.Encoder()
 
     def publish(self, event: Emotion) -> None:
-        """One more event; it is encoded once, and only where somebody reads it."""
+        """Put an event into the outboxes of its readers; it is encoded once, and only if there are any."""
         readers = [reader for reader in self._readers if reader.stream in (None, event.stream)]
         if not readers:
             return
         text = self._encoder.encode(event).decode()
         for reader in readers:
             reader.waiting.append(text)
-            reader.some.set()
+            reader.filled.set()
 
     async def serve(self, socket: WebSocket) -> None:
-        """One reader, until it leaves."""
+        """Serve one reader until it disconnects."""
         await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
         if len(self._readers) >= MOST_READERS:
             await socket.close(TRY_AGAIN_LATER, f"{MOST_READERS} programs read events already")
@@ -72,7 +72,7 @@ class EventFeed:
         self._readers.add(reader)
         sending = asyncio.create_task(_send(socket, reader))
         try:
-            # What a reader says is not listened to; that it leaves is.
+            # Messages of readers are ignored.
             while (await socket.receive())["type"] != "websocket.disconnect":
                 pass
         finally:
@@ -84,7 +84,7 @@ class EventFeed:
 
 async def _send(socket: WebSocket, reader: _Reader) -> None:
     while True:
-        await reader.some.wait()
-        reader.some.clear()
+        await reader.filled.wait()
+        reader.filled.clear()
         while reader.waiting:
             await socket.send_text(reader.waiting.popleft())

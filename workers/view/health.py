@@ -22,22 +22,24 @@ ONE_OF_EACH = {
 Level = Literal["error", "warning"]
 
 
-def heard_lately(system: SystemState, now: float) -> list[ProcessState]:
+def recent_processes(system: SystemState, now: float) -> list[ProcessState]:
     """Processes with a heartbeat in the last minute, by name."""
-    return [process for _, process in sorted(system.processes.items()) if now - process.heard_at <= FORGOTTEN_AFTER_S]
+    return [
+        process for _, process in sorted(system.processes.items()) if now - process.received_at <= FORGOTTEN_AFTER_S
+    ]
 
 
 def is_up(process: ProcessState, now: float) -> bool:
-    """Whether a process is ready and sends heartbeats."""
-    return process.heartbeat.state == "ready" and now - process.heard_at <= FRESH_S
+    """True while a process is ready and sends heartbeats."""
+    return process.heartbeat.state == "ready" and now - process.received_at <= FRESH_S
 
 
 def unready_reasons(system: SystemState, now: float) -> list[str]:
-    """Why the system can't work: one sentence for each kind of process without a ready one; empty when it can.
+    """Reasons why the system can't work: one sentence for each kind of process without a ready one.
 
     A system without a speech model has no audio workers, and needs none.
     """
-    processes = heard_lately(system, now)
+    processes = recent_processes(system, now)
     found = []
     for kind, subject in ONE_OF_EACH.items():
         mine = [process for process in processes if kind_of(process.name) == kind]
@@ -64,13 +66,13 @@ class Banner(NamedTuple):
 def banners(system: SystemState, now: float) -> list[Banner]:
     """Everything that is wrong, errors first; one sentence a process or stream."""
     processes = [process for process in system.processes.values() if not process.gone(now)]
-    quiet_s = now - max((process.heard_at for process in processes), default=now)
+    quiet_s = now - max((process.received_at for process in processes), default=now)
     if quiet_s > SILENT_S:
         return [Banner("error", "event bus", f"nothing has come over it for {quiet_s:.0f} s; is the broker there?")]
     found = [banner for process in processes if (banner := _of_process(process, now)) is not None]
     found += _of_foreign_models([one.heartbeat for one in processes if one.word(now) in ("ready", "troubled")])
     explained = {banner.about for banner in found}
-    # The supervisor says about the whole what the processes say of themselves.
+    # The supervisor repeats what processes report themselves.
     found = [banner for banner in found if banner.about != SUPERVISOR or not _names(banner.text, explained)]
     for stream in system.streams.values():
         silent_s = stream.silent_s(now) or 0.0
@@ -108,7 +110,7 @@ def _of_process(process: ProcessState, now: float) -> Banner | None:
         case "restarting":
             return Banner("warning", beat.name, f"is started again: {beat.because}")
         case "silent":
-            return Banner("warning", beat.name, f"has said nothing for {now - process.heard_at:.0f} s")
+            return Banner("warning", beat.name, f"has said nothing for {now - process.received_at:.0f} s")
         case "troubled":
             return Banner("warning", beat.name, beat.because or "")
         case _:

@@ -1,8 +1,8 @@
-"""What flows to an open page, over one WebSocket at /stream.
+"""The page's own WebSocket, /stream.
 
 To the page: text messages, JSON, with a key "type": "hello" once, "state" twice a second (workers/view/state.py),
-"history" whenever it looks at a stream; and binary messages, a frame with its event (workers/view/live_socket.py).
-From the page: {"look": STREAM}, or {"look": null} while nobody sees it.
+"history" whenever it selects a stream; and binary messages, a frame with its event (`frame_message`).
+From the page: {"look": STREAM}, or {"look": null} while its tab is hidden.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ import numpy as np
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bimodal.broker.events import Emotion, Probabilities, fused, leading, seen
+from bimodal.broker.events import Emotion, Probabilities, face_emotion, fused, leading
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.observer import FramedEvent, Pixels
 from bimodal.workers.view.state import Point, View, point, snapshot
 from bimodal.workers.view.viewers import Viewer
 
-# A frame and its event as one binary message, encoded once for all pages. Pure.
-
+# Frames as binary messages, encoded once for all pages. Pure.
 
 JPEG_QUALITY = 80
-# Wider pictures are scaled down: nobody's page shows more, and phones pay for every byte.
+# Wider pictures are scaled down: no page shows more, and phones pay for every byte.
 WIDEST = 960
 _LENGTH = struct.Struct("<I")
 
@@ -37,10 +36,10 @@ Picture = Literal["jpeg", "hidden", "none"]
 
 
 class FrameHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands before the JPEG.
+    """The head of a frame message, before the JPEG. Beside the event it tells the page how to read it.
 
     Attributes:
-        at: seconds of the monotonic clock when the event came.
+        at: arrival of the event, in seconds of the monotonic clock.
         size: width and height of the frame that the boxes belong to; None where it is not known.
         picture: "jpeg" follows, "hidden" by `faces: hide`, or "none" (a stream of sound, or a frame that was lost).
         leading: index of the leading face among the event's faces; None without a face.
@@ -62,8 +61,8 @@ class FrameHead(msgspec.Struct, frozen=True, kw_only=True):
 _encoder = msgspec.json.Encoder()
 
 
-def packed(framed: FramedEvent, at: float, *, hide: bool) -> bytes:
-    """The message: length of the head (uint32, little-endian), the head as JSON, the JPEG or, with `hide`, nothing."""
+def frame_message(framed: FramedEvent, at: float, *, hide: bool) -> bytes:
+    """Pack a frame: length of the head (uint32, little-endian), the head as JSON, the JPEG or, with `hide`, nothing."""
     pixels = framed.pixels
     picture: Picture = "hidden" if hide else "none" if pixels is None else "jpeg"
     event = framed.event
@@ -75,7 +74,7 @@ def packed(framed: FramedEvent, at: float, *, hide: bool) -> bytes:
             picture=picture,
             event=event,
             leading=None if face is None else event.faces.index(face),
-            shows=seen(event),
+            shows=face_emotion(event),
             fused=fused(event),
             point=point(event, at),
         )
@@ -85,7 +84,7 @@ def packed(framed: FramedEvent, at: float, *, hide: bool) -> bytes:
 
 
 def jpeg(pixels: Pixels) -> bytes:
-    """RGB uint8 [H, W, 3] as JPEG bytes, at most 960 wide."""
+    """Encode RGB uint8 [H, W, 3] as JPEG, at most 960 wide."""
     height, width = pixels.shape[:2]
     if width > WIDEST:
         size = (WIDEST, max(1, round(height * WIDEST / width)))
@@ -101,13 +100,13 @@ NOT_UNDERSTOOD = 1008
 MOST_REQUEST_CHARACTERS = 1024
 
 
-class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a page says: which stream it shows."""
+class PageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The only message of a page: the stream that it shows."""
 
     look: str | None
 
 
-_look = msgspec.json.Decoder(Look)
+_request = msgspec.json.Decoder(PageRequest)
 
 
 def _text(values: object) -> str:
@@ -115,16 +114,16 @@ def _text(values: object) -> str:
 
 
 def routes(view: View) -> list[BaseRoute]:
-    """/stream"""
-    teller = Teller(view)
+    """Route of /stream."""
+    publisher = StatePublisher(view)
 
-    async def flow(socket: WebSocket) -> None:
+    async def serve(socket: WebSocket) -> None:
         await socket.accept()
-        if view.audience.full:
+        if view.viewers.full:
             await socket.close(TRY_AGAIN_LATER, "too many pages are open")
             return
-        viewer = view.audience.enter()
-        teller.wake()
+        viewer = view.viewers.add()
+        publisher.start()
         try:
             writing = asyncio.create_task(_write(view, viewer, socket))
             try:
@@ -134,9 +133,9 @@ def routes(view: View) -> list[BaseRoute]:
                 with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
                     await writing
         finally:
-            view.audience.leave(viewer)
+            view.viewers.remove(viewer)
 
-    return [WebSocketRoute("/stream", flow)]
+    return [WebSocketRoute("/stream", serve)]
 
 
 def hello(view: View) -> dict[str, object]:
@@ -151,7 +150,7 @@ def hello(view: View) -> dict[str, object]:
 
 
 async def _read(view: View, viewer: Viewer, socket: WebSocket) -> None:
-    """Follow what the page says until it leaves."""
+    """Handle the page's requests until it disconnects."""
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -160,18 +159,18 @@ async def _read(view: View, viewer: Viewer, socket: WebSocket) -> None:
         try:
             if text is None or len(text) > MOST_REQUEST_CHARACTERS:
                 raise msgspec.DecodeError
-            stream = _look.decode(text).look
+            stream = _request.decode(text).look
         except msgspec.DecodeError:  # ill-typed ones are of this kind, too
             await socket.close(NOT_UNDERSTOOD, "not understood")
             return
-        view.audience.look(viewer, stream)
+        view.viewers.select(viewer, stream)
         history = view.histories.get(stream or "")
         points = list(history.points) if history is not None else []
-        viewer.offer("history", _text({"type": "history", "stream": stream, "points": points}))
+        viewer.put("history", _text({"type": "history", "stream": stream, "points": points}))
 
 
 async def _write(view: View, viewer: Viewer, socket: WebSocket) -> None:
-    """Greet the page, and send what waits for it, one message at a time, as fast as its line takes them."""
+    """Send "hello", then the outbox, one message at a time, as fast as the connection takes them."""
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         await socket.send_text(_text(hello(view)))
         while True:
@@ -180,22 +179,22 @@ async def _write(view: View, viewer: Viewer, socket: WebSocket) -> None:
                 await socket.send_text(payload)
             else:
                 await socket.send_bytes(payload)
-            view.audience.taken(kind)
+            view.viewers.on_sent(kind)
 
 
-class Teller:
-    """Tells all pages the state twice a second; sleeps while there is none."""
+class StatePublisher:
+    """Sends all pages the state twice a second; its task ends while there are none."""
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._task: asyncio.Task[None] | None = None
 
-    def wake(self) -> None:
-        """Somebody is there."""
+    def start(self) -> None:
+        """Start the task unless it runs."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._tell())
+            self._task = asyncio.create_task(self._publish())
 
-    async def _tell(self) -> None:
-        while len(self._view.audience):
-            self._view.audience.tell(_text(snapshot(self._view.system, time.monotonic())))
+    async def _publish(self) -> None:
+        while len(self._view.viewers):
+            self._view.viewers.put_state(_text(snapshot(self._view.system, time.monotonic())))
             await asyncio.sleep(STATE_EVERY_S)

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus (/metrics), and the two questions of orchestrators: /livez and /readyz.
+"""Metrics for Prometheus (/metrics) and the probes of orchestrators, /livez and /readyz.
 
 Names follow Prometheus's conventions (base units, _total for counters). Labels are streams, processes and fixed words
-only, at most so many of each, so that a misbehaving source can't grow the exposition.
+only, and the number of each is limited, so that a misbehaving source can't grow the exposition.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Body, State
 from bimodal.workers.system_state import SystemState
-from bimodal.workers.view.health import heard_lately, is_up, unready_reasons
+from bimodal.workers.view.health import is_up, recent_processes, unready_reasons
 from bimodal.workers.view.state import View
 
 MOST_STREAMS = 64
@@ -39,10 +39,10 @@ _EXPLAINED = {
 
 
 class Metrics(Collector):
-    """Observes events, and gives the exposition of them and of the system's state. Not thread-safe."""
+    """Latency histograms of events, and counters read from the system's state. Not thread-safe."""
 
     def __init__(self, system: SystemState) -> None:
-        # When a series began is of no use here, and triples the number of lines.
+        # Creation times of series are of no use here, and triple the number of lines.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._system = system
         self._streams: set[str] = set()
@@ -76,7 +76,7 @@ class Metrics(Collector):
             self._seconds[name].labels(stream).observe(milliseconds / 1000)
 
     def collect(self) -> Iterator[Metric]:
-        """What is counted elsewhere, as of now."""
+        """Metrics of the system's current state."""
         now = time.monotonic()
         yield from self._of_streams()
         yield from self._of_processes(now)
@@ -133,7 +133,7 @@ class Metrics(Collector):
         restarts = CounterMetricFamily("bimodal_process_restarts", "Starts after the first.", labels=["process"])
         cpu = GaugeMetricFamily("bimodal_process_cpu_cores", "Processor cores in use.", labels=["process"])
         memory = GaugeMetricFamily("bimodal_process_memory_bytes", "Private resident memory.", labels=["process"])
-        for process in heard_lately(self._system, now)[:MOST_PROCESSES]:
+        for process in recent_processes(self._system, now)[:MOST_PROCESSES]:
             beat = process.heartbeat
             up.add_metric([beat.name], float(is_up(process, now)))
             for word in get_args(State):
@@ -147,7 +147,7 @@ class Metrics(Collector):
         yield from (up, state, restarts, cpu, memory)
 
     def exposition(self) -> bytes:
-        """The text that Prometheus reads."""
+        """Text that Prometheus reads."""
         return generate_latest(self.registry)
 
 
@@ -159,14 +159,14 @@ def _version() -> str:
 
 
 def routes(view: View) -> list[BaseRoute]:
-    """/metrics, /livez and /readyz"""
+    """Routes of /metrics, /livez and /readyz."""
     metrics = Metrics(view.system)
 
-    def listen(body: Body) -> None:
+    def observe(body: Body) -> None:
         if isinstance(body, Emotion):
             metrics.on_event(body)
 
-    view.listeners.append(listen)
+    view.listeners.append(observe)
 
     async def expose(_request: Request) -> Response:
         return Response(metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})

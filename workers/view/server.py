@@ -1,7 +1,6 @@
-"""The page's HTTP and WebSocket server: routes put together, behind the gate.
+"""The page's HTTP and WebSocket server: all routes, under one access control and the same security headers.
 
-Further parts of the page bring routes of their own: each is a function `routes(view) -> list[BaseRoute]`, named
-in `ROOMS`. Everything they serve stands behind the same gate, under the same headers.
+Each part of the page brings its routes by a function `routes(view) -> list[BaseRoute]`, named in `PARTS`.
 """
 
 from __future__ import annotations
@@ -25,34 +24,32 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bimodal.workers.errors import ViewError
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view import events_socket, live_socket, metrics, visitor
-from bimodal.workers.view.access import Gate, Verdict, is_trustworthy, security_headers
+from bimodal.workers.view.access import AccessControl, Decision, is_trustworthy, security_headers
 from bimodal.workers.view.state import View
 
-# The page itself: files that lie in `page/`, and the door where the token is asked for.
-
-
+# The page's files, and the form that asks for the token.
 FILES = Path(__file__).with_name("page")
 MOST_FORM_BYTES = 4096
 COOKIE_S = 30 * 24 * 3600
 
 
 def routes(view: View) -> list[BaseRoute]:
-    """/, /enter, /page/…"""
+    """Routes of /, /enter and /page/…"""
 
     async def index(_request: Request) -> Response:
         return FileResponse(FILES / "index.html")
 
     async def enter(request: Request) -> Response:
-        """The door: a form, or a link that carries the token and is left again at once."""
+        """Set the cookie for a token from the form or from a link, and redirect to the page."""
         if request.method == "GET" and "token" not in request.query_params:
             return FileResponse(FILES / "enter.html")
         given = await _posted(request) if request.method == "POST" else request.query_params["token"]
-        if not view.gate.right(given):
+        if not view.access.is_token(given):
             return FileResponse(FILES / "wrong.html", 401)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            view.gate.cookie_name(request.headers.get("host", "")),
-            view.gate.cookie_value,
+            view.access.cookie_name(request.headers.get("host", "")),
+            view.access.cookie_value,
             max_age=COOKIE_S,
             httponly=True,
             samesite="strict",
@@ -68,7 +65,7 @@ def routes(view: View) -> list[BaseRoute]:
 
 
 async def _posted(request: Request) -> str:
-    """The token of the form; nothing of a body that is longer than any token."""
+    """Token of the form; empty where the body is longer than any token."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -77,8 +74,7 @@ async def _posted(request: Request) -> str:
     return parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
 
 
-# Each gives routes; what they need of the running system is in the View.
-ROOMS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (
+PARTS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (
     routes,
     live_socket.routes,
     visitor.routes,
@@ -88,25 +84,25 @@ ROOMS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (
 
 TRY_PORTS = 32
 BACKLOG = 128
-# A message of a page is a few words; a visitor's picture is the largest thing that anyone may send.
+# The largest message that anyone may send is a visitor's picture.
 MOST_MESSAGE_BYTES = 1024 * 1024
 STOP_WITHIN_S = 1.0
 
 
 def application(view: View) -> Starlette:
-    """The whole page around one View."""
-    app = Starlette(routes=[route for room in ROOMS for route in room(view)])
-    app.add_middleware(Guard, gate=view.gate, camera=bool(view.visitors))
+    """The ASGI application around one View."""
+    app = Starlette(routes=[route for part in PARTS for route in part(view)])
+    app.add_middleware(AccessMiddleware, access=view.access, camera=bool(view.visitors))
     return app
 
 
 def listen(settings: ViewActorSettings, before: int | None = None) -> socket.socket:
-    """A socket at the configured port, or at the next free one.
+    """Open a socket at the configured port, or at the next free one.
 
     Args:
-        before: the port that an earlier life of the process had; open pages look for it there, so it goes first.
+        before: the port that the process had before a restart; open pages reconnect to it, so it is tried first.
 
-    Raises ViewError where the host is none of this machine's or no port is free.
+    Raises ViewError where the host does not belong to this machine or no port is free.
     """
     last: OSError | None = None
     ports = range(settings.port, settings.port + (TRY_PORTS if settings.port else 1))
@@ -126,7 +122,7 @@ def listen(settings: ViewActorSettings, before: int | None = None) -> socket.soc
 
 
 def address_of(settings: ViewActorSettings, bound: socket.socket) -> str:
-    """The URL to open, as a person types it."""
+    """URL of the page, as a person types it."""
     host, port = bound.getsockname()[:2]
     shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)  # noqa: S104
     scheme = "https" if settings.tls_certificate else "http"
@@ -134,7 +130,7 @@ def address_of(settings: ViewActorSettings, bound: socket.socket) -> str:
 
 
 class Server:
-    """uvicorn in a thread of its own, since the process's first thread is the actor's."""
+    """uvicorn in a thread of its own; the process's first thread runs the actor."""
 
     def __init__(self, view: View, bound: socket.socket) -> None:
         """Raises ViewError where the certificate can't be read."""
@@ -143,7 +139,7 @@ class Server:
         config = uvicorn.Config(
             application(view),
             log_config=None,
-            # Below this it logs requests with their headers, and the token is one.
+            # Lower levels log requests with their headers, the token among them.
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -166,12 +162,12 @@ class Server:
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start to serve."""
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether it serves."""
+        """True while it serves."""
         return self._thread.is_alive()
 
     def _serve(self) -> None:
@@ -188,28 +184,25 @@ class Server:
             self.loop.close()
 
     def stop(self) -> None:
-        """Hang up on everyone."""
+        """Close all connections and end."""
         self._server.should_exit = True
         self._server.force_exit = True
         self._thread.join(STOP_WITHIN_S)
 
 
-# The gate in front of the application: every request passes it, every answer carries the security headers.
-
-
-SENTENCES: dict[Verdict, str] = {
+SENTENCES: dict[Decision, str] = {
     "foreign host": "This page answers under its own name only; open it by its address.",
     "foreign origin": "Another site's page may not connect here.",
     "no token": "This page needs its token: open it in a browser, or send 'Authorization: Bearer TOKEN'.",
 }
 
 
-class Guard:
-    """ASGI middleware."""
+class AccessMiddleware:
+    """ASGI middleware: refuses requests by AccessControl, and adds the security headers to every response."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, *, camera: bool = False) -> None:
+    def __init__(self, app: ASGIApp, access: AccessControl, *, camera: bool = False) -> None:
         self._app = app
-        self._gate = gate
+        self._access = access
         self._headers = {safe: security_headers(camera=camera, trustworthy=safe) for safe in (True, False)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -218,18 +211,18 @@ class Guard:
             return
         headers = Headers(scope=scope)
         websocket = scope["type"] == "websocket"
-        verdict = self._gate.judge(headers, scope["path"], websocket=websocket)
+        decision = self._access.decide(headers, scope["path"], websocket=websocket)
         own = self._headers[is_trustworthy(scope["scheme"], headers.get("host", ""))]
-        if verdict == "enter":
+        if decision == "enter":
             await self._app(scope, receive, _with_headers(send, own))
         else:
-            # A WebSocket that is not accepted yet is refused with an ordinary answer, too.
-            await self._refusal(verdict, headers)(scope, receive, _with_headers(send, own))
+            # A WebSocket that is not accepted yet is refused by an ordinary HTTP response, too.
+            await self._refusal(decision, headers)(scope, receive, _with_headers(send, own))
 
-    def _refusal(self, verdict: Verdict, headers: Headers) -> Response:
-        if verdict == "no token" and "text/html" in headers.get("accept", ""):
+    def _refusal(self, decision: Decision, headers: Headers) -> Response:
+        if decision == "no token" and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/enter", 303)
-        return PlainTextResponse(SENTENCES[verdict] + "\n", 401 if verdict == "no token" else 403)
+        return PlainTextResponse(SENTENCES[decision] + "\n", 401 if decision == "no token" else 403)
 
 
 def _with_headers(send: Send, own: Mapping[str, str]) -> Send:

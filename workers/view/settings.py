@@ -1,4 +1,4 @@
-"""What an address means to the live page, for the config and for the process."""
+"""Addresses and visitor limits of the live page, for the config and for the process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`, an address or a name."""
+    """True where only this machine can reach `host`, an address or a name."""
     if host == "localhost":
         return True
     try:
@@ -18,18 +18,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-# What a user may set about visitors' cameras (`outputs.view.visitors` in config.yaml).
-
-
-# Pictures may be this much wider than high; so what one takes has a limit that no visitor chooses.
+# Pictures may be this much wider than high.
 WIDEST = 16 / 9
 
 
 class VisitorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may lend a camera, and how much it may send.
+    """Limits of visitors' cameras (`outputs.view.visitors` in config.yaml).
 
     Attributes:
-        token: what a visitor must know beside what the page itself asks for; None asks for nothing more.
+        token: asked of a visitor in addition to the page's own; None asks for no other.
         max_fps: pictures a second.
         max_height: of a picture, in pixels; it may be 16/9 of that wide.
         max_picture_kbytes: of one picture, as JPEG.

@@ -1,4 +1,4 @@
-"""What every part of the page has at hand. Lives on the server's own thread."""
+"""State shared by all parts of the page. For use in the server's own thread."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from bimodal.broker.messages import Body, Status, StreamStatus
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.system_state import ProcessState, StreamState, SystemState
-from bimodal.workers.view.access import Gate
+from bimodal.workers.view.access import AccessControl
 from bimodal.workers.view.health import banners
-from bimodal.workers.view.viewers import Audience
+from bimodal.workers.view.viewers import Viewers
 
 
 class View:
-    """The state behind the page; routes are built around it.
+    """Shared by all routes: settings, viewers, access control, and the state that the bus tells.
 
     Attributes:
         system: state of streams and processes.
         histories: the last two minutes of each stream.
-        session: its name.
-        directory: of the session's sockets.
-        address: where people open the page, without the token.
+        session: name of the session.
+        directory: folder of the session's sockets.
+        address: URL of the page, without the token.
         visitors: streams that a visitor's browser may fill; the page then shows a button.
-        closers: called once on the server's thread, after everyone was hung up on.
+        closers: called once on the server's thread, after all connections are closed.
         listeners: called on the server's thread with every message of the bus, events included.
     """
 
@@ -38,20 +38,20 @@ class View:
         self.address = address
         self.system = SystemState()
         self.histories: dict[str, History] = {}
-        self.audience = Audience()
-        self.gate = Gate(settings.host, settings.token, settings.origins)
+        self.viewers = Viewers()
+        self.access = AccessControl(settings.host, settings.token, settings.origins)
         self.visitors: list[str] = []
         self.listeners: list[Callable[[Body], None]] = []
         self.closers: list[Callable[[], None]] = []
 
     def take(self, body: Body, payload: bytes | None = None) -> None:
-        """Take one message of the bus; `payload` is its frame as pages get it, where somebody looks."""
+        """Take one message of the bus; `payload` is an event's frame for the pages that await one."""
         now = time.monotonic()
         self.system.take(body, now)
         if isinstance(body, Emotion):
             self.histories.setdefault(body.stream, History()).add(body, now)
             if payload is not None:
-                self.audience.show(body.stream, payload)
+                self.viewers.put_frame(body.stream, payload)
         elif isinstance(body, Status):
             ended = {name for name, stream in self.system.streams.items() if stream.gone(now)}
             self.system.keep_streams(self.system.streams.keys() - ended)
@@ -60,8 +60,7 @@ class View:
             listener(body)
 
 
-# The last two minutes of a stream, coarse, so that a page that is opened now shows them at once. Pure.
-
+# Timelines. Pure.
 
 SPAN_S = 120.0
 STEP_S = 0.2
@@ -70,7 +69,7 @@ Point = dict[str, object]
 
 
 def point(event: Emotion, at: float) -> Point:
-    """What the timeline shows of an event. Keys are short, for there are 600 of them in a history.
+    """The point of an event on the timeline. Keys are short: a history has 600 points.
 
     Lists hold the seven emotions in their order, null where one is not known.
     """
@@ -90,14 +89,17 @@ def point(event: Emotion, at: float) -> Point:
 
 
 def seven(probabilities: Probabilities | None) -> list[float | None] | None:
-    """The emotions in their order."""
+    """Probabilities as a list, in the order of the emotions."""
     if probabilities is None:
         return None
     return [round(probabilities[name], 3) if name in probabilities else None for name in EMOTIONS]
 
 
 class History:
-    """One point each fifth of a second, for two minutes; `at` is seconds of one monotonic clock."""
+    """The last two minutes of a stream, for a page that is opened: one point each fifth of a second.
+
+    `at` is seconds of one monotonic clock.
+    """
 
     def __init__(self) -> None:
         self.points: deque[Point] = deque()
@@ -105,7 +107,7 @@ class History:
         self._times: deque[float] = deque()
 
     def add(self, event: Emotion, at: float) -> None:
-        """One more event; most leave no point."""
+        """Take one event; most leave no point."""
         if at < self._due:
             return
         self._due = max(self._due + STEP_S, at + STEP_S / 2)
@@ -116,11 +118,11 @@ class History:
             self.points.popleft()
 
 
-# The message "state", as JSON-like values.
+# The message "state", as JSON-like values. Pure.
 
 
 def snapshot(system: SystemState, now: float) -> dict[str, object]:
-    """Everything but the events; without what ended long ago."""
+    """Streams, processes and banners; without what ended long ago."""
     return {
         "type": "state",
         "now": round(now, 3),

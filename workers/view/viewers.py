@@ -1,5 +1,7 @@
-"""Who looks at what, and what waits for them: the newest of each kind only, so that a slow browser gets fewer frames
-and holds nobody up. For the server's own thread, but for `looked_at` and `hungry`, which any thread may read."""
+"""Open pages, the stream that each shows, and a one-slot outbox per kind of message: slow browsers skip frames.
+
+For the server's own thread, except `Viewers.shown` and `Viewers.awaiting`, which any thread may read.
+"""
 
 from __future__ import annotations
 
@@ -13,106 +15,103 @@ MOST_VIEWERS = 32
 
 
 class Viewer:
-    """One open page. At most one message of each kind waits for it; a newer one takes an older one's place."""
+    """One open page. At most one message of each kind waits for it; a newer one replaces an older one."""
 
     def __init__(self) -> None:
         self.stream: str | None = None
         self.skipped = 0
-        self._waiting: dict[Kind, Payload] = {}
-        self._news = asyncio.Event()
+        self._outbox: dict[Kind, Payload] = {}
+        self._filled = asyncio.Event()
 
     @property
-    def hungry(self) -> bool:
-        """Whether the last frame for it is on its way."""
-        return "frame" not in self._waiting
+    def awaiting(self) -> bool:
+        """True once its last frame has been handed to the network."""
+        return "frame" not in self._outbox
 
-    def offer(self, kind: Kind, payload: Payload) -> None:
-        """Put a message out for it."""
-        self.skipped += kind == "frame" and not self.hungry
-        self._waiting[kind] = payload
-        self._news.set()
+    def put(self, kind: Kind, payload: Payload) -> None:
+        """Put a message into its outbox."""
+        self.skipped += kind == "frame" and not self.awaiting
+        self._outbox[kind] = payload
+        self._filled.set()
 
     async def next(self) -> tuple[Kind, Payload]:
-        """The message that goes next: a history before the frames that go on from it."""
-        while not self._waiting:
-            self._news.clear()
-            await self._news.wait()
-        kind = min(self._waiting, key=("history", "state", "frame").index)
-        return kind, self._waiting.pop(kind)
+        """Wait for the message to send next: a history before the frames that follow it."""
+        while not self._outbox:
+            self._filled.clear()
+            await self._filled.wait()
+        kind = min(self._outbox, key=("history", "state", "frame").index)
+        return kind, self._outbox.pop(kind)
 
-    def look(self, stream: str | None) -> None:
-        """It shows another stream now, or none while its tab is hidden."""
+    def select(self, stream: str | None) -> None:
+        """Show another stream, or none while its tab is hidden."""
         self.stream = stream
-        self._waiting.pop("frame", None)
+        self._outbox.pop("frame", None)
 
 
-class Audience:
-    """All open pages. As a container it holds the streams that are looked at.
+class Viewers:
+    """All open pages.
 
     Attributes:
-        looked_at: streams that at least one page shows: only their pixels are worth copying.
-        hungry: those of them for which at least one page has taken its last frame: only they are worth encoding.
+        shown: streams that at least one page shows: only their pixels are worth copying.
+        awaiting: those of them for which at least one page awaits a frame: only they are worth encoding.
+        sent: frames sent.
     """
 
     def __init__(self) -> None:
-        self.looked_at: frozenset[str] = frozenset()
-        self.hungry: frozenset[str] = frozenset()
+        self.shown: frozenset[str] = frozenset()
+        self.awaiting: frozenset[str] = frozenset()
         self.sent = 0
         self._viewers: set[Viewer] = set()
-        self._skipped_by_gone = 0
+        self._skipped_before = 0
 
     def __len__(self) -> int:
         return len(self._viewers)
 
-    def __contains__(self, stream: object) -> bool:
-        return stream in self.looked_at
-
     @property
     def full(self) -> bool:
-        """Whether no further page can be served."""
+        """True when no further page is served."""
         return len(self._viewers) >= MOST_VIEWERS
 
     @property
     def skipped(self) -> int:
         """Frames that slow pages did not get."""
-        return self._skipped_by_gone + sum(viewer.skipped for viewer in self._viewers)
+        return self._skipped_before + sum(viewer.skipped for viewer in self._viewers)
 
-    def enter(self) -> Viewer:
-        """One page more."""
+    def add(self) -> Viewer:
+        """Add a page."""
         viewer = Viewer()
         self._viewers.add(viewer)
         return viewer
 
-    def leave(self, viewer: Viewer) -> None:
-        """One page less."""
+    def remove(self, viewer: Viewer) -> None:
+        """Remove a page that was closed."""
         self._viewers.discard(viewer)
-        self._skipped_by_gone += viewer.skipped
-        self._reckon()
+        self._skipped_before += viewer.skipped
+        self._update()
 
-    def look(self, viewer: Viewer, stream: str | None) -> None:
-        """A page shows another stream now, or none."""
-        viewer.look(stream)
-        self._reckon()
+    def select(self, viewer: Viewer, stream: str | None) -> None:
+        """Note that a page shows another stream, or none."""
+        viewer.select(stream)
+        self._update()
 
-    def taken(self, kind: Kind) -> None:
-        """A message has gone out to a page."""
+    def on_sent(self, kind: Kind) -> None:
+        """Note that a message was sent to a page."""
         if kind == "frame":
             self.sent += 1
-            self._reckon()
+            self._update()
 
-    def show(self, stream: str, payload: bytes) -> None:
-        """A frame, for every page that shows its stream."""
+    def put_frame(self, stream: str, payload: bytes) -> None:
+        """Put a frame out for every page that shows its stream."""
         for viewer in self._viewers:
             if viewer.stream == stream:
-                viewer.offer("frame", payload)
-        self._reckon()
+                viewer.put("frame", payload)
+        self._update()
 
-    def tell(self, payload: str) -> None:
-        """The state, for every page."""
+    def put_state(self, payload: str) -> None:
+        """Put the system's state out for every page."""
         for viewer in self._viewers:
-            viewer.offer("state", payload)
+            viewer.put("state", payload)
 
-    def _reckon(self) -> None:
-        shown = [viewer for viewer in self._viewers if viewer.stream is not None]
-        self.looked_at = frozenset(viewer.stream for viewer in shown if viewer.stream is not None)
-        self.hungry = frozenset(viewer.stream for viewer in shown if viewer.stream is not None and viewer.hungry)
+    def _update(self) -> None:
+        self.shown = frozenset(viewer.stream for viewer in self._viewers if viewer.stream is not None)
+        self.awaiting = frozenset(one.stream for one in self._viewers if one.stream is not None and one.awaiting)

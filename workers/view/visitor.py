@@ -1,8 +1,8 @@
-"""Where visitors lend the camera and microphone of their browser: the WebSocket /visit, behind the page's gate.
+"""The WebSocket /visit: a visitor's browser sends the pictures and sound of a stream.
 
-A visit: the browser says which stream it wants to be (JSON, with the token where one is asked for), is told the
-limits, and sends pictures and sound (visitor_message.py). All that is checked here; what is left goes to the
-capture process of that stream. One visitor at a time for each stream.
+A visit: the browser names the stream it wants to fill (JSON, with the token where one is asked for), gets the limits,
+and sends pictures and sound (visitor_message.py). All of it is checked here and goes to the capture process of that
+stream. One visitor at a time for each stream.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from bimodal.workers.view.visitor_message import (
 log = logging.getLogger(__name__)
 
 ANNOUNCE_EVERY_S = 2.0
-TELL_EVERY_S = 1.0
-INTRODUCE_WITHIN_S = 10.0
+REPORT_EVERY_S = 1.0
+REQUEST_WITHIN_S = 10.0
 SILENT_AFTER_S = 10.0
 AFTER_WRONG_TOKEN_S = 1.0
-MOST_INTRODUCING = 8
-MOST_INTRODUCTION_BYTES = 2048
+MOST_PENDING = 8
+MOST_REQUEST_BYTES = 2048
 BURST_S = 3.0
 # Pictures and sound, 25 times a second, with room for what jitters.
 SOUNDS_PER_S = 60
 MOST_REASON_BYTES = 123
 
 
-class Introduction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class VisitRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first message of a visit, as JSON."""
 
     stream: str
@@ -58,7 +58,7 @@ class Introduction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
-    """The answer: what the browser may send."""
+    """The answer: limits of what the browser may send."""
 
     stream: str
     max_fps: int
@@ -69,7 +69,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True, tag="received"):
-    """Once a second: what has come so far, and how many messages nobody could take."""
+    """Once a second: pictures and sounds received so far, and messages that capture could not take."""
 
     pictures: int
     sounds: int
@@ -77,42 +77,42 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, tag="received"):
 
 
 def routes(view: View) -> list[BaseRoute]:
-    """/visit and /visitors; both say so where no stream is for visitors."""
+    """Routes of /visit and /visitors; both say so where no stream is for visitors."""
     streams = view.settings.visitor_streams
-    desk = VisitorDesk(view.settings.visitors, streams, view.directory, view.address)
+    visits = Visits(view.settings.visitors, streams, view.directory, view.address)
     view.visitors.extend(streams)
-    view.listeners.append(lambda _body: desk.announce(time.monotonic()))
-    view.closers.append(desk.close)
+    view.listeners.append(lambda _body: visits.announce(time.monotonic()))
+    view.closers.append(visits.close)
 
     async def offer(_request: Request) -> Response:
-        return JSONResponse(desk.offer())
+        return JSONResponse(visits.offer())
 
-    return [WebSocketRoute("/visit", desk.visit), Route("/visitors", offer)]
+    return [WebSocketRoute("/visit", visits.serve), Route("/visitors", offer)]
 
 
-class VisitorDesk:
-    """All visits of one page. For one event loop."""
+class Visits:
+    """All visits of one page. For use in one event loop."""
 
     def __init__(self, settings: VisitorSettings, streams: Sequence[str], directory: Path, address: str) -> None:
         """
         Args:
-            streams: the streams that visitors may be.
-            directory: of the session.
-            address: where people open the page.
+            streams: the streams that visitors may fill.
+            directory: folder of the session's sockets.
+            address: URL of the page.
         """
         self._settings, self._address = settings, address
         self._lines = {stream: VisitorSender(directory, stream) for stream in streams}
-        self._seats: dict[str, int] = {}
-        self._introducing = 0
+        self._current: dict[str, int] = {}
+        self._pending = 0
         self._announce_at_s = 0.0
 
     def offer(self) -> dict[str, object]:
-        """What the page needs to know before it asks for a camera, as JSON-like values."""
-        taken = {stream: stream in self._seats for stream in self._lines}
+        """Streams with whether they are taken, and whether a token is needed, as JSON-like values."""
+        taken = {stream: stream in self._current for stream in self._lines}
         return {"streams": taken, "token": self._settings.token is not None}
 
     def announce(self, now_s: float) -> None:
-        """Tell the capture processes where the page is; to be called more often than it is due."""
+        """Send the page's address to the capture processes when it is due; called more often than that."""
         if now_s < self._announce_at_s:
             return
         self._announce_at_s = now_s + ANNOUNCE_EVERY_S
@@ -120,49 +120,49 @@ class VisitorDesk:
             line.send(PageAt(self._address))
 
     def close(self) -> None:
-        """Let go of the capture processes."""
+        """Disconnect from the capture processes."""
         for line in self._lines.values():
             line.close()
 
     # -------------------------------------------------------------------------------- one visit
 
-    async def visit(self, socket: WebSocket) -> None:
-        """One WebSocket, from its opening to its end."""
+    async def serve(self, socket: WebSocket) -> None:
+        """Serve one WebSocket from its opening to its end."""
         await socket.accept()
         try:
-            stream = await self._introduced(socket)
-            await self._seated(socket, stream)
+            stream = await self._authorize(socket)
+            await self._run(socket, stream)
         except VisitorRefusedError as refused:
             log.info("a visitor was refused: %s", refused)
             await _close(socket, refused.code, str(refused))
         except (WebSocketDisconnect, RuntimeError):
             pass
 
-    async def _introduced(self, socket: WebSocket) -> str:
-        """The stream that the visitor wants to be, and may."""
-        if self._introducing >= MOST_INTRODUCING:
+    async def _authorize(self, socket: WebSocket) -> str:
+        """The stream that the visitor wants and may fill."""
+        if self._pending >= MOST_PENDING:
             raise VisitorRefusedError(TOO_MUCH, "too many visitors at once; try again in a moment")
-        self._introducing += 1
+        self._pending += 1
         try:
-            introduction = _introduction(await _receive(socket, INTRODUCE_WITHIN_S))
+            request = _request(await _receive(socket, REQUEST_WITHIN_S))
             wanted = self._settings.token
-            if wanted is not None and not hmac.compare_digest(introduction.token.encode(), wanted.encode()):
+            if wanted is not None and not hmac.compare_digest(request.token.encode(), wanted.encode()):
                 await asyncio.sleep(AFTER_WRONG_TOKEN_S)
                 raise VisitorRefusedError(WRONG_TOKEN, "this is not the token; ask whoever runs this page")
         finally:
-            self._introducing -= 1
-        if introduction.stream not in self._lines:
+            self._pending -= 1
+        if request.stream not in self._lines:
             raise VisitorRefusedError(NO_SUCH_STREAM, "there is no such stream for visitors")
-        return introduction.stream
+        return request.stream
 
-    async def _seated(self, socket: WebSocket, stream: str) -> None:
-        if stream in self._seats:
+    async def _run(self, socket: WebSocket, stream: str) -> None:
+        if stream in self._current:
             raise VisitorRefusedError(TAKEN, f"somebody else is '{stream}' just now; try again later")
-        visit = self._seats[stream] = time.time_ns()
+        visit = self._current[stream] = time.time_ns()
         because = "the page's process stopped"
         try:
             limits = self._settings
-            await _tell(
+            await _send(
                 socket,
                 Welcome(
                     stream=stream,
@@ -181,36 +181,36 @@ class VisitorDesk:
             because = "the visitor left"
             raise
         finally:
-            del self._seats[stream]
+            del self._current[stream]
             self._lines[stream].send(Left(visit, because))
 
 
 class Visit:
-    """One visitor who has a seat."""
+    """The visit of one authorized visitor."""
 
     def __init__(self, number: int, socket: WebSocket, line: VisitorSender, limits: VisitorSettings) -> None:
         now_s = time.monotonic()
         self._number, self._socket, self._line, self._limits = number, socket, line, limits
-        self._bytes = Allowance(limits.max_kbytes_per_s * 1000, BURST_S, now_s)
+        self._bytes = TokenBucket(limits.max_kbytes_per_s * 1000, BURST_S, now_s)
         self._messages = {
-            "picture": Allowance(limits.max_fps + 1, BURST_S, now_s),
-            "sound": Allowance(SOUNDS_PER_S, BURST_S, now_s),
+            "picture": TokenBucket(limits.max_fps + 1, BURST_S, now_s),
+            "sound": TokenBucket(SOUNDS_PER_S, BURST_S, now_s),
         }
         self._counts = {"picture": 0, "sound": 0}
         self._lost = 0
-        self._tell_at_s = now_s
+        self._report_at_s = now_s
 
     async def receive(self) -> None:
-        """Pass on what comes, until the visitor leaves. Raises VisitorRefusedError or WebSocketDisconnect."""
+        """Pass messages on until the visitor leaves. Raises VisitorRefusedError or WebSocketDisconnect."""
         while True:
             message = await _receive(self._socket, SILENT_AFTER_S)
             if not isinstance(message, bytes):
                 raise VisitorRefusedError(BAD, "pictures and sound come as binary messages")
             self._pass_on(message, time.monotonic_ns())
-            if time.monotonic() >= self._tell_at_s:
-                self._tell_at_s = time.monotonic() + TELL_EVERY_S
+            if time.monotonic() >= self._report_at_s:
+                self._report_at_s = time.monotonic() + REPORT_EVERY_S
                 counts = self._counts
-                await _tell(self._socket, Received(pictures=counts["picture"], sounds=counts["sound"], lost=self._lost))
+                await _send(self._socket, Received(pictures=counts["picture"], sounds=counts["sound"], lost=self._lost))
 
     def _pass_on(self, message: bytes, arrived_ns: int) -> None:
         if not self._bytes.take(len(message), arrived_ns / 1e9):
@@ -232,10 +232,10 @@ class Visit:
         self._lost += not self._line.send(note, found.data)
 
 
-def _introduction(message: str | bytes) -> Introduction:
-    if isinstance(message, str) and len(message) <= MOST_INTRODUCTION_BYTES:
+def _request(message: str | bytes) -> VisitRequest:
+    if isinstance(message, str) and len(message) <= MOST_REQUEST_BYTES:
         with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):
-            return msgspec.json.decode(message, type=Introduction)
+            return msgspec.json.decode(message, type=VisitRequest)
     raise VisitorRefusedError(BAD, 'a visit begins with {"stream": NAME, "token": TOKEN}')
 
 
@@ -250,7 +250,7 @@ async def _receive(socket: WebSocket, within_s: float) -> str | bytes:
     return found if found is not None else str(message.get("text"))
 
 
-async def _tell(socket: WebSocket, message: msgspec.Struct) -> None:
+async def _send(socket: WebSocket, message: msgspec.Struct) -> None:
     await socket.send_text(msgspec.json.encode(message).decode())
 
 
@@ -260,13 +260,10 @@ async def _close(socket: WebSocket, code: int, reason: str) -> None:
             await socket.close(code, reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore"))
 
 
-# How much may come in a time: an allowance that refills evenly and holds a few seconds' worth. Pure.
+class TokenBucket:
+    """Rate limit: `rate` a second, and `burst_s` seconds' worth at once after a pause. Pure.
 
-
-class Allowance:
-    """A token bucket: `rate` a second, and `burst_s` seconds' worth at once after a pause.
-
-    A network that stumbles delivers late and then all at once; that is no offence, so the burst is generous.
+    A congested network delivers late and then all at once, so the burst is generous.
     """
 
     def __init__(self, rate: float, burst_s: float, now_s: float) -> None:
@@ -274,7 +271,7 @@ class Allowance:
         self._left, self._at_s = self._most, now_s
 
     def take(self, amount: float, now_s: float) -> bool:
-        """Whether so much may come now; if not, nothing is taken."""
+        """Take `amount` and return True, or take nothing where that would exceed the limit."""
         self._left = min(self._most, self._left + self._rate * max(0.0, now_s - self._at_s))
         self._at_s = max(self._at_s, now_s)
         if amount > self._left:

@@ -1,4 +1,4 @@
-"""What a visitor's browser sends, read and checked before anything else touches it. Pure.
+"""Messages of a visitor's browser, parsed and checked before anything else touches them. Pure.
 
 One WebSocket message is a header of 32 bytes, little-endian, and the data:
 
@@ -42,7 +42,7 @@ _START_OF_SCAN = 0xDA
 
 
 class VisitorRefusedError(WorkerError):
-    """A visit can't begin or go on: the code and the reason its WebSocket is closed with."""
+    """A visit can't begin or go on; carries the code and the reason that its WebSocket is closed with."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -50,7 +50,7 @@ class VisitorRefusedError(WorkerError):
 
 
 class VisitorMessage(NamedTuple):
-    """One picture or stretch of sound; times in ns of the browser's clock, fields as `broker.visitors.Media`."""
+    """One picture or piece of sound; times in ns of the browser's clock, fields as in `broker.visitors.Media`."""
 
     kind: MediaKind
     captured_ns: int
@@ -61,7 +61,7 @@ class VisitorMessage(NamedTuple):
 
 
 def read(message: bytes, limits: VisitorSettings) -> VisitorMessage:
-    """Bytes → VisitorMessage; raises VisitorRefusedError for anything that is not one, or is too large."""
+    """Parse one message; raises VisitorRefusedError where it is invalid or too large."""
     if len(message) > HEADER.size + limits.max_picture_kbytes * 1000:
         raise VisitorRefusedError(TOO_LARGE, f"a message may have {limits.max_picture_kbytes} kB")
     if len(message) <= HEADER.size:
@@ -95,10 +95,10 @@ def _check_sound(samples: bytes, rate: int) -> None:
 
 
 def jpeg_size(jpeg: bytes) -> tuple[int, int]:
-    """(width, height) as the decoder will see them, so that nobody makes it take gigabytes.
+    """(width, height) that the decoder will find, so that no picture makes it allocate gigabytes.
 
-    Stricter than decoders are, so that they can't see something else: nothing between the segments, baseline only,
-    and few scans (browsers make baseline with one; thousands would keep a decoder busy).
+    Stricter than decoders, so that they can't find another size: nothing between the segments, baseline only, and few
+    scans (browsers write baseline with one; thousands would keep a decoder busy).
     Raises VisitorRefusedError for anything else.
     """
     if jpeg[:2] != b"\xff\xd8":

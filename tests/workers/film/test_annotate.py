@@ -23,12 +23,16 @@ from tests.workers.film.clips import DARK, FPS, events_for, flash_and_beep, seen
 VARIABLE = [0, 40, 81, 119, 200, 300, 310, 350, 400, 555, *range(600, 2580, 33)]
 
 
+def ignore(_pictures: int) -> None:
+    """Progress that nobody shows."""
+
+
 def film_of(source: Path, count: int, max_height: int = 720, style: Style | None = None) -> Path:
     film = source.with_name(f"{source.name}.film.mp4")
     events = events_for(source.with_name(f"{source.name}.jsonl"), count)
-    told: list[int] = []
-    pictures = annotate(source, events, film, max_height=max_height, style=style or Style(), told=told.append)
-    assert told == list(range(1, pictures + 1))
+    counts: list[int] = []
+    pictures = annotate(source, events, film, max_height=max_height, style=style or Style(), on_progress=counts.append)
+    assert counts == list(range(1, pictures + 1))
     return film
 
 
@@ -78,7 +82,7 @@ def test_upright_at_its_own_size_with_boxes_scaled_to_it(tmp_path: Path) -> None
     lines = [event_line(event([face(1, box)], seq=number)) for number in range(6)]
     events.write_bytes(b"".join(lines))
     film = tmp_path / "film.mp4"
-    annotate(source, events, film, max_height=60, style=Style(bars=False), told=lambda _: None)
+    annotate(source, events, film, max_height=60, style=Style(bars=False), on_progress=ignore)
     shown = [picture.pixels.astype(int) for picture in files.pictures(film)]
     assert shown[0].shape == (160, 120, 3)
     scale = 160 / 60
@@ -95,7 +99,12 @@ def test_every_picture_shows_its_own_event(tmp_path: Path) -> None:
     lines = [event([face(1, (100, 80, 100, 80))] if n in with_face else [], seq=n) for n in range(30)]
     (tmp_path / "e.jsonl").write_bytes(b"".join(map(event_line, lines)))
     annotate(
-        source, tmp_path / "e.jsonl", tmp_path / "f.mp4", max_height=720, style=Style(bars=False), told=lambda _: None
+        source,
+        tmp_path / "e.jsonl",
+        tmp_path / "f.mp4",
+        max_height=720,
+        style=Style(bars=False),
+        on_progress=ignore,
     )
     boxed = {
         number
@@ -138,23 +147,23 @@ def test_what_fails_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     events = events_for(tmp_path / "a.jsonl", 60)
     (tmp_path / "file").touch()
     with pytest.raises(FilmError, match=r"film\.mp4 can't be written"):
-        annotate(source, events, tmp_path / "file" / "film.mp4", max_height=720, style=Style(), told=lambda _: None)
+        annotate(source, events, tmp_path / "file" / "film.mp4", max_height=720, style=Style(), on_progress=ignore)
     (tmp_path / "text.mp4").write_text("no film")
     with pytest.raises(SourceError, match="not a media file"):
-        annotate(tmp_path / "text.mp4", events, tmp_path / "b.mp4", max_height=720, style=Style(), told=lambda _: None)
+        annotate(tmp_path / "text.mp4", events, tmp_path / "b.mp4", max_height=720, style=Style(), on_progress=ignore)
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "a.jsonl", "file", "text.mp4"}
 
 
 def test_the_process_of_its_own_says_how_far_it_is_and_what_went_wrong(tmp_path: Path) -> None:
     source = flash_and_beep(tmp_path / "a.mp4")
     events_for(tmp_path / "a.jsonl", 75)
-    told: list[int] = []
+    counts: list[int] = []
 
     def made(of: Path) -> str | None:
-        return annotate_file(of, tmp_path, "a", max_height=720, style=Style(), log_file=None, told=told.append)
+        return annotate_file(of, tmp_path, "a", max_height=720, style=Style(), log_file=None, on_progress=counts.append)
 
     assert made(source) is None
-    assert told[-1] == 75
+    assert counts[-1] == 75
     (tmp_path / "a.annotated.mp4").unlink()
     because = made(tmp_path / "nowhere.mp4")
     assert because == f"a.annotated.mp4 was not made: there is no file {tmp_path / 'nowhere.mp4'}"

@@ -1,4 +1,4 @@
-"""When films stop for want of room, and how pieces of sound become one line."""
+"""When films stop for want of space, and how pieces of sound become one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.film.actor import LOOK_EVERY_S, Room
+from bimodal.workers.film.actor import CHECK_EVERY_S, FreeSpace
 from bimodal.workers.film.writer import NANO, TOLERANCE_NS, Placed, SoundLine
 
 FOLDER = Path("films")
@@ -16,23 +16,23 @@ FOLDER = Path("films")
 def test_films_stop_where_the_disk_is_nearly_full_and_go_on_when_there_is_room() -> None:
     free = iter([5000, 999, 1050, 1101, 2000])
     now = iter(range(0, 1000, 3))
-    room = Room(FOLDER, 1000, free=lambda _: next(free) * 1_000_000, clock=lambda: float(next(now)))
-    assert room.look() is None
-    short = room.look()
+    space = FreeSpace(FOLDER, 1000, free=lambda _: next(free) * 1_000_000, clock=lambda: float(next(now)))
+    assert space.check() is None
+    short = space.check()
     assert short == (
         "the disk of films is nearly full (999 MB free, outputs.record.min_free_mb is 1000), so no video is recorded "
         "until there is room"
     )
-    assert room.look() is not None, "1050 MB is not enough more than the limit"
-    assert room.look() is None
+    assert space.check() is not None, "1050 MB is not enough more than the limit"
+    assert space.check() is None
 
 
 def test_the_disk_is_not_asked_every_time() -> None:
     asked = []
-    times = iter([0.0, 0.1, LOOK_EVERY_S - 0.01, LOOK_EVERY_S])
-    room = Room(FOLDER, 10, free=lambda folder: asked.append(folder) or 10**12, clock=lambda: next(times))  # type: ignore[func-returns-value]
+    times = iter([0.0, 0.1, CHECK_EVERY_S - 0.01, CHECK_EVERY_S])
+    space = FreeSpace(FOLDER, 10, free=lambda folder: asked.append(folder) or 10**12, clock=lambda: next(times))  # type: ignore[func-returns-value]
     for _ in range(4):
-        room.look()
+        space.check()
     assert asked == [FOLDER, FOLDER]
 
 
@@ -40,7 +40,7 @@ def test_a_folder_that_has_gone_is_said() -> None:
     def gone(_: Path) -> int:
         raise FileNotFoundError(2, "No such file or directory")
 
-    assert "can't be looked at" in (Room(FOLDER, 10, free=gone).look() or "")
+    assert "can't be looked at" in (FreeSpace(FOLDER, 10, free=gone).check() or "")
 
 
 def test_sound_goes_on_through_jitter_is_padded_in_gaps_and_cut_where_it_overlaps() -> None:

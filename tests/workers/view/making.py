@@ -94,8 +94,8 @@ class Page:
 
     def frame(self, stream: str, seq: int, pixels: np.ndarray | None = None) -> None:
         """A frame and its event, over the broker, as soon as a page that looks at the stream can take one."""
-        audience, end = self.view.audience, time.monotonic() + PATIENCE_S
-        while stream in audience.looked_at and stream not in audience.hungry:
+        viewers, end = self.view.viewers, time.monotonic() + PATIENCE_S
+        while stream in viewers.shown and stream not in viewers.awaiting:
             assert time.monotonic() < end, "no page takes its frame"
             time.sleep(0.001)
         ring = self._rings[stream]

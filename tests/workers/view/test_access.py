@@ -4,60 +4,64 @@ from __future__ import annotations
 
 import pytest
 
-from bimodal.workers.view.access import Gate, is_trustworthy, security_headers
+from bimodal.workers.view.access import AccessControl, is_trustworthy, security_headers
 from bimodal.workers.view.settings import is_loopback
 
 TOKEN = "a-token-of-sixteen-or-more"
 
 
-def judged(gate: Gate, path: str = "/stream", *, websocket: bool = True, **headers: str) -> str:
-    return gate.judge({"host": "127.0.0.1:8484"} | headers, path, websocket=websocket)
+def judged(access: AccessControl, path: str = "/stream", *, websocket: bool = True, **headers: str) -> str:
+    return access.decide({"host": "127.0.0.1:8484"} | headers, path, websocket=websocket)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8484", "localhost:8484", "[::1]:8484", "LOCALHOST", "127.0.0.1"])
 def test_this_machine_is_let_in(host: str) -> None:
-    assert judged(Gate("127.0.0.1", None), host=host) == "enter"
+    assert judged(AccessControl("127.0.0.1", None), host=host) == "enter"
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "", "a b", "[::1", "localhost.evil.example:8484"]
 )
 def test_a_name_that_another_site_has_given_to_this_machine_is_refused(host: str) -> None:
-    assert judged(Gate("127.0.0.1", None), host=host) == "foreign host"
+    assert judged(AccessControl("127.0.0.1", None), host=host) == "foreign host"
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:9999", "null", "http://localhost:8484"])
 def test_other_sites_pages_open_no_websocket(origin: str) -> None:
-    assert judged(Gate("127.0.0.1", None), origin=origin) == "foreign origin"
-    assert judged(Gate("127.0.0.1", TOKEN), origin=origin, authorization=f"Bearer {TOKEN}") == "foreign origin"
+    assert judged(AccessControl("127.0.0.1", None), origin=origin) == "foreign origin"
+    assert judged(AccessControl("127.0.0.1", TOKEN), origin=origin, authorization=f"Bearer {TOKEN}") == "foreign origin"
 
 
 def test_our_own_page_and_programs_open_one() -> None:
-    assert judged(Gate("127.0.0.1", None), origin="http://127.0.0.1:8484") == "enter"
-    assert judged(Gate("127.0.0.1", None)) == "enter"
+    assert judged(AccessControl("127.0.0.1", None), origin="http://127.0.0.1:8484") == "enter"
+    assert judged(AccessControl("127.0.0.1", None)) == "enter"
 
 
 def test_beyond_loopback_the_token_decides_and_any_name_will_do() -> None:
-    gate = Gate("0.0.0.0", TOKEN)
+    access = AccessControl("0.0.0.0", TOKEN)
     lab = {"host": "lab.local:8484"}
-    name = gate.cookie_name("lab.local:8484")
-    assert judged(gate, **lab) == "no token"
-    assert judged(gate, **lab, authorization="Bearer wrong") == "no token"
-    assert judged(gate, **lab, authorization=f"Basic {TOKEN}") == "no token"
-    assert judged(gate, **lab, cookie=f"{name}={'0' * 64}") == "no token"
-    assert judged(gate, **lab, cookie=f"{name}={TOKEN}") == "no token"
-    assert judged(gate, **lab, authorization=f"Bearer {TOKEN}") == "enter"
-    assert judged(gate, **lab, cookie=f"other=1; {name}={gate.cookie_value}") == "enter"
-    assert judged(gate, "/enter", websocket=False, **lab) == "enter"
+    name = access.cookie_name("lab.local:8484")
+    assert judged(access, **lab) == "no token"
+    assert judged(access, **lab, authorization="Bearer wrong") == "no token"
+    assert judged(access, **lab, authorization=f"Basic {TOKEN}") == "no token"
+    assert judged(access, **lab, cookie=f"{name}={'0' * 64}") == "no token"
+    assert judged(access, **lab, cookie=f"{name}={TOKEN}") == "no token"
+    assert judged(access, **lab, authorization=f"Bearer {TOKEN}") == "enter"
+    assert judged(access, **lab, cookie=f"other=1; {name}={access.cookie_value}") == "enter"
+    assert judged(access, "/enter", websocket=False, **lab) == "enter"
 
 
 def test_a_cookie_tells_nothing_of_the_token_and_lasts_over_a_new_start() -> None:
-    assert TOKEN not in Gate("x", TOKEN).cookie_value
-    assert Gate("x", TOKEN).cookie_value == Gate("y", TOKEN).cookie_value != Gate("x", TOKEN + "!").cookie_value
+    assert TOKEN not in AccessControl("x", TOKEN).cookie_value
+    assert (
+        AccessControl("x", TOKEN).cookie_value
+        == AccessControl("y", TOKEN).cookie_value
+        != AccessControl("x", TOKEN + "!").cookie_value
+    )
 
 
 def test_without_a_token_no_word_is_the_right_one() -> None:
-    assert not Gate("127.0.0.1", None).right("")
+    assert not AccessControl("127.0.0.1", None).is_token("")
 
 
 def test_pages_ask_nobody_else_and_run_no_inline_script() -> None:

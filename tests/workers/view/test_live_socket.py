@@ -13,7 +13,7 @@ import pytest
 
 from bimodal.broker.events import Speech, Verdict
 from bimodal.workers.observer import FramedEvent, Pixels
-from bimodal.workers.view.live_socket import WIDEST, jpeg, packed
+from bimodal.workers.view.live_socket import WIDEST, frame_message, jpeg
 from bimodal.workers.view.state import point
 from tests.workers.view.making import HAPPY, event, face
 
@@ -30,7 +30,7 @@ def framed(pixels: Pixels | None, size: tuple[int, int] | None = None) -> Framed
 def test_head_and_picture_come_together() -> None:
     pixels = np.zeros((30, 40, 3), np.uint8)
     pixels[:, :, 0] = 200  # red
-    head, data = unpacked(packed(framed(pixels, (40, 30)), 5.0, hide=False))
+    head, data = unpacked(frame_message(framed(pixels, (40, 30)), 5.0, hide=False))
     assert (head["size"], head["picture"], head["at"], head["event"]["seq"]) == ([40, 30], "jpeg", 5.0, 3)
     shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert shown[..., 2].mean() > 180 > 40 > shown[..., 0].mean()
@@ -41,7 +41,7 @@ def test_the_page_is_told_how_to_read_the_event() -> None:
     speech = Speech(label="sad", probabilities={"sad": 0.6, "anger": 0.4}, voice=0.9, age_ms=10)
     verdict = Verdict(label="happy", confidence=0.8, agreement=0.2, probabilities=HAPPY)
     told = msgspec.structs.replace(event("desk", 3, small, large), speech=speech, emotion=verdict)
-    head, _ = unpacked(packed(FramedEvent("desk", 3, 0, None, told), 5.0, hide=False))
+    head, _ = unpacked(frame_message(FramedEvent("desk", 3, 0, None, told), 5.0, hide=False))
     assert (head["leading"], head["shows"], head["fused"]) == (1, "happy", HAPPY)
     assert head["point"] == point(told, 5.0)
     assert head["point"]["accord"] == "conflict"
@@ -49,19 +49,19 @@ def test_the_page_is_told_how_to_read_the_event() -> None:
 
 
 def test_without_a_face_the_voice_is_read_alone() -> None:
-    head, _ = unpacked(packed(FramedEvent("desk", 3, 0, None, event("desk", 3)), 5.0, hide=False))
+    head, _ = unpacked(frame_message(FramedEvent("desk", 3, 0, None, event("desk", 3)), 5.0, hide=False))
     assert (head["leading"], head["shows"], head["fused"], head["point"]["accord"]) == (None, None, None, "none")
 
 
 @pytest.mark.parametrize("pixels", [None, np.zeros((30, 40, 3), np.uint8)])
 def test_hidden_means_no_pixel(pixels: Pixels | None) -> None:
-    head, data = unpacked(packed(framed(pixels, (40, 30)), 5.0, hide=True))
+    head, data = unpacked(frame_message(framed(pixels, (40, 30)), 5.0, hide=True))
     assert (head["size"], head["picture"], data) == ([40, 30], "hidden", b"")
     assert head["event"]["faces"]
 
 
 def test_a_stream_of_sound_has_neither_size_nor_picture() -> None:
-    head, data = unpacked(packed(framed(None), 5.0, hide=False))
+    head, data = unpacked(frame_message(framed(None), 5.0, hide=False))
     assert (head["size"], head["picture"], data) == (None, "none", b"")
 
 
@@ -69,4 +69,4 @@ def test_wide_pictures_are_scaled_but_boxes_keep_their_frame() -> None:
     pixels = np.zeros((1080, 1920, 3), np.uint8)
     shown = cv2.imdecode(np.frombuffer(jpeg(pixels), np.uint8), cv2.IMREAD_COLOR)
     assert shown.shape == (540, WIDEST, 3)
-    assert unpacked(packed(framed(pixels, (1920, 1080)), 0.0, hide=False))[0]["size"] == [1920, 1080]
+    assert unpacked(frame_message(framed(pixels, (1920, 1080)), 0.0, hide=False))[0]["size"] == [1920, 1080]

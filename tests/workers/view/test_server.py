@@ -120,11 +120,11 @@ def test_a_slow_page_gets_fewer_frames_and_holds_nobody_up(serve: Serve) -> None
         look(slow, "desk")
         look(fast, "desk")
         seq = 0
-        while page.view.audience.skipped == 0 and seq < 400:
+        while page.view.viewers.skipped == 0 and seq < 400:
             page.frame("desk", seq, noise)
             assert frame(fast)[0]["event"]["seq"] == seq
             seq += 1
-        assert page.view.audience.skipped > 0
+        assert page.view.viewers.skipped > 0
         # What it gets when it reads again is in order, and ends with the newest.
         page.frame("desk", seq, noise)
         assert frame(fast)[0]["event"]["seq"] == seq
@@ -152,12 +152,12 @@ def test_pages_that_leave_are_forgotten(serve: Serve) -> None:
     page = serve()
     with flow(page) as line:
         look(line, "desk")
-        assert page.view.audience.looked_at == {"desk"}
+        assert page.view.viewers.shown == {"desk"}
     with flow(page) as line:  # by the time that this one is told something, the first is gone
         told(line, "hello")
-        while page.view.audience.looked_at:
+        while page.view.viewers.shown:
             told(line, "state")
-        assert len(page.view.audience) == 1
+        assert len(page.view.viewers) == 1
 
 
 @pytest.mark.parametrize("rubbish", ["", "{", "[]", '{"look": 5}', '{"look": "desk", "x": 1}', "x" * 5000, b"\x00"])

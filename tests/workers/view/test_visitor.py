@@ -215,13 +215,13 @@ def test_pages_of_other_sites_and_people_without_the_page_s_token_stay_outside(s
 
 
 def test_capture_is_told_where_the_page_is(page: Page, inbox: VisitorReceiver) -> None:
-    desk = visitor.VisitorDesk(VisitorSettings(), ["guest"], page.view.directory, page.view.address)
+    visits = visitor.Visits(VisitorSettings(), ["guest"], page.view.directory, page.view.address)
     for second in range(1000):
-        desk.announce(second * visitor.ANNOUNCE_EVERY_S)
+        visits.announce(second * visitor.ANNOUNCE_EVERY_S)
         found = inbox.receive(0.02)
         if found is not None:
             break
-    desk.close()
+    visits.close()
     assert found is not None
     assert found[0] == PageAt(page.address)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.workers.view.settings import VisitorSettings
-from bimodal.workers.view.visitor import Allowance
+from bimodal.workers.view.visitor import TokenBucket
 from bimodal.workers.view.visitor_message import (
     BAD,
     HEADER,
@@ -107,7 +107,7 @@ def test_what_is_wrong_or_too_large_is_refused(data: bytes, code: int) -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 30)), max_size=60))
 def test_an_allowance_is_never_exceeded(steps: list[tuple[float, float]]) -> None:
-    allowance = Allowance(rate=10.0, burst_s=2.0, now_s=0.0)
+    allowance = TokenBucket(rate=10.0, burst_s=2.0, now_s=0.0)
     now = taken = 0.0
     for wait, amount in steps:
         now += wait
@@ -117,7 +117,7 @@ def test_an_allowance_is_never_exceeded(steps: list[tuple[float, float]]) -> Non
 
 
 def test_an_allowance_refills_after_a_pause() -> None:
-    allowance = Allowance(rate=10.0, burst_s=2.0, now_s=0.0)
+    allowance = TokenBucket(rate=10.0, burst_s=2.0, now_s=0.0)
     assert allowance.take(20, 0.0)
     assert not allowance.take(1, 0.0)
     assert allowance.take(10, 1.0)

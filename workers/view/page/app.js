@@ -1,4 +1,4 @@
-/** The page: what comes over the line goes to its parts; a frame and its event always together. */
+/** The page: passes messages of the connection to its parts; a frame and its event always together. */
 
 import { Bars } from "./bars.js";
 import { Connection } from "./connection.js";
@@ -8,7 +8,7 @@ import { Stage } from "./stage.js";
 import { Streams } from "./streams.js";
 import { Timeline } from "./timeline.js";
 import { Verdict } from "./verdict.js";
-import { Colours, clock, element, say } from "./words.js";
+import { Colours, clock, element, setText } from "./words.js";
 
 /** @typedef {import("./connection.js").Frame} Frame */
 
@@ -21,27 +21,27 @@ const processes = new Processes();
 const banners = new Banners();
 const streams = new Streams(choose);
 
-/** @type {?Frame} the newest that has come and was not drawn */
+/** @type {?Frame} the newest frame that was not decoded */
 let waiting = null;
 /** @type {?{head: import("./connection.js").FrameHead, bitmap: ?ImageBitmap}} decoded, for the screen's next picture */
 let ready = null;
 let decoding = false;
 let held = false;
-/** @type {?string} whose history was asked for last */
-let remembered = null;
+/** @type {?string} stream of the newest history */
+let historyOf = null;
 
-const connection = new Connection({ frame: came, message: told, opened, lost });
+const connection = new Connection({ frame: onFrame, message: onMessage, opened: onOpen, lost: onLost });
 
-// ---------------------------------------------------------------- what comes
+// ---------------------------------------------------------------- messages
 
 /** @param {Frame} frame */
-function came(frame) {
+function onFrame(frame) {
   if (held || frame.head.event.stream !== streams.chosen) return;
   waiting = frame;
   if (!decoding) decode();
 }
 
-/** Turn the newest frame into a picture; those that come meanwhile replace each other. */
+/** Decode the newest frame; frames that arrive meanwhile replace each other. */
 async function decode() {
   decoding = true;
   while (waiting) {
@@ -71,7 +71,7 @@ function draw(time) {
 }
 
 /** @param {any} message */
-function told(message) {
+function onMessage(message) {
   if (message.type === "state") {
     timeline.tick(message.now);
     streams.show(message.streams);
@@ -80,34 +80,34 @@ function told(message) {
     banners.show(message.banners);
     const current = streams.current;
     element("stage").classList.toggle("stale", !current || current.ended || (current.silent_s ?? 0) > 3);
-    if (current && !stage.head) say(element("caption"), current.source || current.stream);
+    if (current && !stage.head) setText(element("caption"), current.source || current.stream);
   } else if (message.type === "history") {
-    timeline.history(message.points, message.stream === remembered);
-    remembered = message.stream;
+    timeline.history(message.points, message.stream === historyOf);
+    historyOf = message.stream;
   } else if (message.type === "hello") hello(message);
 }
 
 /** @param {{session: string, visitors: string[]}} message */
 async function hello(message) {
-  say(element("session"), message.session);
+  setText(element("session"), message.session);
   document.title = `bimodal · ${message.session}`;
   // It fills the element "visitor" by itself, once.
   if (message.visitors.length) await import("./visitor.js");
 }
 
-function opened() {
+function onOpen() {
   document.body.classList.remove("lost");
-  banners.say(null);
-  look();
+  banners.setOwn(null);
+  selectStream();
 }
 
-function lost() {
-  banners.say({ level: "error", about: "connection", text: "lost; trying again until the server answers" });
+function onLost() {
+  banners.setOwn({ level: "error", about: "connection", text: "lost; trying again until the server answers" });
   element("stage").classList.add("stale");
   document.body.classList.add("lost");
 }
 
-// ---------------------------------------------------------------- what people do
+// ---------------------------------------------------------------- user actions
 
 /** @param {string} name */
 function choose(name) {
@@ -118,30 +118,30 @@ function choose(name) {
   stage.clear();
   bars.clear();
   verdict.clear();
-  say(element("moment"), "");
-  say(element("caption"), streams.current?.source ?? name);
+  setText(element("moment"), "");
+  setText(element("caption"), streams.current?.source ?? name);
   streams.draw();
   streams.figures();
-  look();
+  selectStream();
 }
 
-/** Nothing is sent to a page that nobody sees. */
-function look() {
-  connection.look(document.hidden ? null : streams.chosen);
+/** Ask for the chosen stream; for none while the tab is hidden. */
+function selectStream() {
+  connection.select(document.hidden ? null : streams.chosen);
 }
 
 function hold() {
   held = !held;
   timeline.held = held;
   const moment = element("moment").textContent.replace(/^held · /, "");
-  say(element("moment"), held ? `held · ${moment}` : moment);
+  setText(element("moment"), held ? `held · ${moment}` : moment);
 }
 
 /** @param {import("./connection.js").FrameHead} head */
 function caption({ size, event }) {
   const source = streams.current?.source || event.stream;
-  say(element("caption"), size ? `${source} · ${size[0]} × ${size[1]}` : source);
-  say(element("moment"), `${size ? "frame" : "hop"} ${event.seq} · ${clock(event.t)}`);
+  setText(element("caption"), size ? `${source} · ${size[0]} × ${size[1]}` : source);
+  setText(element("moment"), `${size ? "frame" : "hop"} ${event.seq} · ${clock(event.t)}`);
 }
 
 listen({
@@ -153,5 +153,5 @@ listen({
     stage.paint();
   },
 });
-document.addEventListener("visibilitychange", look);
+document.addEventListener("visibilitychange", selectStream);
 requestAnimationFrame(draw);

@@ -1,6 +1,6 @@
-/** Three rows of seven bars: what the face shows, what the voice carries, what both mean together. */
+/** Three rows of seven bars: probabilities of face, voice, and both fused. */
 
-import { EMOTIONS, faceless, percent, say, top } from "./words.js";
+import { EMOTIONS, faceless, percent, setText, top } from "./words.js";
 
 const ROWS = [
   ["video", "video"],
@@ -38,7 +38,7 @@ class Row {
   /** @param {?import("./words.js").Probabilities} probabilities @param {string} note */
   show(probabilities, note) {
     const best = top(probabilities);
-    say(this.note, note);
+    setText(this.note, note);
     EMOTIONS.forEach((emotion, index) => {
       const { bar, fill, value } = this.bars[index];
       const share = probabilities?.[emotion];
@@ -46,7 +46,7 @@ class Row {
       bar.classList.toggle("top", emotion === best);
       bar.dataset.share = share === undefined ? "" : String(share);
       fill.style.transform = `translateY(${100 * (1 - (share ?? 0))}%)`;
-      say(value, share === undefined ? "" : String(Math.round(100 * share)));
+      setText(value, share === undefined ? "" : String(Math.round(100 * share)));
     });
     this.row.setAttribute("aria-label", `${this.kind}: ${best ? `${best} ${percent(probabilities?.[best] ?? null)}` : note}`);
   }
@@ -85,7 +85,7 @@ export class Bars {
     this.names.forEach((name, index) => name.classList.toggle("now", EMOTIONS[index] === emotion.label));
   }
 
-  /** @param {?import("./words.js").Face} face @param {boolean} known @returns {string} what each is worth */
+  /** @param {?import("./words.js").Face} face @param {boolean} known @returns {string} weights of face and voice */
   shares(face, known) {
     if (!face) return known ? "voice alone" : "unknown";
     return face.weights.speech > 0 ? `face ${percent(face.weights.video)}` : "face alone";

@@ -1,4 +1,4 @@
-/** The line to the server: opens, reads, and opens again by itself whenever it breaks. */
+/** The WebSocket to the server; reconnects by itself. */
 
 /**
  * @typedef {{at: number, size: ?[number, number], picture: "jpeg" | "hidden" | "none",
@@ -9,7 +9,7 @@
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5000;
-/** The server speaks twice a second; a line that is silent for so long is dead, though nobody has said so. */
+/** The server sends twice a second; a connection that is silent for so long is dead. */
 const SILENT_MS = 6000;
 
 const text = new TextDecoder();
@@ -59,17 +59,17 @@ export class Connection {
     if (this.socket !== socket) return;
     this.socket = null;
     this.listener.lost(this.pause);
-    setTimeout(() => this.again(), this.pause);
+    setTimeout(() => this.reconnect(), this.pause);
     this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
   }
 
-  /** A server that now asks for its token answers a WebSocket with a refusal only: the page itself then leads to the door. */
-  async again() {
+  /** Reload where the server now asks for its token (it redirects the page, and only refuses a WebSocket); else open. */
+  async reconnect() {
     try {
       const answer = await fetch("/", { cache: "no-store" });
       if (answer.redirected) return location.reload();
     } catch {
-      // It is not there yet; the WebSocket's own failure counts.
+      // The server is not there yet; the WebSocket will fail and be retried.
     }
     this.open();
   }
@@ -81,8 +81,8 @@ export class Connection {
     this.lost(socket);
   }
 
-  /** @param {?string} stream what the page shows; null while nobody sees it */
-  look(stream) {
+  /** @param {?string} stream that the page shows; null while its tab is hidden */
+  select(stream) {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ look: stream }));
   }
 }

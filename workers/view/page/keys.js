@@ -1,4 +1,4 @@
-/** The keyboard. What each key does stands in the list that '?' opens (index.html). */
+/** Keyboard shortcuts; the list that '?' opens (index.html) explains them. */
 
 import { element } from "./words.js";
 

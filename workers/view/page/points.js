@@ -1,10 +1,10 @@
-/** The points of a timeline: their runs, their stretches, and one of them in words. No state. */
+/** Points of a timeline: runs, stretches, and the tooltip of one. No state. */
 
 import { EMOTIONS, clock, percent } from "./words.js";
 
 /** @typedef {import("./words.js").Point} Point */
 
-/** Between points that are further apart than this nothing is drawn: nothing was known. */
+/** Nothing is drawn between points that are further apart. */
 export const GAP_S = 1.2;
 
 /** @param {?(?number)[]} seven @returns {?string} the most probable emotion */
@@ -18,7 +18,7 @@ export function topOf(seven) {
 }
 
 /** @param {?Point} point @param {number} ago @returns {Node[]} */
-export function told(point, ago) {
+export function tooltip(point, ago) {
   const title = document.createElement("b");
   title.textContent = point ? (point.label ? `${point.label} ${percent(point.confidence)}` : "unknown") : "nothing was seen or heard";
   const lines = [["ago", `${Math.round(ago)} s`]];

@@ -1,6 +1,6 @@
-/** The panel of all processes, and the banners for what is wrong. */
+/** The table of processes, and the banners of problems. */
 
-import { clock, element, say } from "./words.js";
+import { clock, element, setText } from "./words.js";
 
 /**
  * @typedef {{name: string, word: string, pid: ?number, restarts: number, cpu_percent: ?number, memory_mb: ?number,
@@ -44,7 +44,7 @@ export class Processes {
       this.fill(row, process);
     });
     const well = sorted.filter((process) => process.word === "ready").length;
-    say(this.title, `Processes · ${well} of ${sorted.length} ready`);
+    setText(this.title, `Processes · ${well} of ${sorted.length} ready`);
   }
 
   /** @param {string} name */
@@ -66,7 +66,7 @@ export class Processes {
     return row;
   }
 
-  /** Each in a piece of its own, so that no name is broken. @param {Element} place @param {string[]} models */
+  /** Each in an element of its own, so that no name is broken. @param {Element} place @param {string[]} models */
   models(place, models) {
     if (place.textContent === models.join("")) return;
     place.replaceChildren(
@@ -81,11 +81,11 @@ export class Processes {
   /** @param {HTMLTableRowElement} row @param {Process} process */
   fill(row, process) {
     const [head, state, ...cells] = row.children;
-    say(head.children[0], process.name);
+    setText(head.children[0], process.name);
     this.models(head.children[1], Object.values(process.models));
     const word = /** @type {HTMLElement} */ (state.firstElementChild);
     word.className = `state ${process.word}`;
-    say(word, process.word);
+    setText(word, process.word);
     row.title = process.because ?? (process.up_s == null ? "" : `up for ${clock(process.up_s)}`);
     const figures = [
       process.pid == null ? "–" : String(process.pid),
@@ -94,7 +94,7 @@ export class Processes {
       figure(process.memory_mb, " MB"),
       process.queue == null ? "" : String(process.queue),
     ];
-    figures.forEach((text, index) => say(cells[index], text));
+    figures.forEach((text, index) => setText(cells[index], text));
     // On a phone the row is a card, and this is its second line.
     row.dataset.figures = [
       `pid ${figures[0]}`,
@@ -110,25 +110,25 @@ export class Banners {
   constructor() {
     this.list = element("banners");
     /** @type {Banner[]} */
-    this.told = [];
+    this.fromServer = [];
     /** @type {?Banner} */
-    this.own = null;
+    this.fromPage = null;
   }
 
   /** @param {Banner[]} banners of the server */
   show(banners) {
-    this.told = banners;
+    this.fromServer = banners;
     this.draw();
   }
 
   /** @param {?Banner} banner of the page itself: that it has lost the server */
-  say(banner) {
-    this.own = banner;
+  setOwn(banner) {
+    this.fromPage = banner;
     this.draw();
   }
 
   draw() {
-    const wanted = this.own ? [this.own] : this.told;
+    const wanted = this.fromPage ? [this.fromPage] : this.fromServer;
     while (this.list.children.length > wanted.length) this.list.lastElementChild?.remove();
     wanted.forEach((banner, index) => {
       let item = this.list.children[index];
@@ -138,8 +138,8 @@ export class Banners {
         this.list.append(item);
       }
       item.className = banner.level;
-      say(item.children[0], banner.about);
-      say(item.children[1], banner.text);
+      setText(item.children[0], banner.about);
+      setText(item.children[1], banner.text);
     });
   }
 }

@@ -1,4 +1,4 @@
-/** The video, with what was found in it drawn on the very frame that it belongs to. */
+/** The video, with boxes drawn on the very frame that they belong to. */
 
 import { fit, percent } from "./words.js";
 
@@ -21,14 +21,14 @@ export class Stage {
     new ResizeObserver(() => this.paint()).observe(canvas);
   }
 
-  /** Nothing is known of the stream yet. */
+  /** Show nothing, before the first frame of a stream. */
   clear() {
     this.show(null, null);
   }
 
   /** @param {?FrameHead} head @param {?ImageBitmap} bitmap this frame's picture; it is ours from now on */
   show(head, bitmap) {
-    // A frame whose pixels were lost leaves the last whole one standing: a box never lies on another frame.
+    // A frame whose pixels were lost is skipped, since a box must not be drawn on another frame.
     if (head && !bitmap && head.picture === "none" && this.bitmap && this.hasPicture) return;
     if (this.bitmap && this.bitmap !== bitmap) this.bitmap.close();
     this.head = head;
@@ -55,7 +55,7 @@ export class Stage {
 
   /** @param {FrameHead} head @param {{scale: number, x: number, y: number}} place */
   faces(head, place) {
-    this.tags = []; // those that stand already: the first face's goes first
+    this.tags = []; // placed so far, the leading face's first
     const { faces } = head.event;
     const first = head.leading == null ? null : faces[head.leading];
     const others = faces.filter((face) => face !== first);
@@ -70,7 +70,7 @@ export class Stage {
   /** @param {number} x @param {number} y @param {number} w @param {number} h @param {boolean} first */
   box(x, y, w, h, first) {
     const { context } = this;
-    // Dark under light, so that the line is seen on any picture.
+    // Dark under light, visible on any picture.
     for (const [style, line] of [["#000a", first ? 5 : 4], [first ? "#b59bff" : "#ffffffd0", first ? 2.5 : 1.5]]) {
       context.strokeStyle = /** @type {string} */ (style);
       context.lineWidth = /** @type {number} */ (line);
@@ -119,7 +119,7 @@ export class Stage {
     return top;
   }
 
-  /** The voice is this face's own. @param {number} x @param {number} y */
+  /** Mark the face that speaks. @param {number} x @param {number} y */
   triangle(x, y) {
     const { context } = this;
     context.fillStyle = "#ffb3b0";

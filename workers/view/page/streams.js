@@ -1,6 +1,6 @@
-/** The chooser of streams, and the figures of the one that is shown. */
+/** The tabs of streams, and the figures of the chosen one. */
 
-import { element, percent, say } from "./words.js";
+import { element, percent, setText } from "./words.js";
 
 /**
  * @typedef {{stream: string, source: string, has_picture: ?boolean, ended: boolean,
@@ -63,8 +63,8 @@ export class Streams {
       button.title = stream.source;
       button.tabIndex = selected ? 0 : -1;
       button.setAttribute("aria-selected", String(selected));
-      say(button.children[0], stream.stream);
-      say(button.children[1], this.glance(stream));
+      setText(button.children[0], stream.stream);
+      setText(button.children[1], this.glance(stream));
       button.children[1].classList.toggle("quiet", stream.ended || stream.glance?.label == null);
     });
   }
@@ -91,15 +91,15 @@ export class Streams {
   figures() {
     const stream = this.current;
     const latency = stream?.latency_ms;
-    say(element("fps"), stream ? stream.fps.toFixed(1) : "–");
-    say(element("fps-of"), stream?.has_picture === false ? "hops /s" : "fps");
-    say(element("latency"), latency ? `${Math.round(latency.total)} ms` : "–");
+    setText(element("fps"), stream ? stream.fps.toFixed(1) : "–");
+    setText(element("fps-of"), stream?.has_picture === false ? "hops /s" : "fps");
+    setText(element("latency"), latency ? `${Math.round(latency.total)} ms` : "–");
     element("latency").title = latency ? `${latency.queue} ms waiting for a worker, ${latency.inference} ms in it` : "";
     const kinds = Object.values(stream?.counters ?? {});
     const dropped = kinds.reduce((sum, kind) => sum + kind.dropped, 0);
     const failed = kinds.reduce((sum, kind) => sum + kind.failed, 0);
     const rate = stream && stream.dropping >= 0.5 ? ` +${Math.round(stream.dropping)} /s` : "";
-    say(element("dropped"), stream ? `${dropped}${rate}${failed ? `, ${failed} failed` : ""}` : "–");
+    setText(element("dropped"), stream ? `${dropped}${rate}${failed ? `, ${failed} failed` : ""}` : "–");
     element("dropped").classList.toggle("off", rate !== "" || failed > 0);
   }
 }

@@ -1,12 +1,12 @@
-/** The last two minutes: what was said, seven lanes of probabilities, and how face and voice agreed. */
+/** The last two minutes: labels, seven lanes of probabilities, agreement of face and voice. */
 
-import { GAP_S, runs, stretches, told } from "./points.js";
+import { GAP_S, runs, stretches, tooltip } from "./points.js";
 import { EMOTIONS, fit } from "./words.js";
 
 /** @typedef {import("./words.js").Point} Point */
 
 const SPAN_S = 120;
-const SAID = 24;
+const LABELS = 24;
 const ACCORD = 15;
 const AXIS = 18;
 const PAD = 8;
@@ -50,7 +50,7 @@ export class Timeline {
     this.clock = { at: Math.max(at, this.clock.at), here: performance.now() };
   }
 
-  /** What the server remembers of the stream; what this page saw before the server was started again stays. @param {Point[]} points @param {boolean} same stream as before */
+  /** Take the server's history; points from before a restart of the server stay. @param {Point[]} points @param {boolean} same stream as before */
   history(points, same) {
     const first = points.length ? points[0].at : Infinity;
     this.points = [...(same ? this.points.filter((point) => point.at < first) : []), ...points];
@@ -79,7 +79,7 @@ export class Timeline {
     const { width, height } = fit(this.canvas);
     if (!width) return;
     const now = this.now;
-    const lane = (height - SAID - ACCORD - AXIS - 2 * PAD) / EMOTIONS.length;
+    const lane = (height - LABELS - ACCORD - AXIS - 2 * PAD) / EMOTIONS.length;
     const x = (/** @type {number} */ at) => width - 10 - ((now - at) / SPAN_S) * (width - 10 - this.gutter);
     const shown = this.points.filter((point) => now - point.at <= SPAN_S);
     this.context.clearRect(0, 0, width, height);
@@ -88,8 +88,8 @@ export class Timeline {
     this.context.beginPath();
     this.context.rect(this.gutter, 0, width - 10 - this.gutter, height);
     this.context.clip();
-    EMOTIONS.forEach((_, index) => this.lane(shown, index, x, PAD + SAID + (index + 1) * lane, lane - 5));
-    this.said(shown, x, PAD);
+    EMOTIONS.forEach((_, index) => this.lane(shown, index, x, PAD + LABELS + (index + 1) * lane, lane - 5));
+    this.labels(shown, x, PAD);
     this.accords(shown, x, height - AXIS - ACCORD + 1);
     this.context.restore();
     this.axis(width, height);
@@ -103,7 +103,7 @@ export class Timeline {
     context.textBaseline = "alphabetic";
     context.textAlign = "right";
     EMOTIONS.forEach((emotion, index) => {
-      const bottom = PAD + SAID + (index + 1) * lane;
+      const bottom = PAD + LABELS + (index + 1) * lane;
       context.fillStyle = colours.quiet;
       context.fillText(emotion, this.gutter - 8, bottom - lane / 2 + 6);
       context.fillStyle = colours.line;
@@ -142,28 +142,28 @@ export class Timeline {
     context.setLineDash([]);
   }
 
-  /** What was said, as stretches of one label; hatched where it was unknown. @param {Point[]} points @param {(at: number) => number} x @param {number} y */
-  said(points, x, y) {
+  /** Stretches of one label; hatched where it was unknown. @param {Point[]} points @param {(at: number) => number} x @param {number} y */
+  labels(points, x, y) {
     const { context, colours } = this;
     context.textBaseline = "middle";
     for (const { from, to, value } of stretches(points, (point) => point.label ?? "")) {
       const [left, right] = [x(from), x(to)];
       const width = Math.max(1, right - left - 1);
-      if (!value) this.hatch(left, y, width, SAID - 8, colours.faint);
+      if (!value) this.hatch(left, y, width, LABELS - 8, colours.faint);
       else {
         context.fillStyle = colours.fused;
         context.beginPath();
-        context.roundRect(left, y, width, SAID - 8, Math.min(3, width / 2));
+        context.roundRect(left, y, width, LABELS - 8, Math.min(3, width / 2));
         context.fill();
         context.font = `600 11px ${colours.font}`;
         const [text, at] = [context.measureText(value).width, Math.max(left, this.gutter)];
         context.fillStyle = colours.panel;
-        if (right - at > text + 6) context.fillText(value, at + 3, y + (SAID - 8) / 2 + 0.5);
+        if (right - at > text + 6) context.fillText(value, at + 3, y + (LABELS - 8) / 2 + 0.5);
       }
     }
   }
 
-  /** Where face and voice could be compared: a bar as high as they were alike; hatched in conflict. @param {Point[]} points @param {(at: number) => number} x @param {number} y */
+  /** Agreement of face and voice as bars; hatched in conflict, none where one is missing. @param {Point[]} points @param {(at: number) => number} x @param {number} y */
   accords(points, x, y) {
     const { context, colours } = this;
     points.forEach((point, index) => {
@@ -209,7 +209,7 @@ export class Timeline {
     context.textBaseline = "middle";
     context.textAlign = "right";
     context.fillStyle = colours.quiet;
-    context.fillText("verdict", this.gutter - 8, PAD + (SAID - 8) / 2);
+    context.fillText("verdict", this.gutter - 8, PAD + (LABELS - 8) / 2);
     context.fillText("alike", this.gutter - 8, height - AXIS - ACCORD + 7);
     const span = width - 10 - this.gutter;
     for (let ago = 0; ago <= SPAN_S; ago += 30) {
@@ -220,7 +220,7 @@ export class Timeline {
     context.textAlign = "left";
   }
 
-  // ---------------------------------------------------------------- reading it
+  // ---------------------------------------------------------------- tooltip
 
   /** @param {number} offset CSS pixels from the left @returns {?number} seconds ago */
   agoAt(offset) {
@@ -261,7 +261,7 @@ export class Timeline {
       /** @type {?Point} */ (null),
     );
     const point = near && Math.abs(near.at - at) < GAP_S ? near : null;
-    this.tip.replaceChildren(...told(point, this.cursor ?? 0));
+    this.tip.replaceChildren(...tooltip(point, this.cursor ?? 0));
     this.tip.hidden = false;
     const left = x(at) > width / 2 ? x(at) - this.tip.offsetWidth - 12 : x(at) + 12;
     this.tip.style.left = `${Math.max(4, left)}px`;

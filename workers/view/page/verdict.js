@@ -1,6 +1,6 @@
-/** What face and voice mean together, in words: the label, how sure, why not, and whether the two agree. */
+/** The verdict in words: label, confidence, reason, and agreement of face and voice. */
 
-import { element, faceless, percent, say } from "./words.js";
+import { element, faceless, percent, setText } from "./words.js";
 
 const WORDS = {
   none: "",
@@ -8,7 +8,7 @@ const WORDS = {
   differ: "face and voice differ a little",
   conflict: "≠ face and voice contradict",
 };
-/** A screen reader hears a new verdict when it has held for so long. */
+/** A screen reader announces a new verdict once it has held for so long. */
 const SPEAK_AFTER_MS = 1500;
 
 export class Verdict {
@@ -22,7 +22,7 @@ export class Verdict {
 
   clear() {
     this.parts.label.classList.remove("unknown");
-    for (const id of ["label", "confidence", "because", "accord-word"]) say(this.parts[id], id === "label" ? "–" : "");
+    for (const id of ["label", "confidence", "because", "accord-word"]) setText(this.parts[id], id === "label" ? "–" : "");
     this.side("face-says", null, "no face");
     this.side("voice-says", null, "no voice");
     this.meter("none", null);
@@ -34,9 +34,9 @@ export class Verdict {
     const text = label ?? "unknown";
     if (this.parts.label.textContent !== text) this.speak(label ? text : `unknown, ${because}`);
     this.parts.label.classList.toggle("unknown", label == null);
-    say(this.parts.label, text);
-    say(this.parts.confidence, label == null ? "" : percent(confidence));
-    say(this.parts.because, label == null ? (because ?? "") : "");
+    setText(this.parts.label, text);
+    setText(this.parts.confidence, label == null ? "" : percent(confidence));
+    setText(this.parts.because, label == null ? (because ?? "") : "");
     this.side("face-says", shows, faceless(hasPicture));
     this.side("voice-says", event.speech?.label ?? null, event.speech ? (event.speech.because ?? "no voice") : "no sound");
     this.meter(point.accord, agreement);
@@ -44,7 +44,7 @@ export class Verdict {
 
   /** @param {string} id @param {?string} says @param {string} otherwise */
   side(id, says, otherwise) {
-    say(this.parts[id], says ?? otherwise);
+    setText(this.parts[id], says ?? otherwise);
     this.parts[id].classList.toggle("none", says == null);
   }
 
@@ -55,7 +55,7 @@ export class Verdict {
     this.together.classList.toggle("conflict", how === "conflict");
     this.together.classList.toggle("none", how === "none");
     const words = how === "none" ? "" : `${WORDS[how]} · ${percent(agreement)} alike`;
-    say(this.parts["accord-word"], words);
+    setText(this.parts["accord-word"], words);
     this.parts.accord.setAttribute("aria-valuenow", String(agreement ?? 0));
     this.parts.accord.setAttribute("aria-valuetext", words || "one of them is missing");
   }
@@ -63,6 +63,6 @@ export class Verdict {
   /** @param {string} text */
   speak(text) {
     clearTimeout(this.pending);
-    this.pending = setTimeout(() => say(this.parts.spoken, text), SPEAK_AFTER_MS);
+    this.pending = setTimeout(() => setText(this.parts.spoken, text), SPEAK_AFTER_MS);
   }
 }

@@ -1,4 +1,4 @@
-// The visitor's own camera and microphone as a stream of the pipeline: a button, a preview, and what is going on.
+// The visitor's own camera and microphone as a stream of the pipeline: button, preview, status.
 // Fills the element with the id "visitor", which stays hidden where no stream is for visitors.
 
 import { Camera } from "/page/visitor_camera.js";
@@ -112,13 +112,13 @@ class Visit {
     const introduction = { stream: this.choice.value, token: this.token.value };
     const line = new Line(
       introduction,
-      (message) => this.told(message, line),
-      (code, reason) => this.ended(code, reason),
+      (message) => this.onMessage(message, line),
+      (code, reason) => this.onClose(code, reason),
     );
     this.line = line;
   }
 
-  told(message, line) {
+  onMessage(message, line) {
     if (message.type === "welcome") {
       this.waitMs = 500;
       this.camera.start(line);
@@ -132,7 +132,7 @@ class Visit {
     }
   }
 
-  ended(code, reason) {
+  onClose(code, reason) {
     if (!this.wanted) return;
     if (code >= FIRST_REFUSAL) {
       if (code === WRONG_TOKEN) this.asking.hidden = false;
@@ -140,13 +140,13 @@ class Visit {
       return;
     }
     this.say("The connection was lost; trying again …", "error");
-    this.again = setTimeout(() => this.connect(), this.waitMs);
+    this.retry = setTimeout(() => this.connect(), this.waitMs);
     this.waitMs = Math.min(MOST_WAIT_MS, 2 * this.waitMs);
   }
 
   stop(sentence, kind) {
     this.wanted = false;
-    clearTimeout(this.again);
+    clearTimeout(this.retry);
     this.line?.close();
     this.camera?.stop();
     this.sound?.close();

@@ -67,7 +67,7 @@ export class Camera {
           if (jpeg && line === this.line) {
             const sent = line.sendPicture(capturedMs, this.number, jpeg);
             this.number += sent ? 1 : 0;
-            // What is too much today may fit when it is coarser.
+            // A picture that was too large may fit at lower quality.
             const wanted = sent ? this.quality * 1.005 : this.quality * 0.9;
             this.quality = Math.min(BEST_QUALITY, Math.max(WORST_QUALITY, wanted));
           }

@@ -1,11 +1,11 @@
-// The line to the server: how a message is packed (workers/view/visitor_message.py), and the WebSocket at /visit.
+// The WebSocket /visit, and the layout of its messages (workers/view/visitor_message.py).
 
 const HEADER_BYTES = 32;
 const VERSION = 1;
 export const PICTURE = 1;
 export const SOUND = 2;
 
-// What may wait for a slow network before pictures, and then sound too, are left out.
+// Bytes that may wait for a slow network before pictures, and then sound too, are left out.
 const PICTURES_WAIT_BYTES = 300_000;
 const SOUND_WAIT_BYTES = 600_000;
 
@@ -25,8 +25,8 @@ export function packed(kind, rate, capturedMs, position, data) {
 }
 
 export class Line {
-  // `told` is called with every message of the server, `ended` once with the code and the reason of the close.
-  constructor(introduction, told, ended) {
+  // `onMessage` is called with every message of the server, `onClose` once with the code and the reason of the close.
+  constructor(introduction, onMessage, onClose) {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     this.socket = new WebSocket(`${scheme}//${location.host}/visit`);
     this.socket.binaryType = "arraybuffer";
@@ -40,15 +40,15 @@ export class Line {
         this.limits = message;
         this.open = true;
       }
-      told(message);
+      onMessage(message);
     };
     this.socket.onclose = (event) => {
       this.open = false;
-      ended(event.code, event.reason);
+      onClose(event.code, event.reason);
     };
   }
 
-  // Whether a picture may be sent now: of what can't go out at once, the newest is worth more than the oldest.
+  // True while a picture may be sent: on a slow network newer pictures are worth more than older ones.
   get ready() {
     return this.open && this.socket.bufferedAmount < PICTURES_WAIT_BYTES;
   }

@@ -16,7 +16,7 @@ export class Sound {
     this.node = new AudioWorkletNode(this.context, "visitor-sound", { outputChannelCount: [1] });
     this.node.port.onmessage = (event) => this.#heard(event.data);
     this.source.connect(this.node);
-    // Silent; but what leads nowhere is not asked for sound by every browser.
+    // Silent, but some browsers run only nodes that are connected to the output.
     this.node.connect(this.context.destination);
     await this.context.resume();
   }
@@ -46,7 +46,7 @@ export class Sound {
   }
 
   #heard({ position, samples }) {
-    // The message is late by whatever held this page up, never early; the server takes the least of it.
+    // The message may be late, never early; the server uses the smallest delay.
     const rate = this.context.sampleRate;
     const lastedMs = (1000 * samples.length) / rate;
     this.line?.sendSound(performance.now() - lastedMs - this.latencyMs, position, rate, samples.buffer);

@@ -63,8 +63,8 @@ export function element(id) {
   return found;
 }
 
-/** Set a text only where it is new: what does not change must not be laid out again. @param {Element} place @param {string} text */
-export function say(place, text) {
+/** Set a text only where it differs, to avoid needless layout. @param {Element} place @param {string} text */
+export function setText(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
