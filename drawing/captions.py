@@ -1,22 +1,22 @@
-"""What a picture says of an event, in words and numbers. Pure, no pixels."""
+"""Texts and numbers of an event's overlay. Pure, without pixels."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, fused, leading, seen
+from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, face_label, fused, leading
 from bimodal.drawing.style import FAINT, TEXT, WARNING, Colour, Style
 
 
 class Row(NamedTuple):
-    """One row of bars; `because` stands in their place where there are no probabilities."""
+    """One row of bars; `reason` is shown instead if there are no probabilities."""
 
     probabilities: Probabilities | None
-    because: str
+    reason: str
 
 
 class Piece(NamedTuple):
-    """A piece of the line at the top."""
+    """A piece of the headline."""
 
     text: str
     colour: Colour
@@ -24,12 +24,12 @@ class Piece(NamedTuple):
 
 
 def percent(share: float) -> str:
-    """0…1 as whole percents."""
+    """Format a share, 0…1, in whole percent."""
     return f"{round(100 * share)} %"
 
 
 def rows(event: Emotion) -> dict[str, Row]:
-    """The three rows by name: of the face, of the voice, and of both together."""
+    """The three rows by name: video, speech and fused."""
     face, speech = leading(event), event.speech
     heard = speech.probabilities if speech is not None else None
     silent = (speech.because or "no voice") if speech is not None else "no sound"
@@ -41,7 +41,7 @@ def rows(event: Emotion) -> dict[str, Row]:
 
 
 def headline(event: Emotion, style: Style) -> list[Piece]:
-    """The line at the top, the most important first."""
+    """The pieces of the headline, most important first."""
     pieces = [*_verdict(event), *_agreement(event)]
     if event.failed is not None:
         pieces.append(Piece(f"not looked at: {event.failed}", WARNING))
@@ -53,7 +53,7 @@ def headline(event: Emotion, style: Style) -> list[Piece]:
 
 
 def caption(face: TrackedFace) -> str:
-    """What stands at a face's box."""
+    """The caption of a face's box: track, label and confidence."""
     return f"#{face.track} {face.label} {percent(face.confidence)}"
 
 
@@ -73,5 +73,5 @@ def _agreement(event: Emotion) -> list[Piece]:
         return [Piece(f"face and voice agree, {percent(shared)} alike", FAINT)]
     heard = event.speech.label if event.speech is not None else None
     if how == "differ":
-        return [Piece(f"face {seen(event)}, voice {heard}, {percent(shared)} alike", FAINT)]
-    return [Piece(f"conflict: face {seen(event)}, voice {heard}", WARNING)]
+        return [Piece(f"face {face_label(event)}, voice {heard}, {percent(shared)} alike", FAINT)]
+    return [Piece(f"conflict: face {face_label(event)}, voice {heard}", WARNING)]
