@@ -116,7 +116,7 @@ def fused(event: Emotion) -> Probabilities | None:
     return event.speech.probabilities if event.speech is not None else None
 
 
-def face_label(event: Emotion) -> str | None:
+def seen(event: Emotion) -> str | None:
     """The most probable emotion of the leading face's video, without speech."""
     face = leading(event)
     return max(face.video, key=lambda emotion: face.video[emotion]) if face is not None and face.video else None
@@ -124,7 +124,7 @@ def face_label(event: Emotion) -> str | None:
 
 def accord(event: Emotion) -> Accord:
     """The accord of face and voice; `none` if one of them is missing."""
-    face, voice = face_label(event), event.speech.label if event.speech is not None else None
+    face, voice = seen(event), event.speech.label if event.speech is not None else None
     agreement = event.emotion.agreement
     if face is None or voice is None or agreement is None:
         return "none"

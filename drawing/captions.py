@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, face_label, fused, leading
+from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, fused, leading, seen
 from bimodal.drawing.style import FAINT, TEXT, WARNING, Colour, Style
 
 
@@ -73,5 +73,5 @@ def _agreement(event: Emotion) -> list[Piece]:
         return [Piece(f"face and voice agree, {percent(shared)} alike", FAINT)]
     heard = event.speech.label if event.speech is not None else None
     if how == "differ":
-        return [Piece(f"face {face_label(event)}, voice {heard}, {percent(shared)} alike", FAINT)]
-    return [Piece(f"conflict: face {face_label(event)}, voice {heard}", WARNING)]
+        return [Piece(f"face {seen(event)}, voice {heard}, {percent(shared)} alike", FAINT)]
+    return [Piece(f"conflict: face {seen(event)}, voice {heard}", WARNING)]
