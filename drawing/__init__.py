@@ -1,1 +1,1 @@
-"""What was seen, drawn into a picture: one code for the window, recordings and stills."""
+"""Drawing of events into pictures, for the window, annotated films and stills."""

@@ -1,4 +1,4 @@
-"""Rectangles as the drawing needs them, drawn into the pixels themselves and cut off at the picture's edge."""
+"""Drawing primitives: rectangles and text, drawn in place and clipped at the picture's edge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPACITY = 0.8
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels; right and bottom are the first ones outside."""
+    """A rectangle in pixels; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -22,13 +22,13 @@ class Box(NamedTuple):
     bottom: int
 
     def overlaps(self, other: Box) -> bool:
-        """Whether they share a pixel."""
+        """True if the two share a pixel."""
         across = self.left < other.right and other.left < self.right
         return across and self.top < other.bottom and other.top < self.bottom
 
 
 def shade(pixels: Pixels, box: Box, opacity: float = OPACITY) -> None:
-    """Lay the dark ground over a part of the picture, so that text on it can be read."""
+    """Darken a part of the picture, so that text on it is readable."""
     part = _part(pixels, box)
     if part.size:
         part[:] = cv2.convertScaleAbs(part, alpha=1 - opacity, beta=GROUND[0] * opacity)
@@ -40,7 +40,7 @@ def fill(pixels: Pixels, box: Box, colour: Colour) -> None:
 
 
 def fill_share(pixels: Pixels, box: Box, share: float, colour: Colour) -> None:
-    """Fill the left share, 0…1, of a rectangle; the pixel in which it ends gets its part of the colour."""
+    """Fill the left share, 0…1, of a rectangle; the last pixel is blended according to its share."""
     end = box.left + (box.right - box.left) * min(1.0, max(0.0, share))
     whole = int(end)
     fill(pixels, Box(box.left, box.top, whole, box.bottom), colour)
@@ -49,7 +49,7 @@ def fill_share(pixels: Pixels, box: Box, share: float, colour: Colour) -> None:
 
 
 def frame(pixels: Pixels, box: Box, colour: Colour, stroke: int) -> None:
-    """The outline of a rectangle, inside of it, with a dark one around: visible on any picture."""
+    """Draw a rectangle's outline inside of it, with a dark rim that makes it visible on any picture."""
     rim = max(1, stroke // 2)
     _outline(pixels, box, GROUND, stroke + 2 * rim)
     inner = Box(box.left + rim, box.top + rim, box.right - rim, box.bottom - rim)
@@ -72,10 +72,7 @@ def _part(pixels: Pixels, box: Box) -> Pixels:
     return pixels[top:bottom, left:right]
 
 
-# Text in pictures, antialiased, in most of the world's scripts: OpenCV 5's own font and layout.
-#
-# A character that the font does not have is drawn as a question mark. Not for use by several threads at once.
-
+# Text, with OpenCV 5's own font and layout: antialiased, in most scripts; not thread-safe
 
 REGULAR, BOLD = 400, 650
 LONGEST = 300
@@ -83,7 +80,7 @@ ELLIPSIS = "…"
 
 
 def plain(text: str) -> str:
-    """Text on one line, without what can't be drawn. A lone surrogate would take OpenCV down."""
+    """Make text drawable: one line of printable characters. (A lone surrogate would crash OpenCV.)"""
     whole = text[:LONGEST].encode("utf-8", "replace").decode()
     return "".join(character if character.isprintable() else " " for character in whole)
 
@@ -95,7 +92,7 @@ def _font() -> cv2.FontFace:
 
 @lru_cache(maxsize=4096)
 def width(text: str, em: int, weight: int = REGULAR) -> int:
-    """How many pixels a text takes on its line."""
+    """The width of a line of text, in pixels."""
     if not text:
         return 0
     _, _, wide, _ = cv2.getTextSize((0, 0), plain(text), (0, 0), _font(), em, weight)
@@ -103,7 +100,7 @@ def width(text: str, em: int, weight: int = REGULAR) -> int:
 
 
 def fitted(text: str, most: int, em: int, weight: int = REGULAR) -> str:
-    """The text, its end replaced by an ellipsis where it is wider than `most` pixels; empty where nothing fits."""
+    """Shorten a text to `most` pixels, with an ellipsis at its end; empty if nothing fits."""
     text = plain(text)
     if width(text, em, weight) <= most:
         return text
@@ -118,6 +115,9 @@ def fitted(text: str, most: int, em: int, weight: int = REGULAR) -> str:
 
 
 def write(pixels: Pixels, text: str, left: int, middle: int, em: int, colour: Colour, weight: int = REGULAR) -> None:
-    """Draw a text from `left` on, its small letters centred on the height `middle`, into `pixels` itself."""
+    """Draw a text into `pixels` from `left` on, with its lowercase letters centred vertically on `middle`.
+
+    A character that the font lacks is drawn as a question mark.
+    """
     if text:
         cv2.putText(pixels, plain(text), (left, middle + round(em * 0.36)), colour, _font(), em, weight)

@@ -9,10 +9,10 @@ from bimodal.drawing.style import FAINT, TEXT, WARNING, Colour, Style
 
 
 class Row(NamedTuple):
-    """One row of bars; `because` stands in their place where there are no probabilities."""
+    """One row of bars; `reason` is shown instead if there are no probabilities."""
 
     probabilities: Probabilities | None
-    because: str
+    reason: str
 
 
 class Piece(NamedTuple):
@@ -24,12 +24,12 @@ class Piece(NamedTuple):
 
 
 def percent(share: float) -> str:
-    """0…1 as whole percents."""
+    """Format a share, 0…1, in whole percent."""
     return f"{round(100 * share)} %"
 
 
 def rows(event: Emotion) -> dict[str, Row]:
-    """The three rows by name: of the face, of the voice, and of both together."""
+    """The three rows by name: video, speech and fused."""
     face, speech = leading(event), event.speech
     heard = speech.probabilities if speech is not None else None
     silent = (speech.because or "no voice") if speech is not None else "no sound"

@@ -1,4 +1,4 @@
-"""An event, drawn into the picture that it speaks of."""
+"""Overlay of an event on its picture: boxes with captions, headline and bars."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ PLAIN = Style()
 
 
 def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN, scale: tuple[float, float] = (1.0, 1.0)) -> Pixels:
-    """The picture with the event drawn into it, as a new array.
+    """Draw an event on a copy of its picture and return that.
 
     Args:
-        pixels: uint8 [H, W, 3] RGB; 160×120 and larger is readable, any size is drawn.
-        style: what is shown.
-        scale: pixels of this picture for one pixel of the frame that the event speaks of, across and down.
+        pixels: uint8 [H, W, 3] RGB; readable from 160×120 on, any size is drawn.
+        style: which elements are shown.
+        scale: pixels of this picture per pixel of the event's frame, horizontally and vertically.
     """
     height, width = pixels.shape[:2]
     drawn = ground(width, height) if style.faces == "hide" else np.array(pixels, np.uint8, order="C")
@@ -55,12 +55,12 @@ def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN, scale: tuple[f
 
 
 def ground(width: int = 640, height: int = 360) -> Pixels:
-    """A plain dark picture: for hidden faces, and for a stream without picture."""
+    """Make a plain dark picture, for hidden faces and for streams without picture."""
     return np.full((height, width, 3), GROUND, np.uint8)
 
 
 def _lines(pieces: list[Piece], room: int, size: Metrics) -> list[list[Piece]]:
-    """The pieces on lines, at most two; what does not fit is shortened or left out."""
+    """Break the pieces into at most two lines; pieces that do not fit are shortened or left out."""
     lines: list[list[Piece]] = [[]]
     left = room
     for piece in pieces:
@@ -69,10 +69,10 @@ def _lines(pieces: list[Piece], room: int, size: Metrics) -> list[list[Piece]]:
         if wide > left and lines[-1] and len(lines) < MOST_LINES:
             lines.append([])
             left = room
-        said = canvas.fitted(piece.text, left, size.em, weight)
-        if said:
-            lines[-1].append(piece._replace(text=said))
-            left -= canvas.width(said, size.em, weight) + size.em
+        text = canvas.fitted(piece.text, left, size.em, weight)
+        if text:
+            lines[-1].append(piece._replace(text=text))
+            left -= canvas.width(text, size.em, weight) + size.em
     return [line for line in lines if line]
 
 
@@ -90,7 +90,7 @@ def _headline(pixels: Pixels, lines: list[list[Piece]], size: Metrics) -> None:
             left += taken + size.em
 
 
-# Boxes around faces, each with its track, label and confidence.
+# Boxes
 
 
 def boxes(
@@ -101,11 +101,11 @@ def boxes(
     within: Box,
     size: Metrics,
 ) -> None:
-    """Draw every face's box into `pixels`; `within` is where captions may stand.
+    """Draw every face's box with its caption into `pixels`; captions stay `within` that box.
 
     Args:
-        speaking: the face that the event's verdict is of; its box is thicker.
-        scale: pixels of the picture for one pixel of the frame that was looked at, across and down.
+        speaking: the face that the event's verdict is about; its box is thicker.
+        scale: pixels of the picture per pixel of the event's frame, horizontally and vertically.
     """
     height, width = pixels.shape[:2]
     placed = [_on_picture(face, scale, width, height) for face in faces]
@@ -113,16 +113,16 @@ def boxes(
         frame(pixels, box, FUSED, size.stroke * (2 if face is speaking else 1))
     taken: list[Box] = []
     for face, box in zip(faces, placed, strict=True):
-        said = canvas.fitted(caption(face), within.right - within.left - 2 * size.gap, size.em, canvas.BOLD)
-        label = place_caption(box, canvas.width(said, size.em, canvas.BOLD) + 2 * size.gap, size, within, taken)
+        text = canvas.fitted(caption(face), within.right - within.left - 2 * size.gap, size.em, canvas.BOLD)
+        label = place_caption(box, canvas.width(text, size.em, canvas.BOLD) + 2 * size.gap, size, within, taken)
         taken.append(label)
         fill(pixels, label, FUSED)
         middle = (label.top + label.bottom) // 2
-        canvas.write(pixels, said, label.left + size.gap, middle, size.em, TEXT, canvas.BOLD)
+        canvas.write(pixels, text, label.left + size.gap, middle, size.em, TEXT, canvas.BOLD)
 
 
 def _on_picture(face: TrackedFace, scale: tuple[float, float], width: int, height: int) -> Box:
-    """The face's box on the picture; what reaches over the edge ends at the edge."""
+    """The face's box in pixels of the picture, clipped at its edges."""
     x, y, wide, high = face.box
     left, right = round(x * scale[0]), round((x + wide) * scale[0])
     top, bottom = round(y * scale[1]), round((y + high) * scale[1])
@@ -132,7 +132,7 @@ def _on_picture(face: TrackedFace, scale: tuple[float, float], width: int, heigh
 
 
 def place_caption(box: Box, wide: int, size: Metrics, within: Box, taken: Iterable[Box]) -> Box:
-    """Where a caption `wide` pixels wide stands: above its box, in it, below or at its foot, clear of the others."""
+    """Place a caption `wide` pixels wide above its box, in it, below or at its foot, clear of the `taken` places."""
     high = size.line
     left = max(within.left, min(box.left, within.right - wide))
     candidates = []
@@ -142,15 +142,14 @@ def place_caption(box: Box, wide: int, size: Metrics, within: Box, taken: Iterab
     return next((spot for spot in candidates if not any(spot.overlaps(other) for other in taken)), candidates[0])
 
 
-# Three rows of seven bars at the foot of a picture: what the face shows, the voice carries, and both mean.
-
+# Bars
 
 COLOURS: Mapping[str, Colour] = {"video": VIDEO, "speech": SPEECH, "fused": FUSED}
 SHORT = 3
 
 
 def bars(pixels: Pixels, rows: Mapping[str, Row], size: Metrics) -> int:
-    """Draw the panel into `pixels` and return the height, in pixels from the top, at which it begins."""
+    """Draw a row of seven bars for each of `rows` at the foot of `pixels`; return the y at which the panel begins."""
     height, width = (int(side) for side in pixels.shape[:2])
     top = max(0, height - size.line * (len(rows) + 1) - size.gap)
     shade(pixels, Box(0, top, width, height))
@@ -166,7 +165,7 @@ def bars(pixels: Pixels, rows: Mapping[str, Row], size: Metrics) -> int:
         canvas.write(pixels, name, size.gap, middle, size.em, TEXT, canvas.BOLD)
         if row.probabilities is None:
             room = width - left - size.gap
-            canvas.write(pixels, canvas.fitted(row.because, room, size.em), left, middle, size.em, FAINT)
+            canvas.write(pixels, canvas.fitted(row.reason, room, size.em), left, middle, size.em, FAINT)
             continue
         for emotion, (begin, end) in zip(EMOTIONS, cells, strict=True):
             box = Box(begin, above + 1, end, below)
@@ -175,7 +174,7 @@ def bars(pixels: Pixels, rows: Mapping[str, Row], size: Metrics) -> int:
 
 
 def _heading(pixels: Pixels, cells: list[tuple[int, int]], middle: int, size: Metrics) -> None:
-    """The emotions' names, all of them cut to three letters where one is too long for its bar."""
+    """Write the emotions' names, all cut to three letters if one is too long for its bar."""
     room = cells[0][1] - cells[0][0]
     whole = all(canvas.width(emotion, size.em) <= room for emotion in EMOTIONS)
     for emotion, (begin, _) in zip(EMOTIONS, cells, strict=True):
@@ -183,14 +182,14 @@ def _heading(pixels: Pixels, cells: list[tuple[int, int]], middle: int, size: Me
 
 
 def _bar(pixels: Pixels, box: Box, share: float | None, colour: Colour, size: Metrics) -> None:
-    """One bar with its number; an emotion that the model does not know has neither."""
+    """Draw one bar with its number; nothing for an emotion that the model does not know."""
     if share is None:
         return
     fill(pixels, box, TROUGH)
     fill_share(pixels, box, share, colour)
-    said, room = percent(share), box.right - box.left
+    text, room = percent(share), box.right - box.left
     if canvas.width(percent(1.0), size.em) > room - size.gap:
-        said = said.removesuffix(" %")
-    if canvas.width(said, size.em) <= room:
-        inset = min(size.gap, (room - canvas.width(said, size.em)) // 2)
-        canvas.write(pixels, said, box.left + inset, (box.top + box.bottom) // 2, size.em, TEXT)
+        text = text.removesuffix(" %")
+    if canvas.width(text, size.em) <= room:
+        inset = min(size.gap, (room - canvas.width(text, size.em)) // 2)
+        canvas.write(pixels, text, box.left + inset, (box.top + box.bottom) // 2, size.em, TEXT)

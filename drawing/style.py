@@ -1,4 +1,4 @@
-"""How things look: colours, what is shown, and sizes that follow the picture's."""
+"""Style of the drawing: colours, visible elements, and sizes relative to the picture's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Colour: TypeAlias = tuple[int, int, int]
 
-# RGB. White text keeps a contrast of 3 : 1 and more on each of the three.
+# RGB. White text has a contrast of at least 3 : 1 on VIDEO, SPEECH and FUSED.
 VIDEO: Colour = (34, 150, 70)
 SPEECH: Colour = (214, 50, 50)
 FUSED: Colour = (136, 76, 220)
@@ -27,10 +27,10 @@ EMS_A_WIDTH = 46
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown.
+    """Elements that are shown.
 
     Attributes:
-        faces: `hide` draws everything on a plain ground: no pixel of the picture is left.
+        faces: `hide` draws everything on a plain background, without any pixel of the picture.
         bars: the three rows of bars at the bottom.
         name: the stream's name.
         latency: milliseconds from grab to event.
@@ -43,13 +43,13 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Metrics(NamedTuple):
-    """Sizes in pixels that go with a picture's size.
+    """Sizes in pixels for a picture's size.
 
     Attributes:
         em: height of the text.
-        line: from one line of text to the next.
-        gap: between things.
-        stroke: width of a line.
+        line: distance of lines of text.
+        gap: space between elements.
+        stroke: width of an outline.
     """
 
     em: int
@@ -59,6 +59,6 @@ class Metrics(NamedTuple):
 
 
 def metrics(width: int, height: int) -> Metrics:
-    """Sizes for a picture; text is never smaller than 7 pixels, the least that can be read."""
+    """Compute the sizes for a picture; text is never smaller than 7 pixels, the smallest readable size."""
     em = max(SMALLEST_TEXT_PX, round(min(height / LINES_A_HEIGHT, width / EMS_A_WIDTH)))
     return Metrics(em=em, line=round(em * 1.45), gap=max(2, round(em * 0.4)), stroke=max(1, round(em / 8)))

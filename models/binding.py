@@ -1,8 +1,8 @@
-"""How a session is run: plainly, or with its inputs and outputs bound to buffers that are kept (CUDA).
+"""Runs of a session: plain, or with inputs and outputs bound to persistent device buffers (CUDA).
 
-On a GPU a bound run copies inputs once into the same device memory and takes the outputs from the same place, so
-nothing is allocated, and a run of a shape seen before can be replayed as one captured CUDA graph. Not for use by
-several threads: CUDA graphs belong to the thread that captured them.
+On a GPU, a bound run copies its inputs to the same device memory each time and reads its outputs from the same place,
+so that nothing is allocated, and a run of a known shape can be replayed as one captured CUDA graph. For one thread:
+CUDA graphs belong to the thread that captured them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Shape = tuple[int, ...]
 
 DTYPES: Mapping[str, type[np.generic]] = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 
-# Of each model: batch sizes beyond these are run as well, but in buffers made for the run.
+# Sets of input shapes with persistent buffers, per model; runs of others allocate their own.
 MOST_SHAPES = 16
 
-# ONNX Runtime's word for a run that is neither captured nor replayed.
+# ONNX Runtime's graph id of a run that is neither captured nor replayed.
 NO_GRAPH = -1
 
 
 class PlainRun:
-    """Arrays in, arrays out. On a CPU nothing is cheaper: binding saves no copy there."""
+    """Runs a session on arrays. The fastest way on a CPU, where binding saves no copy."""
 
     def __init__(self, session: ort.InferenceSession, outputs: Sequence[Tensor]) -> None:
         self._session = session
@@ -51,11 +51,11 @@ class _Bound(NamedTuple):
 
 
 class BoundRun:
-    """The same with buffers on a device, kept for each set of input shapes.
+    """Runs a session with buffers on a device, one set of them for each set of input shapes.
 
     Args:
-        device, number: ONNX Runtime's word for the device ("cuda"; "cpu" works too), and which of them.
-        graph: whether the session was opened with `enable_cuda_graph`, so that each run must say which graph it is.
+        device, number: ONNX Runtime's name of the device ("cuda"; "cpu" works too), and its index.
+        graph: whether the session was opened with `enable_cuda_graph`, so that each run must name its graph.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class BoundRun:
         self._session = session
         self._inputs, self._outputs = inputs, outputs
         self._device, self._number = device, number
-        # A graph is kept for each batch size; where other sizes are free too, there would be no end of graphs.
+        # One graph is kept for each batch size; if other sizes were free too, their number would be unbounded.
         self._graph = graph and all(isinstance(size, int) for tensor in inputs for size in tensor.shape[1:])
         self._names = [tensor.name for tensor in outputs]
         self._no_graph = _run_options(NO_GRAPH)
         self._kept: dict[tuple[Shape, ...], _Bound] = {}
-        # 0 is what a run without a word would take. None is ever given twice: ONNX Runtime counts the runs of each, and
-        # one that failed may have left a graph behind.
+        # 0 is the default graph. No id is used twice: ONNX Runtime counts the runs of each, and a failed run may have
+        # left a graph behind.
         self._graphs = itertools.count(1)
 
     def __call__(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Run once; the arrays are the caller's own. Raises ONNX Runtime's own exceptions."""
+        """Run once; returned arrays are copies. Raises ONNX Runtime's own exceptions."""
         shapes = tuple(inputs[tensor.name].shape for tensor in self._inputs if tensor.name in inputs)
         sizes = output_shapes(self._inputs, self._outputs, shapes)
         if sizes is None:
@@ -93,7 +93,7 @@ class BoundRun:
         self._session.run_with_iobinding(bound.binding, bound.options)
         if len(self._kept) < MOST_SHAPES:
             self._kept.setdefault(shapes, bound)
-        # On a CPU the array lies in the buffer itself, which the next run overwrites.
+        # On a CPU the array is a view of the buffer, which the next run overwrites.
         return {name: np.array(value.numpy()) for name, value in bound.outputs.items()}
 
     def _bind(self, shapes: Sequence[Shape], sizes: Sequence[Shape]) -> _Bound:
@@ -113,10 +113,10 @@ class BoundRun:
 
 
 def output_shapes(inputs: Sequence[Tensor], outputs: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Shape] | None:
-    """The shapes that the outputs will have with inputs of `shapes`, by the names of their free sizes.
+    """Compute the output shapes for inputs of `shapes`, by the names of their free sizes.
 
-    None where that can't be told before the run (a size without a name, or named by no input), where a type is none of
-    DTYPES, or where there is nothing to put into a buffer.
+    Returns None if they are unknown before the run (a size without a name, or named by no input), if a type is not in
+    DTYPES, or if an input is empty.
     """
     if len(shapes) != len(inputs) or any(tensor.type not in DTYPES for tensor in (*inputs, *outputs)):
         return None

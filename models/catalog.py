@@ -1,6 +1,6 @@
-"""Names → artifact files: what ships, what can be fetched, and the checksums that say it is still the same.
+"""Catalog of models: names, files and checksums of artifacts that ship or can be fetched.
 
-`bimodal models pin` writes the checksums of the files that lie there into catalog.yaml.
+`bimodal models pin` writes the checksums of the present files into catalog.yaml.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One artifact of the catalog.
 
     Attributes:
-        name: what config.yaml calls it.
-        file: path from the folder of the catalog.
-        kind: what it is, see models/contract.py.
-        license: of the weights.
-        source: where they come from, in words.
-        sha256: of the file.
+        name: its name in config.yaml.
+        file: path relative to the folder of the catalog.
+        kind: kind of the artifact, see models/contract.py.
+        license: licence of the weights.
+        source: origin of the weights, in words.
+        sha256: checksum of the file.
     """
 
     name: str
@@ -45,17 +45,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model of others that `bimodal models fetch` makes into an artifact of the user's own folder.
+    """A third-party model that `bimodal models fetch` converts into an artifact of the user's own folder.
 
     Attributes:
-        name: what config.yaml calls the artifact.
-        kind: what it becomes.
-        url: of the authors' file, its last part being the file's name.
-        sha256: of the authors' file; None where nobody could look yet: then it is pinned at the first fetch.
-        bytes: size of the authors' file, where known.
+        name: name of the artifact in config.yaml.
+        kind: kind of the artifact.
+        url: address of the authors' file, ending in the file's name.
+        sha256: checksum of the authors' file; None if not known yet: then the first fetch pins it.
+        bytes: size of the authors' file, if known.
         license, source: of the weights, shown before anything is fetched.
-        export: arguments of `bimodal export` that convert the file, the file and --out left out; none where the file
-            already is an artifact.
+        export: arguments of `bimodal export` that convert the file, without the file and --out; empty if the file
+            is an artifact already.
     """
 
     name: str
@@ -74,47 +74,47 @@ class Download(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def entries(catalog: Path = CATALOG) -> list[Entry]:
-    """Every artifact that ships, in the catalog's order.
+    """The artifacts that ship, in the catalog's order.
 
-    Raises CatalogError where the file can't be read or says something that it may not.
+    Raises CatalogError if the catalog can't be read or is invalid.
     """
     return _rows(catalog, "models", list[Entry])
 
 
 def downloads(catalog: Path = CATALOG) -> list[Download]:
-    """Every model that can be fetched, in the catalog's order; raises as `entries`."""
+    """The models that can be fetched, in the catalog's order; raises as `entries`."""
     return _rows(catalog, "fetch", list[Download])
 
 
 def installed(folder: Path | None = None) -> dict[str, Path]:
-    """What lies in the user's model folder: name → file."""
+    """The models in the user's own folder: name → file."""
     return {path.parent.name: path for path in sorted((folder or user_models()).glob("[!.]*/model.onnx"))}
 
 
 def find(name: str, catalog: Path = CATALOG) -> Entry:
-    """The entry of that name among those that ship.
+    """Find the shipped artifact of that name.
 
-    Raises CatalogError, naming the nearest name there is.
+    Raises CatalogError, naming the nearest existing name.
     """
     return _named(name, entries(catalog), catalog)
 
 
 def find_download(name: str, catalog: Path = CATALOG) -> Download:
-    """The model of that name among those that can be fetched; raises as `find`."""
+    """Find the fetchable model of that name; raises as `find`."""
     if any(entry.name == name for entry in entries(catalog)):
         raise CatalogError(f"model '{name}' ships with bimodal: there is nothing to fetch")
     return _named(name, downloads(catalog), catalog)
 
 
 def path_of(entry: Entry, catalog: Path = CATALOG) -> Path:
-    """Where the file of an entry lies (or should)."""
+    """The path of an entry's file, which may be missing."""
     return catalog.parent / entry.file
 
 
 def resolve(name_or_path: str, catalog: Path = CATALOG) -> Path:
-    """The file that a name, or a path to an .onnx file, means: what ships first, then the user's own folder.
+    """Find the file of a name or of a path to an .onnx file; shipped names come before the user's own folder.
 
-    Raises CatalogError where the name is unknown or the file is not there.
+    Raises CatalogError if the name is unknown or the file is missing.
     """
     if name_or_path.endswith(".onnx"):
         path = Path(name_or_path).expanduser()
@@ -151,7 +151,7 @@ def verify(entry: Entry, catalog: Path = CATALOG) -> None:
             f"model '{entry.name}' is not the file that the catalog knows: {path} has sha256 {found}, "
             f"the catalog {entry.sha256}"
         )
-    # Names are resolved before anything runs; ONNX Runtime alone takes as long to load as all the rest.
+    # Imported here, because loading ONNX Runtime takes as long as everything else that resolves names.
     from bimodal.models.session import open_artifact
 
     metadata = open_artifact(path, entry.kind, provider="cpu").metadata
@@ -160,7 +160,7 @@ def verify(entry: Entry, catalog: Path = CATALOG) -> None:
 
 
 def verify_installed(name: str) -> None:
-    """As `verify`, for a model of the user's own folder, against the note that was made when it was installed.
+    """Check a model of the user's own folder as `verify`, against the entry.json written when it was installed.
 
     Raises CatalogError or ArtifactError.
     """
@@ -180,15 +180,15 @@ def verify_installed(name: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Of the file's bytes, in hexadecimal digits."""
+    """Compute the SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def pin(catalog: Path = CATALOG) -> list[str]:
-    """Write the checksum of every file that is there into the catalog; comments and order stay.
+    """Write the checksums of all present files into the catalog, keeping comments and order.
 
-    Returns the names whose checksum changed. Raises CatalogError where the catalog can't be read.
+    Returns the names whose checksum changed. Raises CatalogError if the catalog can't be read.
     """
     text = catalog.read_text(encoding="utf-8")
     changed = []
@@ -211,7 +211,7 @@ _Row = TypeVar("_Row", Entry, Download)
 
 @functools.lru_cache(maxsize=4)
 def _parsed(text: str) -> Any:
-    """YAML is slow to read, and each model's name is looked up by itself."""
+    """Parse YAML, cached: parsing is slow, and each name is resolved separately."""
     return yaml.safe_load(text)
 
 
@@ -239,7 +239,7 @@ def _unknown(name: str, catalog: Path) -> CatalogError:
     return CatalogError(f"there is no model '{name}': {hint}The catalog has {', '.join(known)}")
 
 
-# Where a user's own models and half-finished downloads lie (XDG base directory specification).
+# Folders of the user's own models and of unfinished downloads (XDG base directory specification)
 
 
 def user_models() -> Path:

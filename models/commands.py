@@ -37,10 +37,10 @@ from bimodal.models.catalog import (
     verify_installed,
 )
 from bimodal.models.errors import ModelError
-from bimodal.models.fetch import Place, fetch_model
+from bimodal.models.fetch import Folders, fetch_model
 from bimodal.models.session import Artifact, open_artifact
 
-# `bimodal models fetch`.
+# bimodal models fetch
 
 
 def fetch(
@@ -63,13 +63,13 @@ def fetch(
         if not yes:
             typer.confirm("Fetch it?", abort=True)
         with _Bar() as bar:
-            place = Place(user_models(), download_cache(), mirror)
-            path = fetch_model(wanted, place, say=bar.console.print, progress=bar.show)
+            folders = Folders(user_models(), download_cache(), mirror)
+            path = fetch_model(wanted, folders, report=bar.console.print, progress=bar.show)
     typer.echo(f"installed {path}; use it in config.yaml as '{name}'")
 
 
 def terms(wanted: Download, mirror: Path | None) -> str:
-    """What a user must know before anything is fetched."""
+    """Source, size, licence and checksum of a model, shown before it is fetched."""
     size = f", {wanted.bytes / 1e6:.1f} MB" if wanted.bytes else ""
     known = wanted.sha256 or "not known yet: this fetch pins it, and every later one must agree"
     return (
@@ -96,7 +96,7 @@ class _Bar:
         self._progress.stop()
 
     def show(self, have: int, total: int | None) -> None:
-        """So many bytes are here, of so many."""
+        """Show that `have` of `total` bytes have arrived."""
         if self._task is None:
             self._task = self._progress.add_task("", total=total)
         self._progress.update(self._task, completed=have, total=total)
@@ -104,7 +104,7 @@ class _Bar:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Errors as one sentence and exit code 1."""
+    """Turn a ModelError into one sentence and exit code 1."""
     try:
         yield
     except ModelError as error:
@@ -147,7 +147,7 @@ def list_models(as_json: AsJson = False) -> None:
         there = "yes" if row["present"] else "fetch" if "url" in row else "no"
         table.add_row(str(row["name"]), str(row["kind"]), there, str(row["license"] or row["source"]))
     console = Console()
-    # In a pipe nothing is cut off.
+    # Lines are not cut off if the output is no terminal.
     console.print(table, width=None if console.is_terminal else 400, soft_wrap=not console.is_terminal)
 
 
@@ -214,7 +214,7 @@ def _row(entry: Entry | Download, path: Path) -> dict[str, object]:
 
 
 def _own_row(path: Path) -> dict[str, object]:
-    """A model that the user made; a damaged one is listed, too."""
+    """The row of a model that the user made; a damaged one is listed, too."""
     row: dict[str, object] = {"name": path.parent.name, "path": str(path), "present": True}
     try:
         metadata = open_artifact(path, provider="cpu").metadata
@@ -224,7 +224,7 @@ def _own_row(path: Path) -> dict[str, object]:
 
 
 def _verdict(check: Callable[[], None]) -> str | None:
-    """None, or the sentence that says what is wrong."""
+    """Run a check; return None, or the sentence that says what is wrong."""
     try:
         check()
     except ModelError as error:

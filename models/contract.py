@@ -1,7 +1,7 @@
-"""What an artifact of each kind must look like: inputs, outputs and metadata, and the check of all of it.
+"""The contract of artifacts: inputs, outputs and metadata of each kind, and its check.
 
-An artifact is an .onnx file whose graph holds all preprocessing of values and whose `metadata_props` say the
-rest. See docs/models.md for the contract in prose.
+An artifact is an .onnx file whose graph holds all preprocessing of values and whose `metadata_props` describe the
+rest. docs/models.md has the contract in prose.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Shape: TypeAlias = "tuple[int | str | None, ...]"
 
-# What metadata may say is bounded: it decides how much memory is taken, and is shown in terminals and on pages.
+# Metadata is bounded, because it decides how much memory is taken, and is shown in terminals and on pages.
 Line: TypeAlias = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Prose: TypeAlias = Annotated[str, msgspec.Meta(max_length=20_000)]
 Rate: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=768_000)]
@@ -31,11 +31,11 @@ Labels: TypeAlias = Annotated[tuple[Line, ...], msgspec.Meta(max_length=1000)]
 
 
 class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a face must be cut out for a face-static model (see models/faces/crop.py).
+    """Geometry of the face crop for a face-static model (see models/faces/crop.py).
 
     The square is centred on the bounding box of the 468 mesh points, moved by `shift_y` box heights (downwards
-    positive), with a side of `scale` times the longer side of that box. `rotate` turns the line through the
-    eyes level first.
+    positive), with a side of `scale` times the longer side of that box. `rotate` first levels the line through the
+    eyes.
     """
 
     scale: float = 1.2
@@ -48,14 +48,14 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         labels: the classes in output order.
-        embedding_space: identifies the network whose embeddings these are; a dynamic model only accepts the
-            space it was trained on.
-        sample_rate: Hz of the waveform a speech or voice-activity model wants.
-        window_s, minimum_window_s: longest and shortest stretch of sound a speech model takes, in seconds.
+        embedding_space: identifies the network that makes the embeddings; a dynamic model only accepts the space it
+            was trained on.
+        sample_rate: sample rate of the waveform of a speech or voice-activity model, in Hz.
+        window_s, minimum_window_s: longest and shortest input of a speech model, in seconds.
         interval_s: seconds between two steps of a dynamic model, or two hops of a speech model.
-        crop: how the face must be cut out.
-        geometry: what a detector's or landmark model's decoding needs (kind-specific).
-        temperature: the calibration already applied inside the graph; 1.0 means uncalibrated.
+        crop: geometry of the face crop.
+        geometry: parameters for decoding a detector's or landmark model's outputs (kind-specific).
+        temperature: calibration already applied inside the graph; 1.0 means uncalibrated.
         metrics: figures of the model card.
     """
 
@@ -83,16 +83,16 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """One input or output of a graph: name, ONNX Runtime type word (`tensor(float)`), shape (str = dynamic)."""
+    """One input or output of a graph: name, ONNX Runtime type (`tensor(float)`), shape (str: dynamic size)."""
 
     name: str
     type: str
     shape: tuple[int | str | None, ...]
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """One input or output the contract asks for; None in a shape means any size, fixed or dynamic, an int exactly
-    that size."""
+class TensorSpec(msgspec.Struct, frozen=True):
+    """One input or output that the contract requires; in its shape, None is any size, fixed or dynamic, and an int
+    exactly that size."""
 
     name: str
     type: str
@@ -102,27 +102,30 @@ class Wanted(msgspec.Struct, frozen=True):
 
 UINT8, FLOAT = "tensor(uint8)", "tensor(float)"
 
-INPUTS: Mapping[Kind, tuple[Wanted, ...]] = {
-    "face-detector": (Wanted("image", UINT8, (1, None, None, 3)),),
-    "face-landmarks": (Wanted("faces", UINT8, (None, 192, 192, 3)),),
-    "face-static": (Wanted("faces", UINT8, (None, None, None, 3)),),
-    "face-dynamic": (Wanted("embeddings", FLOAT, (None, None, None)),),
-    "speech": (Wanted("waveform", FLOAT, (None, None)),),
-    "voice-activity": (Wanted("waveform", FLOAT, (None, None)), Wanted("state", FLOAT, (2, None, None))),
-    "fusion": (Wanted("video", FLOAT, (None, None)), Wanted("speech", FLOAT, (None, None))),
+INPUTS: Mapping[Kind, tuple[TensorSpec, ...]] = {
+    "face-detector": (TensorSpec("image", UINT8, (1, None, None, 3)),),
+    "face-landmarks": (TensorSpec("faces", UINT8, (None, 192, 192, 3)),),
+    "face-static": (TensorSpec("faces", UINT8, (None, None, None, 3)),),
+    "face-dynamic": (TensorSpec("embeddings", FLOAT, (None, None, None)),),
+    "speech": (TensorSpec("waveform", FLOAT, (None, None)),),
+    "voice-activity": (TensorSpec("waveform", FLOAT, (None, None)), TensorSpec("state", FLOAT, (2, None, None))),
+    "fusion": (TensorSpec("video", FLOAT, (None, None)), TensorSpec("speech", FLOAT, (None, None))),
 }
 
-OUTPUTS: Mapping[Kind, tuple[Wanted, ...]] = {
-    "face-detector": (Wanted("boxes", FLOAT, (1, None, None)), Wanted("scores", FLOAT, (1, None, None))),
-    "face-landmarks": (Wanted("points", FLOAT, (None, 468, 3)), Wanted("presence", FLOAT, (None, None))),
+OUTPUTS: Mapping[Kind, tuple[TensorSpec, ...]] = {
+    "face-detector": (TensorSpec("boxes", FLOAT, (1, None, None)), TensorSpec("scores", FLOAT, (1, None, None))),
+    "face-landmarks": (TensorSpec("points", FLOAT, (None, 468, 3)), TensorSpec("presence", FLOAT, (None, None))),
     "face-static": (
-        Wanted("probabilities", FLOAT, (None, None)),
-        Wanted("embedding", FLOAT, (None, None), optional=True),
+        TensorSpec("probabilities", FLOAT, (None, None)),
+        TensorSpec("embedding", FLOAT, (None, None), optional=True),
     ),
-    "face-dynamic": (Wanted("probabilities", FLOAT, (None, None)),),
-    "speech": (Wanted("probabilities", FLOAT, (None, None)),),
-    "voice-activity": (Wanted("probability", FLOAT, (None, None)), Wanted("next_state", FLOAT, (2, None, None))),
-    "fusion": (Wanted("probabilities", FLOAT, (None, None)),),
+    "face-dynamic": (TensorSpec("probabilities", FLOAT, (None, None)),),
+    "speech": (TensorSpec("probabilities", FLOAT, (None, None)),),
+    "voice-activity": (
+        TensorSpec("probability", FLOAT, (None, None)),
+        TensorSpec("next_state", FLOAT, (2, None, None)),
+    ),
+    "fusion": (TensorSpec("probabilities", FLOAT, (None, None)),),
 }
 
 REQUIRED: Mapping[Kind, tuple[str, ...]] = {
@@ -139,7 +142,7 @@ TEXT_FIELDS = ("kind", "name", "version", "license", "source", "embedding_space"
 
 
 def to_properties(metadata: Metadata) -> dict[str, str]:
-    """`metadata_props` for an artifact: plain text for words, JSON for everything else, None left out."""
+    """Encode metadata as `metadata_props`: plain text for TEXT_FIELDS, JSON for all others; None is left out."""
     properties = {CONTRACT_KEY: metadata.contract}
     for field in metadata.__struct_fields__:
         value = getattr(metadata, field)
@@ -150,12 +153,12 @@ def to_properties(metadata: Metadata) -> dict[str, str]:
 
 
 def read_properties(properties: Mapping[str, str], path: str, kind: Kind | None = None) -> Metadata:
-    """`metadata_props` → Metadata.
+    """Decode metadata from `metadata_props`.
 
     Args:
-        kind: what the caller needs the artifact to be; None takes any.
+        kind: the kind of artifact that is needed; None accepts any.
 
-    Raises ArtifactError, naming `path`, where a key is missing or holds what it may not, or the kind is another.
+    Raises ArtifactError, naming `path`, if a key is missing or invalid, or if it is another kind.
     """
     if CONTRACT_KEY not in properties:
         raise ArtifactError(
@@ -185,7 +188,7 @@ def read_properties(properties: Mapping[str, str], path: str, kind: Kind | None 
 
 
 def check(metadata: Metadata, inputs: Sequence[Tensor], outputs: Sequence[Tensor], path: str) -> None:
-    """Raises ArtifactError with what is wrong and what would be right, unless the artifact keeps its contract."""
+    """Raise ArtifactError, saying what is wrong and what would be right, unless the artifact fulfils its contract."""
     for field in REQUIRED[metadata.kind]:
         if getattr(metadata, field) is None:
             raise ArtifactError(f"{path}: a {metadata.kind} artifact needs '{field}' in its metadata")
@@ -206,7 +209,7 @@ def _check_labels(metadata: Metadata, outputs: Sequence[Tensor], path: str) -> N
         raise ArtifactError(f"{path}: 'probabilities' has {classes} classes, but 'labels' names {len(labels)}")
 
 
-def _check_tensors(wanted: Sequence[Wanted], found: Sequence[Tensor], side: str, path: str, kind: Kind) -> None:
+def _check_tensors(wanted: Sequence[TensorSpec], found: Sequence[Tensor], side: str, path: str, kind: Kind) -> None:
     by_name = {tensor.name: tensor for tensor in found}
     for want in wanted:
         tensor = by_name.pop(want.name, None)

@@ -1,4 +1,4 @@
-"""What CUDA needs, told to ONNX Runtime and looked for on this machine. Opens no session; see models/session.py."""
+"""CUDA: options for ONNX Runtime, and detection of GPUs, driver and libraries. Opens no session (models/session.py)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 DEVICES = Path("/dev")
-# A Linux driver's own; a Windows driver as seen by Linux inside it; an embedded board.
+# Device nodes of a Linux driver, of a Windows driver under WSL, and of an embedded board.
 NVIDIA_NODES = ("nvidiactl", "dxg", "nvhost-gpu")
 
 
 class Gpu(NamedTuple):
-    """How a session uses a GPU.
+    """GPU options of a session.
 
     Attributes:
-        device: which one, counted from 0.
-        memory_mb: the most that a session's arena may take (ONNX Runtime adds what cuDNN needs besides); None: all.
-        graph: whether runs of a shape seen before are replayed as a captured CUDA graph.
+        device: index of the GPU, from 0.
+        memory_mb: limit of the session's arena in MB (cuDNN's memory comes on top); None is unlimited.
+        graph: whether runs of a known shape are replayed as a captured CUDA graph.
     """
 
     device: int = 0
@@ -36,11 +36,11 @@ class Gpu(NamedTuple):
         """The options of ONNX Runtime's CUDA provider, as its documentation names them."""
         options = {
             "device_id": str(self.device),
-            # Grow by what is asked for: the default doubles, and workers share the card.
+            # Grow by the requested size: the default doubles, and workers share the GPU.
             "arena_extend_strategy": "kSameAsRequested",
-            # The default tries out every algorithm whenever a batch has a new size: seconds, in the middle of work.
+            # The default tries every algorithm for each new batch size, which takes seconds in the middle of work.
             "cudnn_conv_algo_search": "HEURISTIC",
-            # 10 bits of mantissa would give other probabilities than the same file gives on a CPU.
+            # With the 10-bit mantissa of TF32, probabilities would differ from those on a CPU.
             "use_tf32": "0",
             "enable_cuda_graph": "1" if self.graph else "0",
         }
@@ -50,12 +50,12 @@ class Gpu(NamedTuple):
 
 
 def has_driver(devices: Path = DEVICES) -> bool:
-    """Whether an NVIDIA driver is loaded; always true beyond Linux, where that can't be seen in a file."""
+    """True if an NVIDIA driver is loaded; always True on systems other than Linux, where no file shows it."""
     return not sys.platform.startswith("linux") or any((devices / node).exists() for node in NVIDIA_NODES)
 
 
 def gpu_count(devices: Path = DEVICES, visible: str | None = None) -> int:
-    """How many GPUs processes of ours may use, without asking CUDA.
+    """Count the GPUs that our processes may use, without calling CUDA.
 
     Args:
         visible: CUDA_VISIBLE_DEVICES; None reads the environment.
@@ -64,7 +64,7 @@ def gpu_count(devices: Path = DEVICES, visible: str | None = None) -> int:
         return 0
     if visible is None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    # A card has a node of its own under a Linux driver; elsewhere it can't be told how many there are.
+    # A Linux driver has one device node per GPU; elsewhere their number is unknown.
     cards = sum(re.fullmatch(r"nvidia\d+", node.name) is not None for node in devices.glob("nvidia*"))
     if visible is None:
         return max(1, cards)
@@ -73,7 +73,7 @@ def gpu_count(devices: Path = DEVICES, visible: str | None = None) -> int:
 
 
 def _named(devices: Iterable[str]) -> int:
-    """CUDA counts up to the first name that is none."""
+    """Count device names as CUDA does, up to the first invalid one."""
     count = 0
     for device in devices:
         if device.strip() in ("", "-1", "NoDevFiles"):
@@ -82,14 +82,13 @@ def _named(devices: Iterable[str]) -> int:
     return count
 
 
-# Which shared libraries ONNX Runtime's CUDA provider needs, and which of them this machine can't load (Linux).
+# Shared libraries of ONNX Runtime's CUDA provider (Linux)
 
-
-# Opened by name when the first convolution runs, so the file does not list it; the name holds since ONNX Runtime 1.19.
+# Loaded at the first convolution, so that DT_NEEDED does not list it; the name is valid since ONNX Runtime 1.19.
 CUDNN = "libcudnn.so.9"
 DRIVER = "libcuda.so.1"
 
-# Beginning of the name → package of pip, without the CUDA version that some names end in.
+# Prefix of the name → pip package, without the CUDA version that some names end in.
 PACKAGES = {
     "libcudart": "nvidia-cuda-runtime",
     "libcublasLt": "nvidia-cublas",
@@ -107,7 +106,7 @@ _ENTRY = struct.Struct("<qQ")
 
 
 def provider_library() -> Path | None:
-    """The CUDA provider that lies in the installed ONNX Runtime; None where it is built without, or not for Linux."""
+    """The CUDA provider library of the installed ONNX Runtime; None if it is built without, or not for Linux."""
     found = importlib.util.find_spec("onnxruntime")
     if found is None or found.origin is None:
         return None
@@ -116,7 +115,7 @@ def provider_library() -> Path | None:
 
 
 def needed_by(path: Path) -> list[str]:
-    """The libraries that a 64-bit ELF file names as needed (its DT_NEEDED entries, System V ABI); none for others."""
+    """List the DT_NEEDED entries of a 64-bit ELF file (System V ABI); empty for other files."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:6] != b"\x7fELF\x02\x01":
             return []
@@ -140,15 +139,15 @@ def cuda_libraries(path: Path) -> list[str]:
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Those that can't be loaded, neither from the system nor from where pip puts them; what can be stays loaded."""
+    """List the libraries that can't be loaded, from the system or from pip's folders; the others stay loaded."""
     return [name for name in names if not any(_loads(place) for place in (name, *_installed(name)))]
 
 
 @functools.cache
 def usable_gpus(provider: str) -> int:
-    """How many GPUs workers will use under this `runtime.provider`, without opening a session; looked for once.
+    """Count the GPUs that workers will use under this `runtime.provider`, without opening a session; cached.
 
-    "auto" means none where a library is missing that CUDA needs: ONNX Runtime would take the CPU.
+    Under "auto" it is 0 if a library that CUDA needs is missing: ONNX Runtime would take the CPU.
     """
     count = 0 if provider == "cpu" else gpu_count()
     library = provider_library()
@@ -158,18 +157,18 @@ def usable_gpus(provider: str) -> int:
 
 
 def package_of(name: str) -> str | None:
-    """The package of pip that brings a library; None where none does (the driver)."""
+    """The pip package that contains a library; None if none does (the driver)."""
     return next((package for beginning, package in PACKAGES.items() if name.startswith(f"{beginning}.")), None)
 
 
 def cuda_version_of(names: Iterable[str]) -> int | None:
-    """The major version of CUDA that libraries of these names belong to."""
+    """The major CUDA version of libraries of these names; None if unknown."""
     versions = [name.rpartition(".")[2] for name in names if name.startswith("libcudart.so.")]
     return int(versions[0]) if versions and versions[0].isdigit() else None
 
 
 def driver_version() -> tuple[int, int] | None:
-    """The newest CUDA that the loaded driver can run; None without a driver."""
+    """The newest CUDA version (major, minor) that the loaded driver supports; None without a driver."""
     try:
         driver = ctypes.CDLL(DRIVER)
     except OSError:
@@ -189,7 +188,7 @@ def _loads(name: str) -> bool:
 
 
 def _installed(name: str) -> list[str]:
-    """Where pip has put a library: the folders of NVIDIA's packages."""
+    """The paths of a library in the pip packages of NVIDIA."""
     found = importlib.util.find_spec("nvidia")
     folders = list(found.submodule_search_locations or ()) if found is not None else []
     return [str(path) for folder in folders for path in Path(folder).glob(f"*/lib/{name}")]

@@ -1,8 +1,7 @@
-"""A file from the web: resumed where it stopped, tried again with growing pauses, bounded in size.
+"""Download of a file over HTTP: resumable, retried with growing pauses, bounded in size.
 
-The standard library does the transfer: it honours HTTPS_PROXY, HTTP_PROXY and NO_PROXY, checks certificates against
-the system's store, and is already there on every machine. What comes is not trusted: models/fetch.py looks at its
-checksum before anything opens the file.
+The standard library does the transfer: it honours HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and checks certificates against
+the system's store. The file is not trusted: models/fetch.py checks its checksum before anything opens it.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from bimodal.models.errors import DownloadError
 
 PIECE = 1 << 18
 LIMIT_BYTES = 2 << 30
-AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+# Called with the bytes received so far and the total (None: unknown).
 Progress = Callable[[int, int | None], None]
-"""Told how many bytes are here, and how many there will be (None: unknown)."""
 
 
-class Patience(msgspec.Struct, frozen=True):
-    """How long to try.
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """Retries and timeouts of a download.
 
     Attributes:
-        attempts: failures in a row without a single new byte, after which it gives up.
-        pause_s: before the second attempt; doubles each time, up to `longest_pause_s`.
-        timeout_s: how long a server may stay silent; it is then asked again for the rest.
+        attempts: consecutive failures without a new byte after which the download fails.
+        pause_s: pause before the second attempt; doubles each time, up to `longest_pause_s`.
+        timeout_s: silence of the server after which the rest is requested again.
     """
 
     attempts: int = 5
@@ -44,27 +43,27 @@ class Patience(msgspec.Struct, frozen=True):
     timeout_s: float = 30.0
 
 
-DEFAULT_PATIENCE = Patience()
+DEFAULT_RETRIES = RetryPolicy()
 
 
 class _BrokenOffError(Exception):
-    """It broke off, and may be tried again; `wait_s` is what the server asked for."""
+    """The transfer failed and may be retried, after `wait_s` if the server asked for that."""
 
-    def __init__(self, because: str, wait_s: float = 0.0) -> None:
-        super().__init__(because)
+    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
+        super().__init__(reason)
         self.wait_s = wait_s
 
 
 def download(
-    url: str, part: Path, *, size: int | None = None, progress: Progress, patience: Patience = DEFAULT_PATIENCE
+    url: str, part: Path, *, size: int | None = None, progress: Progress, retries: RetryPolicy = DEFAULT_RETRIES
 ) -> None:
-    """Fetch `url` into `part`; what already lies there is kept and only the rest is asked for.
+    """Download `url` into `part`, resuming from its present size.
 
     Args:
-        size: of the whole file in bytes, where known; anything else is refused.
-        part: grows while bytes come in; is whole when this returns, and only then.
+        size: size of the whole file in bytes, if known; any other size is refused.
+        part: grows while bytes arrive, and is complete only when this returns.
 
-    Raises DownloadError where the address is not http(s), the server refuses, the file is too large, or patience ends.
+    Raises DownloadError if the address is not http(s), the server refuses, the file is too large, or retries end.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise DownloadError(f"{url} is no http or https address")
@@ -73,34 +72,34 @@ def download(
     while True:
         before = _size(part)
         try:
-            _attempt(url, part, size, progress, patience.timeout_s)
+            _attempt(url, part, size, progress, retries.timeout_s)
             return
         except _BrokenOffError as error:
             failures = 1 if _size(part) > before else failures + 1
-            if failures >= patience.attempts:
+            if failures >= retries.attempts:
                 raise DownloadError(
                     f"{url} can't be fetched: {error} ({failures} attempts); run the same command again to go on "
                     f"where it stopped"
                 ) from error
-            pause = min(patience.pause_s * 2 ** (failures - 1), patience.longest_pause_s)
-            time.sleep(max(pause, min(error.wait_s, patience.longest_pause_s)))
+            pause = min(retries.pause_s * 2 ** (failures - 1), retries.longest_pause_s)
+            time.sleep(max(pause, min(error.wait_s, retries.longest_pause_s)))
 
 
 def _attempt(url: str, part: Path, size: int | None, progress: Progress, timeout_s: float) -> None:
-    """One request for what is missing."""
+    """Request the missing bytes once."""
     have = _size(part)
     if size is not None and have == size:
         return
     if size is not None and have > size:
         have = 0
-    mark = part.with_name(part.name + ".etag")
-    request = urllib.request.Request(url, headers=_headers(have, mark))  # noqa: S310 - the scheme is checked
+    etag_file = part.with_name(part.name + ".etag")
+    request = urllib.request.Request(url, headers=_headers(have, etag_file))  # noqa: S310 - the scheme is checked
     try:
         with _opener().open(request, timeout=timeout_s) as response:
             begin = have if response.status == 206 and _begins_at(response, have) else 0
             total = _total(response, begin)
             _check_size(url, total, size)
-            _remember(mark, response.headers.get("ETag"))
+            _store_etag(etag_file, response.headers.get("ETag"))
             with part.open("r+b" if begin else "wb") as file:
                 file.seek(begin)
                 file.truncate()
@@ -109,8 +108,8 @@ def _attempt(url: str, part: Path, size: int | None, progress: Progress, timeout
         if error.code == 416:
             part.unlink(missing_ok=True)
             raise _BrokenOffError("the server has a shorter file than the part that is here") from error
-        if error.code in AGAIN:
-            raise _BrokenOffError(f"the server says {error.code} {error.reason}", _asked_for(error)) from error
+        if error.code in RETRY_STATUS:
+            raise _BrokenOffError(f"the server says {error.code} {error.reason}", _retry_after(error)) from error
         raise DownloadError(f"{url} can't be fetched: the server says {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
@@ -125,37 +124,42 @@ def _attempt(url: str, part: Path, size: int | None, progress: Progress, timeout
 
 
 def _receive(
-    response: http.client.HTTPResponse, file: BinaryIO, have: int, total: int | None, size: int | None, say: Progress
+    response: http.client.HTTPResponse,
+    file: BinaryIO,
+    have: int,
+    total: int | None,
+    size: int | None,
+    on_progress: Progress,
 ) -> None:
-    say(have, total)
-    while piece := response.read1(PIECE):  # what is there, so that a stall loses nothing
+    on_progress(have, total)
+    while piece := response.read1(PIECE):  # returns what has arrived, so that a stall loses nothing
         have += len(piece)
         if have > (size or LIMIT_BYTES):
             raise DownloadError(f"{response.url} sends more than the {size or LIMIT_BYTES} bytes it may have")
         file.write(piece)
         file.flush()
-        say(have, total)
+        on_progress(have, total)
     expected = size if size is not None else total
     if expected is not None and have < expected:
         raise _BrokenOffError(f"it broke off after {have} of {expected} bytes")
 
 
-def _headers(have: int, mark: Path) -> dict[str, str]:
-    """Ask for the rest, and for all of it where the file has changed since."""
+def _headers(have: int, etag_file: Path) -> dict[str, str]:
+    """Headers that request the rest of the file, or all of it if it has changed since."""
     headers = {"User-Agent": "bimodal", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-        if mark.is_file():
-            headers["If-Range"] = mark.read_text(encoding="ascii")
+        if etag_file.is_file():
+            headers["If-Range"] = etag_file.read_text(encoding="ascii")
     return headers
 
 
-def _remember(mark: Path, etag: str | None) -> None:
-    """A weak ETag says nothing of the bytes, and may not be used to resume."""
+def _store_etag(etag_file: Path, etag: str | None) -> None:
+    """Store a strong ETag. A weak one may not be used to resume, since it does not identify the bytes."""
     if etag and etag.isascii() and not etag.startswith("W/"):
-        mark.write_text(etag, encoding="ascii")
+        etag_file.write_text(etag, encoding="ascii")
     else:
-        mark.unlink(missing_ok=True)
+        etag_file.unlink(missing_ok=True)
 
 
 def _begins_at(response: http.client.HTTPResponse, have: int) -> bool:
@@ -177,13 +181,13 @@ def _check_size(url: str, total: int | None, size: int | None) -> None:
         raise DownloadError(f"{url} has {total} bytes, more than the {LIMIT_BYTES} that a model may have")
 
 
-def _asked_for(error: urllib.error.HTTPError) -> float:
+def _retry_after(error: urllib.error.HTTPError) -> float:
     value = error.headers.get("Retry-After", "")
     return float(value) if value.isdigit() else 0.0
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Web addresses only: urllib's default opener would also follow ftp, file and data."""
+    """Make an opener for http and https only: urllib's default would also follow ftp, file and data URLs."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),

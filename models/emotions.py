@@ -1,8 +1,8 @@
-"""The seven emotions, their order, and how foreign label sets map onto them.
+"""The seven emotions, their order, and the mapping of foreign label sets to them.
 
-A foreign class either means one of the seven, or lies outside them (contempt): its probability mass is then
-left out and the rest renormalised. An emotion that a label set does not hold is an abstention, never a zero:
-it is absent from every mapping this file returns.
+A foreign class either means one of the seven or lies outside them (contempt): its probability mass is then
+left out and the rest renormalised. An emotion that a label set lacks is an abstention, never a zero: it is absent
+from every mapping returned here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bimodal.models.errors import LabelError
 
-# Numbers are for those who map them: most processes need the names alone, and numpy takes long to load.
+# Most processes need the names only, and numpy is slow to load.
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -49,9 +49,9 @@ SYNONYMS: Mapping[str, str] = {
 
 
 def emotion_of(label: str) -> str | None:
-    """The emotion a foreign label means, or None where it lies outside the seven.
+    """The emotion that a foreign label means, or None if it lies outside the seven.
 
-    Raises LabelError for a word that is in neither list: guessing would be inventing.
+    Raises LabelError for a word that is in neither list, rather than guess.
     """
     word = label.strip().lower().replace(" ", "_")
     if word in OUTSIDE:
@@ -65,15 +65,14 @@ def emotion_of(label: str) -> str | None:
 
 
 class LabelMap:
-    """Maps a model's own classes onto the seven emotions.
+    """Maps a model's own classes to the seven emotions.
 
     Attributes:
         labels: the model's classes in output order.
-        known: the emotions among the seven that the model can name, in the order of EMOTIONS.
+        known: the emotions that the model knows, in the order of EMOTIONS.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
-
         targets = [emotion_of(label) for label in labels]
         self.labels = tuple(labels)
         self.known = tuple(emotion for emotion in EMOTIONS if emotion in targets)
@@ -82,10 +81,10 @@ class LabelMap:
         self._targets = targets
 
     def apply(self, probabilities: NDArray[np.floating]) -> list[dict[str, float]]:
-        """float [N, C] rows that sum to 1 → one mapping a row over `known`, each summing to 1.
+        """Map float [N, C] rows that sum to 1 to one mapping over `known` per row, each with sum 1.
 
-        A row whose whole mass lies outside the seven maps to the uniform distribution: the model saw no known
-        emotion, and says nothing about which it might be.
+        A row whose whole mass lies outside the seven becomes the uniform distribution: the model found no known
+        emotion, and gives no hint which it might be.
         """
         return [self._mapped(row) for row in probabilities.tolist()]
 

@@ -1,18 +1,18 @@
-"""What can go wrong with models. Each message is one sentence a user can act on."""
+"""Errors of models. Each message is one sentence a user can act on."""
 
 from bimodal.errors import BimodalError
 
 
 class ModelError(BimodalError):
-    """Base of every error this room raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
 
 class ArtifactError(ModelError):
-    """An .onnx file is missing, broken, or breaks the contract of its kind."""
+    """An .onnx file is missing, damaged, or violates the contract of its kind."""
 
 
 class ProviderError(ModelError):
-    """The asked-for execution provider is not really active."""
+    """The requested execution provider is not active."""
 
 
 class CatalogError(ModelError):
@@ -20,7 +20,7 @@ class CatalogError(ModelError):
 
 
 class DownloadError(ModelError):
-    """A file can't be had from its address, or is not the one that was expected."""
+    """A file can't be downloaded, or is not the expected one."""
 
 
 class LabelError(ModelError):

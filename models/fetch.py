@@ -1,7 +1,7 @@
-"""`bimodal models fetch`: an authors' file becomes an artifact of the user's own folder.
+"""`bimodal models fetch`: download, check, convert and install a third-party model in the user's own folder.
 
-The order is what makes it safe: download, checksum, and only then anything opens the file: the exporter, in a process
-of its own. What is installed was opened and checked as an artifact first.
+The order makes it safe: nothing opens the file before its checksum is checked, the exporter then does so in a process
+of its own, and the result is opened and checked as an artifact before it is installed.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import msgspec
 
 from bimodal.child_process import child_environment, python_command
 from bimodal.models.catalog import Download, Entry, sha256_of, user_models
-from bimodal.models.download import DEFAULT_PATIENCE, Patience, Progress, download
+from bimodal.models.download import DEFAULT_RETRIES, Progress, RetryPolicy, download
 from bimodal.models.errors import CatalogError, DownloadError
 from bimodal.models.session import open_artifact
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where things lie and come from.
+class Folders(msgspec.Struct, frozen=True):
+    """Folders of a fetch.
 
     Attributes:
         models: the user's model folder.
-        cache: of downloads that are under way.
-        mirror: a folder with the authors' files, instead of the web.
+        cache: folder of unfinished downloads.
+        mirror: folder with the authors' files, used instead of the web.
     """
 
     models: Path
@@ -41,23 +41,23 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def fetch_model(
-    wanted: Download, place: Place, say: Say, progress: Progress, patience: Patience = DEFAULT_PATIENCE
+    wanted: Download, folders: Folders, report: Report, progress: Progress, retries: RetryPolicy = DEFAULT_RETRIES
 ) -> Path:
-    """Get, check, convert and install one model; the artifact's path.
+    """Fetch, check, convert and install one model; return the artifact's path.
 
-    Raises DownloadError (can't be had, or another file than expected), CatalogError (can't be converted or installed)
-    or ArtifactError; the model folder is then as it was.
+    Raises DownloadError (not available, or not the expected file), CatalogError (can't be converted or installed)
+    or ArtifactError, and leaves the model folder unchanged then.
     """
-    if place.mirror is not None:
-        return _make(_of_mirror(wanted, place.mirror), wanted, place, say)
-    source = _of_web(wanted, place, progress, patience)
-    made = _make(source, wanted, place, say)
+    if folders.mirror is not None:
+        return _make(_of_mirror(wanted, folders.mirror), wanted, folders, report)
+    source = _of_web(wanted, folders, progress, retries)
+    made = _make(source, wanted, folders, report)
     shutil.rmtree(source.parent)
     return made
 
 
 def _of_mirror(wanted: Download, mirror: Path) -> Path:
-    """The file under its own name, or any file that is it."""
+    """Find the file in a mirror by its name, else by size and checksum."""
     if not mirror.is_dir():
         raise DownloadError(f"there is no folder {mirror}")
     named = mirror / wanted.file_name
@@ -69,18 +69,18 @@ def _of_mirror(wanted: Download, mirror: Path) -> Path:
     raise DownloadError(f"{mirror} has no file '{wanted.file_name}', nor one with its checksum")
 
 
-def _of_web(wanted: Download, place: Place, progress: Progress, patience: Patience) -> Path:
-    """The file, whole and checked, in the cache. A resumed one that turns out wrong is fetched once more from 0."""
-    folder = place.cache / wanted.name
+def _of_web(wanted: Download, folders: Folders, progress: Progress, retries: RetryPolicy) -> Path:
+    """Download the file into the cache and check it. A resumed file with a wrong checksum is fetched again from 0."""
+    folder = folders.cache / wanted.name
     whole, part = folder / wanted.file_name, folder / f"{wanted.file_name}.part"
-    expected = _expected(wanted, place)
+    expected = _expected(wanted, folders)
     if expected is None and urlsplit(wanted.url).scheme != "https" and urlsplit(wanted.url).hostname != "127.0.0.1":
         raise DownloadError(f"{wanted.url} has no known checksum, so it is only fetched by https")
     if whole.is_file() and expected in (None, sha256_of(whole)):
         return whole
     resumed = part.is_file()
     while True:
-        download(wanted.url, part, size=wanted.bytes, progress=progress, patience=patience)
+        download(wanted.url, part, size=wanted.bytes, progress=progress, retries=retries)
         found = sha256_of(part)
         if expected in (None, found):
             return part.replace(whole)
@@ -90,26 +90,26 @@ def _of_web(wanted: Download, place: Place, progress: Progress, patience: Patien
         resumed = False
 
 
-def _make(source: Path, wanted: Download, place: Place, say: Say) -> Path:
-    found, expected = sha256_of(source), _expected(wanted, place)
+def _make(source: Path, wanted: Download, folders: Folders, report: Report) -> Path:
+    found, expected = sha256_of(source), _expected(wanted, folders)
     if expected not in (None, found):
         raise DownloadError(_another(wanted, found, expected))
-    say(f"{source.name}: sha256 {found} {'as expected' if expected else 'pinned: it is the first fetch'}")
+    report(f"{source.name}: sha256 {found} {'as expected' if expected else 'pinned: it is the first fetch'}")
     try:
-        place.models.mkdir(parents=True, exist_ok=True)
+        folders.models.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="bimodal-") as scratch:
-            artifact = _convert(source, wanted, Path(scratch), say) if wanted.export else source
+            artifact = _convert(source, wanted, Path(scratch), report) if wanted.export else source
             open_artifact(artifact, wanted.kind, provider="cpu")
-            made = install(artifact, wanted.name, place.models)
+            made = install(artifact, wanted.name, folders.models)
     except OSError as error:
-        raise CatalogError(f"model '{wanted.name}' can't be installed in {place.models}: {error}") from error
+        raise CatalogError(f"model '{wanted.name}' can't be installed in {folders.models}: {error}") from error
     if wanted.sha256 is None:
-        remember(place.models, wanted.url, found)
+        remember(folders.models, wanted.url, found)
     return made
 
 
-def _expected(wanted: Download, place: Place) -> str | None:
-    return wanted.sha256 or pinned(place.models).get(wanted.url)
+def _expected(wanted: Download, folders: Folders) -> str | None:
+    return wanted.sha256 or pinned(folders.models).get(wanted.url)
 
 
 def _another(wanted: Download, found: str, expected: str | None) -> str:
@@ -119,36 +119,35 @@ def _another(wanted: Download, found: str, expected: str | None) -> str:
     )
 
 
-def _convert(source: Path, wanted: Download, out: Path, say: Say) -> Path:
-    """Run the exporter, which also checks parity, in a process of its own; the artifact's path.
+def _convert(source: Path, wanted: Download, out: Path, report: Report) -> Path:
+    """Run the exporter, which also checks parity, in a process of its own; return the artifact's path.
 
     Raises CatalogError with the exporter's own last sentence.
     """
-    say(f"converting {source.name} and comparing it with the original …")
+    report(f"converting {source.name} and comparing it with the original …")
     command = python_command("bimodal", "export", *wanted.export, str(source.absolute()), "--out", str(out))
     done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), cwd=out, check=False)
     artifact = out / wanted.name / "model.onnx"
     if done.returncode != 0 or not artifact.is_file():
         reason = (done.stderr.strip().splitlines() or [f"the exporter made no model '{wanted.name}'"])[-1]
         raise CatalogError(f"{source.name} can't be converted: {reason}")
-    for line in done.stdout.splitlines()[:-1]:  # the last one says where the scratch file lies
-        say(f"  {line}")
+    for line in done.stdout.splitlines()[:-1]:  # the last one names the scratch file
+        report(f"  {line}")
     return artifact
 
 
-# Puts an artifact into the user's model folder, in one move, with a note of what it is and where it came from.
-
+# Installation into the user's model folder
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def install(artifact: Path, name: str, folder: Path | None = None) -> Path:
-    """Copy `artifact` to `<folder>/<name>/model.onnx`, and the card beside it, if it has one.
+    """Copy `artifact` to `<folder>/<name>/model.onnx`, with entry.json and its model card, if it has one.
 
-    The file is opened and checked first; what stood there stays until the new file is whole.
+    The artifact is opened and checked first; an existing file is replaced only by a complete one.
 
-    Returns the file's new place. Raises CatalogError where the name is no name or the folder can't be written to, and
-    ArtifactError where the file breaks its contract.
+    Returns the new path. Raises CatalogError if the name is invalid or the folder can't be written to, and
+    ArtifactError if the file violates its contract.
     """
     if not NAME.fullmatch(name):
         raise CatalogError(f"'{name}' can't be the name of a model: small letters, digits, dots and dashes are allowed")
@@ -177,7 +176,7 @@ def install(artifact: Path, name: str, folder: Path | None = None) -> Path:
 
 
 def put(content: bytes, target: Path) -> None:
-    """Write a file that is either not there or whole: beside its place first, then on the disk, then moved."""
+    """Write a file atomically: to a temporary file beside it, synced, then renamed."""
     number, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
     fresh = Path(name)
     try:
@@ -191,14 +190,13 @@ def put(content: bytes, target: Path) -> None:
         fresh.unlink(missing_ok=True)
 
 
-# Checksums of files that nobody could look at before: the first fetch pins them, later ones must agree.
-
+# Checksums pinned at the first fetch
 
 FILE = "pins.json"
 
 
 def pinned(folder: Path) -> dict[str, str]:
-    """Address → sha256 of what was fetched from it. Raises CatalogError where the file is damaged."""
+    """The pinned checksums: address → sha256. Raises CatalogError if their file is damaged."""
     path = folder / FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
@@ -209,6 +207,6 @@ def pinned(folder: Path) -> dict[str, str]:
 
 
 def remember(folder: Path, url: str, sha256: str) -> None:
-    """Pin what was fetched from an address."""
+    """Pin the checksum of the file at an address: later fetches must agree."""
     folder.mkdir(parents=True, exist_ok=True)
     put(msgspec.json.format(msgspec.json.encode({**pinned(folder), url: sha256}), indent=2), folder / FILE)

@@ -1,8 +1,8 @@
-"""What an .onnx file may hold, looked at before ONNX Runtime sees it: no data in other files, no foreign operators.
+"""Security scan of an .onnx file before ONNX Runtime opens it: no external data, no foreign operators.
 
-ONNX Runtime refuses much of this itself, but what it refuses has changed from version to version. The file is walked as
-protobuf (https://protobuf.dev/programming-guides/encoding) by the field numbers of onnx.proto3; only the parts that can
-name a file or an operator are entered, everything else is stepped over.
+ONNX Runtime refuses much of this itself, but its checks have changed between versions. The file is parsed as protobuf
+(https://protobuf.dev/programming-guides/encoding) by the field numbers of onnx.proto3; only parts that can name a file
+or an operator are entered, all others are skipped.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ MAX_BYTES = 2**30
 MOST_PARTS = 5_000_000
 DEEPEST = 32
 
-# ONNX's own, and ONNX Runtime's contributed ones (8-bit networks use them).
+# Domains of ONNX, and of ONNX Runtime's contributed operators (8-bit networks use them).
 DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
-# It runs a program compiled for one device, out of a file that it names.
+# Runs a program compiled for one device, from a file that it names.
 FORBIDDEN_OPERATORS = frozenset(("EPContext",))
 
 Part: TypeAlias = Literal["model", "graph", "function", "training", "node", "attribute", "tensor", "sparse"]
@@ -52,11 +52,11 @@ class _Field(NamedTuple):
 
 
 class _BrokenError(Exception):
-    """The bytes are no protobuf."""
+    """The bytes are not valid protobuf."""
 
 
 def scan(data: bytes, path: str) -> None:
-    """Raises ArtifactError, naming `path`, unless the file keeps to itself."""
+    """Raise ArtifactError, naming `path`, if the file is too large, damaged, or refers to other files or operators."""
     if len(data) > MAX_BYTES:
         raise ArtifactError(f"{path} has {len(data) >> 20} MiB; an artifact may have {MAX_BYTES >> 20}")
     try:
@@ -109,7 +109,7 @@ def _refuse_external(field: _Field, path: str) -> None:
 
 
 def _fields(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[_Field]:
-    """The fields of one message."""
+    """Iterate over the fields of one message."""
     while at < end:
         tag, at = _varint(data, at, end)
         number, wire = tag >> 3, tag & 7
@@ -147,16 +147,14 @@ def _text(data: bytes, field: _Field) -> str:
     return data[field.start : field.end].decode("utf-8", "replace")[:200]
 
 
-# `metadata_props` of an ONNX file without opening it in ONNX Runtime: the graph is skipped, not read.
-#
-# An ONNX file is one protobuf message, ModelProto (onnx.proto, field 14: metadata_props, entries of key 1 and value 2).
+# Metadata without ONNX Runtime
 
-
+# Field numbers of ModelProto.metadata_props and its entries (onnx.proto). The graph is skipped.
 METADATA_PROPS, KEY, VALUE = 14, 1, 2
 
 
 def metadata_of(path: Path, kind: Kind) -> Metadata:
-    """What an artifact says of itself, without opening it; raises ArtifactError where it is none or of another kind."""
+    """Read an artifact's metadata without opening it; raises ArtifactError if it is none or of another kind."""
     try:
         properties = onnx_properties(path)
     except OSError as error:
@@ -165,7 +163,7 @@ def metadata_of(path: Path, kind: Kind) -> Metadata:
 
 
 def onnx_properties(path: Path) -> dict[str, str]:
-    """The file's properties; empty where it has none or is no ONNX file. Raises OSError where it can't be read."""
+    """Read the file's `metadata_props`; empty if it has none or is no ONNX file. Raises OSError if it can't be read."""
     with path.open("rb") as file:
         if not path.stat().st_size:
             return {}

@@ -1,4 +1,4 @@
-"""An artifact opened in ONNX Runtime. The only file that opens ONNX Runtime sessions."""
+"""Artifacts opened in ONNX Runtime. The only file that opens ONNX Runtime sessions."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from bimodal.models.cuda import DRIVER, Gpu, cuda_libraries, has_driver, missing
 from bimodal.models.errors import ArtifactError, ProviderError
 from bimodal.models.scan import MAX_BYTES, scan
 
-# Of one input: a picture of 8K has 100 million values.
+# Limit for one input; a picture of 8K has 100 million values.
 MOST_VALUES = 2**27
 
-# Runs of zeros at the start: with CUDA graphs the second captures, and the third is the first replay.
+# Warm-up runs on CUDA: with CUDA graphs, the second run captures and the third is the first replay.
 WARM_UP_RUNS = 3
 
 log = logging.getLogger(__name__)
 
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
 
 ort.set_default_logger_severity(3)
 
@@ -42,10 +42,10 @@ class Artifact:
 
     Attributes:
         path: the .onnx file.
-        metadata: what the file says of itself.
-        provider: "cpu" or "cuda": what is really active, not what was asked for.
+        metadata: the file's metadata.
+        provider: the provider that is active, which may not be the requested one: "cpu" or "cuda".
         inputs, outputs: names, types and shapes of the graph.
-        batches: whether the first size of everything is free: how many of a kind one run takes.
+        batches: whether one run takes batches: the first size of all inputs and outputs is free.
     """
 
     def __init__(self, path: Path, session: ort.InferenceSession, metadata: Metadata, gpu: Gpu) -> None:
@@ -71,8 +71,8 @@ class Artifact:
         """Run the graph once; arrays by input name in, arrays by output name out."""
         return self._run(inputs)
 
-    def through(self, run: Callable[[Artifact, dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]) -> Artifact:
-        """The same artifact, whose runs go through `run`, which is given this one and the inputs."""
+    def with_run(self, run: Callable[[Artifact, dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]) -> Artifact:
+        """Return a copy of this artifact whose runs call `run` with this artifact and the inputs."""
         other = copy.copy(self)
         other._run = lambda inputs: run(self, dict(inputs))
         return other
@@ -90,16 +90,16 @@ def open_artifact(
     """Open, check and warm up an artifact.
 
     Args:
-        kind: what the caller needs it to be; None takes any kind.
-        provider: "cuda" must really be active or ProviderError is raised; "auto" takes CUDA where it works.
-        threads: intra-op threads. One a worker, with as many workers as cores, is the fastest arrangement.
-        spinning: whether idle ONNX Runtime threads burn CPU while they wait.
-        gpu: how a GPU is used, where CUDA is active. A model that can't be captured as a CUDA graph runs without.
+        kind: the kind of artifact that is needed; None accepts any.
+        provider: "cuda" raises ProviderError unless CUDA is active; "auto" uses CUDA if it works.
+        threads: intra-op threads. One per worker, with as many workers as cores, is fastest.
+        spinning: whether idle ONNX Runtime threads spin while they wait.
+        gpu: GPU options, if CUDA is active. A model that can't be captured as a CUDA graph runs without.
 
     Raises:
-        ArtifactError: the file is missing, is no ONNX file, is of another kind, breaks its contract, or fails
+        ArtifactError: the file is missing, is no ONNX file, is of another kind, violates its contract, or fails
             its warm-up run.
-        ProviderError: the asked-for provider is not active.
+        ProviderError: the requested provider is not active.
     """
     path = Path(path)
     if not path.is_file():
@@ -108,14 +108,14 @@ def open_artifact(
     refused: str | None = None
     for attempt in hopeful:
         try:
-            return _told(_open(path, kind, attempt.provider, threads, spinning, attempt.gpu), attempt, refused)
+            return _log_fallback(_open(path, kind, attempt.provider, threads, spinning, attempt.gpu), attempt, refused)
         except ArtifactError as error:
-            # The sentence only: the error holds the session that was refused, and that its memory on the GPU.
+            # Keep the text only: the error references the refused session, and thereby its GPU memory.
             refused = str(error)
-    return _told(_open(path, kind, last.provider, threads, spinning, last.gpu), last, refused)
+    return _log_fallback(_open(path, kind, last.provider, threads, spinning, last.gpu), last, refused)
 
 
-def _told(artifact: Artifact, attempt: Attempt, refused: str | None) -> Artifact:
+def _log_fallback(artifact: Artifact, attempt: Attempt, refused: str | None) -> Artifact:
     if refused is not None:
         how = "on the CPU" if attempt.provider == "cpu" else "without a CUDA graph"
         log.warning("%s runs %s, since ONNX Runtime refuses otherwise: %s", artifact.path, how, refused)
@@ -128,19 +128,19 @@ def _open(path: Path, kind: Kind | None, provider: Provider, threads: int, spinn
     artifact = Artifact(path, session, metadata, gpu)
     check(metadata, artifact.inputs, artifact.outputs, str(path))
     warm_up(artifact)
-    _give_back()
+    _trim_heap()
     return artifact
 
 
 def active_provider(session: ort.InferenceSession) -> str:
-    """What runs the graph: get_providers() of the session is the only call that tells the truth."""
+    """The provider that runs the graph, from get_providers() of the session, the only reliable source."""
     return "cuda" if PROVIDER_NAMES["cuda"] in session.get_providers() else "cpu"
 
 
 def warm_up(artifact: Artifact) -> None:
-    """Run the graph on zeros and check what comes out.
+    """Run the graph on zeros and check its outputs.
 
-    Raises ArtifactError where the run fails or a probability is not finite.
+    Raises ArtifactError if the run fails, or if probabilities are not finite, not negative and of sum 1.
     """
     feed = {tensor.name: _zeros(artifact, tensor) for tensor in artifact.inputs}
     try:
@@ -192,21 +192,21 @@ def _open_session(path: Path, provider: Provider, threads: int, spinning: bool, 
     cuda = PROVIDER_NAMES["cuda"]
     wanted = [(name, gpu.options() if name == cuda else {}) for name in provider_names(provider)]
     try:
-        # The bytes that were looked at, and not the file again, which may be another by now.
-        # Without its own fallback, which would take the CPU with a print and keep the bytes for that.
+        # Open the scanned bytes, not the file again, which may have changed since.
+        # Without ONNX Runtime's own fallback, which would print, take the CPU, and keep the bytes for that.
         session = ort.InferenceSession(data, sess_options=options, providers=wanted, enable_fallback=0)
         session._model_bytes = None
     except Exception as error:  # ONNX Runtime raises its own, undocumented exception classes
         raise ArtifactError(f"{path} can't be opened by ONNX Runtime: {_first_line(error)}") from error
     if provider == "cuda" and active_provider(session) != "cuda":
-        raise ProviderError(f"CUDA was asked for but is not active: {what_is_missing()} (see 'bimodal doctor')")
+        raise ProviderError(f"CUDA was asked for but is not active: {cuda_problem()} (see 'bimodal doctor')")
     return session
 
 
-def _give_back() -> None:
-    """Hand what opening took back to the system: parsing leaves several times the size of a model in glibc's heap."""
-    if _trim is not None:
-        _trim(0)
+def _trim_heap() -> None:
+    """Return freed memory to the system: parsing leaves several times the size of a model in glibc's heap."""
+    if _malloc_trim is not None:
+        _malloc_trim(0)
 
 
 def _read(path: Path) -> bytes:
@@ -229,8 +229,7 @@ def _tensors(nodes: list[ort.NodeArg]) -> tuple[Tensor, ...]:
     return tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in nodes)
 
 
-# Execution providers: which to ask ONNX Runtime for, in which order, and why CUDA is not active.
-
+# Execution providers
 
 Provider = Literal["auto", "cpu", "cuda"]
 PROVIDER_NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -244,7 +243,7 @@ class Attempt(NamedTuple):
 
 
 def attempts(provider: Provider, gpu: Gpu, *, cuda: bool) -> list[Attempt]:
-    """The ways to open a session, best first, where CUDA will be tried (`cuda`) or not; pure.
+    """List the ways to open a session, best first; `cuda` is whether CUDA will be tried. Pure.
 
     A model that can't be captured as a graph runs without, and under "auto" one that CUDA refuses runs on the CPU.
     """
@@ -256,12 +255,12 @@ def attempts(provider: Provider, gpu: Gpu, *, cuda: bool) -> list[Attempt]:
 
 
 def provider_names(provider: Provider) -> list[str]:
-    """ONNX Runtime's providers to ask for, best first. Raises ProviderError where it has no CUDA and that is wanted."""
+    """The ONNX Runtime providers to request, best first. Raises ProviderError if CUDA is required but not built in."""
     cpu, cuda = PROVIDER_NAMES["cpu"], PROVIDER_NAMES["cuda"]
     if provider == "cpu":
         return [cpu]
     if cuda in ort.get_available_providers():
-        # Where no NVIDIA driver is loaded, trying CUDA would only cost time and print errors.
+        # Without an NVIDIA driver, trying CUDA would only cost time and print errors.
         if provider == "auto" and not has_driver():
             return [cpu]
         preload_libraries()
@@ -273,14 +272,14 @@ def provider_names(provider: Provider) -> list[str]:
 
 @functools.cache
 def preload_libraries() -> None:
-    """Load the CUDA and cuDNN libraries that pip installed, where there are any; what is missing is doctor's to say."""
+    """Load the CUDA and cuDNN libraries that pip installed, if any; `bimodal doctor` reports missing ones."""
     if hasattr(ort, "preload_dlls"):
         with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
             ort.preload_dlls()
 
 
-def what_is_missing() -> str:
-    """Why CUDA is not active, as far as files tell; `bimodal doctor` looks closer."""
+def cuda_problem() -> str:
+    """Explain why CUDA is not active, as far as files show; `bimodal doctor` checks more."""
     library = provider_library()
     lost = missing(cuda_libraries(library)) if library is not None else []
     if DRIVER in lost or not has_driver():

@@ -1,1 +1,1 @@
-"""Recorders: what people keep."""
+"""Results on disk: writing, reading, comparing and reporting of recordings."""

@@ -1,4 +1,4 @@
-"""Two readings of the same clip side by side: where the decisions differ. Pure."""
+"""Comparison of two analyses of the same clip: the frames whose labels differ. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DECIMALS = 4
 
 
 class Stretch(msgspec.Struct, kw_only=True):
-    """Frames on end that differ in the same way; times in seconds, `to` after the last frame.
+    """Consecutive frames that differ in the same way; times in seconds, `end` is the end of the last frame.
 
     Attributes:
-        was_confidence, is_confidence: mean over the frames that have one, 0…1.
+        was_confidence, now_confidence: mean over the frames, 0…1.
     """
 
     begin: float
@@ -32,7 +32,7 @@ class Stretch(msgspec.Struct, kw_only=True):
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One reading in a few figures; `share` is of all frames, "unknown" among them, and sums to 1."""
+    """Summary of one analysis; `share` is of all frames, including "unknown", and sums to 1."""
 
     share: dict[str, float]
     confidence: float | None
@@ -41,14 +41,14 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs.
+    """Result of a comparison.
 
     Attributes:
-        frames: that both have.
-        unmatched: that only one has.
-        agreeing: share of `frames` with the same decision, 0…1.
-        confusion: was → now → frames.
-        stretches: all that differ, in the order of time.
+        frames: number of frames that both have.
+        unmatched: number of frames that only one has.
+        agreeing: share of `frames` with the same label, 0…1.
+        confusion: was → now → number of frames.
+        stretches: all differing stretches, in the order of time.
     """
 
     frames: int
@@ -63,12 +63,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def compare(
     was: Sequence[Emotion], now: Sequence[Emotion], frame_s: float, *, by_time: float | None = None
 ) -> Comparison:
-    """Compare two readings.
+    """Compare two analyses of a clip.
 
     Args:
         was, now: events in order.
-        frame_s: how long a frame stands, in seconds.
-        by_time: None joins frames of the same number; else frames are joined by time, `now` moved by so many seconds.
+        frame_s: duration of a frame, in seconds.
+        by_time: None pairs frames of the same number; else frames are paired by time, `now` shifted by so many seconds.
     """
     pairs = _by_number(was, now) if by_time is None else _by_time(was, now, by_time, frame_s)
     confusion: dict[str, Counter[str]] = {}
@@ -87,7 +87,7 @@ def compare(
 
 
 def decision(event: Emotion) -> str:
-    """What the event says in one word."""
+    """The event's label, or "unknown"."""
     return event.emotion.label or UNKNOWN
 
 

@@ -1,4 +1,4 @@
-"""Recordings read back: the clips of a folder, and their events in order."""
+"""Reading of recordings: the clips of a folder and their events; completion of what a killed recorder left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _R = TypeVar("_R", bound=msgspec.Struct)
 
 @dataclass(frozen=True)
 class Part:
-    """One file of lines. `offset_s` is what is added to an event's `t` to place it in the whole clip."""
+    """One file of event lines. `offset_s` is added to an event's `t` to get its time in the whole clip."""
 
     path: Path
     run: int
@@ -43,7 +43,7 @@ class Clip:
     """One stream's recording: an analysed file, or all parts of a live stream in the order of time.
 
     Attributes:
-        stream, session: what is known of it; None in results that were made without.
+        stream, session: records of the clip; None if there are none.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Clip:
     live: bool = field(default=False)
 
     def events(self) -> Iterator[tuple[Emotion, Part]]:
-        """Every event with the part it lies in; raises RecordError where a line can't be read."""
+        """Iterate over all events, each with its part; raises RecordError if a line can't be read."""
         for part in self.parts:
             for event in read_events(part.path):
                 yield msgspec.structs.replace(event, run=part.run), part
 
     def opened(self, run: int) -> StreamOpened:
-        """The announcement that this stream began a run with, as far as it was kept."""
+        """The StreamOpened of a run of this stream, as far as it was recorded."""
         record = self.stream
         if record is None:
             return StreamOpened(
@@ -82,9 +82,9 @@ class Clip:
 
 
 def read_events(path: Path) -> Iterator[Emotion]:
-    """The events of one file of lines. A last line without its end (a crash) is passed over.
+    """Iterate over the events of one file of lines. An incomplete last line (after a crash) is skipped.
 
-    Raises RecordError, naming file and line, where anything else is no event.
+    Raises RecordError, naming file and line, if any other line is no event.
     """
     decoder = msgspec.json.Decoder(Emotion)
     try:
@@ -101,9 +101,9 @@ def read_events(path: Path) -> Iterator[Emotion]:
 
 
 def clips(place: Path) -> list[Clip]:
-    """The clips of a session folder, of a folder of results, or the one of a file NAME.jsonl.
+    """List the clips of a session folder or a folder of results, or the one of a file NAME.jsonl.
 
-    Raises RecordError where there is none.
+    Raises RecordError if there is none.
     """
     if place.is_file() and place.name.endswith(LINES):
         return [_file_clip(place)]
@@ -132,7 +132,7 @@ def _stream_clip(folder: Path, session: SessionRecord | None) -> Clip:
     record = _read(folder / STREAM_FILE, StreamRecord)
     known = {part.name: part for part in record.parts} if record is not None else {}
     paths = {path.name.removesuffix(LINES): path for path in sorted(folder.glob(f"[!.]*{LINES}"))}
-    # What the list does not name (it was lost, or could not be written) still counts, by name.
+    # Files that the record does not list (it was lost, or could not be written) come last, by name.
     names = [name for name in known if name in paths] + [name for name in paths if name not in known]
     parts = tuple(_live_parts([(paths[name], known.get(name)) for name in names]))
     name = record.stream if record is not None else folder.name
@@ -140,7 +140,7 @@ def _stream_clip(folder: Path, session: SessionRecord | None) -> Clip:
 
 
 def _live_parts(files: list[tuple[Path, PartRecord | None]]) -> Iterator[Part]:
-    """Runs count their time from 0 each; what places them behind each other is the wall clock."""
+    """Iterate over the parts with their offsets: each run starts at time 0, so the wall clock orders the runs."""
     first: datetime | None = None
     offsets: dict[int, float] = {}
     for path, record in files:
@@ -183,21 +183,20 @@ def _read(path: Path, kind: type[_R]) -> _R | None:
 
 
 def is_complete(part: Part) -> bool:
-    """Whether the part's table and summary lie beside its lines."""
+    """True if the part has its table and summary beside its lines."""
     return part.path.with_name(part.path.name.removesuffix(LINES) + SUMMARY).is_file()
 
 
-# What a recorder that was killed left undone: tables and summaries, made from the lines that are there.
-
+# Completion of what a killed recorder left
 
 STILL_S = 10.0
 
 
 def complete(clip: Clip, now: float) -> list[str]:
-    """Make what is missing beside the lines of a clip's parts; the names of the parts that are complete now.
+    """Make the missing tables and summaries of a clip's parts from their lines; return the names of those parts.
 
-    Lines that changed within the last ten seconds before `now` (the wall clock) belong to a recorder that still runs,
-    and stay as they are. Raises RecordError where lines can't be read or the disk refuses.
+    Lines that changed within ten seconds before `now` (wall clock) belong to a running recorder and are left alone.
+    Raises RecordError if lines can't be read or results can't be written.
     """
     found = [part for part in clip.parts if not is_complete(part) and at_rest(part, now)]
     entries = [_complete(clip, part) for part in found]
@@ -209,7 +208,7 @@ def complete(clip: Clip, now: float) -> list[str]:
 
 
 def at_rest(part: Part, now: float) -> bool:
-    """Whether nobody has written to a part for ten seconds; `now` is the wall clock."""
+    """True if a part was not written to for ten seconds; `now` is the wall clock."""
     return now - part.path.stat().st_mtime > STILL_S
 
 

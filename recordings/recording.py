@@ -1,4 +1,4 @@
-"""One stream's results on disk: temporary files while it runs, the finished names only when it is complete."""
+"""Results of one run of a stream on disk: written under temporary names, renamed when complete."""
 
 from __future__ import annotations
 
@@ -24,24 +24,23 @@ PENDING_BYTES = 1024 * 1024
 
 
 class Recording:
-    """NAME.jsonl, NAME.csv, NAME.parquet and NAME.summary.json of one run of one stream, in `folder` (made where it
-    is missing); beside a clip's results NAME.session.json too.
+    """Writer of NAME.jsonl, NAME.csv, NAME.parquet, NAME.summary.json and (with `clip`) NAME.session.json.
 
-    Of a file (policy `every`), results of an earlier run keep their place until this one is complete. The lines of a
-    live stream stand under their own name from the beginning. After a RecordError the recording is over and there is
-    nothing to clean up: of a file the temporaries are deleted, since it can be looked at again; of a live stream
-    every line of the last flush stays, since that moment does not come back.
+    For a file (policy `every`), results of an earlier run are replaced only when this one is complete. The lines of a
+    live stream have their final name from the beginning. After a RecordError the recording is over and nothing needs
+    to be cleaned up: temporaries of a file are deleted, since it can be analysed again; of a live stream, which can't
+    be repeated, all lines of the last flush are kept.
 
     Args:
-        folder: where the files go.
-        name: NAME, a plain file name; of a live stream one that is not taken.
+        folder: folder of the results, created if missing.
+        name: NAME, a plain file name; for a live stream, one that is not taken.
         opened: the stream, as capture announced it.
-        source_file: what the summary calls `file`.
+        source_file: `file` of the summary.
         now: monotonic seconds at the start of the work.
-        clip: what NAME.session.json says, asked for at the end; None writes none.
-        lines: whether NAME.jsonl is written; without it, everything else is made for lines that lie there already.
+        clip: returns the content of NAME.session.json, called at the end; None writes none.
+        lines: False writes no NAME.jsonl, and makes all other files for lines that exist already.
 
-    Raises RecordError where the files can't be made.
+    Raises RecordError if the files can't be created.
     """
 
     def __init__(
@@ -82,18 +81,18 @@ class Recording:
 
     @property
     def next_seq(self) -> int:
-        """The sequence number that comes next if no frame is lost."""
+        """The next sequence number if no frame is lost."""
         return self._summary.next_seq
 
     @property
     def frames(self) -> int:
-        """Events taken so far."""
+        """The number of events added so far."""
         return self._summary.frames
 
     def add(self, event: Emotion) -> None:
-        """Take the stream's next event; it reaches the disk with the next `flush`.
+        """Add the stream's next event; it is written with the next `flush`.
 
-        Raises RecordError where the event is out of order, the recording is over, or the disk refuses.
+        Raises RecordError if the event is out of order, the recording is over, or writing fails.
         """
         table_file = self._check_open()
         if event.seq < self._summary.next_seq:
@@ -115,9 +114,9 @@ class Recording:
             self.flush()
 
     def flush(self) -> None:
-        """Write everything so far into the files; call it twice a second.
+        """Write everything so far to the files; to be called twice a second.
 
-        Raises RecordError where the disk refuses.
+        Raises RecordError if writing fails.
         """
         self._check_open()
         try:
@@ -129,15 +128,15 @@ class Recording:
         self._unflushed = 0
 
     def close(self, now: float, frames_offered: int | None = None) -> tuple[Path, ...]:
-        """Write table and summary, give the files their finished names, and return them: lines, CSV, table, summary.
+        """Write table and summary, rename all files, and return their paths: lines, CSV, table, summary.
 
-        The summary is renamed last: where it lies, the others are complete.
+        The summary is renamed last: where there is one, the other files are complete.
 
         Args:
             now: monotonic seconds.
-            frames_offered: how many frames the stream had, where known; missing ones count as lost.
+            frames_offered: number of frames that the stream had, if known; missing ones count as lost.
 
-        Raises RecordError where the disk refuses.
+        Raises RecordError if writing fails.
         """
         self._check_open()
         summary = self._summary.summary(now - self._started, frames_offered)
@@ -158,9 +157,9 @@ class Recording:
         return paths
 
     def stop(self, now: float) -> tuple[Path, ...]:
-        """The recorder is going before the stream has ended: finish what a live stream gave, abandon a file.
+        """End before the stream has ended: complete a live stream's results, abandon a file's.
 
-        Returns the finished paths, none for a file. Raises RecordError where the disk refuses.
+        Returns the finished paths, none for a file. Raises RecordError if writing fails.
         """
         if self._live and self._texts:
             return self.close(now)
@@ -168,13 +167,13 @@ class Recording:
         return ()
 
     def abandon(self) -> None:
-        """Delete the files, if there still are any; never raises."""
+        """Delete the files, if there are any; never raises."""
         for file in self._files():
             file.discard()
         self._forget()
 
     def _files(self) -> list[PartFile | TableFile]:
-        """In the order in which they take their names."""
+        """The files in the order in which they are renamed."""
         texts = dict(self._texts)
         last = [texts.pop(SUMMARY)] if SUMMARY in texts else []
         return [*texts.values(), *([self._table] if self._table is not None else []), *last]
@@ -191,33 +190,33 @@ class Recording:
     def _failed(self, error: OSError) -> RecordError:
         return self._given_up(describe(error, self._current))
 
-    def _given_up(self, because: str) -> RecordError:
+    def _given_up(self, reason: str) -> RecordError:
         if not self._live:
             self.abandon()
-            return RecordError(because)
+            return RecordError(reason)
         for file in self._files():
             file.keep()
         self._forget()
-        return RecordError(f"{because} (what came before is kept in {self.folder / f'{self.name}{LINES}'})")
+        return RecordError(f"{reason} (what came before is kept in {self.folder / f'{self.name}{LINES}'})")
 
 
 def _check_name(name: str) -> None:
-    """Raises RecordError unless `name` is a plain file name that leaves room for what is put around it."""
+    """Raise RecordError unless `name` is a plain file name, short enough for prefix and suffixes."""
     plain = name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}
     if not plain or len(os.fsencode(name)) > LONGEST_NAME:
         raise RecordError(f"'{name[:80]}' can't name a result: use at most {LONGEST_NAME} bytes without slashes")
 
 
-# One file of a recording: grows by whole lines, and takes its finished name when it is complete.
+# Files of a recording
 
 
 class PartFile:
-    """A file under its temporary name `.NAME.part`; whole lines are kept back until `flush` writes them.
+    """A file under its temporary name `.NAME.part`; whole lines are buffered until `flush` writes them.
 
-    With `at_once` it has its finished name from the beginning and never replaces an older file: what is live can be
-    read while it grows, and after a crash.
+    With `at_once` it has its final name from the beginning and never replaces an older file, so that a live stream
+    can be read while it is recorded, and after a crash.
 
-    Raises OSError as the system gives it.
+    Raises OSError as the system does.
     """
 
     def __init__(self, final: Path, *, at_once: bool = False) -> None:
@@ -228,11 +227,11 @@ class PartFile:
         self._file: BinaryIO | None = self.part.open("xb" if at_once else "wb", buffering=0)
 
     def write(self, lines: bytes) -> None:
-        """Keep whole lines for the next flush."""
+        """Buffer whole lines for the next flush."""
         self._pending.append(lines)
 
     def flush(self) -> None:
-        """Write what is pending, so that a reader of the file sees whole lines only."""
+        """Write all buffered lines at once, so that a reader of the file sees whole lines only."""
         data = memoryview(b"".join(self._pending))
         self._pending.clear()
         size = len(data)
@@ -241,7 +240,7 @@ class PartFile:
         self._written += size
 
     def finish(self) -> None:
-        """Write what is pending through to the disk and close; the name stays."""
+        """Write all buffered lines, sync to disk and close; the name stays."""
         self.flush()
         if self._file is not None:
             os.fsync(self._file.fileno())
@@ -249,11 +248,11 @@ class PartFile:
             self._file = None
 
     def rename(self) -> None:
-        """Take the finished name, replacing an older result."""
+        """Rename to the final name, replacing an older result."""
         self.part.replace(self.final)
 
     def keep(self) -> None:
-        """Close, and keep under its present name what the last whole flush had written; never raises."""
+        """Close, and keep what complete flushes have written under the present name; never raises."""
         with contextlib.suppress(OSError):
             if self._file is not None:
                 os.ftruncate(self._file.fileno(), self._written)
@@ -271,25 +270,24 @@ class PartFile:
 
 
 def replace_text(path: Path, data: bytes) -> None:
-    """Write a small file so that a reader sees the old or the new one, never a half. Raises OSError."""
+    """Replace a small file atomically: readers see the old or the new one. Raises OSError."""
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(data)
     part.replace(path)
 
 
-# What can go wrong while events are kept. The message is one sentence a user can act on.
-
+# Errors
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class RecordError(BimodalError):
-    """The results of a stream can't be kept."""
+    """The results of a stream can't be written or read; the message is one sentence a user can act on."""
 
 
 def describe(error: OSError, path: Path) -> str:
-    """What the system said about writing `path`, as a sentence for the user."""
+    """Describe an error of writing `path` as a sentence for the user."""
     folder = path.parent
     if error.errno in FULL:
         return f"the disk is full: {folder} has no room for {path.name}; free some space, then start again"

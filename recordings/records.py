@@ -1,4 +1,4 @@
-"""What stands beside the events of a recording: where they come from, as plain values. docs/recordings.md."""
+"""Records of session, streams and sources beside the events of a recording; docs/recordings.md describes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLIP_SUFFIX = ".session.json"
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """The machine: its name, system, processor family, cores, and the Python that ran."""
+    """The machine: name, system, processor family, number of cores, and Python version."""
 
     name: str
     system: str
@@ -25,7 +25,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One artifact as the session was started with it: `given` is what config.yaml said, the rest is of the file."""
+    """One artifact at the start of the session: `given` is the entry of config.yaml, the rest describes the file."""
 
     kind: str
     given: str
@@ -37,18 +37,18 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of the session folder: its path from there, and its size."""
+    """One file of the session folder: its path relative to the folder, and its size."""
 
     path: str
     bytes: int
 
 
 class SessionRecord(msgspec.Struct, kw_only=True):
-    """A whole session. Times are local with their offset; `config` has no passwords in it.
+    """A whole session. Times are local with UTC offset; `config` contains no passwords.
 
     Attributes:
         kind: "live" (bimodal up) or "analysis" (bimodal analyze).
-        ended, files: set when a live session has ended in order, or by `bimodal report`.
+        ended, files: set when a live session has ended normally, or by `bimodal report`.
     """
 
     format: int = FORMAT
@@ -65,10 +65,10 @@ class SessionRecord(msgspec.Struct, kw_only=True):
 
 
 class SourceRecord(msgspec.Struct, kw_only=True):
-    """What a stream was read from. `file` and what follows stand only where it was a file.
+    """The source of a stream. `file`, `bytes` and `sha256` are set only if it was a file.
 
     Attributes:
-        sha256: of the file's bytes; None where there was no time to take it.
+        sha256: of the file's bytes; None if there was no time to compute it.
     """
 
     name: str
@@ -81,9 +81,9 @@ class PartRecord(msgspec.Struct, kw_only=True):
     """One part of a stream's recording.
 
     Attributes:
-        name: of its files, without their endings.
-        begun: wall clock of the start of writing.
-        complete: whether its table and summary are there too.
+        name: of its files, without their suffixes.
+        begun: wall clock at the start of writing.
+        complete: true once its table and summary are written.
     """
 
     name: str
@@ -120,7 +120,7 @@ class ClipRecord(msgspec.Struct, kw_only=True):
 
 
 def stream_record(opened: StreamOpened, source: SourceRecord) -> StreamRecord:
-    """What an announcement says, as a record without parts."""
+    """Make the record of an announced stream, without parts."""
     return StreamRecord(
         stream=opened.stream,
         policy=opened.policy,
@@ -136,5 +136,5 @@ def stream_record(opened: StreamOpened, source: SourceRecord) -> StreamRecord:
 
 
 def pretty(record: msgspec.Struct) -> bytes:
-    """A record as JSON for people, with a line feed at its end."""
+    """Format a record as indented JSON with a line feed at its end."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"

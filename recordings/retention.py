@@ -1,4 +1,4 @@
-"""Old sessions are deleted where the config says so: ours only, and of them only what we have written."""
+"""Deletion of old sessions, if the config asks for it: only sessions of ours, and only files that we have written."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ log = logging.getLogger(__name__)
 
 DAY_S = 86_400.0
 LOOK_EVERY_S = 3600.0
-# A session without an end may still be running, with nothing to write for a while.
+# A session without an end may still be running without anything to write.
 UNENDED_DAYS = 1.0
 REPORT = "report.html"
-# What recorder, films and reports write into a stream's folder; "-2" where a name was taken; ".part" while it is made.
+# Files that recorders, films and reports write into a stream's folder; "-2" if a name was taken; ".part" if unfinished.
 OURS = re.compile(r"\.?\d{4,}-\d{4,}(-\d+)?\.(jsonl|csv|parquet|summary\.json|mp4|annotated\.mp4|html)(\.part)?")
 
 
 def expired(parent: Path, days: float, now: float) -> list[Path]:
-    """The session folders in `parent` in which nothing was written for so many days; `now` is the wall clock's.
+    """List the session folders in `parent` that were not written to for `days`; `now` is the wall clock.
 
-    A folder counts only where it is a real folder (no link) that carries a session.json of ours, of a live session.
+    Only real folders (no links) with a session.json of a live session of ours are considered.
     """
     found = []
     for folder in _folders(parent):
@@ -45,9 +45,9 @@ def expired(parent: Path, days: float, now: float) -> list[Path]:
 
 
 def delete_session(folder: Path) -> bool:
-    """Delete what is ours in a session folder, and the folder where nothing else lies in it; whether it has gone.
+    """Delete our files in a session folder, and the folder if nothing else is in it; return True if it is gone.
 
-    Never follows a link. What can't be deleted stays, and is tried again; raises OSError where a folder can't be read.
+    Never follows links. Files that can't be deleted stay for the next time. Raises OSError if a folder can't be read.
     """
     for inner in _folders(folder):
         if not _is_file(inner / STREAM_FILE):
@@ -68,12 +68,12 @@ def delete_session(folder: Path) -> bool:
 
 
 class Retention:
-    """Deletes sessions that are too old, now and every hour, in a thread of its own: a disk may be slow.
+    """Deletes expired sessions at start and every hour, in a thread of its own because a disk may be slow.
 
     Args:
-        parent: of the session folders.
-        days: how long they are kept.
-        current: the session that is being recorded; never deleted.
+        parent: parent of the session folders.
+        days: number of days that sessions are kept.
+        current: folder of the session that is being recorded; never deleted.
     """
 
     def __init__(self, parent: Path, days: float, current: Path) -> None:
@@ -81,8 +81,8 @@ class Retention:
         self._due = 0.0
         self._thread: threading.Thread | None = None
 
-    def look(self) -> None:
-        """Call it often; it begins its work when an hour is over."""
+    def poll(self) -> None:
+        """Start deletion if it is due; to be called often."""
         now = time.monotonic()
         if now >= self._due and (self._thread is None or not self._thread.is_alive()):
             self._due = now + LOOK_EVERY_S
@@ -130,11 +130,11 @@ def _session(folder: Path) -> SessionRecord | None:
 
 
 def _newest(folder: Path, record: SessionRecord) -> float:
-    """When it was last written to, as files and session.json say: seconds of the wall clock."""
+    """Time of the last change according to files and session.json, in seconds of the wall clock."""
     times = [path.lstat().st_mtime for path in folder.rglob("*") if _is_file(path)]
-    for told in (record.started, record.ended):
+    for text in (record.started, record.ended):
         with contextlib.suppress(ValueError):
-            times += [datetime.fromisoformat(told).timestamp()] if told else []
+            times += [datetime.fromisoformat(text).timestamp()] if text else []
     return max(times, default=time.time())
 
 

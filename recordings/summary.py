@@ -1,4 +1,4 @@
-"""What a whole recording amounts to: an accumulator that takes events and returns one plain value."""
+"""Summary of a recording, accumulated event by event. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Shares: TypeAlias = dict[str, float]
 DECIMALS = 4
 
 
-def kind_of_reason(because: str) -> str:
-    """A reason without its numbers, so that "confidence 0.21 is below 0.3" counts once and not once per value."""
-    return re.sub(r"\d+(\.\d+)?(e-?\d+)?", "…", because)
+def kind_of_reason(reason: str) -> str:
+    """Replace the numbers in a reason, so that "confidence 0.21 is below 0.3" is counted as one kind."""
+    return re.sub(r"\d+(\.\d+)?(e-?\d+)?", "…", reason)
 
 
 class TrackSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One face from its first frame to its last; `share` and `dominant` are of its own fused labels."""
+    """One tracked face from its first frame to its last; `share` and `dominant` refer to its own fused labels."""
 
     track: int
     frames: int
@@ -32,14 +32,14 @@ class TrackSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LatencySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds from grab to event over all frames; None where there were none."""
+    """Milliseconds from grab to event over all frames; None if there are no frames."""
 
     mean: float | None
     largest: float | None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """NAME.summary.json, field by field; docs/events.md says what each means."""
+    """Content of NAME.summary.json; docs/events.md describes every field."""
 
     file: str
     stream: str
@@ -60,7 +60,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Labels:
-    """Counts labels, and how sure each of them was."""
+    """Counts of labels, and sums of their confidences."""
 
     def __init__(self) -> None:
         self._frames: Counter[str] = Counter()
@@ -72,7 +72,7 @@ class Labels:
 
     @property
     def dominant(self) -> str | None:
-        """The label with the largest confidence summed over all frames: time, in which sure moments count more."""
+        """The label with the largest sum of confidence over all frames, so that confident frames count more."""
         return max(self._confidence, key=lambda label: self._confidence[label], default=None)
 
     @property
@@ -83,7 +83,7 @@ class Labels:
 
 
 class Track:
-    """What is known of one face so far."""
+    """Accumulated data of one tracked face."""
 
     def __init__(self, first_t: float) -> None:
         self.first_t = self.last_t = first_t
@@ -102,7 +102,7 @@ class Track:
 
 
 class Summarizer:
-    """Takes a stream's events in order; `summary` may be asked for at any time."""
+    """Accumulates a stream's events, in order; `summary` may be called at any time."""
 
     def __init__(self, opened: StreamOpened, source_file: str) -> None:
         self._opened = opened
@@ -118,16 +118,16 @@ class Summarizer:
 
     @property
     def frames(self) -> int:
-        """Events taken so far."""
+        """The number of events added so far."""
         return self._frames
 
     @property
     def next_seq(self) -> int:
-        """The sequence number that comes next if no frame is lost; a lower one is out of order."""
+        """The next sequence number if no frame is lost; a lower one is out of order."""
         return self._next_seq
 
     def add(self, event: Emotion) -> None:
-        """Take the next event. Its `seq` must not be below `next_seq`."""
+        """Add the next event. Its `seq` must not be below `next_seq`."""
         self._lost += event.seq - self._next_seq
         self._next_seq = event.seq + 1
         self._frames += 1
@@ -168,11 +168,11 @@ class Summarizer:
             self._because["emotion"][kind_of_reason(verdict.because)] += 1
 
     def summary(self, wall_s: float, frames_offered: int | None = None) -> Summary:
-        """Everything so far.
+        """Return the summary of all events so far.
 
         Args:
             wall_s: seconds that the work has taken.
-            frames_offered: how many frames the stream had in all, where known: missing ones at the end are lost too.
+            frames_offered: number of frames that the stream had, if known: missing ones at the end count as lost.
         """
         missing = 0 if frames_offered is None else max(0, frames_offered - self._next_seq)
         return Summary(
@@ -201,7 +201,7 @@ class Summarizer:
         return LatencySummary(mean=round(mean, DECIMALS), largest=round(self._latency_largest, DECIMALS))
 
     def _duration_s(self) -> float:
-        """What the source says of itself, else from the first frame to the end of the last."""
+        """The source's own duration if known, else the time from the first frame to the end of the last."""
         if self._opened.duration_ns is not None:
             return self._opened.duration_ns / 1e9
         if self._span is None:

@@ -1,4 +1,4 @@
-"""A live stream's recording: part by part, in its folder of the session (docs/recordings.md)."""
+"""Recordings of live streams, in parts, and of files; see docs/recordings.md."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from bimodal.recordings.records import (
 
 
 def part_of(t: float, split_s: float) -> int:
-    """The number, from 1, of the part that a frame at `t` seconds belongs to."""
+    """The number, from 1, of the part of a frame at `t` seconds."""
     return max(0, int(t // split_s)) + 1
 
 
 def part_name(folder: Path, run: int, part: int) -> str:
-    """A part's name that is not taken in `folder`; a part that was begun twice has a number behind it."""
+    """Return a part's name that is not taken in `folder`; a part that was begun twice gets a suffix "-2"."""
     name = f"{run:04d}-{part:04d}"
     tried = 1
     while (folder / f"{name}{LINES}").exists():
@@ -42,13 +42,13 @@ def part_name(folder: Path, run: int, part: int) -> str:
 
 
 class LiveRecording:
-    """Takes the events of one run of a live stream.
+    """Records one run of a live stream, in parts.
 
     Args:
-        folder: of the stream; what lies there stays.
-        split_s: seconds of the stream's own time in a part.
-        check: of the source.
-        monotonic, wall: the clocks.
+        folder: of the stream; existing files are kept.
+        split_s: duration of a part, in seconds of the stream's own time.
+        check: checksum of the source.
+        monotonic, wall: clocks, in seconds and as local time.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class LiveRecording:
         folder: Path,
         opened: StreamOpened,
         split_s: float,
-        check: SourceCheck,
+        check: SourceChecksum,
         monotonic: Callable[[], float],
         wall: Callable[[], datetime],
     ) -> None:
         self.opened = opened
         self._folder = folder
-        # A looped file says how long a round is, which is not how long the stream is.
+        # The duration of a looped file is that of one round, not of the stream.
         self._endless = msgspec.structs.replace(opened, duration_ns=None)
         self._split_s = split_s
         self._check = check
@@ -73,19 +73,19 @@ class LiveRecording:
         self._part = 0
 
     def add(self, event: Emotion) -> None:
-        """Take the stream's next event; it reaches the disk with the next `flush`.
+        """Add the stream's next event; it is written with the next `flush`.
 
-        Raises RecordError where the disk refuses; what was flushed before stays.
+        Raises RecordError if writing fails; everything flushed before is kept.
         """
         part = part_of(event.t, self._split_s)
         if self._recording is None or part != self._part:
-            self._turn(part, event)
+            self._begin_part(part, event)
         assert self._recording is not None
         self._recording.add(event)
         entry = self._record.parts[-1]
         entry.frames, entry.last_t = self._recording.frames, event.t
 
-    def _turn(self, part: int, event: Emotion) -> None:
+    def _begin_part(self, part: int, event: Emotion) -> None:
         opened = self._endless
         if self._recording is not None:
             following = self._recording.next_seq
@@ -99,12 +99,12 @@ class LiveRecording:
         self._write_record()
 
     def flush(self) -> None:
-        """Write what came; call it twice a second. Raises RecordError where the disk refuses."""
+        """Write all events so far; to be called twice a second. Raises RecordError if writing fails."""
         if self._recording is not None:
             self._recording.flush()
 
     def close(self, frames_offered: int | None = None) -> None:
-        """Complete the part. Raises RecordError where the disk refuses."""
+        """Complete the current part. Raises RecordError if writing fails."""
         if self._recording is None:
             return
         recording, self._recording = self._recording, None
@@ -113,7 +113,7 @@ class LiveRecording:
         self._write_record()
 
     def stop(self) -> None:
-        """The recorder is going: a live stream is complete whenever it is stopped. Raises as `close`."""
+        """Complete the recording: a live stream is complete whenever it is stopped. Raises as `close`."""
         self.close()
 
     def _write_record(self) -> None:
@@ -126,29 +126,28 @@ class LiveRecording:
 
 
 def _parts_before(folder: Path) -> list[PartRecord]:
-    """What earlier runs, or a recorder that died, have left in the list."""
+    """The parts that earlier runs, or a killed recorder, have recorded."""
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         return msgspec.json.decode((folder / STREAM_FILE).read_bytes(), type=StreamRecord).parts
     return []
 
 
-# A file's recording: NAME.* in the folder of the results, complete or not there at all.
+# Files
 
-
-# A checksum is ready long before a film's results are; a heartbeat must not wait for one that is not.
+# The checksum is usually ready long before the results; if not, the heartbeat must not wait for it longer than this.
 CHECKSUM_PATIENCE_S = 2.0
 
 
 class FileRecording:
-    """Takes the events of one run of a file.
+    """Records one run of a file: its results are complete, or there are none.
 
     Args:
-        folder: of the results.
-        session: what NAME.session.json says of the session; None writes none.
-        check: of the source.
-        monotonic: the clock, in seconds.
+        folder: folder of the results.
+        session: session record for NAME.session.json; None writes none.
+        check: checksum of the source.
+        monotonic: clock, in seconds.
 
-    Raises RecordError where the files can't be made.
+    Raises RecordError if the files can't be created.
     """
 
     def __init__(
@@ -156,7 +155,7 @@ class FileRecording:
         folder: Path,
         opened: StreamOpened,
         session: SessionRecord | None,
-        check: SourceCheck,
+        check: SourceChecksum,
         monotonic: Callable[[], float],
     ) -> None:
         self.opened = opened
@@ -185,34 +184,36 @@ class FileRecording:
         return ClipRecord(session=self._session, stream=stream)
 
     def add(self, event: Emotion) -> None:
-        """Take the stream's next event. Raises RecordError; then nothing is left behind."""
+        """Add the stream's next event. Raises RecordError, after which all files are deleted."""
         self._recording.add(event)
         self._span = (event.t if self._span is None else self._span[0], event.t)
 
     def flush(self) -> None:
-        """Write what came. Raises RecordError where the disk refuses."""
+        """Write all events so far. Raises RecordError if writing fails."""
         self._recording.flush()
 
     def close(self, frames_offered: int | None = None) -> None:
-        """Give the results their names. Raises RecordError where the disk refuses."""
+        """Complete and rename the results. Raises RecordError if writing fails."""
         self._recording.close(self._monotonic(), frames_offered)
 
     def stop(self) -> None:
-        """Not looked at to its end: no results."""
+        """Delete the results, because the file was not analysed to its end."""
         self._recording.abandon()
 
 
-# The checksum of a source file, taken beside the work: a film of many gigabytes must not hold up its results.
-
+# Checksums
 
 CHUNK = 2**20
 
 
-class SourceCheck:
-    """Reads the file in a thread of its own; `record` may be asked for at any time."""
+class SourceChecksum:
+    """Computes the SHA-256 of a source file in a thread of its own, so that a large file does not delay its results.
+
+    `record` may be called at any time.
+    """
 
     def __init__(self, name: str, file: Path | None) -> None:
-        """`name` is what the stream calls its source; without a file there is nothing to read."""
+        """Start the thread, if there is a file. `name` is the stream's name of its source."""
         self._name = name
         self._file = file
         self._bytes: int | None = None
@@ -234,7 +235,7 @@ class SourceCheck:
         self._sha256 = digest.hexdigest()
 
     def record(self, patience_s: float = 0.0) -> SourceRecord:
-        """The source as far as it is known, after waiting at most `patience_s` for the checksum."""
+        """Return what is known of the source, after waiting at most `patience_s` for the checksum."""
         if self._file is None:
             return SourceRecord(name=self._name)
         self._thread.join(patience_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,45 +159,40 @@ MOST_WAITING = 256
 
 
 class Channel(NamedTuple):
-    """One channel of the stream, as its metadata name it."""
+    """One channel of the stream: its metadata, and its value in an event, None where that is unknown."""
 
     label: str
     unit: str
     type: str
+    get: Callable[[Emotion], float | None]
 
 
-GROUPS = ("fused", "video", "speech")
+def _seven(group: str, get: Callable[[Emotion], Probabilities | None]) -> list[Channel]:
+    def probability(emotion: str) -> Callable[[Emotion], float | None]:
+        return lambda event: (get(event) or {}).get(emotion)
+
+    return [Channel(f"{group}_{emotion}", "probability", group, probability(emotion)) for emotion in EMOTIONS]
+
+
+def _video(event: Emotion) -> Probabilities | None:
+    face = leading(event)
+    return face.video if face is not None else None
+
+
+# `fused` is the event's verdict, even if it is the voice's alone; `video` is of the face that the verdict is about.
 CHANNELS: tuple[Channel, ...] = (
-    *(Channel(f"{group}_{emotion}", "probability", group) for group in GROUPS for emotion in EMOTIONS),
-    Channel("confidence", "probability", "fused"),
-    Channel("agreement", "probability", "fused"),
-    Channel("faces", "count", "video"),
+    *_seven("fused", fused),
+    *_seven("video", _video),
+    *_seven("speech", lambda event: event.speech.probabilities if event.speech is not None else None),
+    Channel("confidence", "probability", "fused", lambda event: event.emotion.confidence),
+    Channel("agreement", "probability", "fused", lambda event: event.emotion.agreement),
+    Channel("faces", "count", "video", lambda event: len(event.faces)),
 )
 
 
 def sample(event: Emotion) -> list[float]:
-    """The values of CHANNELS; NaN for what is unknown, or a model does not know.
-
-    `fused` is the event's verdict, also where it is the voice's alone; `video` that of the face that it is about.
-    """
-    face = leading(event)
-    speech = event.speech.probabilities if event.speech is not None else None
-    return [
-        *_seven(fused(event)),
-        *_seven(face.video if face is not None else None),
-        *_seven(speech),
-        _number(event.emotion.confidence),
-        _number(event.emotion.agreement),
-        float(len(event.faces)),
-    ]
-
-
-def _seven(probabilities: Probabilities | None) -> list[float]:
-    return [_number((probabilities or {}).get(emotion)) for emotion in EMOTIONS]
-
-
-def _number(value: float | None) -> float:
-    return NAN if value is None else value
+    """The values of CHANNELS; NaN for an unknown one."""
+    return [NAN if (value := channel.get(event)) is None else float(value) for channel in CHANNELS]
 
 
 class GrabTimes:

@@ -53,7 +53,7 @@ class Gathering:
 
     def join(self, artifact: Artifact) -> Artifact:
         """The artifact as jobs of `run_all` must use it; anywhere else it is the artifact itself."""
-        return artifact.through(self.ask)
+        return artifact.with_run(self.ask)
 
     def run_all(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
         """What each returns, in their order. Raises what a job raises, when all have ended."""

@@ -15,7 +15,7 @@ from bimodal.broker.messages import LaneMessage, StreamClosed, StreamOpened
 from bimodal.errors import BimodalError
 from bimodal.recordings.records import SessionRecord
 from bimodal.recordings.retention import Retention
-from bimodal.recordings.writers import FileRecording, LiveRecording, SourceCheck
+from bimodal.recordings.writers import FileRecording, LiveRecording, SourceChecksum
 from bimodal.workers.actor import ActorSettings, LaneReader, own
 from bimodal.workers.settings import RecordActorSettings
 
@@ -74,7 +74,7 @@ class RecordActor(LaneReader):
             self._give_up(opened, error)
 
     def _begin(self, opened: StreamOpened) -> FileRecording | LiveRecording:
-        check = SourceCheck(opened.source, self._sources.get(opened.stream))
+        check = SourceChecksum(opened.source, self._sources.get(opened.stream))
         if opened.policy == "every":
             return FileRecording(self._folder, opened, self._session, check, time.monotonic)
         folder = self._folder / opened.stream
@@ -127,7 +127,7 @@ class RecordActor(LaneReader):
             return
         self._flush_due = now + FLUSH_EVERY_S
         if self._retention is not None:
-            self._retention.look()
+            self._retention.poll()
         for known in list(self._kept.values()):
             try:
                 known.flush()

@@ -146,7 +146,7 @@ def noting(artifact: Artifact, runs: list[Run]) -> Artifact:
         runs.append(Run(noted, {name: value.copy() for name, value in inputs.items()}))
         return runs[-1].again()
 
-    return artifact.through(note)
+    return artifact.with_run(note)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Torch modules of the networks we train or convert. Only the rooms export and training import these."""
+"""PyTorch modules of the networks that we train or convert. Only export and training import these."""

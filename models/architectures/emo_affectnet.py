@@ -2,8 +2,8 @@
 
 Ryumina, Dresvyanskiy, Karpov 2022, "In search of a robust facial expressions recognition model" (Neurocomputing 514);
 weights `FER_static_ResNet50_AffectNet.pt` of huggingface.co/ElenaRyumina/face_emotion_recognition. The network came
-from Keras, and so did its habits: "same" padding that is larger below and right, BatchNorm with eps 1e-3, the stride on
-the first 1×1 convolution of a block.
+from Keras, and has its conventions: "same" padding that is larger below and right, BatchNorm with eps 1e-3, the stride
+on the first 1×1 convolution of a block.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXPANSION = 4
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding, whose odd pixel lies below and right."""
+    """Convolution with TensorFlow's "same" padding, whose odd pixel is below and right."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """float32 [N, C, H, W] → [N, C', ⌈H / stride⌉, ⌈W / stride⌉]."""
@@ -87,7 +87,7 @@ class EmoAffectNet(nn.Module):
         self.fc2 = nn.Linear(EMBEDDING, len(LABELS))
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and the embedding that the dynamic models were trained on (after the ReLU)."""
+        """Return logits, and the embedding (after the ReLU) on which the dynamic models were trained."""
         maps = self.max_pool(torch.relu(self.batch_norm1(self.conv_layer_s2_same(faces))))
         maps = self.layer4(self.layer3(self.layer2(self.layer1(maps))))
         embedding = torch.relu(self.fc1(maps.mean(dim=(2, 3))))
@@ -95,7 +95,7 @@ class EmoAffectNet(nn.Module):
 
 
 class EmoAffectNetGraph(nn.Module):
-    """What is exported: crops uint8 [N, 224, 224, 3] RGB → probabilities [N, 7], embedding [N, 512]."""
+    """Exported graph: crops uint8 [N, 224, 224, 3] RGB → probabilities [N, 7], embedding [N, 512]."""
 
     mean: Tensor
     order: Tensor
@@ -107,7 +107,7 @@ class EmoAffectNetGraph(nn.Module):
         self.register_buffer("order", torch.tensor([2, 1, 0]), persistent=False)
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities and embedding."""
+        """Return probabilities and embedding."""
         bgr = faces.to(torch.float32).permute(0, 3, 1, 2).index_select(1, self.order)
         logits, embedding = self.network(bgr - self.mean)
         return torch.softmax(logits, dim=1), embedding

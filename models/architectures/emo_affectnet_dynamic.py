@@ -16,7 +16,7 @@ INTERVAL_S = 0.2
 
 
 class EmoAffectNetDynamic(nn.Module):
-    """What is exported: embeddings float32 [N, 10, 512], oldest first → probabilities [N, 7]."""
+    """Exported graph: embeddings float32 [N, 10, 512], oldest first → probabilities [N, 7]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class EmoAffectNetDynamic(nn.Module):
         self.fc = nn.Linear(256, len(LABELS))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Probabilities of the last step; softmax is inside, as in the authors' module."""
+        """Return probabilities of the last step; includes the softmax, as the authors' module does."""
         steps, _ = self.lstm1(embeddings)
         steps, _ = self.lstm2(steps)
         return torch.softmax(self.fc(steps[:, -1]), dim=1)

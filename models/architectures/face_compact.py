@@ -1,4 +1,4 @@
-"""face-compact: a small residual network for 48×48 grey faces, and the graph that ships.
+"""face-compact: a small residual network for 48×48 grey faces, and its exported graph.
 
 Residual blocks after He et al. 2016 (arXiv:1512.03385) with squeeze-and-excitation after Hu et al. 2018
 (arXiv:1709.01507).
@@ -86,7 +86,7 @@ class FaceCompact(nn.Module):
 
 
 def standardise(pictures: Tensor) -> Tensor:
-    """Every picture to mean 0 and deviation 1, so that light and contrast of the room matter little.
+    """Standardise every picture to mean 0 and deviation 1, so that lighting and contrast matter little.
 
     float [N, 1, H, W] of any range → the same shape. The floor on the deviation (of 255) keeps a blank picture at 0.
     """
@@ -96,7 +96,7 @@ def standardise(pictures: Tensor) -> Tensor:
 
 
 class FaceCompactGraph(nn.Module):
-    """What is exported: crops uint8 [N, 48, 48, 3] RGB → probabilities [N, classes], embedding [N, 128]."""
+    """Exported graph: crops uint8 [N, 48, 48, 3] RGB → probabilities [N, classes], embedding [N, 128]."""
 
     luma: Tensor
 

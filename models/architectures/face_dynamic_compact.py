@@ -1,4 +1,4 @@
-"""face-dynamic-compact: an LSTM over a track's embeddings, and the graph that ships.
+"""face-dynamic-compact: an LSTM over a track's embeddings, and its exported graph.
 
 No GRU: it would become a slow ONNX Loop.
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class FaceDynamicCompact(nn.Module):
     """The network: embeddings float32 [N, T, D], oldest first → logits [N, classes].
 
-    The LSTM's last state and the mean of its states are read together: what is shown now, and what was shown.
+    Classifies the LSTM's last state and the mean of its states together: the present and the whole window.
     """
 
     def __init__(self, dimensions: int = 128, classes: int = 7, hidden: int = 64, dropout: float = 0.3) -> None:
@@ -30,7 +30,7 @@ class FaceDynamicCompact(nn.Module):
 
 
 class FaceDynamicCompactGraph(nn.Module):
-    """What is exported: embeddings float32 [N, T, D] → probabilities [N, classes]."""
+    """Exported graph: embeddings float32 [N, T, D] → probabilities [N, classes]."""
 
     def __init__(self, network: FaceDynamicCompact, temperature: float) -> None:
         super().__init__()

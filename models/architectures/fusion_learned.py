@@ -1,20 +1,20 @@
-"""fusion-learned: what a face shows and what a voice carries become one, and the graph that ships."""
+"""fusion-learned: fusion of the probabilities of video and speech, and its exported graph."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+# Probabilities count as at least this, so that one model's zero is no veto.
 FLOOR = 1e-4
-"""A probability counts as at least this: one model's zero is no veto."""
 
 
 class FusionLearned(nn.Module):
     """The network: two opinions float32 [N, classes + 1] → logits [N, classes].
 
-    An opinion is calibrated probabilities and, last, its worth (0…1: reliability of the face or of the speech). Each
-    opinion's logarithms are read through a matrix of its own (which classes that model mixes up), scaled by its worth
-    against the better one's; a small network reads both together and counts only as far as both are worth something.
+    An opinion is calibrated probabilities and, last, its reliability (0…1, of the face or of the speech). Each
+    opinion's logarithms pass a matrix of its own (the confusions of that model), scaled by its reliability relative to
+    the better one's; a small network takes both together, and counts only as far as both are reliable.
     """
 
     def __init__(self, classes: int = 7, hidden: int = 24, video: float = 0.7, speech: float = 0.3) -> None:
@@ -37,7 +37,7 @@ class FusionLearned(nn.Module):
 
 
 class FusionLearnedGraph(nn.Module):
-    """What is exported: opinions float32 [N, classes + 1] of video and speech → probabilities [N, classes]."""
+    """Exported graph: opinions float32 [N, classes + 1] of video and speech → probabilities [N, classes]."""
 
     def __init__(self, network: FusionLearned, temperature: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""speech-compact: a small network for speech emotion on log-mel bands, and the graph that ships.
+"""speech-compact: a small network for speech emotion on log-mel bands, and its exported graph.
 
 1-D residual blocks with squeeze-and-excitation, a bidirectional LSTM (a GRU would become a slow ONNX Loop) and
 attentive statistics pooling after Okabe et al. 2018 (arXiv:1803.10963).
@@ -20,7 +20,7 @@ POWER_FLOOR = 1e-3  # of a waveform at RMS 1: about 60 dB under speech
 
 
 class LogMel(nn.Module):
-    """waveform float32 [N, S] → log-mel power float32 [N, 64, frames].
+    """Log-mel power: waveform float32 [N, S] → float32 [N, 64, frames].
 
     Framing, window and DFT are one convolution: twice as fast in ONNX Runtime as its STFT operator. Equals
     ln(librosa.feature.melspectrogram(y, sr=16000, n_fft=512, win_length=400, hop_length=160, center=False,
@@ -49,17 +49,17 @@ class LogMel(nn.Module):
 
 
 def level(waveform: Tensor) -> Tensor:
-    """Every waveform to mean 0 and RMS 1, so that the gain of a microphone does not matter. float32 [N, S] → same."""
+    """Normalise waveforms float32 [N, S] to mean 0 and RMS 1, so that the microphone's gain does not matter."""
     centred = waveform - waveform.mean(dim=1, keepdim=True)
     loudness = torch.sqrt((centred * centred).mean(dim=1, keepdim=True))
     return centred / torch.clamp(loudness, min=LOUDNESS_FLOOR)
 
 
 class FrontEnd(nn.Module):
-    """waveform float32 [N, S] → features float32 [N, 128, frames]: 64 log-mel bands and their slopes.
+    """Features: waveform float32 [N, S] → float32 [N, 128, frames], 64 log-mel bands and their slopes.
 
-    Every band has mean 0 over the window, so that the colour of a microphone matters little; all together have
-    deviation 1.
+    Every band has mean 0 over the window, so that the microphone's frequency response matters little; all together
+    have deviation 1.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class SpeechCompact(nn.Module):
 
 
 class SpeechGraph(nn.Module):
-    """What is exported: waveform float32 [N, S] at 16 kHz, −1…1, 1 to 3 s → probabilities [N, classes]."""
+    """Exported graph: waveform float32 [N, S] at 16 kHz, −1…1, 1 to 3 s → probabilities [N, classes]."""
 
     def __init__(self, front_end: nn.Module, network: nn.Module, temperature: float) -> None:
         super().__init__()

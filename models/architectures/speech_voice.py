@@ -1,9 +1,9 @@
-"""speech-voice: the lower half of a speaker encoder, listening for emotion, and the graph that ships.
+"""speech-voice: emotion from the lower layers of a speaker encoder, and its exported graph.
 
 Resemblyzer's voice encoder (package `resemblyzer` 0.1.4, Apache-2.0, trained by Resemble AI on VoxCeleb 1 and 2 and
 LibriSpeech to tell speakers apart, after Wan et al. 2018, arXiv:1710.10467) is three LSTM layers on 40 mel bands.
-What its second layer hears carries more of the emotion than its end does: mean and deviation of that over time, and
-one linear layer. Layers and front end are those of `resemblyzer/voice_encoder.py` and `audio.py`.
+The output of its second layer carries more emotion than its last: mean and deviation of it over time, and one linear
+layer. Layers and front end are those of `resemblyzer/voice_encoder.py` and `audio.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOUDNESS = 10 ** (-30 / 20)  # RMS of full scale that the encoder was trained at
 
 
 class VoiceFrontEnd(nn.Module):
-    """waveform float32 [N, S] → mel power float32 [N, frames, 40], at the loudness that the encoder knows.
+    """Mel power: waveform float32 [N, S] → float32 [N, frames, 40], at the loudness of the encoder's training.
 
     Equals librosa.feature.melspectrogram(y, sr=16000, n_fft=400, hop_length=160, n_mels=40) within 1e-4.
     """
@@ -62,9 +62,9 @@ class SpeechVoice(nn.Module):
         self.classify = nn.Linear(2 * HIDDEN, classes)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the lower layers of a voice encoder's state dict (`lstm.weight_ih_l0` …).
+        """Load the lower layers of a voice encoder's state dict (`lstm.weight_ih_l0` …).
 
-        Raises KeyError where it has no such layers, RuntimeError where their sizes differ.
+        Raises KeyError if it has no such layers, RuntimeError if their sizes differ.
         """
         for number, layer in enumerate(self.encoder):
             own = layer.state_dict()

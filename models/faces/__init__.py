@@ -1,1 +1,1 @@
-"""Face geometry: pure functions between pixels and what face artifacts take and give."""
+"""Face geometry: detection, landmarks and crops, from pixels to the inputs of face artifacts and back."""

@@ -1,4 +1,4 @@
-"""Cutting a face out of a frame as a face-static model's metadata ask for it."""
+"""Face crops for face-static models, as their metadata describe them."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ from bimodal.models.contract import Crop
 from bimodal.models.faces.mesh import Square, eye_angle
 from bimodal.models.faces.resampling import warp
 
+# Outer corners of the eyes in the 468-point mesh, the one further left in an upright picture first.
 EYE_CORNERS = (33, 263)
-"""The outer corners of the eyes in the 468-point mesh, the one further left in an upright picture first."""
-
+# A square is averaged from at most this many samples per pixel and direction; larger ones are halved first.
 LARGEST_STEP = 4
-"""A square is averaged from at most this many samples a pixel and direction; beyond it the frame is halved first."""
 
 
 def crop_face(frame: NDArray[np.uint8], points: NDArray[np.float32], crop: Crop, size: int) -> NDArray[np.uint8]:
-    """One face as a square picture.
+    """Cut a face out of a frame as a square picture.
 
     Args:
         frame: uint8 [H, W, 3] RGB, or [H, W] grey.
         points: mesh of the face, float32 [468, 2 or 3], x and y in pixels of the frame.
-        crop: what the model wants.
+        crop: geometry of the model's metadata.
         size: side of the result in pixels.
 
     Returns:
-        uint8 [size, size, 3] (or [size, size]); what lies beyond the frame repeats its edge. A face that is larger in
-        the frame is averaged, not sampled.
+        uint8 [size, size, 3] (or [size, size]); pixels beyond the frame repeat its edge. A face that is larger in the
+        frame is averaged, not sampled.
     """
     return sample_square(frame, crop_square(points, crop), size)
 
 
 def crop_square(points: NDArray[np.float32], crop: Crop) -> Square:
-    """Where `crop_face` cuts: centred on the bounding box of the (levelled) points, moved and scaled as `crop` says.
+    """The square of `crop_face`: centred on the bounding box of the (levelled) points, moved and scaled by `crop`.
 
-    `shift_y` moves along the face's own down, in heights of the box.
+    `shift_y` moves it down in the face's own direction, in heights of the box.
     """
     angle = eye_angle(points[EYE_CORNERS[0]], points[EYE_CORNERS[1]]) if crop.rotate else 0.0
     cos, sin = math.cos(angle), math.sin(angle)
@@ -53,11 +52,11 @@ def crop_square(points: NDArray[np.float32], crop: Crop) -> Square:
 
 
 def sample_square(frame: NDArray[np.uint8], square: Square, size: int) -> NDArray[np.uint8]:
-    """A turned square of the frame as uint8 [size, size, …]: one warp to a whole multiple of `size`, then the mean."""
+    """Sample a rotated square of the frame as uint8 [size, size, …]: warp to a multiple of `size`, then average."""
     while _step(square, size) > LARGEST_STEP and min(frame.shape[:2]) > 1:
         frame, square = _halved(frame, square)
     step = min(_step(square, size), LARGEST_STEP)
-    # OpenCV puts pixel centres at whole numbers; Square puts them at halves.
+    # OpenCV's pixel centres are at whole numbers, those of Square at halves.
     (a, b, x), (c, d, y) = square.to_frame(size * step)
     affine = (a, b, x + (a + b) / 2 - 0.5), (c, d, y + (c + d) / 2 - 0.5)
     fine = warp(frame, affine, size * step)
@@ -67,17 +66,17 @@ def sample_square(frame: NDArray[np.uint8], square: Square, size: int) -> NDArra
 
 
 def _step(square: Square, size: int) -> int:
-    """How many pixels of the frame go into one of the picture, along one side."""
+    """Pixels of the frame per pixel of the picture, along one side."""
     return max(1, math.ceil(square.side / size - 0.25))
 
 
 def _halved(frame: NDArray[np.uint8], square: Square) -> tuple[NDArray[np.uint8], Square]:
-    """The part of the frame around the square at half its size, each pixel the mean of four, and the square in it."""
+    """Halve the part of the frame around the square, each pixel the mean of four; return it with the square in it."""
     reach = square.side * 0.75 + 8  # more than half a diagonal
     left, right = _even(square.x - reach, square.x + reach, frame.shape[1])
     top, bottom = _even(square.y - reach, square.y + reach, frame.shape[0])
     part = frame[top:bottom, left:right]
-    if (right - left) % 2 or (bottom - top) % 2:  # at an edge of a frame of odd size: its edge goes on
+    if (right - left) % 2 or (bottom - top) % 2:  # at the edge of a frame of odd size: repeat it
         odd = ((bottom - top) % 2, (right - left) % 2)
         part = cv2.copyMakeBorder(part, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE)  # type: ignore[assignment]
     half = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
@@ -85,7 +84,7 @@ def _halved(frame: NDArray[np.uint8], square: Square) -> tuple[NDArray[np.uint8]
 
 
 def _even(low: float, high: float, length: int) -> tuple[int, int]:
-    """The pixels from `low` to `high` that lie in the frame, one at least; an even number of them where there are."""
+    """The range of pixels from `low` to `high` within the frame: at least one, and an even number if possible."""
     start = min(max(math.floor(low), 0), length - 1)
     end = max(min(math.ceil(high), length), start + 1)
     if (end - start) % 2 and end < length:

@@ -1,7 +1,7 @@
-"""A frame → detected faces, with a face-detector artifact.
+"""Face detection in a frame with a face-detector artifact.
 
-Decoding follows MediaPipe's TensorsToDetectionsCalculator. The short-range network sees only faces that are large in
-its 128×128 input, so small faces are looked for in overlapping square tiles of the frame as well.
+Decoding follows MediaPipe's TensorsToDetectionsCalculator. The short-range network finds only faces that are large in
+its 128×128 input, so small faces are detected in overlapping square tiles of the frame in addition.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from bimodal.models.errors import ArtifactError
 from bimodal.models.faces.resampling import Letterbox, fit, letterbox
 from bimodal.models.session import Artifact
 
-MEANT = 1e-6
-"""Nobody asks for more exact scores than that."""
+# Scores nearer to 0 or 1 than this are treated as equal to them.
+SCORE_TOLERANCE = 1e-6
 
 
 class Detector:
-    """Finds faces in one frame at a time; what it finds depends on that frame only.
+    """Detects faces in single frames, without state.
 
     Args:
-        artifact: of the kind `face-detector`.
-        min_score: detections below this are no faces.
+        artifact: an artifact of kind `face-detector`.
+        min_score: detections with a lower score are discarded.
 
-    Raises ArtifactError where the artifact's geometry can't be read.
+    Raises ArtifactError if the artifact's geometry is invalid.
     """
 
     def __init__(self, artifact: Artifact, *, min_score: float = 0.5) -> None:
@@ -41,23 +41,23 @@ class Detector:
         self._min_score = min_score
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
-        """uint8 [H, W, 3] RGB → the faces that are large in it, best first, at the cost of one run."""
+        """Detect large faces in uint8 [H, W, 3] RGB with one run; best first."""
         height, width = frame.shape[:2]
-        return self._joined(self._look(frame, Tile(0, 0, width, height)))
+        return self._joined(self._detect(frame, Tile(0, 0, width, height)))
 
-    def look_closer(self, frame: NDArray[np.uint8], large: Detections) -> Detections:
-        """The faces `large` of the same frame and the small ones, best first, at the cost of one run a tile."""
+    def detect_small(self, frame: NDArray[np.uint8], large: Detections) -> Detections:
+        """Detect small faces, one run per tile; return them with the faces `large` of the same frame, best first."""
         height, width = frame.shape[:2]
         found = list(large.faces)
         for tile in make_tiles(width, height):
-            seen = self._look(frame, tile)
+            seen = self._detect(frame, tile)
             found += [candidate for candidate in seen if not cut_off(candidate.row, tile, width, height)]
         return self._joined(found)
 
     def _joined(self, found: list[Candidate]) -> Detections:
         return weighted_suppression(found, self.geometry.suppression)
 
-    def _look(self, frame: NDArray[np.uint8], tile: Tile) -> list[Candidate]:
+    def _detect(self, frame: NDArray[np.uint8], tile: Tile) -> list[Candidate]:
         part = frame[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
         size = self.geometry.size
         raw = self._artifact.run(image=letterbox(part, size)[None])
@@ -66,7 +66,7 @@ class Detector:
 
 
 def anchor_rows(geometry: DetectorGeometry) -> NDArray[np.float32]:
-    """What `decode` adds to the raw rows: float32 [K, 4 + 2P] in raw units, 0 under widths and heights."""
+    """The offsets that `decode` adds to raw rows: float32 [K, 4 + 2P] in raw units, 0 for widths and heights."""
     return _spread(make_anchors(geometry.anchors) * geometry.scale, 4 + 2 * len(geometry.keypoints))
 
 
@@ -78,7 +78,7 @@ def decode(
     place: Letterbox,
     min_score: float,
 ) -> list[Candidate]:
-    """Raw boxes float32 [K, 4 + 2P] and scores [K] → the candidates of at least `min_score`, not yet joined.
+    """Decode raw boxes float32 [K, 4 + 2P] and scores [K] to candidates of at least `min_score`, not yet suppressed.
 
     `anchors` are those of `anchor_rows`.
     """
@@ -87,7 +87,7 @@ def decode(
         return []
     rows = boxes[likely]
     rows += anchors[likely]
-    rows *= geometry.size / geometry.scale / place.factor  # pixels of the frame in a raw unit
+    rows *= geometry.size / geometry.scale / place.factor  # pixels of the frame per raw unit
     rows += _corner(place, boxes.shape[1])
     found = []
     for score, row in zip(scores[likely].tolist(), rows.tolist(), strict=True):
@@ -102,12 +102,12 @@ def decode(
 
 @lru_cache(maxsize=256)
 def _corner(place: Letterbox, columns: int) -> NDArray[np.float32]:
-    """What is added to each of a row's numbers: where the square begins in the frame."""
+    """The offset of the square in the frame, for each number of a row."""
     return _spread(np.array([[place.left, place.top]], np.float32), columns).reshape(columns)
 
 
 def _spread(places: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
-    """Places [K, 2] under the numbers of each row: at its box's x and y and at each keypoint; 0 at width and height."""
+    """Repeat positions [K, 2] for the box and each keypoint of a row; 0 for width and height."""
     rows = np.tile(places, columns // 2)
     rows[:, 2:4] = 0
     return rows
@@ -115,18 +115,21 @@ def _spread(places: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=64)
 def _raw_floor(min_score: float) -> float:
-    """A raw score that no detection of at least `min_score` lies below: most anchors are left out by it at once."""
-    if min_score < MEANT:
+    """A raw score below which no detection reaches `min_score`, so that most anchors are discarded at once."""
+    if min_score < SCORE_TOLERANCE:
         return -math.inf
-    score = min(min_score, 1 - MEANT)
-    return math.log(score / (1 - score)) - 1.0  # rounding of the probabilities to float32 is worth much less
+    score = min(min_score, 1 - SCORE_TOLERANCE)
+    return math.log(score / (1 - score)) - 1.0  # a margin far above the rounding of probabilities to float32
 
 
-# Anchors of MediaPipe's short-range face detector (SsdAnchorsCalculator with fixed_anchor_size).
+# Anchors
 
 
 def make_anchors(layers: Sequence[AnchorLayer]) -> NDArray[np.float32]:
-    """Centres float32 [K, 2] (x, y) in 0…1 of the input, in the order of the raw boxes: row by row, each repeated."""
+    """Anchor centres float32 [K, 2] (x, y) in 0…1 of the input, in the order of the raw boxes: row by row, repeated.
+
+    As MediaPipe's SsdAnchorsCalculator with fixed_anchor_size.
+    """
     return np.concatenate([_layer(layer) for layer in layers])
 
 
@@ -136,17 +139,14 @@ def _layer(layer: AnchorLayer) -> NDArray[np.float32]:
     return np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), layer.repeats, axis=0)
 
 
-# Overlapping square parts of a frame, in which small faces are large enough for the detector.
+# Tiles
 
-
+# Side of a tile over the shorter side of the frame. The detector finds faces from about a tenth of its input on.
 SHARE = 0.5
-"""Side of a tile over the shorter side of the frame. The detector sees faces from about a tenth of its picture on."""
-
+# Share of the side that neighbours have in common, so that a face of up to a third of a tile is whole in one of them.
 OVERLAP = 1 / 3
-"""Neighbours share this much of their side, so that a face of up to a third of a tile is whole in one of them."""
-
+# A box nearer to an inner edge of its tile than this share of the side is cut off; another tile has all of it.
 EDGE = 0.02
-"""A box this near to an inner edge of its tile (as a share of the side) is cut off: another tile has all of it."""
 
 
 class Tile(NamedTuple):
@@ -160,13 +160,13 @@ class Tile(NamedTuple):
 
 @lru_cache(maxsize=64)
 def make_tiles(width: int, height: int) -> tuple[Tile, ...]:
-    """Squares that cover a frame of that size, row by row."""
+    """Overlapping squares that cover a frame of that size, row by row."""
     side = max(1, round(min(width, height) * SHARE))
     return tuple(Tile(left, top, side, side) for top in _starts(height, side) for left in _starts(width, side))
 
 
 def cut_off(box: Sequence[float], tile: Tile, width: int, height: int) -> bool:
-    """Whether a box (x, y, width, height, …) reaches an edge of the tile that is not an edge of the frame."""
+    """True if a box (x, y, width, height, …) reaches an edge of the tile that is not an edge of the frame."""
     margin = EDGE * tile.width
     right, bottom = tile.left + tile.width, tile.top + tile.height
     return (
@@ -178,22 +178,21 @@ def cut_off(box: Sequence[float], tile: Tile, width: int, height: int) -> bool:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where tiles of `side` begin so that they cover `length` evenly with at least OVERLAP."""
+    """The positions of tiles of `side` that cover `length` evenly with at least OVERLAP."""
     if side >= length:
         return [0]
     steps = math.ceil((length - side) / (side * (1 - OVERLAP)))
     return [round(step * (length - side) / steps) for step in range(steps + 1)]
 
 
-# Detected faces, and the joining of those that are one.
-
+# Detections and their suppression
 
 Floats = NDArray[np.float32]
 _score = attrgetter("score")
 
 
 class Candidate(NamedTuple):
-    """What one anchor takes for a face. A frame has few of them, and for few numbers plain ones beat arrays.
+    """One anchor's detection. Plain numbers, because arrays are slower for the few candidates of a frame.
 
     Attributes:
         score: 0…1.
@@ -206,31 +205,31 @@ class Candidate(NamedTuple):
 
 
 class Detections(msgspec.Struct, frozen=True):
-    """D detected faces of one frame: one by one, or as arrays for whoever reckons with them."""
+    """The D detected faces of one frame, one by one or as arrays."""
 
     faces: Sequence[Candidate]
 
     def __len__(self) -> int:
-        """How many faces."""
+        """The number of faces."""
         return len(self.faces)
 
     @property
     def boxes(self) -> Floats:
-        """float32 [D, 4] (x, y, width, height) in pixels of the frame; may reach over its edges."""
+        """Boxes float32 [D, 4] (x, y, width, height) in pixels of the frame; may reach over its edges."""
         return np.array([face.row[:4] for face in self.faces], np.float32).reshape(len(self.faces), 4)
 
     @property
     def scores(self) -> Floats:
-        """float32 [D] in 0…1."""
+        """Scores float32 [D] in 0…1."""
         return np.array([face.score for face in self.faces], np.float32)
 
     def take(self, index: Iterable[int]) -> Detections:
-        """Those at these positions, in their order."""
+        """Select the faces at these positions, in their order."""
         return Detections([self.faces[place] for place in index])
 
 
 def overlap(box: Sequence[float], other: Sequence[float]) -> float:
-    """Intersection over union of two boxes (x, y, width, height, …), 0…1; 0 where both are empty."""
+    """Intersection over union of two boxes (x, y, width, height, …), 0…1; 0 if both are empty."""
     width = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
     height = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
     common = max(width, 0.0) * max(height, 0.0)
@@ -239,9 +238,9 @@ def overlap(box: Sequence[float], other: Sequence[float]) -> float:
 
 
 def weighted_suppression(found: Iterable[Candidate], threshold: float) -> Detections:
-    """Of boxes that overlap more than `threshold` with a better one, the mean weighted by score; best first.
+    """Merge boxes that overlap more than `threshold` with a better one into their mean weighted by score; best first.
 
-    MediaPipe's NonMaxSuppressionCalculator with WEIGHTED: a joined face keeps the best score.
+    As MediaPipe's NonMaxSuppressionCalculator with WEIGHTED: a merged face keeps the best score.
     """
     left = sorted(found, key=_score, reverse=True)
     faces: list[Candidate] = []
@@ -255,7 +254,7 @@ def weighted_suppression(found: Iterable[Candidate], threshold: float) -> Detect
 
 
 def _mean(group: Sequence[Candidate]) -> list[float]:
-    """Of all their numbers, weighted by score."""
+    """The mean of all numbers of the candidates, weighted by score."""
     if len(group) == 1:
         return group[0].row
     weights = [candidate.score for candidate in group]
@@ -263,7 +262,7 @@ def _mean(group: Sequence[Candidate]) -> list[float]:
     return [sum(map(mul, weights, numbers)) / total for numbers in zip(*(one.row for one in group), strict=True)]
 
 
-# What a detector's and a landmark model's metadata say about their geometry (`geometry` in `metadata_props`).
+# Geometry in the metadata of detectors and landmark models
 
 
 class AnchorLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -274,15 +273,15 @@ class AnchorLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DetectorGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How raw boxes of a single-shot detector are read (MediaPipe's TensorsToDetectionsCalculator).
+    """Parameters for decoding a single-shot detector's raw boxes (MediaPipe's TensorsToDetectionsCalculator).
 
     Attributes:
         size: side of the square input in pixels; the frame is scaled to fit, centred, and padded with black.
         scale: raw box and keypoint values are in units of 1 / scale of the input's side, relative to their anchor.
         anchors: grids in the order of the raw boxes, row by row.
         score_clip: raw scores are clipped to ± this before the sigmoid.
-        suppression: boxes that overlap more than this (intersection over union) are one face.
-        keypoints: names in the order of the raw values, "right" and "left" as the person's own.
+        suppression: boxes with a larger intersection over union are one face.
+        keypoints: names in the order of the raw values; "right" and "left" are the person's own.
     """
 
     size: int
@@ -294,12 +293,12 @@ class DetectorGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MeshGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a face is cut out for a landmark model (MediaPipe's FaceDetectionFrontDetectionToRoi).
+    """Geometry of the face crop for a landmark model (MediaPipe's FaceDetectionFrontDetectionToRoi).
 
     Attributes:
         size: side of the square input in pixels.
-        margin: side of the cut-out square over the longer side of the detection (or of the last points' box).
-        eye_points: the two mesh points that are level in the cut-out, the one further left in it first.
+        margin: side of the square over the longer side of the detection (or of the last points' box).
+        eye_points: the two mesh points that are level in the crop, the one further left in it first.
     """
 
     size: int
@@ -311,9 +310,9 @@ _G = TypeVar("_G", DetectorGeometry, MeshGeometry)
 
 
 def geometry_of(artifact: Artifact, kind: type[_G]) -> _G:
-    """The typed geometry of an artifact.
+    """Read the typed geometry of an artifact.
 
-    Raises ArtifactError where its metadata hold something else.
+    Raises ArtifactError if its metadata are invalid.
     """
     try:
         return msgspec.convert(artifact.metadata.geometry, kind)

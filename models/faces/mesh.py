@@ -1,4 +1,4 @@
-"""The square that a landmark model looks at, and its points back in the frame."""
+"""Face landmarks: crops for a landmark model, its points in the frame, and measures of mesh and crop."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bimodal.models.session import Artifact
 
 
 class Square(NamedTuple):
-    """A turned square of the frame.
+    """A rotated square of the frame.
 
     Attributes:
-        x, y: its centre in pixels.
+        x, y: centre in pixels.
         side: in pixels.
-        angle: of its x axis against the frame's, in radians, clockwise on screen.
+        angle: of its x axis relative to the frame's, in radians, clockwise on screen.
     """
 
     x: float
@@ -30,7 +30,7 @@ class Square(NamedTuple):
     angle: float
 
     def to_frame(self, size: int) -> Affine:
-        """Affine 2×3 from pixels of a picture of `size` pixels, cut out of this square, to pixels of the frame."""
+        """The affine matrix 2×3 from pixels of a crop of this square, `size` pixels wide, to pixels of the frame."""
         step = self.side / size
         cos, sin = math.cos(self.angle) * step, math.sin(self.angle) * step
         half = size / 2
@@ -42,7 +42,7 @@ class Mesh(NamedTuple):
 
     Attributes:
         points: float32 [F, 468, 3]; x and y in pixels of the frame, z in the scale of x (nearer is smaller).
-        presence: float32 [F], how sure the model is that it looks at a face, 0…1.
+        presence: float32 [F], confidence of the model that the crop shows a face, 0…1.
     """
 
     points: NDArray[np.float32]
@@ -52,7 +52,7 @@ class Mesh(NamedTuple):
 class Landmarks:
     """Finds the 468 mesh points of all faces of a frame in one run of a face-landmarks artifact.
 
-    Raises ArtifactError where the artifact's geometry can't be read.
+    Raises ArtifactError if the artifact's geometry is invalid.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -60,7 +60,7 @@ class Landmarks:
         self._artifact = artifact
 
     def __call__(self, frame: NDArray[np.uint8], squares: Sequence[Square]) -> Mesh:
-        """uint8 [H, W, 3] RGB and one square a face → the mesh of each."""
+        """Find the mesh of each face in uint8 [H, W, 3] RGB, given one square per face."""
         if not squares:
             return Mesh(np.zeros((0, 468, 3), np.float32), np.zeros(0, np.float32))
         size = self.geometry.size
@@ -77,8 +77,8 @@ def square_of_detection(face: Candidate, geometry: MeshGeometry) -> Square:
 
 
 def square_of_points(points: NDArray[np.float32], geometry: MeshGeometry) -> Square:
-    """The mesh points [468, 2 or 3] of a frame → the square to look at in the next, as MediaPipe follows a face."""
-    flat = points[:, :2].T.copy()  # axis by axis: numpy finds extremes five times as fast along whole rows
+    """The square for the next frame around the mesh points [468, 2 or 3] of this one, as in MediaPipe's tracking."""
+    flat = points[:, :2].T.copy()  # one row per axis: numpy finds extremes five times as fast along rows
     (left, top), (right, bottom) = flat.min(axis=1).tolist(), flat.max(axis=1).tolist()
     side = max(right - left, bottom - top) * geometry.margin
     first, second = geometry.eye_points
@@ -86,41 +86,38 @@ def square_of_points(points: NDArray[np.float32], geometry: MeshGeometry) -> Squ
 
 
 def eye_angle(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Angle in radians of the way from the eye further left in an upright picture to the other, clockwise."""
+    """The angle in radians, clockwise, of the line from the eye further left in an upright picture to the other."""
     return math.atan2(float(second[1] - first[1]), float(second[0] - first[0]))
 
 
 def cut_out(frame: NDArray[np.uint8], square: Square, size: int) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] → uint8 [size, size, 3], bilinear; beyond the frame its edge goes on, as in MediaPipe."""
+    """Crop uint8 [H, W, 3] to uint8 [size, size, 3], bilinear; the edge repeats beyond the frame, as in MediaPipe."""
     return warp(frame, square.to_frame(size), size)
 
 
 def to_frame(points: NDArray[np.float32], square: Square, size: int) -> NDArray[np.float32]:
-    """Points [P, 3] in pixels of the cut-out → pixels of the frame; z scaled alike."""
+    """Transform points [P, 3] from pixels of the crop to pixels of the frame; z is scaled likewise."""
     (cos, minus_sin, x), (sin, _, y) = square.to_frame(size)
     step = square.side / size
     affine = np.array(((cos, minus_sin, 0.0, x), (sin, cos, 0.0, y), (0.0, 0.0, step, 0.0)))
     return cv2.transform(points[:, None], affine)[:, 0]  # type: ignore[return-value]
 
 
-# What can be told of a face from its mesh and its crop without a network.
+# Measures of mesh and crop
 
-
+# Middle of the inner lips in the 468-point mesh.
 UPPER_LIP, LOWER_LIP = 13, 14
-"""Middle of the inner lips in the 468-point mesh."""
-
+# Outer and inner corner of the person's right eye, inner and outer of the left.
 RIGHT_EYE, LEFT_EYE = (33, 133), (362, 263)
-"""Outer and inner corner of the person's right eye, inner and outer of the left."""
-
 NOSE_TIP = 1
 
 SHARPNESS_SIZE = 64
+# Detail at which sharpness is 0.5: a blur of a fiftieth of the width. Sharp faces have 0.2 to 0.5.
 HALF_SHARP = 0.02
-"""A face with this much detail is half sharp: blurred by a fiftieth of its width. Sharp ones have 0.2 to 0.5."""
 
 
 def eye_distance(points: NDArray[np.float32]) -> float:
-    """Distance of the eyes' middles in pixels, in space: turning the head does not shorten it.
+    """Distance of the eyes' centres in pixels, in 3-D: turning the head does not shorten it.
 
     Args:
         points: mesh float32 [468, 3].
@@ -139,9 +136,9 @@ def mouth_opening(points: NDArray[np.float32]) -> float:
 
 
 def frontalness(points: NDArray[np.float32]) -> float:
-    """How straight the face looks into the camera, sideways: 1 frontal, 0 profile.
+    """Frontalness of the face, horizontally: 1 frontal, 0 profile.
 
-    The nose tip's place between the outer corners of the eyes, along the line through them.
+    It is the position of the nose tip between the outer corners of the eyes, along the line through them.
     """
     first, second = points[RIGHT_EYE[0], :2], points[LEFT_EYE[1], :2]
     way = second - first
@@ -153,9 +150,9 @@ def frontalness(points: NDArray[np.float32]) -> float:
 
 
 def sharpness(crop: NDArray[np.uint8]) -> float:
-    """How sharp a crop is, 0…1, whatever its size, brightness and contrast.
+    """Sharpness of a crop, 0…1, independent of its size, brightness and contrast.
 
-    The variance of the Laplacian over the variance of the picture, at one size, squeezed into 0…1; 0 for a picture
+    It is the variance of the Laplacian over the variance of the picture, at one size, mapped to 0…1; 0 for a picture
     of one colour.
 
     Args:

@@ -1,4 +1,4 @@
-"""Sampling a turned square of a frame, and nothing of the frame beyond it."""
+"""Resampling of parts of a frame: rotated squares and letterboxes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from numpy.typing import NDArray
 
 _Number = TypeVar("_Number", bound=np.generic)
 
+# A 2×3 matrix, row by row, as plain numbers: making an array of it would cost more than its use.
 Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""A 2×3 matrix, row by row: six plain numbers, since an array of them costs more than what is done with it."""
-
+# Pixels of the frame around the square: bilinear sampling reads one neighbour.
 MARGIN = 2
-"""Pixels of the frame taken along around the square: bilinear sampling reads one neighbour."""
 
 
 def warp(frame: NDArray[np.uint8], affine: Affine, size: int) -> NDArray[np.uint8]:
-    """What lies under a square picture, bilinear; beyond the frame its edge goes on.
+    """Sample a square picture from a frame, bilinear; the edge repeats beyond the frame.
 
-    OpenCV samples four channels a pixel five times as fast as three, with the same result to the last bit, so the part
-    of an RGB frame that is looked at gets a fourth one on the way.
+    OpenCV samples four channels five times as fast as three, with identical results, so the sampled part of an RGB
+    frame gets a fourth channel first.
 
     Args:
         frame: uint8 [H, W, 3], or [H, W] grey.
-        affine: from pixels of the picture to pixels of the frame (centres at whole numbers).
+        affine: matrix from pixels of the picture to pixels of the frame (centres at whole numbers).
         size: side of the picture in pixels.
 
     Returns:
@@ -45,7 +44,7 @@ def warp(frame: NDArray[np.uint8], affine: Affine, size: int) -> NDArray[np.uint
 
 
 def stacked(arrays: Sequence[NDArray[_Number]]) -> NDArray[_Number]:
-    """Arrays of one shape as one, along a new first axis; one alone is not copied."""
+    """Stack arrays of one shape along a new first axis; a single array is not copied."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
@@ -57,26 +56,25 @@ def _sampled(part: NDArray[np.uint8], affine: Affine, left: int, top: int, size:
 
 
 def _span(by_column: float, by_row: float, start: float, size: int, length: int) -> tuple[int, int]:
-    """First and one after the last pixel of the frame along one axis that the picture may read; one at least."""
+    """The range of the frame's pixels along one axis that the picture may read: first, last + 1; at least one."""
     low = start + size * (min(by_column, 0.0) + min(by_row, 0.0)) - MARGIN
     high = start + size * (max(by_column, 0.0) + max(by_row, 0.0)) + MARGIN + 1
     first = min(max(math.floor(min(low, length)), 0), length - 1)
     return first, max(min(math.ceil(max(high, 0.0)), length), first + 1)
 
 
-# A part of a frame, scaled to fit a square and centred on black, as MediaPipe's ImageToTensorCalculator does.
+# Letterbox: scaled to fit a square and centred on black, as MediaPipe's ImageToTensorCalculator does
 
-
+# Pictures of up to this many times the square's side get a fourth channel before they are sampled.
 FOUR_CHANNELS = 4
-"""Pictures up to so many times the square's side get a fourth channel before they are sampled."""
 
 
 class Letterbox(NamedTuple):
-    """Where a rectangle of the frame lies in the square: square = (frame − (left, top)) × factor.
+    """Position of a rectangle of the frame in the square: square = (frame − (left, top)) × factor.
 
     Attributes:
-        left, top: frame pixel at the square's corner (negative where the square has a black edge).
-        factor: square pixels a frame pixel.
+        left, top: frame pixel at the square's corner (negative if the square has a black edge there).
+        factor: square pixels per frame pixel.
     """
 
     left: float
@@ -92,10 +90,10 @@ def fit(left: float, top: float, width: float, height: float, size: int) -> Lett
 
 
 def letterbox(part: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] → uint8 [size, size, 3], bilinear, black outside.
+    """Letterbox uint8 [H, W, 3] into uint8 [size, size, 3], bilinear, black outside.
 
-    Sampled without smoothing first, as MediaPipe does it and as the detector was trained: pixel (i, j) of the square is
-    the frame at exactly (i, j) / factor.
+    Sampled without prior smoothing, as in MediaPipe and in the detector's training: pixel (i, j) of the square is the
+    frame at exactly (i, j) / factor.
     """
     height, width = part.shape[:2]
     side = max(width, height)
@@ -105,18 +103,18 @@ def letterbox(part: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     to_part = np.array([[1 / place.factor, 0, place.left], [0, 1 / place.factor, place.top]], np.float64)
     if side > FOUR_CHANNELS * size:
         return _letterboxed(part, to_part, size)
-    # To the last bit the same, and cheaper unless there is much more to convert than to sample.
+    # Identical, and cheaper unless there is much more to convert than to sample.
     four = _letterboxed(cv2.cvtColor(part, cv2.COLOR_RGB2RGBA), to_part, size)  # type: ignore[arg-type]
     return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)  # type: ignore[return-value]
 
 
 def _falls_on_pixels(length: int, side: int, step: int) -> bool:
-    """Whether every `step`-th pixel along one axis is one that is asked for, so that nothing lies between pixels."""
+    """True if the samples along one axis are exactly every `step`-th pixel, so that nothing is interpolated."""
     return length % step == 0 and (side - length) % (2 * step) == 0
 
 
 def _picked(part: NDArray[np.uint8], size: int, step: int) -> NDArray[np.uint8]:
-    """Every `step`-th pixel, on black."""
+    """Take every `step`-th pixel, centred on black."""
     height, width = part.shape[0] // step, part.shape[1] // step
     square = np.zeros((size, size, part.shape[2]), np.uint8)
     top, left = (size - height) // 2, (size - width) // 2

@@ -1,4 +1,4 @@
-"""The timeline picture: where everything stands in it, as plain rectangles. The page only draws them. Pure."""
+"""Layout of the report's timeline as plain rectangles, which the page only draws. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_TICKS = 10
 
 
 class Rectangle(NamedTuple):
-    """x, y, width, height in the picture's units; `kind` is its class in the style, `title` what hovering shows."""
+    """Position and size in the picture's units; `kind` is its CSS class, `title` its tooltip."""
 
     x: float
     y: float
@@ -45,7 +45,7 @@ class Tick(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """Everything the page draws; `bin_s` is how many seconds one column stands for."""
+    """All that the page draws; one column stands for `bin_s` seconds."""
 
     width: float
     height: float
@@ -55,7 +55,7 @@ class Picture(NamedTuple):
 
 
 class Axis:
-    """Seconds of the clip → x."""
+    """The time axis: seconds of the clip, in bins of whole seconds, to x."""
 
     def __init__(self, tally: Tally) -> None:
         first, last = tally.span or (0.0, 0.0)
@@ -65,20 +65,20 @@ class Axis:
         self.column = WIDTH / self.bins
 
     def bounds(self, number: int) -> str:
-        """The time that a bin stands for, in words."""
+        """The time span of a bin, as text."""
         begin = self.first + number * self.bin_s
         return f"{clock(begin)}–{clock(begin + self.bin_s)}"
 
 
 def clock(seconds: float) -> str:
-    """12.3 → "0:12", 3723 → "1:02:03"."""
+    """Format seconds: 12.3 → "0:12", 3723 → "1:02:03"."""
     whole = int(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def timeline(tally: Tally) -> Picture:
-    """Fused, video and speech as stacked columns; speaking, agreement and unknown as strips."""
+    """Lay out fused, video and speech as stacked columns; speaking, agreement and unknown as strips."""
     axis = Axis(tally)
     bins = merged(tally.seconds, axis.first, axis.last, axis.bin_s)
     rows: list[Row] = []
@@ -138,7 +138,7 @@ def _unknown(second: Second) -> float:
 
 
 def track_strip(tally: Tally, track: TrackTally) -> list[Rectangle]:
-    """One face's line: its most frequent label in each column."""
+    """Lay out the strip of one face: its most frequent label in each column."""
     axis = Axis(tally)
     found = []
     columns: dict[int, dict[str, int]] = {}
@@ -154,7 +154,7 @@ def track_strip(tally: Tally, track: TrackTally) -> list[Rectangle]:
 
 
 def ticks(axis: Axis) -> list[Tick]:
-    """At most ten marks at round times."""
+    """Place at most ten marks at round times."""
     span = axis.bins * axis.bin_s
     step = next((step for step in TICK_STEPS_S if span / step <= MOST_TICKS), TICK_STEPS_S[-1])
     begin = math.ceil(axis.first / step) * step

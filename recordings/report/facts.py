@@ -1,4 +1,4 @@
-"""What the report says in words and tables: plain values made from the tally and the records. Pure."""
+"""Texts and tables of the report, as plain values made from the tally and the records. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTINGS = ("models", "face", "audio", "fusion", "capture", "runtime")
 
 
 class Share(NamedTuple):
-    """An emotion's part of the time, 0…1, as seen (video), heard (speech) and both together (fused)."""
+    """Share of one emotion in the labelled frames, 0…1, in video, speech and fused labels."""
 
     emotion: str
     fused: float
@@ -49,9 +49,9 @@ class TrackRow(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why something was not known, and how often: 0…1 of all frames."""
+    """Reason why a label is missing, with its number of frames and share of all frames, 0…1."""
 
-    because: str
+    reason: str
     frames: int
     share: float
 
@@ -66,7 +66,7 @@ class ModelRow(NamedTuple):
 
 
 def shares(tally: Tally) -> list[Share]:
-    """Every emotion's share of the frames that have a label of the kind, in the project's order."""
+    """Each emotion's share of the frames that have a label of that kind, in the project's order."""
     totals = {row: counter.total() or 1 for row, counter in tally.labels.items()}
     return [
         Share(emotion, *(tally.labels[row][emotion] / totals[row] for row in ("fused", "video", "speech")))
@@ -75,7 +75,7 @@ def shares(tally: Tally) -> list[Share]:
 
 
 def stretches(tally: Tally, frame_s: float) -> list[StretchRow]:
-    """The longest ones, longest first."""
+    """The longest stretches, longest first."""
     found = sorted(tally.stretches, key=lambda stretch: stretch.first_t - stretch.last_t)[:MOST_STRETCHES]
     rows = [_stretch(stretch, frame_s) for stretch in found]
     return [row for row in rows if row.seconds >= SHORTEST_STRETCH_S]
@@ -88,13 +88,13 @@ def _stretch(stretch: Stretch, frame_s: float) -> StretchRow:
 
 
 def tenths(seconds: float) -> str:
-    """72.34 → "1:12.3"."""
+    """Format seconds with tenths: 72.34 → "1:12.3"."""
     rounded = round(seconds * 10)
     return f"{clock(rounded // 10)}.{rounded % 10}"
 
 
 def tracks(tally: Tally) -> list[TrackRow]:
-    """The faces with the most frames, in the order in which they came."""
+    """The faces with the most frames, in order of appearance."""
     most = sorted(tally.tracks.items(), key=lambda item: -item[1].frames)[:MOST_TRACKS]
     rows = []
     for number, track in sorted(most):
@@ -115,12 +115,12 @@ def tracks(tally: Tally) -> list[TrackRow]:
 
 
 def reasons(counter: Counter[str], frames: int) -> list[Reason]:
-    """Most frequent first."""
-    return [Reason(because, count, count / max(1, frames)) for because, count in counter.most_common()]
+    """The reasons, most frequent first."""
+    return [Reason(reason, count, count / max(1, frames)) for reason, count in counter.most_common()]
 
 
 def model_rows(clip: Clip, tally: Tally) -> list[ModelRow]:
-    """What the events name, with the checksum of the file that the session was started with."""
+    """The models named by the events, with checksums of the files with which the session was started."""
     known = {} if clip.session is None else {f"{m.name}@{m.version}": m for m in clip.session.models}
     rows = []
     for kind, identities in sorted(tally.models.items()):
@@ -131,7 +131,7 @@ def model_rows(clip: Clip, tally: Tally) -> list[ModelRow]:
 
 
 def settings(clip: Clip) -> list[tuple[str, str]]:
-    """The sections of the config that shape the result, as `section.key`, value."""
+    """The settings of the config that affect results, as pairs of `section.key` and value."""
     config = clip.session.config if clip.session is not None else {}
     found: list[tuple[str, str]] = []
     for section in SETTINGS:
@@ -152,7 +152,7 @@ def _spelled(value: object) -> str:
 
 
 def frame_seconds(clip: Clip, span: tuple[float, float] | None, frames: int) -> float:
-    """How long one event stands; `span` is from the first to the last of `frames`."""
+    """Duration of one event, in seconds; `span` is from the first to the last of `frames`."""
     record = clip.stream
     if record is not None and record.has_picture and record.fps > 0:
         return 1.0 / record.fps

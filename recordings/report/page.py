@@ -1,4 +1,4 @@
-"""A clip → its report: one HTML page that needs nothing else, no script and no host."""
+"""Rendering of a clip's report: one self-contained HTML page without scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUN_TRACKS = 1_000_000
 
 
 def tally_of(clip: Clip) -> Tally:
-    """Read all of a clip. Tracks of a later run are other faces. Raises RecordError where a line can't be read."""
+    """Count all events of a clip; tracks of different runs stay apart. Raises RecordError for an unreadable line."""
     tally = Tally()
     runs: dict[int, int] = {}
     for event, part in clip.events():
@@ -29,11 +29,11 @@ def tally_of(clip: Clip) -> Tally:
 
 
 def render(clip: Clip, now: datetime) -> str:
-    """The page. `now` is when it was made. Raises RecordError where a line can't be read."""
+    """Render the page, made at `now`. Raises RecordError if a line can't be read."""
     tally = tally_of(clip)
     frame_s = facts.frame_seconds(clip, tally.span, tally.frames)
     seconds = tally.span[1] - tally.span[0] + frame_s if tally.span is not None else 0.0
-    # Autoescape is on for every template: names of streams and files are other people's words.
+    # Autoescape is on for every template: names of streams and files are untrusted.
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["percent"] = percent
@@ -59,9 +59,9 @@ def render(clip: Clip, now: datetime) -> str:
 
 
 def write_report(clip: Clip, now: datetime) -> Path:
-    """Write the page beside the results: NAME.html of a file, report.html in a live stream's folder; its path.
+    """Write the page beside the results and return its path: NAME.html for a file, report.html for a live stream.
 
-    Raises RecordError where a line can't be read or the disk refuses.
+    Raises RecordError if a line can't be read or the page can't be written.
     """
     path = clip.folder / ("report.html" if clip.live else f"{clip.name}.html")
     text = render(clip, now)
@@ -73,7 +73,7 @@ def write_report(clip: Clip, now: datetime) -> Path:
 
 
 def percent(share: float) -> str:
-    """0.1234 → "12 %"; what is there but rounds to nothing is "< 1 %"."""
+    """Format a share: 0.1234 → "12 %"; above 0 but below 0.005 → "< 1 %"."""
     if 0 < share < 0.005:
         return "< 1 %"
     return f"{share * 100:.0f} %"

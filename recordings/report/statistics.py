@@ -1,4 +1,4 @@
-"""Takes a clip's events and counts what its report shows. Pure, and small however long the clip is."""
+"""Statistics of a clip for its report, accumulated event by event: small, however long the clip is. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.summary import kind_of_reason
 
 ROWS = ("fused", "video", "speech")
+# Events that are further apart than this don't belong to one stretch.
 SAME_STRETCH_S = 0.5
-"""Events further apart than this, and two frames of the stream, don't belong to one stretch."""
 
 
 class Mean:
-    """The mean distribution over the seven emotions of what was added; an emotion that is absent adds nothing."""
+    """Mean distribution over the seven emotions; an emotion that is absent adds nothing."""
 
     __slots__ = ("count", "sums")
 
@@ -35,20 +35,20 @@ class Mean:
 
     @property
     def shares(self) -> dict[str, float] | None:
-        """Emotion → 0…1, sum 1; None where nothing was added."""
+        """The mean by emotion, 0…1 with sum 1; None if nothing was added."""
         total = sum(self.sums)
         return dict(zip(EMOTIONS, (value / total for value in self.sums), strict=True)) if total > 0 else None
 
 
 @dataclass
 class Second:
-    """One second of a clip (or more of them, merged).
+    """Statistics of one second of a clip, or of several merged ones.
 
     Attributes:
-        rows: mean distributions of what was fused, of the faces and of the voice.
-        unknown: frames without a verdict.
-        voice, listened: sum of the shares of voice, and over how many frames.
-        agreement, compared: sum of agreement of face and voice, and over how many frames.
+        rows: mean distributions of fused, video and speech.
+        unknown: number of frames without a label.
+        voice, listened: sum of the shares of voice, and its number of frames.
+        agreement, compared: sum of the agreement of face and voice, and its number of frames.
     """
 
     frames: int = 0
@@ -60,7 +60,7 @@ class Second:
     compared: int = 0
 
     def merge(self, other: Second) -> None:
-        """Take another second's counts."""
+        """Add another second's counts."""
         self.frames += other.frames
         for row, mean in self.rows.items():
             mean.merge(other.rows[row])
@@ -73,7 +73,7 @@ class Second:
 
 @dataclass
 class Stretch:
-    """Frames on end with one verdict; `confidence` is their sum."""
+    """Consecutive frames with the same label; `confidence` is summed over them."""
 
     label: str
     first_t: float
@@ -84,7 +84,7 @@ class Stretch:
 
 @dataclass
 class TrackTally:
-    """One face: label counts, in all and by second, and how often it was heard speaking."""
+    """Statistics of one track: label counts in total and by second, and the number of frames in which it speaks."""
 
     first_t: float
     last_t: float
@@ -95,7 +95,7 @@ class TrackTally:
 
 
 class Tally:
-    """Takes events in order; its attributes may be read at any time."""
+    """Accumulates a clip's events, in order; its attributes may be read at any time."""
 
     def __init__(self) -> None:
         self.frames = self.failed = self.with_face = self.with_voice = 0
@@ -113,7 +113,7 @@ class Tally:
         self._open: Stretch | None = None
 
     def add(self, event: Emotion, t: float, track_base: int = 0) -> None:
-        """Take the next event, whose place in the clip is `t` seconds; `track_base` keeps tracks of runs apart."""
+        """Add the next event, at `t` seconds of the clip; `track_base` keeps the tracks of different runs apart."""
         self.frames += 1
         self.failed += event.failed is not None
         self.with_face += bool(event.faces)
@@ -162,11 +162,11 @@ class Tally:
         self.agreement += agreement
         second.compared += 1
         second.agreement += agreement
-        seen = max(face.video, key=lambda emotion: face.video[emotion])
-        if seen == speech.label:
+        shown = max(face.video, key=lambda emotion: face.video[emotion])
+        if shown == speech.label:
             self.same_label += 1
         else:
-            self.conflicts[seen, speech.label] += 1
+            self.conflicts[shown, speech.label] += 1
 
     def _add_verdict(self, event: Emotion, t: float, second: Second) -> None:
         label = event.emotion.label
@@ -193,14 +193,14 @@ class Tally:
         track.seconds[int(t)][face.label] += 1
 
 
-def reason(because: str) -> str:
-    """A reason without the numbers that change from frame to frame; the limit that was not reached stays."""
-    unsure = re.fullmatch(r"confidence \S+ (is below \S+)", because)
-    return f"not sure enough: confidence {unsure[1]}" if unsure else kind_of_reason(because)
+def reason(text: str) -> str:
+    """Remove the numbers that change from frame to frame from a reason; a limit that was not reached stays."""
+    unsure = re.fullmatch(r"confidence \S+ (is below \S+)", text)
+    return f"not sure enough: confidence {unsure[1]}" if unsure else kind_of_reason(text)
 
 
 def merged(seconds: dict[int, Second], first: int, last: int, width: int) -> list[Second]:
-    """Bins of `width` seconds from `first` to `last`, empty ones too."""
+    """Merge seconds into bins of `width` seconds from `first` to `last`, including empty ones."""
     bins = [Second() for _ in range((last - first) // width + 1)]
     for number, second in seconds.items():
         bins[(number - first) // width].merge(second)

@@ -1,4 +1,4 @@
-"""What is said of an event."""
+"""Captions of events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_unknown_comes_with_its_reason() -> None:
     unknown = event(speech=SILENCE, emotion=UNKNOWN)
     assert said(*headline(unknown, Style(name=False))) == "unknown | no face, too quiet"
     found = rows(unknown)
-    assert [row.because for row in found.values()] == ["no face", "too quiet", "no face, too quiet"]
+    assert [row.reason for row in found.values()] == ["no face", "too quiet", "no face, too quiet"]
     assert all(row.probabilities is None for row in found.values())
 
 
@@ -46,7 +46,7 @@ def test_rows_hold_the_speakers_face_the_voice_and_both() -> None:
     smoothed = Verdict(label="happy", confidence=0.61, probabilities=HAPPY)
     alone = rows(event(speech=VOICE, emotion=smoothed))
     assert [alone[name].probabilities for name in ("video", "speech", "fused")] == [None, ANGRY, HAPPY]
-    assert rows(event(speech=None))["speech"].because == "no sound"
+    assert rows(event(speech=None))["speech"].reason == "no sound"
 
 
 def test_a_caption_holds_track_label_and_confidence() -> None:

@@ -1,4 +1,4 @@
-"""What is known of CUDA without a GPU: options, devices as files, and libraries by name."""
+"""CUDA without a GPU: options, devices as files, and libraries by name."""
 
 from __future__ import annotations
 

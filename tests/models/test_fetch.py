@@ -28,13 +28,13 @@ from bimodal.models.catalog import (
 )
 from bimodal.models.commands import app
 from bimodal.models.contract import KINDS
-from bimodal.models.download import Patience, download
+from bimodal.models.download import RetryPolicy, download
 from bimodal.models.errors import CatalogError, DownloadError, ModelError
-from bimodal.models.fetch import Place, fetch_model, install, pinned
+from bimodal.models.fetch import Folders, fetch_model, install, pinned
 from tests.artifacts import make_face_static, make_speech
 from tests.http_server import Serve, serving
 
-QUICK = Patience(attempts=3, pause_s=0.0, timeout_s=0.3)
+QUICK = RetryPolicy(attempts=3, pause_s=0.0, timeout_s=0.3)
 NAME = "tiny-face-static"
 
 Handler = http.server.BaseHTTPRequestHandler
@@ -52,8 +52,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def place(home: Path) -> Place:
-    return Place(home / "data/bimodal/models", home / "cache/bimodal/downloads")
+def folders(home: Path) -> Folders:
+    return Folders(home / "data/bimodal/models", home / "cache/bimodal/downloads")
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def wanted(port: int, content: bytes, **changed: object) -> Download:
     return msgspec.structs.replace(given, **changed)
 
 
-def nothing_is_there(place: Place) -> bool:
+def nothing_is_there(folders: Folders) -> bool:
     """Neither a model nor half of one, nor a file that was put beside it."""
-    return not [path for path in place.models.rglob("*") if path.is_file()]
+    return not [path for path in folders.models.rglob("*") if path.is_file()]
 
 
 class Shelf:
@@ -118,47 +118,47 @@ def refusing(code: int, headers: dict[str, str] | None = None) -> Serve:
 # ------------------------------------------------------------------------------------ good servers
 
 
-def test_a_good_download_is_installed_under_its_name_and_leaves_nothing_else(place: Place, artifact: bytes) -> None:
+def test_a_good_download_is_installed_under_its_name_and_leaves_nothing_else(folders: Folders, artifact: bytes) -> None:
     said: list[str] = []
     with serving(Shelf(artifact)) as server:
-        path = fetch_model(wanted(server.port, artifact), place, said.append, quiet, QUICK)
+        path = fetch_model(wanted(server.port, artifact), folders, said.append, quiet, QUICK)
     assert path.read_bytes() == artifact
-    assert {file.name for file in place.models.rglob("*") if file.is_file()} == {"model.onnx", "entry.json"}
-    assert list(place.cache.rglob("*")) == []
+    assert {file.name for file in folders.models.rglob("*") if file.is_file()} == {"model.onnx", "entry.json"}
+    assert list(folders.cache.rglob("*")) == []
     assert resolve(NAME) == path
     verify_installed(NAME)
     assert "as expected" in " ".join(said)
 
 
-def test_what_broke_off_is_resumed_where_it_stopped(place: Place, artifact: bytes) -> None:
+def test_what_broke_off_is_resumed_where_it_stopped(folders: Folders, artifact: bytes) -> None:
     shelf = Shelf(artifact, ends=[100, 50, 0, 7])
     with serving(shelf) as server:
-        fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK)
+        fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK)
     assert shelf.ranges == [None, "bytes=100-", "bytes=150-", "bytes=150-", "bytes=157-"]
 
 
-def test_a_later_command_goes_on_where_an_earlier_one_gave_up(place: Place, artifact: bytes) -> None:
+def test_a_later_command_goes_on_where_an_earlier_one_gave_up(folders: Folders, artifact: bytes) -> None:
     shelf = Shelf(artifact, ends=[200, 0, 0])
     with serving(shelf) as server:
         with pytest.raises(DownloadError, match=r"broke off after 200 of \d+ bytes .*run the same command again"):
-            fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK)
-        assert nothing_is_there(place)
+            fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK)
+        assert nothing_is_there(folders)
         assert NAME not in installed()
-        fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK)
+        fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK)
     assert shelf.ranges[-1] == "bytes=200-"
 
 
 @pytest.mark.parametrize("etag", ['"two"', None])
 def test_a_file_that_changed_meanwhile_is_fetched_from_the_beginning(
-    place: Place, artifact: bytes, etag: str | None
+    folders: Folders, artifact: bytes, etag: str | None
 ) -> None:
     """By its ETag where the server gives one, else by the checksum of the mixture."""
     shelf = Shelf(bytes(len(artifact)), ends=[300, 0, 0], etag='"one"' if etag else None)
     with serving(shelf) as server:
         with pytest.raises(DownloadError):
-            fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK)
+            fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK)
         shelf.content, shelf.etag = artifact, etag
-        assert fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK).read_bytes() == artifact
+        assert fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK).read_bytes() == artifact
 
 
 @given(ends=st.lists(st.integers(1, 400), max_size=8))
@@ -174,13 +174,13 @@ def test_however_often_it_breaks_off_the_file_is_whole(
             part,
             size=len(content),
             progress=lambda have, total: seen.append((have, total)),
-            patience=QUICK,
+            retries=QUICK,
         )
     assert part.read_bytes() == content
     assert seen[-1] == (len(content), len(content))
 
 
-def test_a_server_that_stalls_is_asked_again_for_the_rest(place: Place, artifact: bytes) -> None:
+def test_a_server_that_stalls_is_asked_again_for_the_rest(folders: Folders, artifact: bytes) -> None:
     stalled = threading.Event()
     shelf = Shelf(artifact)
 
@@ -197,11 +197,11 @@ def test_a_server_that_stalls_is_asked_again_for_the_rest(place: Place, artifact
         server.closing.wait(30)
 
     with serving(serve) as server:
-        assert fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK).is_file()
+        assert fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK).is_file()
     assert shelf.ranges == ["bytes=123-"]
 
 
-def test_a_slow_server_is_waited_for(place: Place, artifact: bytes) -> None:
+def test_a_slow_server_is_waited_for(folders: Folders, artifact: bytes) -> None:
     """Small pieces with pauses shorter than the patience."""
 
     def serve(request: Handler) -> None:
@@ -214,10 +214,10 @@ def test_a_slow_server_is_waited_for(place: Place, artifact: bytes) -> None:
             server.closing.wait(0.01)
 
     with serving(serve) as server:
-        assert fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK).is_file()
+        assert fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK).is_file()
 
 
-def test_a_busy_server_is_asked_again(place: Place, artifact: bytes) -> None:
+def test_a_busy_server_is_asked_again(folders: Folders, artifact: bytes) -> None:
     codes = [503, 429]
     shelf = Shelf(artifact)
 
@@ -228,10 +228,10 @@ def test_a_busy_server_is_asked_again(place: Place, artifact: bytes) -> None:
             shelf(request)
 
     with serving(serve) as server:
-        assert fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK).is_file()
+        assert fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK).is_file()
 
 
-def test_a_redirect_is_followed_and_the_range_goes_with_it(place: Place, artifact: bytes) -> None:
+def test_a_redirect_is_followed_and_the_range_goes_with_it(folders: Folders, artifact: bytes) -> None:
     """As model hubs do: the address leads to a store of theirs."""
     shelf = Shelf(artifact, ends=[321])
 
@@ -242,36 +242,36 @@ def test_a_redirect_is_followed_and_the_range_goes_with_it(place: Place, artifac
             shelf(request)
 
     with serving(serve) as server:
-        assert fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK).read_bytes() == artifact
+        assert fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK).read_bytes() == artifact
     assert shelf.ranges == [None, "bytes=321-"]
 
 
 # ------------------------------------------------------------------------------------ bad servers
 
 
-def test_another_file_is_never_opened_or_installed(place: Place, artifact: bytes) -> None:
+def test_another_file_is_never_opened_or_installed(folders: Folders, artifact: bytes) -> None:
     other = artifact[:-1] + b"x"
     with (
         serving(Shelf(other)) as server,
         pytest.raises(DownloadError, match=r"is not the file that the catalog knows: .*nothing was opened"),
     ):
-        fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK)
-    assert nothing_is_there(place)
-    assert list(place.cache.rglob("*")) == []
+        fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK)
+    assert nothing_is_there(folders)
+    assert list(folders.cache.rglob("*")) == []
 
 
-def test_a_wrong_file_is_refused_before_the_exporter_sees_it(place: Place, artifact: bytes) -> None:
+def test_a_wrong_file_is_refused_before_the_exporter_sees_it(folders: Folders, artifact: bytes) -> None:
     """The exporter would say something else: it has no such command."""
     asked = wanted(0, artifact, export=("no-such-command",))
     with serving(Shelf(b"other")) as server, pytest.raises(DownloadError, match="nothing was opened"):
-        fetch_model(msgspec.structs.replace(asked, url=f"http://127.0.0.1:{server.port}/x.onnx"), place, quiet, quiet)
+        fetch_model(msgspec.structs.replace(asked, url=f"http://127.0.0.1:{server.port}/x.onnx"), folders, quiet, quiet)
     with serving(Shelf(artifact)) as server, pytest.raises(CatalogError, match="can't be converted"):
-        fetch_model(msgspec.structs.replace(asked, url=f"http://127.0.0.1:{server.port}/x.onnx"), place, quiet, quiet)
-    assert nothing_is_there(place)
+        fetch_model(msgspec.structs.replace(asked, url=f"http://127.0.0.1:{server.port}/x.onnx"), folders, quiet, quiet)
+    assert nothing_is_there(folders)
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
-def test_a_refusal_is_final_and_told(place: Place, artifact: bytes, code: int) -> None:
+def test_a_refusal_is_final_and_told(folders: Folders, artifact: bytes, code: int) -> None:
     asked: list[int] = []
 
     def serve(request: Handler) -> None:
@@ -279,14 +279,14 @@ def test_a_refusal_is_final_and_told(place: Place, artifact: bytes, code: int) -
         refusing(code)(request)
 
     with serving(serve) as server, pytest.raises(DownloadError, match=f"the server says {code}"):
-        fetch_model(wanted(server.port, artifact), place, quiet, quiet, QUICK)
+        fetch_model(wanted(server.port, artifact), folders, quiet, quiet, QUICK)
     assert len(asked) == 1
 
 
-def test_a_file_of_another_size_is_refused_at_once(place: Place, artifact: bytes) -> None:
+def test_a_file_of_another_size_is_refused_at_once(folders: Folders, artifact: bytes) -> None:
     asked = Shelf(artifact)
     with serving(asked) as server, pytest.raises(DownloadError, match=r"it has \d+ bytes, not 12"):
-        fetch_model(wanted(server.port, artifact, bytes=12), place, quiet, quiet, QUICK)
+        fetch_model(wanted(server.port, artifact, bytes=12), folders, quiet, quiet, QUICK)
 
 
 def test_a_server_that_never_stops_sending_is_stopped(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_server_that_never_stops_sending_is_stopped(tmp_path: Path) -> None:
             request.wfile.write(bytes(1 << 16))
 
     with serving(serve) as server, pytest.raises(DownloadError, match="more than the 100000 bytes"):
-        download(f"http://127.0.0.1:{server.port}/x", tmp_path / "x.part", size=100_000, progress=quiet, patience=QUICK)
+        download(f"http://127.0.0.1:{server.port}/x", tmp_path / "x.part", size=100_000, progress=quiet, retries=QUICK)
 
 
 def test_a_redirect_out_of_the_web_is_not_followed(tmp_path: Path) -> None:
@@ -307,16 +307,16 @@ def test_a_redirect_out_of_the_web_is_not_followed(tmp_path: Path) -> None:
             serving(refusing(302, {"Location": target})) as server,
             pytest.raises(DownloadError, match="can't be fetched"),
         ):
-            download(f"http://127.0.0.1:{server.port}/x", tmp_path / "x.part", progress=quiet, patience=QUICK)
+            download(f"http://127.0.0.1:{server.port}/x", tmp_path / "x.part", progress=quiet, retries=QUICK)
     with pytest.raises(DownloadError, match="no http or https address"):
         download(f"file://{tmp_path}/secret", tmp_path / "x.part", progress=quiet)
 
 
-def test_nobody_there_is_told_in_one_sentence(place: Place, artifact: bytes) -> None:
+def test_nobody_there_is_told_in_one_sentence(folders: Folders, artifact: bytes) -> None:
     with serving(Shelf(artifact)) as server:
         port = server.port
     with pytest.raises(DownloadError, match=r"can't be fetched: .*\(3 attempts\)"):
-        fetch_model(wanted(port, artifact), place, quiet, quiet, QUICK)
+        fetch_model(wanted(port, artifact), folders, quiet, quiet, QUICK)
 
 
 def test_https_goes_through_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +337,7 @@ def test_https_goes_through_the_proxy(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("no_proxy", raising=False)
     with listener, pytest.raises(DownloadError, match="403"):
         download(
-            "https://models.invalid/x.pt", tmp_path / "x.part", progress=quiet, patience=Patience(1, 0.0, 0.0, 5.0)
+            "https://models.invalid/x.pt", tmp_path / "x.part", progress=quiet, retries=RetryPolicy(1, 0.0, 0.0, 5.0)
         )
     thread.join(5)
     assert heard[0].startswith(b"CONNECT models.invalid:443 ")
@@ -346,34 +346,34 @@ def test_https_goes_through_the_proxy(tmp_path: Path, monkeypatch: pytest.Monkey
 # ------------------------------------------------------------------------------------ pins
 
 
-def test_the_first_fetch_pins_a_checksum_that_nobody_knew(place: Place, artifact: bytes, tmp_path: Path) -> None:
+def test_the_first_fetch_pins_a_checksum_that_nobody_knew(folders: Folders, artifact: bytes, tmp_path: Path) -> None:
     said: list[str] = []
     other = make_face_static(tmp_path / "other.onnx", version="2").read_bytes()
     with serving(Shelf(artifact)) as server:
         asked = wanted(server.port, artifact, sha256=None)
-        path = fetch_model(asked, place, said.append, quiet, QUICK)
+        path = fetch_model(asked, folders, said.append, quiet, QUICK)
         port = server.port
     assert "pinned" in " ".join(said)
-    assert pinned(place.models) == {asked.url: hashlib.sha256(artifact).hexdigest()}
+    assert pinned(folders.models) == {asked.url: hashlib.sha256(artifact).hexdigest()}
     with serving(Shelf(other), port=port), pytest.raises(DownloadError, match="is not the file"):
-        fetch_model(asked, place, quiet, quiet, QUICK)
+        fetch_model(asked, folders, quiet, quiet, QUICK)
     assert path.read_bytes() == artifact
 
 
-def test_without_a_checksum_plain_http_is_refused(place: Place) -> None:
+def test_without_a_checksum_plain_http_is_refused(folders: Folders) -> None:
     asked = wanted(1, b"", sha256=None, url="http://example.invalid/x.onnx")
     with pytest.raises(DownloadError, match="only fetched by https"):
-        fetch_model(asked, place, quiet, quiet, QUICK)
+        fetch_model(asked, folders, quiet, quiet, QUICK)
 
 
 # ------------------------------------------------------------------------------------ a local mirror
 
 
-def test_a_folder_serves_as_well(place: Place, artifact: bytes, tmp_path: Path) -> None:
+def test_a_folder_serves_as_well(folders: Folders, artifact: bytes, tmp_path: Path) -> None:
     """Under the authors' name, or any name where size and checksum tell it."""
     mirror = tmp_path / "mirror"
     mirror.mkdir()
-    here = msgspec.structs.replace(place, mirror=mirror)
+    here = msgspec.structs.replace(folders, mirror=mirror)
     asked = wanted(1, artifact, bytes=len(artifact))
     with pytest.raises(DownloadError, match="has no file 'tiny"):
         fetch_model(asked, here, quiet, quiet)
@@ -384,28 +384,28 @@ def test_a_folder_serves_as_well(place: Place, artifact: bytes, tmp_path: Path) 
         fetch_model(asked, here, quiet, quiet)
     assert (mirror / "renamed").is_file()
     with pytest.raises(DownloadError, match="there is no folder"):
-        fetch_model(asked, msgspec.structs.replace(place, mirror=tmp_path / "nowhere"), quiet, quiet)
+        fetch_model(asked, msgspec.structs.replace(folders, mirror=tmp_path / "nowhere"), quiet, quiet)
 
 
 # ------------------------------------------------------------------------------------ installing
 
 
-def test_a_file_that_breaks_its_contract_does_not_replace_one_that_works(place: Place, tmp_path: Path) -> None:
-    path = install(make_face_static(tmp_path / "good.onnx"), NAME, place.models)
+def test_a_file_that_breaks_its_contract_does_not_replace_one_that_works(folders: Folders, tmp_path: Path) -> None:
+    path = install(make_face_static(tmp_path / "good.onnx"), NAME, folders.models)
     good = path.read_bytes()
     bad = make_face_static(tmp_path / "bad.onnx", labels=("happy", "sad"), crop=None)
     with pytest.raises(ModelError):
-        install(bad, NAME, place.models)
+        install(bad, NAME, folders.models)
     with pytest.raises(CatalogError, match="calls itself"):
-        install(make_face_static(tmp_path / "other.onnx", name="other"), NAME, place.models)
+        install(make_face_static(tmp_path / "other.onnx", name="other"), NAME, folders.models)
     assert path.read_bytes() == good
     assert {file.name for file in path.parent.iterdir()} == {"model.onnx", "entry.json"}
 
 
 @pytest.mark.parametrize("name", ["", ".", "../up", "a/b", "Large", "-x", "a" * 65])
-def test_what_is_no_name_is_refused(place: Place, tmp_path: Path, name: str) -> None:
+def test_what_is_no_name_is_refused(folders: Folders, tmp_path: Path, name: str) -> None:
     with pytest.raises(CatalogError, match="can't be the name"):
-        install(make_face_static(tmp_path / "m.onnx", name=name or "x"), name, place.models)
+        install(make_face_static(tmp_path / "m.onnx", name=name or "x"), name, folders.models)
 
 
 def test_what_ships_comes_before_what_is_installed(home: Path, tmp_path: Path) -> None:

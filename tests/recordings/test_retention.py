@@ -116,7 +116,7 @@ def test_the_recorders_look_deletes_the_old_and_keeps_its_own(tmp_path: Path) ->
     session(tmp_path, "old", 9.0)
     current = session(tmp_path, "current", 9.0)
     retention = Retention(tmp_path, 1.0, current)
-    retention.look()
+    retention.poll()
     assert retention._thread is not None
     retention._thread.join(60)
     assert [path.name for path in tmp_path.iterdir()] == ["current"]

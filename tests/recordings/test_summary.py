@@ -1,4 +1,4 @@
-"""What a recording amounts to."""
+"""The summary of a recording."""
 
 from __future__ import annotations
 

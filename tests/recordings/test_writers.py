@@ -19,7 +19,7 @@ from bimodal.broker.messages import StreamOpened
 from bimodal.recordings.reading import clips, complete, read_events
 from bimodal.recordings.recording import RecordError
 from bimodal.recordings.records import StreamRecord
-from bimodal.recordings.writers import LiveRecording, SourceCheck, part_of
+from bimodal.recordings.writers import LiveRecording, SourceChecksum, part_of
 from tests.recordings.events import event, face, opened
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def live(run: int = 1000, **changes: object) -> StreamOpened:
 
 def start(folder: Path, began: StreamOpened, clock: Clock | None = None, split_s: float = 2.0) -> LiveRecording:
     clock = clock or Clock()
-    return LiveRecording(folder, began, split_s, SourceCheck("camera 0", None), clock.monotonic, clock.wall)
+    return LiveRecording(folder, began, split_s, SourceChecksum("camera 0", None), clock.monotonic, clock.wall)
 
 
 def names(folder: Path) -> set[str]:
@@ -196,10 +196,10 @@ def test_a_full_disk_ends_the_part_with_a_sentence(tmp_path: Path) -> None:
 def test_a_source_file_has_its_checksum(tmp_path: Path) -> None:
     source = tmp_path / "film.mp4"
     source.write_bytes(b"film" * 500_000)
-    record = SourceCheck("film.mp4", source).record(patience_s=30.0)
+    record = SourceChecksum("film.mp4", source).record(patience_s=30.0)
     digest = subprocess.run(["sha256sum", source], capture_output=True, text=True, check=True).stdout.split()[0]
     assert (record.bytes, record.sha256) == (2_000_000, digest)
-    gone = SourceCheck("film.mp4", tmp_path / "gone.mp4").record(patience_s=30.0)
+    gone = SourceChecksum("film.mp4", tmp_path / "gone.mp4").record(patience_s=30.0)
     assert (gone.file, gone.sha256) == (str(tmp_path / "gone.mp4"), None)
 
 

@@ -45,7 +45,7 @@ class FaceFinder:
         """RGB [H, W, 3] → points float32 [468, 3] in its pixels, or None. Looks closer where the whole shows none."""
         large = self._detector(frame)
         face = self._largest(frame, large)
-        return face if face is not None else self._largest(frame, self._detector.look_closer(frame, large))
+        return face if face is not None else self._largest(frame, self._detector.detect_small(frame, large))
 
     def _largest(self, frame: NDArray[np.uint8], found: Detections) -> NDArray[np.float32] | None:
         if not len(found):

@@ -105,11 +105,11 @@ class FacePipeline:
         """Detections and their landmarks; into tiles only as the settings say."""
         large = self._detector(pixels)
         if self._settings.tiles == "always":
-            return self._with_mesh(pixels, self._detector.look_closer(pixels, large))
+            return self._with_mesh(pixels, self._detector.detect_small(pixels, large))
         found, mesh = self._with_mesh(pixels, large)
         if self._settings.tiles == "off" or close_up(found, mesh, min(pixels.shape[:2])):
             return found, mesh
-        return self._with_mesh(pixels, self._detector.look_closer(pixels, large))
+        return self._with_mesh(pixels, self._detector.detect_small(pixels, large))
 
     def _with_mesh(self, pixels: NDArray[np.uint8], found: Detections) -> tuple[Detections, Mesh]:
         found = self._candidates(found)

@@ -185,4 +185,4 @@ def test_an_empty_scene_has_no_face(shape: tuple[int, int, int]) -> None:
     frame = np.full(shape, 127, np.uint8)
     large = detector(frame)
     assert len(large) == 0
-    assert len(detector.look_closer(frame, large)) == 0
+    assert len(detector.detect_small(frame, large)) == 0
