@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bimodal import COMMANDS
+from bimodal.cli import COMMANDS
 from tests.end_to_end.driving import run
 
 
