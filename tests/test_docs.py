@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,12 @@ from bimodal.config import Config, check_config
 from scripts.measure.__main__ import PARTS as MEASURED
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "models").glob("*/card.md"))]
+README = ROOT / "README.md"
+DOCS = [page for page in sorted((ROOT / "docs").rglob("*.md")) if not page.is_symlink()]
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS]
+PAGES += sorted((ROOT / "models").glob("*/card.md"))
+# It names what there was, too.
+CHANGELOG = ROOT / "CHANGELOG.md"
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 LINK = re.compile(r"(?:\]\(|<img src=\")(?!https?:|mailto:)([^)\"\s]+)")
@@ -89,7 +95,7 @@ def parse(line: str, whole: bool) -> None:
         command.make_context(" ".join(path), rest)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize("page", [*PAGES, CHANGELOG], ids=[*NAMES, "CHANGELOG.md"])
 def test_relative_links_lead_somewhere(page: Path) -> None:
     for link in LINK.findall(without_fences(page.read_text(encoding="utf-8"))):
         target, _, anchor = link.partition("#")
@@ -155,8 +161,19 @@ def test_the_examples_are_valid() -> None:
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
-    linked = {ROOT / link.partition("#")[0] for link in LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))}
-    assert not [page.name for page in (ROOT / "docs").glob("*.md") if page not in linked]
+    linked = {ROOT / link.partition("#")[0] for link in LINK.findall(README.read_text(encoding="utf-8"))}
+    pages = [*DOCS, CHANGELOG, *ROOT.glob("*.md")]
+    assert not [page.name for page in pages if page.parent in (ROOT, ROOT / "docs") and page not in linked | {README}]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"^## (\S+)", CHANGELOG.read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert (citation["version"], newest[1]) == (version, version)
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(citation)
 
 
 def test_every_command_has_a_help_with_an_example() -> None:
