@@ -34,7 +34,7 @@ class LslActor:
         mine = own(settings, LslActorSettings)
         directory = Path(settings.directory)
         self._session = directory.name
-        self._layer = Layer(machine_only=mine.machine_only)
+        self._layer = Layer(machine_only=mine.lsl == "machine")
         self._outlets: dict[str, Outlets] = {}
         for stream in mine.streams:
             self._of(stream)

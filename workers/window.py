@@ -21,7 +21,7 @@ from bimodal.drawing.style import GROUND, Pixels, Style
 from bimodal.workers.actor import DONE, ActorSettings, own
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.observer import Watched, Watcher
-from bimodal.workers.settings import WindowActorSettings
+from bimodal.workers.settings import WindowSettings
 
 SHOW_EVERY_S = 1 / 30
 MOST_A_TURN = 64
@@ -39,7 +39,7 @@ class WindowActor:
     def __init__(self, settings: ActorSettings, _mailbox: Mailbox) -> None:
         """Open the window; raises WindowError where there is no display."""
         self.models: dict[str, str] = {}
-        mine = own(settings, WindowActorSettings)
+        mine = own(settings, WindowSettings)
         self._style = Style(faces=mine.faces, latency=mine.latency)
         check_display()
         cv2.setNumThreads(1)

@@ -22,11 +22,12 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.commands.status import DEGRADED
 from bimodal.commands.up import TURN_S, Stopped, check, running_system
-from bimodal.config import Config, StreamConfig, load_config
+from bimodal.config import Config, load_config
 from bimodal.console import edge, open_log, say
 from bimodal.options import SessionOption
 from bimodal.supervisor.live import LiveSystem
 from bimodal.supervisor.status import report
+from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.demo import DEMO
 
 # Whether a process grows: pure functions over samples of what it takes.
@@ -173,7 +174,7 @@ def soak(
 
 def demo_config() -> Config:
     """The defaults, with the demo clip in a loop."""
-    return Config(streams={"demo": StreamConfig(file=DEMO, loop=True)})
+    return Config(streams={"demo": StreamSettings(file=str(DEMO), loop=True)})
 
 
 class Soaking:

@@ -19,7 +19,7 @@ from bimodal.workers.capture.publisher import Outlet
 from bimodal.workers.capture.types import Connected, OpenSource, Picture
 from bimodal.workers.capture.windows import HopCutter, Window
 from bimodal.workers.errors import WorkerError
-from bimodal.workers.settings import CaptureSettings
+from bimodal.workers.settings import CaptureActorSettings
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,9 @@ class Run:
         error: what stopped a reader before its end, else None.
     """
 
-    def __init__(self, settings: CaptureSettings, source: OpenSource, number: int, line: Line, slots: Path) -> None:
+    def __init__(
+        self, settings: CaptureActorSettings, source: OpenSource, number: int, line: Line, slots: Path
+    ) -> None:
         self.number = number
         self.error: Exception | None = None
         self._settings = settings
@@ -69,7 +71,7 @@ class Run:
         self._stillness: Stillness | None = None
         self._over: dict[Modality, StreamEnded] = {}
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
-        budget = settings.memory_mb * 2**20
+        budget = settings.capture.memory_mb * 2**20
         self._outlets: dict[Modality, Outlet] = {
             modality: Outlet(line, slots, settings.stream, number, modality, settings.policy, budget)
             for modality in ("face", "speech")
@@ -135,7 +137,7 @@ class Run:
                 frames_estimate=info.frames_estimate,
                 duration_ns=info.duration_ns,
                 sound_start_ns=info.sound_start_ns,
-                hop_ns=round(settings.hop_s * 1e9),
+                hop_ns=round(settings.capture.hop_s * 1e9),
                 next_face_seq=self._outlets["face"].next_seq,
                 next_speech_seq=self._outlets["speech"].next_seq,
             )
@@ -219,8 +221,8 @@ class Run:
 
     def _cutter(self) -> HopCutter:
         """After a live source was away for longer than a window, what was before it is of no use any more."""
-        window_s = self._settings.window_s
-        return HopCutter(window_s, self._settings.hop_s, most_gap_s=window_s if self._source.info.live else None)
+        window_s, hop_s = self._settings.capture.window_s, self._settings.capture.hop_s
+        return HopCutter(window_s, hop_s, most_gap_s=window_s if self._source.info.live else None)
 
     def _put_picture(self, picture: Picture) -> bool:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)
@@ -241,7 +243,7 @@ class Run:
                 grab_ns=grab_ns,
                 rate=window.rate,
                 fresh=window.new_samples,
-                largest=round(self._settings.window_s * window.rate + 1) * window.samples.itemsize,
+                largest=round(self._settings.capture.window_s * window.rate + 1) * window.samples.itemsize,
             )
             if not put:
                 return False

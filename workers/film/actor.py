@@ -23,7 +23,7 @@ from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.film.live import LiveFilm
 from bimodal.workers.film.writer import NANO, FilmError, Samples
 from bimodal.workers.observer import Watched, Watcher
-from bimodal.workers.settings import FilmActorSettings
+from bimodal.workers.settings import RecordSettings
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class FilmActor:
         self.models: dict[str, str] = {}
         os.nice(NICENESS)
         cv2.setNumThreads(1)
-        mine = own(settings, FilmActorSettings)
+        mine = own(settings, RecordSettings)
         self._mine = mine
         self._folder = Path(mine.folder)
         self._style = Style(faces=mine.faces)
@@ -128,7 +128,7 @@ class FilmActor:
             film = LiveFilm(
                 self._folder / watched.stream,
                 watched.event.run,
-                self._mine.split_s,
+                self._mine.split_minutes * 60,
                 opened.fps if opened is not None else 0.0,
                 # Where nobody told, a sound track that stays empty does no harm.
                 has_sound=opened is None or opened.has_sound,
