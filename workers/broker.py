@@ -30,7 +30,7 @@ def main() -> int:
             settings.name,
             settings.incarnation,
             mine.events,
-            workers=mine.workers,
+            workers=mine.network.workers,
             slots=Path(settings.slots),
         )
     except BrokerError as error:

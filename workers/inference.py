@@ -22,7 +22,7 @@ from bimodal.models.cuda import Gpu
 from bimodal.models.session import Artifact, open_artifact, warm_up
 from bimodal.workers.actor import ActorSettings
 from bimodal.workers.micro_batches import Gathering
-from bimodal.workers.settings import RuntimeSettings
+from bimodal.workers.settings import RuntimeSettings, WorkerRuntime
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ HELD_BACK_NS = 50_000_000
 MANY_FAILED = 8
 
 
-def open_model(path: str, kind: Kind, runtime: RuntimeSettings, worker: str) -> Artifact:
+def open_model(path: str, kind: Kind, runtime: WorkerRuntime, worker: str) -> Artifact:
     """A worker's artifact, opened as config.yaml's `runtime` says; raises ArtifactError or ProviderError."""
     gpu = Gpu(gpu_of(worker, runtime.gpus), runtime.gpu_memory_mb, runtime.cuda_graph == "auto")
     return open_artifact(
@@ -261,8 +261,8 @@ def batching(runtime: RuntimeSettings, provider: str) -> Batching:
     """What config.yaml says, or what suits the provider ("cpu" or "cuda") that is really active."""
     most, wait_ms = AUTO[provider]
     return Batching(
-        most if runtime.max_batch is None else runtime.max_batch,
-        (wait_ms if runtime.max_wait_ms is None else runtime.max_wait_ms) / 1000,
+        most if runtime.max_batch == "auto" else runtime.max_batch,
+        (wait_ms if runtime.max_wait_ms == "auto" else runtime.max_wait_ms) / 1000,
     )
 
 

@@ -28,7 +28,7 @@ class LslActor(Observer):
         """Open the outlets of all streams, so that recorders find them first. Raises WorkerError without pylsl."""
         mine = own(settings, LslActorSettings)
         self._session = Path(settings.directory).name
-        self._layer = Layer(machine_only=mine.machine_only)
+        self._layer = Layer(machine_only=mine.lsl == "machine")
         self._outlets: dict[str, Outlets] = {}
         for stream in mine.streams:
             self._of(stream)

@@ -35,8 +35,8 @@ class RecordActor(LaneReader):
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         super().__init__(mailbox)
         mine = own(settings, RecordActorSettings)
-        self._folder = Path(mine.folder)
-        self._split_s = mine.split_s
+        self._folder = Path(mine.record.folder)
+        self._split_s = mine.record.split_minutes * 60
         self._sources = {stream: Path(file) for stream, file in mine.sources.items()}
         self._session = msgspec.convert(mine.session, SessionRecord) if mine.session else None
         self._kept: dict[str, FileRecording | LiveRecording] = {}
@@ -44,8 +44,8 @@ class RecordActor(LaneReader):
         self._flush_due = 0.0
         self._frames = 0
         self._retention = None
-        if mine.retention_days is not None:
-            self._retention = Retention(self._folder.parent, mine.retention_days, self._folder)
+        if mine.record.retention_days is not None:
+            self._retention = Retention(self._folder.parent, mine.record.retention_days, self._folder)
 
     def receive(self, message: LaneMessage) -> None:
         """Keep what the message says."""

@@ -20,7 +20,7 @@ from bimodal.drawing.style import GROUND, Pixels, Style
 from bimodal.workers.actor import DONE, ActorSettings, own
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.observer import FramedEvent, FrameObserver
-from bimodal.workers.settings import WindowActorSettings
+from bimodal.workers.settings import WindowSettings
 
 SHOW_EVERY_S = 1 / 30
 
@@ -36,7 +36,7 @@ class WindowActor(FrameObserver):
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Open the window; raises WindowError where there is no display."""
-        mine = own(settings, WindowActorSettings)
+        mine = own(settings, WindowSettings)
         self._style = Style(faces=mine.faces, latency=mine.latency)
         check_display()
         cv2.setNumThreads(1)

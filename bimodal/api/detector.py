@@ -30,11 +30,12 @@ from bimodal.broker.messages import (
     StreamEnded,
     failed,
 )
-from bimodal.supervisor.processes import ProcessSpec, capture_settings, processes
+from bimodal.supervisor.processes import ProcessSpec, processes
 from bimodal.workers.audio import actor as audio
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.capture.actor import RUNS_A_LIFE
 from bimodal.workers.capture.run import stream_opened
+from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.capture.types import OpenSource
 from bimodal.workers.capture.windows import HopCutter
 from bimodal.workers.errors import ConfigError
@@ -44,7 +45,7 @@ from bimodal.workers.fusion.actor import load
 from bimodal.workers.fusion.combine import top
 from bimodal.workers.fusion.dynamic import decode_embedding
 from bimodal.workers.fusion.streams import Fusion
-from bimodal.workers.settings import AudioActorSettings, CaptureSettings, FaceActorSettings, FusionActorSettings
+from bimodal.workers.settings import AudioActorSettings, CaptureActorSettings, FaceActorSettings, FusionActorSettings
 
 log = logging.getLogger(__name__)
 
@@ -179,10 +180,17 @@ class Detector:
         """
         opened = open_media(source, self._config.capture.max_height, fps=fps, sound=sound, rate=rate)
         stream = name or Path(opened.info.name).stem
-        settings = capture_settings(self._config, stream, policy="every", realtime=False)
+        settings = CaptureActorSettings(
+            stream=stream,
+            source=StreamSettings(file=opened.info.name),
+            capture=self._config.capture,
+            policy="every",
+            realtime=False,
+            speech=self._voices is not None,
+        )
         return self._events(opened, settings)
 
-    def _events(self, source: OpenSource, settings: CaptureSettings) -> Iterator[Emotion]:
+    def _events(self, source: OpenSource, settings: CaptureActorSettings) -> Iterator[Emotion]:
         fusion = Fusion(self._fusion.settings.fusion, self._fusion.models)
         opened = stream_opened(settings, source.info, RUNS_A_LIFE)
         fusion.receive(opened, time.monotonic_ns())
@@ -249,9 +257,9 @@ def _pictures(source: OpenSource) -> Iterator[_Item]:
     yield from _ended("face", last_ns)
 
 
-def _windows(source: OpenSource, settings: CaptureSettings) -> Iterator[_Item]:
+def _windows(source: OpenSource, settings: CaptureActorSettings) -> Iterator[_Item]:
     assert source.sounds is not None
-    cutter = HopCutter(settings.window_s, settings.hop_s)
+    cutter = HopCutter(settings.capture.window_s, settings.capture.hop_s)
     last_ns = 0
     pieces = (window for sound in source.sounds() for window in cutter.feed(sound))
     for windows in (pieces, cutter.flush()):

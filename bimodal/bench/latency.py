@@ -25,7 +25,8 @@ from bimodal.bench.system import PATIENCE_S, Live, live, measured
 from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Body, Job, Status
-from bimodal.config import Config, StreamConfig
+from bimodal.config import Config
+from bimodal.workers.capture.settings import StreamSettings
 
 # Where the time of each event went, from the messages of the event bus. Pure.
 
@@ -309,7 +310,7 @@ def hear(plan: Plan, streams: int, fps: int, *, times: int, sound: bool = False)
     if not clip.exists():
         # Raw pictures of seconds at such a pace would fill the disk.
         at_pace(clip, fps, sound=sound)
-    sources = {f"stream-{number}": StreamConfig(file=clip, loop=True) for number in range(1, streams + 1)}
+    sources = {f"stream-{number}": StreamSettings(file=str(clip), loop=True) for number in range(1, streams + 1)}
     with listening(plan, measured(plan, sources)) as system:
         heard = [system.hear(plan.seconds) for _ in range(times)]
         if any(window.failed and not window.moments for window in heard):

@@ -26,12 +26,14 @@ from bimodal.broker.frames import RingReader
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Status
 from bimodal.broker.sockets import events_endpoint
-from bimodal.config import Between, Config, OutputsConfig, ViewConfig
-from bimodal.config.schema import NetworkConfig
+from bimodal.config import Between, Config, OutputsConfig
 from bimodal.models.cuda import usable_gpus
-from bimodal.supervisor.processes import Sizes, capture_settings, limited, processes, sizes, source
+from bimodal.supervisor.processes import Sizes, limited, processes, sizes, source
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
+from bimodal.workers.capture.settings import StreamSettings
+from bimodal.workers.settings import NetworkSettings
+from bimodal.workers.view.settings import ViewSettings
 
 PART = "pipeline"
 FLOOR, GOAL = 0.80, 0.90
@@ -231,9 +233,8 @@ def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iter
     if workers is not None:
         # As many as there are cores: with more threads each they would only fight over them.
         config = msgspec.structs.replace(config, runtime=msgspec.structs.replace(config.runtime, threads=1))
-    settings = capture_settings(config, STREAM, policy="every", realtime=False, file=clip)
     rows = processes(config, record=None)
-    rows.append(source(STREAM, msgspec.structs.replace(settings, loop=True)))
+    rows.append(source(config, STREAM, StreamSettings(file=str(clip), loop=True), policy="every", realtime=False))
     with contextlib.ExitStack() as begun:
         session = Session(f"bench-{os.getpid()}-{next(_numbers)}")
         begun.callback(session.close)
@@ -277,7 +278,7 @@ def alone(config: Config, faces: int | None = None) -> Config:
     if faces is not None:
         workers = msgspec.structs.replace(workers, face=msgspec.structs.replace(workers.face, count=faces))
     return msgspec.structs.replace(
-        config, workers=workers, outputs=OutputsConfig(view=ViewConfig(enabled=False)), network=NetworkConfig()
+        config, workers=workers, outputs=OutputsConfig(view=ViewSettings(enabled=False)), network=NetworkSettings()
     )
 
 

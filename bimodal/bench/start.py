@@ -31,9 +31,10 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Heartbeat
 from bimodal.child_process import python_command
-from bimodal.config import Config, StreamConfig
+from bimodal.config import Config
 from bimodal.errors import BimodalError
 from bimodal.models.catalog import resolve
+from bimodal.workers.capture.settings import StreamSettings
 
 # Makes a start cold: what lies in the system's file cache of the installed files is let go.
 #
@@ -192,7 +193,7 @@ class ColdStarts(NamedTuple):
 def measure(plan: Plan) -> Outcome:
     """Measure; raises BenchError where the system does not come to work, or memory can't be read."""
     clip = at_pace(plan.folder / "clip-start.mp4", FPS, sound=True)
-    config = measured(plan, {"clip": StreamConfig(file=clip, loop=True)})
+    config = measured(plan, {"clip": StreamSettings(file=str(clip), loop=True)})
     models = models_of(plan.config)
     warm, bare_warm = _starts(plan, config, models)
     cold_starts = _cold_starts(plan, config, models)

@@ -25,8 +25,9 @@ from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Body
 from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
 from bimodal.child_process import python_command
-from bimodal.config import Config, StreamConfig
+from bimodal.config import Config
 from bimodal.config.schema import LogConfig
+from bimodal.workers.capture.settings import StreamSettings
 
 PATIENCE_S = 120.0
 LOOK_EVERY_S = 0.005
@@ -35,7 +36,7 @@ _T = TypeVar("_T")
 _numbers = itertools.count(1)
 
 
-def measured(plan: Plan, streams: Mapping[str, StreamConfig], faces: int | None = None) -> Config:
+def measured(plan: Plan, streams: Mapping[str, StreamSettings], faces: int | None = None) -> Config:
     """The config of a run, `alone`, with these streams and a log of ours."""
     return msgspec.structs.replace(
         alone(plan.config, faces),

@@ -22,11 +22,12 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.commands.status import DEGRADED
 from bimodal.commands.up import TURN_S, StopSignal, check, running_system
-from bimodal.config import Config, StreamConfig, load_config
+from bimodal.config import Config, load_config
 from bimodal.console import open_log, say, user_errors
 from bimodal.options import SessionOption
 from bimodal.supervisor.live import LiveSystem
 from bimodal.supervisor.status import report
+from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.demo import DEMO
 
 # Growth of a process, from samples of its memory and descriptors. Pure.
@@ -172,7 +173,7 @@ def soak(
 
 def demo_config() -> Config:
     """The default config, with the demo clip in a loop."""
-    return Config(streams={"demo": StreamConfig(file=DEMO, loop=True)})
+    return Config(streams={"demo": StreamSettings(file=str(DEMO), loop=True)})
 
 
 class Sampler:

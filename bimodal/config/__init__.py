@@ -1,21 +1,9 @@
-"""config.yaml as typed models that forbid unknown keys. What the keys mean stands in config.yaml itself."""
+"""config.yaml as typed Structs that forbid unknown keys. What the keys mean stands in config.yaml itself."""
 
 from bimodal.config.reading import check_config, load_config, read_config
-from bimodal.config.schema import (
-    Between,
-    Config,
-    CountConfig,
-    ModelsConfig,
-    OutputsConfig,
-    RecordConfig,
-    RuntimeConfig,
-    StreamConfig,
-    ViewConfig,
-    WindowConfig,
-    WorkersConfig,
-)
+from bimodal.config.schema import Between, Config, CountConfig, ModelsConfig, OutputsConfig, WorkersConfig
 
 __all__ = [
-    "Between", "Config", "CountConfig", "ModelsConfig", "OutputsConfig", "RecordConfig", "RuntimeConfig",
-    "StreamConfig", "ViewConfig", "WindowConfig", "WorkersConfig", "check_config", "load_config", "read_config",
+    "Between", "Config", "CountConfig", "ModelsConfig", "OutputsConfig", "WorkersConfig", "check_config", "load_config",
+    "read_config",
 ]  # fmt: skip

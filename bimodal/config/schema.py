@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from bimodal.broker.messages import MOST_AT_A_TIME
 from bimodal.values import Forms, WrongValueError, truth
 from bimodal.workers.audio.settings import AudioSettings
+from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.view.settings import VisitorSettings, is_loopback
+from bimodal.workers.settings import NetworkSettings, RecordSettings, RuntimeSettings, WindowSettings
+from bimodal.workers.view.settings import ViewSettings
 
 # `models`, `runtime` and `workers`: what looks and listens, and with how much of the machine.
 
@@ -46,18 +46,6 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 Number = Annotated[int, msgspec.Meta(ge=1, le=256)]
 
 
-class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How ONNX Runtime runs in every worker."""
-
-    provider: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Literal["auto"] | Number = 1
-    spinning: bool = False
-    max_batch: Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=MOST_AT_A_TIME)] = "auto"
-    max_wait_ms: Literal["auto"] | Annotated[float, msgspec.Meta(ge=0, le=1000)] = "auto"
-    gpu_memory_mb: Annotated[int, msgspec.Meta(ge=64)] | None = None
-    cuda_graph: Literal["auto", "off"] = "auto"
-
-
 class Between(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A number of processes that follows the load."""
 
@@ -84,19 +72,7 @@ class WorkersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_memory_mb: Literal["auto"] | Annotated[int, msgspec.Meta(ge=1)] | None = "auto"
 
 
-# `outputs`: the live page, the window, recordings, and further addresses.
-
-
-class RecordConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Recordings of the live streams; docs/recordings.md says what lies where. A plain folder is the short form."""
-
-    folder: Path
-    split_minutes: Annotated[float, msgspec.Meta(gt=0, le=1440)] = 60.0
-    retention_days: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    video: bool = False
-    annotated: bool = True
-    faces: Literal["show", "hide"] = "show"
-    min_free_mb: Annotated[int, msgspec.Meta(ge=10)] = 1000
+# `outputs`: the live page, the window, recordings, and further addresses; and their short forms.
 
 
 def _record_section(value: Any) -> Any:
@@ -109,28 +85,6 @@ def _record_section(value: Any) -> Any:
             return {"folder": value}
         case _:
             raise ValueError("must be a folder, or a section with the key 'folder'")
-
-
-class ViewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The live page; docs/view.md. `true`, `false`, a port, or "host:port" are short forms."""
-
-    enabled: bool = True
-    host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)] = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8484
-    token: Annotated[str, msgspec.Meta(min_length=16, max_length=256)] | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    faces: Literal["show", "hide"] = "show"
-    origins: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+/?$")], ...] = ()
-    visitors: VisitorSettings = VisitorSettings()
-
-    def __post_init__(self) -> None:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("'tls_certificate' and 'tls_key' go together")
-        if self.enabled and self.token is None and not is_loopback(self.host):
-            raise ValueError(
-                f"host '{self.host}' is reachable from other machines and needs a 'token' of at least 16 characters"
-            )
 
 
 def _view_section(value: Any) -> Any:
@@ -151,14 +105,6 @@ def _view_section(value: Any) -> Any:
             raise ValueError("must be true, false, a port, 'HOST:PORT', or a section of keys and values")
 
 
-class WindowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The window on the desk. `true` and `false` are short forms."""
-
-    enabled: bool = True
-    faces: Literal["show", "hide"] = "show"
-    latency: bool = True
-
-
 def _window_section(value: Any) -> Any:
     match value := truth(value):
         case dict():
@@ -172,9 +118,9 @@ def _window_section(value: Any) -> Any:
 class OutputsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What leaves the system beside the event bus of the session."""
 
-    view: ViewConfig = ViewConfig()
-    window: WindowConfig = WindowConfig(enabled=False)
-    record: RecordConfig | None = None
+    view: ViewSettings = ViewSettings()
+    window: WindowSettings = WindowSettings(enabled=False)
+    record: RecordSettings | None = None
     events: tuple[str, ...] = ()
     lsl: bool | Literal["machine"] = False
 
@@ -182,52 +128,9 @@ class OutputsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 # `streams`: what to watch and listen to.
 
 
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-
-
 def _is_stream_name(name: str) -> bool:
     strange = any(c in "/\\\0" or not c.isprintable() for c in name)
     return 0 < len(name) <= 64 and not name.startswith(".") and not strange
-
-
-class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One stream: `auto`, or a camera and/or a microphone, or a url, or a file, or visitors' browsers."""
-
-    auto: bool = False
-    camera: int | str | None = None
-    microphone: int | str | None = None
-    url: str | None = None
-    file: Path | None = None
-    loop: bool = False
-    browser: bool = False
-
-    def __post_init__(self) -> None:
-        devices = self.camera is not None or self.microphone is not None
-        sources = [self.auto, devices, self.url is not None, self.file is not None, self.browser]
-        if sum(sources) != 1:
-            raise ValueError(
-                "needs exactly one source: 'auto', 'camera' and/or 'microphone', 'url', 'file', or 'browser'"
-            )
-        if self.loop and self.file is None:
-            raise ValueError("'loop' goes with 'file' only")
-        if ":/" in str(self.camera) or (self.file is not None and ADDRESS.match(str(self.file))):
-            # As a file's or a device's name its password would be shown.
-            raise ValueError("an address goes under 'url'")
-
-
-class CaptureConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How sources are read."""
-
-    max_height: Annotated[int, msgspec.Meta(ge=64, le=8640)] = 720
-    memory_mb: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 64
-    hop_s: Annotated[float, msgspec.Meta(ge=0.1, le=10)] = 0.5
-    window_s: Annotated[float, msgspec.Meta(ge=0.5, le=30)] = 4.0
-
-
-class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What other machines may bring in."""
-
-    workers: tuple[str, ...] = ()
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -240,16 +143,16 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of config.yaml."""
 
-    streams: dict[str, StreamConfig] = msgspec.field(default_factory=lambda: {"desk": StreamConfig(auto=True)})
+    streams: dict[str, StreamSettings] = msgspec.field(default_factory=lambda: {"desk": StreamSettings(auto=True)})
     models: ModelsConfig = ModelsConfig()
-    runtime: RuntimeConfig = RuntimeConfig()
+    runtime: RuntimeSettings = RuntimeSettings()
     workers: WorkersConfig = WorkersConfig()
-    capture: CaptureConfig = CaptureConfig()
+    capture: CaptureSettings = CaptureSettings()
     face: FaceSettings = FaceSettings()
     audio: AudioSettings = AudioSettings()
     fusion: FusionSettings = FusionSettings()
     outputs: OutputsConfig = OutputsConfig()
-    network: NetworkConfig = NetworkConfig()
+    network: NetworkSettings = NetworkSettings()
     log: LogConfig = LogConfig()
 
     def __post_init__(self) -> None:
@@ -268,7 +171,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 SHORT_FORMS: Forms = {
     Ensemble: lambda value: [value] if isinstance(value, str) else value,
-    ViewConfig: _view_section,
-    WindowConfig: _window_section,
-    RecordConfig: _record_section,
+    ViewSettings: _view_section,
+    WindowSettings: _window_section,
+    RecordSettings: _record_section,
 }

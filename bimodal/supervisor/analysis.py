@@ -18,13 +18,14 @@ from bimodal.config import Config
 from bimodal.errors import BimodalError
 from bimodal.supervisor.autoscale import Kind, checked_counts, describe_scale
 from bimodal.supervisor.child import Child
-from bimodal.supervisor.processes import ProcessSpec, capture_settings, limited, processes, source
+from bimodal.supervisor.processes import ProcessSpec, limited, processes, source
 from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.status import report
 from bimodal.supervisor.supervisor import Supervisor
+from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import SystemFailedError
-from bimodal.workers.settings import RecordActorSettings
+from bimodal.workers.settings import RecordActorSettings, RecordSettings
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Analysis:
         name = f"analyze-{os.getpid()}"
         described = describe_session(config, "analysis", name, datetime.now().astimezone())
         self._record = RecordActorSettings(
-            folder=str(out),
+            record=RecordSettings(folder=str(out)),
             sources={analysed.name: str(analysed.file.absolute()) for analysed in self.inputs},
             session=msgspec.to_builtins(described),
         )
@@ -134,10 +135,9 @@ class Analysis:
     def _fill(self) -> None:
         while self._waiting and len(self._running) < AT_ONCE:
             analysed = self._waiting.popleft()
-            settings = capture_settings(
-                self._config, analysed.name, policy="every", realtime=self._realtime, file=analysed.file.absolute()
-            )
-            (spec,) = limited([source(analysed.name, settings)], self._config.workers.max_memory_mb)
+            file = StreamSettings(file=str(analysed.file.absolute()))
+            spec = source(self._config, analysed.name, file, policy="every", realtime=self._realtime)
+            (spec,) = limited([spec], self._config.workers.max_memory_mb)
             self._supervisor.add(spec)
             self._running[spec.name] = analysed
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
-from bimodal.config import Between, Config, RecordConfig, load_config
+from bimodal.config import Between, Config, load_config
 from bimodal.errors import BimodalError
 from bimodal.supervisor.autoscale import KINDS, Kind, Load, LoadFollower, checked_counts, describe_scale
 from bimodal.supervisor.processes import OPTIONAL, ProcessSpec, limited, live_sources, lsl, processes, view, watchers
@@ -25,7 +25,7 @@ from bimodal.supervisor.session import Session
 from bimodal.supervisor.status import report
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.settings import CaptureSettings, RecordActorSettings
+from bimodal.workers.settings import CaptureActorSettings, RecordActorSettings, RecordSettings
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class LiveSystem:
     def streams(self) -> set[str]:
         """The streams that have a source, whether it is over or not."""
         settings = [child.spec.settings for child in self.supervisor.children.values()]
-        return {each.stream for each in settings if isinstance(each, CaptureSettings)}
+        return {each.stream for each in settings if isinstance(each, CaptureActorSettings)}
 
     def _rows(self, wish: Wish) -> list[ProcessSpec]:
         config = wish.config
@@ -222,7 +222,7 @@ class Recordings:
 
     def __init__(self, session: str) -> None:
         self._session = session
-        self._known: dict[RecordConfig | None, RecordActorSettings | None] = {None: None}
+        self._known: dict[RecordSettings | None, RecordActorSettings | None] = {None: None}
 
     def of(self, config: Config) -> RecordActorSettings | None:
         """What the recorder is told, None where nothing is; raises ConfigError where a folder can't be made."""
@@ -233,7 +233,7 @@ class Recordings:
 
     def end(self) -> list[Path]:
         """Close the folders; those in which something was recorded."""
-        folders = [Path(settings.folder) for settings in self._known.values() if settings is not None]
+        folders = [Path(settings.record.folder) for settings in self._known.values() if settings is not None]
         return [folder for folder in folders if end_session(folder, datetime.now().astimezone())]
 
 

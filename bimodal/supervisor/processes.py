@@ -15,19 +15,18 @@ from bimodal.config import Between, Config, CountConfig, WorkersConfig
 from bimodal.models.catalog import resolve
 from bimodal.models.cuda import usable_gpus
 from bimodal.supervisor.usage import cores, machine_memory_mb
+from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.settings import (
     AudioActorSettings,
     BrokerSettings,
-    CaptureSettings,
+    CaptureActorSettings,
     FaceActorSettings,
-    FilmActorSettings,
     FusionActorSettings,
     LslActorSettings,
     RecordActorSettings,
-    RuntimeSettings,
     ViewActorSettings,
-    WindowActorSettings,
+    WorkerRuntime,
 )
 
 Role = Literal["broker", "face", "audio", "fusion", "record", "view", "window", "film", "lsl", "replay", "capture"]
@@ -118,7 +117,7 @@ def processes(
 
 def broker(config: Config) -> ProcessSpec:
     """The broker, with the event bus at the addresses that the config names."""
-    settings = BrokerSettings(events=config.outputs.events, workers=config.network.workers)
+    settings = BrokerSettings(events=config.outputs.events, network=config.network)
     return ProcessSpec(name="broker", role="broker", settings=settings)
 
 
@@ -194,13 +193,21 @@ def lsl(config: Config) -> list[ProcessSpec]:
     wanted = config.outputs.lsl
     if not wanted:
         return []
-    settings = LslActorSettings(streams=tuple(config.streams), machine_only=wanted == "machine")
+    settings = LslActorSettings(streams=tuple(config.streams), lsl=wanted)
     return [ProcessSpec(name="lsl", role="lsl", settings=settings)]
 
 
-def source(stream: str, settings: CaptureSettings) -> ProcessSpec:
+def source(config: Config, stream: str, wanted: StreamSettings, *, policy: Policy, realtime: bool) -> ProcessSpec:
     """The capture process of one stream."""
-    return ProcessSpec(name=f"capture {stream}", role="capture", settings=settings, ends=settings.ends)
+    settings = CaptureActorSettings(
+        stream=stream,
+        source=wanted,
+        capture=config.capture,
+        policy=policy,
+        realtime=realtime,
+        speech=config.models.speech != "none",
+    )
+    return ProcessSpec(name=f"capture {stream}", role="capture", settings=settings, ends=wanted.ends)
 
 
 def view(config: Config) -> list[ProcessSpec]:
@@ -208,77 +215,25 @@ def view(config: Config) -> list[ProcessSpec]:
     wanted = config.outputs.view
     if not wanted.enabled:
         return []
-    settings = ViewActorSettings(
-        host=wanted.host,
-        port=wanted.port,
-        token=wanted.token,
-        tls_certificate=str(wanted.tls_certificate.absolute()) if wanted.tls_certificate else None,
-        tls_key=str(wanted.tls_key.absolute()) if wanted.tls_key else None,
-        faces=wanted.faces,
-        origins=wanted.origins,
-        visitors=wanted.visitors,
-        visitor_streams=tuple(name for name, stream in config.streams.items() if stream.browser),
-    )
+    visitor_streams = tuple(name for name, stream in config.streams.items() if stream.browser)
+    settings = ViewActorSettings(**msgspec.structs.asdict(wanted), visitor_streams=visitor_streams)
     return [ProcessSpec(name="view", role="view", settings=settings)]
 
 
 def watchers(config: Config, record: RecordActorSettings | None) -> list[ProcessSpec]:
     """The window and the films, where the config wants them. When the window ends, everything does."""
     rows = []
-    window, films = config.outputs.window, config.outputs.record
+    window = config.outputs.window
     if window.enabled:
-        shown = WindowActorSettings(faces=window.faces, latency=window.latency)
-        rows.append(ProcessSpec(name="window", role="window", settings=shown, ends=True))
-    if films is not None and films.video and record is not None:
-        filmed = FilmActorSettings(
-            folder=record.folder,
-            split_s=record.split_s,
-            annotated=films.annotated,
-            faces=films.faces,
-            min_free_mb=films.min_free_mb,
-        )
-        rows.append(ProcessSpec(name="film", role="film", settings=filmed))
+        rows.append(ProcessSpec(name="window", role="window", settings=window, ends=True))
+    if record is not None and record.record.video:
+        rows.append(ProcessSpec(name="film", role="film", settings=record.record))
     return rows
 
 
 def live_sources(config: Config) -> list[ProcessSpec]:
     """The capture processes of config.yaml's streams, policy `latest`."""
-    rows = []
-    for name, stream in config.streams.items():
-        settings = capture_settings(config, name, policy="latest", realtime=True)
-        rows.append(
-            source(
-                name,
-                msgspec.structs.replace(
-                    settings,
-                    auto=stream.auto,
-                    camera=stream.camera,
-                    microphone=stream.microphone,
-                    url=stream.url,
-                    file=str(stream.file) if stream.file is not None else None,
-                    loop=stream.loop,
-                    browser=stream.browser,
-                ),
-            )
-        )
-    return rows
-
-
-def capture_settings(
-    config: Config, stream: str, *, policy: Policy, realtime: bool, file: Path | None = None
-) -> CaptureSettings:
-    """What a capture process is told about a stream, its source but for a file left open."""
-    return CaptureSettings(
-        stream=stream,
-        policy=policy,
-        realtime=realtime,
-        file=str(file) if file is not None else None,
-        max_height=config.capture.max_height,
-        memory_mb=config.capture.memory_mb,
-        hop_s=config.capture.hop_s,
-        window_s=config.capture.window_s,
-        speech=config.models.speech != "none",
-    )
+    return [source(config, *stream, policy="latest", realtime=True) for stream in config.streams.items()]
 
 
 def limited(rows: list[ProcessSpec], max_memory_mb: int | str | None) -> list[ProcessSpec]:
@@ -305,18 +260,9 @@ def _optional(name: str) -> str | None:
     return None if name == "none" else str(resolve(name))
 
 
-def _runtime(config: Config) -> RuntimeSettings:
-    runtime = config.runtime
-    return RuntimeSettings(
-        provider=runtime.provider,
-        threads=_sizes(config).threads,
-        spinning=runtime.spinning,
-        max_batch=None if runtime.max_batch == "auto" else runtime.max_batch,
-        max_wait_ms=None if runtime.max_wait_ms == "auto" else runtime.max_wait_ms,
-        gpus=usable_gpus(runtime.provider),
-        gpu_memory_mb=runtime.gpu_memory_mb,
-        cuda_graph=runtime.cuda_graph,
-    )
+def _runtime(config: Config) -> WorkerRuntime:
+    section = msgspec.structs.asdict(config.runtime)
+    return WorkerRuntime(**section | {"threads": _sizes(config).threads}, gpus=usable_gpus(config.runtime.provider))
 
 
 # How many workers with how many threads: what config.yaml leaves open, worked out from the cores. Pure.

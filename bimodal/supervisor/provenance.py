@@ -115,18 +115,13 @@ def begin_session(config: Config, session: str, now: datetime) -> RecordActorSet
     if wanted is None:
         return None
     record = describe_session(config, "live", session, now)
-    folder = _make(wanted.folder.expanduser().absolute(), f"{session}-{now:%Y-%m-%dT%H-%M-%S}")
+    folder = _make(Path(wanted.folder).expanduser().absolute(), f"{session}-{now:%Y-%m-%dT%H-%M-%S}")
     try:
         replace_text(folder / SESSION_FILE, pretty(record))
     except OSError as error:
         raise ConfigError(describe(error, folder / SESSION_FILE)) from error
-    files = {name: str(stream.file.absolute()) for name, stream in config.streams.items() if stream.file is not None}
-    return RecordActorSettings(
-        folder=str(folder),
-        split_s=wanted.split_minutes * 60,
-        sources=files,
-        retention_days=wanted.retention_days,
-    )
+    files = {name: str(Path(stream.file).absolute()) for name, stream in config.streams.items() if stream.file}
+    return RecordActorSettings(record=msgspec.structs.replace(wanted, folder=str(folder)), sources=files)
 
 
 def _make(parent: Path, name: str) -> Path:

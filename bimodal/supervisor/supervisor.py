@@ -35,7 +35,7 @@ from bimodal.supervisor.reconcile import Reconciler
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Watch, cores
 from bimodal.workers.actor import BEAT_EVERY_S, DONE, REFUSED
-from bimodal.workers.settings import CaptureSettings
+from bimodal.workers.settings import CaptureActorSettings
 
 # What is wrong, in sentences: pure functions over what the supervisor knows.
 
@@ -285,7 +285,7 @@ class Supervisor:
         self._line.send(Gone(name=name, incarnation=life.incarnation))
         said = child.heartbeat.because if child.heartbeat and child.heartbeat.state == "failed" else None
         log.info("%s (life %d) exited with %s%s", name, life.incarnation, code, f": {said}" if said else "")
-        if isinstance(child.spec.settings, CaptureSettings):
+        if isinstance(child.spec.settings, CaptureActorSettings):
             remove_rings(self._session.slots, child.spec.settings.stream)
         now = time.monotonic()
         if child.post == "leaving" and not child.renewed:
@@ -321,7 +321,7 @@ class Supervisor:
                 child.life.because = None
                 child.life.state = "stopped"
                 self._tell_end(child)
-            if isinstance(settings, CaptureSettings):
+            if isinstance(settings, CaptureActorSettings):
                 self._line.send(StreamWithdrawn(stream=settings.stream))
 
     # -------------------------------------------------------------------------------- who is to come or go

@@ -17,14 +17,17 @@ from bimodal.bench.machine import pss_mib, together_mib
 from bimodal.bench.media import at_pace
 from bimodal.bench.start import bare, bare_memory, first_event, memory_of, models_of
 from bimodal.bench.system import measured
-from bimodal.config import Config, StreamConfig
+from bimodal.config import Config
 from bimodal.workers.capture.files import probe
+from bimodal.workers.capture.settings import StreamSettings
 from tests.bench.planning import short_plan
 
 
 def test_a_start_and_the_memory_of_one_and_two_workers(tmp_path: Path) -> None:
     plan = short_plan(tmp_path)
-    config = measured(plan, {"clip": StreamConfig(file=at_pace(tmp_path / "clip.mp4", 30, sound=False), loop=True)})
+    config = measured(
+        plan, {"clip": StreamSettings(file=str(at_pace(tmp_path / "clip.mp4", 30, sound=False)), loop=True)}
+    )
     started = first_event(plan, config)
     assert 0 < started.bus < started.event
     assert all(0 < seconds <= started.event for seconds in started.ready.values())

@@ -17,7 +17,8 @@ from bimodal.bench.pipeline import alone, most_face_workers, sizes_alone
 from bimodal.bench.plan import Plan
 from bimodal.bench.system import live, measured, write_config
 from bimodal.broker.sockets import session_directory, slots_directory
-from bimodal.config import Between, Config, StreamConfig, check_config, load_config
+from bimodal.config import Between, Config, check_config, load_config
+from bimodal.workers.capture.settings import StreamSettings
 from tests.bench.planning import short_plan
 from tests.end_to_end.driving import PATIENCE_S, REPOSITORY
 
@@ -56,7 +57,7 @@ def _settings(config: Config) -> dict[str, object]:
 
 def test_what_is_measured_has_the_models_of_the_config_and_no_output(tmp_path: Path) -> None:
     plan = short_plan(tmp_path, check_config(MANY_KEYS, "test"))
-    config = measured(plan, {"clip": StreamConfig(file=tmp_path / "clip.mp4")})
+    config = measured(plan, {"clip": StreamSettings(file=str(tmp_path / "clip.mp4"))})
     assert config.models == plan.config.models
     assert config.face == plan.config.face
     assert list(config.streams) == ["clip"]
@@ -81,7 +82,7 @@ def test_sizes_are_those_that_a_measured_system_has(monkeypatch: pytest.MonkeyPa
 
 def test_a_system_that_ends_by_itself_is_one_sentence(tmp_path: Path) -> None:
     plan = short_plan(tmp_path)
-    config = measured(plan, {"clip": StreamConfig(file=tmp_path / "none.mp4", loop=True)})
+    config = measured(plan, {"clip": StreamSettings(file=str(tmp_path / "none.mp4"), loop=True)})
     with live(plan, config) as system, pytest.raises(BenchError, match=r"none\.mp4"), system.bus([""]) as bus:
         list(system.messages(bus, PATIENCE_S))
 
@@ -92,7 +93,7 @@ def begin(folder: Path) -> None:
 
     plan: Plan = short_plan(folder)
     clip = at_pace(folder / "clip.mp4", 30, sound=False)
-    with live(plan, measured(plan, {"clip": StreamConfig(file=clip, loop=True)})) as system, system.bus([""]):
+    with live(plan, measured(plan, {"clip": StreamSettings(file=str(clip), loop=True)})) as system, system.bus([""]):
         print(system.session, system.process.pid, flush=True)
         sys.stdin.read()
 

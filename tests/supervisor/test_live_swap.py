@@ -11,10 +11,11 @@ import pytest
 import setproctitle
 
 from bimodal.config import Config, check_config
-from bimodal.supervisor.processes import ProcessSpec, capture_settings, processes, source
+from bimodal.supervisor.processes import ProcessSpec, processes, source
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
-from bimodal.workers.settings import RecordActorSettings
+from bimodal.workers.capture.settings import StreamSettings
+from bimodal.workers.settings import RecordActorSettings, RecordSettings
 from tests.artifacts import make_face_static
 from tests.media import face_clip
 
@@ -27,7 +28,7 @@ class Running:
 
     def __init__(self, folder: Path, seconds: float) -> None:
         self.folder = folder
-        self.record = RecordActorSettings(folder=str(folder / "out"))
+        self.record = RecordActorSettings(record=RecordSettings(folder=str(folder / "out")))
         (folder / "out").mkdir()
         self.clip = face_clip(folder / "clip.mp4", seconds, voice=False)
         self.session = Session("test-swap-of-files")
@@ -37,8 +38,8 @@ class Running:
     def rows(self, model: str, count: int) -> list[ProcessSpec]:
         config = self.config(model, count)
         # Its own pace, so that the file is still running whatever this machine can do.
-        settings = capture_settings(config, "clip", policy="every", realtime=True, file=self.clip)
-        return [*processes(config, record=self.record), source("clip", settings)]
+        clip = source(config, "clip", StreamSettings(file=str(self.clip)), policy="every", realtime=True)
+        return [*processes(config, record=self.record), clip]
 
     def config(self, model: str, count: int) -> Config:
         artifact = self.folder / f"{model}.onnx"

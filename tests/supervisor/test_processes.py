@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from bimodal.supervisor.analysis import result_names
 from bimodal.supervisor.processes import TABLE, limited, live_sources, lsl, processes, view, watchers
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.settings import RecordActorSettings
+from bimodal.workers.settings import RecordActorSettings, RecordSettings
 from tests.artifacts import make_face_static
 
 stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])
@@ -30,7 +31,7 @@ def config(**values: object) -> Config:
 
 def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
     wanted = config(outputs={"lsl": True, "window": True, "record": {"folder": "x", "video": True}})
-    record = RecordActorSettings(folder="x")
+    record = RecordActorSettings(record=RecordSettings(folder="x", video=True))
     rows = processes(wanted, record=record) + lsl(wanted) + view(wanted) + watchers(wanted, record)
     rows += live_sources(wanted)
     # `bimodal replay` has a row of its own (bimodal/commands/replay.py).
@@ -42,13 +43,13 @@ def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
 
 
 def test_window_and_films_are_there_only_where_they_are_wanted() -> None:
-    record = RecordActorSettings(folder="x", split_s=60.0)
+    record = RecordActorSettings(record=RecordSettings(folder="x", video=True))
     assert watchers(config(), None) == []
-    assert watchers(config(outputs={"record": "x"}), record) == []
+    assert watchers(config(outputs={"record": "x"}), RecordActorSettings(record=RecordSettings(folder="x"))) == []
     window, film = watchers(config(outputs={"window": True, "record": {"folder": "x", "video": True}}), record)
     assert window.ends
     assert not film.ends
-    assert film.settings.split_s == 60.0  # type: ignore[attr-defined]
+    assert film.settings == record.record
     (hidden,) = watchers(config(outputs={"window": {"faces": "hide"}}), None)
     assert hidden.settings.faces == "hide"  # type: ignore[attr-defined]
 
@@ -56,7 +57,7 @@ def test_window_and_films_are_there_only_where_they_are_wanted() -> None:
 @given(st.integers(1, 8), st.integers(1, 4), st.booleans())
 def test_names_are_unique_and_counts_are_kept(faces: int, voices: int, record: bool) -> None:
     wanted = config(workers={"face": {"count": faces}, "audio": {"count": voices}})
-    rows = processes(wanted, record=RecordActorSettings(folder="x") if record else None)
+    rows = processes(wanted, record=RecordActorSettings(record=RecordSettings(folder="x")) if record else None)
     names = [row.name for row in rows]
     assert len(set(names)) == len(names)
     assert [row.role for row in rows].count("face") == faces
@@ -126,3 +127,26 @@ def test_every_row_has_the_memory_limit(limit: int | str | None) -> None:
     rows = limited(processes(config(), record=None), limit)
     found = {row.max_memory_mb for row in rows}
     assert found == {machine_memory_mb() // 2 if limit == "auto" else limit}
+
+
+def test_a_section_of_the_config_reaches_its_process_whole() -> None:
+    wanted = config(
+        runtime={"threads": "auto", "max_batch": 4, "gpu_memory_mb": 512},
+        capture={"max_height": 480},
+        outputs={"view": {"port": 1, "faces": "hide"}, "window": {"latency": False}, "lsl": "machine"},
+        network={"workers": ["tcp://127.0.0.1:1"]},
+    )
+    rows = processes(wanted, record=None) + lsl(wanted) + view(wanted) + watchers(wanted, None) + live_sources(wanted)
+    told: dict[str, Any] = {row.role: row.settings for row in rows}
+    assert told["broker"].network is wanted.network
+    assert told["window"] is wanted.outputs.window
+    assert told["capture"].capture is wanted.capture
+    assert told["capture"].source is wanted.streams["desk"]
+    assert told["lsl"].lsl == "machine"
+    for section, mine, but in (
+        (wanted.outputs.view, told["view"], set()),
+        *((wanted.runtime, told[role].runtime, {"threads"}) for role in ("face", "audio", "fusion")),
+    ):
+        kept = set(type(section).__struct_fields__) - but
+        assert {name: getattr(mine, name) for name in kept} == {name: getattr(section, name) for name in kept}
+    assert told["face"].runtime.threads >= 1

@@ -78,18 +78,18 @@ def test_a_session_folder_is_made_and_its_files_are_listed(tmp_path: Path) -> No
     first, second = (begin_session(config, "desk", NOW) for _ in range(2))
     assert first is not None
     assert second is not None
-    assert Path(first.folder).name == "desk-2026-01-02T03-04-05"
-    assert Path(second.folder).name == "desk-2026-01-02T03-04-05-2"
-    assert first.split_s == 120.0
-    folder = Path(first.folder)
+    assert Path(first.record.folder).name == "desk-2026-01-02T03-04-05"
+    assert Path(second.record.folder).name == "desk-2026-01-02T03-04-05-2"
+    assert first.record.split_minutes == 2.0
+    folder = Path(first.record.folder)
     (folder / "cam").mkdir()
     (folder / "cam" / "1000-0001.jsonl").write_bytes(b"12345")
     assert end_session(folder, NOW)
     record = json.loads((folder / "session.json").read_bytes())
     assert record["files"] == [{"path": "cam/1000-0001.jsonl", "bytes": 5}]
     assert record["ended"] == "2026-01-02T03:04:05.000+00:00"
-    assert not end_session(Path(second.folder), NOW), "where nothing was recorded, nothing is left"
-    assert not Path(second.folder).exists()
+    assert not end_session(Path(second.record.folder), NOW), "where nothing was recorded, nothing is left"
+    assert not Path(second.record.folder).exists()
     assert begin_session(check_config({}, "c"), "desk", NOW) is None
 
 

@@ -14,7 +14,7 @@ from bimodal.recordings.reading import clips
 from bimodal.workers import record as actor
 from bimodal.workers.actor import ActorSettings
 from bimodal.workers.record import RecordActor
-from bimodal.workers.settings import RecordActorSettings
+from bimodal.workers.settings import RecordActorSettings, RecordSettings
 from tests.recordings.events import event, face, opened
 
 
@@ -29,7 +29,7 @@ class Post:
 
 
 def recorder(folder: Path, post: Post, **settings: object) -> RecordActor:
-    own = RecordActorSettings(folder=str(folder), **settings)  # type: ignore[arg-type]
+    own = RecordActorSettings(record=RecordSettings(folder=str(folder)), **settings)  # type: ignore[arg-type]
     told = ActorSettings(
         name="record", incarnation=1, role="recorder", directory="", slots="", own=msgspec.to_builtins(own)
     )

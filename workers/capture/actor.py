@@ -10,7 +10,7 @@ from bimodal.workers.actor import DONE, ActorSettings, own
 from bimodal.workers.capture.open_source import open_source
 from bimodal.workers.capture.run import Run
 from bimodal.workers.errors import SourceError
-from bimodal.workers.settings import CaptureSettings
+from bimodal.workers.settings import CaptureActorSettings
 
 RUNS_A_LIFE = 1000
 
@@ -21,7 +21,7 @@ class CaptureActor:
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Open the source; raises SourceError with the reason where that fails."""
         self.models: dict[str, str] = {}
-        self._mine = own(settings, CaptureSettings)
+        self._mine = own(settings, CaptureActorSettings)
         self._slots = Path(settings.slots)
         self._mailbox = mailbox
         self._next_run = settings.incarnation * RUNS_A_LIFE

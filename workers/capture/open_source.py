@@ -11,30 +11,31 @@ import msgspec
 from bimodal.workers.capture.types import Damage, OpenSource
 from bimodal.workers.demo import DEMO
 from bimodal.workers.errors import SourceError
-from bimodal.workers.settings import CaptureSettings
+from bimodal.workers.settings import CaptureActorSettings
 
 LOOP_DAMAGE_SHOWN_S = 10.0
 
 
-def open_source(settings: CaptureSettings, directory: Path, *, again: bool = False) -> OpenSource:
+def open_source(settings: CaptureActorSettings, directory: Path, *, again: bool = False) -> OpenSource:
     """Open what the settings name; `directory` is the session's. Raises SourceError, with the reason.
 
     `again`: it worked before in this session, so a device that is missing now is waited for.
     """
-    if settings.file is not None:
-        return file_source(Path(settings.file), settings.max_height, loop=settings.loop)
-    if settings.browser:
+    wanted, max_height = settings.source, settings.capture.max_height
+    if wanted.file is not None:
+        return file_source(Path(wanted.file), max_height, loop=wanted.loop)
+    if wanted.browser:
         from bimodal.workers.capture import browser
 
-        return browser.browser_source(settings.stream, directory, settings.max_height)
+        return browser.browser_source(settings.stream, directory, max_height)
     # What only live sources need is loaded only for them: OpenCV alone takes a tenth of a second.
     from bimodal.workers.capture import reconnect
 
-    if settings.url is not None:
-        return reconnect.network_source(settings.url, settings.max_height)
-    if settings.auto:
-        return _auto_source(directory / f"{settings.stream}.devices", settings.max_height, again=again)
-    found = reconnect.device_source(settings.camera, settings.microphone, settings.max_height, patient=again)
+    if wanted.url is not None:
+        return reconnect.network_source(wanted.url, max_height)
+    if wanted.auto:
+        return _auto_source(directory / f"{settings.stream}.devices", max_height, again=again)
+    found = reconnect.device_source(wanted.camera, wanted.microphone, max_height, patient=again)
     if found is None:
         raise SourceError(f"stream '{settings.stream}' has neither a camera nor a microphone; see 'bimodal devices'")
     return found

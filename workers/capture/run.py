@@ -20,7 +20,7 @@ from bimodal.workers.capture.publisher import Outlet
 from bimodal.workers.capture.types import Connected, OpenSource, Picture, SourceInfo
 from bimodal.workers.capture.windows import HopCutter, Window
 from bimodal.workers.errors import WorkerError
-from bimodal.workers.settings import CaptureSettings
+from bimodal.workers.settings import CaptureActorSettings
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Pace:
         return time.monotonic_ns()
 
 
-def stream_opened(settings: CaptureSettings, info: SourceInfo, run: int) -> StreamOpened:
+def stream_opened(settings: CaptureActorSettings, info: SourceInfo, run: int) -> StreamOpened:
     """Announce a run of a stream from its first job on."""
     return StreamOpened(
         stream=settings.stream,
@@ -65,7 +65,7 @@ def stream_opened(settings: CaptureSettings, info: SourceInfo, run: int) -> Stre
         frames_estimate=info.frames_estimate,
         duration_ns=info.duration_ns,
         sound_start_ns=info.sound_start_ns,
-        hop_ns=round(settings.hop_s * 1e9),
+        hop_ns=round(settings.capture.hop_s * 1e9),
     )
 
 
@@ -77,7 +77,9 @@ class Run:
         error: what stopped a reader before its end, else None.
     """
 
-    def __init__(self, settings: CaptureSettings, source: OpenSource, number: int, sender: Sender, slots: Path) -> None:
+    def __init__(
+        self, settings: CaptureActorSettings, source: OpenSource, number: int, sender: Sender, slots: Path
+    ) -> None:
         self.number = number
         self.error: Exception | None = None
         self._settings = settings
@@ -89,7 +91,7 @@ class Run:
         self._stillness: Stillness | None = None
         self._over: dict[Modality, StreamEnded] = {}
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
-        budget = settings.memory_mb * 2**20
+        budget = settings.capture.memory_mb * 2**20
         self._outlets: dict[Modality, Outlet] = {
             modality: Outlet(sender, slots, settings.stream, number, modality, settings.policy, budget)
             for modality in ("face", "speech")
@@ -222,8 +224,8 @@ class Run:
 
     def _cutter(self) -> HopCutter:
         """After a live source was away for longer than a window, what was before it is of no use any more."""
-        window_s = self._settings.window_s
-        return HopCutter(window_s, self._settings.hop_s, most_gap_s=window_s if self._source.info.live else None)
+        window_s, hop_s = self._settings.capture.window_s, self._settings.capture.hop_s
+        return HopCutter(window_s, hop_s, most_gap_s=window_s if self._source.info.live else None)
 
     def _put_picture(self, picture: Picture) -> bool:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)
@@ -244,7 +246,7 @@ class Run:
                 grab_ns=grab_ns,
                 rate=window.rate,
                 fresh=window.new_samples,
-                largest=round(self._settings.window_s * window.rate + 1) * window.samples.itemsize,
+                largest=round(self._settings.capture.window_s * window.rate + 1) * window.samples.itemsize,
             )
             if not put:
                 return False

@@ -20,7 +20,7 @@ from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.film.live import LiveFilm
 from bimodal.workers.film.writer import NANO, FilmError
 from bimodal.workers.observer import FramedEvent, FrameObserver
-from bimodal.workers.settings import FilmActorSettings
+from bimodal.workers.settings import RecordSettings
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class FilmActor(FrameObserver):
         super().__init__(settings, mailbox)
         os.nice(NICENESS)
         cv2.setNumThreads(1)
-        mine = own(settings, FilmActorSettings)
+        mine = own(settings, RecordSettings)
         self._settings = mine
         self._folder = Path(mine.folder)
         self._style = Style(faces=mine.faces)
@@ -124,7 +124,7 @@ class FilmActor(FrameObserver):
             film = LiveFilm(
                 self._folder / framed.stream,
                 framed.event.run,
-                self._settings.split_s,
+                self._settings.split_minutes * 60,
                 opened.fps if opened is not None else 0.0,
                 # Where that is not known, a sound track that stays empty does no harm.
                 has_sound=opened is None or opened.has_sound,

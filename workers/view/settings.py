@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -43,3 +43,33 @@ class VisitorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def max_width(self) -> int:
         """Pixels."""
         return round(self.max_height * WIDEST)
+
+
+class ViewSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The live page: where it is served, who may see it, and what of it; docs/view.md.
+
+    Attributes:
+        port: where to begin to look for a free one; 0 takes any.
+        token: what a visitor must know; None on loopback only.
+        tls_certificate, tls_key: paths of PEM files, both or neither.
+        faces: "hide" sends boxes without video.
+        origins: of other sites whose pages may read events.
+    """
+
+    enabled: bool = True
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8484
+    token: Annotated[str, msgspec.Meta(min_length=16, max_length=256)] | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    faces: Literal["show", "hide"] = "show"
+    origins: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+/?$")], ...] = ()
+    visitors: VisitorSettings = VisitorSettings()
+
+    def __post_init__(self) -> None:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("'tls_certificate' and 'tls_key' go together")
+        if self.enabled and self.token is None and not is_loopback(self.host):
+            raise ValueError(
+                f"host '{self.host}' is reachable from other machines and needs a 'token' of at least 16 characters"
+            )

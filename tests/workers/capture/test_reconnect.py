@@ -21,10 +21,11 @@ from bimodal.workers.capture import discover, reconnect
 from bimodal.workers.capture.camera import Camera
 from bimodal.workers.capture.discover import CameraDevice
 from bimodal.workers.capture.open_source import open_source
+from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
 from bimodal.workers.capture.types import OpenSource, Picture, Sound, SourceInfo
 from bimodal.workers.capture.windows import HopCutter
 from bimodal.workers.errors import SourceError
-from bimodal.workers.settings import CaptureSettings
+from bimodal.workers.settings import CaptureActorSettings
 from tests import media as made
 
 PATIENCE_S = 30.0
@@ -180,10 +181,14 @@ def test_what_auto_took_is_waited_for_and_never_becomes_the_demo(
     there = CameraDevice(0, "webcam", "/dev/video0")
     monkeypatch.setattr(discover, "first_camera", lambda: there if plug.there else None)
     monkeypatch.setattr(discover, "first_microphone", lambda: None)
-    settings = CaptureSettings(
-        stream="desk", auto=True, policy="latest", realtime=True, max_height=96, memory_mb=64, hop_s=0.5, window_s=4.0,
+    settings = CaptureActorSettings(
+        stream="desk",
+        source=StreamSettings(auto=True),
+        capture=CaptureSettings(max_height=96),
+        policy="latest",
+        realtime=True,
         speech=True,
-    )  # fmt: skip
+    )
     first = open_source(settings, tmp_path)
     assert (first.info.name, first.info.live) == ("camera 0", True)
     assert first.pictures is not None

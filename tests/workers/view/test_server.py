@@ -271,7 +271,7 @@ def test_a_new_life_comes_back_to_the_port_of_the_old_one() -> None:
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7"])
 def test_a_host_that_is_not_ours_is_refused_in_a_sentence(host: str) -> None:
     with pytest.raises(ViewError, match=f"can't be served at '?{host}"):
-        listen(ViewActorSettings(host=host))
+        listen(ViewActorSettings(host=host, token="x" * 16))
 
 
 def test_a_certificate_that_cannot_be_read_is_named(serve: Serve, tmp_path: Any) -> None:
