@@ -58,8 +58,8 @@ class Child:
         settings = ActorSettings(
             name=spec.name,
             incarnation=self.life.started(now),
-            role=spec.actor_role,
-            modality=spec.modality,
+            role=spec.kind.broker_role,
+            modality=spec.kind.modality,
             directory=str(session.directory),
             slots=str(session.slots),
             log=str(log_file) if log_file else None,
@@ -75,7 +75,7 @@ class Child:
         self.renewed = self.asked = False
         self._started = now
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bimodal.workers", spec.entry],
+            [sys.executable, "-P", "-m", "bimodal.workers", spec.kind.entry],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if log_file else None,
