@@ -30,7 +30,7 @@ from bimodal.broker.messages import (
     StreamEnded,
     failed,
 )
-from bimodal.supervisor.processes import ProcessSpec, processes
+from bimodal.supervisor.processes import ProcessSpec, Wanted, processes
 from bimodal.workers.audio import actor as audio
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.capture.actor import RUNS_A_LIFE
@@ -110,7 +110,7 @@ class Detector:
 
     def __init__(self, config: ConfigLike = None) -> None:
         self._config = config_of(config)
-        rows = processes(self._config, record=None, counts={"face": 1, "audio": 1})
+        rows = processes(Wanted(self._config, counts={"face": 1, "audio": 1}))
         face_settings = _told(rows, FaceActorSettings)
         assert face_settings is not None
         faces = face.open_models(face_settings, WORKER)

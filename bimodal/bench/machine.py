@@ -17,7 +17,7 @@ from bimodal.bench.pipeline import sizes_alone
 from bimodal.config import Config
 from bimodal.models.catalog import resolve
 from bimodal.models.session import open_artifact
-from bimodal.supervisor.processes import face_workers
+from bimodal.supervisor.processes import Wanted, processes
 from bimodal.supervisor.usage import machine_memory_mb
 from bimodal.workers.settings import FaceActorSettings
 
@@ -85,7 +85,7 @@ def this_machine(config: Config, cores: int) -> Machine:
 
 
 def _models(config: Config) -> tuple[dict[str, str], str]:
-    mine = face_workers(config, 1)[0].settings
+    mine = processes(Wanted(config), ("face",))[0].settings
     assert isinstance(mine, FaceActorSettings)
     provider = mine.runtime.provider
     detector, landmarks = (open_artifact(path, provider=provider) for path in (mine.detector, mine.landmarks))

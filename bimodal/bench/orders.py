@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bimodal.config import Config
-from bimodal.supervisor.processes import ProcessSpec, processes
+from bimodal.supervisor.processes import ProcessSpec, Wanted, processes
 from bimodal.workers.settings import AudioActorSettings, FaceActorSettings, FusionActorSettings
 
 _T = TypeVar("_T")
@@ -57,7 +57,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 def order_of(config: Config, heard: Heard, *, threads: int, spinning: bool, opencv_threads: int) -> Order:
     """What a loop with the config's models and settings is told; raises CatalogError where a model is unknown."""
-    rows = processes(config, record=None, counts={"face": 1, "audio": 1})
+    rows = processes(Wanted(config))
     face, audio = _told(rows, FaceActorSettings), _told(rows, AudioActorSettings)
     fusion = _told(rows, FusionActorSettings)
     runtime = {"threads": threads, "spinning": spinning}

@@ -28,7 +28,7 @@ from bimodal.broker.messages import Status
 from bimodal.broker.sockets import events_endpoint
 from bimodal.config import Between, Config, OutputsConfig
 from bimodal.models.cuda import usable_gpus
-from bimodal.supervisor.processes import Sizes, limited, processes, sizes, source
+from bimodal.supervisor.processes import Sizes, Wanted, limited, processes, sizes, source
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.capture.settings import StreamSettings
@@ -233,7 +233,7 @@ def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iter
     if workers is not None:
         # As many as there are cores: with more threads each they would only fight over them.
         config = msgspec.structs.replace(config, runtime=msgspec.structs.replace(config.runtime, threads=1))
-    rows = processes(config, record=None)
+    rows = processes(Wanted(config))
     rows.append(source(config, STREAM, StreamSettings(file=str(clip), loop=True), policy="every", realtime=False))
     with contextlib.ExitStack() as begun:
         session = Session(f"bench-{os.getpid()}-{next(_numbers)}")

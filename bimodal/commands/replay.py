@@ -18,7 +18,7 @@ from bimodal.config import Config
 from bimodal.console import open_log, say, user_errors
 from bimodal.options import ConfigOption, SessionOption, config_of
 from bimodal.recordings.reading import clips
-from bimodal.supervisor.processes import ProcessSpec, broker, view
+from bimodal.supervisor.processes import Wanted, processes
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import SystemFailedError
@@ -61,7 +61,7 @@ def _system(
     held = Session(name)
     with contextlib.ExitStack() as stack:
         stack.callback(held.close)
-        rows = [broker(config), ProcessSpec(name="replay", role="replay", settings=wanted, ends=True), *view(config)]
+        rows = processes(Wanted(config, replay=wanted), ("broker", "replay", "view"))
         supervisor = Supervisor(held, rows, log_file)
         stack.callback(supervisor.stop)
         bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])

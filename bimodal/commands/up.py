@@ -23,7 +23,6 @@ from bimodal.config import Config
 from bimodal.console import is_terminal, open_log, say, takes_more, user_errors
 from bimodal.options import DEFAULT, ConfigOption, SessionOption, config_of
 from bimodal.supervisor.live import LiveSystem
-from bimodal.supervisor.processes import OPTIONAL
 from bimodal.supervisor.session import PARENT_KEY, Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import SystemFailedError
@@ -86,13 +85,13 @@ def _orphaned() -> bool:
 
 def _all_ended(supervisor: Supervisor) -> bool:
     """True when no source will give another frame: each was a file that has ended, or fails."""
-    sources = [child for child in supervisor.children.values() if child.spec.role == "capture"]
+    sources = [child for child in supervisor.children.values() if child.spec.stream is not None]
     return any(child.finished for child in sources) and all(child.finished or child.life.failing for child in sources)
 
 
 def _window_closed(supervisor: Supervisor) -> bool:
     """True after the user pressed q in the window, or closed it."""
-    return any(child.finished for child in supervisor.children.values() if child.spec.role == "window")
+    return any(child.finished for child in supervisor.children.values() if child.spec.kind.ends_system)
 
 
 class Screen:
@@ -238,8 +237,9 @@ def check(system: LiveSystem) -> None:
         return
     children = [child for child in system.supervisor.children.values() if child.post == "on"]
     for child in children:
-        if child.life.failing and child.spec.role not in ("capture", *OPTIONAL) and not child.was_ready:
+        needed = child.spec.stream is None and not child.spec.kind.optional
+        if child.life.failing and needed and not child.was_ready:
             raise SystemFailedError(child.life.because or f"{child.spec.name} can't be started")
-    sources = [child for child in children if child.spec.role == "capture"]
+    sources = [child for child in children if child.spec.stream is not None]
     if sources and all(child.life.failing for child in sources):
         raise SystemFailedError("; ".join(child.life.because or f"{child.spec.name} failed" for child in sources))

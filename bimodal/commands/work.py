@@ -18,7 +18,7 @@ from bimodal.broker.remote_mailbox import RemoteMailbox
 from bimodal.broker.sockets import log_in
 from bimodal.console import open_log, say, user_errors
 from bimodal.options import ConfigOption, config_of
-from bimodal.supervisor.processes import ProcessSpec, audio_workers, face_workers
+from bimodal.supervisor.processes import ProcessSpec, Wanted, processes
 from bimodal.workers.actor import ActorClass, ActorSettings, Stop, live
 from bimodal.workers.errors import ConfigError
 
@@ -42,12 +42,12 @@ def work(
         login = log_in(server_key, key)
         loaded = config_of(config)
         log_file = open_log(loaded.log.file, loaded.log.level, f"work-{kind}")
-        rows = face_workers(loaded) if kind == "face" else audio_workers(loaded)
+        rows = processes(Wanted(loaded), (kind,))
         if not rows:
             raise ConfigError("there is no speech model in the config: nobody would listen")
     with user_errors(log_file):
         settings = _settings(rows[0], kind)
-        hello = Hello(role="worker", modality=rows[0].modality)
+        hello = Hello(role="worker", modality=rows[0].kind.modality)
         mailbox = RemoteMailbox(at, login, settings.name, settings.incarnation, hello)
         setproctitle.setproctitle(f"bimodal: {settings.name}")
         stop = Stop(alone=True)
@@ -65,7 +65,7 @@ def _settings(row: ProcessSpec, kind: str) -> ActorSettings:
         # No supervisor counts its lives; a later one must be a higher one.
         incarnation=time.time_ns(),
         role="worker",
-        modality=row.modality,
+        modality=row.kind.modality,
         directory="",
         slots="",
         own=msgspec.to_builtins(row.settings),

@@ -17,7 +17,7 @@ from bimodal.doctor.checks import Finding, check_up
 from bimodal.doctor.sizing import SHARE_OF_BARE, Measured, arrangements, choose, config_lines, measure, serves, streams
 from bimodal.models.cuda import usable_gpus
 from bimodal.options import ConfigOption, config_of
-from bimodal.supervisor.processes import face_workers
+from bimodal.supervisor.processes import Wanted, processes
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.settings import FaceActorSettings
@@ -75,7 +75,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
 
 def show_size(config: Config, seconds: float, *, as_json: bool) -> None:
     """Measure for some seconds each, and print. Raises SystemFailedError, CatalogError or ConfigError."""
-    settings = face_workers(config, 1)[0].settings
+    settings = processes(Wanted(config), ("face",))[0].settings
     assert isinstance(settings, FaceActorSettings)
     wanted = arrangements(cores(), usable_gpus(config.runtime.provider))
     places = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()

@@ -16,9 +16,9 @@ import msgspec
 from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
 from bimodal.config import Config
 from bimodal.errors import BimodalError
-from bimodal.supervisor.autoscale import Kind, checked_counts, describe_scale
+from bimodal.supervisor.autoscale import checked_counts, describe_scale
 from bimodal.supervisor.child import Child
-from bimodal.supervisor.processes import ProcessSpec, limited, processes, source
+from bimodal.supervisor.processes import ProcessSpec, Role, Wanted, limited, processes, source
 from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.status import report
@@ -88,7 +88,7 @@ class Analysis:
             sources={analysed.name: str(analysed.file.absolute()) for analysed in self.inputs},
             session=msgspec.to_builtins(described),
         )
-        self._counts: dict[Kind, int] = {}
+        self._counts: dict[Role, int] = {}
         specs = self._rows()
         self._session = Session(name)
         with contextlib.ExitStack() as begun:
@@ -99,7 +99,7 @@ class Analysis:
             begun.pop_all()
 
     def _rows(self) -> list[ProcessSpec]:
-        rows = processes(self._config, record=self._record, counts=self._counts)
+        rows = processes(Wanted(self._config, self._counts, self._record))
         return limited(rows, self._config.workers.max_memory_mb)
 
     def run(self, changed: Callable[[], None]) -> None:
@@ -125,11 +125,11 @@ class Analysis:
         except BimodalError as error:
             return Refused(str(error))
 
-    def _scale(self, wanted: dict[Kind, int]) -> Reply:
+    def _scale(self, wanted: dict[Role, int]) -> Reply:
         rows = self._supervisor.rows()
         before = {kind: sum(row.role == kind for row in rows) for kind in wanted}
         self._counts = self._counts | wanted
-        self._supervisor.change(self._rows() + [row for row in rows if row.role == "capture"])
+        self._supervisor.change(self._rows() + [row for row in rows if row.stream is not None])
         return Accepted(describe_scale(before, wanted))
 
     def _fill(self) -> None:
@@ -160,7 +160,7 @@ class Analysis:
         """A role without any process left that could still work means that nothing will move any more."""
         roles: dict[str, list[Child]] = {}
         for child in self._supervisor.children.values():
-            if child.spec.role != "capture":
+            if child.spec.stream is None:
                 roles.setdefault(child.spec.role, []).append(child)
         for children in roles.values():
             if all(child.life.state == "failed" for child in children):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from bimodal.broker.errors import ControlError
 from bimodal.broker.messages import Modality
 from bimodal.config import Config
+from bimodal.supervisor.processes import TABLE, Role
 
 WINDOW_S = 5.0
 LOST_TOO_MUCH = 0.05
@@ -85,13 +86,12 @@ class LoadFollower:
 
 MOST_WORKERS = 256
 
-Kind: TypeAlias = Literal["face", "audio"]
-KINDS: dict[Kind, Modality] = {"face": "face", "audio": "speech"}
+KINDS: dict[Role, Modality] = {role: kind.modality for role, kind in TABLE.items() if kind.modality is not None}
 
 
-def checked_counts(counts: Mapping[str, int], config: Config) -> dict[Kind, int]:
+def checked_counts(counts: Mapping[str, int], config: Config) -> dict[Role, int]:
     """The numbers of workers that are asked for. Raises ControlError where there can't be such workers."""
-    wanted: dict[Kind, int] = {kind: counts[kind] for kind in KINDS if kind in counts}
+    wanted: dict[Role, int] = {kind: counts[kind] for kind in KINDS if kind in counts}
     if not wanted or set(counts) - set(KINDS):
         raise ControlError("only face and audio workers can be scaled: say face=4 or audio=2")
     if not all(1 <= count <= MOST_WORKERS for count in wanted.values()):
@@ -101,6 +101,6 @@ def checked_counts(counts: Mapping[str, int], config: Config) -> dict[Kind, int]
     return wanted
 
 
-def describe_scale(before: Mapping[Kind, int], after: Mapping[Kind, int]) -> str:
+def describe_scale(before: Mapping[Role, int], after: Mapping[Role, int]) -> str:
     """One sentence on it."""
     return "; ".join(f"{kind}: {before[kind]} → {count} workers" for kind, count in after.items())

@@ -57,8 +57,8 @@ class Child:
         settings = ActorSettings(
             name=spec.name,
             incarnation=self.life.started(now),
-            role=spec.actor_role,
-            modality=spec.modality,
+            role=spec.kind.broker_role,
+            modality=spec.kind.modality,
             directory=str(session.directory),
             slots=str(session.slots),
             log=str(log_file) if log_file else None,
@@ -70,7 +70,7 @@ class Child:
         self.renewed = self.asked = False
         self._started = now
         self.process = subprocess.Popen(
-            python_command("bimodal.workers", spec.entry),
+            python_command("bimodal.workers", spec.kind.entry),
             env=child_environment({ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if log_file else None,

@@ -18,14 +18,14 @@ import msgspec
 from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
 from bimodal.config import Between, Config, load_config
 from bimodal.errors import BimodalError
-from bimodal.supervisor.autoscale import KINDS, Kind, Load, LoadFollower, checked_counts, describe_scale
-from bimodal.supervisor.processes import OPTIONAL, ProcessSpec, limited, live_sources, lsl, processes, view, watchers
+from bimodal.supervisor.autoscale import KINDS, Load, LoadFollower, checked_counts, describe_scale
+from bimodal.supervisor.processes import TABLE, ProcessSpec, Role, Wanted, limited, processes
 from bimodal.supervisor.provenance import begin_session, end_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.status import report
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.settings import CaptureActorSettings, RecordActorSettings, RecordSettings
+from bimodal.workers.settings import RecordActorSettings, RecordSettings
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     kinds whose number a person has given."""
 
     config: Config
-    counts: dict[Kind, int] = {}
-    by_hand: frozenset[Kind] = frozenset()
+    counts: dict[Role, int] = {}
+    by_hand: frozenset[Role] = frozenset()
 
 
 class LiveSystem:
@@ -58,7 +58,7 @@ class LiveSystem:
         self._watch = ConfigWatch(file)
         self._recordings = Recordings(session.name)
         self._in_force = self._wanted = Wish(config=config)
-        self._followers: dict[Kind, LoadFollower] = {}
+        self._followers: dict[Role, LoadFollower] = {}
         self._follow_at = 0.0
         self._follow_config()
         rows = self._rows(self._wanted)
@@ -84,15 +84,11 @@ class LiveSystem:
     @property
     def streams(self) -> set[str]:
         """The streams that have a source, whether it is over or not."""
-        settings = [child.spec.settings for child in self.supervisor.children.values()]
-        return {each.stream for each in settings if isinstance(each, CaptureActorSettings)}
+        return {child.spec.stream for child in self.supervisor.children.values() if child.spec.stream is not None}
 
     def _rows(self, wish: Wish) -> list[ProcessSpec]:
-        config = wish.config
-        record = self._recordings.of(config)
-        rows = processes(config, record=record, counts=wish.counts) + lsl(config) + view(config)
-        rows += watchers(config, record) + live_sources(config)
-        return limited(rows, config.workers.max_memory_mb)
+        wanted = Wanted(wish.config, wish.counts, self._recordings.of(wish.config))
+        return limited(processes(wanted, TABLE), wish.config.workers.max_memory_mb)
 
     # -------------------------------------------------------------------------------- what is wanted
 
@@ -120,11 +116,11 @@ class LiveSystem:
         """Every process has been ready once; of the sources at least one, and the others fail."""
         children = self.supervisor.children.values()
         begun = {child.spec.name for child in children if child.was_ready or child.finished}
-        some_source = any(child.spec.role == "capture" and child.spec.name in begun for child in children)
+        some_source = any(child.spec.stream is not None and child.spec.name in begun for child in children)
         return all(
             child.spec.name in begun
-            or (child.spec.role == "capture" and child.life.failing and some_source)
-            or (child.spec.role in OPTIONAL and child.life.failing)
+            or (child.spec.stream is not None and child.life.failing and some_source)
+            or (child.spec.kind.optional and child.life.failing)
             for child in children
         )
 
@@ -169,14 +165,14 @@ class LiveSystem:
         self._change(msgspec.structs.replace(self._wanted, counts=counts_wanted, by_hand=by_hand))
         return Accepted(describe_scale(before, wanted))
 
-    def _count(self, kind: Kind) -> int:
+    def _count(self, kind: Role) -> int:
         return sum(row.role == kind for row in self.supervisor.rows())
 
     # -------------------------------------------------------------------------------- the load
 
     def _follow_config(self) -> None:
         """Follow the load where the config in force says {min, max} and nobody has given a number."""
-        followers: dict[Kind, LoadFollower] = {}
+        followers: dict[Role, LoadFollower] = {}
         for kind in KINDS:
             wanted = getattr(self._wanted.config.workers, kind).count
             if isinstance(wanted, Between) and kind not in self._wanted.by_hand:
@@ -199,7 +195,7 @@ class LiveSystem:
                     self._change(msgspec.structs.replace(self._wanted, counts=self._wanted.counts | {kind: wanted}))
                 return
 
-    def _load(self, kind: Kind, count: int, now: float) -> Load:
+    def _load(self, kind: Role, count: int, now: float) -> Load:
         modality = KINDS[kind]
         streams = self.supervisor.streams
         offered, dropped, done, failed = (

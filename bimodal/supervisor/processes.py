@@ -1,16 +1,19 @@
-"""The table of all kinds of processes: what runs each, what it needs, and how it changes. Read it top to bottom."""
+"""The table of all kinds of processes: what runs each, what it needs, how it changes, and its rows for a config.
+
+Another kind of process is a function from the config to its rows, and an entry of TABLE.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from bimodal.broker.messages import Modality, Policy
-from bimodal.broker.messages import Role as ActorRole
+from bimodal.broker.messages import Role as BrokerRole
 from bimodal.config import Between, Config, CountConfig, WorkersConfig
 from bimodal.models.catalog import resolve
 from bimodal.models.cuda import usable_gpus
@@ -25,35 +28,43 @@ from bimodal.workers.settings import (
     FusionActorSettings,
     LslActorSettings,
     RecordActorSettings,
+    ReplaySettings,
     ViewActorSettings,
     WorkerRuntime,
 )
 
-Role = Literal["broker", "face", "audio", "fusion", "record", "view", "window", "film", "lsl", "replay", "capture"]
+Role: TypeAlias = str
+"""A key of TABLE."""
 
-# What each role is to the broker, its module, and which roles must be ready before it starts. Capture does not wait
-# for workers: its jobs do. It waits for those who would miss the beginning of a stream.
-TABLE: dict[Role, tuple[ActorRole, str, tuple[Role, ...]]] = {
-    "broker": ("supervisor", "broker:main", ()),
-    "face": ("worker", "face.actor:FaceActor", ()),
-    "audio": ("worker", "audio.actor:AudioActor", ()),
-    "fusion": ("fusion", "fusion.actor:FusionActor", ()),
-    "record": ("recorder", "record:RecordActor", ()),
-    "view": ("observer", "view.actor:ViewActor", ()),
-    "window": ("observer", "window:WindowActor", ()),
-    "film": ("observer", "film.actor:FilmActor", ()),
-    "lsl": ("observer", "lsl:LslActor", ()),
-    "replay": ("fusion", "replay:ReplayActor", ("broker",)),
-    "capture": ("capture", "capture.actor:CaptureActor", ("broker", "fusion", "record")),
-}
 
-# How a row changes while the system runs (bimodal/supervisor/reconcile.py). Workers hold no state: new ones load
-# beside the old. The broker and fusion hold the state of every stream: they are told. Every other process stops and
-# is started again.
-BESIDE: tuple[Role, ...] = ("face", "audio")
-TOLD: tuple[Role, ...] = ("broker", "fusion")
-# Where one of these can't work (no display, no room on the disk), it says so and everything else goes on.
-OPTIONAL: tuple[Role, ...] = ("window", "film")
+class ProcessKind(NamedTuple):
+    """A kind of process.
+
+    Attributes:
+        entry: what `python -m bimodal.workers` is given: MODULE:NAME.
+        broker_role: what it is to the broker.
+        rows: its processes for a config.
+        modality: of workers, the jobs that they take.
+        needs: roles of which one process each must be ready before it starts.
+        change: how a row changes while the system runs (bimodal/supervisor/reconcile.py). `beside`: it holds no state,
+            and a new one loads beside the old. `told`: it holds the state of every stream, and is told. `restarted`: it
+            stops and is started again.
+        optional: where it can't work (no display, no room on the disk), it says so and everything else goes on.
+        live: whether it is there for live streams only, and not when files are analysed.
+        ends_system: whether everything ends when it ends by itself.
+        stops_last: whether it is stopped after all others, because it carries what they still say.
+    """
+
+    entry: str
+    broker_role: BrokerRole
+    rows: Callable[[Wanted], list[ProcessSpec]]
+    modality: Modality | None = None
+    needs: tuple[Role, ...] = ()
+    change: Literal["beside", "told", "restarted"] = "restarted"
+    optional: bool = False
+    live: bool = False
+    ends_system: bool = False
+    stops_last: bool = False
 
 
 class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +73,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: its title, unique in the session.
         settings: what its kind of actor is told.
+        stream: the one whose source it is, None where it is none.
         ends: whether it may end by itself when its work is done (a file); anything else is started again.
         artifacts: marks of the files it loads, so that a file replaced under the same name makes another row.
         cores: the only ones it may run on; empty for all.
@@ -71,79 +83,79 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     role: Role
     settings: msgspec.Struct
-    modality: Modality | None = None
+    stream: str | None = None
     ends: bool = False
     artifacts: tuple[str, ...] = ()
     cores: tuple[int, ...] = ()
     max_memory_mb: int | None = None
 
     @property
-    def entry(self) -> str:
-        """What `python -m bimodal.workers` is given: MODULE:NAME."""
-        return TABLE[self.role][1]
-
-    @property
-    def actor_role(self) -> ActorRole:
-        """What the process is to the broker."""
-        return TABLE[self.role][0]
-
-    @property
-    def needs(self) -> tuple[Role, ...]:
-        """The roles of which one process each must be ready first."""
-        return TABLE[self.role][2]
+    def kind(self) -> ProcessKind:
+        """Its entry of the table."""
+        return TABLE[self.role]
 
 
-# The rows of the process table that config.yaml asks for: which processes there are, and what each is told.
+class Wanted(NamedTuple):
+    """What rows are made from.
 
-
-def processes(
-    config: Config, *, record: RecordActorSettings | None, counts: Mapping[Literal["face", "audio"], int] | None = None
-) -> list[ProcessSpec]:
-    """Every process but the sources; `counts` are numbers of workers instead of the config's.
-
-    Raises CatalogError where a model's name is unknown.
+    Attributes:
+        counts: numbers of workers instead of the config's.
+        record: what the recorder is told, None where nothing is recorded.
+        replay: what is played back, in place of live streams.
     """
-    counts = counts or {}
-    rows = [broker(config)]
-    rows += face_workers(config, counts.get("face"))
-    rows += audio_workers(config, counts.get("audio"))
-    fusion = _fusion(config)
-    marks = _marks(fusion.dynamic, fusion.static, fusion.learned)
-    rows.append(ProcessSpec(name="fusion", role="fusion", settings=fusion, artifacts=marks))
-    if record is not None:
-        rows.append(ProcessSpec(name="record", role="record", settings=record))
-    return rows
+
+    config: Config
+    counts: Mapping[Role, int] = {}
+    record: RecordActorSettings | None = None
+    replay: ReplaySettings | None = None
 
 
-def broker(config: Config) -> ProcessSpec:
+def processes(wanted: Wanted, roles: Collection[Role] | None = None) -> list[ProcessSpec]:
+    """The rows of these roles, in the order of the table; by default those of every role that is not for live streams.
+
+    Raises CatalogError where a model's name is unknown, ConfigError where `cores` names some that are not here.
+    """
+    chosen = [kind for role, kind in TABLE.items() if (not kind.live if roles is None else role in roles)]
+    return [row for kind in chosen for row in kind.rows(wanted)]
+
+
+def limited(rows: list[ProcessSpec], max_memory_mb: int | str | None) -> list[ProcessSpec]:
+    """The rows with the memory limit that config.yaml gives each; `auto` is half of the machine's memory."""
+    limit = machine_memory_mb() // 2 if max_memory_mb == "auto" else max_memory_mb
+    return [msgspec.structs.replace(row, max_memory_mb=limit) for row in rows]
+
+
+# The rows of each kind: which processes config.yaml asks for, and what each is told.
+
+
+def _broker(wanted: Wanted) -> list[ProcessSpec]:
     """The broker, with the event bus at the addresses that the config names."""
-    settings = BrokerSettings(events=config.outputs.events, network=config.network)
-    return ProcessSpec(name="broker", role="broker", settings=settings)
+    settings = BrokerSettings(events=wanted.config.outputs.events, network=wanted.config.network)
+    return [ProcessSpec(name="broker", role="broker", settings=settings)]
 
 
-def face_workers(config: Config, count: int | None = None) -> list[ProcessSpec]:
-    """The face workers. Raises ConfigError where `cores` names some that are not here."""
-    models = config.models
+def _face(wanted: Wanted) -> list[ProcessSpec]:
+    config = wanted.config
     settings = FaceActorSettings(
-        detector=str(resolve(models.face_detector)),
-        landmarks=str(resolve(models.face_landmarks)),
-        static=tuple(str(resolve(name)) for name in models.face_static),
+        detector=str(resolve(config.models.face_detector)),
+        landmarks=str(resolve(config.models.face_landmarks)),
+        static=tuple(str(resolve(name)) for name in config.models.face_static),
         runtime=_runtime(config),
         face=config.face,
     )
     row = ProcessSpec(
         name="face",
         role="face",
-        modality="face",
         settings=settings,
         artifacts=_marks(settings.detector, settings.landmarks, *settings.static),
         cores=_cores("face", config.workers.face),
     )
-    return _numbered(row, count or _sizes(config).face)
+    return _numbered(row, wanted.counts.get("face") or _sizes(config).face)
 
 
-def audio_workers(config: Config, count: int | None = None) -> list[ProcessSpec]:
-    """The audio workers; none where the config has no speech model. Raises ConfigError like `face_workers`."""
+def _audio(wanted: Wanted) -> list[ProcessSpec]:
+    """None where the config has no speech model."""
+    config = wanted.config
     if config.models.speech == "none":
         return []
     settings = AudioActorSettings(
@@ -156,12 +168,83 @@ def audio_workers(config: Config, count: int | None = None) -> list[ProcessSpec]
     row = ProcessSpec(
         name="audio",
         role="audio",
-        modality="speech",
         settings=settings,
         artifacts=_marks(settings.speech, settings.voice_activity),
         cores=_cores("audio", config.workers.audio),
     )
-    return _numbered(row, count or _sizes(config).audio)
+    return _numbered(row, wanted.counts.get("audio") or _sizes(config).audio)
+
+
+def _fusion(wanted: Wanted) -> list[ProcessSpec]:
+    config = wanted.config
+    settings = FusionActorSettings(
+        dynamic=_optional(config.models.face_dynamic),
+        static=str(resolve(config.models.face_static[0])),
+        runtime=_runtime(config),
+        fusion=config.fusion,
+        learned=_optional(config.models.fusion) if config.fusion.strategy == "learned" else None,
+    )
+    marks = _marks(settings.dynamic, settings.static, settings.learned)
+    return [ProcessSpec(name="fusion", role="fusion", settings=settings, artifacts=marks)]
+
+
+def _record(wanted: Wanted) -> list[ProcessSpec]:
+    return [] if wanted.record is None else [ProcessSpec(name="record", role="record", settings=wanted.record)]
+
+
+def _lsl(wanted: Wanted) -> list[ProcessSpec]:
+    """Events as streams of the Lab Streaming Layer."""
+    config = wanted.config
+    if not config.outputs.lsl:
+        return []
+    settings = LslActorSettings(streams=tuple(config.streams), lsl=config.outputs.lsl)
+    return [ProcessSpec(name="lsl", role="lsl", settings=settings)]
+
+
+def _view(wanted: Wanted) -> list[ProcessSpec]:
+    """The live page."""
+    config, section = wanted.config, wanted.config.outputs.view
+    if not section.enabled:
+        return []
+    visitor_streams = tuple(name for name, stream in config.streams.items() if stream.browser)
+    settings = ViewActorSettings(**msgspec.structs.asdict(section), visitor_streams=visitor_streams)
+    return [ProcessSpec(name="view", role="view", settings=settings)]
+
+
+def _window(wanted: Wanted) -> list[ProcessSpec]:
+    section = wanted.config.outputs.window
+    return [ProcessSpec(name="window", role="window", settings=section, ends=True)] if section.enabled else []
+
+
+def _film(wanted: Wanted) -> list[ProcessSpec]:
+    if wanted.record is None or not wanted.record.record.video:
+        return []
+    return [ProcessSpec(name="film", role="film", settings=wanted.record.record)]
+
+
+def _replay(wanted: Wanted) -> list[ProcessSpec]:
+    if wanted.replay is None:
+        return []
+    return [ProcessSpec(name="replay", role="replay", settings=wanted.replay, ends=True)]
+
+
+def _capture(wanted: Wanted) -> list[ProcessSpec]:
+    """The sources of config.yaml's streams, policy `latest`."""
+    streams = wanted.config.streams.items()
+    return [source(wanted.config, name, stream, policy="latest", realtime=True) for name, stream in streams]
+
+
+def source(config: Config, name: str, stream: StreamSettings, *, policy: Policy, realtime: bool) -> ProcessSpec:
+    """The capture process of one stream."""
+    settings = CaptureActorSettings(
+        stream=name,
+        source=stream,
+        capture=config.capture,
+        policy=policy,
+        realtime=realtime,
+        speech=config.models.speech != "none",
+    )
+    return ProcessSpec(name=f"capture {name}", role="capture", settings=settings, stream=name, ends=stream.ends)
 
 
 def _numbered(row: ProcessSpec, count: int) -> list[ProcessSpec]:
@@ -188,74 +271,6 @@ def _cores(kind: str, workers: CountConfig) -> tuple[int, ...]:
     return wanted
 
 
-def lsl(config: Config) -> list[ProcessSpec]:
-    """Events as streams of the Lab Streaming Layer, where the config wants them."""
-    wanted = config.outputs.lsl
-    if not wanted:
-        return []
-    settings = LslActorSettings(streams=tuple(config.streams), lsl=wanted)
-    return [ProcessSpec(name="lsl", role="lsl", settings=settings)]
-
-
-def source(config: Config, stream: str, wanted: StreamSettings, *, policy: Policy, realtime: bool) -> ProcessSpec:
-    """The capture process of one stream."""
-    settings = CaptureActorSettings(
-        stream=stream,
-        source=wanted,
-        capture=config.capture,
-        policy=policy,
-        realtime=realtime,
-        speech=config.models.speech != "none",
-    )
-    return ProcessSpec(name=f"capture {stream}", role="capture", settings=settings, ends=wanted.ends)
-
-
-def view(config: Config) -> list[ProcessSpec]:
-    """The live page, where the config wants it."""
-    wanted = config.outputs.view
-    if not wanted.enabled:
-        return []
-    visitor_streams = tuple(name for name, stream in config.streams.items() if stream.browser)
-    settings = ViewActorSettings(**msgspec.structs.asdict(wanted), visitor_streams=visitor_streams)
-    return [ProcessSpec(name="view", role="view", settings=settings)]
-
-
-def watchers(config: Config, record: RecordActorSettings | None) -> list[ProcessSpec]:
-    """The window and the films, where the config wants them. When the window ends, everything does."""
-    rows = []
-    window = config.outputs.window
-    if window.enabled:
-        rows.append(ProcessSpec(name="window", role="window", settings=window, ends=True))
-    if record is not None and record.record.video:
-        rows.append(ProcessSpec(name="film", role="film", settings=record.record))
-    return rows
-
-
-def live_sources(config: Config) -> list[ProcessSpec]:
-    """The capture processes of config.yaml's streams, policy `latest`."""
-    return [source(config, *stream, policy="latest", realtime=True) for stream in config.streams.items()]
-
-
-def limited(rows: list[ProcessSpec], max_memory_mb: int | str | None) -> list[ProcessSpec]:
-    """The rows with the memory limit that config.yaml gives each; `auto` is half of the machine's memory."""
-    limit = machine_memory_mb() // 2 if max_memory_mb == "auto" else max_memory_mb
-    return [msgspec.structs.replace(row, max_memory_mb=limit) for row in rows]
-
-
-def _sizes(config: Config) -> Sizes:
-    return sizes(config.workers, config.runtime.threads, cores(), usable_gpus(config.runtime.provider))
-
-
-def _fusion(config: Config) -> FusionActorSettings:
-    return FusionActorSettings(
-        dynamic=_optional(config.models.face_dynamic),
-        static=str(resolve(config.models.face_static[0])),
-        runtime=_runtime(config),
-        fusion=config.fusion,
-        learned=_optional(config.models.fusion) if config.fusion.strategy == "learned" else None,
-    )
-
-
 def _optional(name: str) -> str | None:
     return None if name == "none" else str(resolve(name))
 
@@ -263,6 +278,28 @@ def _optional(name: str) -> str | None:
 def _runtime(config: Config) -> WorkerRuntime:
     section = msgspec.structs.asdict(config.runtime)
     return WorkerRuntime(**section | {"threads": _sizes(config).threads}, gpus=usable_gpus(config.runtime.provider))
+
+
+def _sizes(config: Config) -> Sizes:
+    return sizes(config.workers, config.runtime.threads, cores(), usable_gpus(config.runtime.provider))
+
+
+# Capture does not wait for workers: its jobs do. It waits for those who would miss the beginning of a stream.
+TABLE: dict[Role, ProcessKind] = {
+    "broker": ProcessKind("broker:main", "supervisor", _broker, change="told", stops_last=True),
+    "face": ProcessKind("face.actor:FaceActor", "worker", _face, modality="face", change="beside"),
+    "audio": ProcessKind("audio.actor:AudioActor", "worker", _audio, modality="speech", change="beside"),
+    "fusion": ProcessKind("fusion.actor:FusionActor", "fusion", _fusion, change="told"),
+    "record": ProcessKind("record:RecordActor", "recorder", _record),
+    "replay": ProcessKind("replay:ReplayActor", "fusion", _replay, needs=("broker",)),
+    "lsl": ProcessKind("lsl:LslActor", "observer", _lsl, live=True),
+    "view": ProcessKind("view.actor:ViewActor", "observer", _view, live=True),
+    "window": ProcessKind("window:WindowActor", "observer", _window, live=True, optional=True, ends_system=True),
+    "film": ProcessKind("film.actor:FilmActor", "observer", _film, live=True, optional=True),
+    "capture": ProcessKind(
+        "capture.actor:CaptureActor", "capture", _capture, needs=("broker", "fusion", "record"), live=True
+    ),
+}
 
 
 # How many workers with how many threads: what config.yaml leaves open, worked out from the cores. Pure.

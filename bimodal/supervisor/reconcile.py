@@ -13,12 +13,13 @@ import msgspec
 from bimodal.broker.control import Order
 from bimodal.broker.messages import Reconfigure, Reconfigured
 from bimodal.supervisor.child import Child, Life
-from bimodal.supervisor.processes import BESIDE, TOLD, ProcessSpec, Role
+from bimodal.supervisor.processes import TABLE, ProcessSpec, Role
 
 log = logging.getLogger(__name__)
 
 # What a worker was given just before it went off duty is under way to it for a moment.
 GRACE_S = 0.3
+BESIDE: tuple[Role, ...] = tuple(role for role, kind in TABLE.items() if kind.change == "beside")
 
 
 class Reconciler:
@@ -244,7 +245,7 @@ def plan(
     before = {row.name: row for row in rows if row.role not in BESIDE}
     after = {row.name: row for row in wanted if row.role not in BESIDE}
     changed = [row for name, row in after.items() if name in before and before[name] != row]
-    told = [row for row in changed if row.role in TOLD and row.name not in failing]
+    told = [row for row in changed if row.kind.change == "told" and row.name not in failing]
     return Plan(
         beside=tuple(beside),
         relieved=tuple(relieved),

@@ -35,7 +35,6 @@ from bimodal.supervisor.reconcile import Reconciler
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Watch, cores
 from bimodal.workers.actor import BEAT_EVERY_S, DONE, REFUSED
-from bimodal.workers.settings import CaptureActorSettings
 
 # What is wrong, in sentences: pure functions over what the supervisor knows.
 
@@ -78,7 +77,7 @@ def stop_all(children: Sequence[Child]) -> None:
     running = [child for child in children if child.process is not None]
     # Sources and recorders first: what is recorded is closed in order; the broker carries it until the end.
     for last in (False, True):
-        group = [child for child in running if (child.spec.role == "broker") is last]
+        group = [child for child in running if child.spec.kind.stops_last is last]
         for child in group:
             child.signal(signal.SIGTERM)
         # The broker goes when nobody needs it any more; a child that had to be killed must not cost it its end.
@@ -285,8 +284,8 @@ class Supervisor:
         self._line.send(Gone(name=name, incarnation=life.incarnation))
         said = child.heartbeat.because if child.heartbeat and child.heartbeat.state == "failed" else None
         log.info("%s (life %d) exited with %s%s", name, life.incarnation, code, f": {said}" if said else "")
-        if isinstance(child.spec.settings, CaptureActorSettings):
-            remove_rings(self._session.slots, child.spec.settings.stream)
+        if child.spec.stream is not None:
+            remove_rings(self._session.slots, child.spec.stream)
         now = time.monotonic()
         if child.post == "leaving" and not child.renewed:
             life.because = None
@@ -312,7 +311,6 @@ class Supervisor:
 
     def _left(self, child: Child) -> None:
         """One that was to go has gone: its successor has its name now, or nobody."""
-        settings = child.spec.settings
         self._reconciler.forget(child.spec.name)
         if child.successor is not None:
             self._reconciler.add(child.successor)
@@ -321,8 +319,8 @@ class Supervisor:
                 child.life.because = None
                 child.life.state = "stopped"
                 self._tell_end(child)
-            if isinstance(settings, CaptureActorSettings):
-                self._line.send(StreamWithdrawn(stream=settings.stream))
+            if child.spec.stream is not None:
+                self._line.send(StreamWithdrawn(stream=child.spec.stream))
 
     # -------------------------------------------------------------------------------- who is to come or go
 
@@ -355,7 +353,7 @@ class Supervisor:
         """Whether everything that this process needs is ready."""
         states: dict[str, set[str]] = {}
         for child in self.children.values():
-            if child.spec.role in spec.needs:
+            if child.spec.role in spec.kind.needs:
                 states.setdefault(child.spec.role, set()).add(child.life.state)
         return all("ready" in found for found in states.values())
 

@@ -15,7 +15,7 @@ from bimodal.bench.figures import Curve, Figure, Outcome, figure
 from bimodal.bench.plan import Plan
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Delivery, Face, FaceResult, LaneMessage, StreamOpened, decode, seal
-from bimodal.supervisor.processes import processes
+from bimodal.supervisor.processes import Wanted, processes
 from bimodal.workers.fusion.actor import load
 from bimodal.workers.fusion.dynamic import DynamicModel
 from bimodal.workers.fusion.streams import Fusion
@@ -186,7 +186,7 @@ ANY_DIMENSIONS = 128
 
 def joined_per_s(plan: Plan) -> float:
     """Frames with one face that fusion turns into events, a second of CPU, with the config's models and settings."""
-    rows = processes(plan.config, record=None)
+    rows = processes(Wanted(plan.config))
     settings = next(row.settings for row in rows if isinstance(row.settings, FusionActorSettings))
     loaded = load(settings)
     fusion = Fusion(loaded.settings.fusion, loaded.models)

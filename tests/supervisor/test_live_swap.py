@@ -11,7 +11,7 @@ import pytest
 import setproctitle
 
 from bimodal.config import Config, check_config
-from bimodal.supervisor.processes import ProcessSpec, processes, source
+from bimodal.supervisor.processes import ProcessSpec, Wanted, processes, source
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.capture.settings import StreamSettings
@@ -39,7 +39,7 @@ class Running:
         config = self.config(model, count)
         # Its own pace, so that the file is still running whatever this machine can do.
         clip = source(config, "clip", StreamSettings(file=str(self.clip)), policy="every", realtime=True)
-        return [*processes(config, record=self.record), clip]
+        return [*processes(Wanted(config, record=self.record)), clip]
 
     def config(self, model: str, count: int) -> Config:
         artifact = self.folder / f"{model}.onnx"

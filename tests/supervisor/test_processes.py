@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from bimodal.config import Config, check_config
 from bimodal.models.errors import CatalogError
 from bimodal.supervisor.analysis import result_names
-from bimodal.supervisor.processes import TABLE, limited, live_sources, lsl, processes, view, watchers
+from bimodal.supervisor.processes import TABLE, ProcessSpec, Wanted, limited, processes
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.settings import RecordActorSettings, RecordSettings
+from bimodal.workers.settings import RecordActorSettings, RecordSettings, ReplaySettings
 from tests.artifacts import make_face_static
 
 stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])
@@ -29,35 +29,46 @@ def config(**values: object) -> Config:
     return check_config(values, "test")
 
 
+def rows_of(wanted: Config, *roles: str, record: RecordActorSettings | None = None) -> list[ProcessSpec]:
+    return processes(Wanted(wanted, record=record), roles or None)
+
+
 def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
     wanted = config(outputs={"lsl": True, "window": True, "record": {"folder": "x", "video": True}})
     record = RecordActorSettings(record=RecordSettings(folder="x", video=True))
-    rows = processes(wanted, record=record) + lsl(wanted) + view(wanted) + watchers(wanted, record)
-    rows += live_sources(wanted)
-    # `bimodal replay` has a row of its own (bimodal/commands/replay.py).
-    assert {row.role for row in rows} | {"replay"} == set(TABLE)
+    rows = processes(Wanted(wanted, record=record, replay=ReplaySettings(recording="x")), TABLE)
+    assert list(dict.fromkeys(row.role for row in rows)) == list(TABLE)
     for row in rows:
-        module, _, name = row.entry.partition(":")
+        module, _, name = row.kind.entry.partition(":")
         assert hasattr(importlib.import_module(f"bimodal.workers.{module}"), name)
-        assert set(row.needs) <= set(TABLE)
+        assert set(row.kind.needs) <= set(TABLE)
+
+
+def test_what_is_for_live_streams_is_not_there_for_files() -> None:
+    wanted = config(outputs={"lsl": True, "window": True})
+    assert {row.role for row in rows_of(wanted)} == {"broker", "face", "audio", "fusion"}
+    assert {row.role for row in rows_of(wanted, *TABLE) if row.kind.live} == {"lsl", "view", "window", "capture"}
 
 
 def test_window_and_films_are_there_only_where_they_are_wanted() -> None:
+    outputs = ("window", "film")
     record = RecordActorSettings(record=RecordSettings(folder="x", video=True))
-    assert watchers(config(), None) == []
-    assert watchers(config(outputs={"record": "x"}), RecordActorSettings(record=RecordSettings(folder="x"))) == []
-    window, film = watchers(config(outputs={"window": True, "record": {"folder": "x", "video": True}}), record)
+    assert rows_of(config(), *outputs) == []
+    silent = RecordActorSettings(record=RecordSettings(folder="x"))
+    assert rows_of(config(outputs={"record": "x"}), *outputs, record=silent) == []
+    both = config(outputs={"window": True, "record": {"folder": "x", "video": True}})
+    window, film = rows_of(both, *outputs, record=record)
     assert window.ends
     assert not film.ends
     assert film.settings == record.record
-    (hidden,) = watchers(config(outputs={"window": {"faces": "hide"}}), None)
+    (hidden,) = rows_of(config(outputs={"window": {"faces": "hide"}}), *outputs)
     assert hidden.settings.faces == "hide"  # type: ignore[attr-defined]
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.booleans())
 def test_names_are_unique_and_counts_are_kept(faces: int, voices: int, record: bool) -> None:
     wanted = config(workers={"face": {"count": faces}, "audio": {"count": voices}})
-    rows = processes(wanted, record=RecordActorSettings(record=RecordSettings(folder="x")) if record else None)
+    rows = rows_of(wanted, record=RecordActorSettings(record=RecordSettings(folder="x")) if record else None)
     names = [row.name for row in rows]
     assert len(set(names)) == len(names)
     assert [row.role for row in rows].count("face") == faces
@@ -66,23 +77,23 @@ def test_names_are_unique_and_counts_are_kept(faces: int, voices: int, record: b
 
 
 def test_auto_means_a_face_worker_for_each_core() -> None:
-    assert [row.role for row in processes(config(), record=None)].count("face") == cores()
+    assert [row.role for row in rows_of(config())].count("face") == cores()
 
 
 def test_without_a_speech_model_nobody_listens() -> None:
     silent = config(models={"speech": "none"})
-    assert "audio" not in [row.role for row in processes(silent, record=None)]
-    assert all(not row.settings.speech for row in live_sources(silent))  # type: ignore[attr-defined]
+    assert "audio" not in [row.role for row in rows_of(silent)]
+    assert all(not row.settings.speech for row in rows_of(silent, "capture"))  # type: ignore[attr-defined]
 
 
 def test_each_stream_has_a_source_of_its_own() -> None:
-    rows = live_sources(config(streams={"a": {"camera": 0}, "b": {"url": "rtsp://x"}, "c": {"file": "x.mp4"}}))
+    rows = rows_of(config(streams={"a": {"camera": 0}, "b": {"url": "rtsp://x"}, "c": {"file": "x.mp4"}}), "capture")
     assert [(row.name, row.ends) for row in rows] == [("capture a", False), ("capture b", False), ("capture c", True)]
 
 
 def test_a_model_that_does_not_exist_is_named() -> None:
     with pytest.raises(CatalogError, match="face-compact"):
-        processes(config(models={"face-static": "face-compat"}), record=None)
+        rows_of(config(models={"face-static": "face-compat"}))
 
 
 @given(st.lists(paths, max_size=8))
@@ -100,31 +111,31 @@ def test_results_are_named_after_their_files() -> None:
 
 def test_cores_are_kept_and_those_that_are_not_there_are_named() -> None:
     here = min(os.sched_getaffinity(0))
-    rows = processes(config(workers={"face": {"count": 2, "cores": [here]}}), record=None)
+    rows = rows_of(config(workers={"face": {"count": 2, "cores": [here]}}))
     assert {row.cores for row in rows if row.role == "face"} == {(here,)}
     assert {row.cores for row in rows if row.role != "face"} == {()}
     with pytest.raises(ConfigError, match=r"workers\.audio\.cores names core 9999"):
-        processes(config(workers={"audio": {"cores": [9999]}}), record=None)
+        rows_of(config(workers={"audio": {"cores": [9999]}}))
 
 
 def test_a_file_replaced_under_its_name_makes_another_row(tmp_path: Path) -> None:
     artifact = make_face_static(tmp_path / "model.onnx")
     wanted = config(models={"face-static": str(artifact)})
-    before = processes(wanted, record=None)
-    assert processes(wanted, record=None) == before
+    before = rows_of(wanted)
+    assert rows_of(wanted) == before
     os.utime(make_face_static(artifact, version="2"), ns=(1, 1))
-    changed = {row.role for row, old in zip(processes(wanted, record=None), before, strict=True) if row != old}
+    changed = {row.role for row, old in zip(rows_of(wanted), before, strict=True) if row != old}
     assert changed == {"face", "fusion"}
 
 
 def test_numbers_given_by_hand_go_before_the_configs() -> None:
-    rows = processes(config(workers={"face": {"count": {"min": 1, "max": 4}}}), record=None, counts={"face": 3})
+    rows = processes(Wanted(config(workers={"face": {"count": {"min": 1, "max": 4}}}), {"face": 3}))
     assert [row.name for row in rows if row.role == "face"] == ["face 1", "face 2", "face 3"]
 
 
 @pytest.mark.parametrize("limit", ["auto", 300, None])
 def test_every_row_has_the_memory_limit(limit: int | str | None) -> None:
-    rows = limited(processes(config(), record=None), limit)
+    rows = limited(rows_of(config()), limit)
     found = {row.max_memory_mb for row in rows}
     assert found == {machine_memory_mb() // 2 if limit == "auto" else limit}
 
@@ -136,7 +147,7 @@ def test_a_section_of_the_config_reaches_its_process_whole() -> None:
         outputs={"view": {"port": 1, "faces": "hide"}, "window": {"latency": False}, "lsl": "machine"},
         network={"workers": ["tcp://127.0.0.1:1"]},
     )
-    rows = processes(wanted, record=None) + lsl(wanted) + view(wanted) + watchers(wanted, None) + live_sources(wanted)
+    rows = rows_of(wanted, *TABLE)
     told: dict[str, Any] = {row.role: row.settings for row in rows}
     assert told["broker"].network is wanted.network
     assert told["window"] is wanted.outputs.window

@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.supervisor.processes import BESIDE, TOLD, ProcessSpec, Role
-from bimodal.supervisor.reconcile import Plan, alike, plan
+from bimodal.supervisor.processes import ProcessSpec, Role
+from bimodal.supervisor.reconcile import BESIDE, Plan, alike, plan
 from bimodal.workers.settings import BrokerSettings
 
 STATEFUL: tuple[Role, ...] = ("broker", "fusion", "record", "view", "capture")
@@ -64,7 +64,7 @@ def test_nothing_is_touched_that_stays_as_it_is(rows: list[ProcessSpec], wanted:
     common = contents(rows) & contents(wanted)
     touched = len(wish.relieved) + len(wish.stopped) + len(wish.told) + len(wish.again)
     assert touched == len(rows) - sum(common.values())
-    assert all(known.role in TOLD for known in wish.told)
+    assert all(known.kind.change == "told" for known in wish.told)
 
 
 @given(tables())

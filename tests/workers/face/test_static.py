@@ -12,7 +12,7 @@ from bimodal.models.contract import Crop
 from bimodal.models.errors import CatalogError
 from bimodal.models.faces.crop import crop_face
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.supervisor.processes import processes
+from bimodal.supervisor.processes import Wanted, processes
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.face.static import StaticModels
 from bimodal.workers.settings import FaceActorSettings, FusionActorSettings
@@ -98,7 +98,7 @@ def test_what_can_not_be_is_said_in_one_sentence(value: object, sentence: str) -
 
 def test_workers_get_all_of_them_and_fusion_the_first(tmp_path: Path) -> None:
     paths = [str(make_face_static(tmp_path / f"{name}.onnx", name=name)) for name in ("a", "b")]
-    told = [row.settings for row in processes(config(paths), record=None)]
+    told = [row.settings for row in processes(Wanted(config(paths)))]
     faces = [settings for settings in told if isinstance(settings, FaceActorSettings)]
     fusion = [settings for settings in told if isinstance(settings, FusionActorSettings)]
     assert [settings.static for settings in faces] == [tuple(paths)] * len(faces)
@@ -107,4 +107,4 @@ def test_workers_get_all_of_them_and_fusion_the_first(tmp_path: Path) -> None:
 
 def test_an_unknown_name_among_them_is_told() -> None:
     with pytest.raises(CatalogError, match="did you mean 'face-compact'"):
-        processes(config(["face-compact", "face-compct"]), record=None)
+        processes(Wanted(config(["face-compact", "face-compct"])))
