@@ -35,7 +35,7 @@ class FaceActor(JobWorker):
         self.models = {artifact.metadata.kind: artifact.identity for artifact in (detector, landmarks)}
         self.models["face-static"] = "+".join(artifact.identity for artifact in static)
         limits = batching(runtime, static[0].provider)
-        join = self.do_together(limits).join if limits.most > 1 else _alone
+        join = self.enable_batching(limits).join if limits.most > 1 else _alone
         # One for each job at a time: jobs that are done together must not meet in a pipeline's own arrays.
         self._pipelines = [
             FacePipeline(join(detector), join(landmarks), [join(one) for one in static], mine.face)
