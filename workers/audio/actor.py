@@ -1,4 +1,4 @@
-"""The audio worker's process: speech windows in, readings out."""
+"""The audio worker: speech windows in, SpeechResults out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bimodal.workers.settings import AudioActorSettings
 
 
 class AudioActor(JobWorker):
-    """Holds the artifacts and no state between windows."""
+    """Opens the models and runs the speech pipeline; keeps no state between windows."""
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Load and warm up; raises ArtifactError, ProviderError, or ConfigError for windows too short."""
@@ -35,14 +35,14 @@ class AudioActor(JobWorker):
         self.models = {"speech": speech.identity}
         voice_activity = None
         if mine.voice_activity is not None:
-            # Its steps are far too small for CUDA to be worth the way there.
+            # Its steps are too small for CUDA to pay.
             voice_activity = open_artifact(mine.voice_activity, "voice-activity", provider="cpu", threads=1)
             self.artifacts.append(voice_activity)
             self.models["voice-activity"] = voice_activity.identity
         self._pipeline = SpeechPipeline(speech, voice_activity, mine.audio)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> SpeechResult:
-        """What one window carries, float32 [samples] at the source's rate."""
+        """Run the speech pipeline on one window, float32 [samples] at the source's rate."""
         job = assignment.job
         reading = self._pipeline(data, job.rate, job.fresh)
         return SpeechResult(
@@ -54,7 +54,7 @@ class AudioActor(JobWorker):
             grab_ns=job.grab_ns,
             voice=reading.voice,
             probabilities=reading.probabilities,
-            because=reading.because,
+            because=reading.reason,
             queue_ns=taken_ns - job.grab_ns,
             inference_ns=time.monotonic_ns() - taken_ns,
             models=self.models,

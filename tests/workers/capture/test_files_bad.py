@@ -41,7 +41,7 @@ def test_pictures_of_another_size_but_the_same_shape_are_scaled_to_the_first(
     found = list(pictures(clip))
     assert {picture.pixels.shape for picture in found} == {(96, 160, 3)}
     assert [made.read_number(picture.pixels) for picture in found] == list(range(30))
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("workers")] == [
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("bimodal.workers")] == [
         "the picture changed its size midway: it is 320×192 now"
     ]
 
