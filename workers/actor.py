@@ -1,7 +1,7 @@
-"""What every actor shares: its settings, its life from start to clean stop, heartbeats, signals, the log.
+"""The actor runtime: settings, main loop from start to clean stop, heartbeats, signals, the log.
 
 A process is started as `python -m bimodal.workers MODULE:CLASS` with its ActorSettings as JSON in the environment
-variable BIMODAL_ACTOR; `run` makes the actor and runs the loop that every actor has.
+variable BIMODAL_ACTOR; `run` builds the actor and runs its main loop.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ ENVIRONMENT_KEY = "BIMODAL_ACTOR"
 BEAT_EVERY_S = 0.5
 IDLE_S = 0.25
 
-# Exit codes: done; refused with a sentence the heartbeat carries; an error of our own, traceback in the log.
+# Exit codes: done; refused, with the sentence in the heartbeat; unexpected error, with its traceback in the log.
 DONE, REFUSED, BROKEN = 0, 1, 70
 
-# Who computes gives way to who carries: where all cores compute, a message would else wait for a turn at each hop.
-GIVES_WAY = 5
+# Run inference at nice 5, so that broker, capture and fusion are scheduled first when all cores are busy.
+WORKER_NICENESS = 5
 
 _PR_SET_PDEATHSIG = 1
 _T = TypeVar("_T")
 
 
 class ActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an actor is told at its start.
+    """Start-up settings of an actor, passed by the supervisor.
 
     Attributes:
         name: of the process ("face 2"), unique in the session; also its title in `ps`.
-        incarnation: which life of this name it is, from 1.
-        role, modality: what it is to the broker.
+        incarnation: counts the starts under this name, from 1.
+        role, modality: as registered with the broker.
         directory: of the session's sockets.
-        slots: the directory of the session's shared slots.
-        log: the file that takes the log.
-        parent: pid of the supervisor; the actor dies with it.
-        cores: the only ones it may run on; empty for all.
+        slots: directory of the session's shared slots.
+        log: path of the log file.
+        parent: pid of the supervisor; the actor is killed when it ends.
+        cores: CPUs the process is pinned to; empty for all.
         own: the settings of this kind of actor, as JSON-like values.
     """
 
@@ -101,13 +101,13 @@ class Actor(Protocol):
 
 
 class ActorClass(Protocol):
-    """Builds an actor: loads its models, opens its source. Raises BimodalErrors."""
+    """Build an actor: load its models, open its source. Raises subclasses of BimodalError."""
 
     def __call__(self, settings: ActorSettings, mailbox: Mailbox, /) -> Actor: ...
 
 
 class Pulse:
-    """When the next heartbeat is due, and what it says."""
+    """Makes heartbeats, one each 0.5 s."""
 
     def __init__(self, settings: ActorSettings) -> None:
         self._settings = settings
@@ -116,7 +116,7 @@ class Pulse:
         self.address: str | None = None
 
     def now(self, state: State, because: str | None = None, figures: dict[str, float] | None = None) -> Heartbeat:
-        """A heartbeat for a change of state."""
+        """Make a heartbeat with this state; the next one is due half a second later."""
         self._due = time.monotonic() + BEAT_EVERY_S
         return Heartbeat(
             name=self._settings.name,
@@ -131,17 +131,17 @@ class Pulse:
 
     @property
     def due(self) -> bool:
-        """Whether half a second has passed since the last one."""
+        """True once half a second has passed since the last heartbeat."""
         return time.monotonic() >= self._due
 
 
 class Stop:
-    """Set by SIGTERM: the actor finishes what it does and leaves. By Ctrl-C only where it has no supervisor."""
+    """A request to stop in order, set by SIGTERM; by Ctrl-C only in a process without a supervisor (`alone`)."""
 
     def __init__(self, *, alone: bool = False) -> None:
         self.asked = False
         signal.signal(signal.SIGTERM, self._ask)
-        # Ctrl-C reaches the whole terminal group; only the supervisor answers it, and stops us in order.
+        # Ctrl-C reaches the whole process group; only the supervisor reacts, and stops its children in order.
         signal.signal(signal.SIGINT, self._ask if alone else signal.SIG_IGN)
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
@@ -149,23 +149,23 @@ class Stop:
 
 
 def read_settings() -> ActorSettings:
-    """The settings this process was started with."""
+    """Read this process's settings from the environment."""
     return msgspec.json.decode(os.environ.pop(ENVIRONMENT_KEY), type=ActorSettings)
 
 
 def own(settings: ActorSettings, kind: type[_T]) -> _T:
-    """The actor's own settings, typed."""
+    """Convert the settings of this kind of actor to their type."""
     return msgspec.convert(settings.own, kind, strict=False)
 
 
 def set_up(settings: ActorSettings) -> Stop:
-    """Title, log, signals, and death with the parent."""
+    """Set process title, CPU affinity, niceness, log and signals, and die with the parent."""
     setproctitle.setproctitle(f"bimodal: {settings.name}")
     die_with_parent(settings.parent)
     if settings.cores:
         os.sched_setaffinity(0, settings.cores)
     if settings.role == "worker" and hasattr(os, "nice"):
-        os.nice(GIVES_WAY)
+        os.nice(WORKER_NICENESS)
     start_log(settings.log, settings.name)
     faulthandler.enable()
     if hasattr(faulthandler, "register"):
@@ -174,7 +174,7 @@ def set_up(settings: ActorSettings) -> Stop:
 
 
 def start_log(path: str | None, name: str) -> None:
-    """Send the log, and whatever libraries print, to a file; without a path to stderr."""
+    """Send the log, and anything libraries print, to a file; without a path to stderr."""
     if path is not None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(descriptor, 1)
@@ -187,7 +187,7 @@ def start_log(path: str | None, name: str) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask the kernel for SIGKILL when the parent ends; leave at once if it has ended already."""
+    """Ask the kernel for SIGKILL when the parent ends; exit at once if it has ended already."""
     if not parent or not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
@@ -196,7 +196,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def run(build: ActorClass) -> int:
-    """Run an actor from start to end; gives the exit code."""
+    """Run an actor from start to end. Returns the exit code."""
     settings = read_settings()
     stop = set_up(settings)
     hello = Hello(role=settings.role, modality=settings.modality, pid=os.getpid())
@@ -205,7 +205,7 @@ def run(build: ActorClass) -> int:
 
 
 def live(build: ActorClass, settings: ActorSettings, mailbox: Mailbox, stop: Stop) -> int:
-    """The life of an actor from its first heartbeat to its last: the exit code."""
+    """Build the actor and run its loop, from the first heartbeat to the last. Returns the exit code."""
     pulse = Pulse(settings)
     mailbox.beat(pulse.now("starting"))
     code = _live(settings, mailbox, pulse, stop, build)
@@ -219,12 +219,12 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, b
         actor = build(settings, mailbox)
         pulse.models = actor.models
         pulse.address = getattr(actor, "address", None)
-        # What is loaded now lives as long as the process: the collector need never look at it again.
+        # Everything loaded so far lives as long as the process, so the collector need not scan it again.
         gc.collect()
         gc.freeze()
         code = _loop(actor, mailbox, pulse, stop)
-        because = None if stop.asked else actor.degraded_reason()
-        mailbox.beat(pulse.now("stopped", because=because, figures=actor.figures()))
+        reason = None if stop.asked else actor.degraded_reason()
+        mailbox.beat(pulse.now("stopped", because=reason, figures=actor.figures()))
     except BimodalError as error:
         log.info("refused: %s", error, exc_info=error)
         mailbox.beat(pulse.now("failed", because=str(error)))
@@ -243,7 +243,7 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, b
 
 def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, stop: Stop) -> int:
     mailbox.beat(pulse.now("ready"))
-    # An actor that has more to do than to wait for messages (a window) names a shorter turn.
+    # An actor that does more than wait for messages (a window) sets a shorter turn.
     turn_s = getattr(actor, "turn_s", IDLE_S)
     while not stop.asked:
         body = mailbox.receive(turn_s)
@@ -262,15 +262,16 @@ def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, stop: Stop) -> int:
     return DONE
 
 
-# What receivers of the acknowledged lane share: take deliveries in order, deal with them, acknowledge.
-
+# Receiving on the acknowledged lane.
 
 ACK_EVERY = 16
 
 
 class LaneReader:
-    """Subclasses deal with each message in `receive`. Deliveries are acknowledged when the mailbox is empty, or
-    every sixteenth, so that one acknowledgement settles many."""
+    """Base of actors on the acknowledged lane; subclasses implement `receive`.
+
+    Deliveries are acknowledged when the mailbox is empty, or every sixteenth, so that one Ack covers many.
+    """
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.models: dict[str, str] = {}
@@ -279,15 +280,15 @@ class LaneReader:
         self._acknowledged = 0
 
     def receive(self, message: LaneMessage) -> None:
-        """Deal with one message."""
+        """Process one message."""
         raise NotImplementedError
 
     def on_connected(self) -> None:
-        """A broker that is new to us numbers its deliveries from 1."""
+        """Begin counting anew: a new broker numbers its deliveries from 1."""
         self._received = self._acknowledged = 0
 
     def on_message(self, body: Body) -> None:
-        """Deal with a delivery, unless it came before."""
+        """Process a delivery unless it was received before."""
         if not isinstance(body, Delivery) or body.number <= self._received:
             return
         self.receive(body.message)
@@ -301,13 +302,13 @@ class LaneReader:
             self._mailbox.send_soon(Ack(number=self._received))
 
     def on_idle(self) -> None:
-        """Acknowledge what is left."""
+        """Acknowledge all deliveries so far."""
         self._acknowledge()
 
     def degraded_reason(self) -> str | None:
-        """None: what fails here fails a job or the process."""
+        """None: a failure here fails a job or the process."""
         return None
 
     def finished(self) -> int | None:
-        """Never by itself."""
+        """None: runs until it is stopped."""
         return None

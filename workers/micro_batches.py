@@ -1,9 +1,9 @@
-"""Several jobs at once: what each asks of a model meets what the others ask, and is answered by one run for all.
+"""Micro-batching: jobs run in threads; their concurrent calls to one model are merged into a single run.
 
-Each job is a plain function that knows nothing of the others. It runs in a thread of its own until it asks for a run of
-a model; when every one asks or has ended, what can go together is joined along the first axis, run once, and shared
-out. Models are run in the caller's thread only: CUDA graphs belong to a thread. Between runs the jobs share the cores
-as far as OpenCV and numpy let go of the interpreter.
+Each job is a plain function, unaware of the others. It runs in a thread of its own until it calls a model. Once every
+job has called one or ended, calls with matching inputs are concatenated along the first axis, run once, and their
+outputs split again. Models run in the caller's thread only, because CUDA graphs belong to a thread. Between runs the
+jobs share the cores as far as OpenCV and numpy release the interpreter lock.
 """
 
 from __future__ import annotations
@@ -24,24 +24,28 @@ T = TypeVar("T")
 
 
 @dataclass
-class Asked:
-    """One job's question to a model, and its answer once `done` is set. `place` is the job's among the others."""
+class ModelCall:
+    """A job's call to a model. Once `done` is set, `outputs` or `error` is valid.
+
+    Attributes:
+        place: number of the job among those that run at the same time.
+    """
 
     place: int
     artifact: Artifact
     inputs: Arrays
-    answer: Arrays = field(default_factory=dict)
+    outputs: Arrays = field(default_factory=dict)
     error: Exception | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
     @property
     def rows(self) -> int:
-        """How long its inputs are along the first axis."""
+        """Length of the inputs along the first axis."""
         return len(next(iter(self.inputs.values())))
 
 
-class Gathering:
-    """Runs functions together; `most` of them at a time."""
+class MicroBatcher:
+    """Runs up to `most` jobs at a time and merges their calls to models."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -49,23 +53,23 @@ class Gathering:
         self._here = threading.local()
         self._change = threading.Condition()
         self._working = 0
-        self._asked: list[Asked] = []
+        self._calls: list[ModelCall] = []
 
     def join(self, artifact: Artifact) -> Artifact:
-        """The artifact as jobs of `run_all` must use it; anywhere else it is the artifact itself."""
-        return artifact.with_run(self.ask)
+        """Wrap an artifact: calls from jobs of `run_all` are merged, calls from anywhere else run at once."""
+        return artifact.with_run(self.run)
 
     def run_all(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
-        """What each returns, in their order. Raises what a job raises, when all have ended."""
+        """Run the jobs and return their results in order. Raises a job's exception once all jobs have ended."""
         if len(jobs) == 1:
             return [jobs[0]()]
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.most, thread_name_prefix="job")
         self._working = len(jobs)
         futures = [self._threads.submit(self._work, job, place) for place, job in enumerate(jobs)]
-        while asked := self._all_that_ask():
-            for group in groups(asked):
-                answer(group)
+        while calls := self._collect_calls():
+            for group in groups(calls):
+                run_group(group)
         return [future.result() for future in futures]
 
     def _work(self, job: Callable[[], T], place: int) -> T:
@@ -77,72 +81,81 @@ class Gathering:
                 self._working -= 1
                 self._change.notify()
 
-    def _all_that_ask(self) -> list[Asked]:
-        """Wait until nobody works any more: who asks, in the order of the jobs; nobody once all have ended."""
+    def _collect_calls(self) -> list[ModelCall]:
+        """Wait until every job has called a model or ended.
+
+        The calls in the order of the jobs; empty once all have ended.
+        """
         with self._change:
             self._change.wait_for(lambda: self._working == 0)
-            asked, self._asked = sorted(self._asked, key=lambda one: one.place), []
-            self._working = len(asked)
-        return asked
+            calls, self._calls = sorted(self._calls, key=lambda call: call.place), []
+            self._working = len(calls)
+        return calls
 
-    def ask(self, artifact: Artifact, inputs: Arrays) -> Arrays:
-        """Run an artifact, together with others that ask for the same."""
+    def run(self, artifact: Artifact, inputs: Arrays) -> Arrays:
+        """Run an artifact, merged with the calls of other jobs where possible."""
         place: int | None = getattr(self._here, "place", None)
         if place is None:
             return artifact.run(**inputs)
-        asked = Asked(place, artifact, inputs)
+        call = ModelCall(place, artifact, inputs)
         with self._change:
-            self._asked.append(asked)
+            self._calls.append(call)
             self._working -= 1
             self._change.notify()
-        asked.done.wait()
-        if asked.error is not None:
-            raise asked.error
-        return asked.answer
+        call.done.wait()
+        if call.error is not None:
+            raise call.error
+        return call.outputs
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Shut the threads down."""
         if self._threads is not None:
             self._threads.shutdown()
             self._threads = None
 
 
-def groups(asked: Sequence[Asked]) -> list[list[Asked]]:
-    """What can be one run: of the same artifact, with a free first axis, alike in everything else."""
-    found: dict[object, list[Asked]] = {}
-    for one in asked:
-        alike = tuple((name, value.dtype.str, value.shape[1:]) for name, value in sorted(one.inputs.items()))
-        together = (id(one.artifact), alike) if one.artifact.batches else id(one)
-        found.setdefault(together, []).append(one)
+def groups(calls: Sequence[ModelCall]) -> list[list[ModelCall]]:
+    """Group the calls that can be merged into one run.
+
+    Same artifact with a free first axis, same dtypes and other axes.
+    """
+    found: dict[object, list[ModelCall]] = {}
+    for call in calls:
+        alike = tuple((name, value.dtype.str, value.shape[1:]) for name, value in sorted(call.inputs.items()))
+        together = (id(call.artifact), alike) if call.artifact.batches else id(call)
+        found.setdefault(together, []).append(call)
     return list(found.values())
 
 
-def answer(group: Sequence[Asked]) -> None:
-    """Run a group once and share out what came. Where that fails, each is run alone, so that one can't harm another."""
+def run_group(group: Sequence[ModelCall]) -> None:
+    """Run a group once and split the outputs.
+
+    If that fails, run each call alone, so that a bad input fails only its job.
+    """
     if len(group) > 1:
         try:
-            _answer_together(group)
-        except Exception:  # ONNX Runtime's own classes, memory that is not there: whose fault it is shows below
-            for one in group:
-                _answer_alone(one)
+            _run_together(group)
+        except Exception:  # ONNX Runtime's own classes, out of memory: each alone shows whose fault it is
+            for call in group:
+                _run_alone(call)
     else:
-        _answer_alone(group[0])
-    for one in group:
-        one.done.set()
+        _run_alone(group[0])
+    for call in group:
+        call.done.set()
 
 
-def _answer_together(group: Sequence[Asked]) -> None:
+def _run_together(group: Sequence[ModelCall]) -> None:
     artifact = group[0].artifact
-    outputs = artifact.run(**{name: np.concatenate([one.inputs[name] for one in group]) for name in group[0].inputs})
-    ends = np.cumsum([one.rows for one in group])
+    outputs = artifact.run(**{name: np.concatenate([call.inputs[name] for call in group]) for name in group[0].inputs})
+    ends = np.cumsum([call.rows for call in group])
     if any(len(values) != ends[-1] for values in outputs.values()):
         raise ValueError("an output that has not a row for each row of the input")
-    for one, end in zip(group, ends, strict=True):
-        one.answer = {name: values[end - one.rows : end] for name, values in outputs.items()}
+    for call, end in zip(group, ends, strict=True):
+        call.outputs = {name: values[end - call.rows : end] for name, values in outputs.items()}
 
 
-def _answer_alone(one: Asked) -> None:
+def _run_alone(call: ModelCall) -> None:
     try:
-        one.answer = one.artifact.run(**one.inputs)
+        call.outputs = call.artifact.run(**call.inputs)
     except Exception as error:
-        one.error = error
+        call.error = error

@@ -156,7 +156,7 @@ class Detector:
             raise ConfigError("there is no speech model: 'models.speech' is none")
         reading = self._voices(mono(np.asarray(samples), rate), rate, 0)
         label, confidence = top(reading.probabilities) if reading.probabilities is not None else (None, None)
-        return Voice(label, confidence, reading.probabilities, reading.voice, reading.because)
+        return Voice(label, confidence, reading.probabilities, reading.voice, reading.reason)
 
     def events(
         self,

@@ -166,7 +166,7 @@ class Everything:
                 grab_ns=grab_ns,
                 voice=reading.voice,
                 probabilities=reading.probabilities,
-                because=reading.because,
+                because=reading.reason,
             )
         )
 

@@ -61,7 +61,7 @@ class Reader(JobWorker):
     def __init__(self, settings: ActorSettings, letters: Letters, static: Artifact, batching: Batching) -> None:
         super().__init__(settings, letters)
         self.artifacts = (static,)
-        self._static = self.do_together(batching).join(static)
+        self._static = self.enable_batching(batching).join(static)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult:
         if not data.any():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.inference import SILENT_S, Batching, Company, batching, gpu_of
+from bimodal.workers.inference import SILENT_S, ActiveStreams, Batching, batching, gpu_of
 from bimodal.workers.settings import RuntimeSettings
 
 
@@ -19,19 +19,19 @@ def test_a_gpu_takes_several_and_waits_a_moment_a_core_takes_one_at_once() -> No
 
 
 def test_one_stream_alone_is_never_waited_for() -> None:
-    company = Company()
+    streams = ActiveStreams()
     for turn in range(100):
-        company.hear("desk", turn / 30)
-        assert not company.lacks({"desk"}, turn / 30)
+        streams.on_job("desk", turn / 30)
+        assert not streams.any_missing({"desk"}, turn / 30)
 
 
 def test_a_second_stream_is_waited_for_until_it_falls_silent() -> None:
-    company = Company()
-    company.hear("door", 0.0)
-    company.hear("desk", 0.01)
-    assert company.lacks({"desk"}, 0.02)
-    assert not company.lacks({"desk", "door"}, 0.02)
-    assert not company.lacks({"desk"}, SILENT_S + 0.005)
+    streams = ActiveStreams()
+    streams.on_job("door", 0.0)
+    streams.on_job("desk", 0.01)
+    assert streams.any_missing({"desk"}, 0.02)
+    assert not streams.any_missing({"desk", "door"}, 0.02)
+    assert not streams.any_missing({"desk"}, SILENT_S + 0.005)
 
 
 @given(st.integers(1, 8), st.integers(1, 40))

@@ -1,4 +1,4 @@
-"""The audio worker's process: speech windows in, readings out."""
+"""The audio worker: speech windows in, SpeechResults out."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def speech_result(
         grab_ns=job.grab_ns,
         voice=reading.voice,
         probabilities=reading.probabilities,
-        because=reading.because,
+        because=reading.reason,
         queue_ns=taken_ns - job.grab_ns,
         inference_ns=time.monotonic_ns() - taken_ns,
         models=names,
@@ -73,7 +73,7 @@ def speech_result(
 
 
 class AudioActor(JobWorker):
-    """Holds the artifacts and no state between windows."""
+    """Opens the models and runs the speech pipeline; keeps no state between windows."""
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Load and warm up; raises ArtifactError, ProviderError, or ConfigError for windows too short."""
@@ -85,5 +85,5 @@ class AudioActor(JobWorker):
         self._pipeline = SpeechPipeline(models.speech, models.voice_activity, mine.audio)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> SpeechResult:
-        """What one window carries, float32 [samples] at the source's rate."""
+        """Run the speech pipeline on one window, float32 [samples] at the source's rate."""
         return speech_result(self._pipeline, self.models, assignment, data, taken_ns)

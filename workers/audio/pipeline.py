@@ -1,4 +1,4 @@
-"""One speech window → what it carries: resample, voice activity, gate, speech model."""
+"""The speech pipeline: resample a window, detect voice, gate, run the speech model."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ NOT_ENOUGH = "not enough sound yet"
 
 
 class SpeechReading(msgspec.Struct, frozen=True, kw_only=True):
-    """What one speech window carries.
+    """The reading of one speech window.
 
     Attributes:
         voice: share of the newest hop that is voice, 0…1.
         probabilities: over the emotions that the model knows, summing to 1; None where the window was gated.
-        because: why it was gated, else None.
+        reason: why it was gated, else None.
     """
 
     voice: float
     probabilities: dict[str, float] | None
-    because: str | None
+    reason: str | None
 
 
 class SpeechPipeline:
-    """Holds the artifacts and no state between windows, so that any worker can take any window.
+    """Resampling, voice activity, gate and speech model. Keeps no state between windows: any worker takes any window.
 
     Without a voice-activity artifact every 32 ms step above the energy floor counts as voice.
 
-    Silence before the first voice of a window is cut off, except for a lead-in and what the model needs at least:
-    half a second of voice behind 2.5 s of silence is not what a speech model learned from. On four RAVDESS actors
-    whom a speech-compact trained for 16 epochs never heard, windows each half second after 3 s of noise at -100,
-    -65 and -50 dBFS, this raised the unweighted average recall from 0.28, 0.28 and 0.24 to 0.35, 0.38 and 0.36;
-    a lead-in of 0.75 s does about as well, 0, 0.25 and 1 s have a higher log loss. The model hears its window uncut
-    where its graph takes one length only.
+    Silence before the first voice of a window is cut off, except for a lead-in and the model's minimum length, since
+    speech models are not trained on half a second of voice behind 2.5 s of silence. On four RAVDESS actors unseen by a
+    speech-compact trained for 16 epochs, with windows each half second after 3 s of noise at -100, -65 and -50 dBFS,
+    this raised the unweighted average recall from 0.28, 0.28 and 0.24 to 0.35, 0.38 and 0.36; a lead-in of 0.75 s does
+    about as well, 0, 0.25 and 1 s have a higher log loss. A model whose graph takes one length only gets its window
+    uncut.
     """
 
     def __init__(self, speech: Artifact, voice_activity: Artifact | None, settings: AudioSettings) -> None:
@@ -60,40 +60,40 @@ class SpeechPipeline:
         self._only_size = size if isinstance(size, int) else None
 
     def __call__(self, samples: NDArray[np.float32], rate: int, fresh: int) -> SpeechReading:
-        """Read one window.
+        """Run the pipeline on one window.
 
         Args:
             samples: float32 [n], mono, -1…1; values that are not finite count as 0, others are clipped.
             rate: of the samples, in Hz.
-            fresh: how many samples at the end are new since the hop before; 0 or more than n means all.
+            fresh: number of samples at the end that are new since the previous hop; 0 or more than n means all.
 
-        Raises WorkerError for samples that are no mono sound, or where the speech model's answer is no probability.
+        Raises WorkerError for samples that are not mono sound, or if the speech model's output is not a probability.
         """
         if samples.ndim != 1 or rate <= 0:
             raise WorkerError(f"a speech window must be mono with a rate in Hz, not shape {samples.shape} at {rate} Hz")
         sound = np.clip(np.nan_to_num(samples.astype(np.float32), posinf=0.0, neginf=0.0), -1.0, 1.0)
         if sound.size == 0:
-            return SpeechReading(voice=0.0, probabilities=None, because=NOT_ENOUGH)
+            return SpeechReading(voice=0.0, probabilities=None, reason=NOT_ENOUGH)
         fresh = fresh if 0 < fresh <= sound.size else sound.size
         if level_dbfs(sound[-fresh:]) < self._settings.energy_floor_dbfs:
-            return SpeechReading(voice=0.0, probabilities=None, because=TOO_QUIET)
+            return SpeechReading(voice=0.0, probabilities=None, reason=TOO_QUIET)
         hop_s = fresh / rate
         heard = resample(newest(sound, max(self._window_s, hop_s), rate), rate, self._rate, self._settings.resampler)
         voiced = self._voiced(heard)
         voice = float(np.mean(voiced[-max(1, round(hop_s / STEP_S)) :]))
-        because = self._gate(voice, voiced, sound.size / rate)
-        if because is not None:
-            return SpeechReading(voice=voice, probabilities=None, because=because)
-        return SpeechReading(voice=voice, probabilities=self._recognise(heard, voiced), because=None)
+        reason = self._gate(voice, voiced, sound.size / rate)
+        if reason is not None:
+            return SpeechReading(voice=voice, probabilities=None, reason=reason)
+        return SpeechReading(voice=voice, probabilities=self._recognise(heard, voiced), reason=None)
 
     def _voiced(self, heard: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """bool [steps]: which 32 ms steps are voice; the last one ends where the sound ends."""
+        """Detect voice: bool [steps], one per 32 ms; the last step ends where the sound ends."""
         if self._voice_activity is None:
             return loud_steps(heard, self._rate, self._settings.energy_floor_dbfs)
         return self._voice_activity.probabilities(heard, self._rate) >= self._settings.voice_threshold
 
     def _gate(self, voice: float, voiced: NDArray[np.bool_], seconds: float) -> str | None:
-        """Why the speech model should not hear this window, or None where it should."""
+        """Return why the speech model should not run on this window, or None if it should."""
         if voice < self._settings.minimum_voice_share:
             return NO_VOICE
         voice_s = np.count_nonzero(voiced) * STEP_S
@@ -101,7 +101,7 @@ class SpeechPipeline:
         return None if enough else NOT_ENOUGH
 
     def _recognise(self, heard: NDArray[np.float32], voiced: NDArray[np.bool_]) -> dict[str, float]:
-        """The speech model on the end of what was heard, from a lead-in before the first voice on."""
+        """Run the speech model on the end of the sound, from a lead-in before the first voice on."""
         if self._only_size is not None:
             window = _fit(heard, self._only_size)
         else:
@@ -115,33 +115,30 @@ class SpeechPipeline:
 
 
 def _fit(sound: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """The last `size` samples, or zeros behind the sound where it is shorter."""
+    """Take the last `size` samples; pad a shorter sound with zeros at its end."""
     fitted = np.zeros(size, dtype=np.float32)
     taken = sound[-size:]
     fitted[: taken.size] = taken
     return fitted
 
 
-# Sound from the source's own rate to a model's rate.
+# Resampling.
 
 
 def resample(samples: NDArray[np.float32], rate: int, wanted_rate: int, quality: Quality) -> NDArray[np.float32]:
-    """float32 [n] at `rate` Hz → float32 [round(n · wanted_rate / rate)] at `wanted_rate` Hz, in one shot."""
+    """Resample float32 [n] at `rate` Hz to float32 [round(n · wanted_rate / rate)] at `wanted_rate` Hz, in one shot."""
     if rate == wanted_rate or samples.size == 0:
         return samples
     return cast("NDArray[np.float32]", soxr.resample(samples, rate, wanted_rate, quality=quality))
 
 
 def newest(samples: NDArray[np.float32], seconds: float, rate: int) -> NDArray[np.float32]:
-    """The last `seconds` of a window, or all of it where it is shorter."""
+    """Take the last `seconds` of a window, or all of a shorter one."""
     return samples[max(0, samples.size - round(seconds * rate)) :]
 
 
-# Which 32 ms steps of a window are voice: by the voice-activity model, or by plain loudness.
-#
-# The model's step is Silero VAD's (https://github.com/snakers4/silero-vad): 512 new samples at 16 kHz behind the 64
-# before them, and a state that goes from step to step.
-
+# Voice per 32 ms step: by the voice-activity model, or by loudness. The model's step is Silero VAD's
+# (https://github.com/snakers4/silero-vad): 512 new samples at 16 kHz behind the 64 before them, and a recurrent state.
 
 STEP_S = 512 / 16_000
 LOOKBACK_S = 64 / 16_000
@@ -149,7 +146,7 @@ SILENCE_DBFS = -120.0
 
 
 def level_dbfs(samples: NDArray[np.float32]) -> float:
-    """Root mean square level of float32 [n] in dB below full scale, without its constant part; at least -120."""
+    """Root mean square level of float32 [n] in dBFS, without its DC offset; at least -120."""
     if samples.size == 0:
         return SILENCE_DBFS
     rms = float(np.std(samples, dtype=np.float64))
@@ -157,7 +154,7 @@ def level_dbfs(samples: NDArray[np.float32]) -> float:
 
 
 def loud_steps(sound: NDArray[np.float32], rate: int, floor_dbfs: float) -> NDArray[np.bool_]:
-    """Of each step of float32 [n], the last one ending where the sound ends: is its level at least `floor_dbfs`?"""
+    """Tell which steps of float32 [n] reach `floor_dbfs`: bool [steps], the last one ending where the sound ends."""
     step = max(1, round(STEP_S * rate))
     ends = range(max(1, sound.size), 0, -step)
     return np.array([level_dbfs(sound[max(0, end - step) : end]) >= floor_dbfs for end in ends][::-1], dtype=np.bool_)
@@ -166,7 +163,7 @@ def loud_steps(sound: NDArray[np.float32], rate: int, floor_dbfs: float) -> NDAr
 class VoiceActivity:
     """A voice-activity artifact, run over a whole window from its zero state: workers keep none between windows.
 
-    Raises ArtifactError where the artifact's step is not the one that the contract asks for.
+    Raises ArtifactError if the size of the artifact's step is not the contract's.
     """
 
     def __init__(self, artifact: Artifact, quality: Quality) -> None:
@@ -188,7 +185,7 @@ class VoiceActivity:
     def probabilities(self, sound: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
         """Voice probability float32 [steps] of float32 [n]; the last step ends where the sound ends.
 
-        What lies before the sound's beginning counts as silence.
+        Samples before the sound's beginning count as silence.
         """
         sound = resample(sound, rate, self._rate, self._quality)
         count = max(1, math.ceil((sound.size - self._lookback) / self._step))

@@ -1,4 +1,4 @@
-"""What a user may set about listening (`audio:` in config.yaml)."""
+"""Settings of the speech pipeline (`audio:` in config.yaml)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Quality = Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
 
 
 class AudioSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a window of sound is given to the speech model, and how much of it.
+    """When the speech model runs on a window, and on how much of it.
 
     Attributes:
         voice_threshold: a step (32 ms) counts as voice from this voice-activity probability on, 0…1.
@@ -19,8 +19,8 @@ class AudioSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             an idle microphone mostly below -60.
         minimum_voice_share: share of the newest hop that must be voice for the speech model to run, 0…1.
         minimum_voice_s: seconds of voice that the window must hold for the speech model to run.
-        lead_in_s: seconds that the speech model hears before the first voice of the window; older silence is cut
-            off (see SpeechPipeline for why). As long as the window or longer: nothing is cut.
+        lead_in_s: seconds before the first voice of the window that the speech model gets; older silence is cut off
+            (see SpeechPipeline for why). As long as the window or longer: nothing is cut.
         resampler: quality word of soxr; "HQ" is transparent for 16 bit sound, "QQ" costs and is worth least.
     """
 

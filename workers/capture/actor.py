@@ -1,4 +1,4 @@
-"""The capture process: one stream's source in, frames and speech windows out."""
+"""The capture actor: reads one stream's source, publishes frames and speech windows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ RUNS_A_LIFE = 1000
 
 
 class CaptureActor:
-    """Starts runs of its source: one, and for a file one more whenever something stateful was lost."""
+    """Runs its source: once, and a file again whenever a stateful process was lost."""
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
-        """Open the source; raises SourceError with the reason where that fails."""
+        """Open the source. Raises SourceError with the reason."""
         self.models: dict[str, str] = {}
         self._mine = own(settings, CaptureActorSettings)
         self._slots = Path(settings.slots)
@@ -32,7 +32,7 @@ class CaptureActor:
         self._closed: StreamClosed | None = None
 
     def on_connected(self) -> None:
-        """A broker that is new to us: a live stream goes on, a file begins (again)."""
+        """Announce a live stream to a new broker; start a file, or start it again."""
         if self._run is not None and self._mine.policy == "latest":
             self._run.announce_again()
         else:
@@ -47,7 +47,7 @@ class CaptureActor:
         self._run.start()
 
     def on_message(self, body: Body) -> None:
-        """Credits, a new start, the end."""
+        """Handle settled jobs, a request to start again, and the end of the stream."""
         run = self._run
         if run is None:
             return
@@ -62,10 +62,10 @@ class CaptureActor:
                 pass
 
     def on_idle(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def figures(self) -> dict[str, float]:
-        """Frames and windows offered in this run, and how many frames there may be."""
+        """Frames and windows published in this run, and an estimate of all frames."""
         if self._run is None:
             return {}
         figures = {"frames": float(self._run.offered("face")), "windows": float(self._run.offered("speech"))}
@@ -74,11 +74,11 @@ class CaptureActor:
         return figures
 
     def degraded_reason(self) -> str | None:
-        """What the source suffers, as long as it does; of a file, what was wrong with it to its end."""
+        """The source's current problems; of a file that ended, what was wrong with it."""
         return self._run.degraded_reason() if self._run is not None else self._source.degraded_reason
 
     def finished(self) -> int | None:
-        """Done when everything of the run is dealt with. Raises what went wrong in reading or keeping it."""
+        """DONE once every job of the run is settled. Raises the error of reading or recording it."""
         if self._run is not None and self._run.error is not None:
             raise self._run.error
         if self._closed is None:
@@ -88,7 +88,7 @@ class CaptureActor:
         return DONE
 
     def close(self) -> None:
-        """Stop reading, unlink the slots."""
+        """Stop reading and unlink the slots."""
         if self._run is not None:
             self._run.close()
         self._sender.close()

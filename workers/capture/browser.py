@@ -1,7 +1,7 @@
-"""A visitor's browser as camera and microphone: pictures and sounds that the live page's process hands over.
+"""A visitor's browser as camera and microphone: pictures and sounds forwarded by the live page's process.
 
-The page's process talks to browsers and checks what they send; here it becomes a stream. The source is always
-there; visitors come and go, one at a time, on one time line, and a gap between two of them is a gap.
+The page's process talks to browsers and checks what they send; here it becomes a stream. The source always exists;
+visitors come and go, one at a time, on one time line, and the time between two of them is a gap.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ log = logging.getLogger(__name__)
 NANO = 1_000_000_000
 POLL_S = 0.1
 STEP_NS = 1_000_000
-# A page says twice in this time that it is there, and a visitor sends some thirty messages a second.
+# The page announces itself twice in this time, and a visitor sends some thirty messages a second.
 AWAY_NS = 5 * NANO
-# A lost stretch of sound is at least one message; when a message is sent jitters by less.
+# Lost sound is at least one message long; the sending time of messages jitters by less.
 SOUND_LEAP_NS = 40_000_000
 # The browser's clock stands still while its machine sleeps.
 CLOCK_LEAP_NS = 2 * NANO
 CLOCK_READINGS = 256
 LATE_NS = 40_000_000
-# Pictures wider than this, for their height, are scaled to fit; so slots have a size that no visitor chooses.
+# Wider pictures are scaled to fit, so that no visitor decides the size of the slots.
 WIDEST = 16 / 9
 
 Item: TypeAlias = Picture | Sound | Connected
 
 
 def browser_source(stream: str, directory: Path, max_height: int) -> OpenSource:
-    """The source that visitors fill; `directory` is the session's. It waits for the first of them."""
+    """Open the source that visitors feed; it waits for the first one. `directory` is the session's."""
     source = OpenSource(info=_info(0, 0), largest_picture=round(max_height * WIDEST) * max_height * 3)
     source.degraded_reason = WAITING_FOR_PAGE
     source.mixed = partial(_watched, source, stream, directory, max_height)
@@ -55,19 +55,19 @@ WAITING_FOR_PAGE = "waiting for a visitor; the live page is not there yet (outpu
 
 def _watched(source: OpenSource, stream: str, directory: Path, max_height: int) -> Iterator[Item]:
     inbox = VisitorReceiver(directory, stream)
-    guests = Guests(time.monotonic_ns(), max_height)
+    visitors = Visitors(time.monotonic_ns(), max_height)
     try:
         while not source.stopped.is_set():
             received = inbox.receive(POLL_S)
             if received is not None:
-                yield from guests.take(*received, time.monotonic_ns())
-            source.degraded_reason = guests.degraded_reason(time.monotonic_ns())
+                yield from visitors.take(*received, time.monotonic_ns())
+            source.degraded_reason = visitors.degraded_reason(time.monotonic_ns())
     finally:
         inbox.close()
 
 
-class Guests:
-    """Turns what comes over the line into the items of one stream. Holds no socket and no clock."""
+class Visitors:
+    """Turns the page's messages into the items of one stream. Holds no socket and no clock."""
 
     def __init__(self, anchor_ns: int, max_height: int) -> None:
         """
@@ -82,9 +82,9 @@ class Guests:
         self._last_picture_ns = -STEP_NS
 
     def take(self, note: VisitorNote, data: bytes, now_ns: int) -> list[Item]:
-        """What one message brings: nothing, a sound, or a picture (with `Connected` before a visit's first one).
+        """Convert one message: no item, a sound, or a picture (with `Connected` before a visit's first one).
 
-        Sound that comes before a visit's first picture is left out.
+        Sound before a visit's first picture is dropped.
         """
         match note:
             case PageAt():
@@ -98,7 +98,7 @@ class Guests:
         return []
 
     def degraded_reason(self, now_ns: int) -> str | None:
-        """The sentence while nobody is there."""
+        """Why there is no picture while nobody visits, else None."""
         if self._visit is not None and now_ns - self._visit.heard_ns < AWAY_NS:
             return None
         self._visit = None
@@ -145,7 +145,7 @@ class Guests:
 
 @dataclass
 class _Visit:
-    """One visitor: their browser's clock, and the count of their sound's samples on it."""
+    """One visit: the browser's clock, and the visitor's sound samples counted on it."""
 
     number: int
     heard_ns: int = 0
@@ -158,10 +158,10 @@ class _Visit:
         self.rate = SteadyRate()
 
     def shift_ns(self, note: Media) -> int:
-        """From the browser's clock to ours: the same for picture and sound, so that they stay in step.
+        """Offset from the browser's clock to ours: the same for picture and sound, so that they stay in step.
 
-        What the map takes for the truth is the message that was under way for the shortest time. One that took so
-        much less than all before it shows that those were late (a visit begins with a busy page): the map begins anew.
+        The map trusts the message with the shortest transit time. One much faster than all before it shows that those
+        were late (a visit begins with a busy page): the map is then reset.
         """
         if note.arrived_ns - note.sent_ns < self._shift_ns - LATE_NS:
             self._clock = _clock()
@@ -174,7 +174,7 @@ def _clock() -> ClockMap:
 
 
 def decoded(jpeg: bytes, max_height: int) -> NDArray[np.uint8] | None:
-    """A JPEG → uint8 [H, W, 3] RGB, within `max_height` and `WIDEST`; None where it can't be decoded."""
+    """Decode a JPEG to uint8 [H, W, 3] RGB, scaled to fit `max_height` and `WIDEST`; None if it can't be decoded."""
     try:
         bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-# Both are read once, when OpenCV is loaded: no messages of its own, and no driver call that blocks for 10 s.
+# OpenCV reads both once, when it is loaded: no messages of its own, and no driver call that blocks for 10 s.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "3")
 
@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.workers.capture.device_io import hand_over, quiet_stderr
+from bimodal.workers.capture.device_io import put_until_closed, quiet_stderr
 from bimodal.workers.capture.pixels import scaled_size
 from bimodal.workers.capture.types import Picture, SourceInfo
 from bimodal.workers.errors import SourceError
@@ -36,10 +36,10 @@ Grabbed = tuple[int, NDArray[np.uint8]]
 
 
 class Camera:
-    """An open camera that has already given its first picture.
+    """An open camera that has delivered its first picture.
 
-    A thread of its own asks the driver, so that a camera that hangs costs a sentence and not the process. Where the
-    caller is slower than the camera, the thread waits and the driver drops.
+    A thread of its own reads the driver, so that a camera that hangs causes an error and does not block the process.
+    If the caller is slower than the camera, the thread waits and the driver drops pictures.
 
     Attributes:
         info: size as the camera gives it; `live` is False for numbered pictures.
@@ -55,15 +55,15 @@ class Camera:
         fps: float | None = None,
         silence_s: float = 5.0,
     ) -> None:
-        """Open it and wait for its first picture.
+        """Open the camera and wait for its first picture.
 
         Args:
             source: an index, a device path (`/dev/video0`), or a pattern of numbered picture files.
             anchor_ns: the moment of the monotonic clock that is 0 on the stream's time line.
-            size, fps: what to ask the camera for (it may give something else); of numbered pictures, their pace.
-            silence_s: how long it may give nothing, at the start and later.
+            size, fps: requested from the camera, which may deliver others; fps of numbered pictures: their frame rate.
+            silence_s: seconds without a picture, at the start and later, after which it counts as lost.
 
-        Raises SourceError where it can't be opened or gives no picture.
+        Raises SourceError if it can't be opened or delivers no picture.
         """
         self._source = int(source) if isinstance(source, str) and source.isdecimal() else source
         self._anchor_ns, self._max_height = anchor_ns, max_height
@@ -76,7 +76,7 @@ class Camera:
         self._count = 0
         self._last_ns = -1
         self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
-        # A thread that is inside OpenCV while Python shuts down would abort the process.
+        # A thread inside OpenCV while Python shuts down would abort the process.
         weakref.finalize(self, _end, self._closed, self._thread)
         self._thread.start()
         try:
@@ -89,13 +89,13 @@ class Camera:
         self._first: Grabbed | None = first
         self.info = self._describe(first[1])
 
-    # -------------------------------------------------------------------------------- the caller's side
+    # The caller's side.
 
     def pictures(self, stop: threading.Event) -> Iterator[Picture]:
-        """Pictures until `stop` is set, or numbered pictures until their last.
+        """Yield pictures until `stop` is set, or numbered pictures until their last.
 
         Times are the monotonic clock's at the grab, less the anchor; of numbered pictures, number / fps.
-        Raises SourceError where the camera is unplugged or gives nothing for `silence_s`.
+        Raises SourceError if the camera is unplugged or delivers nothing for `silence_s`.
         """
         grabbed, self._first = self._first, None
         while not stop.is_set() and not self._closed.is_set():
@@ -106,7 +106,7 @@ class Camera:
             grabbed = None
 
     def close(self) -> None:
-        """Let the camera go. A driver that hangs is left behind."""
+        """Release the camera; a thread stuck in the driver is abandoned."""
         _end(self._closed, self._thread)
 
     def __enter__(self) -> Camera:
@@ -118,7 +118,7 @@ class Camera:
         self.close()
 
     def _next(self, stop: threading.Event | None = None) -> Grabbed | None:
-        """The next picture; None at the end of numbered ones or when stopped."""
+        """Wait for the next picture; None at the end of numbered ones or when stopped."""
         give_up = time.monotonic() + self._silence_s
         while time.monotonic() < give_up:
             if self._closed.is_set() or (stop is not None and stop.is_set()):
@@ -154,10 +154,10 @@ class Camera:
             name=self._name,
         )
 
-    # -------------------------------------------------------------------------------- the camera's thread
+    # The camera's thread.
 
     def _read(self) -> None:
-        """Open, grab, hand over, until closed. Ends with None (numbered pictures) or the error."""
+        """Open the camera and queue pictures until closed; queue None (end of numbered pictures) or the error last."""
         last: SourceError | None = None
         try:
             self._read_all(self._open())
@@ -165,7 +165,7 @@ class Camera:
             last = error
         except cv2.error as error:
             last = SourceError(f"{self._name} can't be read: {error}")
-        self._hand_over(last)
+        self._put_until_closed(last)
 
     def _read_all(self, capture: Any) -> None:
         try:
@@ -174,7 +174,7 @@ class Camera:
                 grab_ns = time.monotonic_ns()
                 pixels = capture.retrieve()[1] if grabbed else None
                 if pixels is not None:
-                    self._hand_over((grab_ns, pixels))
+                    self._put_until_closed((grab_ns, pixels))
                 elif self._numbered:
                     return
                 else:
@@ -216,8 +216,8 @@ class Camera:
             return f"{path} may not be opened: add this user to the group 'video'"
         return f"{self._name} can't be opened; is another program using it? See 'bimodal devices'"
 
-    def _hand_over(self, item: Grabbed | SourceError | None) -> None:
-        hand_over(item, self._queue, self._closed)
+    def _put_until_closed(self, item: Grabbed | SourceError | None) -> None:
+        put_until_closed(item, self._queue, self._closed)
 
 
 def _end(closed: threading.Event, thread: threading.Thread) -> None:
@@ -227,7 +227,7 @@ def _end(closed: threading.Event, thread: threading.Thread) -> None:
 
 
 def rgb_of(bgr: NDArray[np.uint8], max_height: int | None) -> NDArray[np.uint8]:
-    """What OpenCV gives (BGR, or grey) → uint8 [H, W, 3] RGB, scaled down to `max_height`."""
+    """Convert OpenCV's BGR or grey picture to uint8 [H, W, 3] RGB, scaled down to `max_height`."""
     height, width = bgr.shape[:2]
     size = scaled_size(width, height, max_height)
     if size != (width, height):

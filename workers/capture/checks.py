@@ -1,7 +1,7 @@
-"""Notices a live picture that stands still: a camera that froze, a server that repeats its last frame. No sockets.
+"""Checks of what a source delivers: a live picture that stands still, a file that is cut off. No sockets.
 
-A real camera's picture is never the same twice: even a covered lens gives noise. So two equal pictures tell of a
-source that hangs (or of one without noise, such as a screen: then the sentence is true and does no harm).
+A real camera's picture is never the same twice: even a covered lens gives noise. So two equal pictures mean that the
+source hangs (or has no noise, such as a screen: then the sentence is true and harmless).
 """
 
 from __future__ import annotations
@@ -15,26 +15,25 @@ from numpy.typing import NDArray
 from bimodal.broker.messages import Modality
 from bimodal.workers.capture.types import SourceInfo
 
-# How long a file turned out to be, against what it promised. Pure.
+# Length of a file against its header.
 
-
-# How much shorter than promised, or than each other, picture and sound of a file may be without a word about it.
+# Picture and sound of a file may be shorter than its header says, or than each other, by this much without a report.
 UNEVEN_NS = 1_000_000_000
 NANO = 1_000_000_000
 
 
 def uneven(info: SourceInfo, ends_ns: Mapping[Modality, int], frames: int, *, all_read: bool) -> str | None:
-    """The sentence where a file is cut off, or its picture and sound differ by more than a second, else None.
+    """Report a file that is cut off, or whose picture and sound differ by more than a second, in a sentence; else None.
 
     Args:
-        ends_ns: `pts_ns` of the last picture and of the end of the last sound, where there were any.
-        frames: how many pictures there were.
-        all_read: whether everything that the file holds was read.
+        ends_ns: `pts_ns` of the last picture and of the end of the last sound, if there were any.
+        frames: number of pictures read.
+        all_read: True if the file was read to its end.
     """
     if not ends_ns:
         return None
     end_ns, promised_ns = max(ends_ns.values()), info.promised_ns or 0
-    # A last picture that is shown for long ends late, too; then there are as many pictures as promised.
+    # A last picture that is shown for long ends early too; then the number of pictures is as estimated.
     fewer = info.frames_estimate is None or frames < info.frames_estimate
     if all_read and fewer and promised_ns - end_ns > UNEVEN_NS:
         return f"it is cut off: of {promised_ns / NANO:.1f} s, {end_ns / NANO:.1f} s are there"
@@ -51,16 +50,17 @@ ROWS = 8
 
 
 class Stillness:
-    """Looks at a picture twice a second: at a few of its rows, and at all of it only where those have not changed.
+    """Detects a live picture that froze or stays away.
 
-    One thread calls `look`, another may call `sentence`.
+    Twice a second it compares a few rows of a picture, and all of it only if those have not changed. One thread calls
+    `check`, another may call `sentence`.
     """
 
     def __init__(self, now_ns: int, after_s: float = AFTER_S) -> None:
         """
         Args:
-            now_ns: the monotonic clock; pictures are expected from now on.
-            after_s: how long a picture may be absent, or the same.
+            now_ns: time of the monotonic clock from which on pictures are expected.
+            after_s: seconds for which the picture may be absent or unchanged.
         """
         self._after_ns = round(after_s * NANO)
         self._seen_ns = self._changed_ns = now_ns
@@ -68,8 +68,8 @@ class Stillness:
         self._rows: int | None = None
         self._whole: int | None = None
 
-    def look(self, pixels: NDArray[np.uint8], now_ns: int) -> None:
-        """A picture came: uint8 [H, W, 3], C-contiguous."""
+    def check(self, pixels: NDArray[np.uint8], now_ns: int) -> None:
+        """Check a new picture: uint8 [H, W, 3], C-contiguous."""
         away = now_ns - self._seen_ns > self._after_ns
         self._seen_ns = now_ns
         if now_ns < self._due_ns:
@@ -85,7 +85,7 @@ class Stillness:
         self._whole = whole
 
     def sentence(self, now_ns: int) -> str | None:
-        """What is wrong with the picture at this moment, else None."""
+        """What is wrong with the picture now, in a sentence; else None."""
         absent_ns, still_ns = now_ns - self._seen_ns, now_ns - self._changed_ns
         if absent_ns > self._after_ns:
             return f"no picture has come for {absent_ns // NANO} s"

@@ -1,7 +1,7 @@
-"""A source's own clock (its ADC, its time stamps) → the monotonic clock of this machine. Pure.
+"""Maps a source's own clock (its ADC, its time stamps) to the monotonic clock of this machine. Pure.
 
-A reading of both clocks at once comes late by whatever held the reading thread up, never early. So the smallest of
-the newest differences is the true one, and the map follows it slowly: crystals differ by some 0.01 %.
+A reading of both clocks at once is late by whatever delayed the reading thread, never early. So the smallest of the
+newest differences is the true one, and the map follows it slowly: crystals differ by some 0.01 %.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ FIRST_SLEW = 0.05
 class ClockMap:
     """Maps times of one clock to another from noisy pairs of readings.
 
-    What comes out follows the source's clock, with at most 0.1 % of stretch (`slew`), and so keeps the distances
-    between the source's samples. Only at first, as long as few readings are known, it moves faster (5 %).
+    The result follows the source's clock, stretched by at most 0.1 % (`slew`), and so keeps the distances between the
+    source's samples. Only at first, while there are few readings, it moves faster (5 %).
 
     Attributes:
-        leaps: how often the map had to jump, because the source lost time that it does not know of.
+        leaps: number of jumps of the map, made when the source lost time without knowing it.
     """
 
     def __init__(
@@ -31,8 +31,8 @@ class ClockMap:
     ) -> None:
         """
         Args:
-            readings: how many of the newest pairs the smallest difference is taken from.
-            slew: how fast the map may move, as a share of the source's time.
+            readings: number of newest pairs of which the smallest difference counts.
+            slew: greatest speed of the map, as a share of the source's time.
             leap_ns: a difference larger than this in each of the last `patience` pairs (or once, downwards, where
                 lateness can't explain it) makes the map jump; None never jumps.
         """
@@ -43,7 +43,7 @@ class ClockMap:
         self.leaps = 0
 
     def map(self, source_ns: int, measured_ns: int) -> int:
-        """Where `source_ns` lies on the other clock, given that it was measured to be at `measured_ns`."""
+        """Map `source_ns` to the other clock, given that it was read there as `measured_ns`."""
         difference = measured_ns - source_ns
         self._differences.append(difference)
         if self._offset_ns is None:
@@ -70,17 +70,16 @@ class ClockMap:
         return fell or rose
 
 
-# Sound whose rate may change from one visitor to the next → sound of one rate.
-
+# Sound at one rate, from senders of any rate.
 
 NANO = 1_000_000_000
 
 
 class SteadyRate:
-    """Resamples the pieces of one sender's sound to 48 kHz; what is of that rate already passes as it is.
+    """Resamples the pieces of one sender's sound to 48 kHz; sound at that rate passes unchanged.
 
     Attributes:
-        hertz: the rate of all that comes out.
+        hertz: the output rate.
     """
 
     hertz = 48_000
@@ -92,10 +91,10 @@ class SteadyRate:
         self._fed = self._given = 0
 
     def __call__(self, samples: NDArray[np.float32], rate: int, position: int) -> tuple[NDArray[np.float32], int]:
-        """One piece: float32 [n] at `rate`, whose first sample has the number `position`.
+        """Resample one piece, float32 [n] at `rate`, whose first sample has the number `position`.
 
-        Returns float32 [m] at 48 kHz, and how many ns before the piece's own beginning it begins: the resampler
-        holds a few milliseconds back. Where samples are missing before the piece, it begins anew.
+        Returns float32 [m] at 48 kHz, and by how many ns it begins before the piece does: the resampler holds a few
+        milliseconds back. If samples are missing before the piece, the resampler is reset.
         """
         if rate == self.hertz:
             return samples, 0

@@ -19,9 +19,9 @@ _kept = -1
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Send everything that this process writes to file descriptor 2 to nowhere, meanwhile.
+    """Discard everything that this process writes to file descriptor 2, for the duration of the context.
 
-    Several threads may be inside at once; the last to leave brings stderr back.
+    Several threads may be inside at once; the last to leave restores stderr.
     """
     _enter()
     try:
@@ -51,16 +51,15 @@ def _leave() -> None:
             os.close(_kept)
 
 
-# How a thread that owns a device hands on what it read: it waits for room, but never past the end.
-
+# Queues of threads that own a device.
 
 POLL_S = 0.1
 
 Item = TypeVar("Item")
 
 
-def hand_over(item: Item, target: queue.Queue[Item], closed: threading.Event) -> None:
-    """Put an item into a full queue as soon as there is room; give up once `closed` is set."""
+def put_until_closed(item: Item, target: queue.Queue[Item], closed: threading.Event) -> None:
+    """Put an item into a queue, waiting for room; give up once `closed` is set."""
     while not closed.is_set():
         try:
             target.put(item, timeout=POLL_S)

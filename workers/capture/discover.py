@@ -1,4 +1,4 @@
-"""Which cameras and microphones are there, and which of them work. Quick and quiet."""
+"""Find cameras and microphones, and the ones that work. Quick, and without messages of drivers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROBE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class CameraDevice:
-    """A camera: its index, and what the system calls it. `path` is "" where cameras have none."""
+    """A camera: its index and its name in the system. `path` is "" on systems without device paths."""
 
     index: int
     name: str
@@ -26,10 +26,10 @@ class CameraDevice:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What `auto` takes: the first camera and the first microphone that work.
+    """The devices that `auto` takes: the first camera and the first microphone that work.
 
-    A missing one stays missing, beside the other: a live face and the demo's voice together would be invented.
-    Only where neither works the demo clip is played.
+    If one of them is missing, the other goes alone: a live face with the demo's voice would be invented. The demo clip
+    is only played if neither works.
     """
 
     camera: CameraDevice | None
@@ -37,27 +37,27 @@ class Found:
 
     @property
     def demo(self) -> bool:
-        """Whether there is nothing but the demo clip."""
+        """True if neither camera nor microphone works, so that the demo clip is played."""
         return self.camera is None and self.microphone is None
 
 
 def cameras() -> list[CameraDevice]:
-    """All cameras. On Linux they are read from sysfs, without opening one; elsewhere the first few are tried."""
+    """List all cameras. On Linux from sysfs, without opening one; elsewhere the first few indexes are tried."""
     return _video4linux(SYSFS) if sys.platform == "linux" else _tried()
 
 
 def microphones() -> list[MicrophoneDevice]:
-    """All microphones; raises SourceError, saying what to install, where PortAudio is missing."""
+    """List all microphones. Raises SourceError, saying what to install, if PortAudio is missing."""
     return list_microphones()
 
 
 def first_camera() -> CameraDevice | None:
-    """The first camera that gives a picture."""
+    """Find the first camera that delivers a picture."""
     return next((camera for camera in cameras() if _gives_pictures(camera.index)), None)
 
 
 def first_microphone() -> MicrophoneDevice | None:
-    """The first microphone that can be opened, the system's default before the others. None without PortAudio too."""
+    """Find the first microphone that can be opened, the system's default first. None also without PortAudio."""
     try:
         devices = sorted(microphones(), key=lambda device: not device.default)
     except SourceError:
@@ -66,12 +66,12 @@ def first_microphone() -> MicrophoneDevice | None:
 
 
 def auto() -> Found:
-    """What `auto` takes on this machine now."""
+    """Find the devices that `auto` takes on this machine now."""
     return Found(first_camera(), first_microphone())
 
 
 def _video4linux(folder: Path, devices: Path = Path("/dev")) -> list[CameraDevice]:
-    """Nodes with `index` 0: a camera's further nodes carry its metadata."""
+    """List the video nodes with `index` 0; further nodes of a camera carry its metadata."""
     found = []
     for node in sorted(folder.glob("video*"), key=lambda node: int(node.name.removeprefix("video"))):
         path = devices / node.name

@@ -1,6 +1,6 @@
 """Media files, read with PyAV. Picture and sound are opened apart, so badly interleaved files can't deadlock.
 
-Nothing here waits: who plays a file at its own pace holds the items back.
+Items come as fast as they are decoded; workers/capture/run.py holds them back for play at the file's own pace.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from bimodal.workers.capture.pixels import PixelConverter, SampleConverter
 from bimodal.workers.capture.types import Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
 
-# A file played again and again, on one time line that never turns back: the demo.
+# Looped files (the demo) have one time line that never runs backwards.
 NANO = 1_000_000_000
 
 DEFAULT_FPS = Fraction(25)
-# FFmpeg "plays" any text file as a terminal picture; to us that is no media file.
+# FFmpeg opens any text file as a picture of a terminal; these are no media files.
 NO_MEDIA_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 MOST_READ_ERRORS = 100
-# Their headers hold the length; elsewhere it is a guess from the size of the file.
+# Formats whose header holds the length; for others FFmpeg guesses it from the file's size.
 FORMATS_WITH_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
 
 Report = Callable[[str], None]
 
 
 def probe(path: Path | str) -> SourceInfo:
-    """What a media file holds; the first picture and the first sound are decoded to be sure.
+    """Describe a media file; the first picture and the first sound are decoded to be sure.
 
-    Raises SourceError with one sentence where the file is missing, empty, broken, no media file, or holds neither
-    picture nor sound that can be decoded.
+    Raises SourceError if the file is missing, empty, broken, not a media file, or holds neither picture nor sound that
+    can be decoded.
     """
     path = Path(path)
     with _opened(path) as container:
@@ -72,13 +72,13 @@ def probe(path: Path | str) -> SourceInfo:
 
 
 def pictures(path: Path | str, max_height: int | None = None, report: Report | None = None) -> Iterator[Picture]:
-    """The pictures of a media file in the order in which they are shown.
+    """Yield the pictures of a media file in the order in which they are shown.
 
     Args:
         max_height: higher pictures are scaled down to it.
-        report: is told, once each, why a packet can't be decoded and is skipped.
+        report: called with the reason for each packet that can't be decoded and is skipped.
 
-    Raises SourceError where the file can't be opened, or not one picture of it can be decoded.
+    Raises SourceError if the file can't be opened, or none of its pictures can be decoded.
     """
     path = Path(path)
     with _opened(path) as container:
@@ -95,9 +95,9 @@ def pictures(path: Path | str, max_height: int | None = None, report: Report | N
 
 
 def sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
-    """The sound of a media file, mono at its own rate, in pieces as the file holds them.
+    """Yield the sound of a media file, mono at its own rate, in pieces as the file holds them.
 
-    Raises SourceError where the file can't be opened, or none of its sound can be decoded.
+    Raises SourceError if the file can't be opened, or none of its sound can be decoded.
     """
     path = Path(path)
     with _opened(path) as container:
@@ -115,9 +115,9 @@ def sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
 def decoded(
     container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream, name: str, report: Report | None
 ) -> Iterator[av.VideoFrame | av.AudioFrame]:
-    """All frames of one stream. What can't be decoded is reported and skipped.
+    """Yield all frames of one stream; packets that can't be decoded are reported and skipped.
 
-    Raises SourceError where nothing at all could be decoded, though there was something.
+    Raises SourceError if there were packets, but none could be decoded.
     """
     any_frame, problem = False, None
     for packet in _packets(container, stream):
@@ -140,7 +140,7 @@ def decoded(
 def _packets(
     container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream
 ) -> Iterator[av.Packet[Any] | av.FFmpegError]:
-    """Packets, and the errors met in reading them; reading goes on after an error, a limited number of times."""
+    """Yield packets, and the errors met in reading; reading goes on after a limited number of errors."""
     for _ in range(MOST_READ_ERRORS):
         try:
             yield from container.demux(stream)
@@ -153,7 +153,7 @@ def _packets(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-    """A media file; every way in which it can't be opened becomes one sentence."""
+    """Open a media file. Raises SourceError, one sentence for each way in which it can't be opened."""
     _check_file(path)
     try:
         container = av.open(str(path.absolute()))
@@ -190,7 +190,7 @@ def _why_not(path: Path, error: Exception) -> str:
 
 
 def picture_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video stream that can be decoded and is not a cover picture."""
+    """Find the first video stream that can be decoded and is not a cover picture; else None."""
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
     return next(
         (s for s in container.streams.video if s.codec_context is not None and not s.disposition & covers), None
@@ -206,7 +206,7 @@ def _fps(stream: av.VideoStream) -> Fraction:
 
 
 def beginning_ns(container: av.container.InputContainer) -> int:
-    """Where the stream's own time line begins: the smallest start of picture and sound, as the file tells it.
+    """Start of the stream's own time line: the smaller of the starts of picture and sound in the file's headers.
 
     Read from the headers, so that picture and sound, opened apart, agree on it.
     """
@@ -226,16 +226,16 @@ def nano(ticks: int, time_base: Fraction) -> int:
 
 
 def _first_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) of the first picture, upright; None where the stream is empty."""
+    """(width, height) of the first picture, upright; None if the stream is empty."""
     shape = next((picture.pixels.shape for picture in pictures(path)), None)
     return (shape[1], shape[0]) if shape is not None else None
 
 
 def looped_pictures(path: Path | str, max_height: int | None = None, report: Report | None = None) -> Iterator[Picture]:
-    """Round after round without an end; round n is moved by n times the file's duration.
+    """Yield the pictures of a file over and over; round n is shifted by n times the file's duration.
 
-    A picture at or after the duration's end is left out. Raises SourceError where the file can't be read, or does
-    not say how long it is.
+    Pictures at or after the end of the duration are left out. Raises SourceError if the file can't be read or does not
+    give its duration.
     """
     period_ns = _period_ns(path)
     shift_ns = 0
@@ -247,9 +247,9 @@ def looped_pictures(path: Path | str, max_height: int | None = None, report: Rep
 
 
 def looped_sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
-    """Round after round without an end, in step with `pictures`; what is after the duration's end is cut off.
+    """Yield the sound of a file over and over, in step with `looped_pictures`; sound after the duration is cut off.
 
-    Raises SourceError as `pictures` does.
+    Raises SourceError as `looped_pictures` does.
     """
     period_ns = _period_ns(path)
     shift_ns = 0
@@ -268,20 +268,20 @@ def _period_ns(path: Path | str) -> int:
     return info.duration_ns
 
 
-# Time stamps as containers give them → one strictly increasing line. Pure.
+# Time stamps of containers, made strictly increasing.
 STEP_NS = 1_000_000
 LEAP_NS = 1_000_000_000
 
 
 class Timeline:
-    """Places items on the line, in the order in which they are shown.
+    """Assigns strictly increasing times to items, in the order in which they are shown.
 
     The rules:
-    - an item without a time stamp goes where the one before it ends;
-    - one that is not after the one before it goes `STEP_NS` (1 ms) after that;
-    - one that lies more than `LEAP_NS` (1 s) before the one before it begins a new count (two files joined, an
-      encoder restarted): it goes where the one before it ends, and all that follow are moved by as much;
-    - the first goes not before 0.
+    - an item without a time stamp is placed at the end of the previous one;
+    - one that is not later than the previous one is placed `STEP_NS` (1 ms) after it;
+    - one more than `LEAP_NS` (1 s) before the previous one begins a new count (two files joined, an encoder
+      restarted): it is placed at the end of the previous one, and all that follow are shifted by the same amount;
+    - the first is placed at 0 or later.
     """
 
     def __init__(self) -> None:
@@ -290,7 +290,7 @@ class Timeline:
         self._end_ns = 0
 
     def place(self, pts_ns: int | None, duration_ns: int) -> int:
-        """The item's place; `duration_ns` is how long it lasts, as far as anyone knows."""
+        """Place an item; `duration_ns` is its nominal duration."""
         placed = self._end_ns if pts_ns is None else pts_ns + self._shift_ns
         if pts_ns is not None and placed < self._last_ns - LEAP_NS:
             self._shift_ns = self._end_ns - pts_ns

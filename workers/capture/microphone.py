@@ -1,6 +1,6 @@
 """A microphone through PortAudio. The only file that imports sounddevice, and only when a microphone is wanted.
 
-The time of a sample comes from the ADC clock, never from counting blocks alone: blocks can be lost.
+The time of a sample comes from the ADC clock, not from counting blocks alone: blocks can be lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MISSING_LIBRARY = (
 
 @dataclass(frozen=True, slots=True)
 class MicrophoneDevice:
-    """A device that sound can be taken from; `default` is the one the system would take."""
+    """An input device; `default` is True for the system's default."""
 
     index: int
     name: str
@@ -53,11 +53,11 @@ class _Block:
 
 
 class Microphone:
-    """An open, recording microphone. One a process: opening or listing looks for devices anew, which ends others.
+    """An open, recording microphone. Only one per process: opening or listing rescans devices, which ends others.
 
     Attributes:
-        info: its rate and name.
-        overflows: blocks that were lost because this machine, or the caller, was too slow.
+        info: rate and name.
+        overflows: number of blocks lost because this machine, or the caller, was too slow.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Microphone:
         rate: int | None = None,
         silence_s: float = 5.0,
     ) -> None:
-        """Open it.
+        """Open the microphone.
 
         Args:
             device: index, or name (a part of it), of a device in `microphones()`; None is the system's default.
             anchor_ns: the moment of the monotonic clock that is 0 on the stream's time line.
             rate: Hz; by default the device's own.
-            silence_s: how long it may deliver nothing at all.
+            silence_s: seconds without any block after which it counts as lost.
 
-        Raises SourceError where the library is missing, there is no such device, or it can't be opened.
+        Raises SourceError if the library is missing, there is no such device, or it can't be opened.
         """
         self._anchor_ns, self._silence_s = anchor_ns, silence_s
         self.overflows = 0
@@ -86,17 +86,17 @@ class Microphone:
         self._name = "the default microphone" if device is None else f"microphone {device}"
         try:
             with quiet_stderr():
-                _look_again(sounddevice)
-                about = sounddevice.query_devices(device, "input")
-                self._rate = int(rate or about["default_samplerate"])
+                _rescan(sounddevice)
+                any_of = sounddevice.query_devices(device, "input")
+                self._rate = int(rate or any_of["default_samplerate"])
                 self._blocks: queue.Queue[_Block] = queue.Queue(round(QUEUED_S / BLOCK_S))
                 self._stream = sounddevice.InputStream(
                     device=device,
                     samplerate=self._rate,
                     blocksize=round(self._rate * BLOCK_S),
-                    channels=min(2, int(about["max_input_channels"])),
+                    channels=min(2, int(any_of["max_input_channels"])),
                     dtype="float32",
-                    callback=self._called,
+                    callback=self._on_block,
                     finished_callback=self._ended.set,
                 )
                 self._stream.start()
@@ -112,13 +112,13 @@ class Microphone:
             duration_ns=None,
             sample_rate=self._rate,
             live=True,
-            name=f"microphone {about['name']}",
+            name=f"microphone {any_of['name']}",
         )
 
     def sounds(self, stop: threading.Event) -> Iterator[Sound]:
-        """Sound until `stop` is set.
+        """Yield sound until `stop` is set.
 
-        Raises SourceError where the microphone is unplugged, its server goes away, or it delivers nothing.
+        Raises SourceError if the microphone is unplugged, its server goes away, or it delivers nothing.
         """
         clock = ClockMap(leap_ns=LEAP_NS)
         heard = time.monotonic()
@@ -133,7 +133,7 @@ class Microphone:
             yield Sound(adc_ns - self._anchor_ns, block.grab_ns, block.samples, self._rate)
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the microphone."""
         self._stream.close(ignore_errors=True)
 
     def __enter__(self) -> Microphone:
@@ -150,8 +150,8 @@ class Microphone:
         if time.monotonic() - heard > self._silence_s:
             raise SourceError(f"{self._name} delivered nothing for {self._silence_s:g} s")
 
-    def _called(self, data: NDArray[np.float32], frames: int, times: Any, status: Any) -> None:
-        """PortAudio's own thread: note the time, copy, never wait."""
+    def _on_block(self, data: NDArray[np.float32], frames: int, times: Any, status: Any) -> None:
+        """Queue a block: note the time, copy, never wait. Called in PortAudio's own thread."""
         grab_ns = time.monotonic_ns()
         adc_ns = grab_ns - round((times.currentTime - times.inputBufferAdcTime) * NANO)
         first_sample, self._count = self._count, self._count + frames
@@ -164,11 +164,11 @@ class Microphone:
 
 
 def microphones() -> list[MicrophoneDevice]:
-    """Every device that sound can be taken from; raises SourceError where PortAudio is missing or fails."""
+    """List all input devices. Raises SourceError if PortAudio is missing or fails."""
     sounddevice = _sounddevice()
     try:
         with quiet_stderr():
-            _look_again(sounddevice)
+            _rescan(sounddevice)
             devices = list(sounddevice.query_devices())
             default = int(sounddevice.default.device[0])
     except sounddevice.PortAudioError as error:
@@ -187,7 +187,7 @@ def microphones() -> list[MicrophoneDevice]:
 
 
 def _sounddevice() -> Any:
-    """The module, with PortAudio begun; raises SourceError with what to install."""
+    """Import sounddevice and start PortAudio. Raises SourceError, saying what to install."""
     try:
         with quiet_stderr():
             import sounddevice
@@ -198,8 +198,8 @@ def _sounddevice() -> Any:
     return sounddevice
 
 
-def _look_again(sounddevice: Any) -> None:
-    """PortAudio looks for devices only when it begins; one that was plugged in since needs a new beginning."""
+def _rescan(sounddevice: Any) -> None:
+    """Restart PortAudio, which looks for devices only when it starts, to find those plugged in since."""
     sounddevice._terminate()
     sounddevice._initialize()
 

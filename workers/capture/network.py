@@ -1,7 +1,7 @@
 """Network streams (RTSP, HTTP MJPEG, MPEG-TS, anything FFmpeg opens), read with PyAV, opened again when lost.
 
-FFmpeg gives up on a stalled server only where it is given a time limit, and many protocols end without an error
-when the server dies: the clean end of a live stream is a loss like any other.
+FFmpeg gives up on a stalled server only if it has a time limit, and many protocols end without an error when the
+server dies: a clean end of a live stream counts as a loss like any other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import av.container
 
 from bimodal.workers.backoff import BackOff
 from bimodal.workers.capture.clocks import ClockMap
-from bimodal.workers.capture.device_io import hand_over
+from bimodal.workers.capture.device_io import put_until_closed
 from bimodal.workers.capture.files import Report, nano, picture_stream, sound_stream
 from bimodal.workers.capture.pixels import PixelConverter, SampleConverter
 from bimodal.workers.capture.types import Connected, Interruption, Picture, Sound, SourceInfo
@@ -27,15 +27,15 @@ from bimodal.workers.logs import redact
 
 NANO = 1_000_000_000
 OPEN_S, READ_S = 5.0, 3.0
-# A server that sends what can't be decoded is asked anew after so long; most begin with a key frame then.
+# After this time without anything that can be decoded the server is connected again; most then send a key frame first.
 UNDECODED_S = 10.0
 QUEUED = 8
 POLL_S = 0.1
 STEP_NS = 1_000_000
 LEAP_NS = 2_000_000_000
-# How far a recording on a server may be read before its time.
+# A recording on a server is read ahead of real time by at most this much.
 AHEAD_NS = 1_000_000_000
-# These carry no times of their own: a picture's time is when it comes.
+# These formats carry no times of their own: a picture's time is its arrival.
 UNTIMED_FORMATS = {"mpjpeg", "mjpeg", "image2pipe"}
 LOST = {errno.EIO, errno.EPIPE, errno.ECONNRESET}
 OPTIONS = {"analyzeduration": "2000000"}
@@ -55,20 +55,19 @@ def watch(
     undecoded_s: float = UNDECODED_S,
     report: Report | None = None,
 ) -> Iterator[News]:
-    """Pictures and sounds of a network stream until `stop` is set, through every loss of it.
+    """Yield pictures and sounds of a network stream until `stop` is set, connecting again after every loss.
 
-    Each connection begins with `Connected`, each loss (and each failed try) is told by an `Interruption`, after
-    which it waits and tries again. Times lie on one line through all connections: within one, the stream's own
-    times, laid on the monotonic clock by their arrival; a loss is a gap as long as it lasted. Pictures come with
-    strictly increasing `pts_ns`.
+    Each connection begins with `Connected`, each loss and each failed try yields an `Interruption`, after which it
+    waits and tries again. All connections share one time line: within a connection the stream's own times, aligned to
+    the monotonic clock by their arrival; a loss is a gap as long as it lasted. `pts_ns` of pictures strictly increases.
 
     Args:
         anchor_ns: the moment of the monotonic clock that is 0 on the line; by default now.
-        limits_s: seconds that opening, and waiting for data, may take.
-        undecoded_s: seconds that data may come of which nothing can be decoded.
-        report: is told, once each and in another thread, why a packet can't be decoded and is skipped.
+        limits_s: time limits in seconds for opening and for waiting for data.
+        undecoded_s: seconds after which data of which nothing can be decoded counts as a loss.
+        report: called, in another thread, with the reason for each packet that can't be decoded and is skipped.
 
-    Raises SourceError where the address can't be right, whatever the server does.
+    Raises SourceError if the address can't be right, whatever the server does.
     """
     line = _Line(time.monotonic_ns() if anchor_ns is None else anchor_ns)
     waits = back_off or BackOff()
@@ -84,12 +83,12 @@ def watch(
         if stop.is_set():
             return
         retry_s = waits.next()
-        yield Interruption(connection.because, retry_s)
+        yield Interruption(connection.reason, retry_s)
         stop.wait(retry_s)
 
 
 class _Line:
-    """The stream's time line, through all connections."""
+    """The stream's time line across all connections."""
 
     def __init__(self, anchor_ns: int) -> None:
         self.anchor_ns = anchor_ns
@@ -97,21 +96,21 @@ class _Line:
         self._end_ns = 0
 
     def now_ns(self) -> int:
-        """Where this moment lies."""
+        """The present, on the time line."""
         return time.monotonic_ns() - self.anchor_ns
 
     def ahead_ns(self) -> int:
-        """How far what was placed reaches beyond this moment: a server may send faster than time goes."""
+        """How far the placed items lie in the future: a server may send faster than real time."""
         return max(0, self._end_ns - self.now_ns())
 
     def picture(self, pts_ns: int) -> int:
-        """Place a picture."""
+        """Place a picture; times strictly increase."""
         self._last_picture_ns = max(pts_ns, self._last_picture_ns + STEP_NS)
         self._end_ns = max(self._end_ns, self._last_picture_ns + STEP_NS)
         return self._last_picture_ns
 
     def sound(self, pts_ns: int, duration_ns: int) -> int:
-        """Place a sound: where it says, for the hop cutter joins what jitters."""
+        """Place a sound at its own time; the hop cutter absorbs jitter."""
         self._end_ns = max(self._end_ns, pts_ns + duration_ns)
         return pts_ns
 
@@ -128,7 +127,7 @@ class _Connection:
         undecoded_s: float,
         report: Report | None,
     ) -> None:
-        self.because = "it was stopped"
+        self.reason = "it was stopped"
         self._url, self._name, self._line, self._limits_s = url, redact(url), line, limits_s
         self._max_height, self._undecoded_s, self._report = max_height, undecoded_s, report
         self._queue: queue.Queue[Item | SourceError | None] = queue.Queue(QUEUED)
@@ -140,7 +139,7 @@ class _Connection:
         self._thread.start()
 
     def items(self, stop: threading.Event) -> Iterator[Item]:
-        """What comes, until the connection is lost or `stop` is set."""
+        """Yield items until the connection is lost or `stop` is set."""
         while not stop.is_set():
             try:
                 item = self._queue.get(timeout=POLL_S)
@@ -153,24 +152,24 @@ class _Connection:
             yield item
 
     def close(self) -> None:
-        """Have the thread end; at the latest when its wait for the network does."""
+        """Ask the thread to end; it does at the latest when its network time limit passes."""
         self._closed.set()
 
-    # -------------------------------------------------------------------------------- the connection's thread
+    # The connection's thread.
 
     def _read(self) -> None:
         last: SourceError | None = None
         try:
             with self._open() as container:
                 self._read_all(container)
-            self.because = f"{self._name} ended the stream"
+            self.reason = f"{self._name} ended the stream"
         except av.ProtocolNotFoundError:
             last = SourceError(f"{self._name} is no address that can be opened: its protocol is unknown")
         except SourceError as error:
-            self.because = str(error)
+            self.reason = str(error)
         except (av.FFmpegError, OSError, ValueError) as error:
-            self.because = f"{self._name}: {_reason(error)}"
-        self._hand_over(last)
+            self.reason = f"{self._name}: {_reason(error)}"
+        self._put_until_closed(last)
 
     def _open(self) -> av.container.InputContainer:
         options = dict(OPTIONS)
@@ -188,7 +187,7 @@ class _Connection:
         timed = container.format.name not in UNTIMED_FORMATS
         recording = container.duration is not None and container.duration > 0
         pixels, samples = PixelConverter(self._max_height), SampleConverter()
-        self._hand_over(Connected(self._info(video, audio)))
+        self._put_until_closed(Connected(self._info(video, audio)))
         decoded_ns = time.monotonic_ns()
         for packet in container.demux(streams):
             if time.monotonic_ns() - decoded_ns > self._undecoded_s * NANO:
@@ -201,14 +200,14 @@ class _Connection:
                 if recording:
                     self._closed.wait(max(0, pts_ns - AHEAD_NS - self._line.now_ns()) / NANO)
                 if isinstance(frame, av.VideoFrame):
-                    self._hand_over(Picture(self._line.picture(pts_ns), grab_ns, pixels(frame)))
+                    self._put_until_closed(Picture(self._line.picture(pts_ns), grab_ns, pixels(frame)))
                 else:
                     mono = samples(frame)
                     pts_ns = self._line.sound(pts_ns, mono.size * NANO // samples.rate)
-                    self._hand_over(Sound(pts_ns, grab_ns, mono, samples.rate))
+                    self._put_until_closed(Sound(pts_ns, grab_ns, mono, samples.rate))
 
     def _decoded(self, packet: av.Packet[Any]) -> list[Any]:
-        """The frames of a packet; a damaged one has none (the next key frame mends it)."""
+        """Decode a packet; a damaged one has no frames (the next key frame repairs the picture)."""
         try:
             return list(packet.decode())
         except av.EOFError:
@@ -219,13 +218,13 @@ class _Connection:
             return []
 
     def _pts_ns(self, frame: av.VideoFrame | av.AudioFrame, grab_ns: int, timed: bool) -> int:
-        """On the line: by the stream's own times where it has them, else by when it came."""
+        """Time of a frame on the time line: by the stream's own times if it has any, else by its arrival."""
         now_ns = grab_ns - self._line.anchor_ns
         if not timed or frame.pts is None or frame.time_base is None:
             return now_ns
         source_ns = nano(frame.pts, frame.time_base)
         if self._newest_ns is None or abs(source_ns - self._newest_ns) > LEAP_NS:
-            # The first, or the server began to count anew: behind all that was.
+            # The first frame, or the server restarted its clock: place it after all earlier ones.
             self._clock, self._shift_ns = ClockMap(), self._line.ahead_ns()
         self._newest_ns = source_ns
         return self._clock.map(source_ns, now_ns + self._shift_ns)
@@ -245,12 +244,12 @@ class _Connection:
             name=self._name,
         )
 
-    def _hand_over(self, item: Item | SourceError | None) -> None:
-        hand_over(item, self._queue, self._closed)
+    def _put_until_closed(self, item: Item | SourceError | None) -> None:
+        put_until_closed(item, self._queue, self._closed)
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the address that FFmpeg puts into its messages."""
+    """The message of an error, without the address that FFmpeg puts into it."""
     if isinstance(error, av.ExitError):
         return "the server sent nothing any more"
     if getattr(error, "errno", None) in LOST:

@@ -17,9 +17,9 @@ LOOP_DAMAGE_SHOWN_S = 10.0
 
 
 def open_source(settings: CaptureActorSettings, directory: Path, *, again: bool = False) -> OpenSource:
-    """Open what the settings name; `directory` is the session's. Raises SourceError, with the reason.
+    """Open the source that the settings name; `directory` is the session's. Raises SourceError with the reason.
 
-    `again`: it worked before in this session, so a device that is missing now is waited for.
+    `again`: the source worked before in this session, so a device that is missing now is waited for.
     """
     wanted, max_height = settings.source, settings.capture.max_height
     if wanted.file is not None:
@@ -28,7 +28,7 @@ def open_source(settings: CaptureActorSettings, directory: Path, *, again: bool 
         from bimodal.workers.capture import browser
 
         return browser.browser_source(settings.stream, directory, max_height)
-    # What only live sources need is loaded only for them: OpenCV alone takes a tenth of a second.
+    # Loaded for live sources only: OpenCV alone takes 0.1 s.
     from bimodal.workers.capture import reconnect
 
     if wanted.url is not None:
@@ -42,10 +42,10 @@ def open_source(settings: CaptureActorSettings, directory: Path, *, again: bool 
 
 
 def _auto_source(taken: Path, max_height: int, *, again: bool) -> OpenSource:
-    """The first camera and microphone that work, else the demo clip.
+    """Open the first camera and microphone that work, else the demo clip.
 
-    Which they are is kept in the file `taken`: in a later life of the process they are waited for, because who was
-    unplugged must not be shown as the demo's smile.
+    The choice is kept in the file `taken`: after a restart of the process the same devices are waited for, because an
+    unplugged camera must not be replaced by the demo's face.
     """
     from bimodal.workers.capture import reconnect
 
@@ -63,13 +63,13 @@ def _auto_source(taken: Path, max_height: int, *, again: bool) -> OpenSource:
 
 
 def file_source(path: Path, max_height: int, *, loop: bool = False) -> OpenSource:
-    """A media file; sound and picture are demuxed apart, so that a badly interleaved one can't deadlock."""
+    """Open a media file; sound and picture are demuxed apart, so that a badly interleaved one can't deadlock."""
     from bimodal.workers.capture import files
 
     info = files.probe(path)
     pictures, sounds = (files.looped_pictures, files.looped_sounds) if loop else (files.pictures, files.sounds)
     source = OpenSource(info=info)
-    damage = Damage(source.troubles, LOOP_DAMAGE_SHOWN_S if loop else None)
+    damage = Damage(source.problems, LOOP_DAMAGE_SHOWN_S if loop else None)
     if info.has_picture:
         source.pictures = partial(pictures, path, max_height, damage)
     if info.has_sound:
@@ -78,7 +78,7 @@ def file_source(path: Path, max_height: int, *, loop: bool = False) -> OpenSourc
 
 
 def demo_source(max_height: int) -> OpenSource:
-    """The clip that the project ships, for ever."""
+    """Open the demo clip, looped for ever."""
     source = file_source(DEMO, max_height, loop=True)
     source.info = replace(source.info, name="the demo clip (no camera and no microphone was found)")
     return source

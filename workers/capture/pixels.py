@@ -1,4 +1,4 @@
-"""Decoded frames → what the actors use: upright RGB pixels, mono float samples."""
+"""Converts decoded frames to upright RGB pixels and mono float samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-# Rounding to whole (and even) pixels is no change of shape.
+# Tolerance for rounding to whole (and even) pixels when aspect ratios are compared.
 SHAPE_TOLERANCE = 0.02
 MOST_SIZES_TOLD = 16
 FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
@@ -21,7 +21,7 @@ OTHER_CHANNEL_WEIGHT = 0.5
 
 
 def scaled_size(width: int, height: int, max_height: int | None) -> tuple[int, int]:
-    """(width, height) of a picture after scaling down to `max_height`; smaller ones stay as they are."""
+    """(width, height) of a picture after scaling down to `max_height`; smaller ones are unchanged."""
     if max_height is None or height <= max_height:
         return width, height
     return max(1, round(width * max_height / height)), max_height
@@ -36,12 +36,12 @@ class PixelConverter:
     """Turns the frames of one source into uint8 [H, W, 3] RGB, contiguous.
 
     Phone videos are turned upright by the rotation in their metadata, in steps of 90° (a mirroring there is
-    ignored). The sample aspect ratio is ignored: a pixel of the file is a pixel here, so that boxes lie where
-    other programs find them.
+    ignored). The sample aspect ratio is ignored: a pixel of the file is a pixel here, so that boxes agree
+    with other programs.
 
-    A source may change its size midway. Pictures of the same shape are then scaled to the size of the first, so that
-    boxes and tracks go on; those of another shape (a phone turned round, a camera switched to 4:3) get a size of
-    their own, because a stretched face shows another emotion.
+    A source may change its size midway. Pictures with the same aspect ratio are then scaled to the size of the first,
+    so that boxes and tracks continue; those with another (a phone turned round, a camera switched to 4:3) keep a size
+    of their own, because a stretched face shows another emotion.
     """
 
     def __init__(self, max_height: int | None) -> None:
@@ -51,7 +51,7 @@ class PixelConverter:
         self._sizes: set[tuple[int, int]] = set()
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Pixels of a frame; raises av.FFmpegError where its pixel format can't be converted."""
+        """Convert a frame. Raises av.FFmpegError if its pixel format can't be converted."""
         turns = round(frame.rotation / 90) % 4
         upright = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
         if self._size is None or upright not in self._sizes:
@@ -83,7 +83,7 @@ class SampleConverter:
         self._resampler: av.AudioResampler | None = None
 
     def __call__(self, frame: av.AudioFrame) -> NDArray[np.float32]:
-        """float32 [n] of a frame."""
+        """Convert a frame to float32 [n]."""
         if self.rate == 0:
             self.rate = frame.sample_rate
         if frame.sample_rate == self.rate:
@@ -91,7 +91,7 @@ class SampleConverter:
         return self._resampled(frame)
 
     def _resampled(self, frame: av.AudioFrame) -> NDArray[np.float32]:
-        """For a source that changes its rate midway."""
+        """Resample a frame, for a source that changes its rate midway."""
         if self._resampler is None:
             self._resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=self.rate)
         parts = [_mono(part) for part in self._resampler.resample(frame)]

@@ -1,4 +1,4 @@
-"""Where a reader thread puts what it reads: a shared slot for the data, and a job for the broker."""
+"""Publishes jobs: writes data into a shared slot and sends the broker a Job."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from bimodal.broker.messages import Job, Modality, Policy
 from bimodal.broker.rings import ring_name
 
 
-class Outlet:
+class JobPublisher:
     """The slots and the job counter of one modality in one run.
 
-    One reader thread calls `put`; the actor's own thread calls `release`. Under policy `every` a slot is written
-    again only after its release, and `put` waits for one; under `latest` it never waits.
+    One reader thread calls `put`; the actor's thread calls `release`. Under policy `every` a slot is reused only after
+    its release, and `put` waits for one; under `latest` it never waits.
 
     Attributes:
-        next_seq: of the job that comes next; all before it were offered.
-        offered_ns: pts of the newest job.
+        next_seq: sequence number of the next job; all before it were published.
+        offered_ns: `pts_ns` of the newest job.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Outlet:
         fresh: int = 0,
         largest: int = 0,
     ) -> bool:
-        """Write an array into a slot and offer it as a job.
+        """Write an array into a slot and publish it as a job.
 
         Args:
-            largest: bytes that an array of this stream may have; slots are made for it.
+            largest: size in bytes for which slots are made, if larger than the array.
 
-        Returns False where the outlet was stopped meanwhile. Raises SlotError where shared memory is full.
+        Returns False if the publisher was stopped meanwhile. Raises SlotError if shared memory is full.
         """
         array = np.ascontiguousarray(array)
         ring, book = self._room(max(array.nbytes, largest))
@@ -93,12 +93,12 @@ class Outlet:
         return True
 
     def _room(self, size: int) -> tuple[Ring, SlotAllocator]:
-        """The ring for arrays of a size; a larger one where the source's pictures have grown."""
+        """The ring for arrays of `size` bytes; a new, larger one if the source's pictures have grown."""
         if self._allocator is None or size > self._rings[-1].slot_bytes:
-            # Small shared memory (64 MB in a container) is shared by several streams: fewer slots, not a failure.
+            # Several streams share a small /dev/shm (64 MB in a container): make fewer slots rather than fail.
             budget = min(self._budget_bytes, shutil.disk_usage(self._folder).free // 3)
             if self._rings:
-                # By half at least: a source that grows by a pixel at a time must not leave a ring behind each time.
+                # Grow by half at least: a source that grows pixel by pixel must not leave a ring behind each time.
                 size = max(size, self._rings[-1].slot_bytes * 3 // 2)
             slots = slots_for(budget, size)
             name = ring_name(self._stream, self._run, self._modality, len(self._rings))
@@ -107,7 +107,7 @@ class Outlet:
         return self._rings[-1], self._allocator
 
     def release(self, seqs: Iterable[int]) -> None:
-        """The jobs `seqs` are settled: their slots may be written again."""
+        """Release the slots of settled jobs for reuse."""
         with self._freed:
             for seq in seqs:
                 book, slot = self._leases.pop(seq, (None, 0))
@@ -116,7 +116,7 @@ class Outlet:
             self._freed.notify_all()
 
     def stop(self) -> None:
-        """Let a waiting `put` return False, now and from now on."""
+        """Make `put` return False, also one that is waiting."""
         with self._freed:
             self._stopped = True
             self._freed.notify_all()

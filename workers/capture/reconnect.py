@@ -1,4 +1,4 @@
-"""Live sources as the reader threads walk them: opened again whenever they are lost, on one time line."""
+"""Live sources that are opened again whenever they are lost, on one time line."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Item = TypeVar("Item", Picture, Sound)
 
 
 class Device(Protocol):
-    """What a camera and a microphone have in common."""
+    """Protocol of Camera and Microphone."""
 
     info: SourceInfo
 
     def close(self) -> None:
-        """Let it go."""
+        """Release the device."""
 
 
 DeviceType = TypeVar("DeviceType", bound=Device)
 
 
 def auto_devices() -> tuple[int | None, int | None]:
-    """Indexes of the first camera and the first microphone that work, None where there is none."""
+    """Indexes of the first camera and the first microphone that work; None for one that is missing."""
     return _first_camera(), _first_microphone()
 
 
@@ -51,39 +51,39 @@ def _first_microphone() -> int | None:
 def device_source(
     camera: int | str | None, microphone: int | str | None, max_height: int, *, patient: bool = False
 ) -> OpenSource | None:
-    """A camera and a microphone, each of which may be None; `auto` takes the first that works, if there is one.
+    """Open a camera and a microphone, each of which may be None; `auto` takes the first that works, if there is one.
 
-    Where one of two can't be opened, the other goes on alone, and the missing one is tried again and again.
+    If one of the two can't be opened, the other starts alone, and the missing one is retried.
 
     Args:
-        patient: try again also where nothing can be opened (a source that once worked), instead of raising.
+        patient: retry also if nothing can be opened (for a source that worked before), instead of raising.
 
-    None where neither is left. Raises SourceError where no device that was named can be opened.
+    None if neither is wanted or found. Raises SourceError if no device that was named can be opened.
     """
     anchor_ns = time.monotonic_ns()
     camera = _first_camera() if camera == AUTO else camera
     microphone = _first_microphone() if microphone == AUTO else microphone
     if camera is None and microphone is None:
         return None
-    eye = ear = None
+    kept_camera = kept_mic = None
     if camera is not None:
-        eye = Kept(partial(Camera, camera, anchor_ns=anchor_ns, max_height=max_height))
+        kept_camera = Kept(partial(Camera, camera, anchor_ns=anchor_ns, max_height=max_height))
     if microphone is not None:
         device = None if microphone == "default" else microphone
-        ear = Kept(partial(Microphone, device, anchor_ns=anchor_ns))
-    missing = [str(kept.missing) for kept in (eye, ear) if kept is not None and kept.missing is not None]
-    if len(missing) == sum(kept is not None for kept in (eye, ear)) and not patient:
+        kept_mic = Kept(partial(Microphone, device, anchor_ns=anchor_ns))
+    missing = [str(kept.missing) for kept in (kept_camera, kept_mic) if kept is not None and kept.missing is not None]
+    if len(missing) == sum(kept is not None for kept in (kept_camera, kept_mic)) and not patient:
         raise SourceError("; ".join(missing))
-    source = OpenSource(info=_both(camera, eye, microphone, ear))
-    if eye is not None:
-        source.pictures = partial(eye.items, source, "picture", lambda device: device.pictures(source.stopped))
-    if ear is not None:
-        source.sounds = partial(ear.items, source, "sound", lambda device: device.sounds(source.stopped))
+    source = OpenSource(info=_both(camera, kept_camera, microphone, kept_mic))
+    if kept_camera is not None:
+        source.pictures = partial(kept_camera.items, source, "picture", lambda device: device.pictures(source.stopped))
+    if kept_mic is not None:
+        source.sounds = partial(kept_mic.items, source, "sound", lambda device: device.sounds(source.stopped))
     return source
 
 
 def network_source(url: str, max_height: int) -> OpenSource:
-    """A network stream. It need not be there yet; what it carries is known once it is connected."""
+    """Open a network stream. It need not exist yet; what it carries is known once it is connected."""
     name = redact(url)
     info = SourceInfo(
         has_picture=True,
@@ -103,10 +103,10 @@ def network_source(url: str, max_height: int) -> OpenSource:
 
 
 def _watched(source: OpenSource, url: str, max_height: int) -> Iterator[Picture | Sound | Connected]:
-    damage = Damage(source.troubles, DAMAGE_SHOWN_S)
+    damage = Damage(source.problems, DAMAGE_SHOWN_S)
     for item in network.watch(url, source.stopped, max_height=max_height, report=damage):
         if isinstance(item, Interruption):
-            source.degraded_reason = f"{item.because}; trying again in {item.retry_s:g} s"
+            source.degraded_reason = f"{item.reason}; trying again in {item.retry_s:g} s"
             continue
         if not isinstance(item, Connected):
             source.degraded_reason = None
@@ -117,7 +117,7 @@ class Kept(Generic[DeviceType]):
     """A device that is opened again whenever it is lost.
 
     Attributes:
-        device: as it was opened first, else None.
+        device: the device as first opened, else None.
         missing: why it could not be opened at first, else None.
     """
 
@@ -131,21 +131,24 @@ class Kept(Generic[DeviceType]):
             self.missing = error
 
     def items(self, source: OpenSource, part: Part, items: Callable[[DeviceType], Iterator[Item]]) -> Iterator[Item]:
-        """The items of the device, through every loss of it, until the source is stopped; says what `part` suffers."""
+        """Yield items of the device until the source is stopped, opening it again after each loss.
+
+        Reports problems of `part`.
+        """
         waits = BackOff()
         device, self.device = self.device, None
         lost, self.missing = self.missing, None
         while not source.stopped.is_set():
             if lost is not None:
                 wait_s = waits.next()
-                source.troubles.say(part, f"{lost}; trying again in {wait_s:g} s")
+                source.problems.report(part, f"{lost}; trying again in {wait_s:g} s")
                 source.stopped.wait(wait_s)
                 lost = None
             try:
                 device = device or self._reopen()
                 for item in items(device):
                     waits.reset()
-                    source.troubles.say(part, None)
+                    source.problems.report(part, None)
                     yield item
                 if not device.info.live:
                     return
@@ -158,19 +161,22 @@ class Kept(Generic[DeviceType]):
 
 
 def _both(
-    camera: int | str | None, eye: Kept[Camera] | None, microphone: int | str | None, ear: Kept[Microphone] | None
+    camera: int | str | None,
+    kept_camera: Kept[Camera] | None,
+    microphone: int | str | None,
+    kept_mic: Kept[Microphone] | None,
 ) -> SourceInfo:
-    """What is known of both; of one that is still missing, its name."""
-    seen = eye.device.info if eye is not None and eye.device is not None else None
-    heard = ear.device.info if ear is not None and ear.device is not None else None
+    """Describe both devices; of one that is still missing, only its name is known."""
+    seen = kept_camera.device.info if kept_camera is not None and kept_camera.device is not None else None
+    heard = kept_mic.device.info if kept_mic is not None and kept_mic.device is not None else None
     names = []
-    if eye is not None:
+    if kept_camera is not None:
         names.append(seen.name if seen is not None else f"camera {camera}")
-    if ear is not None:
+    if kept_mic is not None:
         names.append(heard.name if heard is not None else f"microphone {microphone}")
     return SourceInfo(
-        has_picture=eye is not None,
-        has_sound=ear is not None,
+        has_picture=kept_camera is not None,
+        has_sound=kept_mic is not None,
         width=seen.width if seen is not None else 0,
         height=seen.height if seen is not None else 0,
         fps=seen.fps if seen is not None else 0.0,

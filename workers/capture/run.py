@@ -1,4 +1,4 @@
-"""One run of a stream: reader threads that bring pictures and sound into slots, from begin to end."""
+"""One run of a stream, from start to end: reader threads that publish pictures and sound windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bimodal.broker.errors import BrokerError, SlotError
 from bimodal.broker.mailbox import Sender
 from bimodal.broker.messages import Modality, StreamEnded, StreamOpened
 from bimodal.workers.capture.checks import Stillness, uneven
-from bimodal.workers.capture.publisher import Outlet
+from bimodal.workers.capture.publisher import JobPublisher
 from bimodal.workers.capture.types import Connected, OpenSource, Picture, SourceInfo
 from bimodal.workers.capture.windows import HopCutter, Window
 from bimodal.workers.errors import WorkerError
@@ -24,14 +24,14 @@ from bimodal.workers.settings import CaptureActorSettings
 
 log = logging.getLogger(__name__)
 
-# Sound is small and fast to read: without a limit it would be read to its end before the picture has begun.
+# Sound decodes fast: without a limit it would be read to its end before the picture has begun.
 SOUND_AHEAD_NS = 30_000_000_000
 JOIN_S = 1.0
 NO_ROOM_SHOWN_S = 2.0
 
 
 class Pace:
-    """Holds items back until their time where a source is played at its own pace. The clock starts with the first."""
+    """Holds items back until their time if a source is played at its own pace. The clock starts with the first item."""
 
     def __init__(self, realtime: bool, stopped: threading.Event) -> None:
         self._realtime = realtime
@@ -40,7 +40,7 @@ class Pace:
         self._zero_ns: int | None = None
 
     def hold(self, pts_ns: int, grab_ns: int) -> int:
-        """Wait for an item's time; returns when it was grabbed, which at this pace is now."""
+        """Wait for an item's time. Returns its grab time, which is now if it was held back."""
         if not self._realtime:
             return grab_ns
         with self._lock:
@@ -70,11 +70,11 @@ def stream_opened(settings: CaptureActorSettings, info: SourceInfo, run: int) ->
 
 
 class Run:
-    """Reader threads, outlets and their end.
+    """The reader threads and job publishers of one run.
 
     Attributes:
-        number: of the run, higher than every older one of the stream.
-        error: what stopped a reader before its end, else None.
+        number: of the run, higher than that of every earlier run of the stream.
+        error: the error that stopped a reader before its end, else None.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Run:
         self._over: dict[Modality, StreamEnded] = {}
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
         budget = settings.capture.memory_mb * 2**20
-        self._outlets: dict[Modality, Outlet] = {
-            modality: Outlet(sender, slots, settings.stream, number, modality, settings.policy, budget)
+        self._publishers: dict[Modality, JobPublisher] = {
+            modality: JobPublisher(sender, slots, settings.stream, number, modality, settings.policy, budget)
             for modality in ("face", "speech")
         }
         self._threads = [
@@ -107,25 +107,25 @@ class Run:
         readers: list[Callable[[], None]] = []
         if self._source.pictures is not None:
             readers.append(self._read_pictures)
-        if self._hears:
+        if self._has_sound:
             readers.append(self._read_sounds)
         return readers
 
     @property
-    def _hears(self) -> bool:
+    def _has_sound(self) -> bool:
         return self._source.info.has_sound and self._settings.speech
 
-    # -------------------------------------------------------------------------------- begin and end
+    # Start and end.
 
     def start(self) -> None:
-        """Announce the stream, unless only its connection will tell what it is, and begin to read."""
+        """Announce the stream, unless its properties are known only once it is connected, and start reading."""
         if self._source.mixed is None:
             self._announce_first()
         for thread in self._threads:
             thread.start()
 
     def announce_again(self) -> None:
-        """Say to a new broker what was said to the old one, and from which job on."""
+        """Announce the stream, its next jobs and its ends to a new broker."""
         if self._announced:
             self._announce()
             for end in list(self._over.values()):
@@ -138,43 +138,43 @@ class Run:
         self._announced = True
         if not self._source.info.has_picture:
             self._end("face")
-        if not self._hears:
+        if not self._has_sound:
             self._end("speech")
 
     def _announce(self) -> None:
         opened = stream_opened(self._settings, self._source.info, self.number)
-        face, speech = (self._outlets[modality].next_seq for modality in ("face", "speech"))
+        face, speech = (self._publishers[modality].next_seq for modality in ("face", "speech"))
         self._sender.send(msgspec.structs.replace(opened, next_face_seq=face, next_speech_seq=speech))
 
     def release(self, modality: Modality, seqs: Iterable[int]) -> None:
-        """These jobs are settled; their slots are free."""
-        self._outlets[modality].release(seqs)
+        """Release the slots of settled jobs."""
+        self._publishers[modality].release(seqs)
 
     def offered(self, modality: Modality) -> int:
-        """How many jobs were offered so far."""
-        return self._outlets[modality].next_seq
+        """Number of jobs published so far."""
+        return self._publishers[modality].next_seq
 
     def degraded_reason(self) -> str | None:
-        """What the source suffers at the moment, or suffered to its end, in one sentence, else None."""
-        troubles = self._source.troubles
+        """The source's problems, now or at its end, in one sentence; else None."""
+        problems = self._source.problems
         if self._stillness is not None:
-            lost = troubles.about("source", "picture", "memory")
-            troubles.say("still", None if lost else self._stillness.sentence(time.monotonic_ns()))
-        return troubles.text()
+            lost = problems.any_of("source", "picture", "memory")
+            problems.report("still", None if lost else self._stillness.sentence(time.monotonic_ns()))
+        return problems.text()
 
     def close(self) -> None:
         """Stop reading and unlink the slots."""
         self._stopped.set()
         self._source.stopped.set()
-        for outlet in self._outlets.values():
-            outlet.stop()
+        for publisher in self._publishers.values():
+            publisher.stop()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(JOIN_S)
-        for outlet in self._outlets.values():
-            outlet.close()
+        for publisher in self._publishers.values():
+            publisher.close()
 
-    # -------------------------------------------------------------------------------- readers, each in its thread
+    # Readers, each in a thread.
 
     def _guard(self, read: Callable[[], None]) -> None:
         try:
@@ -210,7 +210,7 @@ class Run:
         self._picture_over.set()  # one reader brings both, so neither can run ahead of the other
         for item in self._source.mixed():
             if isinstance(item, Connected):
-                # A stream is what its first connection said; what a later one adds, fusion was not told of.
+                # The first connection determines the stream: fusion was not told of what a later one adds.
                 if not self._announced:
                     self._source.info = item.info
                     self._announce_first()
@@ -218,19 +218,19 @@ class Run:
             if isinstance(item, Picture):
                 going = not self._source.info.has_picture or self._put_picture(item)
             else:
-                going = not self._hears or self._put_windows(cutter.feed(item))
+                going = not self._has_sound or self._put_windows(cutter.feed(item))
             if not going:
                 return
 
     def _cutter(self) -> HopCutter:
-        """After a live source was away for longer than a window, what was before it is of no use any more."""
+        """Make the stream's hop cutter; for a live source a gap longer than a window starts a new window."""
         window_s, hop_s = self._settings.capture.window_s, self._settings.capture.hop_s
         return HopCutter(window_s, hop_s, most_gap_s=window_s if self._source.info.live else None)
 
     def _put_picture(self, picture: Picture) -> bool:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)
         if self._stillness is not None:
-            self._stillness.look(picture.pixels, grab_ns)
+            self._stillness.check(picture.pixels, grab_ns)
         return self._put(
             "face", picture.pixels, pts_ns=picture.pts_ns, grab_ns=grab_ns, largest=self._source.largest_picture
         )
@@ -253,38 +253,42 @@ class Run:
         return not self._stopped.is_set()
 
     def _put(self, modality: Modality, array: NDArray[Any], **place: int) -> bool:
-        """Whether reading goes on. A live stream outlives full shared memory: what finds no room is lost."""
+        """Publish an array; False if reading should stop. If shared memory is full, a live stream loses the item."""
         try:
-            return self._outlets[modality].put(array, **place)
+            return self._publishers[modality].put(array, **place)
         except SlotError as error:
             if self._settings.policy == "every":
                 raise
-            self._source.troubles.say("memory", str(error), for_s=NO_ROOM_SHOWN_S)
+            self._source.problems.report("memory", str(error), for_s=NO_ROOM_SHOWN_S)
             return not self._stopped.is_set()
 
     def _wait_for_picture(self, end_ns: int) -> None:
-        """Keep sound of a file from running far ahead of the picture."""
+        """Keep the sound of a file from running far ahead of its picture."""
         if self._source.info.live or not self._source.info.has_picture:
             return
-        while end_ns > self._outlets["face"].offered_ns + SOUND_AHEAD_NS and not self._stopped.is_set():
+        while end_ns > self._publishers["face"].offered_ns + SOUND_AHEAD_NS and not self._stopped.is_set():
             if self._picture_over.wait(0.02):
                 return
 
     def _end(self, modality: Modality) -> None:
-        outlet = self._outlets[modality]
+        publisher = self._publishers[modality]
         self._over[modality] = end = StreamEnded(
             stream=self._settings.stream,
             run=self.number,
             modality=modality,
-            count=outlet.next_seq,
-            end_ns=outlet.offered_ns,
+            count=publisher.next_seq,
+            end_ns=publisher.offered_ns,
         )
-        if len(self._over) == len(self._outlets):
+        if len(self._over) == len(self._publishers):
             self._compare_lengths()
         self._sender.send(end)
 
     def _compare_lengths(self) -> None:
-        ends_ns = {modality: outlet.offered_ns for modality, outlet in self._outlets.items() if outlet.next_seq}
+        ends_ns = {
+            modality: publisher.offered_ns for modality, publisher in self._publishers.items() if publisher.next_seq
+        }
         info = self._source.info
-        all_read = self._hears or not info.has_sound
-        self._source.troubles.say("length", uneven(info, ends_ns, self._outlets["face"].next_seq, all_read=all_read))
+        all_read = self._has_sound or not info.has_sound
+        self._source.problems.report(
+            "length", uneven(info, ends_ns, self._publishers["face"].next_seq, all_read=all_read)
+        )

@@ -1,4 +1,4 @@
-"""What sources give: pictures, sounds, what is known of a source, and word of what happens to a live one."""
+"""Types of sources: pictures, sounds, the description of a source, its problems, connections and losses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Picture:
     """One video frame.
 
     Attributes:
-        pts_ns: its place on the stream's own time line, strictly increasing.
+        pts_ns: time on the stream's own time line, strictly increasing.
         grab_ns: `time.monotonic_ns()` when it was grabbed (of a file: read). For latency only.
         pixels: uint8 [H, W, 3] RGB, upright, contiguous.
     """
@@ -34,10 +34,10 @@ class Sound:
     """A stretch of sound.
 
     Attributes:
-        pts_ns: when its first sample was, on the stream's own time line.
-        grab_ns: `time.monotonic_ns()` when its last sample was grabbed. For latency only.
+        pts_ns: time of the first sample on the stream's own time line.
+        grab_ns: `time.monotonic_ns()` when the last sample was grabbed. For latency only.
         samples: float32 [n] mono, −1…1.
-        rate: samples a second, the source's own.
+        rate: Hz, the source's own.
     """
 
     pts_ns: int
@@ -48,18 +48,18 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known of a source when it is opened.
+    """The properties of an opened source.
 
     Attributes:
         width, height: of an upright picture before `max_height` scales it; 0 without a picture.
-        fps: nominal; 0 where unknown.
-        frames_estimate: how many pictures there may be; None where unknown.
-        duration_ns: from the start of the source to its end; None where unknown or live.
+        fps: nominal; 0 if unknown.
+        frames_estimate: estimated number of pictures; None if unknown.
+        duration_ns: from start to end; None if unknown or live.
         sample_rate: Hz; 0 without sound.
         sound_start_ns: `pts_ns` of the first sound of a file; the grid of hops begins there.
-        live: it can't wait, and has no end of its own.
-        name: as users see it, without passwords.
-        promised_ns: how long a file's header says it is, where that can be trusted; less than that is a file cut off.
+        live: True if it can't wait and has no end of its own.
+        name: as shown to users, without passwords.
+        promised_ns: duration in a file's header, for formats whose header can be trusted; a shorter file is cut off.
     """
 
     has_picture: bool
@@ -78,21 +78,20 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A network source was opened, for the first time or again."""
+    """A network source was connected, for the first time or again."""
 
     info: SourceInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """A network source was lost or could not be opened; it is tried again after `retry_s` seconds."""
+    """A network source was lost or could not be opened; it is retried after `retry_s` seconds."""
 
-    because: str
+    reason: str
     retry_s: float
 
 
-# What a source suffers at the moment, in sentences: for the heartbeat, and once each for the log.
-
+# The current problems of a source, for the heartbeat and the log.
 
 log = logging.getLogger(__name__)
 
@@ -101,72 +100,72 @@ Part = Literal["source", "picture", "sound", "still", "memory", "damage", "lengt
 _NUMBERS = re.compile(r"\d+(\.\d+)?")
 
 
-class Troubles:
-    """One sentence for each part of a source that suffers. Reader threads say it, the actor's thread tells it on.
+class SourceProblems:
+    """One sentence for each part of a source with a problem. Reader threads report, the actor's thread reads.
 
-    The log gets a sentence when it is new, and not again while only its numbers change ("trying again in 4 s").
+    A sentence is logged when it is new, and not again while only its numbers change ("trying again in 4 s").
     """
 
     def __init__(self) -> None:
-        self._said: dict[Part, tuple[str, int | None]] = {}
+        self._current: dict[Part, tuple[str, int | None]] = {}
         self._lock = threading.Lock()
 
-    def say(self, part: Part, sentence: str | None, *, for_s: float | None = None) -> None:
-        """What a part suffers from now on, or None where all is well with it; after `for_s` it is forgotten."""
-        if sentence is None and part not in self._said:
+    def report(self, part: Part, sentence: str | None, *, for_s: float | None = None) -> None:
+        """Set the problem of a part, or clear it with None; forget it after `for_s` seconds if given."""
+        if sentence is None and part not in self._current:
             return
         until_ns = None if for_s is None else time.monotonic_ns() + round(for_s * NANO)
         with self._lock:
-            before, _ = self._said.pop(part, (None, None))
+            before, _ = self._current.pop(part, (None, None))
             if sentence is not None:
-                self._said[part] = (sentence, until_ns)
+                self._current[part] = (sentence, until_ns)
         if sentence is None:
             log.info("over: %s", before)
         elif before is None or _NUMBERS.sub("#", before) != _NUMBERS.sub("#", sentence):
             log.warning("%s", sentence)
 
-    def about(self, *parts: Part) -> bool:
-        """Whether one of these parts suffers."""
-        return any(part in self._said for part in parts)
+    def any_of(self, *parts: Part) -> bool:
+        """True if one of these parts has a problem."""
+        return any(part in self._current for part in parts)
 
     def text(self) -> str | None:
-        """All sentences in one, else None."""
+        """All current problems in one sentence, else None."""
         now_ns = time.monotonic_ns()
         with self._lock:
-            over = [part for part, (_, until_ns) in self._said.items() if until_ns is not None and until_ns < now_ns]
+            over = [part for part, (_, until_ns) in self._current.items() if until_ns is not None and until_ns < now_ns]
             for part in over:
-                del self._said[part]
-            return "; ".join(sentence for sentence, _ in self._said.values()) or None
+                del self._current[part]
+            return "; ".join(sentence for sentence, _ in self._current.values()) or None
 
 
 class Damage:
-    """Counts what could not be decoded and was skipped. To be called with the reason, once for each packet."""
+    """Counts packets that could not be decoded and were skipped. Called with the reason, once for each packet."""
 
-    def __init__(self, troubles: Troubles, forget_after_s: float | None = None) -> None:
-        self._troubles, self._forget_after_s = troubles, forget_after_s
+    def __init__(self, problems: SourceProblems, forget_after_s: float | None = None) -> None:
+        self._problems, self._forget_after_s = problems, forget_after_s
         self._count = 0
 
     def __call__(self, reason: str) -> None:
         self._count += 1
         packets = "1 damaged packet was" if self._count == 1 else f"{self._count} damaged packets were"
-        self._troubles.say("damage", f"{packets} skipped ({reason.lower()})", for_s=self._forget_after_s)
+        self._problems.report("damage", f"{packets} skipped ({reason.lower()})", for_s=self._forget_after_s)
 
 
-# An opened source: what it is, and the iterators that the reader threads walk.
+# An opened source.
 
 
 @dataclass
 class OpenSource:
-    """What a run reads from.
+    """An opened source, from which a run reads.
 
     Attributes:
-        info: what the source is.
-        pictures, sounds: begin to read one of both, each in a thread of its own; None where there is none.
-        mixed: begins to read both from one connection, which says what it carries with `Connected`; None where
-            they are read apart.
-        largest_picture: bytes that a picture may have where they change their size; slots are made for it.
+        info: its properties.
+        pictures, sounds: start reading pictures or sound, each in a thread of its own; None if there are none.
+        mixed: starts reading both from one connection, which yields its properties as `Connected`; None if they are
+            read apart.
+        largest_picture: greatest size of a picture in bytes, if sizes vary; slots are made for it.
         stopped: ends live readers soon once it is set.
-        troubles: what it suffers at the moment, part by part.
+        problems: the current problems of its parts.
     """
 
     info: SourceInfo
@@ -175,13 +174,13 @@ class OpenSource:
     mixed: Callable[[], Iterator[Picture | Sound | Connected]] | None = None
     largest_picture: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
-    troubles: Troubles = field(default_factory=Troubles)
+    problems: SourceProblems = field(default_factory=SourceProblems)
 
     @property
     def degraded_reason(self) -> str | None:
-        """What the source as a whole suffers, or all of its parts, in one sentence, else None."""
-        return self.troubles.text()
+        """The problems of the source and its parts, in one sentence; None while it is healthy."""
+        return self.problems.text()
 
     @degraded_reason.setter
     def degraded_reason(self, sentence: str | None) -> None:
-        self.troubles.say("source", sentence)
+        self.problems.report("source", sentence)

@@ -1,4 +1,4 @@
-"""Sound in pieces of any length → windows on a fixed grid of hops. Pure.
+"""Cuts sound in pieces of any length into windows on a fixed grid of hops. Pure.
 
 The grid begins at the first sound's `pts_ns` (the origin) and never moves: hop k ends at origin + (k + 1) · hop.
 Samples are counted in whole numbers from the origin, so nothing drifts at rates that no hop divides (44.1 kHz).
@@ -16,22 +16,22 @@ from bimodal.workers.capture.types import Sound
 from bimodal.workers.errors import SourceError
 
 NANO = 1_000_000_000
-# Time stamps jitter by what a container rounds to (1 ms in Matroska) and by network delay; below one video frame
-# no one can tell, so sound is simply taken to go on.
+# Time stamps jitter by a container's rounding (1 ms in Matroska) and by network delay; below one video frame nobody
+# notices, so the sound is taken as continuous.
 TOLERANCE_NS = 40_000_000
-# Gaps are filled in pieces, so that an hour of them does not lie in memory at once.
+# Gaps are filled in pieces, so that an hour of silence is not held in memory at once.
 PIECE_NS = 10_000_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """The newest sound at the end of one hop.
+    """The newest sound at the end of a hop.
 
     Attributes:
-        hop_index: k; without `most_gap_s` they come without a hole, from 0.
+        hop_index: k; counts from 0 without gaps unless `most_gap_s` is set.
         start_ns, end_ns: on the stream's time line.
         samples: float32 [n] mono, at most the window; shorter at the start of the stream.
-        new_samples: how many of them, at the end, are new since the hop before.
+        new_samples: number of samples at the end that are new since the previous hop.
         rate: Hz.
         grab_ns: of the sound that completed the hop.
     """
@@ -46,19 +46,19 @@ class Window:
 
 
 class HopCutter:
-    """Cuts the sound of one stream into windows. What comes out does not depend on how the sound was cut up before.
+    """Cuts the sound of one stream into windows, which do not depend on the size of the pieces.
 
-    Time stamps that differ from the count of samples by less than `TOLERANCE_NS` (40 ms) are jitter. A larger gap
-    is filled with silence, so that what follows is in its place; an overlap is cut off the later sound.
+    Time stamps that differ from the count of samples by less than `TOLERANCE_NS` (40 ms) are jitter. A larger gap is
+    filled with silence, so that later sound stays in place; an overlap is cut off the later sound.
     """
 
     def __init__(self, window_s: float, hop_s: float, most_gap_s: float | None = None) -> None:
         """Raises ValueError unless 0 < hop_s <= window_s.
 
         Args:
-            most_gap_s: after a longer gap (a live source that was away) the hop it began in is completed with
-                silence, the silent hops are left out, and windows grow again as at the start; grid and count of
-                hops stay. None fills every gap (files: each hop is there).
+            most_gap_s: after a longer gap (a live source that was away) the hop in which it began is completed with
+                silence, the silent hops are left out, and windows grow again as at the start; grid and numbers of
+                hops are kept. None fills every gap (files have every hop).
         """
         if not 0 < hop_s <= window_s:
             raise ValueError("hops need 0 < hop_s <= window_s")
@@ -73,9 +73,9 @@ class HopCutter:
         self._grab_ns = 0
 
     def feed(self, sound: Sound) -> Iterator[Window]:
-        """Every window that is complete with this sound. Use the iterator up before the next call.
+        """Yield every window that this sound completes. Exhaust the iterator before the next call.
 
-        Raises SourceError where the rate changes within a file: its reader converts to one rate.
+        Raises SourceError if the rate changes within a file, since its reader converts to one rate.
         """
         samples = sound.samples
         if self._rate == 0:
@@ -91,14 +91,14 @@ class HopCutter:
         yield from self._take(samples)
 
     def flush(self) -> Iterator[Window]:
-        """The hop that the end cut short, if at least half of it is there; it ends where the sound ends."""
+        """Yield the last, incomplete hop if at least half of it is there; it ends where the sound ends."""
         end_ns = self._time_ns(self._count)
         begun_ns = end_ns - self._origin_ns - self._hop * self._hop_ns
         if self._count > self._fresh_from and 2 * begun_ns >= self._hop_ns:
             yield self._window(self._count, end_ns)
 
     def _change_rate(self, sound: Sound) -> None:
-        """A live source came back as another (a headset for a microphone): like one that was away for long."""
+        """Restart at another rate, as after a long gap: a live source came back as another device."""
         if self._most_gap_ns is None:
             raise SourceError(f"the sound changed its rate from {self._rate} to {sound.rate} Hz midway")
         self._rate = sound.rate
@@ -143,9 +143,9 @@ class HopCutter:
         return span_ns * self._rate // NANO
 
     def _end_of(self, hop: int) -> int:
-        """The sample, counted from the origin, before which a hop ends."""
+        """End of a hop in samples from the origin, exclusive."""
         return self._samples((hop + 1) * self._hop_ns)
 
     def _time_ns(self, sample: int) -> int:
-        """When a sample is, on the stream's line."""
+        """Time of a sample on the stream's time line."""
         return self._origin_ns + (sample * NANO // self._rate if self._rate else 0)

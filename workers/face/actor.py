@@ -78,7 +78,7 @@ class FaceActor(JobWorker):
         self.artifacts = (models.detector, models.landmarks, *models.static)
         self.models = models.names
         limits = batching(mine.runtime, models.static[0].provider)
-        join = self.do_together(limits).join if limits.most > 1 else _alone
+        join = self.enable_batching(limits).join if limits.most > 1 else _alone
         # One for each job at a time: jobs that are done together must not meet in a pipeline's own arrays.
         self._pipelines = [
             FacePipeline(join(models.detector), join(models.landmarks), [join(one) for one in models.static], mine.face)

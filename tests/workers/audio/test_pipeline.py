@@ -27,10 +27,10 @@ def is_sound(reading: SpeechReading) -> bool:
     if not 0.0 <= reading.voice <= 1.0:
         return False
     if reading.probabilities is None:
-        return reading.because in (NO_VOICE, NOT_ENOUGH, TOO_QUIET)
+        return reading.reason in (NO_VOICE, NOT_ENOUGH, TOO_QUIET)
     values = list(reading.probabilities.values())
     whole = math.isclose(sum(values), 1.0, abs_tol=1e-5)
-    return reading.because is None and whole and all(0.0 <= value <= 1.0 for value in values)
+    return reading.reason is None and whole and all(0.0 <= value <= 1.0 for value in values)
 
 
 @settings(max_examples=150, deadline=None)
@@ -74,7 +74,7 @@ def test_any_numbers_at_all_give_a_sound_reading(
 @pytest.mark.parametrize("rate", RATES)
 def test_loud_sound_is_read(pipeline: SpeechPipeline, rate: int) -> None:
     reading = pipeline(tone(3.0, rate, -10.0), rate, rate // 4)
-    assert reading.because is None
+    assert reading.reason is None
     assert reading.voice == 1.0
     assert reading.probabilities is not None
     assert max(reading.probabilities, key=reading.probabilities.__getitem__) == "sad"
@@ -85,25 +85,25 @@ def test_loud_sound_is_read(pipeline: SpeechPipeline, rate: int) -> None:
 @pytest.mark.parametrize("dbfs", [-120.0, -80.0, -61.0])
 def test_silence_is_too_quiet(pipeline: SpeechPipeline, rate: int, dbfs: float) -> None:
     reading = pipeline(tone(3.0, rate, dbfs), rate, rate // 4)
-    assert reading == SpeechReading(voice=0.0, probabilities=None, because=TOO_QUIET)
+    assert reading == SpeechReading(voice=0.0, probabilities=None, reason=TOO_QUIET)
 
 
 def test_digital_silence_with_a_constant_offset_is_too_quiet(pipeline: SpeechPipeline) -> None:
-    assert pipeline(np.full(48_000, 0.2, np.float32), 16_000, 4_000).because == TOO_QUIET
+    assert pipeline(np.full(48_000, 0.2, np.float32), 16_000, 4_000).reason == TOO_QUIET
 
 
 def test_sound_above_the_floor_without_voice_is_no_voice(pipeline: SpeechPipeline) -> None:
-    assert pipeline(tone(3.0, 16_000, -50.0), 16_000, 4_000).because == NO_VOICE
+    assert pipeline(tone(3.0, 16_000, -50.0), 16_000, 4_000).reason == NO_VOICE
 
 
 def test_a_short_window_with_voice_is_not_enough_yet(pipeline: SpeechPipeline) -> None:
-    assert pipeline(tone(0.45, 16_000, -10.0), 16_000, 4_000).because == NOT_ENOUGH
-    assert pipeline(tone(0.5, 16_000, -10.0), 16_000, 4_000).because is None
+    assert pipeline(tone(0.45, 16_000, -10.0), 16_000, 4_000).reason == NOT_ENOUGH
+    assert pipeline(tone(0.5, 16_000, -10.0), 16_000, 4_000).reason is None
 
 
 def test_a_window_with_hardly_any_voice_is_not_enough_yet(pipeline: SpeechPipeline) -> None:
     click = np.concatenate([tone(2.872, 16_000, -90), tone(0.128, 16_000, -10)])
-    assert pipeline(click, 16_000, 4_096) == SpeechReading(voice=0.5, probabilities=None, because=NOT_ENOUGH)
+    assert pipeline(click, 16_000, 4_096) == SpeechReading(voice=0.5, probabilities=None, reason=NOT_ENOUGH)
 
 
 @pytest.mark.parametrize(("lead_in_s", "heard_s"), [(0.0, 0.992), (0.5, 1.492), (9.0, 3.0)])
@@ -134,15 +134,15 @@ def test_a_graph_of_one_length_gets_its_window_uncut_or_filled_up(tmp_path: Path
 
 
 def test_no_sound_at_all_is_not_enough_yet(pipeline: SpeechPipeline) -> None:
-    assert pipeline(np.zeros(0, np.float32), 16_000, 0).because == NOT_ENOUGH
+    assert pipeline(np.zeros(0, np.float32), 16_000, 0).reason == NOT_ENOUGH
 
 
-@pytest.mark.parametrize(("old_dbfs", "new_dbfs", "because"), [(-10, -90, TOO_QUIET), (-90, -10, None)])
+@pytest.mark.parametrize(("old_dbfs", "new_dbfs", "reason"), [(-10, -90, TOO_QUIET), (-90, -10, None)])
 def test_only_the_newest_hop_opens_the_gate(
-    pipeline: SpeechPipeline, old_dbfs: float, new_dbfs: float, because: str | None
+    pipeline: SpeechPipeline, old_dbfs: float, new_dbfs: float, reason: str | None
 ) -> None:
     window = np.concatenate([tone(2.5, 16_000, old_dbfs), tone(0.5, 16_000, new_dbfs)])
-    assert pipeline(window, 16_000, 8_000).because == because
+    assert pipeline(window, 16_000, 8_000).reason == reason
 
 
 def test_voice_is_the_share_of_the_hop(pipeline: SpeechPipeline) -> None:
@@ -170,15 +170,15 @@ def test_without_voice_activity_sound_above_the_floor_is_voice(tiny_speech: Arti
     assert pipeline(noise(3.0, 16_000, -40.0), 16_000, 4_000).voice == 1.0
     half = np.concatenate([noise(2.0, 16_000, -90), noise(1.0, 16_000, -40)])
     assert pipeline(half, 16_000, 32_000).voice == pytest.approx(0.5, abs=0.05)
-    assert pipeline(noise(3.0, 16_000, -90.0), 16_000, 4_000).because == TOO_QUIET
+    assert pipeline(noise(3.0, 16_000, -90.0), 16_000, 4_000).reason == TOO_QUIET
 
 
 def test_settings_move_the_gate(tiny_speech: Artifact, tiny_voice_activity: Artifact) -> None:
     sound = tone(3.0, 16_000, -50.0)
     deaf = AudioSettings(energy_floor_dbfs=-45.0)
-    assert SpeechPipeline(tiny_speech, tiny_voice_activity, deaf)(sound, 16_000, 4_000).because == TOO_QUIET
+    assert SpeechPipeline(tiny_speech, tiny_voice_activity, deaf)(sound, 16_000, 4_000).reason == TOO_QUIET
     keen = AudioSettings(voice_threshold=0.0)
-    assert SpeechPipeline(tiny_speech, tiny_voice_activity, keen)(sound, 16_000, 4_000).because is None
+    assert SpeechPipeline(tiny_speech, tiny_voice_activity, keen)(sound, 16_000, 4_000).reason is None
 
 
 @pytest.mark.parametrize(("shape", "rate"), [((100, 2), 16_000), ((100,), 0), ((100,), -1)])

@@ -50,20 +50,20 @@ def test_actors_are_heard_and_the_silence_around_them_is_not(shared: Path, liste
     ]
     for clip in clips:
         found = readings(listening, read(clip, 16_000), 16_000)
-        assert found[0].because == TOO_QUIET
+        assert found[0].reason == TOO_QUIET
         assert max(reading.voice for reading in found) == 1.0
 
 
 @pytest.mark.shared
 def test_a_room_without_a_voice_is_not_heard(shared: Path, listening: SpeechPipeline) -> None:
     found = readings(listening, read(shared / "data" / "clips" / "pyfeat_no_face.mp4", 48_000), 48_000)
-    assert {reading.because for reading in found} == {NO_VOICE}
+    assert {reading.reason for reading in found} == {NO_VOICE}
 
 
 @pytest.mark.parametrize("dbfs", [-20.0, -40.0])
 def test_noise_and_tones_are_no_voice(listening: SpeechPipeline, dbfs: float) -> None:
     for sound in (noise(3.0, 16_000, dbfs), tone(3.0, 16_000, dbfs)):
-        assert {reading.because for reading in readings(listening, sound, 16_000)} == {NO_VOICE}
+        assert {reading.reason for reading in readings(listening, sound, 16_000)} == {NO_VOICE}
 
 
 @pytest.mark.shared

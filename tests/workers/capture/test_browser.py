@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimodal.broker.visitors import Left, Media, PageAt, VisitorSender
-from bimodal.workers.capture.browser import Guests, browser_source, decoded
+from bimodal.workers.capture.browser import Visitors, browser_source, decoded
 from bimodal.workers.capture.clocks import SteadyRate
 from bimodal.workers.capture.types import Connected, Picture, Sound
 from tests import media as made
@@ -65,8 +65,8 @@ class FakeBrowser:
         )
 
 
-def taken(guests: Guests, note: Media, data: bytes) -> list[Picture | Sound | Connected]:
-    return guests.take(note, data, note.arrived_ns)
+def taken(visitors: Visitors, note: Media, data: bytes) -> list[Picture | Sound | Connected]:
+    return visitors.take(note, data, note.arrived_ns)
 
 
 @settings(max_examples=30)
@@ -80,14 +80,14 @@ def test_picture_and_sound_stay_in_step_whatever_the_network_does(
 ) -> None:
     """A flash and a click at the same moment must have the same time, once the clocks have settled."""
     browser = FakeBrowser(1, offset_ns, [*delays_ms, 2.0])
-    guests = Guests(ANCHOR_NS, 720)
+    visitors = Visitors(ANCHOR_NS, 720)
     steps = 400
     stretch_ns = STRETCH * S // RATE
     for step in range(steps):
         moment = ANCHOR_NS + 3 * S + step * stretch_ns
-        seen = taken(guests, browser.picture(step, moment), TINY)
+        seen = taken(visitors, browser.picture(step, moment), TINY)
         late = late_ms[step % len(late_ms)] * MS if step % 7 else 0
-        heard = taken(guests, browser.sound(step * STRETCH, moment, late), bytes(2 * STRETCH))
+        heard = taken(visitors, browser.sound(step * STRETCH, moment, late), bytes(2 * STRETCH))
     picture, sound = seen[-1], heard[-1]
     assert isinstance(picture, Picture)
     assert isinstance(sound, Sound)
@@ -97,14 +97,14 @@ def test_picture_and_sound_stay_in_step_whatever_the_network_does(
 
 
 def test_visitors_come_and_go_on_one_line() -> None:
-    guests = Guests(ANCHOR_NS, 720)
+    visitors = Visitors(ANCHOR_NS, 720)
     first, second = FakeBrowser(1, 10**12, [5.0]), FakeBrowser(2, -(10**12), [5.0])
     items = []
     for number in range(5):
-        items += taken(guests, first.picture(number, ANCHOR_NS + S + number * 40 * MS), JPEG)
-    guests.take(Left(1, "the visitor left"), b"", ANCHOR_NS + 2 * S)
+        items += taken(visitors, first.picture(number, ANCHOR_NS + S + number * 40 * MS), JPEG)
+    visitors.take(Left(1, "the visitor left"), b"", ANCHOR_NS + 2 * S)
     for number in range(5):
-        items += taken(guests, second.picture(number, ANCHOR_NS + 60 * S + number * 40 * MS), JPEG)
+        items += taken(visitors, second.picture(number, ANCHOR_NS + 60 * S + number * 40 * MS), JPEG)
     assert [type(item) for item in items] == 2 * [Connected, *5 * [Picture]]
     pictures = [item for item in items if isinstance(item, Picture)]
     assert min(np.diff([picture.pts_ns for picture in pictures])) > 0
@@ -116,24 +116,24 @@ def test_visitors_come_and_go_on_one_line() -> None:
 
 
 def test_it_says_what_it_waits_for() -> None:
-    guests = Guests(0, 720)
-    assert "the live page is not there" in str(guests.degraded_reason(0))
-    guests.take(PageAt("https://desk:8484/"), b"", 0)
-    assert guests.degraded_reason(S) == "waiting for a visitor at https://desk:8484/"
-    assert taken(guests, FakeBrowser(1, 0, [0.0]).picture(0, 2 * S), JPEG)
-    assert guests.degraded_reason(3 * S) is None
-    guests.take(PageAt("https://desk:8484/"), b"", 4 * S)
-    assert guests.degraded_reason(8 * S) == "waiting for a visitor at https://desk:8484/", "who is silent is gone"
-    assert "the live page is not there" in str(guests.degraded_reason(60 * S))
+    visitors = Visitors(0, 720)
+    assert "the live page is not there" in str(visitors.degraded_reason(0))
+    visitors.take(PageAt("https://desk:8484/"), b"", 0)
+    assert visitors.degraded_reason(S) == "waiting for a visitor at https://desk:8484/"
+    assert taken(visitors, FakeBrowser(1, 0, [0.0]).picture(0, 2 * S), JPEG)
+    assert visitors.degraded_reason(3 * S) is None
+    visitors.take(PageAt("https://desk:8484/"), b"", 4 * S)
+    assert visitors.degraded_reason(8 * S) == "waiting for a visitor at https://desk:8484/", "who is silent is gone"
+    assert "the live page is not there" in str(visitors.degraded_reason(60 * S))
 
 
 def test_sound_before_the_first_picture_is_left_out_and_a_broken_picture_too() -> None:
-    guests = Guests(0, 720)
+    visitors = Visitors(0, 720)
     browser = FakeBrowser(1, 0, [1.0])
-    assert taken(guests, browser.sound(0, S), bytes(2 * STRETCH)) == []
-    assert taken(guests, browser.picture(0, S), b"\xff\xd8 no picture") == []
-    assert [type(item) for item in taken(guests, browser.picture(1, S + 40 * MS), JPEG)] == [Connected, Picture]
-    assert [type(item) for item in taken(guests, browser.sound(STRETCH, S), bytes(2 * STRETCH))] == [Sound]
+    assert taken(visitors, browser.sound(0, S), bytes(2 * STRETCH)) == []
+    assert taken(visitors, browser.picture(0, S), b"\xff\xd8 no picture") == []
+    assert [type(item) for item in taken(visitors, browser.picture(1, S + 40 * MS), JPEG)] == [Connected, Picture]
+    assert [type(item) for item in taken(visitors, browser.sound(STRETCH, S), bytes(2 * STRETCH))] == [Sound]
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(32, 120))
@@ -177,7 +177,7 @@ def test_the_source_reads_what_the_page_hands_over(tmp_path: Path, line: Visitor
     assert not line.send(PageAt("nobody is there yet")), "what nobody takes is lost at once, and said"
     going_on = threading.Event()
 
-    def hand_over() -> None:
+    def put_until_closed() -> None:
         for number in range(10):
             now_ns = time.monotonic_ns()
             note = Media(
@@ -186,7 +186,7 @@ def test_the_source_reads_what_the_page_hands_over(tmp_path: Path, line: Visitor
             while not line.send(note, jpeg(number)) and not going_on.wait(0.01):
                 pass  # it connects by itself, a moment after the source has begun to read
 
-    sender = threading.Thread(target=hand_over)
+    sender = threading.Thread(target=put_until_closed)
     reading = source.mixed()
     sender.start()
     numbers: list[int] = []

@@ -20,7 +20,7 @@ def watch(pictures: list[NDArray[np.uint8]], still: Stillness, begin: int = 0) -
     now = begin
     for picture in pictures:
         now += FRAME
-        still.look(picture, now)
+        still.check(picture, now)
     return now
 
 

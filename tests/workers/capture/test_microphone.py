@@ -21,7 +21,6 @@ NANO = 1_000_000_000
 RECORDER = """
 import sys, threading, time
 import numpy as np
-from bimodal.workers.capture.hops import HopCutter
 from bimodal.workers.capture.microphone import Microphone
 from bimodal.workers.errors import SourceError
 
@@ -45,11 +44,11 @@ with Microphone(anchor_ns=anchor_ns, rate=48000) as microphone:
 # The microphone of a live source: says what it suffers, and when it hears again. It runs until stdin is closed.
 LISTENER = """
 import sys, threading
-from bimodal.workers.back_off import BackOff
-from bimodal.workers.capture import live
+from bimodal.workers.backoff import BackOff
+from bimodal.workers.capture import reconnect
 
-live.BackOff = lambda: BackOff(0.1, 0.3)
-source = live.device_source(None, "default", 720, patient=True)
+reconnect.BackOff = lambda: BackOff(0.1, 0.3)
+source = reconnect.device_source(None, "default", 720, patient=True)
 threading.Thread(target=lambda: (sys.stdin.read(), source.stopped.set()), daemon=True).start()
 count, state = 0, ""
 

@@ -66,7 +66,7 @@ def test_a_camera_that_dies_and_comes_back_goes_on() -> None:
         if isinstance(item, Interruption):
             break
     first.close()
-    refused = next(item for item in watching if isinstance(item, Interruption) and "refused" in item.because)
+    refused = next(item for item in watching if isinstance(item, Interruption) and "refused" in item.reason)
     assert refused.retry_s > 0
     with serving(send_jpegs(20), first.port):
         for item in watching:
@@ -104,7 +104,7 @@ def test_a_server_that_never_answers_is_an_interruption() -> None:
         found = next(watch(address, stop, limits_s=(0.5, 0.5), back_off=quick()))
         stop.set()
     assert isinstance(found, Interruption)
-    assert "s3cret" not in found.because
+    assert "s3cret" not in found.reason
 
 
 def test_a_stop_ends_a_wait_for_data() -> None:
@@ -182,8 +182,8 @@ def test_what_a_server_answers_is_told_without_the_password() -> None:
         found = next(watch(f"http://user:s3cret@127.0.0.1:{server.port}/?token=s3cret", stop, back_off=quick()))
         stop.set()
     assert isinstance(found, Interruption)
-    assert "s3cret" not in found.because
-    assert "401" in found.because or "authorization" in found.because.lower()
+    assert "s3cret" not in found.reason
+    assert "401" in found.reason or "authorization" in found.reason.lower()
 
 
 def test_damaged_pictures_are_told_and_skipped() -> None:
@@ -214,7 +214,7 @@ def test_a_server_of_which_nothing_can_be_decoded_is_asked_anew() -> None:
         watching = watch(f"http://127.0.0.1:{server.port}/", stop, back_off=quick(), undecoded_s=0.3)
         lost = next(item for item in watching if isinstance(item, Interruption))
         stop.set()
-    assert lost.because.endswith("sends nothing that can be decoded")
+    assert lost.reason.endswith("sends nothing that can be decoded")
 
 
 def test_a_camera_that_is_switched_to_another_size_goes_on() -> None:

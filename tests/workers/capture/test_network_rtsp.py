@@ -32,8 +32,8 @@ def test_an_rtsp_camera_that_dies_and_comes_back_goes_on(tmp_path: Path) -> None
     assert len(before) == 30
     server.close()
     lost = next(item for item in watching if isinstance(item, Interruption))
-    refused = next(item for item in watching if isinstance(item, Interruption) and "refused" in item.because)
-    assert "s3cret" not in lost.because + refused.because
+    refused = next(item for item in watching if isinstance(item, Interruption) and "refused" in item.reason)
+    assert "s3cret" not in lost.reason + refused.reason
     again = RtspServer(clip_of(tmp_path), 4.0, server.port)
     after = list(itertools.islice((item for item in watching if isinstance(item, Picture)), 30))
     stop.set()
@@ -52,6 +52,6 @@ def test_an_rtsp_camera_that_stalls_is_lost_and_not_waited_for_for_ever(tmp_path
     next(item for item in watching if isinstance(item, Picture))
     server.freeze.set()
     lost = next(item for item in watching if isinstance(item, Interruption))
-    assert "127.0.0.1" in lost.because
+    assert "127.0.0.1" in lost.reason
     stop.set()
     server.close()

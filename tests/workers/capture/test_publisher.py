@@ -12,7 +12,7 @@ import pytest
 
 from bimodal.broker.frames import RingReader
 from bimodal.broker.messages import Body, Job, Policy
-from bimodal.workers.capture.publisher import Outlet
+from bimodal.workers.capture.publisher import JobPublisher
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -31,8 +31,8 @@ class Wire:
             self.sent.notify_all()
 
 
-def outlet(folder: Path, policy: Policy, wire: Wire, budget: int = 4 * 4096) -> Outlet:
-    return Outlet(wire, folder, "film", 7, "face", policy, budget)  # type: ignore[arg-type]
+def publisher(folder: Path, policy: Policy, wire: Wire, budget: int = 4 * 4096) -> JobPublisher:
+    return JobPublisher(wire, folder, "film", 7, "face", policy, budget)  # type: ignore[arg-type]
 
 
 def picture(value: int, side: int = 16) -> np.ndarray:
@@ -41,7 +41,7 @@ def picture(value: int, side: int = 16) -> np.ndarray:
 
 def test_a_job_names_where_its_picture_lies(tmp_path: Path) -> None:
     wire = Wire()
-    out = outlet(tmp_path, "every", wire)
+    out = publisher(tmp_path, "every", wire)
     for number in range(3):
         assert out.put(picture(number), pts_ns=number * 10, grab_ns=number)
     assert [job.seq for job in wire.jobs] == [0, 1, 2]
@@ -54,7 +54,7 @@ def test_a_job_names_where_its_picture_lies(tmp_path: Path) -> None:
 
 def test_under_every_a_slot_is_written_again_only_after_its_release(tmp_path: Path) -> None:
     wire = Wire()
-    out = outlet(tmp_path, "every", wire)
+    out = publisher(tmp_path, "every", wire)
     for number in range(4):
         out.put(picture(number), pts_ns=number, grab_ns=0)
     writer = threading.Thread(target=lambda: out.put(picture(9), pts_ns=9, grab_ns=0))
@@ -69,7 +69,7 @@ def test_under_every_a_slot_is_written_again_only_after_its_release(tmp_path: Pa
 
 def test_under_latest_a_writer_never_waits_and_overwrites_the_oldest(tmp_path: Path) -> None:
     wire = Wire()
-    out = outlet(tmp_path, "latest", wire)
+    out = publisher(tmp_path, "latest", wire)
     for number in range(10):
         out.put(picture(number), pts_ns=number, grab_ns=0)
     reader = RingReader(tmp_path / wire.jobs[0].ring)
@@ -78,7 +78,7 @@ def test_under_latest_a_writer_never_waits_and_overwrites_the_oldest(tmp_path: P
 
 def test_a_stop_wakes_a_writer_that_waits(tmp_path: Path) -> None:
     wire = Wire()
-    out = outlet(tmp_path, "every", wire)
+    out = publisher(tmp_path, "every", wire)
     for number in range(4):
         out.put(picture(number), pts_ns=number, grab_ns=0)
     answers: list[bool] = []
@@ -91,7 +91,7 @@ def test_a_stop_wakes_a_writer_that_waits(tmp_path: Path) -> None:
 
 def test_pictures_that_grow_get_a_ring_of_their_size(tmp_path: Path) -> None:
     wire = Wire()
-    out = outlet(tmp_path, "every", wire)
+    out = publisher(tmp_path, "every", wire)
     out.put(picture(1), pts_ns=0, grab_ns=0)
     out.put(picture(2, side=64), pts_ns=1, grab_ns=0)
     out.put(picture(3), pts_ns=2, grab_ns=0)
@@ -105,14 +105,14 @@ def test_pictures_that_grow_get_a_ring_of_their_size(tmp_path: Path) -> None:
 def test_little_shared_memory_means_fewer_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 3 * 8 * 4096))
     wire = Wire()
-    out = outlet(tmp_path, "latest", wire, budget=1000 * 4096)
+    out = publisher(tmp_path, "latest", wire, budget=1000 * 4096)
     out.put(picture(0), pts_ns=0, grab_ns=0)
     assert RingReader(tmp_path / wire.jobs[0].ring).slots == 8
 
 
 def test_a_source_that_grows_by_a_little_each_time_leaves_few_rings(tmp_path: Path) -> None:
     wire = Wire()
-    out = outlet(tmp_path, "latest", wire)
+    out = publisher(tmp_path, "latest", wire)
     for side in range(64, 256):
         out.put(picture(1, side), pts_ns=side, grab_ns=0)
     assert len({job.ring for job in wire.jobs}) < 10

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bimodal.workers.capture.checks import uneven
-from bimodal.workers.capture.types import Damage, OpenSource, SourceInfo, Troubles
+from bimodal.workers.capture.types import Damage, OpenSource, SourceInfo, SourceProblems
 
 SECOND = 1_000_000_000
 FILE = SourceInfo(
@@ -28,25 +28,25 @@ FILE = SourceInfo(
 
 
 def test_one_part_that_is_well_does_not_hide_another_that_suffers() -> None:
-    troubles = Troubles()
-    troubles.say("picture", "the camera is gone")
-    troubles.say("sound", None)
-    troubles.say("damage", "3 damaged packets were skipped")
-    assert troubles.text() == "the camera is gone; 3 damaged packets were skipped"
-    troubles.say("picture", None)
-    assert troubles.text() == "3 damaged packets were skipped"
-    assert troubles.about("picture", "damage")
-    assert not troubles.about("picture", "source")
+    problems = SourceProblems()
+    problems.report("picture", "the camera is gone")
+    problems.report("sound", None)
+    problems.report("damage", "3 damaged packets were skipped")
+    assert problems.text() == "the camera is gone; 3 damaged packets were skipped"
+    problems.report("picture", None)
+    assert problems.text() == "3 damaged packets were skipped"
+    assert problems.any_of("picture", "damage")
+    assert not problems.any_of("picture", "source")
 
 
 def test_the_log_has_a_sentence_once_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
-    troubles = Troubles()
+    problems = SourceProblems()
     with caplog.at_level(logging.INFO):
         for wait_s in (0.5, 1, 2, 4):
-            troubles.say("source", f"the server is gone; trying again in {wait_s} s")
-        troubles.say("source", "the server wants a password; trying again in 8 s")
-        troubles.say("source", None)
-        troubles.say("source", None)
+            problems.report("source", f"the server is gone; trying again in {wait_s} s")
+        problems.report("source", "the server wants a password; trying again in 8 s")
+        problems.report("source", None)
+        problems.report("source", None)
     assert [record.getMessage() for record in caplog.records] == [
         "the server is gone; trying again in 0.5 s",
         "the server wants a password; trying again in 8 s",
@@ -55,30 +55,30 @@ def test_the_log_has_a_sentence_once_and_when_it_is_over(caplog: pytest.LogCaptu
 
 
 def test_what_is_said_for_a_while_is_forgotten() -> None:
-    troubles = Troubles()
-    troubles.say("memory", "no room", for_s=-1.0)
-    troubles.say("damage", "1 damaged packet was skipped", for_s=3600.0)
-    assert troubles.text() == "1 damaged packet was skipped"
+    problems = SourceProblems()
+    problems.report("memory", "no room", for_s=-1.0)
+    problems.report("damage", "1 damaged packet was skipped", for_s=3600.0)
+    assert problems.text() == "1 damaged packet was skipped"
 
 
 def test_damage_is_counted() -> None:
-    troubles = Troubles()
-    damage = Damage(troubles)
+    problems = SourceProblems()
+    damage = Damage(problems)
     damage("Invalid data found")
-    assert troubles.text() == "1 damaged packet was skipped (invalid data found)"
+    assert problems.text() == "1 damaged packet was skipped (invalid data found)"
     threads = [threading.Thread(target=damage, args=("Invalid data found",)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert troubles.text() == "5 damaged packets were skipped (invalid data found)"
+    assert problems.text() == "5 damaged packets were skipped (invalid data found)"
 
 
 def test_a_source_s_own_trouble_stands_beside_those_of_its_parts() -> None:
     source = OpenSource(info=FILE)
     assert source.degraded_reason is None
     source.degraded_reason = "waiting for a visitor"
-    source.troubles.say("sound", "no microphone")
+    source.problems.report("sound", "no microphone")
     assert source.degraded_reason == "waiting for a visitor; no microphone"
     source.degraded_reason = None
     assert source.degraded_reason == "no microphone"
