@@ -1,6 +1,6 @@
-"""The event that users see, and how to read it: leading face, probabilities, agreement of face and voice.
+"""The event that users see (`Emotion`), and functions that read it: leading face, fused probabilities, accord. Pure.
 
-Pure. Page, films, reports and users' programs all read events through these functions.
+The live page, films, reports and users' programs all read events through these functions.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 Probabilities: TypeAlias = dict[str, float]
-# A counter; one more than the largest still fits a message.
+# Counters: the largest one plus one still fits a message.
 Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
-    """Base of all bodies."""
+    """Base of all message bodies."""
 
 
 class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
-    """One tracked face; docs/protocol.md explains every field."""
+    """A tracked face in one frame; docs/protocol.md describes every field."""
 
     track: int
     box: tuple[int, int, int, int]
@@ -34,7 +34,7 @@ class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
-    """The speech window joined to a frame. Gated: label and probabilities are None and `because` says why."""
+    """The speech window joined to a frame. If gated, label and probabilities are None and `because` says why."""
 
     label: str | None
     probabilities: Probabilities | None
@@ -44,11 +44,11 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Emotion of face and voice together. Unknown: `label` is None and `because` says why.
+    """Emotion of face and voice together. If unknown, `label` is None and `because` says why.
 
-    `agreement` of face and voice is 0…1, None where one of them is missing. `confidence` is the largest of
-    `probabilities`; both are None where no modality was usable, and both are set where the label is missing only
-    because the confidence is too low. (`probabilities` is None too in events that older versions recorded.)
+    `agreement` of face and voice is 0…1, None if one of them is missing. `confidence` is the largest of
+    `probabilities`; both are None if nothing could be used, and both are present if the label is missing only
+    because the confidence is too low. (Events recorded by older versions have no `probabilities` either.)
     """
 
     label: str | None
@@ -59,8 +59,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds: grab until a worker has the frame, in the worker, and grab until the event. `waited` is the part of
-    `queue` spent at the broker because no worker was free."""
+    """Milliseconds: from grab to worker (`queue`), in the worker (`inference`), from grab to event (`total`).
+    `waited` is the part of `queue` spent at the broker because no worker was free."""
 
     queue: float
     inference: float
@@ -71,7 +71,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 class Emotion(Message, frozen=True, tag="emotion"):
     """Fusion → everyone, one per video frame (per hop, for a stream without picture). `t` is in seconds.
 
-    `failed` says why a frame could not be analysed (its place is kept); None for every frame that was.
+    `failed` says why a frame could not be analysed (it keeps its place); None for every other frame.
     """
 
     stream: str
@@ -88,12 +88,13 @@ class Emotion(Message, frozen=True, tag="emotion"):
 
 Accord = Literal["none", "agree", "differ", "conflict"]
 
-# Face and voice that name different emotions and are less alike than this (1 − Jensen–Shannon divergence) contradict.
+# Face and voice with different labels contradict each other if their agreement (1 − Jensen–Shannon divergence) is
+# below this.
 CONFLICT_BELOW = 0.6
 
 
 def leading(event: Emotion) -> TrackedFace | None:
-    """The face that the verdict is about: the speaker's, else one with the verdict's confidence, else the largest."""
+    """The face that the verdict is about: the speaker's, else one of the verdict's confidence, else the largest."""
     verdict = event.emotion
     speaking = [face for face in event.faces if face.weights.get("speech", 0.0) > 0]
     alike = [face for face in event.faces if verdict.confidence is not None and face.confidence == verdict.confidence]
@@ -101,9 +102,10 @@ def leading(event: Emotion) -> TrackedFace | None:
 
 
 def fused(event: Emotion) -> Probabilities | None:
-    """Probabilities of the verdict; None where nothing is known.
+    """The verdict's probabilities, None if unknown.
 
-    Events recorded before verdicts carried them have them in their face, or in their voice where there is no face.
+    In events of older versions, whose verdicts have none, they are those of the leading face, or of the voice if
+    there is no face.
     """
     verdict = event.emotion
     if verdict.probabilities is not None or verdict.confidence is None:
@@ -115,13 +117,13 @@ def fused(event: Emotion) -> Probabilities | None:
 
 
 def face_emotion(event: Emotion) -> str | None:
-    """Most probable emotion of the leading face's video; None without a face."""
+    """The most probable emotion of the leading face's video, without speech."""
     face = leading(event)
     return max(face.video, key=lambda emotion: face.video[emotion]) if face is not None and face.video else None
 
 
 def accord(event: Emotion) -> Accord:
-    """Compare the labels of face and voice: `none` where one of them is missing."""
+    """The accord of face and voice; `none` if one of them is missing."""
     face, voice = face_emotion(event), event.speech.label if event.speech is not None else None
     agreement = event.emotion.agreement
     if face is None or voice is None or agreement is None:

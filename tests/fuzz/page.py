@@ -1,4 +1,4 @@
-"""What browsers and strangers send to the live page: requests, and what a visitor's camera sends."""
+"""Requests of browsers and strangers at the live page's gate, and messages of a visitor's camera."""
 
 from __future__ import annotations
 
