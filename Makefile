@@ -29,6 +29,7 @@ untested:
 
 # The documentation as a site, build/docs/index.html; a warning is an error.
 docs:
+	@sh ./scripts/system-libraries.sh docs
 	$(BIN)/sphinx-build -q -W --keep-going -E docs build/docs
 
 # Two files of tests at a time: most of them wait for processes. The wheels that the converted models come from: with them the tests convert the real files again.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,17 @@ from typing import Any
 from sphinx.addnodes import pending_xref
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
-
 project = "bimodal"
 author = "The bimodal developers"
 project_copyright = author
 release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "flowchart"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.graphviz"]
 exclude_patterns = ["cards/architectures"]
 highlight_language = "text"
 myst_heading_anchors = 4
+
+graphviz_output_format = "svg"
 
 # Docstrings: Google style, and code in single backticks.
 default_role = "code"
@@ -31,8 +30,6 @@ napoleon_use_ivar = True
 html_theme = "pydata_sphinx_theme"
 html_title = project
 html_favicon = html_logo = "../workers/view/page/icon.svg"
-html_static_path = ["_static"]
-html_css_files = ["site.css"]
 html_show_sourcelink = html_copy_source = False
 html_sidebars = {"**": ["pages.html"]}
 templates_path = ["_templates"]

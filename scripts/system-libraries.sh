@@ -8,6 +8,8 @@ libraries=$(ldconfig -p 2>/dev/null || true)
 case "$libraries" in *libportaudio.so.2*) ;; *) missing="$missing libportaudio2" ;; esac
 case "$libraries" in *libGL.so.1*) ;; *) missing="$missing libgl1" ;; esac
 case "$libraries" in *libglib-2.0.so.0*) ;; *) missing="$missing libglib2.0-0" ;; esac
+# The documentation draws its diagrams with Graphviz; nothing else needs it.
+[ "${1:-}" != docs ] || command -v dot >/dev/null || missing="$missing graphviz"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
