@@ -28,7 +28,7 @@ untested:
 	$(BIN)/python -m scripts.untested
 
 # The documentation as a site, build/docs/index.html; a warning is an error.
-docs:
+docs: .make/test
 	$(BIN)/sphinx-build -q -W --keep-going -E docs build/docs
 
 # Two files of tests at a time: most of them wait for processes. The wheels that the converted models come from: with them the tests convert the real files again.
