@@ -28,7 +28,7 @@ untested:
 	$(BIN)/python -m scripts.untested
 
 # The documentation as a site, build/docs/index.html; a warning is an error.
-docs:
+docs: .make/test
 	@sh ./scripts/system-libraries.sh docs
 	$(BIN)/sphinx-build -q -W --keep-going -E docs build/docs
 

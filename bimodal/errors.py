@@ -9,11 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bimodal.broker.errors import BrokerError, ControlError, EndpointError, KeysError, MessageError, SlotError
-    from bimodal.extras import MissingPackageError
-    from bimodal.models.errors import ArtifactError, CatalogError, DownloadError, LabelError, ModelError, ProviderError
-    from bimodal.recordings.recording import RecordError
-    from bimodal.workers.errors import ConfigError, SourceError, SystemFailedError, ViewError, WorkerError
+    pass
 
 _HOMES = {
     "bimodal.broker.errors": ("BrokerError", "ControlError", "EndpointError", "KeysError", "MessageError", "SlotError"),
@@ -26,28 +22,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "ArtifactError",
-    "BimodalError",
-    "BrokerError",
-    "CatalogError",
-    "ConfigError",
-    "ControlError",
-    "DownloadError",
-    "EndpointError",
-    "KeysError",
-    "LabelError",
-    "MessageError",
-    "MissingPackageError",
-    "ModelError",
-    "ProviderError",
-    "RecordError",
-    "SlotError",
-    "SourceError",
-    "SystemFailedError",
-    "ViewError",
-    "WorkerError",
-]
+__all__ = ["BimodalError", *sorted(_HOME_OF)]
 
 
 class BimodalError(Exception):

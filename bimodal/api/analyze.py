@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from bimodal.api.detector import Detector
 from bimodal.api.sources import ConfigLike, Source, config_of
-from bimodal.broker.events import Emotion
+from bimodal.broker.events import Emotion, Probabilities, fused, leading
 from bimodal.console import state_directory
 from bimodal.drawing.style import Style
+from bimodal.models.emotions import EMOTIONS
 from bimodal.options import with_counts
 from bimodal.recordings.reading import clips
 from bimodal.recordings.segments import Segment, segments
@@ -172,8 +173,6 @@ class Result:
         Returns a matplotlib figure of its own (no pyplot state). Raises WorkerError without matplotlib.
         """
         _need("matplotlib", "plot()")
-        from bimodal.api.plot import timeline
-
         return timeline(self.name, self.events)
 
     def __len__(self) -> int:
@@ -187,3 +186,42 @@ class Result:
 def _need(package: str, what: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise WorkerError(f"{what} needs the package '{package}': pip install {package}")
+
+
+# Of the seven emotions, in their order: distinct for colour-blind readers (after Okabe and Ito).
+COLOURS = ("#999999", "#E69F00", "#0072B2", "#F0E442", "#CC79A7", "#009E73", "#D55E00")
+
+
+def timeline(name: str, events: Sequence[Emotion]) -> Figure:
+    """Draw stacked probabilities of what was fused, of the leading face and of the voice, and their agreement."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    axes = figure.subplots(4, 1, sharex=True, height_ratios=(2, 2, 2, 1))
+    seconds = np.array([event.t for event in events])
+    rows: tuple[tuple[str, Callable[[Emotion], Probabilities | None]], ...] = (
+        ("fused", fused),
+        ("video", _video),
+        ("speech", lambda event: event.speech.probabilities if event.speech is not None else None),
+    )
+    for axis, (title, read) in zip(axes, rows, strict=False):
+        # Where nothing is known there is a gap: NaN.
+        stacks = np.array([[(read(event) or {}).get(emotion, np.nan) for event in events] for emotion in EMOTIONS])
+        known = ~np.isnan(stacks).all(axis=0) if events else np.zeros(0, bool)
+        stacks = np.where(known, np.nan_to_num(stacks), np.nan)
+        axis.stackplot(seconds, stacks, labels=EMOTIONS, colors=COLOURS, step="post")
+        axis.set_ylim(0, 1)
+        axis.set_ylabel(title)
+    agreement = [np.nan if event.emotion.agreement is None else event.emotion.agreement for event in events]
+    axes[3].plot(seconds, agreement, color="black", linewidth=1)
+    axes[3].set_ylim(0, 1)
+    axes[3].set_ylabel("agreement", fontsize="small")
+    axes[3].set_xlabel("seconds")
+    axes[0].set_title(name)
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return figure
+
+
+def _video(event: Emotion) -> Probabilities | None:
+    face = leading(event)
+    return face.video if face is not None else None
