@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     __version__: str
 
+__all__ = ["Detector", "Emotion", "Events", "Face", "Result", "System", "Voice", "analyze", "errors", "listen", "run"]
+
 _HOMES = {
     "Detector": "bimodal.api.detector",
     "Emotion": "bimodal.broker.events",
@@ -36,7 +38,6 @@ _HOMES = {
     "listen": "bimodal.api.listen",
     "run": "bimodal.api.run",
 }
-__all__ = ["__version__", "errors", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,16 +6,22 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from bimodal.bench.figures import Figure, Outcome, figure, in_turn
 from bimodal.bench.limit_process import LimitOrder
 from bimodal.bench.loops import Loop, LoopRun, module_loop
 from bimodal.bench.media import Decoded, decoded
-from bimodal.bench.orders import Heard, order_of
 from bimodal.bench.plan import Plan
 from bimodal.config import Config
+from bimodal.supervisor.processes import Wanted
+from bimodal.supervisor.processes import processes as rows_of
+from bimodal.workers.settings import AudioActorSettings, FaceActorSettings
 
 PART = "limit"
+_S = TypeVar("_S", FaceActorSettings, AudioActorSettings)
 WARM_S = 0.5
 
 
@@ -48,19 +54,23 @@ def ceiling(plan: Plan, config: Config, media: Decoded, *, processes: int, windo
 
     Raises BenchError where they can't be run, or find no face.
     """
-    heard = Heard(frames=media.frames, fps=media.fps, sound=media.sound, rate=media.rate)
-    told = order_of(config, heard, threads=1, spinning=False, opencv_threads=1)
+    face, audio = _settings(config, FaceActorSettings), _settings(config, AudioActorSettings)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with contextlib.ExitStack() as begun:
         loops = []
         for number in range(processes):
             core = cores[number] if number < len(cores) else None
-            order = LimitOrder(core=core, face=told.face, frames=str(media.frames))
+            order = LimitOrder(core=core, face=face[0], frames=str(media.frames))
             if windows:
                 order = LimitOrder(
-                    core=core, face=told.face, sound=told.sound, rate=told.rate, hop_s=told.hop_s,
-                    window_s=told.window_s, audio=told.audio,
-                )  # fmt: skip
+                    core=core,
+                    face=face[0],
+                    sound=str(media.sound),
+                    rate=media.rate,
+                    hop_s=config.capture.hop_s,
+                    window_s=config.capture.window_s,
+                    audio=audio[0],
+                )
             loops.append(
                 begun.enter_context(
                     module_loop("bimodal.bench.limit_process", order, what="bare ONNX Runtime", log=plan.log)
@@ -100,3 +110,10 @@ def _of(plan: Plan, media: Decoded, what: str, *, windows: bool) -> list[Figure]
     one, *others = ceilings
     alone = figure(one, found[one], f"{what}/s")
     return [alone, *(figure(name, found[name], f"{what}/s", against=alone) for name in others)]
+
+
+def _settings(config: Config, kind: type[_S]) -> list[_S]:
+    """The settings that the config's workers of a kind get, with one thread each and without spinning."""
+    found = [row.settings for row in rows_of(Wanted(config)) if isinstance(row.settings, kind)]
+    runtime = {"threads": 1, "spinning": False}
+    return [replace(settings, runtime=replace(settings.runtime, **runtime)) for settings in found]

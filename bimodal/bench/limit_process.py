@@ -7,7 +7,6 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import msgspec
@@ -15,11 +14,12 @@ import numpy as np
 
 from bimodal.bench.loops import serve
 from bimodal.doctor.sizing_process import Run, noting, runs_of
-from bimodal.models.session import Artifact
+from bimodal.workers.audio.actor import open_models as open_speech_models
 from bimodal.workers.audio.pipeline import SpeechPipeline
-from bimodal.workers.inference import open_model
+from bimodal.workers.face.actor import open_models as open_face_models
 from bimodal.workers.settings import AudioActorSettings, FaceActorSettings
 
+WORKER = "bench 1"
 Work = tuple[list[Run], int]
 """The runs that a frame or window takes, and how many faces or windows it is."""
 
@@ -66,7 +66,7 @@ def prepare(order: LimitOrder) -> Callable[[], int]:
 def _frames(order: LimitOrder) -> Sequence[Work]:
     """The work of every tenth frame."""
     mine = order.face
-    detector, landmarks, static = face_models(mine)
+    detector, landmarks, static = open_face_models(mine, WORKER)
     assert order.frames is not None
     pictures = np.load(Path(order.frames), mmap_mode="r", allow_pickle=False)[::10]
     works = [runs_of(np.ascontiguousarray(picture), detector, landmarks, static, mine.face) for picture in pictures]
@@ -78,7 +78,7 @@ def _windows(order: LimitOrder) -> Sequence[Work]:
     assert order.audio is not None
     assert order.sound is not None
     mine, runs = order.audio, list[Run]()
-    speech, voice = speech_models(mine)
+    speech, voice = open_speech_models(mine, WORKER)
     hear = SpeechPipeline(noting(speech, runs), None if voice is None else noting(voice, runs), mine.audio)
     sound, works = np.load(Path(order.sound), allow_pickle=False), []
     hop = round(order.hop_s * order.rate)
@@ -87,44 +87,6 @@ def _windows(order: LimitOrder) -> Sequence[Work]:
         hear(sound[max(0, end - round(order.window_s * order.rate)) : end], order.rate, hop)
         works.append((list(runs), 1))
     return works
-
-
-# The models of the loops, opened as the workers open theirs.
-
-
-WORKER = "bench 1"
-
-
-class FaceModels(NamedTuple):
-    """What looks at frames."""
-
-    detector: Artifact
-    landmarks: Artifact
-    static: list[Artifact]
-
-
-class SpeechModels(NamedTuple):
-    """What listens to windows; `voice` None where every window is listened to."""
-
-    speech: Artifact
-    voice: Artifact | None
-
-
-def face_models(settings: FaceActorSettings) -> FaceModels:
-    """Open them; raises ArtifactError or ProviderError."""
-    return FaceModels(
-        detector=open_model(settings.detector, "face-detector", settings.runtime, WORKER),
-        landmarks=open_model(settings.landmarks, "face-landmarks", settings.runtime, WORKER),
-        static=[open_model(path, "face-static", settings.runtime, WORKER) for path in settings.static],
-    )
-
-
-def speech_models(settings: AudioActorSettings) -> SpeechModels:
-    """Open them; raises ArtifactError or ProviderError."""
-    voice = None
-    if settings.voice_activity is not None:
-        voice = open_model(settings.voice_activity, "voice-activity", settings.runtime, WORKER)
-    return SpeechModels(open_model(settings.speech, "speech", settings.runtime, WORKER), voice)
 
 
 if __name__ == "__main__":

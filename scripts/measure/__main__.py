@@ -15,8 +15,9 @@ from bimodal.bench.plan import Part
 
 PARTS = {
     "transport": Part("scripts.measure.transport", "shared frames against copies through ZeroMQ, 640×480 to 4K"),
-    "single": Part("scripts.measure.single", "one process that does everything in a loop, as demos do"),
-    "detector": Part("scripts.measure.detector", "CPU of bimodal.Detector against bimodal analyze, on one clip"),
+    "single": Part(
+        "scripts.measure.single", "one process with bimodal.Detector, against the pipeline and bimodal analyze"
+    ),
     "broker": Part("scripts.measure.broker", "the broker alone with up to 128 simulated workers, and fusion alone"),
     "resnet": Part("scripts.measure.resnet", "pipeline and scaling with ResNet-50, fp32 and INT8"),
     "torch": Part("scripts.measure.torch_loop", "the usual demo's loop in torch eager, against the pipeline"),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bimodal.broker.events import Probabilities
 from bimodal.config import check_config
 from bimodal.workers.fusion.actor import Loaded, load
+from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.settings import FusionActorSettings
 
 WITH_DYNAMIC = check_config({"models": {"face-dynamic": "face-dynamic-compact", "speech": "none"}}, "tests")
@@ -22,14 +23,15 @@ def counted_runs(monkeypatch: pytest.MonkeyPatch, module: str) -> list[tuple[int
 
     def loading(settings: FusionActorSettings) -> Loaded:
         loaded = load(settings)
-        assert loaded.dynamic is not None
-        predict = loaded.dynamic.predict
+        dynamic = loaded.models.dynamic
+        assert dynamic is not None
+        predict = dynamic.predict
 
         def counting(embeddings: NDArray[np.float32]) -> Probabilities:
             shapes.append(embeddings.shape)
             return predict(embeddings)
 
-        return replace(loaded, dynamic=replace(loaded.dynamic, predict=counting))
+        return replace(loaded, models=FusionModels(replace(dynamic, predict=counting), loaded.models.learned))
 
     monkeypatch.setattr(f"{module}.load", loading)
     return shapes

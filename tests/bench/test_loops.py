@@ -12,15 +12,16 @@ import msgspec
 import numpy as np
 import pytest
 
+from bimodal.api.detector import Detector
 from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import in_turn
 from bimodal.bench.loops import Loop, LoopRun, module_loop, turn
-from bimodal.bench.orders import Heard, order_of
+from bimodal.bench.system import write_config
 from bimodal.config import Config
 from bimodal.models.catalog import resolve
 from bimodal.workers.demo import DEMO
 from scripts.measure.mediapipe import FaceMesh, MeshOrder, compare, measure
-from scripts.measure.single import Everything
+from scripts.measure.single import Order, prepare
 from tests.bench.dynamic import WITH_DYNAMIC, counted_runs
 from tests.bench.planning import short_plan
 
@@ -111,22 +112,24 @@ def test_a_python_without_mediapipe_is_named(frames: Path) -> None:
 def test_everything_in_one_loop_gives_an_event_a_frame(frames: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
     np.save(tmp_path / "sound.npy", noise)
-    heard = Heard(frames=frames, fps=FPS, sound=tmp_path / "sound.npy", rate=RATE)
-    everything = Everything(order_of(Config(), heard, threads=1, spinning=False, opencv_threads=1))
-    looks = 2 * FRAMES
-    assert sum(everything.look() for _ in range(looks)) == looks
-    assert everything.hops == int((looks - 1) / FPS / 0.5)
-    # The last frames wait for the speech that belongs to them.
-    assert looks - FPS <= everything.events <= looks
+    write_config(Config(), tmp_path / "config.yaml")
+    order = Order(
+        config=str(tmp_path / "config.yaml"),
+        frames=str(frames),
+        fps=FPS,
+        sound=str(tmp_path / "sound.npy"),
+        rate=RATE,
+        opencv_threads=1,
+    )
+    look = prepare(order)
+    assert sum(look() for _ in range(2 * FRAMES)) == 2 * FRAMES
 
 
 def test_one_loop_runs_the_dynamic_model_of_the_config(frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = counted_runs(monkeypatch, "scripts.measure.single")
-    # Few frames a second: a window of the model is soon full.
-    heard = Heard(frames=frames, fps=4.0)
-    everything = Everything(order_of(WITH_DYNAMIC, heard, threads=1, spinning=False, opencv_threads=1))
-    for _ in range(FRAMES):
-        everything.look()
+    runs = counted_runs(monkeypatch, "bimodal.api.detector")
+    with Detector(WITH_DYNAMIC) as detector:
+        # Few frames a second: a window of the model is soon full.
+        assert list(detector.events(np.load(frames), fps=4.0))
     assert runs
 
 

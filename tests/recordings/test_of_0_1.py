@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bimodal.recordings.reading import clips
-from bimodal.recordings.tables import TABLE_COLUMNS, csv_header, csv_lines, event_line, rows
+from bimodal.recordings.tables import COLUMNS, csv_header, csv_lines, event_line, rows
 from tests.end_to_end.driving import run
 
 FILES = Path(__file__).parent / "of_0_1"
@@ -71,7 +71,7 @@ def test_what_0_1_wrote_of_an_event_is_still_written() -> None:
     then = csv.DictReader(io.StringIO((FILES / "results" / "smile.csv").read_text(encoding="utf-8")))
     for row, old_row in zip(now, then, strict=True):
         assert_holds(row, old_row)
-    assert set(pq.read_schema(FILES / "results" / "smile.parquet").names) <= set(TABLE_COLUMNS)
+    assert set(pq.read_schema(FILES / "results" / "smile.parquet").names) <= {column.name for column in COLUMNS}
 
 
 def test_report_writes_their_pages(old: Path) -> None:

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from bimodal.commands.analyze import annotate_file
 from bimodal.drawing.style import Style
 from bimodal.recordings.tables import event_line
+from bimodal.supervisor.annotation import annotate_file
 from bimodal.workers.capture import files
 from bimodal.workers.errors import SourceError
 from bimodal.workers.film.annotate import annotate
