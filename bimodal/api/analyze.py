@@ -84,8 +84,8 @@ def analyze(
         finally:
             analysis.close()
         (analysed,) = analysis.inputs
-        if analysed.because is not None:
-            raise SourceError(analysed.because)
+        if analysed.reason is not None:
+            raise SourceError(analysed.reason)
         (clip,) = clips(folder / f"{analysed.name}.jsonl")
         notes = [] if analysed.note is None else [analysed.note]
         if report:

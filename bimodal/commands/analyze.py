@@ -151,7 +151,7 @@ def _draw(progress: Progress, tasks: dict[str, TaskID], analysed: Analysed) -> N
 
 
 def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -> None:
-    failed = [analysed for analysed in inputs if analysed.because is not None]
+    failed = [analysed for analysed in inputs if analysed.reason is not None]
     frames = sum(analysed.frames for analysed in inputs if analysed.done)
     done = len(inputs) - len(failed)
     if done:
@@ -162,7 +162,7 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -
         if analysed.note is not None:
             say(f"{analysed.file}: {analysed.note}")
     for analysed in failed:
-        say(analysed.because or f"{analysed.file} failed")
+        say(analysed.reason or f"{analysed.file} failed")
     for sentence in lost:
         say(sentence)
     if failed or lost:

@@ -117,8 +117,8 @@ def _analyse_again(footage: Footage, config: Config, log_file: Path) -> list[Emo
                 analysis.run(changed)
         finally:
             analysis.close()
-        if analysed.because is not None:
-            raise RecordError(analysed.because)
+        if analysed.reason is not None:
+            raise RecordError(analysed.reason)
         return list(read_events(Path(folder) / f"{analysed.name}.jsonl"))
 
 

@@ -82,6 +82,6 @@ def _show(supervisor: Supervisor, bus: Subscriber, stop: StopSignal) -> None:
                     shown.take(found[1], time.monotonic())
             screen.draw(shown)
             if child.life.state == "failed":
-                raise SystemFailedError(child.life.because or "the recording can't be played")
+                raise SystemFailedError(child.life.reason or "the recording can't be played")
         screen.last(shown)
     say("stopping")

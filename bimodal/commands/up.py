@@ -235,11 +235,11 @@ def check(system: LiveSystem) -> None:
     """Raise SystemFailedError, with the reason, where a system that has not begun to work never will."""
     if system.begun:
         return
-    children = [child for child in system.supervisor.children.values() if child.post == "on"]
+    children = [child for child in system.supervisor.children.values() if child.phase == "active"]
     for child in children:
         needed = child.spec.stream is None and not child.spec.kind.optional
         if child.life.failing and needed and not child.was_ready:
-            raise SystemFailedError(child.life.because or f"{child.spec.name} can't be started")
+            raise SystemFailedError(child.life.reason or f"{child.spec.name} can't be started")
     sources = [child for child in children if child.spec.stream is not None]
     if sources and all(child.life.failing for child in sources):
-        raise SystemFailedError("; ".join(child.life.because or f"{child.spec.name} failed" for child in sources))
+        raise SystemFailedError("; ".join(child.life.reason or f"{child.spec.name} failed" for child in sources))

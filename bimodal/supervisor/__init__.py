@@ -1,1 +1,1 @@
-"""What keeps the processes of a session as the table says: start, watch, restart, swap, scale, stop."""
+"""Supervision of a session's processes by its table: start, watch, restart, swap, scale, stop."""

@@ -1,4 +1,4 @@
-"""What `bimodal analyze` does beneath its progress bar: many files through one system, every frame of each."""
+"""The system behind `bimodal analyze`: many files through one system, every frame of each."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ TURN_S = 0.1
 
 @dataclass
 class Analysed:
-    """One input on its way.
+    """One input and its progress.
 
     Attributes:
         name: of its results and its stream.
-        frames: looked at so far.
-        frames_estimate: how many there are, where known.
-        because: the sentence that says why it failed, else None.
-        note: what was wrong with a file that has results all the same (damaged packets, cut off), else None.
+        frames: analysed so far.
+        frames_estimate: total number, where known.
+        reason: why it failed, one sentence; else None.
+        note: damage in a file that has results all the same (damaged packets, cut off), else None.
     """
 
     file: Path
     name: str
     frames: int = 0
     frames_estimate: int | None = None
-    because: str | None = None
+    reason: str | None = None
     note: str | None = None
     done: bool = False
 
 
 def result_names(files: Iterable[Path]) -> list[str]:
-    """A name for each input's results: its stem, or its whole name (and a number) where stems would collide."""
+    """Name each input's results: its stem, or its whole name (and a number) where stems would collide."""
     files = list(files)
     stems = Counter(file.stem for file in files)
     names: list[str] = []
@@ -69,7 +69,7 @@ def result_names(files: Iterable[Path]) -> list[str]:
 
 
 class Analysis:
-    """Runs the inputs, a few at once, and keeps score."""
+    """Runs the inputs, a few at once, and keeps their progress."""
 
     def __init__(self, config: Config, files: list[Path], out: Path, *, realtime: bool, log_file: Path | None) -> None:
         """Start the system.
@@ -91,12 +91,12 @@ class Analysis:
         self._counts: dict[Role, int] = {}
         specs = self._rows()
         self._session = Session(name)
-        with contextlib.ExitStack() as begun:
-            begun.callback(self._session.close)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._session.close)
             self._control = ControlServer(self._session.directory)
-            begun.callback(self._control.close)
+            undo.callback(self._control.close)
             self._supervisor = Supervisor(self._session, specs, log_file)
-            begun.pop_all()
+            undo.pop_all()
 
     def _rows(self) -> list[ProcessSpec]:
         rows = processes(Wanted(self._config, self._counts, self._record))
@@ -105,7 +105,7 @@ class Analysis:
     def run(self, changed: Callable[[], None]) -> None:
         """Work until every input is done or has failed; `changed` is called several times a second.
 
-        Raises SystemFailedError, with the sentence, where the system itself can't work.
+        Raises SystemFailedError where the system itself can't work.
         """
         while self._waiting or self._running:
             self._supervisor.step(TURN_S)
@@ -116,8 +116,7 @@ class Analysis:
             changed()
 
     def _answer(self, request: Request) -> Reply:
-        """`bimodal status` and `bimodal scale` of a system that looks at files. Its config is not watched: results
-        made by two models would be nobody's."""
+        """Answer `bimodal status` and `bimodal scale`. The config is not watched: one set of models for all results."""
         if isinstance(request, StatusRequest):
             return report(self._supervisor, self._session.name, None)
         try:
@@ -126,10 +125,11 @@ class Analysis:
             return Refused(str(error))
 
     def _scale(self, wanted: dict[Role, int]) -> Reply:
-        rows = self._supervisor.rows()
+        rows = self._supervisor.reconciler.rows()
         before = {kind: sum(row.role == kind for row in rows) for kind in wanted}
         self._counts = self._counts | wanted
-        self._supervisor.change(self._rows() + [row for row in rows if row.stream is not None])
+        sources = [row for row in rows if row.stream is not None]
+        self._supervisor.reconciler.change(self._rows() + sources, self._supervisor.now)
         return Accepted(describe_scale(before, wanted))
 
     def _fill(self) -> None:
@@ -138,7 +138,7 @@ class Analysis:
             file = StreamSettings(file=str(analysed.file.absolute()))
             spec = source(self._config, analysed.name, file, policy="every", realtime=self._realtime)
             (spec,) = limited([spec], self._config.workers.max_memory_mb)
-            self._supervisor.add(spec)
+            self._supervisor.reconciler.add(spec)
             self._running[spec.name] = analysed
 
     def _settle(self) -> None:
@@ -150,24 +150,24 @@ class Analysis:
                 analysed.frames_estimate = int(estimate) if estimate else analysed.frames_estimate
             if child.finished or child.life.state == "failed":
                 analysed.done = child.finished
-                analysed.because = None if child.finished else (child.life.because or "it could not be read")
-                analysed.note = child.life.because if child.finished else None
-                log.info("%s: %s", analysed.file, analysed.because or analysed.note or "done")
+                analysed.reason = None if child.finished else (child.life.reason or "it could not be read")
+                analysed.note = child.life.reason if child.finished else None
+                log.info("%s: %s", analysed.file, analysed.reason or analysed.note or "done")
                 del self._running[name]
-                self._supervisor.remove(name)
+                self._supervisor.reconciler.remove(name)
 
     def _check(self) -> None:
-        """A role without any process left that could still work means that nothing will move any more."""
+        """Raise SystemFailedError where all processes of a role have failed: no input would make progress any more."""
         roles: dict[str, list[Child]] = {}
         for child in self._supervisor.children.values():
             if child.spec.stream is None:
                 roles.setdefault(child.spec.role, []).append(child)
         for children in roles.values():
             if all(child.life.state == "failed" for child in children):
-                raise SystemFailedError(children[0].life.because or f"{children[0].spec.name} can't be started")
+                raise SystemFailedError(children[0].life.reason or f"{children[0].spec.name} can't be started")
 
     def close(self) -> None:
-        """Stop everything and leave nothing behind."""
+        """Stop everything and remove the session."""
         self._supervisor.stop()
         self._control.close()
         self._session.close()

@@ -1,4 +1,4 @@
-"""Annotated films of analysed files, each made by a process of its own: what fails there costs the film alone."""
+"""Annotated films of analysed files, each made in a process of its own, so that a failure there costs the film only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def annotate_file(
 ) -> str | None:
     """Make OUT/NAME.annotated.mp4 of `source` and its events OUT/NAME.jsonl, which must be complete.
 
-    Returns None, or the sentence that says why there is no film. `on_progress` gets the number of pictures done so far.
+    Returns None, or why there is no film, as a sentence. `on_progress` gets the number of pictures done so far.
     """
     film = out / film_name(name)
     order = Order(
@@ -50,7 +50,7 @@ def annotate_file(
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            because = _follow(process, on_progress)
+            reason = _follow(process, on_progress)
         except BaseException:
             process.kill()
             raise
@@ -58,21 +58,21 @@ def annotate_file(
             if process.wait() != 0:
                 with contextlib.suppress(OSError):
                     part_name(film).unlink(missing_ok=True)
-    if process.returncode != 0 and because is None:
-        because = f"its process ended with code {process.returncode}"
-    if because is not None:
-        log.info("no film of %s: %s", source, because)
-        return f"{film.name} was not made: {because}"
+    if process.returncode != 0 and reason is None:
+        reason = f"its process ended with code {process.returncode}"
+    if reason is not None:
+        log.info("no film of %s: %s", source, reason)
+        return f"{film.name} was not made: {reason}"
     return None
 
 
 def _follow(process: subprocess.Popen[bytes], on_progress: Callable[[int], None]) -> str | None:
     assert process.stdout is not None
-    because = None
+    reason = None
     for line in process.stdout:
         with contextlib.suppress(msgspec.MsgspecError):
             progress = msgspec.json.decode(line, type=FilmProgress)
-            because = progress.because
-            if because is None:
+            reason = progress.because
+            if reason is None:
                 on_progress(progress.pictures)
-    return because
+    return reason

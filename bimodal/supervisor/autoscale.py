@@ -1,8 +1,7 @@
-"""Follows the load: how many workers `{min, max}` should be now. Pure: counters in, a number out.
+"""Number of workers for the present load, within `{min, max}`. Pure: counters in, a number out.
 
-Too few workers show as dropped jobs (policy `latest`) or as jobs that pile up (`every`); too many as idle time.
-Between the two lies a wide band in which nothing changes, and after each change the new number must prove itself, so
-that a steady load settles on one number.
+Too few workers show as dropped jobs (policy `latest`) or as a backlog (`every`); too many as idle time. A wide band
+between the two and a rest after each change make a steady load settle on one number.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Load(NamedTuple):
 
 
 class LoadFollower:
-    """One kind of workers between `least` and `most`."""
+    """Follows the load with the workers of one kind, from `least` to `most`."""
 
     def __init__(self, least: int, most: int) -> None:
         self.least, self.most = least, most
@@ -50,11 +49,11 @@ class LoadFollower:
         self._changed: float | None = None
 
     def wanted(self, count: int, load: Load) -> int:
-        """The number of workers wanted, where there are `count`. To be called about once a second."""
+        """Number of workers wanted, where there are `count`. To be called about once a second."""
         if self._changed is None:
             self._changed = load.now
         if self._seen and load.offered < self._seen[-1].offered:
-            self._seen.clear()  # a broker that is new counts from 0
+            self._seen.clear()  # a new broker counts from 0
         self._seen.append(load)
         while load.now - self._seen[0].now > WINDOW_S:
             self._seen.popleft()
@@ -74,14 +73,14 @@ class LoadFollower:
         piled_up = min(seen.waiting for seen in self._seen) > count
         if (lost > LOST_TOO_MUCH or piled_up) and rested >= GROW_REST_S:
             return 1
-        # What they do now, one fewer would have to do with room to spare.
+        # One worker fewer must do the same work with room to spare.
         busy = (load.busy_s - first.busy_s) / span / (count - 1) if count > 1 else 1.0
         if lost <= LOST_LITTLE and busy < BUSY_LITTLE and load.waiting == 0 and rested >= SHRINK_REST_S:
             return -1
         return 0
 
 
-# What `bimodal scale` may ask for: pure checks of a request.
+# Requests of `bimodal scale`: pure checks.
 
 
 MOST_WORKERS = 256
@@ -90,7 +89,7 @@ KINDS: dict[Role, Modality] = {role: kind.modality for role, kind in TABLE.items
 
 
 def checked_counts(counts: Mapping[str, int], config: Config) -> dict[Role, int]:
-    """The numbers of workers that are asked for. Raises ControlError where there can't be such workers."""
+    """Check the requested numbers of workers. Raises ControlError where there can't be such workers."""
     wanted: dict[Role, int] = {kind: counts[kind] for kind in KINDS if kind in counts}
     if not wanted or set(counts) - set(KINDS):
         raise ControlError("only face and audio workers can be scaled: say face=4 or audio=2")
@@ -102,5 +101,5 @@ def checked_counts(counts: Mapping[str, int], config: Config) -> dict[Role, int]
 
 
 def describe_scale(before: Mapping[Role, int], after: Mapping[Role, int]) -> str:
-    """One sentence on it."""
+    """Describe the change of numbers in one sentence."""
     return "; ".join(f"{kind}: {before[kind]} → {count} workers" for kind, count in after.items())

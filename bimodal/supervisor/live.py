@@ -1,6 +1,6 @@
-"""The system behind `bimodal up`: what config.yaml says, what `bimodal scale` asks for, what the load wants.
+"""The system behind `bimodal up`: follows edits of config.yaml, requests of `bimodal scale`, and the load.
 
-It reads, decides which rows are wanted, and hands them to the supervisor, which brings what runs in line with them.
+It decides which rows are wanted; the supervisor's reconciler brings the processes in line with them.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ log = logging.getLogger(__name__)
 FOLLOW_EVERY_S = 1.0
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What the system is to be: a config, and numbers of workers that count instead of the config's; `by_hand` are the
-    kinds whose number a person has given."""
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """The wanted system: a config, and numbers of workers that override it; `by_hand`: kinds set by `bimodal scale`."""
 
     config: Config
     counts: dict[Role, int] = {}
@@ -42,26 +41,26 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveSystem:
-    """Everything that runs for one session.
+    """The processes of one live session.
 
     Attributes:
-        begun: whether every process has been ready once: from then on nothing but its user ends the system.
+        begun: true once every process has been ready: from then on only the user ends the system.
     """
 
     def __init__(self, config: Config, file: Path, session: Session, log_file: Path) -> None:
-        """Begin; `file` is watched, whether it is there or not.
+        """Start; `file` is watched, whether it exists or not.
 
-        Raises EndpointError, CatalogError and the like where the system can't be as the config says.
+        Raises EndpointError, CatalogError and the like where the system can't run as the config says.
         """
         self.begun = False
         self._name = session.name
         self._watch = ConfigWatch(file)
         self._recordings = Recordings(session.name)
-        self._in_force = self._wanted = Wish(config=config)
+        self._in_force = self._target = Target(config=config)
         self._followers: dict[Role, LoadFollower] = {}
         self._follow_at = 0.0
         self._follow_config()
-        rows = self._rows(self._wanted)
+        rows = self._rows(self._target)
         self._control = ControlServer(session.directory)
         try:
             self.supervisor = Supervisor(session, rows, log_file)
@@ -70,12 +69,12 @@ class LiveSystem:
             raise
 
     def step(self, timeout_s: float) -> None:
-        """One turn, of about `timeout_s`."""
+        """Run one turn of the loop, of about `timeout_s`."""
         self.supervisor.step(timeout_s)
         self._settle()
         self._control.serve(self._answer)
         now = time.monotonic()
-        if self._watch.look(now):
+        if self._watch.poll(now):
             self._reload()
         if now >= self._follow_at:
             self._follow_at = now + FOLLOW_EVERY_S
@@ -83,37 +82,37 @@ class LiveSystem:
 
     @property
     def streams(self) -> set[str]:
-        """The streams that have a source, whether it is over or not."""
+        """Names of the streams that have a source, also of ended ones."""
         return {child.spec.stream for child in self.supervisor.children.values() if child.spec.stream is not None}
 
-    def _rows(self, wish: Wish) -> list[ProcessSpec]:
-        wanted = Wanted(wish.config, wish.counts, self._recordings.of(wish.config))
-        return limited(processes(wanted, TABLE), wish.config.workers.max_memory_mb)
+    def _rows(self, target: Target) -> list[ProcessSpec]:
+        wanted = Wanted(target.config, target.counts, self._recordings.of(target.config))
+        return limited(processes(wanted, TABLE), target.config.workers.max_memory_mb)
 
-    # -------------------------------------------------------------------------------- what is wanted
+    # -------------------------------------------------------------------------------- target
 
-    def _change(self, wish: Wish) -> None:
-        """Want something else. Raises a BimodalError where it can't be, and then goes on as before."""
-        rows = self._rows(wish)
-        self._wanted = wish
-        self.supervisor.change(rows)
+    def _change(self, target: Target) -> None:
+        """Set another target. Raises a BimodalError, and changes nothing, where its rows can't be made."""
+        rows = self._rows(target)
+        self._target = target
+        self.supervisor.reconciler.change(rows, self.supervisor.now)
 
     def _settle(self) -> None:
-        """A change that has come to its end is in force, or was given up."""
+        """Take over the target once its change is carried out, or drop it where that was given up."""
         self.begun = self.begun or self._all_have_begun()
-        if self._wanted is self._in_force or self.supervisor.changing:
+        if self._target is self._in_force or self.supervisor.reconciler.changing:
             return
-        given_up = self.supervisor.given_up
+        given_up = self.supervisor.reconciler.given_up
         if given_up is None:
-            self._in_force = self._wanted
+            self._in_force = self._target
         else:
-            if self._wanted.config is not self._in_force.config:
+            if self._target.config is not self._in_force.config:
                 self.supervisor.refused = given_up
-            self._wanted = self._in_force
+            self._target = self._in_force
         self._follow_config()
 
     def _all_have_begun(self) -> bool:
-        """Every process has been ready once; of the sources at least one, and the others fail."""
+        """True once every process has been ready; optional ones, and all sources but one, may fail instead."""
         children = self.supervisor.children.values()
         begun = {child.spec.name for child in children if child.was_ready or child.finished}
         some_source = any(child.spec.stream is not None and child.spec.name in begun for child in children)
@@ -127,14 +126,14 @@ class LiveSystem:
     def _reload(self) -> None:
         try:
             config = self._watch.load()
-            before = self._wanted.config.workers
+            before = self._target.config.workers
             kept = {
                 kind: count
-                for kind, count in self._wanted.counts.items()
+                for kind, count in self._target.counts.items()
                 if getattr(config.workers, kind).count == getattr(before, kind).count
             }
-            by_hand = self._wanted.by_hand & frozenset(kept)
-            self._change(Wish(config=config, counts=kept, by_hand=by_hand))
+            by_hand = self._target.by_hand & frozenset(kept)
+            self._change(Target(config=config, counts=kept, by_hand=by_hand))
         except BimodalError as error:
             log.warning("the edited config is not taken over: %s", error)
             self.supervisor.refused = str(error)
@@ -158,31 +157,31 @@ class LiveSystem:
             return Refused(str(error))
 
     def _scale(self, counts: Mapping[str, int]) -> Reply:
-        wanted = checked_counts(counts, self._wanted.config)
+        wanted = checked_counts(counts, self._target.config)
         before = {kind: self._count(kind) for kind in wanted}
-        by_hand = self._wanted.by_hand | frozenset(wanted)
-        counts_wanted = self._wanted.counts | wanted
-        self._change(msgspec.structs.replace(self._wanted, counts=counts_wanted, by_hand=by_hand))
+        by_hand = self._target.by_hand | frozenset(wanted)
+        counts_wanted = self._target.counts | wanted
+        self._change(msgspec.structs.replace(self._target, counts=counts_wanted, by_hand=by_hand))
         return Accepted(describe_scale(before, wanted))
 
     def _count(self, kind: Role) -> int:
-        return sum(row.role == kind for row in self.supervisor.rows())
+        return sum(row.role == kind for row in self.supervisor.reconciler.rows())
 
     # -------------------------------------------------------------------------------- the load
 
     def _follow_config(self) -> None:
-        """Follow the load where the config in force says {min, max} and nobody has given a number."""
+        """Follow the load where the config in force says {min, max} and `bimodal scale` has set no number."""
         followers: dict[Role, LoadFollower] = {}
         for kind in KINDS:
-            wanted = getattr(self._wanted.config.workers, kind).count
-            if isinstance(wanted, Between) and kind not in self._wanted.by_hand:
+            wanted = getattr(self._target.config.workers, kind).count
+            if isinstance(wanted, Between) and kind not in self._target.by_hand:
                 known = self._followers.get(kind)
                 same = known is not None and (known.least, known.most) == (wanted.min, wanted.max)
                 followers[kind] = known if known is not None and same else LoadFollower(wanted.min, wanted.max)
         self._followers = followers
 
     def _follow(self, now: float) -> None:
-        if self.supervisor.changing:
+        if self.supervisor.reconciler.changing:
             return
         for kind, follower in self._followers.items():
             count = self._count(kind)
@@ -191,8 +190,8 @@ class LiveSystem:
             wanted = follower.wanted(count, self._load(kind, count, now))
             if wanted != count:
                 log.info("the load wants %d %s workers instead of %d", wanted, kind, count)
-                with contextlib.suppress(BimodalError):  # a file of the config is gone: whoever edits it is told
-                    self._change(msgspec.structs.replace(self._wanted, counts=self._wanted.counts | {kind: wanted}))
+                with contextlib.suppress(BimodalError):  # a file of the config is gone: its next edit reports that
+                    self._change(msgspec.structs.replace(self._target, counts=self._target.counts | {kind: wanted}))
                 return
 
     def _load(self, kind: Role, count: int, now: float) -> Load:
@@ -202,50 +201,48 @@ class LiveSystem:
             sum(getattr(stream, what).get(modality, 0) for stream in streams)
             for what in ("offered", "dropped", "done", "failed")
         )
-        # A worker holds one job, and one more in advance; the rest of what is open waits.
+        # A worker holds one job, and one more in advance; other open jobs wait.
         waiting = max(0, offered - dropped - done - failed - 2 * count)
         return Load(now, offered, dropped, self.supervisor.busy_s(kind), waiting)
 
     def close(self) -> list[Path]:
-        """Stop everything; the folders in which something was recorded."""
+        """Stop everything; returns the folders in which something was recorded."""
         self.supervisor.stop()
         self._control.close()
         return self._recordings.end()
 
 
 class Recordings:
-    """The session folders of recordings: one for each thing that the config has said of them."""
+    """The session folders of recordings: one for each version of `outputs.record` that was in force."""
 
     def __init__(self, session: str) -> None:
         self._session = session
         self._known: dict[RecordSettings | None, RecordActorSettings | None] = {None: None}
 
     def of(self, config: Config) -> RecordActorSettings | None:
-        """What the recorder is told, None where nothing is; raises ConfigError where a folder can't be made."""
+        """Settings of the recorder; None where nothing is recorded. Raises ConfigError where a folder can't be made."""
         wanted = config.outputs.record
         if wanted not in self._known:
             self._known[wanted] = begin_session(config, self._session, datetime.now().astimezone())
         return self._known[wanted]
 
     def end(self) -> list[Path]:
-        """Close the folders; those in which something was recorded."""
+        """Close the folders; returns those in which something was recorded."""
         folders = [Path(settings.record.folder) for settings in self._known.values() if settings is not None]
         return [folder for folder in folders if end_session(folder, datetime.now().astimezone())]
 
 
-# Watches config.yaml while the system runs, by looking at it a few times a second.
-#
-# A look costs microseconds and works on every file system, through links, and whatever an editor does: a file written
-# beside and renamed over, one that is cut off and written again, temporary files next to it. A change counts when the
-# file has stayed the same for a moment, so that a half-written one is not read.
+# config.yaml is polled a few times a second. A poll takes microseconds and works on every file system, through links,
+# and however an editor saves: by renaming a temporary file, or by truncating and writing again. A change counts once
+# the file has been the same for a moment, so that a half-written one is not read.
 
 
-LOOK_EVERY_S = 0.2
+POLL_EVERY_S = 0.2
 SETTLED_S = 0.4
 
 
-class Mark(NamedTuple):
-    """What tells one state of a file from another."""
+class FileVersion(NamedTuple):
+    """Identity of one version of a file."""
 
     inode: int
     time_ns: int
@@ -253,39 +250,39 @@ class Mark(NamedTuple):
 
 
 class ConfigWatch:
-    """One config file, whether it is there yet or not."""
+    """Watches one config file, whether it exists yet or not."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._read = self._seen = _mark(path)
-        self._since = self._look_at = 0.0
+        self._read = self._seen = _version_of(path)
+        self._since = self._poll_at = 0.0
 
-    def look(self, now: float) -> bool:
-        """Whether the file has changed and settled; true once for each change. `now` in seconds."""
-        if now < self._look_at:
+    def poll(self, now: float) -> bool:
+        """True once for each change of the file, when it has settled. `now` in seconds."""
+        if now < self._poll_at:
             return False
-        self._look_at = now + LOOK_EVERY_S
-        mark = _mark(self.path)
-        if mark != self._seen:
-            self._seen, self._since = mark, now
+        self._poll_at = now + POLL_EVERY_S
+        version = _version_of(self.path)
+        if version != self._seen:
+            self._seen, self._since = version, now
         if self._seen == self._read or now - self._since < SETTLED_S:
             return False
         self._read = self._seen
         return True
 
     def load(self, read: Callable[[Path], Config] = load_config) -> Config:
-        """The file as it is now.
+        """Read the file as it is now.
 
-        Raises ConfigError where it is wrong, gone, or empty: that is how a file looks that is being written.
+        Raises ConfigError where it is wrong, gone, or empty, as a file is that is being written.
         """
         if self._read is not None and self._read.size == 0:
             raise ConfigError(f"{self.path} is empty")
         return read(self.path)
 
 
-def _mark(path: Path) -> Mark | None:
+def _version_of(path: Path) -> FileVersion | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return Mark(status.st_ino, status.st_mtime_ns, status.st_size)
+    return FileVersion(status.st_ino, status.st_mtime_ns, status.st_size)

@@ -1,6 +1,6 @@
-"""The table of all kinds of processes: what runs each, what it needs, how it changes, and its rows for a config.
+"""The table of all kinds of processes: entry point, needs, kind of change, and rows for a config.
 
-Another kind of process is a function from the config to its rows, and an entry of TABLE.
+A new kind of process is a function from the config to its rows, and an entry of TABLE.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class ProcessKind(NamedTuple):
     """A kind of process.
 
     Attributes:
-        entry: what `python -m bimodal.workers` is given: MODULE:NAME.
-        broker_role: what it is to the broker.
+        entry: argument of `python -m bimodal.workers`: MODULE:NAME.
+        broker_role: role in its Hello to the broker.
         rows: its processes for a config.
         modality: of workers, the jobs that they take.
         needs: roles of which one process each must be ready before it starts.
-        change: how a row changes while the system runs (bimodal/supervisor/reconcile.py). `beside`: it holds no state,
-            and a new one loads beside the old. `told`: it holds the state of every stream, and is told. `restarted`: it
-            stops and is started again.
-        optional: where it can't work (no display, no room on the disk), it says so and everything else goes on.
-        live: whether it is there for live streams only, and not when files are analysed.
-        ends_system: whether everything ends when it ends by itself.
-        stops_last: whether it is stopped after all others, because it carries what they still say.
+        change: how a row changes while the system runs (bimodal/supervisor/reconcile.py). `start_alongside`: stateless,
+            so a new one loads while the old one works. `reconfigure`: it holds the state of every stream, and takes new
+            settings as it runs. `restart`: it stops and is started again.
+        optional: its failure (no display, no room on the disk) is reported and does not end the system.
+        live: for live streams only, not for analysed files.
+        ends_system: the whole system ends when it ends by itself.
+        stops_last: stopped after all others, because it carries their last messages.
     """
 
     entry: str
@@ -60,7 +60,7 @@ class ProcessKind(NamedTuple):
     rows: Callable[[Wanted], list[ProcessSpec]]
     modality: Modality | None = None
     needs: tuple[Role, ...] = ()
-    change: Literal["beside", "told", "restarted"] = "restarted"
+    change: Literal["start_alongside", "reconfigure", "restart"] = "restart"
     optional: bool = False
     live: bool = False
     ends_system: bool = False
@@ -72,12 +72,12 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: its title, unique in the session.
-        settings: what its kind of actor is told.
-        stream: the one whose source it is, None where it is none.
-        ends: whether it may end by itself when its work is done (a file); anything else is started again.
-        artifacts: marks of the files it loads, so that a file replaced under the same name makes another row.
-        cores: the only ones it may run on; empty for all.
-        max_memory_mb: private memory beyond which it is started again, None without limit.
+        settings: settings of its actor.
+        stream: the stream of which it is the source, else None.
+        ends: it may end by itself when its work is done (a file); any other is started again.
+        artifacts: versions of the files it loads, so that a file replaced under the same name makes another row.
+        cores: the cores it may run on; empty for all.
+        max_memory_mb: private memory, in MiB, above which it is restarted; None without limit.
     """
 
     name: str
@@ -96,12 +96,12 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(NamedTuple):
-    """What rows are made from.
+    """The input of the row functions.
 
     Attributes:
-        counts: numbers of workers instead of the config's.
-        record: what the recorder is told, None where nothing is recorded.
-        replay: what is played back, in place of live streams.
+        counts: numbers of workers that override the config's.
+        record: settings of the recorder, None where nothing is recorded.
+        replay: the recording to play back in place of live streams.
     """
 
     config: Config
@@ -111,9 +111,9 @@ class Wanted(NamedTuple):
 
 
 def processes(wanted: Wanted, roles: Collection[Role] | None = None) -> list[ProcessSpec]:
-    """The rows of these roles, in the order of the table; by default those of every role that is not for live streams.
+    """The rows of these roles, in the order of the table; by default of every role that is not for live streams only.
 
-    Raises CatalogError where a model's name is unknown, ConfigError where `cores` names some that are not here.
+    Raises CatalogError where a model's name is unknown, ConfigError where `cores` names a core that is missing here.
     """
     chosen = [kind for role, kind in TABLE.items() if (not kind.live if roles is None else role in roles)]
     return [row for kind in chosen for row in kind.rows(wanted)]
@@ -125,11 +125,11 @@ def limited(rows: list[ProcessSpec], max_memory_mb: int | str | None) -> list[Pr
     return [msgspec.structs.replace(row, max_memory_mb=limit) for row in rows]
 
 
-# The rows of each kind: which processes config.yaml asks for, and what each is told.
+# The rows of each kind for a config.
 
 
 def _broker(wanted: Wanted) -> list[ProcessSpec]:
-    """The broker, with the event bus at the addresses that the config names."""
+    """The broker, with the event bus at the addresses in the config."""
     settings = BrokerSettings(events=wanted.config.outputs.events, network=wanted.config.network)
     return [ProcessSpec(name="broker", role="broker", settings=settings)]
 
@@ -147,14 +147,14 @@ def _face(wanted: Wanted) -> list[ProcessSpec]:
         name="face",
         role="face",
         settings=settings,
-        artifacts=_marks(settings.detector, settings.landmarks, *settings.static),
+        artifacts=_versions(settings.detector, settings.landmarks, *settings.static),
         cores=_cores("face", config.workers.face),
     )
     return _numbered(row, wanted.counts.get("face") or _sizes(config).face)
 
 
 def _audio(wanted: Wanted) -> list[ProcessSpec]:
-    """None where the config has no speech model."""
+    """The audio workers; no rows without a speech model."""
     config = wanted.config
     if config.models.speech == "none":
         return []
@@ -169,7 +169,7 @@ def _audio(wanted: Wanted) -> list[ProcessSpec]:
         name="audio",
         role="audio",
         settings=settings,
-        artifacts=_marks(settings.speech, settings.voice_activity),
+        artifacts=_versions(settings.speech, settings.voice_activity),
         cores=_cores("audio", config.workers.audio),
     )
     return _numbered(row, wanted.counts.get("audio") or _sizes(config).audio)
@@ -184,8 +184,8 @@ def _fusion(wanted: Wanted) -> list[ProcessSpec]:
         fusion=config.fusion,
         learned=_optional(config.models.fusion) if config.fusion.strategy == "learned" else None,
     )
-    marks = _marks(settings.dynamic, settings.static, settings.learned)
-    return [ProcessSpec(name="fusion", role="fusion", settings=settings, artifacts=marks)]
+    versions = _versions(settings.dynamic, settings.static, settings.learned)
+    return [ProcessSpec(name="fusion", role="fusion", settings=settings, artifacts=versions)]
 
 
 def _record(wanted: Wanted) -> list[ProcessSpec]:
@@ -193,7 +193,7 @@ def _record(wanted: Wanted) -> list[ProcessSpec]:
 
 
 def _lsl(wanted: Wanted) -> list[ProcessSpec]:
-    """Events as streams of the Lab Streaming Layer."""
+    """The outlets of the Lab Streaming Layer."""
     config = wanted.config
     if not config.outputs.lsl:
         return []
@@ -251,14 +251,14 @@ def _numbered(row: ProcessSpec, count: int) -> list[ProcessSpec]:
     return [msgspec.structs.replace(row, name=f"{row.role} {number}") for number in range(1, count + 1)]
 
 
-def _marks(*files: str | None) -> tuple[str, ...]:
-    """Of each file its name, time and size; a file that is not there has none."""
-    marks = []
+def _versions(*files: str | None) -> tuple[str, ...]:
+    """Name, modification time and size of each file that exists."""
+    versions = []
     for file in files:
         if file is not None and Path(file).is_file():
             status = Path(file).stat()
-            marks.append(f"{file} {status.st_mtime_ns} {status.st_size}")
-    return tuple(marks)
+            versions.append(f"{file} {status.st_mtime_ns} {status.st_size}")
+    return tuple(versions)
 
 
 def _cores(kind: str, workers: CountConfig) -> tuple[int, ...]:
@@ -284,12 +284,12 @@ def _sizes(config: Config) -> Sizes:
     return sizes(config.workers, config.runtime.threads, cores(), usable_gpus(config.runtime.provider))
 
 
-# Capture does not wait for workers: its jobs do. It waits for those who would miss the beginning of a stream.
+# Capture does not wait for workers, since its jobs can; it waits for those that would miss the start of a stream.
 TABLE: dict[Role, ProcessKind] = {
-    "broker": ProcessKind("broker:main", "supervisor", _broker, change="told", stops_last=True),
-    "face": ProcessKind("face.actor:FaceActor", "worker", _face, modality="face", change="beside"),
-    "audio": ProcessKind("audio.actor:AudioActor", "worker", _audio, modality="speech", change="beside"),
-    "fusion": ProcessKind("fusion.actor:FusionActor", "fusion", _fusion, change="told"),
+    "broker": ProcessKind("broker:main", "supervisor", _broker, change="reconfigure", stops_last=True),
+    "face": ProcessKind("face.actor:FaceActor", "worker", _face, modality="face", change="start_alongside"),
+    "audio": ProcessKind("audio.actor:AudioActor", "worker", _audio, modality="speech", change="start_alongside"),
+    "fusion": ProcessKind("fusion.actor:FusionActor", "fusion", _fusion, change="reconfigure"),
     "record": ProcessKind("record:RecordActor", "recorder", _record),
     "replay": ProcessKind("replay:ReplayActor", "fusion", _replay, needs=("broker",)),
     "lsl": ProcessKind("lsl:LslActor", "observer", _lsl, live=True),
@@ -302,11 +302,11 @@ TABLE: dict[Role, ProcessKind] = {
 }
 
 
-# How many workers with how many threads: what config.yaml leaves open, worked out from the cores. Pure.
+# Numbers of workers and threads that config.yaml leaves open, from the number of cores. Pure.
 
 
 class Sizes(NamedTuple):
-    """Processes of each kind, and threads of each of them."""
+    """Number of processes of each kind, and threads of each process."""
 
     face: int
     audio: int
@@ -314,12 +314,12 @@ class Sizes(NamedTuple):
 
 
 def sizes(workers: WorkersConfig, threads: int | str, cores: int, gpus: int = 0) -> Sizes:
-    """The sizes that a machine of `cores` begins with, and of `gpus` that ONNX Runtime will use.
+    """The sizes at the start on a machine with `cores` cores and `gpus` GPUs that ONNX Runtime will use.
 
-    Workers times threads is never more than the cores, unless the numbers given say so. One thread a worker with as
-    many workers as cores is fastest (docs/configuration.md), so `auto` prefers workers to threads. `{min, max}`
-    begins with `min`, and its threads leave room for `max`. With GPUs, `auto` is a face worker for each: two on one
-    would take turns, and one does as many jobs at a time (workers/inference.py).
+    Workers times threads is never more than the cores, unless given so. One thread a worker with as many workers as
+    cores is fastest (docs/configuration.md), so `auto` prefers workers to threads. `{min, max}` begins with `min`, and
+    its threads leave room for `max`. With GPUs, `auto` is one face worker for each: two on one would take turns, and
+    one does as many jobs at a time (workers/inference.py).
     """
     face = workers.face.count
     if face == "auto":

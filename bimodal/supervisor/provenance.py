@@ -1,4 +1,4 @@
-"""Where results come from: config, models with checksums, host and versions, gathered at the start of a session."""
+"""Provenance of results, recorded at the start of a session: config, models with checksums, host, versions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HIDDEN = "***"
 
 
 def describe_session(config: Config, kind: Literal["live", "analysis"], session: str, now: datetime) -> SessionRecord:
-    """Everything that is known before the first frame. `now` is the wall clock with its time zone.
+    """The record of everything known before the first frame. `now` is the wall clock with its time zone.
 
     Raises CatalogError where a model's name is unknown.
     """
@@ -51,7 +51,7 @@ def describe_session(config: Config, kind: Literal["live", "analysis"], session:
 
 
 def config_record(config: Config) -> dict[str, object]:
-    """The config as config.yaml spells it, without passwords."""
+    """The config in the keys of config.yaml, without passwords."""
     plain = msgspec.to_builtins(config, enc_hook=str)
     found = without_secrets(plain)
     assert isinstance(found, dict)
@@ -73,7 +73,7 @@ def without_secrets(value: object) -> object:
 
 
 def model_records(config: Config) -> list[ModelRecord]:
-    """The artifacts that the config names; raises CatalogError where one is unknown."""
+    """Records of the artifacts in the config; raises CatalogError where one is unknown."""
     models = config.models
     given = [("face-detector", models.face_detector), ("face-landmarks", models.face_landmarks)]
     given += [("face-static", name) for name in models.face_static]
@@ -103,11 +103,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-# The folder of one live session: made at its start, its list of files at its end.
+# The folder of one live session: made at its start, its list of files written at its end.
 
 
 def begin_session(config: Config, session: str, now: datetime) -> RecordActorSettings | None:
-    """Make the session's folder with session.json, if the config records; what the recorder must know.
+    """Make the session's folder with session.json, if the config records; returns the settings of the recorder.
 
     Raises ConfigError where the folder can't be made, CatalogError where a model is unknown.
     """
@@ -125,7 +125,7 @@ def begin_session(config: Config, session: str, now: datetime) -> RecordActorSet
 
 
 def _make(parent: Path, name: str) -> Path:
-    """A folder that was not there; two sessions of one name in one second are two folders."""
+    """Make a new folder; two sessions of one name in one second get two folders."""
     tried = 1
     while True:
         folder = parent / (name if tried == 1 else f"{name}-{tried}")
@@ -143,9 +143,9 @@ def _make(parent: Path, name: str) -> Path:
 
 
 def end_session(folder: Path, now: datetime) -> bool:
-    """Write the end and the list of files into session.json; whether anything was recorded.
+    """Write the end and the list of files into session.json; returns True where anything was recorded.
 
-    A session that recorded nothing leaves no folder. Never raises: what was recorded is there without the list.
+    A session that recorded nothing leaves no folder. Never raises: the recording is complete without the list.
     """
     files = [
         FileRecord(path=str(path.relative_to(folder)), bytes=path.stat().st_size)

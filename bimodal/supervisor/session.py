@@ -1,4 +1,4 @@
-"""The private directories of one running system, held by a lock as long as it runs."""
+"""The private directories of one running system, locked while it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bimodal.broker.errors import EndpointError
 from bimodal.broker.sockets import make_private, session_directory, slots_directory
 
 PARENT_KEY = "BIMODAL_PARENT"
-"""The environment variable by which `bimodal up` knows the process that it ends with."""
+"""Environment variable: pid of the process with which `bimodal up` ends."""
 
 LOCK = "lock"
 # A lock this young may belong to a system that has made its directory and not yet taken the lock.
@@ -21,10 +21,10 @@ ABANDONED_AFTER_S = 10.0
 
 
 class Session:
-    """Sockets in `directory`, shared slots in `slots`; both vanish with `close`."""
+    """Sockets in `directory`, shared slots in `slots`; `close` removes both."""
 
     def __init__(self, name: str) -> None:
-        """Take the session, sweeping what killed supervisors left behind, of this name and of others.
+        """Lock the session, and remove leftovers of killed supervisors, of this name and of others.
 
         Raises EndpointError where another supervisor holds it, or its name can't name a directory.
         """
@@ -34,7 +34,7 @@ class Session:
         self.directory = session_directory(name)
         self.slots = slots_directory(name)
         make_private(self.directory)
-        # A look at who runs holds the lock for a moment, too.
+        # `running_sessions` of another process holds the lock for a moment, too.
         lock = _take(self.directory / LOCK, tries=5)
         if lock is None:
             raise EndpointError(
@@ -54,7 +54,7 @@ class Session:
 
 
 def running_sessions() -> list[str]:
-    """The names of all sessions of this user that run now."""
+    """Names of all running sessions of this user."""
     parent = session_directory("any").parent
     return sorted(directory.name for directory in parent.glob("*") if _held(directory / LOCK))
 
@@ -74,7 +74,7 @@ def _held(lock: Path) -> bool:
 
 
 def sweep_abandoned(parent: Path, now: float) -> None:
-    """Remove the sessions under `parent` that no supervisor holds any more; `now` is seconds of the wall clock."""
+    """Remove the sessions under `parent` that no supervisor holds; `now` is seconds of the wall clock."""
     for directory in parent.iterdir():
         with contextlib.suppress(OSError):
             if now - (directory / LOCK).stat().st_mtime < ABANDONED_AFTER_S:
@@ -92,7 +92,7 @@ def _sweep_sockets(directory: Path) -> None:
 
 
 def _take(path: Path, tries: int = 1) -> int | None:
-    """The descriptor that holds the lock, None where someone else does."""
+    """Lock the file; returns its descriptor, None where another process holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     for left in reversed(range(tries)):
         try:

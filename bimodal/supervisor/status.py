@@ -1,4 +1,4 @@
-"""What `bimodal status` is told of a running system."""
+"""The reply to `bimodal status`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bimodal.supervisor.supervisor import Supervisor
 
 
 def report(supervisor: Supervisor, session: str, config: Path | None) -> StatusReply:
-    """All processes, the supervisor first, and the streams."""
+    """Report all processes, the supervisor first, and the streams."""
     processes = [_itself(supervisor)] + [_child(child, supervisor.now) for child in supervisor.children.values()]
     return StatusReply(
         session=session,
         up_s=round(supervisor.up_s, 1),
-        because=supervisor.because,
-        changing=supervisor.changing,
+        because=supervisor.degraded_reason,
+        changing=supervisor.reconciler.changing,
         config=str(config) if config is not None and config.is_file() else None,
         refused=supervisor.refused,
-        given_up=supervisor.given_up,
+        given_up=supervisor.reconciler.given_up,
         processes=tuple(processes),
         streams=supervisor.streams,
     )
@@ -32,21 +32,21 @@ def _itself(supervisor: Supervisor) -> ProcessReport:
         role=NAME,
         state="ready",
         pid=os.getpid(),
-        because=supervisor.because,
+        because=supervisor.degraded_reason,
         figures=supervisor.figures,
         models={},
     )
 
 
 def _child(child: Child, now: float) -> ProcessReport:
-    said = child.heartbeat
+    heartbeat = child.heartbeat
     return ProcessReport(
         name=child.spec.name,
         role=child.spec.role,
         state=child.life.state,
         pid=child.process.pid if child.process is not None else None,
-        because=child.life.because,
-        figures=(said.figures if said is not None else {}) | child.figures(now),
-        models=said.models if said is not None else {},
-        address=said.address if said is not None else None,
+        because=child.life.reason,
+        figures=(heartbeat.figures if heartbeat is not None else {}) | child.figures(now),
+        models=heartbeat.models if heartbeat is not None else {},
+        address=heartbeat.address if heartbeat is not None else None,
     )

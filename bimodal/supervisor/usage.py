@@ -1,4 +1,4 @@
-"""What a process takes of the machine: processor time and private memory, as the system tells."""
+"""CPU and private memory of a process, as the system reports them; memory and cores of the machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MEBIBYTE = 2**20
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-class Vitals(NamedTuple):
-    """`cpu_percent` of one core since the look before; `memory_mb` that no other process shares, in MiB."""
+class Usage(NamedTuple):
+    """`cpu_percent` of one core since the last reading; `memory_mb` that no other process shares, in MiB."""
 
     cpu_percent: float
     memory_mb: float
 
 
-class Watch:
-    """Looks at one process again and again."""
+class UsageMonitor:
+    """Reads the usage of one process."""
 
     def __init__(self, pid: int) -> None:
         self._process: psutil.Process | None = None
@@ -29,8 +29,8 @@ class Watch:
             self._process = psutil.Process(pid)
             self._process.cpu_percent(None)
 
-    def look(self) -> Vitals | None:
-        """How it is now; None where it has just ended."""
+    def read(self) -> Usage | None:
+        """The usage now; None where the process has ended."""
         if self._process is None:
             return None
         try:
@@ -39,13 +39,13 @@ class Watch:
                 memory = self._process.memory_info()
         except psutil.Error:
             return None
-        # Shared slots and libraries are nobody's own; where the system does not tell them apart, all counts.
+        # Without shared slots and libraries; where the system does not report these, all memory counts.
         private = memory.rss - getattr(memory, "shared", 0)
-        return Vitals(round(cpu, 1), round(max(0, private) / MEBIBYTE, 1))
+        return Usage(round(cpu, 1), round(max(0, private) / MEBIBYTE, 1))
 
 
 def machine_memory_mb() -> int:
-    """The memory that all processes here may have together, in MiB: the machine's, or the container's if it is less."""
+    """Memory for all processes together, in MiB: the machine's, or the container's limit if that is less."""
     whole: int = psutil.virtual_memory().total
     with contextlib.suppress(OSError, ValueError):
         whole = min(whole, int(CGROUP_LIMIT.read_text()))
@@ -53,5 +53,5 @@ def machine_memory_mb() -> int:
 
 
 def cores() -> int:
-    """The cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

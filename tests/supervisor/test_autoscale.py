@@ -1,4 +1,4 @@
-"""How many workers the load wants."""
+"""Number of workers for the load."""
 
 from __future__ import annotations
 

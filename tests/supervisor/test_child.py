@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.supervisor.child import (
-    FAILED_AGAIN_S,
+    DEATH_WINDOW_S,
+    DRAIN_WITHIN_S,
+    FAILED_RETRY_S,
     KILL_AFTER_S,
-    LEAVE_WITHIN_S,
     MOST_DEATHS,
     SILENT_S,
-    SOON_S,
+    STABLE_AFTER_S,
     START_LIMIT_S,
-    WITHIN_S,
     Life,
 )
 
@@ -23,19 +23,19 @@ def test_it_is_started_becomes_ready_and_ends() -> None:
     assert life.due(0.0) == "start"
     assert life.started(0.0) == 1
     assert life.state == "starting"
-    assert life.heard(1, "ready", None, 1.0)
-    assert not life.heard(1, "ready", None, 1.5)
+    assert life.on_heartbeat(1, "ready", None, 1.0)
+    assert not life.on_heartbeat(1, "ready", None, 1.5)
     assert life.state == "ready"
-    life.exited(2.0, again=False)
+    life.exited(2.0, restart=False)
     assert life.state == "stopped"
 
 
 def test_a_heartbeat_of_an_older_life_is_none() -> None:
     life = Life()
     life.started(0.0)
-    life.exited(1.0, again=True)
+    life.exited(1.0, restart=True)
     life.started(2.0)
-    assert not life.heard(1, "ready", None, 3.0)
+    assert not life.on_heartbeat(1, "ready", None, 3.0)
     assert life.state == "starting"
 
 
@@ -43,7 +43,7 @@ def test_the_watchdog_is_armed_at_ready_and_kills_after_a_dump() -> None:
     life = Life()
     life.started(0.0)
     assert life.due(SILENT_S * 3) == "nothing", "loading may take its time"
-    life.heard(1, "ready", None, 20.0)
+    life.on_heartbeat(1, "ready", None, 20.0)
     assert life.due(20.0 + SILENT_S) == "nothing"
     assert life.due(20.1 + SILENT_S) == "dump"
     assert life.due(20.2 + SILENT_S) == "nothing"
@@ -53,22 +53,22 @@ def test_the_watchdog_is_armed_at_ready_and_kills_after_a_dump() -> None:
 def test_one_that_answers_again_is_left_alone() -> None:
     life = Life()
     life.started(0.0)
-    life.heard(1, "ready", None, 0.0)
+    life.on_heartbeat(1, "ready", None, 0.0)
     assert life.due(6.0) == "dump"
-    life.heard(1, "ready", None, 6.5)
+    life.on_heartbeat(1, "ready", None, 6.5)
     assert life.due(10.0) == "nothing"
 
 
 def test_nobody_is_blamed_for_the_time_that_the_watcher_was_away() -> None:
     life = Life()
     life.started(0.0)
-    life.heard(1, "ready", None, 1.0)
-    life.overlook(60.0, 62.0)
+    life.on_heartbeat(1, "ready", None, 1.0)
+    life.extend_deadlines(60.0, 62.0)
     assert life.due(62.0) == "nothing"
     assert life.due(62.1 + SILENT_S) == "dump", "it is watched again from then on"
     late = Life()
     late.started(0.0)
-    late.overlook(100.0, 100.0)
+    late.extend_deadlines(100.0, 100.0)
     assert late.due(101.0) == "nothing"
 
 
@@ -83,7 +83,7 @@ def test_restarts_back_off() -> None:
     life, now, waits = Life(), 0.0, []
     for _ in range(4):
         life.started(now)
-        life.exited(now, again=True)
+        life.exited(now, restart=True)
         begin = now
         while life.due(now) != "start":
             now += 0.25
@@ -96,66 +96,66 @@ def test_five_quick_deaths_in_a_minute_are_a_failure() -> None:
     for death in range(MOST_DEATHS):
         assert life.state != "failed"
         life.started(death * 10.0)
-        life.exited(death * 10.0 + 1, again=True)
+        life.exited(death * 10.0 + 1, restart=True)
     assert life.state == "failed"
-    assert life.because
+    assert life.reason
     failed_at = (MOST_DEATHS - 1) * 10.0 + 1
-    assert life.due(failed_at + FAILED_AGAIN_S - 0.1) == "nothing"
-    assert life.due(failed_at + FAILED_AGAIN_S) == "start", "its cause may have gone"
+    assert life.due(failed_at + FAILED_RETRY_S - 0.1) == "nothing"
+    assert life.due(failed_at + FAILED_RETRY_S) == "start", "its cause may have gone"
 
 
 def test_what_failed_is_failing_until_it_is_ready_again() -> None:
     life = Life()
     life.started(0.0)
-    life.refused("the file is broken", 1.0)
+    life.fail("the file is broken", 1.0)
     for attempt in range(3):
         now = 100.0 * (attempt + 1)
         assert life.due(now) == "start"
         life.started(now)
         assert life.failing
-        life.exited(now + 1, again=True)
+        life.exited(now + 1, restart=True)
         assert life.state == "failed", "one more death is enough"
         assert life.due(now + 2) == "nothing"
     life.started(1000.0)
-    life.heard(life.incarnation, "ready", None, 1001.0)
+    life.on_heartbeat(life.incarnation, "ready", None, 1001.0)
     assert not life.failing
-    assert life.because is None
+    assert life.reason is None
 
 
 def test_what_failed_need_not_wait_when_something_has_changed() -> None:
     life = Life()
     life.started(0.0)
-    life.refused("the file is broken", 1.0)
+    life.fail("the file is broken", 1.0)
     assert life.due(2.0) == "nothing"
-    life.try_again(2.0)
+    life.retry(2.0)
     assert life.due(2.0) == "start"
 
 
 def test_one_that_leaves_in_order_is_told_once_and_killed_in_the_end() -> None:
     life = Life()
     life.started(0.0)
-    life.heard(1, "ready", None, 1.0)
-    life.leave(10.0, 0.3)
+    life.on_heartbeat(1, "ready", None, 1.0)
+    life.drain(10.0, 0.3)
     assert life.state == "draining"
     assert life.due(10.2) == "nothing"
     assert life.due(10.3) == "terminate"
     assert life.due(10.4) == "nothing"
-    assert not life.heard(1, "ready", None, 10.5), "it is leaving, whatever it says"
+    assert not life.on_heartbeat(1, "ready", None, 10.5), "it is leaving, whatever it says"
     assert life.state == "draining"
-    assert life.due(10.4 + LEAVE_WITHIN_S) == "kill"
-    life.exited(21.0, again=False)
+    assert life.due(10.4 + DRAIN_WITHIN_S) == "kill"
+    life.exited(21.0, restart=False)
     assert life.state == "stopped"
-    assert not life.leaving
+    assert not life.draining
 
 
-@given(st.lists(st.floats(SOON_S + 0.1, 1000.0), min_size=1, max_size=30))
+@given(st.lists(st.floats(STABLE_AFTER_S + 0.1, 1000.0), min_size=1, max_size=30))
 def test_deaths_long_after_ready_never_fail_it(lives: list[float]) -> None:
     life, now = Life(), 0.0
     for length in lives:
         incarnation = life.started(now)
-        life.heard(incarnation, "ready", None, now)
+        life.on_heartbeat(incarnation, "ready", None, now)
         now += length
-        life.exited(now, again=True)
+        life.exited(now, restart=True)
         assert life.state == "stopped"
 
 
@@ -163,23 +163,23 @@ def test_one_that_has_worked_is_started_again_without_delay_however_often_it_is_
     life, now = Life(), 0.0
     for _ in range(20):
         incarnation = life.started(now)
-        life.heard(incarnation, "ready", None, now + 1.0)
-        life.heard(incarnation, "ready", None, now + 1.0 + SOON_S + 0.5)
+        life.on_heartbeat(incarnation, "ready", None, now + 1.0)
+        life.on_heartbeat(incarnation, "ready", None, now + 1.0 + STABLE_AFTER_S + 0.5)
         now += 15.0
-        life.exited(now, again=True)
+        life.exited(now, restart=True)
         assert life.due(now) == "nothing"
         assert life.due(now + 0.5) == "start"
 
 
-@given(st.lists(st.floats(0.0, WITHIN_S * 2), min_size=1, max_size=40))
+@given(st.lists(st.floats(0.0, DEATH_WINDOW_S * 2), min_size=1, max_size=40))
 def test_it_fails_exactly_when_five_deaths_lie_within_a_minute(gaps: list[float]) -> None:
     life, now, deaths = Life(), 0.0, []
     for gap in gaps:
         now += gap
         life.started(now)
-        life.exited(now, again=True)
+        life.exited(now, restart=True)
         deaths.append(now)
-        recent = [death for death in deaths if now - death <= WITHIN_S]
+        recent = [death for death in deaths if now - death <= DEATH_WINDOW_S]
         assert (life.state == "failed") == (len(recent) >= MOST_DEATHS)
         if life.state == "failed":
             return
@@ -188,7 +188,7 @@ def test_it_fails_exactly_when_five_deaths_lie_within_a_minute(gaps: list[float]
 def test_trouble_is_told_and_forgotten() -> None:
     life = Life()
     life.started(0.0)
-    life.heard(1, "ready", "the camera was unplugged", 1.0)
-    assert life.because == "the camera was unplugged"
-    life.heard(1, "ready", None, 2.0)
-    assert life.because is None
+    life.on_heartbeat(1, "ready", "the camera was unplugged", 1.0)
+    assert life.reason == "the camera was unplugged"
+    life.on_heartbeat(1, "ready", None, 2.0)
+    assert life.reason is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.supervisor.live import LOOK_EVERY_S, SETTLED_S, ConfigWatch
+from bimodal.supervisor.live import POLL_EVERY_S, SETTLED_S, ConfigWatch
 from bimodal.workers.errors import ConfigError
 
 GOOD = "fusion: {video_weight: 0.6}\n"
@@ -23,11 +23,11 @@ class Editor:
         self.now = 100.0
 
     def changes(self, seconds: float = 3.0) -> int:
-        """How many changes are seen while so much time passes."""
+        """Count the changes that are seen while so much time passes."""
         found, end = 0, self.now + seconds
         while self.now < end:
-            found += self.watch.look(self.now)
-            self.now += LOOK_EVERY_S / 2
+            found += self.watch.poll(self.now)
+            self.now += POLL_EVERY_S / 2
         return found
 
 
@@ -65,8 +65,8 @@ def test_a_link_that_is_moved_to_another_file_is_an_edit(tmp_path: Path) -> None
     watch = ConfigWatch(link)
     (tmp_path / "new").symlink_to(tmp_path / "two")
     (tmp_path / "new").replace(link)
-    assert not watch.look(0.0)
-    assert watch.look(SETTLED_S + LOOK_EVERY_S)
+    assert not watch.poll(0.0)
+    assert watch.poll(SETTLED_S + POLL_EVERY_S)
 
 
 def test_a_file_that_is_still_being_written_is_not_read(editor: Editor) -> None:
@@ -98,7 +98,7 @@ def test_a_file_that_is_empty_or_gone_is_refused_and_may_come_back(editor: Edito
 def test_a_file_that_was_not_there_is_an_edit(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     watch = ConfigWatch(path)
-    assert not watch.look(0.0)
+    assert not watch.poll(0.0)
     path.write_text(GOOD)
-    assert not watch.look(1.0)
-    assert watch.look(2.0)
+    assert not watch.poll(1.0)
+    assert watch.poll(2.0)

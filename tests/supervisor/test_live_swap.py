@@ -59,9 +59,9 @@ class Running:
         return int(heartbeat.figures.get("frames", 0)) if heartbeat is not None else 0
 
     def change(self, model: str, count: int) -> None:
-        self.supervisor.change(self.rows(model, count))
-        self.turn_until(lambda: not self.supervisor.changing)
-        assert self.supervisor.given_up is None
+        self.supervisor.reconciler.change(self.rows(model, count), time.monotonic())
+        self.turn_until(lambda: not self.supervisor.reconciler.changing)
+        assert self.supervisor.reconciler.given_up is None
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where results come from: config without passwords, models with checksums, the session folder."""
+"""Provenance of results: config without passwords, models with checksums, the session folder."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.supervisor.processes import ProcessSpec, Role
-from bimodal.supervisor.reconcile import BESIDE, Plan, alike, plan
+from bimodal.supervisor.reconcile import ALONGSIDE, Plan, interchangeable, plan
 from bimodal.workers.settings import BrokerSettings
 
 STATEFUL: tuple[Role, ...] = ("broker", "fusion", "record", "view", "capture")
@@ -23,7 +23,7 @@ def row(name: str, role: Role, model: str = "a") -> ProcessSpec:
 def tables(draw: st.DrawFn) -> list[ProcessSpec]:
     """A table: workers of two kinds under any numbers, and at most one row of every other name."""
     found = []
-    for role in BESIDE:
+    for role in ALONGSIDE:
         numbers = draw(st.sets(st.integers(1, 6), max_size=4))
         found += [row(f"{role} {number}", role, draw(st.sampled_from("ab"))) for number in sorted(numbers)]
     for role in STATEFUL:
@@ -33,45 +33,45 @@ def tables(draw: st.DrawFn) -> list[ProcessSpec]:
     return found
 
 
-def carried_out(rows: list[ProcessSpec], wish: Plan) -> list[ProcessSpec]:
-    """What a plan leads to."""
-    gone = {*wish.relieved, *wish.stopped}
-    new = {spec.name: spec for spec in (*wish.told, *wish.again)}
+def carried_out(rows: list[ProcessSpec], steps: Plan) -> list[ProcessSpec]:
+    """The rows after a plan is carried out."""
+    gone = {*steps.retire, *steps.stop}
+    new = {spec.name: spec for spec in (*steps.reconfigure, *steps.restart)}
     kept = [new.get(known.name, known) for known in rows if known.name not in gone]
-    return [*kept, *wish.beside, *wish.started]
+    return [*kept, *steps.start_alongside, *steps.start]
 
 
 def contents(rows: list[ProcessSpec]) -> Counter[object]:
     """Rows as they count: workers without their names."""
-    return Counter((known.role if known.role in BESIDE else known.name, known.settings) for known in rows)
+    return Counter((known.role if known.role in ALONGSIDE else known.name, known.settings) for known in rows)
 
 
 @given(tables(), tables(), st.sets(st.sampled_from(["face 1", "face 2", "audio 7"])))
 def test_carried_out_a_plan_leads_to_what_is_wanted(
     rows: list[ProcessSpec], wanted: list[ProcessSpec], taken: set[str]
 ) -> None:
-    wish = plan(rows, wanted, taken=taken)
-    after = carried_out(rows, wish)
+    steps = plan(rows, wanted, taken=taken)
+    after = carried_out(rows, steps)
     assert contents(after) == contents(wanted)
     assert len({known.name for known in after}) == len(after), "no name twice"
-    new_names = {known.name for known in wish.beside}
+    new_names = {known.name for known in steps.start_alongside}
     assert not new_names & (taken | {known.name for known in rows}), "new workers load beside the old, so never as one"
 
 
 @given(tables(), tables())
 def test_nothing_is_touched_that_stays_as_it_is(rows: list[ProcessSpec], wanted: list[ProcessSpec]) -> None:
-    wish = plan(rows, wanted)
+    steps = plan(rows, wanted)
     common = contents(rows) & contents(wanted)
-    touched = len(wish.relieved) + len(wish.stopped) + len(wish.told) + len(wish.again)
+    touched = len(steps.retire) + len(steps.stop) + len(steps.reconfigure) + len(steps.restart)
     assert touched == len(rows) - sum(common.values())
-    assert all(known.kind.change == "told" for known in wish.told)
+    assert all(known.kind.change == "reconfigure" for known in steps.reconfigure)
 
 
 @given(tables())
 def test_what_is_as_it_should_be_needs_nothing(rows: list[ProcessSpec]) -> None:
     assert plan(rows, rows).empty
     renamed = [
-        msgspec.structs.replace(known, name=f"{known.role} {number + 100}") if known.role in BESIDE else known
+        msgspec.structs.replace(known, name=f"{known.role} {number + 100}") if known.role in ALONGSIDE else known
         for number, known in enumerate(rows)
     ]
     assert plan(renamed, rows).empty, "the names of workers do not matter"
@@ -80,20 +80,20 @@ def test_what_is_as_it_should_be_needs_nothing(rows: list[ProcessSpec]) -> None:
 def test_workers_that_fail_go_first_and_rows_that_fail_can_not_be_told() -> None:
     rows = [row("face 1", "face"), row("face 2", "face"), row("fusion", "fusion")]
     wanted = [row("face 1", "face"), row("fusion", "fusion", "b")]
-    wish = plan(rows, wanted, failing={"face 1", "fusion"})
-    assert wish.relieved == ("face 1",)
-    assert wish.told == ()
-    assert [known.name for known in wish.again] == ["fusion"]
+    steps = plan(rows, wanted, failing={"face 1", "fusion"})
+    assert steps.retire == ("face 1",)
+    assert steps.reconfigure == ()
+    assert [known.name for known in steps.restart] == ["fusion"]
 
 
 def test_names_stay_short() -> None:
     rows = [row("face 1", "face"), row("face 2", "face")]
     swapped = plan(rows, [row("face 1", "face", "b"), row("face 2", "face", "b")])
-    assert [known.name for known in swapped.beside] == ["face 3", "face 4"]
-    back = plan(list(swapped.beside), rows)
-    assert [known.name for known in back.beside] == ["face 1", "face 2"]
+    assert [known.name for known in swapped.start_alongside] == ["face 3", "face 4"]
+    back = plan(list(swapped.start_alongside), rows)
+    assert [known.name for known in back.start_alongside] == ["face 1", "face 2"]
 
 
 def test_rows_are_alike_if_they_differ_in_nothing_but_their_names() -> None:
-    assert alike(row("face 1", "face"), row("face 2", "face"))
-    assert not alike(row("face 1", "face"), row("face 1", "face", "b"))
+    assert interchangeable(row("face 1", "face"), row("face 2", "face"))
+    assert not interchangeable(row("face 1", "face"), row("face 1", "face", "b"))

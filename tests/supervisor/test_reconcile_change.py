@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bimodal.supervisor.child import Life
 from bimodal.supervisor.processes import ProcessSpec, Role
-from bimodal.supervisor.reconcile import TELL_EVERY_S, TELL_WITHIN_S, Change, Plan
+from bimodal.supervisor.reconcile import ANSWER_WITHIN_S, RESEND_EVERY_S, Change, Plan
 from bimodal.workers.settings import BrokerSettings
 
 
@@ -14,51 +14,51 @@ def row(name: str, role: Role) -> ProcessSpec:
 
 def ready(incarnation: int = 0) -> Life:
     life = Life(incarnation)
-    life.heard(life.started(0.0), "ready", None, 0.0)
+    life.on_heartbeat(life.started(0.0), "ready", None, 0.0)
     return life
 
 
-BOTH = Plan(beside=(row("face 2", "face"),), relieved=("face 1",), told=(row("fusion", "fusion"),))
+BOTH = Plan(start_alongside=(row("face 2", "face"),), retire=("face 1",), reconfigure=(row("fusion", "fusion"),))
 
 
 def test_it_waits_for_workers_then_tells_then_is_carried_out() -> None:
     change, worker, fusion = Change(BOTH, 7), Life(), ready()
     lives = {"face 2": worker, "fusion": fusion}
     assert change.due(lives, 0.0) == "wait"
-    worker.heard(worker.started(1.0), "ready", None, 1.0)
-    assert change.due(lives, 2.0) == "tell"
-    assert change.due(lives, 2.0 + TELL_EVERY_S / 2) == "wait"
-    assert change.due(lives, 2.0 + TELL_EVERY_S) == "tell", "what was told may be lost"
-    change.answered("fusion", 6, "an answer to something else", 1)
-    change.answered("fusion", 7, None, fusion.incarnation)
+    worker.on_heartbeat(worker.started(1.0), "ready", None, 1.0)
+    assert change.due(lives, 2.0) == "send"
+    assert change.due(lives, 2.0 + RESEND_EVERY_S / 2) == "wait"
+    assert change.due(lives, 2.0 + RESEND_EVERY_S) == "send", "what was told may be lost"
+    change.on_answer("fusion", 6, "an answer to something else", 1)
+    change.on_answer("fusion", 7, None, fusion.incarnation)
     assert change.due(lives, 4.0) == "carry out"
 
 
 def test_one_that_was_started_again_since_is_told_again() -> None:
-    change, fusion = Change(Plan(told=(row("fusion", "fusion"),)), 1), ready()
-    assert change.due({"fusion": fusion}, 0.0) == "tell"
-    change.answered("fusion", 1, None, fusion.incarnation)
-    fusion.exited(1.0, again=True)
-    fusion.heard(fusion.started(2.0), "ready", None, 2.0)
-    assert change.due({"fusion": fusion}, 3.0) == "tell"
+    change, fusion = Change(Plan(reconfigure=(row("fusion", "fusion"),)), 1), ready()
+    assert change.due({"fusion": fusion}, 0.0) == "send"
+    change.on_answer("fusion", 1, None, fusion.incarnation)
+    fusion.exited(1.0, restart=True)
+    fusion.on_heartbeat(fusion.started(2.0), "ready", None, 2.0)
+    assert change.due({"fusion": fusion}, 3.0) == "send"
 
 
 def test_a_worker_that_fails_and_one_who_refuses_end_it_with_their_sentence() -> None:
     worker = Life()
     worker.started(0.0)
-    worker.refused("the file is broken", 1.0)
+    worker.fail("the file is broken", 1.0)
     change = Change(BOTH, 1)
     assert change.due({"face 2": worker, "fusion": ready()}, 1.0) == "give up"
-    assert change.because == "the file is broken"
+    assert change.reason == "the file is broken"
     change = Change(BOTH, 1)
-    change.answered("fusion", 1, "no such space", 1)
+    change.on_answer("fusion", 1, "no such space", 1)
     assert change.due({"face 2": ready(), "fusion": ready()}, 1.0) == "give up"
-    assert change.because == "no such space"
+    assert change.reason == "no such space"
 
 
 def test_one_who_never_answers_ends_it() -> None:
-    change, lives = Change(Plan(told=(row("fusion", "fusion"),)), 1), {"fusion": ready()}
-    assert change.due(lives, 0.0) == "tell"
-    assert change.due(lives, TELL_WITHIN_S + 1) == "give up"
-    assert change.because is not None
-    assert "fusion" in change.because
+    change, lives = Change(Plan(reconfigure=(row("fusion", "fusion"),)), 1), {"fusion": ready()}
+    assert change.due(lives, 0.0) == "send"
+    assert change.due(lives, ANSWER_WITHIN_S + 1) == "give up"
+    assert change.reason is not None
+    assert "fusion" in change.reason

@@ -25,7 +25,7 @@ def own_places(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def abandon(session: Session) -> None:
-    """What kill -9 does: the lock goes, the files stay."""
+    """Do as kill -9: the lock goes, the files stay."""
     (session.slots / "ring").write_bytes(b"pixels")
     (session.directory / "mailbox.ipc").touch()
     os.close(session._lock)
