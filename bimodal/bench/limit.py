@@ -11,7 +11,7 @@ from bimodal.bench.figures import Figure, Outcome, figure, in_turn
 from bimodal.bench.limit_process import LimitOrder
 from bimodal.bench.loops import Loop, LoopRun, module_loop
 from bimodal.bench.media import Decoded, decoded
-from bimodal.bench.orders import Heard, order_of
+from bimodal.bench.orders import LoopInput, order_of
 from bimodal.bench.plan import Plan
 from bimodal.config import Config
 
@@ -20,46 +20,46 @@ WARM_S = 0.5
 
 
 class Ceiling:
-    """Processes that repeat the same bare runs, one on each core, all at the same time."""
+    """Processes that repeat the same bare runs at the same time, one on each core."""
 
     def __init__(self, loops: Sequence[Loop]) -> None:
         self._loops = loops
         self._threads = ThreadPoolExecutor(len(loops))
 
     def run(self, seconds: float) -> list[LoopRun]:
-        """What each did in about so many seconds."""
+        """Let all run for about so many seconds."""
         return list(self._threads.map(lambda loop: loop.run(seconds), self._loops))
 
     def per_s(self, seconds: float) -> float:
-        """Frames or windows a second, of all together."""
+        """Frames or windows a second of all processes together."""
         return sum(run.frames_per_s for run in self.run(seconds))
 
     def close(self) -> None:
-        """Let the threads go; the loops' processes are their owner's."""
+        """Shut the threads down; the processes belong to the caller."""
         self._threads.shutdown()
 
 
 @contextlib.contextmanager
 def ceiling(plan: Plan, config: Config, media: Decoded, *, processes: int, windows: bool = False) -> Iterator[Ceiling]:
-    """So many processes with the config's models, each on a core of its own where there are enough.
+    """Start processes with the config's models, each on a core of its own if there are enough.
 
     Args:
-        windows: whether they repeat speech windows; else frames.
+        windows: repeat speech windows instead of frames.
 
-    Raises BenchError where they can't be run, or find no face.
+    Raises BenchError if they can't be run or find no face.
     """
-    heard = Heard(frames=media.frames, fps=media.fps, sound=media.sound, rate=media.rate)
-    told = order_of(config, heard, threads=1, spinning=False, opencv_threads=1)
+    inputs = LoopInput(frames=media.frames, fps=media.fps, sound=media.sound, rate=media.rate)
+    full = order_of(config, inputs, threads=1, spinning=False, opencv_threads=1)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with contextlib.ExitStack() as begun:
         loops = []
         for number in range(processes):
             core = cores[number] if number < len(cores) else None
-            order = LimitOrder(core=core, face=told.face, frames=str(media.frames))
+            order = LimitOrder(core=core, face=full.face, frames=str(media.frames))
             if windows:
                 order = LimitOrder(
-                    core=core, face=told.face, sound=told.sound, rate=told.rate, hop_s=told.hop_s,
-                    window_s=told.window_s, audio=told.audio,
+                    core=core, face=full.face, sound=full.sound, rate=full.rate, hop_s=full.hop_s,
+                    window_s=full.window_s, audio=full.audio,
                 )  # fmt: skip
             loops.append(
                 begun.enter_context(
@@ -73,7 +73,7 @@ def ceiling(plan: Plan, config: Config, media: Decoded, *, processes: int, windo
 
 
 def measure(plan: Plan) -> Outcome:
-    """Frames and windows a second of all cores together, and of one alone."""
+    """Measure frames and windows a second of all cores together, and of a single one."""
     media = decoded(plan.folder)
     figures = _of(plan, media, "frames", windows=False)
     notes = ["A frame is the detector, the landmarks and the static model on one face; the inputs lie ready."]
@@ -95,7 +95,7 @@ def _of(plan: Plan, media: Decoded, what: str, *, windows: bool) -> list[Figure]
         found = in_turn(
             {name: (lambda each=each: each.per_s(plan.seconds)) for name, each in ceilings.items()},  # type: ignore[misc]
             plan.repeats,
-            plan.tell,
+            plan.progress,
         )
     one, *others = ceilings
     alone = figure(one, found[one], f"{what}/s")

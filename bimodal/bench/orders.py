@@ -1,4 +1,4 @@
-"""What a loop of the bench looks at, listens to and works with."""
+"""Input and settings of the bench's loops."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _T = TypeVar("_T")
 _S = TypeVar("_S", FaceActorSettings, AudioActorSettings, FusionActorSettings)
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loops look at, and listen to.
+class LoopInput(msgspec.Struct, frozen=True, kw_only=True):
+    """The frames and sound that a loop processes.
 
     Attributes:
         frames: a .npy file, uint8 [N, H, W, 3] RGB, `fps` of them a second.
-        sound: a .npy file, float32 [samples] mono at `rate` Hz; None for a stream without sound.
+        sound: a .npy file, float32 [samples] mono at `rate` Hz; None without sound.
     """
 
     frames: Path
@@ -31,16 +31,16 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loop works with.
+    """Input and settings of a loop.
 
     Attributes:
         frames: a .npy file, uint8 [N, H, W, 3] RGB.
-        sound: a .npy file, float32 [samples] mono, None for a stream without sound.
+        sound: a .npy file, float32 [samples] mono; None without sound.
         rate: of the sound, in Hz.
-        fps: of the frames, which says when a speech window is due.
+        fps: of the frames; it determines when a speech window is due.
         hop_s, window_s: how sound is cut.
-        face, audio, fusion: what the workers of the system are told; `audio` None where nobody listens.
-        opencv_threads: 0 for as many as OpenCV takes by itself.
+        face, audio, fusion: settings of the workers; `audio` is None without a speech model.
+        opencv_threads: 0 for OpenCV's default.
     """
 
     frames: str
@@ -55,17 +55,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     opencv_threads: int
 
 
-def order_of(config: Config, heard: Heard, *, threads: int, spinning: bool, opencv_threads: int) -> Order:
-    """What a loop with the config's models and settings is told; raises CatalogError where a model is unknown."""
+def order_of(config: Config, inputs: LoopInput, *, threads: int, spinning: bool, opencv_threads: int) -> Order:
+    """Make the order of a loop with the config's models and settings. Raises CatalogError if a model is unknown."""
     rows = processes(config, record=None, counts={"face": 1, "audio": 1})
-    face, audio = _told(rows, FaceActorSettings), _told(rows, AudioActorSettings)
-    fusion = _told(rows, FusionActorSettings)
+    face, audio = _settings_of(rows, FaceActorSettings), _settings_of(rows, AudioActorSettings)
+    fusion = _settings_of(rows, FusionActorSettings)
     runtime = {"threads": threads, "spinning": spinning}
     return Order(
-        frames=str(heard.frames),
-        sound=None if heard.sound is None else str(heard.sound),
-        rate=heard.rate,
-        fps=heard.fps,
+        frames=str(inputs.frames),
+        sound=None if inputs.sound is None else str(inputs.sound),
+        rate=inputs.rate,
+        fps=inputs.fps,
         hop_s=config.capture.hop_s,
         window_s=config.capture.window_s,
         face=_running(face[0], runtime),
@@ -75,10 +75,10 @@ def order_of(config: Config, heard: Heard, *, threads: int, spinning: bool, open
     )
 
 
-def _told(rows: Sequence[ProcessSpec], kind: type[_T]) -> list[_T]:
+def _settings_of(rows: Sequence[ProcessSpec], kind: type[_T]) -> list[_T]:
     return [row.settings for row in rows if isinstance(row.settings, kind)]
 
 
 def _running(settings: _S, runtime: Mapping[str, Any]) -> _S:
-    """What a worker is told, with ONNX Runtime running otherwise."""
+    """A worker's settings with other settings of ONNX Runtime."""
     return msgspec.structs.replace(settings, runtime=msgspec.structs.replace(settings.runtime, **runtime))

@@ -1,4 +1,4 @@
-"""One process that does everything in a loop, as demos do, against the pipeline: what the design gains."""
+"""One process that does everything in a loop, as demos do, against the pipeline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bimodal.bench.figures import Figure, Outcome, figure, in_turn
 from bimodal.bench.limit_process import face_models, speech_models
 from bimodal.bench.loops import Loop, LoopRun, module_loop, serve
 from bimodal.bench.media import decoded
-from bimodal.bench.orders import Heard, Order, order_of
+from bimodal.bench.orders import LoopInput, Order, order_of
 from bimodal.bench.pipeline import frames_per_s
 from bimodal.bench.plan import Plan
 from bimodal.broker.events import Emotion
@@ -30,7 +30,7 @@ from bimodal.workers.fusion.streams import Fusion
 
 PART = "single"
 DEMO_LIKE, ONE_THREAD = "one loop, threads as ONNX Runtime takes them", "one loop, 1 thread"
-"""The first has threads and spinning as ONNX Runtime sets them where nobody says anything, which demos don't."""
+"""The first has ONNX Runtime's default threads and spinning, as in most demos."""
 
 PIPELINE = "the pipeline"
 WARM_S = 0.5
@@ -38,23 +38,23 @@ WARM_S = 0.5
 NOTE = "The loop is the product's own code for faces, speech and fusion, in one process."
 
 Run = Callable[[Config], float]
-"""The whole system with these models: frames a second."""
+"""Measures frames a second of the whole system with these models."""
 
 
 def measure(plan: Plan) -> Outcome:
-    """Frames a second and latency of the loop, against the pipeline. Raises BenchError where one can't be run."""
+    """Measure frames a second and latency of the loop against the pipeline. Raises BenchError if one can't be run."""
     media = decoded(plan.folder)
-    heard = Heard(frames=media.frames, fps=media.fps, sound=media.sound, rate=media.rate)
-    figures = gain(plan, heard, lambda config: frames_per_s(plan, config, media.clip))
+    inputs = LoopInput(frames=media.frames, fps=media.fps, sound=media.sound, rate=media.rate)
+    figures = gain(plan, inputs, lambda config: frames_per_s(plan, config, media.clip))
     return Outcome(part=PART, figures=tuple(figures), notes=(NOTE,))
 
 
-def gain(plan: Plan, heard: Heard, run: Run) -> list[Figure]:
-    """Frames a second of the loop and of the pipeline, in turn; and how long a frame takes in the loop."""
+def gain(plan: Plan, inputs: LoopInput, run: Run) -> list[Figure]:
+    """Measure frames a second of loop and pipeline in turn, and the loop's time per frame."""
     runs: dict[str, list[LoopRun]] = {DEMO_LIKE: [], ONE_THREAD: []}
     with contextlib.ExitStack() as loops:
-        demo = loops.enter_context(_loop(plan, heard, threads=0, spinning=True, opencv_threads=0))
-        one = loops.enter_context(_loop(plan, heard, threads=1, spinning=False, opencv_threads=1))
+        demo = loops.enter_context(_loop(plan, inputs, threads=0, spinning=True, opencv_threads=0))
+        one = loops.enter_context(_loop(plan, inputs, threads=1, spinning=False, opencv_threads=1))
         for loop in (demo, one):
             loop.run(min(plan.seconds, WARM_S))
 
@@ -69,7 +69,7 @@ def gain(plan: Plan, heard: Heard, run: Run) -> list[Figure]:
                 PIPELINE: lambda: run(plan.config),
             },
             plan.repeats,
-            plan.tell,
+            plan.progress,
         )
     loops_found = [figure(name, found[name], "frames/s") for name in runs]
     faster = max(loops_found, key=lambda each: each.value)
@@ -81,20 +81,19 @@ def gain(plan: Plan, heard: Heard, run: Run) -> list[Figure]:
     ]
 
 
-def _loop(plan: Plan, heard: Heard, *, threads: int, spinning: bool, opencv_threads: int) -> Loop:
-    order = order_of(plan.config, heard, threads=threads, spinning=spinning, opencv_threads=opencv_threads)
+def _loop(plan: Plan, inputs: LoopInput, *, threads: int, spinning: bool, opencv_threads: int) -> Loop:
+    order = order_of(plan.config, inputs, threads=threads, spinning=spinning, opencv_threads=opencv_threads)
     return module_loop("scripts.measure.single", order, what="everything in one loop", log=plan.log)
 
 
-# One process that does everything in a loop, as demos do (`python -m scripts.measure.single`): the product's own code
-# for faces, speech and fusion, one after another, without a queue.
-
+# The loop (`python -m scripts.measure.single`): the product's own code for faces, speech and fusion in one process,
+# one after another, without a queue.
 
 STREAM = "bench"
 
 
 class Everything:
-    """Frames and sound in, events out. The frames are looked at again and again, on a time line that goes on."""
+    """Frames and sound in, events out. The frames are repeated on a continuing time line."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -104,7 +103,7 @@ class Everything:
         self._sound = None if order.sound is None else np.load(Path(order.sound), allow_pickle=False)
         detector, landmarks, static = face_models(order.face)
         self._see = FacePipeline(detector, landmarks, static, order.face.face)
-        # Fusion feeds embeddings to a dynamic model only where they come from the static model that it knows.
+        # Fusion feeds a dynamic model only embeddings of the static model it was trained with.
         self._models = {"face-static": "+".join(artifact.identity for artifact in static)}
         self._hear = None
         if order.audio is not None and self._sound is not None:
@@ -125,8 +124,8 @@ class Everything:
             )
         )
 
-    def look(self) -> int:
-        """The next frame, and the speech window that ends before it, if one does: how many faces there are."""
+    def step(self) -> int:
+        """Process the next frame, and the speech window that ends before it, if any. Returns the number of faces."""
         grab_ns = time.monotonic_ns()
         pts_ns = round(self._seq / self._order.fps * 1e9)
         if self._hear is not None and pts_ns >= (self.hops + 1) * self._order.hop_s * 1e9:
@@ -176,8 +175,8 @@ class Everything:
 
 
 def prepare(order: Order) -> Callable[[], int]:
-    """What looks at one frame."""
-    return Everything(order).look
+    """Make the function that processes the next frame."""
+    return Everything(order).step
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import in_turn
 from bimodal.bench.loops import Loop, LoopRun, module_loop, turn
-from bimodal.bench.orders import Heard, order_of
+from bimodal.bench.orders import LoopInput, order_of
 from bimodal.config import Config
 from bimodal.models.catalog import resolve
 from bimodal.workers.demo import DEMO
@@ -69,14 +69,14 @@ def test_what_is_compared_is_measured_in_turn() -> None:
 @pytest.mark.parametrize("each_anew", [True, False])
 def test_the_mesh_loop_finds_the_face_of_each_frame(frames: Path, each_anew: bool) -> None:
     mesh = FaceMesh(mesh_order(frames, each_anew=each_anew))
-    assert [mesh.look() for _ in range(FRAMES + 2)] == [1] * (FRAMES + 2)
+    assert [mesh.step() for _ in range(FRAMES + 2)] == [1] * (FRAMES + 2)
 
 
 def test_a_face_that_is_lost_is_looked_for_again(tmp_path: Path, frames: Path) -> None:
     with_face = np.load(frames)
     np.save(tmp_path / "gap.npy", np.stack([with_face[0], np.zeros_like(with_face[0]), with_face[1]]))
     mesh = FaceMesh(mesh_order(tmp_path / "gap.npy", each_anew=False))
-    assert [mesh.look() for _ in range(3)] == [1, 0, 1]
+    assert [mesh.step() for _ in range(3)] == [1, 0, 1]
 
 
 def test_a_loop_in_its_process_says_what_it_did(frames: Path) -> None:
@@ -111,10 +111,10 @@ def test_a_python_without_mediapipe_is_named(frames: Path) -> None:
 def test_everything_in_one_loop_gives_an_event_a_frame(frames: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
     np.save(tmp_path / "sound.npy", noise)
-    heard = Heard(frames=frames, fps=FPS, sound=tmp_path / "sound.npy", rate=RATE)
-    everything = Everything(order_of(Config(), heard, threads=1, spinning=False, opencv_threads=1))
+    inputs = LoopInput(frames=frames, fps=FPS, sound=tmp_path / "sound.npy", rate=RATE)
+    everything = Everything(order_of(Config(), inputs, threads=1, spinning=False, opencv_threads=1))
     looks = 2 * FRAMES
-    assert sum(everything.look() for _ in range(looks)) == looks
+    assert sum(everything.step() for _ in range(looks)) == looks
     assert everything.hops == int((looks - 1) / FPS / 0.5)
     # The last frames wait for the speech that belongs to them.
     assert looks - FPS <= everything.events <= looks
@@ -123,10 +123,10 @@ def test_everything_in_one_loop_gives_an_event_a_frame(frames: Path, tmp_path: P
 def test_one_loop_runs_the_dynamic_model_of_the_config(frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = counted_runs(monkeypatch, "scripts.measure.single")
     # Few frames a second: a window of the model is soon full.
-    heard = Heard(frames=frames, fps=4.0)
-    everything = Everything(order_of(WITH_DYNAMIC, heard, threads=1, spinning=False, opencv_threads=1))
+    inputs = LoopInput(frames=frames, fps=4.0)
+    everything = Everything(order_of(WITH_DYNAMIC, inputs, threads=1, spinning=False, opencv_threads=1))
     for _ in range(FRAMES):
-        everything.look()
+        everything.step()
     assert runs
 
 
