@@ -1,6 +1,6 @@
-"""Makes demo.mp4 out of portrait.jpg and espeak-ng: `python -m scripts.make_demo [FILE]`.
+"""Make demo.mp4 out of portrait.jpg and espeak-ng: `python -m scripts.make_demo [FILE]`.
 
-A face that moves and speaks two sentences, with a pause in which it is silent, and two seconds without a face.
+A face that moves and speaks two sentences with a silent pause between them, and two seconds without a face.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OPENING_PX = 9.0
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What is said, when it begins, and how espeak-ng says it (pitch 0–99, words a minute)."""
+    """A spoken sentence: text, start in seconds, and espeak-ng's pitch (0–99) and speed (words a minute)."""
 
     text: str
     begins_s: float
@@ -49,25 +49,25 @@ SENTENCES = (
 def main() -> None:
     """Write the clip."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO
-    speech = say_all(SENTENCES)
+    speech = synthesize_all(SENTENCES)
     loudness = loudness_of(speech)
     portrait = next(pictures(DEMO.with_name("portrait.jpg"))).pixels
     frames = [frame_at(portrait, number / FPS, loudness[number]) for number in range(round(SECONDS * FPS))]
     write(target, frames, speech)
 
 
-def say_all(sentences: tuple[Sentence, ...]) -> NDArray[np.float32]:
-    """float32 [SECONDS · RATE]: all sentences in their places, silence between them."""
+def synthesize_all(sentences: tuple[Sentence, ...]) -> NDArray[np.float32]:
+    """Synthesise all sentences in their places: float32 [SECONDS · RATE], silence between them."""
     track = np.zeros(round(SECONDS * RATE), np.float32)
     for sentence in sentences:
-        voice = say(sentence)
+        voice = synthesize(sentence)
         begin = round(sentence.begins_s * RATE)
         track[begin : begin + voice.size] += voice[: track.size - begin]
     return np.asarray(0.7 * track / np.abs(track).max(), np.float32)
 
 
-def say(sentence: Sentence) -> NDArray[np.float32]:
-    """float32 [n] at RATE, by espeak-ng."""
+def synthesize(sentence: Sentence) -> NDArray[np.float32]:
+    """Synthesise one sentence with espeak-ng: float32 [n] at RATE."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "speech.wav"
         voice = ["-v", "en-us+f3", "-p", str(sentence.pitch), "-s", str(sentence.speed)]
@@ -78,7 +78,7 @@ def say(sentence: Sentence) -> NDArray[np.float32]:
 
 
 def loudness_of(speech: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [frames], 0…1: how loud it is at each frame, a little smoothed."""
+    """Loudness at each frame, slightly smoothed: float32 [frames], 0…1."""
     per_frame = speech.reshape(-1, RATE // FPS)
     level = np.sqrt((per_frame**2).mean(axis=1))
     smooth = np.convolve(level, [0.25, 0.5, 0.25], mode="same")
@@ -86,7 +86,7 @@ def loudness_of(speech: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def frame_at(portrait: NDArray[np.uint8], t: float, loudness: float) -> NDArray[np.uint8]:
-    """uint8 [HEIGHT, WIDTH, 3] at `t` seconds."""
+    """Render the frame at `t` seconds: uint8 [HEIGHT, WIDTH, 3]."""
     surprise = _ease((t - SURPRISED_FROM) / 0.8) * (1 - _ease((t - (SECONDS - 0.8)) / 0.8))
     expression = Expression(
         opening=OPENING_PX * loudness + 9 * surprise,
@@ -103,7 +103,7 @@ def frame_at(portrait: NDArray[np.uint8], t: float, loudness: float) -> NDArray[
 
 
 def _view(t: float) -> tuple[float, float, float]:
-    """Centre and width of what the camera sees, in pixels of the portrait: it strolls, and looks away for a while."""
+    """Centre and width of the view, in pixels of the portrait: it drifts, and leaves the face for a while."""
     x = 230 + 22 * np.sin(2 * np.pi * t / SECONDS)
     y = 132 + 8 * np.sin(4 * np.pi * t / SECONDS)
     wide = 390 - 70 * np.sin(np.pi * t / SECONDS) ** 2
@@ -112,13 +112,13 @@ def _view(t: float) -> tuple[float, float, float]:
 
 
 def _ease(share: float) -> float:
-    """0…1 with a soft start and end."""
+    """Smoothstep: 0…1 with a soft start and end."""
     share = min(1.0, max(0.0, share))
     return share * share * (3 - 2 * share)
 
 
 def write(target: Path, frames: list[NDArray[np.uint8]], speech: NDArray[np.float32]) -> None:
-    """H.264 and AAC in an mp4 whose index comes first."""
+    """Write H.264 and AAC into an mp4 with its index first."""
     with av.open(str(target), "w", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=FPS, options={"crf": "23", "preset": "slow"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -135,8 +135,7 @@ def write(target: Path, frames: list[NDArray[np.uint8]], speech: NDArray[np.floa
         container.mux(audio.encode(None))
 
 
-# Lets the face of portrait.jpg move: its mouth opens, its brows rise. Pure; pixels of the portrait are the unit.
-
+# The expression of the portrait: mouth and brows move. Lengths are in pixels of the portrait.
 
 MOUTH_X, CORNER_Y, HALF_WIDTH = 224.0, 140.0, 22.0
 LIP_DEPTH = 10.0
@@ -151,10 +150,10 @@ class Expression:
     """Shifts in pixels of the portrait.
 
     Attributes:
-        opening: how far the lower lip is down.
-        brows: how far the brows are up.
-        narrowing: how far the corners of the mouth are pulled in.
-        drooping: how far they are pulled down.
+        opening: lower lip down.
+        brows: brows up.
+        narrowing: corners of the mouth inwards.
+        drooping: corners of the mouth down.
     """
 
     opening: float = 0.0
@@ -164,7 +163,7 @@ class Expression:
 
 
 def express(portrait: NDArray[np.uint8], expression: Expression) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] of the portrait with that expression."""
+    """Warp the portrait to an expression: uint8 [H, W, 3]."""
     height, width = portrait.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     from_x, from_y = x.copy(), y.copy()
@@ -185,7 +184,7 @@ def express(portrait: NDArray[np.uint8], expression: Expression) -> NDArray[np.u
 
 
 def _opening(x: NDArray[np.float32], expression: Expression) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """How far the mouth is open in each column, and where the lower edge of the teeth lies."""
+    """Opening of the mouth in each column, and the row of the lower edge of the teeth."""
     half_width = HALF_WIDTH - 0.6 * expression.narrowing
     arch = np.clip(1 - ((x - MOUTH_X) / half_width) ** 2, 0, 1).astype(np.float32)
     lip_y = CORNER_Y + expression.drooping * (1 - arch) + LIP_DEPTH * arch

@@ -1,1 +1,1 @@
-"""`bimodal bench`: how near the pipeline comes to the limit of the hardware, each figure beside one of the same run."""
+"""`bimodal bench`: the pipeline against the limit of the hardware, each figure compared with one of the same run."""

@@ -1,4 +1,4 @@
-"""`bimodal bench`: measure this machine's limit, and how near the pipeline comes to it."""
+"""The command `bimodal bench`: measure this machine's limit, and how near the pipeline comes to it."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def bench(
     mediapipe: Annotated[str | None, typer.Option(hidden=True)] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit code 3 where a floor does not hold.")] = False,
 ) -> None:
-    """Measure what this machine can do at most, and how much of it the pipeline gives. Every figure stands beside one
-    of the same run; 'wanted' says what it must reach (docs/performance.md). A machine that does something else
-    meanwhile gives figures that mean nothing.
+    """Measure what this machine can do at most, and how much of it the pipeline reaches. Every figure is compared with
+    one of the same run; 'wanted' is what it must reach (docs/performance.md). On a machine that is busy with something
+    else the figures mean nothing.
 
-    A part that can't be measured costs its sentence and exit code 1, after the others are done.
+    If a part can't be measured, the others are, and the exit code is 1.
 
     Example: [b]bimodal bench limit pipeline --json found.json --png found.png[/b]
     """
@@ -83,10 +83,11 @@ def measure_parts(
     seconds: float,
     check: bool,
 ) -> None:
-    """Measure the named parts of a table, all of them where none is named; show and keep what was found.
+    """Measure the named parts of a table, all of them if none is named; print and write the results.
 
-    Raises typer.Exit: 1 where a part can't be measured or a file can't be written, 3 where `check` finds a floor
-    broken."""
+    Raises typer.Exit: 1 if a part can't be measured or a file can't be written, 3 if `check` is set and a figure is
+    below its floor.
+    """
     with user_errors():
         loaded = config_of(config)
         wanted = {name: table[name] for name in chosen(names, table)}
@@ -97,7 +98,7 @@ def measure_parts(
             require("bench --png", "bench", "matplotlib")
     with user_errors(log_file):
         machine = this_machine(loaded, cores())
-        with tempfile.TemporaryDirectory(prefix="bimodal-bench-") as folder, _telling() as tell:
+        with tempfile.TemporaryDirectory(prefix="bimodal-bench-") as folder, _progress_lines() as progress:
             plan = Plan(
                 config=loaded,
                 folder=Path(folder),
@@ -105,10 +106,10 @@ def measure_parts(
                 cores=cores(),
                 repeats=repeats,
                 seconds=seconds,
-                tell=tell,
+                progress=progress,
             )
             found = measure(plan, wanted, machine, datetime.now().astimezone().isoformat(timespec="seconds"))
-        # Into a file or pipe there is no width to fit.
+        # A file or pipe has no width to fit.
         console = Console()
         draw(found, console if console.is_terminal else Console(width=WIDE), table)
         _keep(found, json, png)
@@ -121,8 +122,8 @@ def measure_parts(
 
 
 @contextmanager
-def _telling() -> Iterator[Callable[[str], None]]:
-    """What shows a line about what is going on, on stderr: the newest at a terminal, all of them in a file."""
+def _progress_lines() -> Iterator[Callable[[str], None]]:
+    """A callback that shows progress lines on stderr: the newest at a terminal, all of them in a file."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield say
@@ -132,7 +133,7 @@ def _telling() -> Iterator[Callable[[str], None]]:
 
 
 def _check_place(file: Path | None) -> None:
-    """What can't be written is better known before half an hour of measuring than after it."""
+    """Check, before half an hour of measuring, that a file can be written. Raises ConfigError."""
     if file is None:
         return
     folder = file.absolute().parent

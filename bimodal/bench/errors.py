@@ -1,4 +1,4 @@
-"""What can go wrong in the bench."""
+"""Errors of the bench."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from bimodal.workers.errors import WorkerError
 
 
 class BenchError(WorkerError):
-    """A part could not be measured; the sentence says why and what to do."""
+    """A part could not be measured; the message says why and what to do."""

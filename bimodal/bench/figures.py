@@ -1,4 +1,4 @@
-"""What a part of the bench has measured: figures beside figures of the same run, and curves."""
+"""Results of a part of the bench: figures, compared with figures of the same run, and curves."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         name: what it is, in a few words.
         value: the median of the repeats, in `unit`.
         unit: "frames/s", "ms", "MiB", "share", "×" …
-        low, high: the smallest and the largest repeat; both None where there was one.
-        against: the name of the figure of the same run that it is compared with, None where it is the yardstick itself.
-        ratio: `value` over that figure's; None with `against`, and where that figure is 0.
-        floor, goal: what the ratio (or, where there is none, the value) must reach, and is meant to; None for neither.
-        at_most: whether floor and goal are upper bounds.
+        low, high: the smallest and the largest repeat; both None for a single one.
+        against: name of the figure of the same run that it is compared with; None for a reference figure.
+        ratio: `value` over that figure's; None without `against`, and if that figure is 0.
+        floor, goal: what the ratio (without one: the value) must reach, and should reach; None for no bound.
+        at_most: True if floor and goal are upper bounds.
     """
 
     name: str
@@ -36,24 +36,24 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def judged(self) -> float:
-        """What floor and goal are about: the ratio, or the value where there is none."""
+        """The number that floor and goal refer to: the ratio, or the value if there is no ratio."""
         return self.value if self.ratio is None else self.ratio
 
     @property
     def holds(self) -> bool | None:
-        """Whether the floor holds; None where there is none, or where what it stands against was nothing."""
+        """True if the floor holds; None without a floor, or if the figure compared with was 0."""
         if self.floor is None or (self.against is not None and self.ratio is None):
             return None
         return self.judged <= self.floor if self.at_most else self.judged >= self.floor
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a drawing.
+    """One line of a chart.
 
     Attributes:
         name: of the line.
-        x, y: as many values each.
-        x_label, y_label: with units; lines that share both share a drawing.
+        x, y: coordinates, equally many.
+        x_label, y_label: with units; lines that share both share a chart.
     """
 
     name: str
@@ -64,14 +64,14 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What one part found.
+    """The results of one part.
 
     Attributes:
         part: its name in the table of parts.
         figures: in the order in which they are read.
-        curves: for the drawing.
-        notes: sentences that a reader needs beside the figures.
-        seconds: that the part took.
+        curves: for the charts.
+        notes: sentences needed to read the figures.
+        seconds: duration of the part.
     """
 
     part: str
@@ -91,7 +91,7 @@ def figure(
     goal: float | None = None,
     at_most: bool = False,
 ) -> Figure:
-    """The figure of one or more repeats; raises ValueError where there are none."""
+    """Make a figure of one or more repeats. Raises ValueError if there are none."""
     if not repeats:
         raise ValueError(f"'{name}' was never measured")
     value = statistics.median(repeats)
@@ -110,17 +110,18 @@ def figure(
     )
 
 
-# What is compared, in turn: the machine's speed drifts, and so each has its share of every moment.
-
+# Measurements that are compared run in turn, so that drift of the machine's speed affects all of them alike.
 
 _T = TypeVar("_T")
 
 
-def in_turn(measured: Mapping[str, Callable[[], _T]], repeats: int, tell: Callable[[str], None]) -> dict[str, list[_T]]:
-    """Measure each by name, then each again, `repeats` times; what each gave, in its order."""
+def in_turn(
+    measured: Mapping[str, Callable[[], _T]], repeats: int, progress: Callable[[str], None]
+) -> dict[str, list[_T]]:
+    """Measure each in turn, `repeats` times. Returns the results by name, in order."""
     found: dict[str, list[_T]] = {name: [] for name in measured}
     for repeat in range(1, repeats + 1):
         for name, measure in measured.items():
-            tell(f"{name} ({repeat} of {repeats})")
+            progress(f"{name} ({repeat} of {repeats})")
             found[name].append(measure())
     return found

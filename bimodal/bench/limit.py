@@ -26,33 +26,33 @@ WARM_S = 0.5
 
 
 class Ceiling:
-    """Processes that repeat the same bare runs, one on each core, all at the same time."""
+    """Processes that repeat the same bare runs at the same time, one on each core."""
 
     def __init__(self, loops: Sequence[Loop]) -> None:
         self._loops = loops
         self._threads = ThreadPoolExecutor(len(loops))
 
     def run(self, seconds: float) -> list[LoopRun]:
-        """What each did in about so many seconds."""
+        """Let all run for about so many seconds."""
         return list(self._threads.map(lambda loop: loop.run(seconds), self._loops))
 
     def per_s(self, seconds: float) -> float:
-        """Frames or windows a second, of all together."""
+        """Frames or windows a second of all processes together."""
         return sum(run.frames_per_s for run in self.run(seconds))
 
     def close(self) -> None:
-        """Let the threads go; the loops' processes are their owner's."""
+        """Shut the threads down; the processes belong to the caller."""
         self._threads.shutdown()
 
 
 @contextlib.contextmanager
 def ceiling(plan: Plan, config: Config, media: Decoded, *, processes: int, windows: bool = False) -> Iterator[Ceiling]:
-    """So many processes with the config's models, each on a core of its own where there are enough.
+    """Start processes with the config's models, each on a core of its own if there are enough.
 
     Args:
-        windows: whether they repeat speech windows; else frames.
+        windows: repeat speech windows instead of frames.
 
-    Raises BenchError where they can't be run, or find no face.
+    Raises BenchError if they can't be run or find no face.
     """
     face, audio = _settings(config, FaceActorSettings), _settings(config, AudioActorSettings)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -83,7 +83,7 @@ def ceiling(plan: Plan, config: Config, media: Decoded, *, processes: int, windo
 
 
 def measure(plan: Plan) -> Outcome:
-    """Frames and windows a second of all cores together, and of one alone."""
+    """Measure frames and windows a second of all cores together, and of a single one."""
     media = decoded(plan.folder)
     figures = _of(plan, media, "frames", windows=False)
     notes = ["A frame is the detector, the landmarks and the static model on one face; the inputs lie ready."]
@@ -105,7 +105,7 @@ def _of(plan: Plan, media: Decoded, what: str, *, windows: bool) -> list[Figure]
         found = in_turn(
             {name: (lambda each=each: each.per_s(plan.seconds)) for name, each in ceilings.items()},  # type: ignore[misc]
             plan.repeats,
-            plan.tell,
+            plan.progress,
         )
     one, *others = ceilings
     alone = figure(one, found[one], f"{what}/s")

@@ -1,5 +1,7 @@
-"""Bare ONNX Runtime (`python -m bimodal.bench.limit_process`): the very runs that frames or windows take, and nothing
-around."""
+"""Bare ONNX Runtime (`python -m bimodal.bench.limit_process`).
+
+The model runs of frames or windows, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import msgspec
 import numpy as np
 
 from bimodal.bench.loops import serve
-from bimodal.doctor.sizing_process import Run, noting, runs_of
+from bimodal.doctor.sizing_process import Run, recording, runs_of
 from bimodal.workers.audio.actor import open_models as open_speech_models
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.face.actor import open_models as open_face_models
@@ -21,20 +23,20 @@ from bimodal.workers.settings import AudioActorSettings, FaceActorSettings
 
 WORKER = "bench 1"
 Work = tuple[list[Run], int]
-"""The runs that a frame or window takes, and how many faces or windows it is."""
+"""The model runs of a frame or window, and the number of faces or windows in it."""
 
 
 class LimitOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loop repeats.
+    """The order of the loop: the frames or windows to repeat.
 
     Attributes:
-        core: the only one it may run on, None for any.
-        frames: a .npy file, uint8 [N, H, W, 3] RGB; None where windows are repeated.
-        face: what a face worker is told.
-        sound: a .npy file, float32 [samples] mono; None where frames are repeated.
+        core: the core it is pinned to, None for any.
+        frames: a .npy file, uint8 [N, H, W, 3] RGB; None to repeat windows.
+        face: settings of a face worker.
+        sound: a .npy file, float32 [samples] mono; None to repeat frames.
         rate: of the sound, in Hz.
         hop_s, window_s: how sound is cut.
-        audio: what an audio worker is told.
+        audio: settings of an audio worker.
     """
 
     core: int | None
@@ -48,23 +50,23 @@ class LimitOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(order: LimitOrder) -> Callable[[], int]:
-    """What runs one frame's or window's work; how many faces or windows it was."""
+    """Make the function that runs the next frame or window and returns its number of faces or windows."""
     if order.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {order.core})
     cv2.setNumThreads(1)
     works = itertools.cycle(_frames(order) if order.frames is not None else _windows(order))
 
-    def look() -> int:
+    def step() -> int:
         runs, count = next(works)
         for run in runs:
-            run.again()
+            run.repeat()
         return count
 
-    return look
+    return step
 
 
 def _frames(order: LimitOrder) -> Sequence[Work]:
-    """The work of every tenth frame."""
+    """The model runs of every tenth frame."""
     mine = order.face
     detector, landmarks, static = open_face_models(mine, WORKER)
     assert order.frames is not None
@@ -74,17 +76,17 @@ def _frames(order: LimitOrder) -> Sequence[Work]:
 
 
 def _windows(order: LimitOrder) -> Sequence[Work]:
-    """The work of a few windows: voice activity and the speech model."""
+    """The model runs of a few windows: voice activity and the speech model."""
     assert order.audio is not None
     assert order.sound is not None
     mine, runs = order.audio, list[Run]()
     speech, voice = open_speech_models(mine, WORKER)
-    hear = SpeechPipeline(noting(speech, runs), None if voice is None else noting(voice, runs), mine.audio)
+    pipeline = SpeechPipeline(recording(speech, runs), None if voice is None else recording(voice, runs), mine.audio)
     sound, works = np.load(Path(order.sound), allow_pickle=False), []
     hop = round(order.hop_s * order.rate)
     for end in range(hop, sound.size + 1, hop):
         runs.clear()
-        hear(sound[max(0, end - round(order.window_s * order.rate)) : end], order.rate, hop)
+        pipeline(sound[max(0, end - round(order.window_s * order.rate)) : end], order.rate, hop)
         works.append((list(runs), 1))
     return works
 

@@ -1,7 +1,7 @@
-"""Loops in processes of their own, which run for as long as they are told, again and again, in turn with others.
+"""Loops in processes of their own, each run for a given time, repeatedly, in turn with others.
 
-A loop's process reads its order (JSON) and then numbers of seconds from standard input, a line each; it says "ready"
-or why it can't be, and after each number what it did (JSON), on standard output.
+A loop's process reads its order (JSON) and then numbers of seconds from standard input, a line each. On standard output
+it writes "ready" or why it can't run, and after each number its LoopRun (JSON).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _T = TypeVar("_T")
 
 
 class LoopRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a loop did in its time.
+    """The result of running a loop for a while.
 
     Attributes:
-        seconds: that it took.
+        seconds: duration.
         cpu_s: user and system, of all its threads.
-        latency_ms: of each frame, from its beginning to its end.
-        faces: found in all frames together.
+        latency_ms: of each frame.
+        faces: number of faces in all frames together.
     """
 
     seconds: float
@@ -53,42 +53,42 @@ class LoopRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cpu_ms(self) -> float:
-        """CPU milliseconds a frame."""
+        """CPU milliseconds per frame."""
         return 1e3 * self.cpu_s / len(self.latency_ms)
 
     @property
     def median_ms(self) -> float:
-        """Of the latencies."""
+        """Median latency in milliseconds."""
         return statistics.median(self.latency_ms)
 
 
 class Loop:
-    """A loop's process, from the side of the bench. A context manager: on its way out the process ends."""
+    """A loop's process, seen from the bench. A context manager that ends the process."""
 
     def __init__(self, command: list[str], order: object, *, what: str, log: Path | None) -> None:
-        """Start it; raises BenchError, naming `what` it is, where it can't work.
+        """Start the process. Raises BenchError, naming `what` it is, if it can't run.
 
         Args:
-            command: the interpreter and what it runs.
-            order: JSON-like values for it.
-            log: the file that takes what it prints to standard error.
+            command: the interpreter and its arguments.
+            order: JSON-like values for the process.
+            log: the file for its standard error.
         """
         self._what = what
         with (log or Path(os.devnull)).open("ab") as errors:
             self._process = start(command, what=what, stdout=subprocess.PIPE, stderr=errors.fileno())
         try:
-            self._say(json.dumps(order))
-            said = self._hear(PATIENCE_S)
-            if said != READY:
-                raise BenchError(f"{what} can't be run: {said or 'it ended at once, and the log says why'}")
+            self._write_line(json.dumps(order))
+            reply = self._read_line(PATIENCE_S)
+            if reply != READY:
+                raise BenchError(f"{what} can't be run: {reply or 'it ended at once, and the log says why'}")
         except BaseException:
             self.close()
             raise
 
     def run(self, seconds: float) -> LoopRun:
-        """Let it work for about so long; one frame at least."""
-        self._say(str(seconds))
-        line = self._hear(seconds + PATIENCE_S)
+        """Run the loop for about so many seconds, at least one frame."""
+        self._write_line(str(seconds))
+        line = self._read_line(seconds + PATIENCE_S)
         try:
             run = msgspec.json.decode(line, type=LoopRun)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
@@ -97,14 +97,14 @@ class Loop:
             raise BenchError(f"{self._what} found no face in any frame, so its figures would mean nothing")
         return run
 
-    def _say(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
         try:
             _pipe(self._process.stdin).write(line.encode() + b"\n")
             _pipe(self._process.stdin).flush()
         except BrokenPipeError as error:
             raise BenchError(f"{self._what} has ended: the log says why") from error
 
-    def _hear(self, patience_s: float) -> str:
+    def _read_line(self, patience_s: float) -> str:
         timer = threading.Timer(patience_s, self._process.kill)
         timer.start()
         try:
@@ -113,7 +113,7 @@ class Loop:
             timer.cancel()
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         stop(self._process)
 
     def __enter__(self) -> Loop:
@@ -124,38 +124,38 @@ class Loop:
 
 
 def module_loop(module: str, order: msgspec.Struct, *, what: str, log: Path | None) -> Loop:
-    """The loop of a module of ours, in this interpreter. Raises BenchError where it can't work."""
+    """Start the loop of a module of ours in this interpreter. Raises BenchError if it can't run."""
     return Loop(python_command(module), msgspec.to_builtins(order), what=what, log=log)
 
 
 def serve(order_type: type[_T], prepare: Callable[[_T], Callable[[], int]]) -> None:
-    """The other side: what a loop's process does from begin to end.
+    """Run the loop: the main function of a loop's process.
 
     Args:
-        prepare: takes the order; gives what looks at the next frame and says how many faces it found.
+        prepare: takes the order; returns the function that processes the next frame and returns its number of faces.
     """
-    # What libraries print must not stand among the lines.
+    # Keep what libraries print out of the protocol.
     lines, sys.stdout = sys.stdout, sys.stderr
     try:
-        look = prepare(msgspec.json.decode(sys.stdin.readline(), type=order_type))
-        look()
+        step = prepare(msgspec.json.decode(sys.stdin.readline(), type=order_type))
+        step()
     except (BimodalError, ImportError) as error:
         print(str(error).splitlines()[0], file=lines, flush=True)
         return
     print(READY, file=lines, flush=True)
     for line in sys.stdin:
-        run = turn(look, float(line))
+        run = turn(step, float(line))
         print(msgspec.json.encode(run).decode(), file=lines, flush=True)
 
 
-def turn(look: Callable[[], int], seconds: float) -> LoopRun:
-    """Look at frame after frame until the time is over."""
+def turn(step: Callable[[], int], seconds: float) -> LoopRun:
+    """Process frames until the time is over, at least one."""
     latency_ms: list[float] = []
     faces = 0
     cpu_s, begun = time.process_time(), time.perf_counter()
     now = begun
     while not latency_ms or now - begun < seconds:
-        faces += look()
+        faces += step()
         before, now = now, time.perf_counter()
         latency_ms.append(1e3 * (now - before))
     return LoopRun(seconds=now - begun, cpu_s=time.process_time() - cpu_s, latency_ms=tuple(latency_ms), faces=faces)
@@ -166,12 +166,11 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-# A process that the bench starts, and its end: it never outlives the bench.
-
+# Child processes, which never outlive the bench.
 
 STOPS_WITHIN_S = 10.0
 _PR_SET_PDEATHSIG = 1
-# Loaded here, because between fork and exec as little as possible may happen.
+# Loaded here, because as little as possible may happen between fork and exec.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -183,14 +182,14 @@ def start(
     stderr: int = subprocess.DEVNULL,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """A process that finds our packages, with a pipe to its stdin; it ends in order when this one does, be it killed.
+    """Start a process that finds our packages, with a pipe to its stdin; it gets SIGTERM when this one ends.
 
     Args:
-        what: it is, for the sentence of the error.
-        stdout, stderr: as subprocess takes them; a pipe for stderr needs someone who reads it.
-        environment: variables beside ours.
+        what: it is, for the error message.
+        stdout, stderr: as subprocess takes them; a pipe for stderr must be read.
+        environment: additional variables.
 
-    Raises BenchError where the command can't be run.
+    Raises BenchError if the command can't be run.
     """
     try:
         return subprocess.Popen(
@@ -206,7 +205,7 @@ def start(
 
 
 def stop(process: subprocess.Popen[bytes], within_s: float = STOPS_WITHIN_S) -> None:
-    """End a process of `start`: stdin closed and TERM, KILL where that is not enough; then all its pipes are closed."""
+    """End a process of `start`: close stdin, SIGTERM, SIGKILL after `within_s`; then close its pipes."""
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()

@@ -1,4 +1,4 @@
-"""What a run of the bench was made on: figures without it say nothing."""
+"""The machine and software of a run, without which figures mean nothing."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The machine and the software of a run.
 
     Attributes:
-        cpu: its model, as the system names it.
-        flags: of the processor's abilities those that neural networks live on.
-        cores: that the run may use.
-        memory_mb: of the machine, or of the container where that has less.
-        provider: what really ran the face-static model: cpu or cuda.
-        workers, threads: face workers and threads each that a measured system of the config has here.
-        models: `name@version` by kind, as they were opened.
-        versions: of what matters, by package.
+        cpu: model, as the system names it.
+        flags: the processor's instruction sets that neural networks depend on.
+        cores: number of cores that the run may use.
+        memory_mb: of the machine, or of the container if it has less.
+        provider: the active provider of the face-static model: cpu or cuda.
+        workers, threads: face workers, and threads of each, of a measured system with this config.
+        models: `name@version` by kind, as opened.
+        versions: of the relevant packages, by name.
     """
 
     cpu: str
@@ -52,7 +52,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
 
     def line(self) -> str:
-        """One line for the end of a table."""
+        """Describe the machine in one line, for the end of a table."""
         runtime = self.versions.get("onnxruntime-gpu") or self.versions.get("onnxruntime", "?")
         models = ", ".join(dict.fromkeys(self.models.values()))
         flags = f" ({' '.join(self.flags)})" if self.flags else ""
@@ -63,9 +63,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def this_machine(config: Config, cores: int) -> Machine:
-    """Look at this machine, and open the configured models to see what they are.
+    """Describe this machine; opens the configured models to identify them.
 
-    Raises CatalogError, ArtifactError or ProviderError where a model can't be opened.
+    Raises CatalogError, ArtifactError or ProviderError if a model can't be opened.
     """
     cpu, flags = _processor()
     found = sizes_alone(config, cores)
@@ -107,14 +107,14 @@ def _models(config: Config) -> tuple[dict[str, str], str]:
 
 
 def _processor() -> tuple[str, tuple[str, ...]]:
-    """Model and telling flags, as Linux names them; what Python knows elsewhere."""
-    told: dict[str, str] = {}
+    """Model and relevant flags, as Linux names them; what Python knows elsewhere."""
+    fields: dict[str, str] = {}
     with suppress(OSError):
         for line in CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")
-            told.setdefault(key.strip(), value.strip())
-    flags = set((told.get("flags") or told.get("Features") or "").split())
-    name = told.get("model name") or platform.processor() or platform.machine()
+            fields.setdefault(key.strip(), value.strip())
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    name = fields.get("model name") or platform.processor() or platform.machine()
     return name, tuple(flag for flag in TELLING_FLAGS if flag in flags)
 
 
@@ -126,14 +126,13 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-# What processes take of memory: the proportional set size, in which a page that several share is divided by them.
-
+# Memory as proportional set size: a page that several processes share is divided among them.
 
 PROCESSES = Path("/proc")
 
 
 def pss_mib(pid: int, processes: Path = PROCESSES) -> float:
-    """The proportional set size of a process, in MiB; raises BenchError where it can't be read."""
+    """The proportional set size of a process, in MiB. Raises BenchError if it can't be read."""
     try:
         for line in (processes / str(pid) / "smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -144,9 +143,9 @@ def pss_mib(pid: int, processes: Path = PROCESSES) -> float:
 
 
 def together_mib(pids: Iterable[int], processes: Path = PROCESSES) -> float:
-    """Of several processes together, each shared page counted once; one that has just ended counts nothing.
+    """Memory of several processes in MiB, shared pages counted once; a process that has just ended counts 0.
 
-    Raises BenchError where the memory of one that runs can't be read.
+    Raises BenchError if the memory of a running one can't be read.
     """
     whole = 0.0
     for pid in pids:
@@ -159,7 +158,7 @@ def together_mib(pids: Iterable[int], processes: Path = PROCESSES) -> float:
 
 
 def _runs(pid: int) -> bool:
-    """Whether there is such a process; one that has ended and is not yet buried has no memory."""
+    """True if the process runs; a zombie, which has no memory, does not."""
     try:
         ended: bool = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

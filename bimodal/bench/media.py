@@ -1,4 +1,4 @@
-"""The demo clip at another pace: the same packets with other times, so nothing is decoded and coded anew."""
+"""The demo clip at other frame rates: as coded packets with other times, and as decoded pictures."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from bimodal.workers.demo import DEMO
 
 AT_LEAST_S = 10
-"""A file that begins again and again is opened again and again, which a camera is not."""
+"""A short looped file would be opened again and again, which a camera is not."""
 
 
 def at_pace(target: Path, fps: int, *, sound: bool) -> Path:
-    """Write the clip, as often as it takes, so that it has `fps` pictures a second; returns `target`.
+    """Write the clip, repeated as needed, at `fps` pictures a second, without decoding. Returns `target`.
 
-    With sound there is as much of it, at its own pace, as there are pictures to: mouths and voice are no longer in
-    step then, which costs the same work.
+    Sound keeps its own speed and is cut to the length of the picture: mouths and voice are then out of step, which
+    costs the same work.
     """
     with av.open(str(DEMO)) as source, av.open(str(target), "w", format="mp4") as clip:
         picture = source.streams.video[0]
@@ -34,8 +34,8 @@ def at_pace(target: Path, fps: int, *, sound: bool) -> Path:
         seconds = picture.duration * picture.time_base * slower
         written: dict[int, av.VideoStream | av.AudioStream] = {picture.index: clip.add_stream_from_template(picture)}
         if sound:
-            heard = source.streams.audio[0]
-            written[heard.index] = clip.add_stream_from_template(heard)
+            audio = source.streams.audio[0]
+            written[audio.index] = clip.add_stream_from_template(audio)
         for round_number in range(math.ceil(AT_LEAST_S / seconds)):
             source.seek(0)
             for packet in source.demux([source.streams[index] for index in written]):
@@ -52,19 +52,18 @@ def at_pace(target: Path, fps: int, *, sound: bool) -> Path:
     return target
 
 
-# The demo clip with its decoding done: what is compared should look at faces, and not decode H.264.
-
+# The demo clip decoded, so that measurements contain face models and no H.264 decoding.
 
 FPS = 25
 FIRST, COUNT = 20, 100
-"""Frames of the clip that all have a face, which speaks in them."""
+"""Frames of the clip that all show a speaking face."""
 
 
 class Decoded(NamedTuple):
     """Four seconds of the clip.
 
     Attributes:
-        clip: a film of raw pictures and sound.
+        clip: a video of raw pictures and sound.
         silent: the same without sound.
         frames: the pictures as .npy, uint8 [N, H, W, 3] RGB.
         sound: the sound as .npy, float32 [samples] mono.
@@ -81,7 +80,7 @@ class Decoded(NamedTuple):
 
 
 def decoded(folder: Path) -> Decoded:
-    """Write all of it into `folder`, unless it lies there."""
+    """Write the decoded clip into `folder`, unless it is there already."""
     names = ("frames.npy", "sound.npy", "frames.nut", "silent.nut")
     frames, sound, clip, silent = (folder / name for name in names)
     with av.open(str(DEMO)) as demo:
@@ -96,16 +95,18 @@ def decoded(folder: Path) -> Decoded:
 
 
 def paced(folder: Path, fps: int, *, sound: bool) -> Path:
-    """A film of the same raw pictures, `fps` of them a second; with sound there is as much of it as there are pictures
-    to (mouths and voice are no longer in step then, which costs the same work)."""
+    """Write a video of the same raw pictures at `fps` pictures a second.
+
+    Sound is cut to the length of the picture (mouths and voice are then out of step, which costs the same work).
+    """
     path = folder / f"paced-{fps}-{'sound' if sound else 'silent'}.nut"
     if not path.is_file():
         media = decoded(folder)
         samples = np.load(media.sound) if sound else None
-        # Many streams read the silent one: it is as small as it can be.
+        # Many streams read the silent one, so it is as small as possible.
         rounds = math.ceil(AT_LEAST_S * fps / COUNT) if sound else 1
         _write(path, np.load(media.frames, mmap_mode="r"), samples, media.rate, fps, rounds)
-        # What is still on its way to the disk would take CPU from what is measured.
+        # Writing back to disk during a measurement would take CPU time from it.
         os.sync()
     return path
 
@@ -137,17 +138,17 @@ def _write(
         for number, picture in enumerate(itertools.chain.from_iterable(itertools.repeat(pictures, rounds))):
             film.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             if audio is not None and samples is not None:
-                film.mux(audio.encode(_heard(samples, rate // fps, rate, number)))
+                film.mux(audio.encode(_audio_frame(samples, rate // fps, rate, number)))
         for stream in (video, audio):
             if stream is not None:
                 film.mux(stream.encode(None))
 
 
-def _heard(samples: NDArray[np.float32], step: int, rate: int, number: int) -> av.AudioFrame:
-    """The sound of a frame: `step` samples."""
+def _audio_frame(samples: NDArray[np.float32], step: int, rate: int, number: int) -> av.AudioFrame:
+    """Encode `step` samples, the sound of one frame."""
     begin = number % COUNT * step
     part = samples[begin : begin + step]
-    heard = av.AudioFrame.from_ndarray((part * 32767).astype(np.int16)[None], format="s16", layout="mono")
-    heard.sample_rate = rate
-    heard.pts = number * step
-    return heard
+    audio = av.AudioFrame.from_ndarray((part * 32767).astype(np.int16)[None], format="s16", layout="mono")
+    audio.sample_rate = rate
+    audio.pts = number * step
+    return audio

@@ -1,4 +1,4 @@
-"""The whole system on decoded frames: which share of the ceiling it reaches, and where the rest of the time goes."""
+"""The whole system on decoded frames: its share of the ceiling, and CPU time by process."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from bimodal.workers.view.settings import ViewSettings
 
 PART = "pipeline"
 FLOOR, GOAL = 0.80, 0.90
-"""Of the share of bare ONNX Runtime, with the models that ship."""
+"""Bounds of the share of bare ONNX Runtime, with the shipped models."""
 
 
 def measure(plan: Plan) -> Outcome:
-    """Frames a second against bare ONNX Runtime on the same cores, in turn; CPU milliseconds a frame by process.
+    """Measure frames a second against bare ONNX Runtime on the same cores, in turn; CPU milliseconds per frame.
 
-    Raises BenchError where either can't be run.
+    Raises BenchError if either can't be run.
     """
     media = decoded(plan.folder)
-    figures = share(plan, deaf(plan.config), media, "", FLOOR, GOAL)
+    figures = share(plan, without_speech(plan.config), media, "", FLOOR, GOAL)
     notes = (
         "Frames have no sound here: what an audio worker takes is not the pipeline's own cost.",
         "Capture, broker and fusion share the cores with the face workers; whatever they take is missing there.",
@@ -55,7 +55,10 @@ def measure(plan: Plan) -> Outcome:
 
 
 def share(plan: Plan, config: Config, media: Decoded, what: str, floor: float, goal: float) -> list[Figure]:
-    """The ceiling, the pipeline against it, and CPU by role; `what` begins the figures' names."""
+    """Measure the ceiling, the pipeline against it, and CPU time by role.
+
+    `what` is the prefix of the figures' names.
+    """
     bare, whole = f"{what}bare ONNX Runtime", f"{what}the pipeline"
     workers = most_face_workers(config, plan.cores)
     runs: list[Throughput] = []
@@ -72,7 +75,7 @@ def share(plan: Plan, config: Config, media: Decoded, what: str, floor: float, g
             bare_cpu_ms.append(1e3 * sum(run.cpu_s for run in of_cores) / frames)
             return sum(run.frames_per_s for run in of_cores)
 
-        found = in_turn({bare: bare_runs, whole: pipeline}, plan.repeats, plan.tell)
+        found = in_turn({bare: bare_runs, whole: pipeline}, plan.repeats, plan.progress)
     ceiling_figure = figure(bare, found[bare], "frames/s")
     shares = [mine / limits for mine, limits in zip(found[whole], found[bare], strict=True)]
     bare_cpu = figure(f"{what}CPU a frame, bare", bare_cpu_ms, "ms")
@@ -90,7 +93,7 @@ def share(plan: Plan, config: Config, media: Decoded, what: str, floor: float, g
 
 
 def bytes_copied(runs: list[Throughput], media: Decoded, what: str) -> list[Figure]:
-    """Kilobytes a frame: its pixels once they are decoded, and all messages about it; against one picture."""
+    """Kilobytes per frame, against one picture: decoded pixels written, and all messages."""
     picture_kb = np.load(media.frames, mmap_mode="r", allow_pickle=False)[0].nbytes / 1e3
     picture = figure(f"{what}a picture", [picture_kb], "kB")
     return [
@@ -106,7 +109,7 @@ def bytes_copied(runs: list[Throughput], media: Decoded, what: str) -> list[Figu
 
 
 def by_role(runs: list[Throughput]) -> dict[str, list[float]]:
-    """CPU milliseconds a frame by role, of each run; face workers together, and all roles together."""
+    """CPU milliseconds per frame of each run, by role (all face workers together) and in total."""
     found: dict[str, list[float]] = defaultdict(list)
     for run in runs:
         of_run: dict[str, float] = defaultdict(float)
@@ -117,13 +120,12 @@ def by_role(runs: list[Throughput]) -> dict[str, list[float]]:
     return dict(found)
 
 
-def deaf(config: Config) -> Config:
-    """The config without a speech model."""
+def without_speech(config: Config) -> Config:
+    """Make a copy of the config without a speech model."""
     return msgspec.structs.replace(config, models=msgspec.structs.replace(config.models, speech="none"))
 
 
-# The whole system, as fast as it goes, on the clip whose decoding is done: frames a second.
-
+# Throughput of the whole system on the decoded clip.
 
 STREAM = "bench"
 PATIENCE_S = 60.0
@@ -133,13 +135,13 @@ _numbers = itertools.count(1)
 
 
 class Throughput(NamedTuple):
-    """What the whole system did.
+    """Throughput of the whole system.
 
     Attributes:
         frames_per_s: events a second.
-        cpu_ms: user and system CPU milliseconds a frame, by process; the supervisor's are those of the bench itself.
-        copies: how often a frame's pixels were written into a slot.
-        message_bytes: of all messages that came to the broker and left it, a frame; None where they were not asked for.
+        cpu_ms: user and system CPU milliseconds per frame, by process; the supervisor's are those of the bench itself.
+        copies: writes of a frame's pixels into a slot, per frame.
+        message_bytes: bytes of all messages received and sent by the broker, per frame; None if not asked for.
     """
 
     frames_per_s: float
@@ -155,38 +157,38 @@ class _System(NamedTuple):
 
 
 class _Counted(NamedTuple):
-    """Events of a stretch of seconds, and the broker's counters in it."""
+    """Events of a stretch of time, and the broker's reports in it."""
 
     events: int
     seconds: float
-    told: list[Status]
+    statuses: list[Status]
 
     @property
     def message_bytes(self) -> float | None:
-        """A frame's, between the first counters and the last."""
-        if len(self.told) < 2:
+        """Message bytes per frame between the first and the last report; None with fewer than two."""
+        if len(self.statuses) < 2:
             return None
-        first, last = self.told[0], self.told[-1]
+        first, last = self.statuses[0], self.statuses[-1]
         passed = (last.received_bytes + last.sent_bytes) - (first.received_bytes + first.sent_bytes)
         return passed / max(1, _done(last) - _done(first))
 
 
 def frames_per_s(plan: Plan, config: Config, clip: Path, workers: int | None = None) -> float:
-    """Events a second, as `throughput`."""
+    """Measure events a second, as `throughput`."""
     return throughput(plan, config, clip, workers).frames_per_s
 
 
 def throughput(
     plan: Plan, config: Config, clip: Path, workers: int | None = None, *, messages: bool = False
 ) -> Throughput:
-    """Every frame of a clip that is played again and again, through all processes.
+    """Run every frame of a looped clip through all processes.
 
     Args:
         config: models and settings.
-        workers: face workers, of one thread each; None takes what the config says.
-        messages: whether their bytes are wanted; it lasts until the broker has told its counters twice.
+        workers: face workers with one thread each; None takes the config's.
+        messages: count message bytes, which takes until the broker has reported twice.
 
-    Raises BenchError where no event comes.
+    Raises BenchError if no event comes.
     """
     with _system(plan, config, clip, workers) as (supervisor, bus, slots):
         begun = time.monotonic()
@@ -196,7 +198,7 @@ def throughput(
                 raise BenchError(f"no event came within {PATIENCE_S:.0f} s: the log says why")
         _count(supervisor, bus, min(WARM_S, plan.seconds))
         before, written_before = _cpu_s(supervisor), _written(slots)
-        counted = _count(supervisor, bus, plan.seconds, least_told=2 if messages else 0)
+        counted = _count(supervisor, bus, plan.seconds, least_statuses=2 if messages else 0)
         after, written = _cpu_s(supervisor), _written(slots)
     events = counted.events
     spent = {name: 1e3 * (after[name] - before[name]) / events for name in before if name in after}
@@ -208,7 +210,7 @@ def _done(status: Status) -> int:
 
 
 def _written(slots: Path) -> int:
-    """How many arrays lie, or lay, in the rings of the session."""
+    """Number of arrays written into the rings of the session so far."""
     written = 0
     for path in slots.iterdir():
         with contextlib.suppress(SlotError):
@@ -217,7 +219,7 @@ def _written(slots: Path) -> int:
 
 
 def _cpu_s(supervisor: Supervisor) -> dict[str, float]:
-    """CPU seconds of every process until now."""
+    """CPU seconds of every process so far."""
     running = {name: child.process.pid for name, child in supervisor.children.items() if child.process is not None}
     found = {}
     for name, pid in {**running, "supervisor": os.getpid()}.items():
@@ -231,7 +233,7 @@ def _cpu_s(supervisor: Supervisor) -> dict[str, float]:
 def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iterator[_System]:
     config = alone(config, workers)
     if workers is not None:
-        # As many as there are cores: with more threads each they would only fight over them.
+        # One thread each: there are as many workers as cores.
         config = msgspec.structs.replace(config, runtime=msgspec.structs.replace(config.runtime, threads=1))
     rows = processes(Wanted(config))
     rows.append(source(config, STREAM, StreamSettings(file=str(clip), loop=True), policy="every", realtime=False))
@@ -245,32 +247,32 @@ def _system(plan: Plan, config: Config, clip: Path, workers: int | None) -> Iter
         yield _System(supervisor, bus, session.slots)
 
 
-def _count(supervisor: Supervisor, bus: Subscriber, seconds: float, least_told: int = 0) -> _Counted:
-    """The events that come from now on for about so many seconds; so many of the broker's counters at least."""
+def _count(supervisor: Supervisor, bus: Subscriber, seconds: float, least_statuses: int = 0) -> _Counted:
+    """Count events for about so many seconds, and until the broker has reported `least_statuses` times."""
     events, begun = 0, time.monotonic()
-    told: list[Status] = []
+    statuses: list[Status] = []
     now = begun
-    while now - begun < seconds or not events or len(told) < least_told:
+    while now - begun < seconds or not events or len(statuses) < least_statuses:
         supervisor.step(TURN_S)
         while (found := bus.receive(0.0)) is not None:
             if isinstance(found[1], Status):
-                told.append(found[1])
+                statuses.append(found[1])
             else:
                 events += 1
         now = time.monotonic()
         if now - begun > seconds + PATIENCE_S:
             raise BenchError(f"no event came for {PATIENCE_S:.0f} s: the log says why")
-    return _Counted(events, now - begun, told)
+    return _Counted(events, now - begun, statuses)
 
 
-# The config of what is measured: it stands alone, with nobody else's addresses, files or streams; and its sizes.
+# The config of a measured system: isolated, without the user's addresses, files and streams.
 
 
 def alone(config: Config, faces: int | None = None) -> Config:
-    """Its models and settings, with no output but the event bus of its own session, and no worker of another machine.
+    """The config's models and settings, without outputs but its own event bus, and without remote workers.
 
     Args:
-        faces: face workers; None takes the config's number, the most of them where it follows the load.
+        faces: face workers; None takes the config's number, or its maximum if that follows the load.
     """
     workers = config.workers
     if faces is None and isinstance(workers.face.count, Between):
@@ -283,12 +285,14 @@ def alone(config: Config, faces: int | None = None) -> Config:
 
 
 def sizes_alone(config: Config, cores: int) -> Sizes:
-    """How many workers with how many threads each a measured system of this config has on so many cores."""
+    """Numbers of workers and threads of a measured system with this config on so many cores."""
     gpus = usable_gpus(config.runtime.provider)
     return sizes(alone(config).workers, config.runtime.threads, cores, gpus)
 
 
 def most_face_workers(config: Config, cores: int) -> int:
-    """As many as can work at the same time: one a core, and on a GPU as many as the config asks for, since they would
-    only take turns there."""
+    """The greatest useful number of face workers.
+
+    One per core; on a GPU, where they take turns, the config's number.
+    """
     return sizes_alone(config, cores).face if usable_gpus(config.runtime.provider) else cores

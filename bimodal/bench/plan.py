@@ -1,4 +1,4 @@
-"""What a run of the bench is told, and the table of its parts: read it top to bottom."""
+"""The plan of a run of the bench, and the table of its parts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from bimodal.config import Config
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run measures.
+    """The settings of a run.
 
     Attributes:
-        config: the models and settings that are measured.
+        config: the models and settings to measure.
         folder: for files of this run; removed after it.
-        log: the file that takes the log of the measured system.
-        cores: how many there are to use.
-        repeats: how often each figure is measured; the median counts.
-        seconds: how long one measurement lasts, about.
-        tell: takes a line about what is going on.
+        log: log file of the measured system.
+        cores: number of usable cores.
+        repeats: measurements of each figure; the median counts.
+        seconds: approximate duration of one measurement.
+        progress: called with a line about the current measurement.
     """
 
     config: Config
@@ -33,18 +33,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cores: int
     repeats: int
     seconds: float
-    tell: Callable[[str], None]
+    progress: Callable[[str], None]
 
 
 class Part(NamedTuple):
-    """One part: the module whose `measure(plan)` gives its Outcome, and a line on what it tells. Each measures its own
-    yardstick, in turn with what it compares."""
+    """One part: the module whose `measure(plan)` returns its Outcome, and its description in a line.
+
+    Each part measures its own reference, in turn with what it compares.
+    """
 
     module: str
-    tells: str
+    description: str
 
     def measure(self, plan: Plan) -> Outcome:
-        """Measure now."""
+        """Import the module and measure."""
         found: Outcome = importlib.import_module(self.module).measure(plan)
         return found
 
@@ -57,14 +59,14 @@ PARTS: dict[str, Part] = {
     "start": Part("bimodal.bench.start", "from the command to the first event; memory by process"),
 }
 
-# Parts of `bimodal bench` 0.1 that are measured by scripts of the repository now.
+# Parts of `bimodal bench` 0.1 that are now scripts of the repository.
 MOVED = ("transport", "single", "resnet", "torch", "mediapipe", "broker")
 
 
 def chosen(names: list[str], parts: Mapping[str, Part] = PARTS) -> list[str]:
-    """The parts to run, in the order of the table; all of them where none is named.
+    """The parts to run, in the order of the table; all of them if none is named.
 
-    Raises BenchError, naming the script for one that moved, where there is no such part.
+    Raises BenchError if there is no such part, naming the script for one that moved.
     """
     for name in names:
         if name in MOVED and name not in parts:
@@ -75,5 +77,5 @@ def chosen(names: list[str], parts: Mapping[str, Part] = PARTS) -> list[str]:
 
 
 def moved(name: str) -> str:
-    """The sentence on a part or option that is no longer in the installed command."""
+    """The message about a part or option that is no longer in the installed command."""
     return f"'{name}' is measured by a script of the repository: python -m scripts.measure {name}, in a checkout"

@@ -1,4 +1,4 @@
-"""A whole run of the bench: its parts one after another, and all that it found as one value."""
+"""A run of the bench: its parts one after another, and all results as one value."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a run found, as `--json` writes it.
+    """All results of a run, as `--json` writes them.
 
     Attributes:
-        at: when it began, ISO 8601.
-        repeats, seconds: how it measured.
+        at: start, ISO 8601.
+        repeats, seconds: as in the plan.
         outcomes: of the parts that could be measured, in their order.
-        failed: of those that could not: the sentence, by part.
+        failed: the error message of each part that could not, by part.
     """
 
     at: str
@@ -35,7 +35,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def broken_floors(self) -> list[str]:
-        """The names of the figures whose floor does not hold, each behind its part's."""
+        """The names of the figures whose floor does not hold, prefixed with their part's."""
         return [
             f"{outcome.part}: {figure.name}"
             for outcome in self.outcomes
@@ -45,11 +45,11 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(plan: Plan, parts: Mapping[str, Part], machine: Machine, at: str) -> Found:
-    """Measure these parts. One that can't be measured costs its sentence; the others go on."""
+    """Measure these parts. An error of one is kept as its message; the others go on."""
     outcomes: dict[str, Outcome] = {}
     failed: dict[str, str] = {}
     for number, (name, part) in enumerate(parts.items(), 1):
-        plan.tell(f"{name} ({number} of {len(parts)}): {part.tells}")
+        plan.progress(f"{name} ({number} of {len(parts)}): {part.description}")
         begun = time.monotonic()
         try:
             found = part.measure(plan)

@@ -1,4 +1,4 @@
-"""What more face workers gain on this machine."""
+"""Throughput with more face workers on this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bimodal.bench.figures import Curve, Figure, Outcome, figure
 from bimodal.bench.media import decoded
-from bimodal.bench.pipeline import deaf, frames_per_s
+from bimodal.bench.pipeline import frames_per_s, without_speech
 from bimodal.bench.plan import Plan
 from bimodal.config import Config
 from bimodal.models.catalog import resolve
@@ -15,30 +15,30 @@ from bimodal.models.catalog import resolve
 PART = "scale"
 SMALL_FLOOR, LARGE_FLOOR = 1.6, 1.85
 LARGE_BYTES = 50_000_000
-"""A static model this large is ResNet-50 in fp32, or its like: nearly all of a frame's time is arithmetic."""
+"""A static model this large (ResNet-50 in fp32) spends nearly all of a frame's time on arithmetic."""
 
 Run = Callable[[Config, int], float]
-"""The whole system with these models and so many face workers: frames a second."""
+"""Measures frames a second of the whole system with these models and so many face workers."""
 
 
 def measure(plan: Plan) -> Outcome:
-    """Face workers from one to all cores. Raises BenchError where the system does not come to its end."""
+    """Measure with face workers from one to all cores. Raises BenchError if the system does not finish."""
     clip = decoded(plan.folder).silent
 
     def run(config: Config, workers: int) -> float:
         return frames_per_s(plan, config, clip, workers)
 
-    figures, curve = speed_up(plan, deaf(plan.config), run)
+    figures, curve = speed_up(plan, without_speech(plan.config), run)
     return Outcome(part=PART, figures=tuple(figures), curves=(curve,))
 
 
 def speed_up(plan: Plan, config: Config, run: Run, what: str = "") -> tuple[list[Figure], Curve]:
-    """Frames a second with 1, 2, 4 … and all cores' face workers, in turn, against one worker; `what` begins names."""
+    """Measure frames a second with 1, 2, 4 … and as many face workers as cores, in turn; `what` prefixes names."""
     counts = worker_counts(plan.cores)
     found: dict[int, list[float]] = {count: [] for count in counts}
     for repeat in range(plan.repeats):
         for count in counts:
-            plan.tell(f"{PART}: face workers: {count} ({repeat + 1} of {plan.repeats})")
+            plan.progress(f"{PART}: face workers: {count} ({repeat + 1} of {plan.repeats})")
             found[count].append(run(config, count))
     one = figure(f"{what}1 face worker", found[1], "frames/s")
     figures = [one]
@@ -55,12 +55,12 @@ def speed_up(plan: Plan, config: Config, run: Run, what: str = "") -> tuple[list
 
 
 def worker_counts(cores: int) -> Sequence[int]:
-    """1, 2, 4 … below the number of cores, and that number."""
+    """Powers of two below the number of cores, and that number."""
     powers = [2**power for power in range(cores.bit_length()) if 2**power < cores]
     return [*powers, cores] if cores > 1 else [1]
 
 
 def floor_of_two(config: Config) -> float:
-    """What two workers must gain over one: more where all of a frame is arithmetic."""
+    """The speed-up that two workers must reach: higher if nearly all of a frame's time is arithmetic."""
     size = sum(Path(resolve(name)).stat().st_size for name in config.models.face_static)
     return LARGE_FLOOR if size >= LARGE_BYTES else SMALL_FLOOR

@@ -1,4 +1,4 @@
-"""What the bench found, as tables for a terminal."""
+"""Results of the bench as tables for a terminal, and as one picture."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SMALL, LARGE = 0.095, 1000.0
 
 
 def draw(found: Found, console: Console, parts: Mapping[str, Part] = PARTS) -> None:
-    """A table for each part, its notes, the sentence of each part that failed, and the machine."""
+    """Print a table for each part, its notes, the error of each part that failed, and the machine."""
     for outcome in found.outcomes:
-        _draw_part(outcome, console, parts[outcome.part].tells if outcome.part in parts else "")
+        _draw_part(outcome, console, parts[outcome.part].description if outcome.part in parts else "")
     for part, sentence in found.failed.items():
         console.print(f"[b]{part}[/b] could not be measured: {escape(sentence)}", style="red", highlight=False)
     console.print(escape(found.machine.line()), style="dim", highlight=False)
@@ -32,8 +32,8 @@ def draw(found: Found, console: Console, parts: Mapping[str, Part] = PARTS) -> N
         console.print(f"below their floor: {escape('; '.join(broken))}", style="yellow", highlight=False)
 
 
-def _draw_part(outcome: Outcome, console: Console, told: str) -> None:
-    title = f"[b]{escape(outcome.part)}[/b]: {escape(told)} ({outcome.seconds:.0f} s)"
+def _draw_part(outcome: Outcome, console: Console, description: str) -> None:
+    title = f"[b]{escape(outcome.part)}[/b]: {escape(description)} ({outcome.seconds:.0f} s)"
     table = Table("", title=title, title_justify="left", title_style="", box=None, pad_edge=False)
     for heading in ("value", "low - high"):
         table.add_column(heading, justify="right")
@@ -48,7 +48,7 @@ def _draw_part(outcome: Outcome, console: Console, told: str) -> None:
 
 
 def number(value: float) -> str:
-    """A number with three figures that count, never in powers of ten."""
+    """Format a number with three significant figures, never in powers of ten."""
     size = abs(value)
     if size >= LARGE or (value == round(value) and size < LARGE):
         return f"{value:,.0f}"
@@ -60,7 +60,7 @@ def number(value: float) -> str:
 
 
 def judged(figure: Figure, value: float) -> str:
-    """A value of what a figure's floor and goal are about: its ratio where it has one, else its unit."""
+    """Format a value of a figure's floor or goal: as a ratio if the figure has one, else with its unit."""
     if figure.ratio is not None:
         return f"{number(value)}×"
     return _with_unit(value, figure.unit)
@@ -91,7 +91,7 @@ def _beside(figure: Figure) -> str:
 
 
 def wanted(figure: Figure) -> str:
-    """Floor and goal in words; empty where there is neither."""
+    """Floor and goal in words; empty if there is neither."""
     sign = "≤" if figure.at_most else "≥"
     words = [] if figure.floor is None else [f"{sign} {judged(figure, figure.floor)}"]
     if figure.goal is not None:
@@ -105,19 +105,18 @@ def _mark(figure: Figure) -> str:
     return "[green]holds[/]" if figure.holds else "[red]does not hold[/]"
 
 
-# What the bench found, as one picture: figures as bars beside their yardsticks, and curves.
-
+# The picture: figures as bars beside their references, and curves.
 
 YARDSTICK, MEASURED, BROKEN, FLOOR = "#9aa0a6", "#2f6fb3", "#c0392b", "#222222"
 COLUMNS = 2
 MOST_BARS = 16
 INCHES_WIDE, INCHES_A_BAR, INCHES_AROUND, INCHES_A_CURVE = 16.0, 0.34, 0.75, 3.1
-# Values further apart than this can't be told from each other on a linear axis.
+# Values with a greater ratio can't be distinguished on a linear axis.
 WIDE_RANGE = 50.0
 
 
 class Panel(NamedTuple):
-    """One drawing: the figures of a part in one unit, or curves that share their axes."""
+    """One chart: the figures of a part in one unit, or curves that share their axes."""
 
     title: str
     figures: tuple[Figure, ...] = ()
@@ -125,14 +124,14 @@ class Panel(NamedTuple):
 
     @property
     def inches(self) -> float:
-        """How high it is."""
+        """Height of the chart."""
         return INCHES_A_CURVE if self.curves else INCHES_AROUND + INCHES_A_BAR * len(self.figures)
 
 
 def write_picture(found: Found, path: Path) -> None:
-    """Write `path` as PNG.
+    """Write all charts to `path` as PNG. Needs matplotlib.
 
-    Raises BenchError where nothing was measured, or the file can't be written. Needs matplotlib.
+    Raises BenchError if nothing was measured or the file can't be written.
     """
     drawn = panels(found.outcomes)
     if not drawn:
@@ -157,13 +156,13 @@ def write_picture(found: Found, path: Path) -> None:
 
 
 def panels(outcomes: tuple[Outcome, ...]) -> list[Panel]:
-    """The drawings, part by part: figures by unit in their order, then curves by their axes."""
+    """Make the charts, part by part: figures by unit in their order, then curves by their axes."""
     drawn: list[Panel] = []
     for outcome in outcomes:
         units = dict.fromkeys(figure.unit for figure in outcome.figures)
         for unit in units:
             those = tuple(figure for figure in outcome.figures if figure.unit == unit)
-            drawn.append(Panel(f"{outcome.part}: {unit}", figures=most_telling(those)))
+            drawn.append(Panel(f"{outcome.part}: {unit}", figures=most_relevant(those)))
         axes = [(curve.x_label, curve.y_label) for curve in outcome.curves]
         for pair in dict.fromkeys(axes):
             lines = tuple(curve for curve in outcome.curves if (curve.x_label, curve.y_label) == pair)
@@ -171,9 +170,11 @@ def panels(outcomes: tuple[Outcome, ...]) -> list[Panel]:
     return drawn
 
 
-def most_telling(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
-    """All of a few figures; of many those that must reach something, with what they are compared with (tables and JSON
-    have them all)."""
+def most_relevant(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
+    """All figures if they are few; else those with a floor and the ones they are compared with.
+
+    Tables and JSON have them all.
+    """
     if len(figures) <= MOST_BARS:
         return figures
     judged_ones = {figure.name for figure in figures if figure.floor is not None}
@@ -182,7 +183,7 @@ def most_telling(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
 
 
 def balanced(drawn: list[Panel]) -> list[list[Panel]]:
-    """The panels in columns of about the same height; parts stay in order, from column to column."""
+    """Distribute the panels over columns of about the same height, keeping their order."""
     if len(drawn) < COLUMNS:
         return [drawn]
     whole = sum(panel.inches for panel in drawn)
@@ -217,7 +218,7 @@ def _draw_bars(axis: Any, figures: tuple[Figure, ...]) -> None:
         axis.annotate(_label(figure), (reached, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
     axis.set_yticks(places, ["\n".join(textwrap.wrap(figure.name, 44)) for figure in figures], fontsize=8)
     axis.invert_yaxis()
-    # Room for the words behind the longest bar.
+    # Room for the label of the longest bar.
     axis.margins(x=1.1)
     positive = [value for value in values if value > 0]
     if positive and max(positive) > WIDE_RANGE * min(positive):
@@ -234,20 +235,20 @@ def _colour(figure: Figure) -> str:
 
 
 def _floor_in_units(figure: Figure) -> float | None:
-    """Where the floor lies on the axis of the figure's own unit."""
+    """The floor in the figure's own unit."""
     if figure.floor is None or not figure.ratio:
         return figure.floor
     return figure.floor * figure.value / figure.ratio
 
 
 def _label(figure: Figure) -> str:
-    said = f"{figure.value:.1%}" if figure.unit == "share" else number(figure.value)
+    text = f"{figure.value:.1%}" if figure.unit == "share" else number(figure.value)
     if figure.ratio is not None and figure.against is not None:
-        said += f"  ({number(figure.ratio)}× of {figure.against})"
+        text += f"  ({number(figure.ratio)}× of {figure.against})"
     if figure.floor is not None:
         mark = {True: " ✓", False: " ✗", None: ""}[figure.holds]
-        said += f"  {'≤' if figure.at_most else '≥'} {judged(figure, figure.floor)}{mark}"
-    return said
+        text += f"  {'≤' if figure.at_most else '≥'} {judged(figure, figure.floor)}{mark}"
+    return text
 
 
 def _plain(value: float, _place: int) -> str:

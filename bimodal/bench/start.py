@@ -1,8 +1,8 @@
-"""`start`: how long from the command to the first event, cold and warm; and what memory it all takes.
+"""`start`: the time from the command to the first event, cold and warm; and the memory of the system.
 
-The yardstick of time is a bare process that imports the libraries and opens the same models (bimodal/bench/start.py);
-that of memory, what each further such process adds. Memory is the proportional set size, in which shared pages count
-once."""
+The reference for time is a bare process that imports the libraries and opens the same models (`main` below); that for
+memory is what each further such process adds. Memory is the proportional set size, in which shared pages count once.
+"""
 
 from __future__ import annotations
 
@@ -36,18 +36,16 @@ from bimodal.errors import BimodalError
 from bimodal.models.catalog import resolve
 from bimodal.workers.capture.settings import StreamSettings
 
-# Makes a start cold: what lies in the system's file cache of the installed files is let go.
-#
-# Only of those files, so nobody else's work becomes slow by it, and so it needs no rights. Pages that a running process
-# has mapped stay, and so do the folders' own entries.
+# Cold starts: the system's file cache of the installed files is dropped, and only of those, which needs no privileges
+# and slows nothing else down. Pages mapped by running processes stay, and so do directory entries.
 
 
 SAMPLE = 16
-"""One file in so many is asked how much of it is cached."""
+"""One file in so many is checked for its cached share."""
 
 
 def installed_files(models_used: Iterable[Path]) -> list[Path]:
-    """What a start may read: the interpreter and its libraries, this program, and these models."""
+    """The files that a start may read: the interpreter and its libraries, this program, and these models."""
     places = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     places.add(Path(bimodal.__file__).parent)
     found = {Path(sys.executable).resolve(), *models_used}
@@ -57,15 +55,15 @@ def installed_files(models_used: Iterable[Path]) -> list[Path]:
 
 
 def files_of(place: Path) -> Iterator[Path]:
-    """What a start may read of a folder and all below it."""
+    """The files that a start may read in and below a folder."""
     for folder, _, names in os.walk(place, followlinks=True):
         for name in names:
             if name.endswith((".py", ".pyc", ".so", ".onnx", ".mp4", ".yaml")) or ".so." in name:
                 yield Path(folder) / name
 
 
-def let_go(files: Iterable[Path]) -> bool:
-    """Let the system forget what it has cached of these files; False where a program can't ask for that."""
+def drop_cache(files: Iterable[Path]) -> bool:
+    """Drop these files from the system's file cache; False on systems without such a call."""
     if not hasattr(os, "posix_fadvise"):
         return False
     os.sync()
@@ -75,22 +73,22 @@ def let_go(files: Iterable[Path]) -> bool:
 
 
 def cached_share(files: list[Path]) -> float | None:
-    """How much of these files is cached, by a sample of them; None where the system does not tell."""
+    """Cached share of these files, estimated from a sample; None on systems that don't report it."""
     asked = there = 0
 
-    def look(descriptor: int) -> None:
+    def check_page(descriptor: int) -> None:
         nonlocal asked, there
         for offset in range(0, os.fstat(descriptor).st_size, 2**18):
             asked += 1
             try:
-                # Reading without waiting works only where nothing must be read from the disk.
+                # A read without waiting succeeds only on cached pages.
                 there += bool(os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT))
             except BlockingIOError:
                 continue
 
     try:
         for file in files[::SAMPLE]:
-            _with(file, look)
+            _with(file, check_page)
     except (AttributeError, OSError):
         return None
     return there / asked if asked else None
@@ -107,22 +105,19 @@ def _with(file: Path, act: Callable[[int], object]) -> None:
         os.close(descriptor)
 
 
-# The least that any program with these models needs: a bare process that imports the libraries and opens the models.
-#
-# Run as `python -m bimodal.bench.start MODEL…`: it says one line when all are open and have run once, and stays until
-# its stdin is closed.
+# The bare process, the least that any program with these models needs: `python -m bimodal.bench.start MODEL…` imports
+# the libraries, opens the models and runs each once, prints one line, and stays until its stdin is closed.
 
-
-# The config with its checks, which every program of ours reads, counts with the libraries it needs.
+# Reading and checking the config counts as one of the libraries.
 LIBRARIES = ("cv2", "msgspec", "numpy", "onnxruntime", "bimodal.config", "zmq")
 OPEN = b"open\n"
 
 
 @contextlib.contextmanager
 def bare(models: Sequence[Path]) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
-    """Such a process and the seconds from its command to its line; it ends with the context.
+    """Start a bare process; yields it and the seconds from its command to its line. It ends with the context.
 
-    Raises BenchError where it ends before.
+    Raises BenchError if it ends early.
     """
     began = time.monotonic()
     command = python_command("bimodal.bench.start", *map(str, models))
@@ -141,7 +136,7 @@ def bare(models: Sequence[Path]) -> Iterator[tuple[subprocess.Popen[bytes], floa
 
 
 def main(models: Sequence[str]) -> None:
-    """Open and wait; or say why that can't be, and end."""
+    """Open and run the models, print a line and wait; or print why that fails."""
     for library in LIBRARIES:
         importlib.import_module(library)
     session = importlib.import_module("bimodal.models.session")
@@ -166,9 +161,9 @@ class Started(NamedTuple):
     """One start, in seconds from the command.
 
     Attributes:
-        bus: when the event bus was there.
-        event: when the first event of a frame was.
-        ready: when each process had said that it is ready, by name, as far as that was before the first event.
+        bus: until the event bus existed.
+        event: until the first event of a frame.
+        ready: until each process reported ready, by name; only those before the first event.
     """
 
     bus: float
@@ -180,9 +175,9 @@ class ColdStarts(NamedTuple):
     """Starts without the file cache, in seconds from the command.
 
     Attributes:
-        events: when the first event of a frame was, of each.
-        bare: the same of bare processes that open the models.
-        left: how much of the files was still cached before the last one; None where the system does not tell.
+        events: until the first event of a frame, of each start.
+        bare: until the models were open, of bare processes.
+        left: share of the files that was still cached before the last start; None if the system does not report it.
     """
 
     events: list[float]
@@ -191,13 +186,13 @@ class ColdStarts(NamedTuple):
 
 
 def measure(plan: Plan) -> Outcome:
-    """Measure; raises BenchError where the system does not come to work, or memory can't be read."""
+    """Measure start-up time and memory. Raises BenchError if the system does not work or memory can't be read."""
     clip = at_pace(plan.folder / "clip-start.mp4", FPS, sound=True)
     config = measured(plan, {"clip": StreamSettings(file=str(clip), loop=True)})
     models = models_of(plan.config)
     warm, bare_warm = _starts(plan, config, models)
     cold_starts = _cold_starts(plan, config, models)
-    plan.tell("start: memory with 1, 2 and 3 face workers")
+    plan.progress("start: memory with 1, 2 and 3 face workers")
     whole, processes = memory_of(plan, config, WORKERS)
     bare_whole = bare_memory(models, len(WORKERS))
     return Outcome(
@@ -212,12 +207,12 @@ def measure(plan: Plan) -> Outcome:
 
 
 def models_of(config: Config) -> list[Path]:
-    """The files of the configured face models. Raises CatalogError where one is unknown."""
+    """The files of the configured face models. Raises CatalogError if one is unknown."""
     named = (config.models.face_detector, config.models.face_landmarks, *config.models.face_static)
     return [resolve(name) for name in named]
 
 
-# ------------------------------------------------------------------------------------ time
+# Time.
 def first_event(plan: Plan, config: Config) -> Started:
     """Start a system, wait for the first event of a frame, stop it."""
     with live(plan, config) as system, system.bus(["emotion.", "process."]) as bus:
@@ -241,11 +236,11 @@ def _bare_seconds(models: Sequence[Path]) -> float:
 
 
 def _starts(plan: Plan, config: Config, models: Sequence[Path]) -> tuple[list[Started], list[float]]:
-    """Warm starts in turn with the yardstick's; the first of each only warms the file cache."""
+    """Measure warm starts in turn with bare processes; the first of each only warms the file cache."""
     starts: list[Started] = []
     bares: list[float] = []
     for repeat in range(plan.repeats + 1):
-        plan.tell(f"start: warm, {repeat} of {plan.repeats}")
+        plan.progress(f"start: warm, {repeat} of {plan.repeats}")
         started, seconds = first_event(plan, config), _bare_seconds(models)
         if repeat:
             starts.append(started)
@@ -254,16 +249,16 @@ def _starts(plan: Plan, config: Config, models: Sequence[Path]) -> tuple[list[St
 
 
 def _cold_starts(plan: Plan, config: Config, models: Sequence[Path]) -> ColdStarts | None:
-    """Starts in turn with the yardstick's, the file cache let go of before each; None where it can't be."""
+    """Measure starts in turn with bare processes, dropping the file cache before each; None if it can't be dropped."""
     files = installed_files(models)
     found = ColdStarts([], [], None)
     for repeat in range(1, plan.repeats + 1):
-        plan.tell(f"start: cold, {repeat} of {plan.repeats}")
-        if not let_go(files):
+        plan.progress(f"start: cold, {repeat} of {plan.repeats}")
+        if not drop_cache(files):
             return None
         found = found._replace(left=cached_share(files))
         found.events.append(first_event(plan, config).event)
-        let_go(files)
+        drop_cache(files)
         found.bare.append(_bare_seconds(models))
     return found
 
@@ -273,7 +268,7 @@ def _time_figures(warm: Sequence[Started], bare_warm: Sequence[float], chilled: 
     seconds = [start.event for start in warm]
     return [
         yardstick,
-        # The bound is on the seconds themselves; how many bare starts that is, the next figure says.
+        # The bound is on the seconds themselves; the next figure compares them with bare starts.
         figure("first event, warm", seconds, "s", floor=FIRST_EVENT_S, at_most=True),
         figure("first event, warm, beside the bare process", seconds, "s", against=yardstick),
         figure("event bus there, warm", [start.bus for start in warm], "s", against=yardstick),
@@ -291,7 +286,7 @@ def _ready_note(warm: Sequence[Started]) -> list[str]:
     if not last.ready:
         return []
     ready = ", ".join(f"{name} {seconds:.2f}" for name, seconds in sorted(last.ready.items(), key=lambda row: row[1]))
-    return [f"Ready in the last warm start, in seconds as the bus told it before the first event: {ready}."]
+    return [f"Ready in the last warm start, in seconds, as reported on the bus before the first event: {ready}."]
 
 
 def _cold_note(chilled: ColdStarts | None) -> str:
@@ -299,15 +294,15 @@ def _cold_note(chilled: ColdStarts | None) -> str:
         return "No cold start: this system lets no program ask it to forget what it has cached of files."
     how = "Cold: of the installed files nothing was left in the file cache that could be let go"
     if chilled.left is None:
-        return f"{how}; how much stayed, this system does not tell."
+        return f"{how}; this system does not report how much stayed."
     return f"{how}; {chilled.left:.1%} stayed, because running processes use it."
 
 
-# ------------------------------------------------------------------------------------ memory
+# Memory.
 def memory_of(plan: Plan, config: Config, counts: Sequence[int]) -> tuple[list[float], dict[str, float]]:
-    """MiB of the whole system with each number of face workers, and of each process with the first of them.
+    """MiB of the whole system with each number of face workers, and of each process with the first number.
 
-    Raises BenchError where the workers don't come to work.
+    Raises BenchError if the workers don't start working.
     """
     whole: list[float] = []
     by_process: dict[str, float] = {}
@@ -316,7 +311,7 @@ def memory_of(plan: Plan, config: Config, counts: Sequence[int]) -> tuple[list[f
         for count in counts:
             if count != counts[0]:
                 system.ask(ScaleRequest(counts={"face": count}), Accepted)
-            _work_awhile(system, bus, count, plan.seconds)
+            _run_workers(system, bus, count, plan.seconds)
             pids = system.processes()
             whole.append(together_mib(pids.values()))
             if not by_process:
@@ -324,8 +319,8 @@ def memory_of(plan: Plan, config: Config, counts: Sequence[int]) -> tuple[list[f
     return whole, by_process
 
 
-def _work_awhile(system: Live, bus: Subscriber, count: int, seconds: float) -> None:
-    """Until so many face workers are ready and each has looked at frames. Raises BenchError where they don't."""
+def _run_workers(system: Live, bus: Subscriber, count: int, seconds: float) -> None:
+    """Wait until `count` face workers are ready and each has processed frames. Raises BenchError if they don't."""
     end = time.monotonic() + PATIENCE_S
     while True:
         status = system.status()

@@ -1,4 +1,4 @@
-"""A real `bimodal up` in a process of its own, under a name that nobody else uses: begun, listened to, and ended."""
+"""A real `bimodal up` in a process of its own, under a session name of its own: start, observe, stop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _numbers = itertools.count(1)
 
 
 def measured(plan: Plan, streams: Mapping[str, StreamSettings], faces: int | None = None) -> Config:
-    """The config of a run, `alone`, with these streams and a log of ours."""
+    """The isolated config of a run (`alone`) with these streams and the plan's log."""
     return msgspec.structs.replace(
         alone(plan.config, faces),
         streams=dict(streams),
@@ -46,7 +46,7 @@ def measured(plan: Plan, streams: Mapping[str, StreamSettings], faces: int | Non
 
 
 def write_config(config: Config, path: Path) -> None:
-    """A config as the file that `load_config` reads it from."""
+    """Write a config so that `load_config` can read it."""
     values = msgspec.to_builtins(config, enc_hook=_plain)
     path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
 
@@ -61,27 +61,27 @@ class Live:
     """A running system.
 
     Attributes:
-        session: its name.
-        process: of the command, which is the supervisor.
-        began_ns: the monotonic clock just before the command was started.
+        session: name of the session.
+        process: the command's process, which is the supervisor.
+        began_ns: time of the monotonic clock just before the command was started.
     """
 
-    def __init__(self, session: str, process: subprocess.Popen[bytes], began_ns: int, said: Path) -> None:
+    def __init__(self, session: str, process: subprocess.Popen[bytes], began_ns: int, output_file: Path) -> None:
         self.session = session
         self.process = process
         self.began_ns = began_ns
         self._directory = session_directory(session)
-        self._said = said
+        self._said = output_file
 
     @contextlib.contextmanager
     def bus(self, prefixes: Sequence[str]) -> Iterator[Subscriber]:
-        """A reader of its event bus, connected as soon as there is one.
+        """Subscribe to its event bus as soon as it exists.
 
-        Raises BenchError where the system ends before.
+        Raises BenchError if the system ends before.
         """
         socket = Path(events_endpoint(self._directory).removeprefix("ipc://"))
         end = time.monotonic() + PATIENCE_S
-        # Connecting to what is not there yet would be tried again only after up to a second.
+        # A failed connection would be retried only after up to a second.
         while not socket.exists():
             self.check(end)
             time.sleep(LOOK_EVERY_S)
@@ -92,7 +92,7 @@ class Live:
             reader.close()
 
     def messages(self, bus: Subscriber, seconds: float) -> Iterator[tuple[int, str, Body]]:
-        """What comes in so many seconds: when (monotonic clock, ns), topic, message. Raises BenchError at its end."""
+        """Yield (monotonic time in ns, topic, message) for so many seconds. Raises BenchError if the system ends."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             found = bus.receive(min(left, 0.2))
@@ -102,21 +102,21 @@ class Live:
                 self.check(float("inf"))
 
     def check(self, end: float) -> None:
-        """Raises BenchError where the system has ended, or the time `end` has come."""
+        """Raise BenchError if the system has ended or the time `end` has passed."""
         if self.process.poll() is not None:
             raise BenchError(f"the measured system ended by itself: {last_line(self._said)}")
         if time.monotonic() > end:
             raise BenchError(f"the measured system did not come to work within {PATIENCE_S:g} s; see the log")
 
     def ask(self, request: Request, wanted: type[_T]) -> _T:
-        """Ask its supervisor; raises BenchError where it does not answer, or refuses."""
+        """Send its supervisor a request. Raises BenchError if it does not answer or refuses."""
         try:
             return ask(self._directory, request, wanted, within_s=PATIENCE_S)
         except ControlError as error:
-            raise BenchError(f"the measured system did not do as it was told: {error}") from error
+            raise BenchError(f"the measured system refused a request: {error}") from error
 
     def status(self) -> StatusReply:
-        """How it is."""
+        """Request its status."""
         return self.ask(StatusRequest(), StatusReply)
 
     def processes(self) -> dict[str, int]:
@@ -126,24 +126,24 @@ class Live:
 
 @contextlib.contextmanager
 def live(plan: Plan, config: Config) -> Iterator[Live]:
-    """`bimodal up` with this config; it is stopped, and everything of it is gone, when the context ends, however."""
+    """Start `bimodal up` with this config; when the context ends, it is stopped and all its files are removed."""
     number = next(_numbers)
     session = f"bench-{os.getpid()}-{number}"
-    file, said = plan.folder / f"{session}.yaml", plan.folder / f"{session}.said"
+    file, output_file = plan.folder / f"{session}.yaml", plan.folder / f"{session}.said"
     write_config(config, file)
     command = python_command("bimodal", "up", "--config", str(file), "--session", session)
-    with said.open("wb") as output:
+    with output_file.open("wb") as output:
         began_ns = time.monotonic_ns()
         process = start(command, what="the measured system", stdout=output.fileno(), stderr=output.fileno())
     try:
-        yield Live(session, process, began_ns, said)
+        yield Live(session, process, began_ns, output_file)
     finally:
         stop(process)
         for left in (slots_directory(session), session_directory(session)):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def last_line(said: Path) -> str:
-    """The last line that a process has said."""
-    lines = said.read_text(encoding="utf-8", errors="replace").split("\n") if said.exists() else []
+def last_line(output_file: Path) -> str:
+    """The last line of a process's output."""
+    lines = output_file.read_text(encoding="utf-8", errors="replace").split("\n") if output_file.exists() else []
     return next((line for line in reversed(lines) if line.strip()), "it said nothing").removeprefix("bimodal: ")

@@ -1,1 +1,1 @@
-"""How many workers with how many threads suit a machine: measured with the configured models, then chosen."""
+"""`bimodal doctor`: checks of this machine, and measuring which numbers of workers and threads suit it."""

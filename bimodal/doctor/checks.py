@@ -1,4 +1,4 @@
-"""What `bimodal doctor` looks at: each check gives what was found and, where something is wrong, what to do."""
+"""The checks of `bimodal doctor`: each returns findings and, if something is wrong, what to do."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ LIBRARIES = (
 )
 
 
-def check_up(config: Config) -> list[Finding]:
-    """Every check, in the order a reader wants them."""
+def run_checks(config: Config) -> list[Finding]:
+    """Run every check; findings in the order in which they are printed."""
     findings = [_python(), *_libraries(), _onnxruntime(), *_provider(config), _shared_memory(config)]
     findings += [_devices("camera", cameras), _devices("microphone", microphones)]
     return findings + _models()
@@ -98,7 +98,7 @@ def _onnxruntime() -> Finding:
 
 
 def _provider(config: Config) -> list[Finding]:
-    """What is really active, found by opening a shipped model: no other call tells the truth. Then why."""
+    """Find the active provider by opening a shipped model, the only reliable way; then explain it."""
     from bimodal.models.catalog import resolve
     from bimodal.models.session import open_artifact
 
@@ -151,8 +151,7 @@ def _models() -> list[Finding]:
     return findings
 
 
-# What a check of `bimodal doctor` says.
-
+# The result of a check.
 
 Verdict = Literal["ok", "warning", "wrong"]
 
@@ -161,8 +160,8 @@ class Finding(msgspec.Struct, frozen=True):
     """One check.
 
     Attributes:
-        found: what is there, in a few words.
-        advice: what to do, None where all is well.
+        found: the finding in a few words.
+        advice: what to do; None if nothing is wrong.
     """
 
     check: str
@@ -171,23 +170,22 @@ class Finding(msgspec.Struct, frozen=True):
     advice: str | None = None
 
 
-# Why CUDA is not active: the driver, the devices, and each library by name, with what brings it (Linux).
+# Why CUDA is not active (Linux): the driver, the devices, and each library with the package that brings it.
 
-
-# Files by which Docker and Podman tell a program that it runs in them.
+# Files by which Docker and Podman mark their containers.
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 INSTALL = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 class Gpus(NamedTuple):
-    """What can be seen of GPUs without CUDA.
+    """GPUs and driver, as visible without CUDA.
 
     Attributes:
-        cards: how many may be used.
-        driver: whether an NVIDIA driver is loaded, and its `newest` CUDA.
-        container: whether this is one.
-        locked: a device that this user may not open, None where there is none.
-        needed: the libraries that ONNX Runtime's CUDA provider needs; none where it is built without.
+        cards: number of usable GPUs.
+        driver: True if an NVIDIA driver is loaded; `newest` is the newest CUDA it supports.
+        container: True inside a container.
+        locked: a device that this user may not open, else None.
+        needed: the libraries that ONNX Runtime's CUDA provider needs; none if it is built without CUDA.
         lost: those that can't be loaded.
     """
 
@@ -200,8 +198,8 @@ class Gpus(NamedTuple):
     lost: tuple[str, ...]
 
 
-def look_for_gpus(devices: Path = DEVICES) -> Gpus:
-    """Look at this machine."""
+def find_gpus(devices: Path = DEVICES) -> Gpus:
+    """Look for GPUs on this machine."""
     library = provider_library()
     needed = tuple(cuda_libraries(library)) if library is not None else ()
     nodes = sorted(devices.glob("nvidia[0-9]*"))
@@ -217,17 +215,17 @@ def look_for_gpus(devices: Path = DEVICES) -> Gpus:
 
 
 def cuda_findings(wanted: str, active: str | None) -> list[Finding]:
-    """The checks of `runtime.provider: wanted` where `active` ("cpu", "cuda"; None: nothing works) really runs.
+    """Findings on `runtime.provider: wanted`, given the `active` provider ("cpu", "cuda"; None: nothing works).
 
-    Nothing where a GPU is neither asked for nor there.
+    Empty if a GPU is neither asked for nor present.
     """
     if not sys.platform.startswith("linux") or wanted == "cpu" or (wanted == "auto" and not has_driver()):
         return []
-    return explain(look_for_gpus(), wanted, active)
+    return explain(find_gpus(), wanted, active)
 
 
 def explain(gpus: Gpus, wanted: str, active: str | None) -> list[Finding]:
-    """What was seen as findings: wrong where CUDA is asked for, else a warning that a GPU lies idle; pure."""
+    """Explain why CUDA is not active: an error if CUDA is asked for, else a warning that a GPU is idle. Pure."""
     bad: Verdict = "wrong" if wanted == "cuda" else "warning"
     findings = [_gpus(gpus, bad)]
     if not gpus.needed:

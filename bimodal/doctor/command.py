@@ -1,4 +1,4 @@
-"""`bimodal doctor`: check this machine, and say what to do."""
+"""The command `bimodal doctor`: check this machine, and advise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from bimodal.config import Config
 from bimodal.console import user_errors
-from bimodal.doctor.checks import Finding, check_up
+from bimodal.doctor.checks import Finding, run_checks
 from bimodal.doctor.sizing import SHARE_OF_BARE, Measured, arrangements, choose, config_lines, measure, serves, streams
 from bimodal.models.cuda import usable_gpus
 from bimodal.options import ConfigOption, config_of
@@ -33,8 +33,9 @@ def doctor(
 ) -> None:
     """Check libraries, the execution provider that is really active, camera, microphone, shared memory and models.
 
-    Exit code 1 where something is wrong; a warning (no camera, say) is none. With --size it measures the configured
-    face models with more and more workers and threads instead, and proposes the best; nothing else should run then.
+    The exit code is 1 if something is wrong; a warning (no camera, for example) does not count. With --size it measures
+    the configured face models with more and more workers and threads instead, and proposes the best; nothing else
+    should run meanwhile.
 
     Example: [b]bimodal doctor --config config.yaml[/b]
     """
@@ -42,7 +43,7 @@ def doctor(
         if size:
             show_size(config_of(config), seconds, as_json=as_json)
             return
-        findings = check_up(config_of(config))
+        findings = run_checks(config_of(config))
         if as_json:
             typer.echo(msgspec.json.encode(findings).decode())
         else:
@@ -65,7 +66,7 @@ BAR = 30
 
 
 class Sizing(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--json` prints: what was measured, what is proposed, and how many 30-fps streams that serves."""
+    """The output of `--size --json`: measurements, the proposal, and the number of 30-fps streams it serves."""
 
     measured: tuple[Measured, ...]
     proposed: Measured
@@ -74,7 +75,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_size(config: Config, seconds: float, *, as_json: bool) -> None:
-    """Measure for some seconds each, and print. Raises SystemFailedError, CatalogError or ConfigError."""
+    """Measure each arrangement for `seconds` and print. Raises SystemFailedError, CatalogError or ConfigError."""
     settings = processes(Wanted(config), ("face",))[0].settings
     assert isinstance(settings, FaceActorSettings)
     wanted = arrangements(cores(), usable_gpus(config.runtime.provider))

@@ -1,4 +1,4 @@
-"""What to measure, and what to choose from it. Pure."""
+"""`bimodal doctor --size`: arrangements of workers and threads to measure, and the choice among them."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from typing import NamedTuple
 import msgspec
 
 from bimodal.child_process import child_environment, python_command
-from bimodal.doctor.sizing_process import READY, Did, Task
+from bimodal.doctor.sizing_process import READY, Measurement, Task
 from bimodal.workers.errors import SystemFailedError
 from bimodal.workers.settings import FaceActorSettings
 
-# Arrangements whose frames a second are so close are alike: then the one that is done with a frame sooner is better.
+# Arrangements with this close a throughput count as equal: then the one with the shorter time per frame is better.
 ALIKE = 0.95
 
-# Of what bare models do, the whole system does at least so much (bench, docs/performance.md).
+# The whole system reaches at least this share of bare models (bench, docs/performance.md).
 SHARE_OF_BARE = 0.8
 
 LIVE_FPS = 30.0
 
 
 class Arrangement(NamedTuple):
-    """So many face workers, with so many threads each."""
+    """A number of face workers, and of threads of each."""
 
     workers: int
     threads: int
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What an arrangement does with bare models.
+    """The performance of an arrangement with bare models.
 
     Attributes:
         workers, threads: the arrangement.
         frames_s: frames a second of all workers together.
-        frame_ms: milliseconds that a worker takes for one, the median.
-        memory_mb: of all workers together, in MiB; what they share counts once.
+        frame_ms: median milliseconds of a worker per frame.
+        memory_mb: MiB of all workers together; shared pages count once.
     """
 
     workers: int
@@ -50,8 +50,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def arrangements(cores: int, gpus: int = 0) -> list[Arrangement]:
-    """All doublings of workers and threads that the cores hold, and all cores with one thread each; with GPUs, one
-    worker and two for each."""
+    """The arrangements to measure: powers of two of workers and threads that fit the cores, and a worker per core.
+
+    With GPUs: one and two workers per GPU.
+    """
     if gpus:
         return [Arrangement(gpus, 1), Arrangement(2 * gpus, 1)]
     return [
@@ -62,10 +64,10 @@ def arrangements(cores: int, gpus: int = 0) -> list[Arrangement]:
 
 
 def choose(measured: Sequence[Measured], memory_mb: float) -> Measured:
-    """The arrangement to propose: the most frames a second that fit half of `memory_mb`; among those that do about as
-    many, the one with the shortest way of a frame, then the least memory.
+    """Choose the arrangement with the most frames a second that fits half of `memory_mb`.
 
-    Where none fits, the smallest of all. `measured` holds one at least.
+    Among about equal ones the one with the shortest time per frame, then the least memory. If none fits, the smallest.
+    `measured` must not be empty.
     """
     fitting = [one for one in measured if one.memory_mb <= memory_mb / 2]
     if not fitting:
@@ -76,12 +78,12 @@ def choose(measured: Sequence[Measured], memory_mb: float) -> Measured:
 
 
 def streams(frames_s: float) -> int:
-    """How many live streams of 30 frames a second bare models that do `frames_s` can serve, whole frames all."""
+    """Number of live streams of 30 frames a second that a system can serve whose bare models reach `frames_s`."""
     return int(frames_s * SHARE_OF_BARE / LIVE_FPS)
 
 
 def serves(frames_s: float) -> str:
-    """The same in words."""
+    """The number of `streams` in words."""
     count, fps = streams(frames_s), f"{LIVE_FPS:.0f} frames a second"
     if count == 0:
         return f"looks at {frames_s * SHARE_OF_BARE:.0f} of the {fps} of one live stream, and leaves out the rest"
@@ -89,7 +91,7 @@ def serves(frames_s: float) -> str:
 
 
 def config_lines(chosen: Measured) -> str:
-    """What to put into config.yaml."""
+    """The proposal as lines of config.yaml."""
     return f"runtime: {{threads: {chosen.threads}}}\nworkers: {{face: {{count: {chosen.workers}}}}}"
 
 
@@ -97,8 +99,7 @@ def _doublings(most: int) -> list[int]:
     return [1 << power for power in range(most.bit_length()) if 1 << power <= most]
 
 
-# Arrangements of workers and threads, measured: so many processes on cores of their own, all at the same time.
-
+# Measuring an arrangement: its processes run at the same time, each on cores of its own.
 
 Process = subprocess.Popen[str]
 
@@ -106,7 +107,7 @@ Process = subprocess.Popen[str]
 def measure(settings: FaceActorSettings, arrangement: Arrangement, cores: Sequence[int], seconds: float) -> Measured:
     """Run an arrangement of the configured models for some seconds, each worker on the next of `cores`.
 
-    Raises SystemFailedError where a process can't do its work (a model that can't be opened), with its reason.
+    Raises SystemFailedError if a process fails (a model can't be opened), with its reason.
     """
     number, threads = arrangement
     runtime = msgspec.structs.replace(settings.runtime, threads=threads)
@@ -125,8 +126,8 @@ def measure(settings: FaceActorSettings, arrangement: Arrangement, cores: Sequen
         for process in processes:
             _expect_ready(process)
         for process in processes:
-            _tell(process, "go\n")
-        found = [_did(_line(process)) for process in processes]
+            _write_line(process, "go\n")
+        found = [_measurement(_line(process)) for process in processes]
     return Measured(
         workers=number,
         threads=threads,
@@ -156,12 +157,12 @@ def _process(task: Task) -> Iterator[Process]:
 def _expect_ready(process: Process) -> None:
     line = _line(process)
     if line != READY:
-        _did(line)
+        _measurement(line)
 
 
-def _did(line: str) -> Did:
+def _measurement(line: str) -> Measurement:
     try:
-        did = msgspec.json.decode(line, type=Did)
+        did = msgspec.json.decode(line, type=Measurement)
     except msgspec.DecodeError as error:
         raise SystemFailedError("a measured process ended before it was done") from error
     if did.because is not None:
@@ -174,7 +175,7 @@ def _line(process: Process) -> str:
     return process.stdout.readline().strip()
 
 
-def _tell(process: Process, text: str) -> None:
+def _write_line(process: Process, text: str) -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(text)

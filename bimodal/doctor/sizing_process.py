@@ -1,7 +1,7 @@
 """One of the measured processes: `python -m bimodal.doctor.sizing_process '{"worker": …}'`.
 
-It says "ready" when its models are open and warm, runs one frame's work again and again from the next line of its stdin
-on, says what it did as JSON, and ends when its stdin is closed.
+It prints "ready" when its models are open and warm. On the next line of its stdin it runs one frame's model runs
+repeatedly, prints its Measurement as JSON, and ends when its stdin is closed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ SHARED_OUT = Path("/proc/self/smaps_rollup")
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is told: which worker it stands for, its settings, the cores it may run on (empty: all), for how
-    many seconds it runs, and who its parent is."""
+    """The process's order: the worker it stands for, its settings, its cores (empty: all), seconds, and parent pid."""
 
     worker: str
     settings: FaceActorSettings
@@ -47,8 +46,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     parent: int
 
 
-class Did(msgspec.Struct, frozen=True, kw_only=True):
-    """What it did: frames a second, milliseconds of one (median), MiB that it took. `because`: why it could not."""
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """Frames a second, median milliseconds per frame, MiB of memory; or `because`, why it failed."""
 
     frames_s: float = 0.0
     frame_ms: float = 0.0
@@ -56,8 +55,8 @@ class Did(msgspec.Struct, frozen=True, kw_only=True):
     because: str | None = None
 
 
-def work(task: Task) -> Did:
-    """Open, say so, wait for the word, and run."""
+def work(task: Task) -> Measurement:
+    """Open the models, print "ready", wait for a line, and run."""
     mine = task.settings
     detector = open_model(mine.detector, "face-detector", mine.runtime, task.worker)
     landmarks = open_model(mine.landmarks, "face-landmarks", mine.runtime, task.worker)
@@ -65,7 +64,7 @@ def work(task: Task) -> Did:
     runs = runs_of(first_picture(), detector, landmarks, static, mine.face)
     for _ in range(WARM_UP):
         for run in runs:
-            run.again()
+            run.repeat()
     print(READY, flush=True)
     sys.stdin.readline()
     times: list[float] = []
@@ -73,14 +72,14 @@ def work(task: Task) -> Did:
     while now - began < task.seconds or not times:
         start = now
         for run in runs:
-            run.again()
+            run.repeat()
         now = time.perf_counter()
         times.append(now - start)
-    return Did(frames_s=len(times) / (now - began), frame_ms=1000 * median(times), memory_mb=_memory_mb())
+    return Measurement(frames_s=len(times) / (now - began), frame_ms=1000 * median(times), memory_mb=_memory_mb())
 
 
 def main() -> None:
-    """Be the process."""
+    """Run the process."""
     task = msgspec.json.decode(sys.argv[1], type=Task)
     die_with_parent(task.parent)
     if task.cores and hasattr(os, "sched_setaffinity"):
@@ -89,13 +88,13 @@ def main() -> None:
     try:
         did = work(task)
     except ModelError as error:
-        did = Did(because=str(error))
+        did = Measurement(because=str(error))
     print(msgspec.json.encode(did).decode(), flush=True)
     sys.stdin.read()
 
 
 def _memory_mb() -> float:
-    """Its own memory and its share of what processes share, where the system tells; all of it elsewhere."""
+    """MiB of memory: the proportional set size where the system reports it, else the resident set size."""
     if SHARED_OUT.exists():
         for line in SHARED_OUT.read_text().splitlines():
             if line.startswith("Pss:"):
@@ -104,7 +103,7 @@ def _memory_mb() -> float:
     return resident / MEBIBYTE
 
 
-# One real frame's work as bare runs of the configured models: what `doctor --size` and the bench's ceiling repeat.
+# The model runs of one real frame, which `doctor --size` and the bench's ceiling repeat.
 
 
 class Run(NamedTuple):
@@ -113,13 +112,13 @@ class Run(NamedTuple):
     artifact: Artifact
     inputs: dict[str, NDArray[Any]]
 
-    def again(self) -> dict[str, NDArray[Any]]:
-        """Run it."""
+    def repeat(self) -> dict[str, NDArray[Any]]:
+        """Run the model."""
         return self.artifact.run(**self.inputs)
 
 
 def first_picture(path: Path = DEMO) -> NDArray[np.uint8]:
-    """The first frame of a film, uint8 [H, W, 3] RGB."""
+    """Decode the first frame of a video, uint8 [H, W, 3] RGB."""
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
         return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
@@ -132,19 +131,19 @@ def runs_of(
     static: Sequence[Artifact],
     settings: FaceSettings,
 ) -> list[Run]:
-    """The runs that looking at a picture takes, in their order; raises ArtifactError as FacePipeline."""
+    """The model runs of FacePipeline on a picture, in order. Raises ArtifactError as FacePipeline does."""
     found: list[Run] = []
-    noted = [noting(artifact, found) for artifact in (detector, landmarks, *static)]
+    noted = [recording(artifact, found) for artifact in (detector, landmarks, *static)]
     FacePipeline(noted[0], noted[1], noted[2:], settings)(picture)
     return found
 
 
-def noting(artifact: Artifact, runs: list[Run]) -> Artifact:
-    """The artifact, whose runs are noted."""
+def recording(artifact: Artifact, runs: list[Run]) -> Artifact:
+    """Wrap an artifact so that its runs are appended to `runs`."""
 
     def note(noted: Artifact, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         runs.append(Run(noted, {name: value.copy() for name, value in inputs.items()}))
-        return runs[-1].again()
+        return runs[-1].repeat()
 
     return artifact.with_run(note)
 

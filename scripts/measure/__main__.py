@@ -1,4 +1,4 @@
-"""`python -m scripts.measure [PART…]`, in a checkout: measure what `bimodal bench` leaves to developers.
+"""`python -m scripts.measure [PART…]`, in a checkout: measurements that only developers need.
 
 It takes the options of `bimodal bench`. `resnet` and `torch` need the extra `convert`; `mediapipe` needs
 BIMODAL_MEDIAPIPE (scripts/measure/mediapipe.py)."""

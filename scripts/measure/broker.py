@@ -1,4 +1,4 @@
-"""The broker by itself, among up to 128 simulated workers and 64 simulated streams: jobs a second, and what it adds."""
+"""The broker among up to 128 simulated workers and 64 simulated streams: jobs a second, and added latency."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ from scripts.measure.simulation import simulate
 RATE, WORKERS, STREAMS = 2_000.0, 64, 64
 MOST_ADDED_MS = 1.0
 INFERENCE_S = 0.016
-"""About what detection, mesh and ResNet-50 in INT8 take together."""
+"""About the time of detection, mesh and ResNet-50 in INT8 together."""
 
 BUSY = 0.5
-"""Where latency is looked at, workers are busy half of their time, so that there is always one that is free."""
+"""For latency, workers are busy half of the time, so that one is always free."""
 
 MANY_WORKERS, MANY_STREAMS = (1, 4, 16, 64, 128), (1, 8, 64)
 FEW_WORKERS, FEW_STREAMS = (1, 4), (1,)
 FLOODED_JOBS_PER_S = 4_000
-"""About what a broker can do: says how many jobs a flood of so many seconds needs."""
+"""About the greatest rate of a broker; determines the number of jobs of a flood of so many seconds."""
 
 STRAIGHT = 200
-"""Jobs that go without the broker, to see how much of its latency is ZeroMQ's and the machine's."""
+"""Jobs sent without the broker, to see how much of its latency is ZeroMQ's and the machine's."""
 
 KEPT_UP = 0.95
-"""Of the jobs a second, that must have been played for their latency to mean anything."""
+"""Share of the intended rate that must have been reached for the latency to mean anything."""
 
 SHORT = 0.2
-"""A point of a curve takes this share of a measurement."""
+"""Duration of a curve's point, as a share of a measurement."""
 
 
 FUSION_NOTE = "Fusion is one process for all streams: however many workers there are, it joins no more than alone."
 
 
 def measure(plan: Plan) -> Outcome:
-    """The broker among simulated workers, and fusion alone.
+    """Measure the broker among simulated workers, and fusion alone.
 
-    Raises BenchError where a simulation does not come to its end.
+    Raises BenchError if a simulation does not finish.
     """
     alone = broker_alone(plan)
-    plan.tell("broker: fusion alone")
+    plan.progress("broker: fusion alone")
     fusion = figure("fusion alone, on one core", [joined_per_s(plan) for _ in range(plan.repeats)], "frames/s")
     notes = (*alone.notes, FUSION_NOTE)
     return msgspec.structs.replace(alone, figures=(*alone.figures, fusion), notes=notes)
 
 
 def broker_alone(plan: Plan) -> Outcome:
-    """Latency at 2,000 jobs a second with 64 workers, the most jobs a second, and curves of both.
+    """Measure latency at 2,000 jobs a second with 64 workers, the greatest rate, and curves of both.
 
-    Raises BenchError where a simulation does not come to its end.
+    Raises BenchError if a simulation does not finish.
     """
     steady, flooded = [], []
     for repeat in range(plan.repeats):
-        plan.tell(f"the broker with {WORKERS} simulated workers ({repeat + 1} of {plan.repeats})")
+        plan.progress(f"the broker with {WORKERS} simulated workers ({repeat + 1} of {plan.repeats})")
         judged = live(WORKERS, STREAMS, RATE, plan.seconds)
         steady.append(_play(plan, msgspec.structs.replace(judged, straight=STRAIGHT)))
         flooded.append(_play(plan, flood(WORKERS, STREAMS, plan.seconds / 2)))
@@ -78,13 +78,13 @@ def broker_alone(plan: Plan) -> Outcome:
 
 
 def live(workers: int, streams: int, rate: float, seconds: float) -> Load:
-    """Streams that come at their own pace, `rate` jobs a second in all."""
+    """A load of live streams, `rate` jobs a second in total."""
     jobs = max(2, math.ceil(rate * seconds / streams))
     return Load(workers=workers, streams=streams, policy="latest", jobs=jobs, rate=rate, inference_s=INFERENCE_S)
 
 
 def flood(workers: int, streams: int, seconds: float) -> Load:
-    """Files that are read as fast as workers that answer at once allow; enough under way to keep all of them busy."""
+    """A load of files, read as fast as instant workers allow, with enough jobs in flight to keep all busy."""
     jobs = max(2, math.ceil(FLOODED_JOBS_PER_S * seconds / streams))
     return Load(workers=workers, streams=streams, policy="every", jobs=jobs, credit=max(2, 2 * workers // streams))
 
@@ -119,7 +119,7 @@ def _curves(plan: Plan) -> tuple[Curve, ...]:
     seconds = plan.seconds * SHORT
     curves = []
     for streams in MANY_STREAMS if thorough else FEW_STREAMS:
-        plan.tell(f"the broker with 1 to {workers[-1]} simulated workers, streams: {streams}")
+        plan.progress(f"the broker with 1 to {workers[-1]} simulated workers, streams: {streams}")
         flooded = [_play(plan, flood(count, streams, seconds)) for count in workers]
         paced = [_play(plan, live(count, streams, pace(count), seconds)) for count in workers]
         name = f"{streams} streams" if streams > 1 else "1 stream"
@@ -143,12 +143,12 @@ def _curve(name: str, points: Sequence[tuple[int, float]], y_label: str) -> Curv
 
 
 def pace(workers: int) -> float:
-    """Jobs a second that keep so many workers half busy; not more than are judged."""
+    """Jobs a second that keep so many workers half busy, at most the rate of the judged figure."""
     return min(RATE, BUSY * workers / INFERENCE_S)
 
 
 def _meaning(steady: Sequence[Simulation], flooded: Sequence[Simulation]) -> str:
-    """What a box with many cores would see."""
+    """The note on what the figures mean for a machine with many cores."""
     share = statistics.median(one.broker_share for one in steady)
     simulators = statistics.median(one.simulators_s / one.seconds for one in steady)
     ms = statistics.median(one.broker_ms_per_job for one in flooded)
@@ -161,7 +161,7 @@ def _meaning(steady: Sequence[Simulation], flooded: Sequence[Simulation]) -> str
 
 
 def _starved(steady: Sequence[Simulation]) -> tuple[str, ...]:
-    """A sentence where the machine could not play what was asked of it."""
+    """A note if the machine could not reach the intended rate."""
     played = statistics.median(one.jobs_per_s for one in steady)
     if played >= KEPT_UP * RATE:
         return ()
@@ -169,15 +169,14 @@ def _starved(steady: Sequence[Simulation]) -> tuple[str, ...]:
 
 
 def _points(samples: Sequence[Sequence[float]], percent: float) -> list[float]:
-    """That percentile of each repeat; one in which no job found a free worker says nothing."""
+    """The percentile of each repeat, leaving out repeats in which no job found a free worker."""
     points = [float(np.percentile(one, percent)) for one in samples if one]
     if not points:
         raise BenchError("no job found a free worker among 64: the machine is too busy to simulate a larger one")
     return points
 
 
-# Fusion by itself: how many frames a second its one process could join, sockets left out.
-
+# Fusion alone: frames a second that its single process can join, without sockets.
 
 STREAM, PERIOD_NS = "bench", 33_333_333
 AT_ONCE = 200
@@ -185,7 +184,7 @@ ANY_DIMENSIONS = 128
 
 
 def joined_per_s(plan: Plan) -> float:
-    """Frames with one face that fusion turns into events, a second of CPU, with the config's models and settings."""
+    """Frames with one face that fusion turns into events per CPU second, with the config's models and settings."""
     rows = processes(Wanted(plan.config))
     settings = next(row.settings for row in rows if isinstance(row.settings, FusionActorSettings))
     loaded = load(settings)
@@ -212,7 +211,7 @@ def _result(seq: int, dynamic: DynamicModel | None) -> FaceResult:
     faces: tuple[Face, ...] = FACES
     models: dict[str, str] = {}
     if dynamic is not None:
-        # It takes only embeddings of its own size, and of the static model that it was trained for.
+        # The dynamic model accepts only embeddings of its own size and static model.
         embedding = bytes(2 * (dynamic.dimensions or ANY_DIMENSIONS))
         faces = tuple(msgspec.structs.replace(face, embedding=embedding) for face in FACES)
         models["face-static"] = dynamic.static or ""

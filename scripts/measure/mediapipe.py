@@ -1,7 +1,7 @@
 """Detector and mesh in ONNX Runtime against MediaPipe's FaceMesh, on the same frames in the same run, in turn.
 
-MediaPipe 0.10.14 still carries FaceMesh, and fights with our packages over `cv2`; so it has an environment of its own,
-whose Python is named by BIMODAL_MEDIAPIPE:
+MediaPipe 0.10.14 still has FaceMesh, but conflicts with our packages over `cv2`; so it has an environment of its own,
+whose Python BIMODAL_MEDIAPIPE names:
 
     python3.11 -m venv ~/mediapipe
     ~/mediapipe/bin/pip install mediapipe==0.10.14 "numpy>=2"
@@ -36,9 +36,9 @@ NO_DEARER = 1.0
 
 
 def measure(plan: Plan) -> Outcome:
-    """Detector and mesh of the config against MediaPipe's FaceMesh.
+    """Measure detector and mesh of the config against MediaPipe's FaceMesh.
 
-    Raises BenchError where BIMODAL_MEDIAPIPE names no Python with mediapipe 0.10.14.
+    Raises BenchError if BIMODAL_MEDIAPIPE names no Python with mediapipe 0.10.14.
     """
     python = Path(os.environ.get(PYTHON_KEY, ""))
     if not python.is_file():
@@ -50,7 +50,9 @@ def measure(plan: Plan) -> Outcome:
         landmarks=str(resolve(models.face_landmarks)),
         each_anew=True,
     )
-    figures = compare(python, order, repeats=plan.repeats, seconds=plan.seconds / 2, log=plan.log, tell=plan.tell)
+    figures = compare(
+        python, order, repeats=plan.repeats, seconds=plan.seconds / 2, log=plan.log, progress=plan.progress
+    )
     return Outcome(part="mediapipe", figures=tuple(figures))
 
 
@@ -61,19 +63,19 @@ def compare(
     repeats: int,
     seconds: float,
     log: Path | None,
-    tell: Callable[[str], None] = lambda _line: None,
+    progress: Callable[[str], None] = lambda _line: None,
 ) -> list[Figure]:
-    """CPU and wall time of a frame, ours over MediaPipe's: each frame anew, and following the face.
+    """Compare CPU and wall time per frame, ours over MediaPipe's: detecting in each frame, and following the face.
 
     Args:
         python: of an environment with mediapipe 0.10.14.
         order: frames and artifacts; its `each_anew` is ignored.
 
-    Raises BenchError where mediapipe is not there, or nobody finds a face in the frames.
+    Raises BenchError if mediapipe is missing, or no face is found in the frames.
     """
     figures: list[Figure] = []
     for each_anew, how in ((True, "each frame anew"), (False, "following the face")):
-        tell(f"MediaPipe's FaceMesh, {how}")
+        progress(f"MediaPipe's FaceMesh, {how}")
         theirs, ours = _in_turn(
             python, msgspec.structs.replace(order, each_anew=each_anew), repeats=repeats, seconds=seconds, log=log
         )
@@ -84,9 +86,9 @@ def compare(
 def _in_turn(
     python: Path, order: MeshOrder, *, repeats: int, seconds: float, log: Path | None
 ) -> tuple[list[LoopRun], list[LoopRun]]:
-    """MediaPipe's runs, and as many of ours."""
+    """Run both loops in turn: (MediaPipe's runs, as many of ours)."""
     with contextlib.ExitStack() as open_loops:
-        # -I: the folder of the program, and what leads to our packages, must not be looked into.
+        # -I: neither the program's folder nor PYTHONPATH, which leads to our packages, may be on its path.
         command = [str(python), "-I", str(PROGRAM)]
         what = f"MediaPipe in {python}"
         mediapipe = open_loops.enter_context(Loop(command, msgspec.to_builtins(order), what=what, log=log))
@@ -124,21 +126,20 @@ def _figures(theirs: list[LoopRun], ours: list[LoopRun], how: str) -> list[Figur
     return figures
 
 
-# Detector and mesh in ONNX Runtime in a loop, as MediaPipe's FaceMesh works (`python -m scripts.measure.mediapipe`).
-
+# Our loop (`python -m scripts.measure.mediapipe`): detector and mesh in ONNX Runtime, working as FaceMesh does.
 
 PRESENT = 0.5
-"""FaceMesh's own least confidence, of detection and of following."""
+"""FaceMesh's default minimum confidence of detection and of tracking."""
 
 
 class MeshOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loop works with.
+    """Input and settings of the loop.
 
     Attributes:
         frames: a .npy file, uint8 [N, H, W, 3] RGB.
         detector, landmarks: paths of artifacts.
-        each_anew: detect in each frame (FaceMesh's `static_image_mode`); else the mesh of the frame before says where
-            to look, until there is no face.
+        each_anew: detect in each frame (FaceMesh's `static_image_mode`); else crop by the mesh of the previous frame,
+            until the face is lost.
     """
 
     frames: str
@@ -148,7 +149,7 @@ class MeshOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaceMesh:
-    """One face at most, as it was measured against."""
+    """Detector and mesh for at most one face, as in the comparison."""
 
     def __init__(self, order: MeshOrder) -> None:
         cv2.setNumThreads(1)
@@ -161,8 +162,8 @@ class FaceMesh:
         self._square: Square | None = None
         self._seen = 0
 
-    def look(self) -> int:
-        """The next frame: how many faces there are, 0 or 1."""
+    def step(self) -> int:
+        """Process the next frame. Returns the number of faces, 0 or 1."""
         frame = self._frames[self._seen % len(self._frames)]
         self._seen += 1
         square = self._detect(frame) if self._each_anew or self._square is None else self._square
@@ -183,8 +184,8 @@ class FaceMesh:
 
 
 def prepare(order: MeshOrder) -> Callable[[], int]:
-    """What looks at one frame."""
-    return FaceMesh(order).look
+    """Make the function that processes the next frame."""
+    return FaceMesh(order).step
 
 
 if __name__ == "__main__":

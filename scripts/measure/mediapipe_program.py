@@ -1,6 +1,6 @@
-"""MediaPipe's FaceMesh in a loop: a program for another interpreter, in whose environment mediapipe 0.10.14 is.
+"""MediaPipe's FaceMesh in a loop: a program for another interpreter that has mediapipe 0.10.14.
 
-It takes part in what bench/looping.py describes, and imports nothing of ours.
+It follows the protocol of bimodal/bench/loops.py, and imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 
 def main() -> None:
-    """Be ready, and look at frames for as long as each line says."""
-    # What MediaPipe prints in C must not stand among the lines.
+    """Print "ready", then process frames for as many seconds as each line of stdin says."""
+    # Keep what MediaPipe prints from C out of the protocol.
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     order = json.loads(sys.stdin.readline())
@@ -32,26 +32,26 @@ def main() -> None:
         return
     seen = 0
 
-    def look() -> int:
+    def step() -> int:
         nonlocal seen
         frame = frames[seen % len(frames)]
         seen += 1
         return len(mesh.process(frame).multi_face_landmarks or ())
 
-    look()
+    step()
     print("ready", file=lines)
     for line in sys.stdin:
-        print(json.dumps(turn(look, float(line))), file=lines)
+        print(json.dumps(turn(step, float(line))), file=lines)
 
 
-def turn(look: Any, seconds: float) -> dict[str, Any]:
-    """Frame after frame until the time is over, as `turn` in bench/looping.py."""
+def turn(step: Any, seconds: float) -> dict[str, Any]:
+    """Process frames until the time is over, as `turn` in bimodal/bench/loops.py."""
     latency_ms: list[float] = []
     faces = 0
     cpu_s, begun = time.process_time(), time.perf_counter()
     now = begun
     while not latency_ms or now - begun < seconds:
-        faces += look()
+        faces += step()
         before, now = now, time.perf_counter()
         latency_ms.append(1e3 * (now - before))
     cpu_s = time.process_time() - cpu_s

@@ -1,6 +1,6 @@
-"""The pipeline and its scaling with EMO-AffectNet's ResNet-50, fp32 and INT8, of random weights: for timing only.
+"""The pipeline and its scaling with EMO-AffectNet's ResNet-50, fp32 and INT8, with random weights: for timing only.
 
-The artifacts are made by `bimodal export`, as a user makes them; that takes the extra `convert` and a minute.
+`bimodal export` makes the artifacts, as for a user; that needs the extra `convert` and takes a minute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import nn
 from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import Outcome
 from bimodal.bench.media import decoded
-from bimodal.bench.pipeline import deaf, frames_per_s, share
+from bimodal.bench.pipeline import frames_per_s, share, without_speech
 from bimodal.bench.plan import Plan
 from bimodal.bench.scale import speed_up
 from bimodal.child_process import child_environment, python_command
@@ -37,7 +37,7 @@ from bimodal.workers.demo import DEMO
 PART = "resnet"
 FOLDER = "resnet"
 FLOOR, GOAL = 0.90, 0.95
-"""Of the pipeline's share of bare ONNX Runtime, with ResNet-50 INT8."""
+"""Bounds of the pipeline's share of bare ONNX Runtime, with ResNet-50 INT8."""
 
 SEED_SPEECH = "speech-keras"
 NAME = "bench-resnet50"
@@ -49,33 +49,33 @@ PATIENCE_S = 600.0
 
 
 def measure(plan: Plan) -> Outcome:
-    """The pipeline's share of the limit with INT8, and the speed-up of more workers with fp32.
+    """Measure the pipeline's share of the limit with INT8, and the speed-up of more workers with fp32.
 
-    Raises BenchError where ResNet-50 can't be made, or the system can't be run.
+    Raises BenchError if ResNet-50 can't be made, or the system can't be run.
     """
-    plan.tell(f"{PART}: making ResNet-50, fp32 and INT8, with random weights")
+    plan.progress(f"{PART}: making ResNet-50, fp32 and INT8, with random weights")
     fp32, int8 = resnet_artifacts(plan.folder / FOLDER)
     media = decoded(plan.folder)
-    figures = share(plan, deaf(with_static(plan.config, int8)), media, "ResNet-50 INT8: ", FLOOR, GOAL)
+    figures = share(plan, without_speech(with_static(plan.config, int8)), media, "ResNet-50 INT8: ", FLOOR, GOAL)
 
     def run(config: Config, workers: int) -> float:
         return frames_per_s(plan, config, media.silent, workers)
 
-    more, curve = speed_up(plan, deaf(with_static(plan.config, fp32)), run, "ResNet-50 fp32: ")
+    more, curve = speed_up(plan, without_speech(with_static(plan.config, fp32)), run, "ResNet-50 fp32: ")
     return Outcome(part=PART, figures=(*figures, *more), curves=(curve,))
 
 
 def with_static(config: Config, static: Path) -> Config:
-    """The config with this static model, with a speech model of the seed's form (352 × 15 features into an LSTM), and
-    without a dynamic one, whose embeddings would be another's."""
+    """The config with this static model, a speech model of the seed's form (352 × 15 features into an LSTM), and no
+    dynamic model, which would need embeddings of another network."""
     models = msgspec.structs.replace(config.models, face_static=(str(static),), face_dynamic="none", speech=SEED_SPEECH)
     return msgspec.structs.replace(config, models=models)
 
 
 def resnet_artifacts(folder: Path) -> tuple[Path, Path]:
-    """The fp32 and the INT8 artifact in `folder`; made only where they are not there yet.
+    """Make the fp32 and the INT8 artifact in `folder`, unless they are there.
 
-    INT8 is calibrated on faces of the demo clip. Raises BenchError where one can't be made, with what to do.
+    INT8 is calibrated on faces of the demo clip. Raises BenchError, with what to do, if one can't be made.
     """
     fp32, int8 = (folder / name / "model.onnx" for name in (NAME, f"{NAME}-int8"))
     if fp32.is_file() and int8.is_file():
@@ -85,7 +85,7 @@ def resnet_artifacts(folder: Path) -> tuple[Path, Path]:
     _run("scripts.measure.resnet", str(weights))
     _export("torch", str(weights), "--architecture", "emo-affectnet", "--name", NAME, "--out", str(folder))
     write_faces(demo_frames(), faces)
-    # Random weights know no faces: how much accuracy they lose says nothing.
+    # The accuracy of random weights, and their loss of it, mean nothing.
     _export("quantize", str(fp32), "--data", str(faces), "--most-loss", "100", "--limit", "40", "--out", str(folder))
     return fp32, int8
 
@@ -101,22 +101,22 @@ def _run(*arguments: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise BenchError(f"ResNet-50 could not be made within {PATIENCE_S:.0f} s: is the machine busy?") from error
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        reason = said[-1] if said else f"exit code {done.returncode}"
+        reply = done.stderr.strip().splitlines()
+        reason = reply[-1] if reply else f"exit code {done.returncode}"
         raise BenchError(f"ResNet-50 could not be made, which takes the extra 'convert': {reason}")
 
 
 def demo_frames() -> NDArray[np.uint8]:
-    """Every fifth frame of the demo clip, uint8 [N, H, W, 3] RGB."""
+    """Decode every fifth frame of the demo clip, uint8 [N, H, W, 3] RGB."""
     with av.open(str(DEMO)) as clip:
         frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
     return np.stack(frames[::EVERY])
 
 
 def write_faces(frames: NDArray[np.uint8], folder: Path) -> None:
-    """Face crops as the static model sees them, one PNG each, from frames spread over all of them.
+    """Write face crops as the static model gets them, one PNG each, from evenly spread frames.
 
-    Raises BenchError where there are too few faces.
+    Raises BenchError if there are too few faces.
     """
     folder.mkdir(exist_ok=True)
     detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"), min_score=0.5)
@@ -133,19 +133,18 @@ def write_faces(frames: NDArray[np.uint8], folder: Path) -> None:
         raise BenchError("the frames hold too few faces to calibrate INT8 on: take others")
 
 
-# EMO-AffectNet's ResNet-50 with random weights (`python -m scripts.measure.resnet FILE`): as fast as the real one.
+# EMO-AffectNet's ResNet-50 with random weights (`python -m scripts.measure.resnet FILE`), as fast as the real one.
 #
-# Random weights as PyTorch makes them let the maps grow from block to block until INT8 has nothing to hold on to. So
-# the last normalisation of each block begins small, as He et al. do it (arXiv:1812.01187, "zero gamma").
-
+# With PyTorch's default initialisation activations grow from block to block until INT8 quantization fails. So the last
+# normalisation of each block starts small, after He et al. (arXiv:1812.01187, "zero gamma").
 
 GAIN = 0.3
 PIXELS = 60.0
-"""About the deviation of pixels, which the first convolution brings down to 1."""
+"""About the standard deviation of pixels, which the first convolution scales to 1."""
 
 
 def random_network(seed: int = 0) -> EmoAffectNet:
-    """The network with weights of its own making, the same ones every time, ready to look."""
+    """Make the network with random weights from `seed`, in evaluation mode."""
     torch.manual_seed(seed)
     network = EmoAffectNet()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Simulated captures, face workers and fusion: they say what real ones say, and wait where real ones compute."""
+"""Simulated captures, face workers and fusion: they send what real ones send, and wait instead of computing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from bimodal.workers.actor import ACK_EVERY
 
 SHAPE = (360, 640, 3)
 WARM = 0.1
-"""The first tenth of the jobs is not counted."""
+"""The first tenth of the jobs is warm-up and not counted."""
 
 _PROBABILITIES = {emotion: round((index + 1) / 28, 4) for index, emotion in enumerate(EMOTIONS)}
 _MODELS = {"face-detector": "detector@1", "face-landmarks": "landmarks@1", "face-static": "static@1"}
@@ -86,7 +86,7 @@ _LATENCY = Latency(queue=1.2, inference=14.1, total=19.8)
 
 
 class SimulatedCapture:
-    """One stream without pixels. Under `latest` a job at each of its times; under `every` one for each credit."""
+    """One stream without pixels: under `latest` it sends jobs at its rate, under `every` one for each credit."""
 
     def __init__(self, crowd: Crowd, line: Line, stream: str, load: Load) -> None:
         self.line = line
@@ -99,7 +99,7 @@ class SimulatedCapture:
         self._due_ns = 0
 
     def open(self, start_ns: int) -> None:
-        """Announce the stream; its first job comes at a moment of its own within the first period."""
+        """Announce the stream; its first job is sent at its own offset within the first period."""
         opened = StreamOpened(
             stream=self._stream,
             run=1,
@@ -151,7 +151,7 @@ class SimulatedCapture:
             self.line.send(StreamEnded(stream=self._stream, run=1, modality="speech", count=0))
 
     def handle(self, body: Body) -> None:
-        """A credit comes back, or the stream is over."""
+        """Handle a returned credit, or the end of the stream."""
         if isinstance(body, Release):
             for _ in range(min(len(body.seqs), self._load.jobs - self._sent)):
                 self._offer()
@@ -160,10 +160,10 @@ class SimulatedCapture:
 
 
 class SimulatedWorker:
-    """Waits over each job as long as the load says, and answers with one face.
+    """Waits for the load's inference time over each job, and answers with one face.
 
-    In its answers `grab_ns` is when the answer was sent, and `queue_ns` how long the job was on its way to this worker,
-    or -1 where this worker was busy when it was sent: then it did not wait for the broker alone.
+    In its answers `grab_ns` is the time of sending, and `queue_ns` the job's transit time to this worker; -1 if this
+    worker was busy when the job was sent, since it then waited for more than the broker.
     """
 
     def __init__(self, crowd: Crowd, line: Line, load: Load) -> None:
@@ -175,7 +175,7 @@ class SimulatedWorker:
         self._live = load.policy == "latest"
 
     def handle(self, body: Body) -> None:
-        """A job, or the broker's welcome."""
+        """Handle a job, or the broker's Welcome."""
         if isinstance(body, Welcome):
             self.line.send(Ready(last=0))
             self._free_since = time.monotonic_ns()
@@ -216,7 +216,7 @@ class SimulatedWorker:
 
 
 class SimulatedFusion:
-    """Answers each result with an event at once, and keeps count of everything."""
+    """Sends an event for each result at once, and counts everything."""
 
     def __init__(self, line: Line, load: Load) -> None:
         self.line = line
@@ -230,11 +230,11 @@ class SimulatedFusion:
 
     @property
     def done(self) -> bool:
-        """Whether every job of every stream is settled."""
+        """True once every job of every stream is settled."""
         return len(self._counts) == self._load.streams and not any(self._open.values())
 
     def handle(self, body: Body) -> None:
-        """A delivery; acknowledged as workers/actor.py does."""
+        """Handle a delivery; acknowledged as in workers/actor.py."""
         if not isinstance(body, Delivery) or body.number <= self._received:
             return
         self._deal_with(body.message, time.monotonic_ns())
@@ -256,7 +256,7 @@ class SimulatedFusion:
                 self._failed += 1
                 self._settle(message.stream, message.seq)
             case StreamOpened():
-                # Announced again: the broker has given up what lay before that, for fusion was too far behind.
+                # Announced again: fusion was too far behind, and the broker dropped everything before.
                 for seq in range(message.next_face_seq):
                     if (message.stream, seq) not in self._settled:
                         self._dropped += 1
@@ -279,7 +279,7 @@ class SimulatedFusion:
             self.line.send(StreamClosed(stream=stream, run=1, frames=self._counts[stream]))
 
     def seen(self) -> Seen:
-        """What came of it."""
+        """Summarise what was counted."""
         answers = self._answers
         counted = answers[int(len(answers) * WARM) :]
         jobs = sum(self._counts.values())
@@ -311,19 +311,18 @@ def _event(result: FaceResult) -> Emotion:
     )
 
 
-# Many simulated processes in one: each with its own line to the broker, all in one loop with one clock.
-
+# Many simulated processes in one, each with its own line to the broker, in one loop with one clock.
 
 LONGEST_WAIT_S = 0.05
 
 
 class Line:
-    """One simulated process's own connection to the broker: what broker.mailbox.Mailbox is to a real one.
+    """A simulated process's connection to the broker, in place of broker.mailbox.Mailbox.
 
     Attributes:
         name: of the process.
         epoch: of the broker; 0 before the first Welcome.
-        hello: what it says of itself, if it does.
+        hello: the Hello it sends, or None.
     """
 
     def __init__(self, name: str, socket: zmq.Socket[bytes], hello: Hello | None = None) -> None:
@@ -334,18 +333,18 @@ class Line:
         self.touched: Callable[[Line], None] = lambda _line: None
 
     def send(self, body: Body) -> None:
-        """Put a message on its way."""
+        """Send a message."""
         self.socket.send(seal(body, epoch=self.epoch, sender=self.name, incarnation=1))
-        # Sending may also take note of what arrived, and then the descriptor does not tell of it any more.
+        # Sending may also consume the notification of an arrival; the descriptor is then no longer readable.
         self.touched(self)
 
     def waiting(self) -> bool:
-        """Whether a message lies ready."""
+        """True if a message can be received."""
         return bool(self._option(zmq.EVENTS) & zmq.POLLIN)
 
     @property
     def descriptor(self) -> int:
-        """Readable when something has happened on the line since it was last looked at."""
+        """A descriptor that becomes readable when something happens on the line."""
         return self._option(zmq.FD)
 
     def _option(self, option: int) -> int:
@@ -354,7 +353,7 @@ class Line:
         return value
 
     def receive(self) -> Body | None:
-        """The message that lies ready; None for a Welcome of the broker that is known already."""
+        """Receive a message that is ready; None for a Welcome of the known broker."""
         envelope = decode(self.socket.recv())
         if isinstance(envelope.body, Welcome):
             if envelope.epoch == self.epoch:
@@ -363,11 +362,11 @@ class Line:
         return envelope.body
 
 
-class _Ear(Line):
-    """A line to the event bus, on which nothing is understood."""
+class _BusLine(Line):
+    """A subscription to the event bus whose messages are discarded."""
 
     def receive(self) -> Body | None:
-        """Take it, and let it go."""
+        """Receive a message and discard it."""
         self.socket.recv_multipart()
         return None
 
@@ -378,14 +377,14 @@ class Simulated(Protocol):
     line: Line
 
     def handle(self, body: Body) -> None:
-        """One message of the broker; the first is the Welcome."""
+        """Handle one message of the broker; the first is the Welcome."""
 
 
 class Crowd:
-    """The loop: lines, timers, and what every process does beside its work: Hello and heartbeat twice a second.
+    """The event loop of many simulated processes: lines, timers, and each one's Hello and heartbeat twice a second.
 
     Attributes:
-        context: of all their sockets.
+        context: of all sockets.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -399,12 +398,12 @@ class Crowd:
         self._supervisor = self.line(SUPERVISOR, "supervisor")
 
     def line(self, name: str, role: Role) -> Line:
-        """A line for a process of that name."""
+        """Make a line for a process of that name."""
         hello = Hello(role=role, modality="face" if role == "worker" else None)
         return Line(name, connect(self.context, zmq.DEALER, mailbox_endpoint(self._directory)), hello)
 
     def join(self, actor: Simulated) -> None:
-        """Take a process into the loop; one that has a Hello says it at once, and again and again."""
+        """Add a process to the loop; if it has a Hello, it sends it now and periodically."""
         line = actor.line
         self._actors[line] = actor
         line.touched = lambda touched: self._touched.setdefault(touched)
@@ -413,7 +412,7 @@ class Crowd:
             self._keep(line, line.hello)
 
     def leave(self, actor: Simulated) -> None:
-        """Take a process without a Hello out of the loop again."""
+        """Remove a process without a Hello from the loop."""
         line = actor.line
         self._selector.unregister(line.descriptor)
         del self._actors[line]
@@ -421,17 +420,17 @@ class Crowd:
         line.socket.close(linger=0)
 
     def join_supervisor(self) -> None:
-        """Say Hello in its name too, and its processes' heartbeats, which it puts on the bus. One in all crowds."""
-        self.join(_Silent(self._supervisor))
+        """Add the supervisor, which also sends the heartbeats of the processes. Only one crowd may have it."""
+        self.join(_Idle(self._supervisor))
 
     def join_listener(self) -> None:
-        """Have someone listen to the whole event bus, as a live page does."""
-        ear = _Ear("listener", connect(self.context, zmq.SUB, events_endpoint(self._directory)))
-        ear.socket.setsockopt(zmq.SUBSCRIBE, b"")
-        self.join(_Silent(ear))
+        """Add a subscriber of the whole event bus, like a live page."""
+        line = _BusLine("listener", connect(self.context, zmq.SUB, events_endpoint(self._directory)))
+        line.socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self.join(_Idle(line))
 
     def _keep(self, line: Line, hello: Hello) -> None:
-        """What a process says twice a second, whatever it does."""
+        """Send Hello and heartbeat of a process, and schedule the next ones."""
         line.send(hello)
         if self._supervisor.epoch:
             beat = Heartbeat(name=line.name, incarnation=1, state="ready", pid=1, figures={"cpu_percent": 50.0})
@@ -439,16 +438,16 @@ class Crowd:
         self.at(time.monotonic_ns() + round(HELLO_EVERY_S * 1e9), lambda: self._keep(line, hello))
 
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
-        """Do something at a time of the monotonic clock."""
+        """Schedule an action at a time of the monotonic clock."""
         heapq.heappush(self._timers, (due_ns, next(self._order), action))
 
     @property
-    def welcomed(self) -> bool:
-        """Whether the broker knows all of them."""
+    def connected(self) -> bool:
+        """True once the broker has welcomed all processes."""
         return all(line.epoch for line in self._actors if line.hello is not None)
 
     def serve(self, until: Callable[[], bool]) -> None:
-        """Let all of them work until `until` says that it is enough."""
+        """Run the loop until `until` returns True."""
         while not until():
             self._ring()
             while self._touched:
@@ -458,17 +457,17 @@ class Crowd:
                 self._read(line)
 
     def _ring(self) -> None:
-        """Do what is due."""
+        """Run the timers that are due."""
         while self._timers and self._timers[0][0] <= time.monotonic_ns():
             heapq.heappop(self._timers)[2]()
 
     def _wait(self) -> list[Line]:
-        """The lines that something happened on, until the next timer at the latest."""
+        """Wait for activity, at most until the next timer; the lines with activity."""
         if self._touched:
             return []
         due_ns = self._timers[0][0] if self._timers else 0
         left_s = min(LONGEST_WAIT_S, max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
-        # The selector itself waits for whole milliseconds only.
+        # The selector's own timeout is in whole milliseconds.
         select.select([self._selector], [], [], left_s)
         return [key.data for key, _ in self._selector.select(0)]
 
@@ -480,32 +479,31 @@ class Crowd:
                 actor.handle(body)
 
     def close(self) -> None:
-        """Let go of all lines."""
+        """Close all lines."""
         for line in {*self._actors, self._supervisor}:
             line.socket.close(linger=0)
         self.context.term()
 
 
-class _Silent:
-    """A process that only is there."""
+class _Idle:
+    """A process that handles no messages."""
 
     def __init__(self, line: Line) -> None:
         self.line = line
 
     def handle(self, body: Body) -> None:
-        """Nothing concerns it."""
+        """Ignore the message."""
 
 
-# The yardstick of a simulation: a job and its answer straight over ZeroMQ, with nobody in between.
-
+# The reference of a simulation: jobs and answers directly over ZeroMQ, without the broker.
 
 PACE_NS = 1_000_000
 
 
 def straight_ms(crowd: Crowd, directory: Path, count: int) -> tuple[float, ...]:
-    """So many jobs from one socket to another, each answered at once: milliseconds of both ways together.
+    """Send `count` jobs from one socket to another, each answered at once. Returns the round-trip times in ms.
 
-    The sockets, the loop and the messages are those of the simulation.
+    Sockets, loop and messages are those of the simulation.
     """
     endpoint = f"ipc://{directory / 'straight.ipc'}"
     worker = _Worker(Line("worker", bind(crowd.context, zmq.DEALER, endpoint)))
@@ -574,21 +572,21 @@ class _Capture:
             self.ways_ms.append((body.queue_ns + time.monotonic_ns() - body.grab_ns) / 1e6)
 
 
-# What is simulated, and what came of it: plain values that travel between the bench and its simulators.
+# Loads and results, as passed between the bench and its simulators.
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """A system whose workers wait instead of computing.
+    """A simulated load, whose workers wait instead of computing.
 
     Attributes:
-        workers, streams: how many.
+        workers, streams: their numbers.
         policy: `latest`: `rate` jobs a second of all streams together; `every`: as fast as jobs are done, with
-            `credit` of each stream under way.
-        jobs: of each stream.
+            `credit` jobs of each stream in flight.
+        jobs: per stream.
         rate: jobs a second; policy `latest` only.
-        inference_s: how long a worker waits over a job.
+        inference_s: time that a worker waits per job.
         credit: slots of a stream; policy `every` only.
-        straight: so many jobs go from one socket to another first, with no broker in between.
+        straight: number of jobs first sent from one socket to another, without the broker.
     """
 
     workers: int
@@ -602,7 +600,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """What one simulator plays of a load: workers and streams by number; the first plays everything else, too."""
+    """The part of a load that one simulator plays: numbers of workers and streams; the first also plays the rest."""
 
     load: Load
     directory: str
@@ -612,15 +610,15 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What simulated fusion has seen.
+    """The counts of simulated fusion.
 
     Attributes:
-        jobs: offered, as captures say at their end.
-        answered, dropped, failed: how they were settled.
-        missing, twice: jobs that were settled never or more than once: both must be 0.
+        jobs: number offered, as reported by captures at their end.
+        answered, dropped, failed: number settled in each way.
+        missing, twice: number settled never, or more than once: both must be 0.
         seconds: from the first to the last answer.
-        way_in_ms: of each job that a worker was free for: from its sending by capture to its arrival at the worker.
-        way_back_ms: of every answer: from its sending to its arrival at fusion.
+        way_in_ms: of each job for which a worker was free: from sending by capture to arrival at the worker.
+        way_back_ms: of every answer: from sending to arrival at fusion.
         both_ms: the sum, of each job that has both.
     """
 
@@ -637,14 +635,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):
-    """One load, played.
+    """The result of playing one load.
 
     Attributes:
-        load: what was played.
-        seen: what came of it.
-        broker_s, simulators_s: CPU seconds (user and system) of the broker and of all simulators while it was played.
-        seconds: that it took.
-        straight_ms: of each job that went without the broker: there and back.
+        load: the load.
+        seen: the counts of fusion.
+        broker_s, simulators_s: CPU seconds (user and system) of the broker and of all simulators meanwhile.
+        seconds: duration.
+        straight_ms: round-trip time of each job sent without the broker.
     """
 
     load: Load
@@ -661,10 +659,10 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def broker_share(self) -> float:
-        """Of one core, that the broker took."""
+        """Share of one core used by the broker."""
         return self.broker_s / self.seconds
 
     @property
     def broker_ms_per_job(self) -> float:
-        """CPU milliseconds of the broker a job."""
+        """CPU milliseconds of the broker per job."""
         return 1e3 * self.broker_s / max(1, self.seen.jobs)

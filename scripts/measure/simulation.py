@@ -1,8 +1,8 @@
 """The real broker process among simulated captures, workers and fusion: what the broker alone can do, and adds.
 
-Workers that wait instead of computing need no cores, so a small machine can play a large one. Real are: the broker,
-every message, every connection (one for each process), Hello and heartbeat, and one who listens to the whole event bus.
-Pixels and their slots are not there.
+Workers that wait instead of computing need no cores, so a small machine can simulate a large one. Real are: the broker,
+every message, every connection (one per process), Hello and heartbeat, and a subscriber of the whole event bus. There
+are no pixels and slots.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from scripts.measure.simulated import (
 
 PATIENCE_S = 60.0
 SLOWEST_PER_S = 500.0
-"""Jobs a second that any broker passes where nothing sets the pace."""
+"""Jobs a second that any broker reaches if nothing else limits it."""
 
 MOST_SIMULATORS = 4
 STOP_S = 3.0
@@ -52,10 +52,10 @@ def simulate(load: Load, *, cores: int, log: Path | None = None) -> Simulation:
     """Play a load once.
 
     Args:
-        cores: of this machine; the broker has one of them, simulators (four at most) the others.
-        log: the file that takes the broker's log, and what simulators print to standard error.
+        cores: of this machine; one for the broker, the others for simulators (at most four).
+        log: file for the broker's log and the simulators' standard error.
 
-    Raises BenchError where it does not come to its end.
+    Raises BenchError if it does not finish.
     """
     with tempfile.TemporaryDirectory(prefix="bimodal-") as scratch:
         directory = Path(scratch) / "s"
@@ -65,11 +65,11 @@ def simulate(load: Load, *, cores: int, log: Path | None = None) -> Simulation:
                 simulator.expect_ready()
             begun, before = time.monotonic(), _cpu_s(broker)
             for simulator in simulators:
-                simulator.tell("go")
+                simulator.send("go")
             first = simulators[0].result()
             broker_s, seconds = _cpu_s(broker) - before, time.monotonic() - begun
             for simulator in simulators[1:]:
-                simulator.tell("stop")
+                simulator.send("stop")
             cpu_s = first.cpu_s + sum(simulator.result().cpu_s for simulator in simulators[1:])
     if first.seen is None or first.seen.missing or first.seen.twice or first.seen.failed:
         raise BenchError(
@@ -86,7 +86,7 @@ def simulate(load: Load, *, cores: int, log: Path | None = None) -> Simulation:
 
 
 def shares(load: Load, directory: Path, cores: int) -> list[Share]:
-    """The load dealt out to simulators; the first has fusion, and no more than the others besides."""
+    """Divide a load among simulators; the first also has fusion, and no larger share than the others."""
     count = max(1, min(MOST_SIMULATORS, cores - 1, load.workers))
     return [
         Share(
@@ -102,7 +102,7 @@ def shares(load: Load, directory: Path, cores: int) -> list[Share]:
 
 @contextmanager
 def _broker(directory: Path, log: Path | None) -> Iterator[psutil.Process]:
-    """The broker as the supervisor starts it."""
+    """Start the broker as the supervisor does."""
     settings = ActorSettings(
         name="broker",
         incarnation=1,
@@ -143,7 +143,7 @@ def _simulators(shares: list[Share], log: Path | None) -> Iterator[list[_Simulat
 
 
 class _Simulator:
-    """A simulator's process, and the lines that go to and fro."""
+    """A simulator's process, and the lines exchanged with it."""
 
     def __init__(self, share: Share, log: Path | None) -> None:
         self._patience_s = PATIENCE_S + share.load.jobs * share.load.streams / (share.load.rate or SLOWEST_PER_S)
@@ -154,23 +154,23 @@ class _Simulator:
         self._say(msgspec.json.encode(share).decode())
 
     def expect_ready(self) -> None:
-        """Wait until the broker knows everyone that it plays."""
+        """Wait until the broker has welcomed all of its simulated processes."""
         if self._line() != READY:
             raise BenchError(self._why_not("a simulator did not find the broker"))
 
-    def tell(self, word: str) -> None:
-        """The first word says go, the second stop."""
+    def send(self, word: str) -> None:
+        """Send a word: the first starts the load, the second stops it."""
         self._say(word)
 
     def result(self) -> Played:
-        """What it says at its end."""
+        """Read its result, printed at its end."""
         line = self._line()
         if not line:
             raise BenchError(self._why_not("a simulation did not come to its end"))
         return msgspec.json.decode(line, type=Played)
 
     def end(self) -> None:
-        """Stop it."""
+        """Stop the process."""
         self._timer.cancel()
         stop(self._process, STOP_S)
 
@@ -199,21 +199,22 @@ class _Simulator:
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    count = process.cpu_times()
+    return float(count.user + count.system)
 
 
-# A simulator's process (`python -m scripts.measure.simulation`): its Share comes on standard input, Played goes out.
-
+# A simulator's process (`python -m scripts.measure.simulation`): reads its Share from stdin and prints Played.
 
 READY = "ready"
 SETTLE_NS = 100_000_000
-"""Between the word to begin and the first job, so that all simulators are there."""
+"""Time from the start word to the first job, so that all simulators have received it."""
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """What a simulator says at its end: CPU seconds of the load alone; and, if it played fusion, what was seen, and how
-    long jobs took that went straight."""
+    """Result of a simulator.
+
+    CPU seconds of the load alone; of the one with fusion also its counts and `straight_ms`.
+    """
 
     cpu_s: float
     seen: Seen | None
@@ -221,8 +222,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> None:
-    """Take everyone's place, say so, play when told to, and say what came of it."""
-    # Whoever presses Ctrl-C ends the bench, and that ends this.
+    """Read a Share, play it when told to, print the result."""
+    # Ctrl-C ends the bench, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share = msgspec.json.decode(sys.stdin.readline(), type=Share)
     crowd = Crowd(Path(share.directory))
@@ -233,7 +234,7 @@ def main() -> None:
 
 
 def play(share: Share, crowd: Crowd) -> Played:
-    """One share of a load, from the first Hello to the end."""
+    """Play one share of a load, from the first Hello to the end."""
     load = share.load
     fusion = SimulatedFusion(crowd.line("fusion", "fusion"), load) if share.first else None
     if fusion is not None:
@@ -247,31 +248,31 @@ def play(share: Share, crowd: Crowd) -> Played:
         stream = f"stream {number}"
         captures.append(SimulatedCapture(crowd, crowd.line(f"capture {stream}", "capture"), stream, load))
         crowd.join(captures[-1])
-    crowd.serve(lambda: crowd.welcomed)
+    crowd.serve(lambda: crowd.connected)
     straight = straight_ms(crowd, Path(share.directory), load.straight) if share.first and load.straight else ()
-    told = _Told()
+    commands = _Commands()
     print(READY, flush=True)
-    crowd.serve(lambda: told.times >= 1)
+    crowd.serve(lambda: commands.count >= 1)
     before = _own_cpu_s()
     start_ns = time.monotonic_ns() + SETTLE_NS
     for capture in captures:
         capture.open(start_ns)
-    crowd.serve(lambda: told.times >= 2 or (fusion is not None and fusion.done))
+    crowd.serve(lambda: commands.count >= 2 or (fusion is not None and fusion.done))
     seen = None if fusion is None else fusion.seen()
     return Played(cpu_s=_own_cpu_s() - before, seen=seen, straight_ms=straight)
 
 
-class _Told:
-    """Counts the lines on standard input: the first says go, the second (or the end of it) stop."""
+class _Commands:
+    """Counts the lines on stdin: the first starts the load, the second, or the end of stdin, stops it."""
 
     def __init__(self) -> None:
-        self.times = 0
+        self.count = 0
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         for _ in sys.stdin:
-            self.times += 1
-        self.times = 2
+            self.count += 1
+        self.count = 2
 
 
 def _own_cpu_s() -> float:

@@ -91,7 +91,7 @@ def gain(plan: Plan, media: Decoded, run: Callable[[Config], float]) -> list[Fig
                 PIPELINE: lambda: run(plan.config),
             },
             plan.repeats,
-            plan.tell,
+            plan.progress,
         )
     measured = [figure(name, found[name], "frames/s") for name in runs]
     faster = max(measured, key=lambda each: each.value)
@@ -118,7 +118,7 @@ def cpu(plan: Plan) -> list[Figure]:
         program.write_text(PROGRAM)
         return _cpu_s([python_command("")[0], str(program), str(config), str(DEMO)])
 
-    found = in_turn({COMMAND: command, IN_PROCESS: in_process}, plan.repeats, plan.tell)
+    found = in_turn({COMMAND: command, IN_PROCESS: in_process}, plan.repeats, plan.progress)
     against = figure(COMMAND, found[COMMAND], "s")
     return [against, figure(IN_PROCESS, found[IN_PROCESS], "s", against=against, floor=FLOOR, at_most=True)]
 

@@ -1,5 +1,5 @@
-"""The usual demo in torch eager, as the program that this project began with runs it, against the pipeline with the
-same architectures."""
+"""The usual demo in torch eager, like the program that this project began with, against the pipeline with the same
+architectures."""
 
 from __future__ import annotations
 
@@ -38,27 +38,30 @@ NOTE = (
     "itself, on frames of a quarter; weights are random, and features of speech come for nothing."
 )
 FEWEST_S = 3.0
-"""A frame of the loop takes a tenth of a second and more."""
+"""A frame of the loop takes 0.1 s and more."""
 
 Run = Callable[[Config], float]
-"""The whole system with these models: frames a second."""
+"""Measures frames a second of the whole system with these models."""
 
 
 def measure(plan: Plan) -> Outcome:
-    """Both loops and the pipeline with the same architectures. Raises BenchError where one can't be made or run."""
+    """Measure both loops and the pipeline with the same architectures.
+
+    Raises BenchError if one can't be made or run.
+    """
     media = decoded(plan.folder)
     figures = against_torch(plan, media.frames, media.fps, lambda config: frames_per_s(plan, config, media.clip))
     return Outcome(part="torch", figures=tuple(figures), notes=(NOTE,))
 
 
 def against_torch(plan: Plan, frames: Path, fps: float, run: Run) -> list[Figure]:
-    """Frames a second of both loops, and of the pipeline with fp32 and INT8 against each.
+    """Measure frames a second of both loops, and of the pipeline with fp32 and INT8 against each.
 
     Args:
         frames: a .npy file, uint8 [N, H, W, 3] RGB.
         fps: of the frames.
 
-    Raises BenchError where torch is not there, ResNet-50 can't be made, or something can't be run.
+    Raises BenchError if torch is missing, ResNet-50 can't be made, or something can't be run.
     """
     fp32, int8 = resnet_artifacts(plan.folder / FOLDER)
     with contextlib.ExitStack() as loops:
@@ -73,7 +76,7 @@ def against_torch(plan: Plan, frames: Path, fps: float, run: Run) -> list[Figure
                 INT8: lambda: run(with_static(plan.config, int8)),
             },
             plan.repeats,
-            plan.tell,
+            plan.progress,
         )
     seed, lighter = (figure(name, found[name], "frames/s") for name in (TWICE, ONCE))
     figures = [seed, lighter]
@@ -96,14 +99,12 @@ def _loop(plan: Plan, frames: Path, fps: float, times: int) -> Loop:
     return module_loop("scripts.measure.torch_loop", order, what="the loop in torch eager", log=plan.log)
 
 
-# The shape of the program that this project began with (`python -m scripts.measure.torch_loop`): torch eager in one
-# loop.
+# The program that this project began with (`python -m scripts.measure.torch_loop`): torch eager in one loop.
 #
-# Each frame is shrunk to a quarter; detection and mesh find a face; ResNet-50 runs on it twice, once for its
-# probabilities and once for its embedding; two LSTMs look at the last ten embeddings; every hop two more hear a second
-# of sound as 352 × 15 values. Weights are random, threads are PyTorch's own choice, as there. Detection and mesh are
-# MediaPipe's networks in ONNX Runtime, which cost less than MediaPipe itself.
-
+# Each frame is shrunk to a quarter; detection and mesh find a face; ResNet-50 runs on it twice, for its probabilities
+# and for its embedding; two LSTMs process the last ten embeddings; every hop two more process a second of sound as
+# 352 × 15 values. Weights are random, threads are PyTorch's default, as there. Detection and mesh are MediaPipe's
+# networks in ONNX Runtime, which cost less than MediaPipe itself.
 
 SHRUNK = 4
 SPEECH_STEPS, SPEECH_BANDS, SPEECH_WIDTH, SPEECH_CLASSES = 352, 15, 64, 8
@@ -111,13 +112,14 @@ VIDEO_WEIGHT, SPEECH_WEIGHT = 0.7, 0.3
 
 
 class SeedOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loop works with.
+    """Input and settings of the loop.
 
     Attributes:
         frames: a .npy file, uint8 [N, H, W, 3] RGB.
-        fps, hop_s: of the frames, and between two speech windows.
+        fps: of the frames.
+        hop_s: seconds between two speech windows.
         detector, landmarks: paths of artifacts.
-        times: how often ResNet-50 runs on a frame: twice as there, once to see what that costs.
+        times: runs of ResNet-50 per frame: twice as in that program, or once to see the cost of that.
     """
 
     frames: str
@@ -143,7 +145,7 @@ class SpeechNetwork(nn.Module):
 
 
 class SeedProgram:
-    """Frames in, one mixed probability a frame."""
+    """The loop: frames in, one combined probability per frame."""
 
     def __init__(self, order: SeedOrder) -> None:
         self._order = order
@@ -161,8 +163,8 @@ class SeedProgram:
         self.mixed = torch.zeros(7)
 
     @torch.no_grad()
-    def look(self) -> int:
-        """The next frame: how many faces there are."""
+    def step(self) -> int:
+        """Process the next frame. Returns the number of faces."""
         if self._seq / self._order.fps >= (self._hop + 1) * self._order.hop_s:
             self._hop += 1
             self._heard = torch.softmax(self._speech(self._sound), dim=1)[0]
@@ -175,7 +177,7 @@ class SeedProgram:
         return len(faces)
 
     def _faces(self, frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        """The bounding boxes of the meshes, cut out and stretched to what ResNet-50 takes, without smoothing."""
+        """Crop the meshes' bounding boxes and stretch them to ResNet-50's input size, without smoothing."""
         found = self._detector(frame)
         squares = [square_of_detection(face, self._landmarks.geometry) for face in found.faces[:1]]
         faces = []
@@ -198,8 +200,8 @@ class SeedProgram:
 
 
 def prepare(order: SeedOrder) -> Callable[[], int]:
-    """What looks at one frame."""
-    return SeedProgram(order).look
+    """Make the function that processes the next frame."""
+    return SeedProgram(order).step
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`transport`: frames in shared memory with a message of their name, against copies of their pixels through ZeroMQ.
+"""`transport`: frames in shared memory, announced by a message, against copies of their pixels through ZeroMQ.
 
-Two processes, 30 frames a second, over the same kind of socket file; both ways in turn. Latency is from the moment the
-sender has the pixels to the moment the receiver holds them as an array; processor time is that of both processes.
+Two processes, 30 frames a second, over the same kind of socket file; both ways in turn. Latency is from the time the
+sender has the pixels to the time the receiver holds them as an array; CPU time is that of both processes.
 """
 
 from __future__ import annotations
@@ -31,11 +31,9 @@ from bimodal.broker.sockets import SHARED_MEMORY, bind, connect
 from bimodal.child_process import python_command
 from bimodal.errors import BimodalError
 
-# How pixels get from one process to another: as a name in shared memory, or as a copy through a socket.
-#
-# Run as `python -m scripts.measure.transport {json}` this module is the sending process. Both ways send the same
-# message, a Job in its envelope, through the same kind of socket; one puts the pixels into a shared slot before, the
-# other sends them along.
+# The two ways. Run as `python -m scripts.measure.transport {json}`, this module is the sending process. Both ways send
+# the same message, a Job in its envelope, through the same kind of socket; one writes the pixels into a shared slot
+# first, the other sends them along.
 
 
 Way: TypeAlias = Literal["shared", "copied"]
@@ -46,7 +44,7 @@ RING = "pixels"
 
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sending process is told: where to, how, how many frames of which size, how many a second."""
+    """Order of the sending process: endpoint, way, size, number and rate of the frames."""
 
     endpoint: str
     slots: str
@@ -58,20 +56,20 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender:
-    """The sending side of a way."""
+    """The sender, by either way."""
 
     def __init__(self, sending: Sending) -> None:
-        """Connect; raises EndpointError or SlotError where that can't be."""
+        """Connect. Raises EndpointError or SlotError."""
         shape = (sending.height, sending.width, 3)
         self._way = sending.way
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = connect(self._context, zmq.PUSH, sending.endpoint)
-        # A camera gives another buffer each time too; one that is still on its way must not change.
+        # A camera, too, delivers a new buffer each time; one in transit must not change.
         self._pictures = [np.full(shape, 128, np.uint8) for _ in range(SLOTS)]
         self._ring = Ring(Path(sending.slots), RING, SLOTS, int(np.prod(shape))) if self._way == "shared" else None
 
     def send(self, seq: int) -> None:
-        """Send picture `seq`; its first and its last value tell its number."""
+        """Send picture `seq`; its first and last value encode its number."""
         picture = self._pictures[seq % SLOTS]
         picture[0, 0, 0] = picture[-1, -1, -1] = seq % 256
         grab_ns = time.monotonic_ns()
@@ -88,7 +86,7 @@ class Sender:
             self._socket.send(picture.data, copy=False)
 
     def close(self) -> None:
-        """Send what is under way, and let go."""
+        """Finish sending and close."""
         self._socket.close()
         self._context.term()
         if self._ring is not None:
@@ -96,22 +94,21 @@ class Sender:
 
 
 class Receiver:
-    """The receiving side of both ways."""
+    """The receiver, by both ways."""
 
     def __init__(self, endpoint: str, slots: Path) -> None:
-        """Bind; raises EndpointError where that can't be."""
+        """Bind. Raises EndpointError."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = bind(self._context, zmq.PULL, endpoint, largest=MAX_DATA_BYTES)
         self._slots = slots
         self._cache = RingCache(slots)
 
     def begin(self) -> None:
-        """Another sender, and with it another ring, will come."""
+        """Prepare for another sender with another ring."""
         self._cache = RingCache(self._slots)
 
     def receive(self, timeout_s: float) -> tuple[float, bool] | None:
-        """The next picture: milliseconds since it was there at the sender, and whether it is still that picture; None
-        where none comes in time."""
+        """Receive the next picture: (latency in ms, whether its content is still intact); None on timeout."""
         if not self._socket.poll(int(timeout_s * 1000)):
             return None
         frames = self._socket.recv_multipart(copy=False)
@@ -132,7 +129,7 @@ class Receiver:
             return False
 
     def close(self) -> None:
-        """Let go."""
+        """Close."""
         self._socket.close(linger=0)
         self._context.term()
 
@@ -141,16 +138,16 @@ def _right(picture: NDArray[Any], job: Job) -> bool:
     return bool(picture[0, 0, 0] == picture[-1, -1, -1] == job.seq % 256)
 
 
-def main(told: str) -> None:
-    """Send all frames, and say how many seconds of processor time that took; or why that can't be."""
+def main(order: str) -> None:
+    """Send all frames and print the CPU seconds that took; or print why that fails."""
     try:
-        send_all(msgspec.json.decode(told, type=Sending))
+        send_all(msgspec.json.decode(order, type=Sending))
     except (BimodalError, OSError) as error:
         print(error, flush=True)
 
 
 def send_all(sending: Sending) -> None:
-    """Send all frames at their pace, say what that took, and stay until stdin is closed."""
+    """Send all frames at their rate, print the CPU seconds, and wait until stdin is closed."""
     sender = Sender(sending)
     time.sleep(PAUSE_S)
     spent = time.process_time()
@@ -159,7 +156,7 @@ def send_all(sending: Sending) -> None:
         time.sleep(max(0.0, began + seq / sending.fps - time.monotonic()))
         sender.send(seq)
     print(time.process_time() - spent, flush=True)
-    # Until the other side has all of it: a slot must not be gone before it is read.
+    # Wait until the receiver has everything: a slot must not be removed before it is read.
     sys.stdin.read()
     sender.close()
 
@@ -178,12 +175,12 @@ WHAT = (
 
 
 class Passed(NamedTuple):
-    """Frames that went one way.
+    """Results of sending frames one way.
 
     Attributes:
-        latencies: of each, in milliseconds.
-        cpu: seconds of processor time of both processes, for 1,000 frames.
-        lost: frames that the receiver came too late for: the sender had written another one in their place.
+        latencies: of each frame, in milliseconds.
+        cpu: CPU seconds of both processes, per 1,000 frames.
+        lost: number of frames overwritten by the sender before they were read.
     """
 
     latencies: list[float]
@@ -192,7 +189,7 @@ class Passed(NamedTuple):
 
 
 def measure(plan: Plan) -> Outcome:
-    """Measure; raises BenchError where frames don't come."""
+    """Measure both ways in turn. Raises BenchError if frames don't arrive."""
     found: dict[tuple[str, Way], list[Passed]] = {}
     shared_memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else plan.folder
     with TemporaryDirectory(prefix="bimodal-bench-", dir=shared_memory) as slots:
@@ -200,7 +197,7 @@ def measure(plan: Plan) -> Outcome:
         try:
             for repeat in range(1, plan.repeats + 1):
                 for width, height in SIZES:
-                    plan.tell(f"transport: {width}×{height}, repeat {repeat} of {plan.repeats}")
+                    plan.progress(f"transport: {width}×{height}, repeat {repeat} of {plan.repeats}")
                     for way in WAYS:
                         passed = _passed(plan, receiver, Path(slots), way, width, height)
                         found.setdefault((f"{width}×{height}", way), []).append(passed)
@@ -237,14 +234,14 @@ def _passed(plan: Plan, receiver: Receiver, slots: Path, way: Way, width: int, h
 
 
 def received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int, slots: Path) -> Passed:
-    """All that the sending process sends; raises BenchError where it ends before."""
+    """Receive all frames of the sending process. Raises BenchError if it ends early."""
     latencies: list[float] = []
-    # The first one pays for what happens once: the connection, the mapping of the ring.
+    # The first frame includes one-time costs: the connection, and mapping the ring.
     spent = 0.0
     for number in range(frames):
         got = _next(receiver, process, f"{number} of {frames} frames")
         if number == 0:
-            # Both sides have mapped it: should we be killed, nothing of it stays.
+            # Both sides have mapped it, so it can be unlinked: nothing stays behind if we are killed.
             _unlink_all(slots)
             spent = time.process_time()
         elif got[1]:
@@ -262,18 +259,18 @@ def received(receiver: Receiver, process: subprocess.Popen[bytes], frames: int, 
 
 
 def _next(receiver: Receiver, process: subprocess.Popen[bytes], so_far: str) -> tuple[float, bool]:
-    """The next picture; raises BenchError where the sender has ended, or sends nothing more."""
+    """Receive the next picture. Raises BenchError if the sender has ended or sends nothing more."""
     end = time.monotonic() + PATIENCE_S
     while True:
         ended = process.poll() is not None
-        # Looked for once more after its end: what it has sent before may still lie ready.
+        # Try once more after its end: messages sent before may still be ready.
         got = receiver.receive(LOOK_EVERY_S)
         if got is not None:
             return got
         if ended:
             assert process.stdout is not None
-            said = process.stdout.readline().decode(errors="replace").strip()
-            raise BenchError(f"the sending process ended after {so_far}: {said or 'it said nothing'}")
+            reply = process.stdout.readline().decode(errors="replace").strip()
+            raise BenchError(f"the sending process ended after {so_far}: {reply or 'it reply nothing'}")
         if time.monotonic() > end:
             raise BenchError(f"the sending process has sent {so_far} and then nothing more")
 
@@ -283,7 +280,7 @@ def _unlink_all(slots: Path) -> None:
         ring.unlink()
 
 
-# ------------------------------------------------------------------------------------ figures
+# Figures.
 def _figures(found: dict[tuple[str, Way], list[Passed]]) -> list[Figure]:
     figures: list[Figure] = []
     for size in dict.fromkeys(size for size, _ in found):

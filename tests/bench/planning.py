@@ -19,5 +19,5 @@ def short_plan(folder: Path, config: Config = DEAF, cores: int = 1, seconds: flo
         cores=cores,
         repeats=1,
         seconds=seconds,
-        tell=lambda _: None,
+        progress=lambda _: None,
     )

@@ -10,22 +10,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.bench.errors import BenchError
-from bimodal.bench.latency import FPS, SEVERAL, Drops, Heard, Moment, Overload, hear, outcome, streams_for, too_much
+from bimodal.bench.latency import (
+    FPS,
+    SEVERAL,
+    Drops,
+    FrameLatency,
+    Overload,
+    Window,
+    observe,
+    outcome,
+    streams_for,
+    too_much,
+)
 from bimodal.broker.sockets import session_directory, slots_directory
 from bimodal.config import Config
 from tests.bench.planning import short_plan
 
-LOOKED_AT = Moment(end_to_end=14.0, queue=0.5, transport=1.0, inference=12.0, fusion=0.5)
-SLOW = Moment(end_to_end=100.0, queue=70.0, transport=4.0, inference=24.0, fusion=2.0)
+LOOKED_AT = FrameLatency(end_to_end=14.0, queue=0.5, transport=1.0, inference=12.0, fusion=0.5)
+SLOW = FrameLatency(end_to_end=100.0, queue=70.0, transport=4.0, inference=24.0, fusion=2.0)
 
 
-def heard(moment: Moment, memory_mib: float = 500.0, **reasons: int) -> Heard:
-    return Heard([moment] * 100, 100, 0, Drops(100, reasons), 2.0, memory_mib)
+def windows(latency: FrameLatency, memory_mib: float = 500.0, **reasons: int) -> Window:
+    return Window([latency] * 100, 100, 0, Drops(100, reasons), 2.0, memory_mib)
 
 
 def test_every_figure_stands_beside_one_of_the_same_run_or_is_bounded() -> None:
-    load = Overload("overload", 20, FPS, [heard(SLOW, 505.0, replaced=75, late=5)], 500.0)
-    found = outcome([heard(LOOKED_AT)], [heard(LOOKED_AT)], [load])
+    load = Overload("overload", 20, FPS, [windows(SLOW, 505.0, replaced=75, late=5)], 500.0)
+    found = outcome([windows(LOOKED_AT)], [windows(LOOKED_AT)], [load])
     by_name = {figure.name: figure for figure in found.figures}
     assert len(by_name) == len(found.figures), "each name once"
     yardsticks = {figure.against for figure in found.figures} - {None}
@@ -60,8 +71,8 @@ def test_as_many_streams_as_it_takes_and_faster_ones_where_there_may_not_be_so_m
 
 
 def test_frames_that_could_not_be_looked_at_are_told_and_break_a_floor() -> None:
-    def failed(count: int) -> Heard:
-        return heard(LOOKED_AT)._replace(failed=count)
+    def failed(count: int) -> Window:
+        return windows(LOOKED_AT)._replace(failed=count)
 
     found = outcome([failed(0)], [failed(25)], [Overload("overload", 1, FPS, [failed(0), failed(300)], 500.0)])
     by_name = {figure.name: figure for figure in found.figures if figure.name.endswith("frames that failed")}
@@ -81,15 +92,15 @@ def test_too_much_is_four_times_what_the_workers_can_do() -> None:
 
 def test_a_real_system_is_heard_and_leaves_nothing_behind(tmp_path: Path) -> None:
     plan = short_plan(tmp_path, Config())
-    windows, memory_mib = hear(plan, 1, FPS, times=1, sound=True)
+    windows, memory_mib = observe(plan, 1, FPS, times=1, sound=True)
     (window,) = windows
     assert window.seconds >= plan.seconds
-    assert 0 < len(window.moments) <= window.announced
+    assert 0 < len(window.latencies) <= window.announced
     assert 0 <= window.drops.share() <= 1
-    for moment in window.moments:
-        assert all(math.isfinite(part) and part >= 0 for part in moment[:4])
-        assert moment.inference < moment.end_to_end
-        assert moment.added == pytest.approx(moment.queue + moment.transport + moment.fusion, abs=1e-6)
+    for latency in window.latencies:
+        assert all(math.isfinite(part) and part >= 0 for part in latency[:4])
+        assert latency.inference < latency.end_to_end
+        assert latency.added == pytest.approx(latency.queue + latency.transport + latency.fusion, abs=1e-6)
     assert memory_mib > 0
     assert window.memory_mib > 0
     (config,) = tmp_path.glob("bench-*.yaml")

@@ -70,14 +70,14 @@ def test_what_is_compared_is_measured_in_turn() -> None:
 @pytest.mark.parametrize("each_anew", [True, False])
 def test_the_mesh_loop_finds_the_face_of_each_frame(frames: Path, each_anew: bool) -> None:
     mesh = FaceMesh(mesh_order(frames, each_anew=each_anew))
-    assert [mesh.look() for _ in range(FRAMES + 2)] == [1] * (FRAMES + 2)
+    assert [mesh.step() for _ in range(FRAMES + 2)] == [1] * (FRAMES + 2)
 
 
 def test_a_face_that_is_lost_is_looked_for_again(tmp_path: Path, frames: Path) -> None:
     with_face = np.load(frames)
     np.save(tmp_path / "gap.npy", np.stack([with_face[0], np.zeros_like(with_face[0]), with_face[1]]))
     mesh = FaceMesh(mesh_order(tmp_path / "gap.npy", each_anew=False))
-    assert [mesh.look() for _ in range(3)] == [1, 0, 1]
+    assert [mesh.step() for _ in range(3)] == [1, 0, 1]
 
 
 def test_a_loop_in_its_process_says_what_it_did(frames: Path) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from bimodal.bench.errors import BenchError
 from bimodal.bench.figures import Figure, figure
 from bimodal.bench.run import Found
-from bimodal.bench.show import MOST_BARS, Panel, balanced, draw, most_telling, number, panels, wanted, write_picture
+from bimodal.bench.show import MOST_BARS, Panel, balanced, draw, most_relevant, number, panels, wanted, write_picture
 from tests.bench.found import found, outcomes
 
 
@@ -105,6 +105,6 @@ def test_of_many_figures_those_that_are_judged_are_drawn() -> None:
     many = [figure(f"part {number}", [float(number)], "ms") for number in range(40)]
     bound = figure("bound", [20.0], "ms")
     judged = figure("p99", [10.0], "ms", against=bound, floor=1.0, at_most=True)
-    assert [each.name for each in most_telling((*many, bound, judged))] == ["bound", "p99"]
-    assert len(most_telling(tuple(many))) == MOST_BARS
-    assert most_telling((bound, judged)) == (bound, judged)
+    assert [each.name for each in most_relevant((*many, bound, judged))] == ["bound", "p99"]
+    assert len(most_relevant(tuple(many))) == MOST_BARS
+    assert most_relevant((bound, judged)) == (bound, judged)

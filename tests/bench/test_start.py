@@ -77,7 +77,7 @@ def test_what_a_start_reads_is_found_and_can_be_let_go(tmp_path: Path) -> None:
         file.write_bytes(b"0" * 2**20)
     files = sorted(start.files_of(tmp_path))
     assert files == [model, library]
-    assert start.let_go([*files, tmp_path / "none.so"]) is hasattr(os, "posix_fadvise")
+    assert start.drop_cache([*files, tmp_path / "none.so"]) is hasattr(os, "posix_fadvise")
     share = start.cached_share(files)
     assert share is None or 0 <= share <= 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.doctor.checks import Finding, Gpus, cuda_findings, explain, look_for_gpus
+from bimodal.doctor.checks import Finding, Gpus, cuda_findings, explain, find_gpus
 from bimodal.models.cuda import DRIVER, missing, provider_library
 
 NEEDED = ("libcublasLt.so.13", "libcublas.so.13", "libcudart.so.13", DRIVER, "libcudnn.so.9")
@@ -65,7 +65,7 @@ def test_nothing_is_said_where_no_gpu_is_asked_for() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="devices and libraries of Linux")
 def test_this_machine_is_looked_at_as_it_is() -> None:
-    gpus = look_for_gpus()
+    gpus = find_gpus()
     assert bool(gpus.needed) == (provider_library() is not None)
     assert gpus.lost == tuple(missing(gpus.needed))
     if not gpus.driver:

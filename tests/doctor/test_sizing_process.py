@@ -19,5 +19,5 @@ def test_a_frame_takes_each_model_and_runs_give_the_same_again() -> None:
     (look,) = [run for run in runs if run.artifact.metadata.kind == "face-static"]
     assert len(look.inputs["faces"]) == 1
     (found,) = FacePipeline(detector, landmarks, [static], FaceSettings())(first_picture())
-    (again,) = look.again()["probabilities"]
+    (again,) = look.repeat()["probabilities"]
     assert list(found.probabilities.values()) == pytest.approx(again.tolist(), abs=1e-6)

@@ -33,7 +33,7 @@ def test_each_frame_with_a_face_gives_a_mixed_probability(tmp_path: Path) -> Non
         times=1,
     )
     program = SeedProgram(order)
-    assert [program.look() for _ in range(3)] == [1, 1, 1]
+    assert [program.step() for _ in range(3)] == [1, 1, 1]
     mixed = program.mixed.numpy()
     assert np.isfinite(mixed).all()
     # Of 0.3, what speech has for an eighth class is left out.

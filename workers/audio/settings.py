@@ -10,7 +10,7 @@ Quality = Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
 
 
 class AudioSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When the speech model runs on a window, and on how much of it.
+    """Conditions for running the speech model on a window, and the part of it that it gets.
 
     Attributes:
         voice_threshold: a step (32 ms) counts as voice from this voice-activity probability on, 0…1.

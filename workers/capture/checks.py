@@ -85,7 +85,7 @@ class Stillness:
         self._whole = whole
 
     def sentence(self, now_ns: int) -> str | None:
-        """What is wrong with the picture now, in a sentence; else None."""
+        """Describe what is wrong with the picture now; None if nothing is."""
         absent_ns, still_ns = now_ns - self._seen_ns, now_ns - self._changed_ns
         if absent_ns > self._after_ns:
             return f"no picture has come for {absent_ns // NANO} s"

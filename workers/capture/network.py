@@ -100,7 +100,7 @@ class _Line:
         return time.monotonic_ns() - self.anchor_ns
 
     def ahead_ns(self) -> int:
-        """How far the placed items lie in the future: a server may send faster than real time."""
+        """Lead of the placed items over the present, in ns: a server may send faster than real time."""
         return max(0, self._end_ns - self.now_ns())
 
     def picture(self, pts_ns: int) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.bench.latency import PARTS_OF_TIME, Moments, drops, percentile
+from bimodal.bench.latency import PARTS_OF_TIME, LatencyCollector, drops, percentile
 from bimodal.broker.events import Emotion, Latency, Verdict
 from bimodal.broker.messages import Job, Status, StreamStatus
 
@@ -35,53 +35,53 @@ SAID = Latency(queue=3.0, inference=10.0, total=15.0, waited=2.0)
 
 
 def test_the_parts_are_told_apart() -> None:
-    moments = Moments()
-    moments.take(GRAB_NS, job(0))
-    moments.take(GRAB_NS + 16 * MS, event(0, SAID))
-    (moment,) = moments.found
-    assert moment.end_to_end == 16.0
-    assert moment.queue == 2.0
-    assert moment.transport == 3.0, "1 ms to the worker, 2 back"
-    assert moment.inference == 10.0
-    assert moment.fusion == 1.0
-    assert moment.added == 6.0
+    latencies = LatencyCollector()
+    latencies.take(GRAB_NS, job(0))
+    latencies.take(GRAB_NS + 16 * MS, event(0, SAID))
+    (latency,) = latencies.found
+    assert latency.end_to_end == 16.0
+    assert latency.queue == 2.0
+    assert latency.transport == 3.0, "1 ms to the worker, 2 back"
+    assert latency.inference == 10.0
+    assert latency.fusion == 1.0
+    assert latency.added == 6.0
 
 
 @given(st.tuples(*[st.floats(0, 1e4)] * 5))
 def test_the_parts_are_all_there_is(parts: tuple[float, ...]) -> None:
     waited, way, inference, back, after = parts
     total = waited + way + inference + back
-    said = Latency(queue=waited + way, inference=inference, total=total, waited=waited)
-    moments = Moments()
-    moments.take(0, job(0, grab_ns=0))
-    moments.take(round((total + after) * MS), event(0, said))
-    (moment,) = moments.found
-    assert sum(getattr(moment, part) for part in PARTS_OF_TIME) == pytest.approx(moment.end_to_end, abs=1e-6)
+    times = Latency(queue=waited + way, inference=inference, total=total, waited=waited)
+    latencies = LatencyCollector()
+    latencies.take(0, job(0, grab_ns=0))
+    latencies.take(round((total + after) * MS), event(0, times))
+    (latency,) = latencies.found
+    assert sum(getattr(latency, part) for part in PARTS_OF_TIME) == pytest.approx(latency.end_to_end, abs=1e-6)
 
 
 def test_what_was_announced_before_we_listened_is_left_out_and_failures_are_counted() -> None:
-    moments = Moments()
-    moments.take(0, event(7, SAID))
-    moments.take(GRAB_NS, job(8))
-    moments.take(GRAB_NS, job(8, modality="speech"))
-    moments.take(GRAB_NS + 20 * MS, event(8, SAID, failed="face worker was lost"))
-    assert (moments.found, moments.announced, moments.failed) == ([], 1, 1)
+    latencies = LatencyCollector()
+    latencies.take(0, event(7, SAID))
+    latencies.take(GRAB_NS, job(8))
+    latencies.take(GRAB_NS, job(8, modality="speech"))
+    latencies.take(GRAB_NS + 20 * MS, event(8, SAID, failed="face worker was lost"))
+    assert (latencies.found, latencies.announced, latencies.failed) == ([], 1, 1)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=60))
 def test_each_looked_at_frame_is_one_moment_and_dropped_ones_are_forgotten(frames: list[tuple[str, bool]]) -> None:
-    moments = Moments()
+    latencies = LatencyCollector()
     for seq, (stream, _) in enumerate(frames):
-        moments.take(GRAB_NS, job(seq, stream))
+        latencies.take(GRAB_NS, job(seq, stream))
     for seq, (stream, looked_at) in enumerate(frames):
         if looked_at:
-            moments.take(GRAB_NS + 20 * MS, event(seq, SAID, stream))
-            moments.take(GRAB_NS + 30 * MS, event(seq, SAID, stream))
-    assert len(moments.found) == sum(looked_at for _, looked_at in frames)
-    assert moments.announced == len(frames)
+            latencies.take(GRAB_NS + 20 * MS, event(seq, SAID, stream))
+            latencies.take(GRAB_NS + 30 * MS, event(seq, SAID, stream))
+    assert len(latencies.found) == sum(looked_at for _, looked_at in frames)
+    assert latencies.announced == len(frames)
     after_last = {stream: seq + 1 for seq, (stream, looked_at) in enumerate(frames) if looked_at}
     kept = sum(seq >= after_last.get(stream, 0) for seq, (stream, _) in enumerate(frames))
-    assert sum(map(len, moments._grabbed.values())) == kept
+    assert sum(map(len, latencies._grabbed.values())) == kept
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0, 100))
