@@ -14,11 +14,10 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.bench.machine import this_machine
 from bimodal.bench.plan import PARTS, Part, Plan, chosen, moved
-from bimodal.bench.run import Found, measure
-from bimodal.bench.show import draw, write_picture
+from bimodal.bench.show import Found, draw, measure, write_picture
 from bimodal.console import open_log, say, user_errors
 from bimodal.extras import require
 from bimodal.options import ConfigOption, config_of

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
+from bimodal.workers.errors import WorkerError
+
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One measured value.
@@ -111,7 +113,6 @@ def figure(
 
 
 # Measurements that are compared run in turn, so that drift of the machine's speed affects all of them alike.
-
 _T = TypeVar("_T")
 
 
@@ -125,3 +126,7 @@ def in_turn(
             progress(f"{name} ({repeat} of {repeats})")
             found[name].append(measure())
     return found
+
+
+class BenchError(WorkerError):
+    """A part could not be measured; the message says why and what to do."""

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import psutil
 
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Curve, Figure, Outcome, figure
+from bimodal.bench.figures import BenchError, Curve, Figure, Outcome, figure
 from bimodal.bench.machine import together_mib
 from bimodal.bench.media import at_pace, paced
 from bimodal.bench.pipeline import sizes_alone

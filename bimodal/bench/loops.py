@@ -22,7 +22,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.child_process import child_environment, python_command
 from bimodal.errors import BimodalError
 

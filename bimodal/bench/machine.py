@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.bench.pipeline import sizes_alone
 from bimodal.config import Config
 from bimodal.models.catalog import resolve

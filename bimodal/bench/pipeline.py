@@ -15,8 +15,7 @@ import msgspec
 import numpy as np
 import psutil
 
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Figure, Outcome, figure, in_turn
+from bimodal.bench.figures import BenchError, Figure, Outcome, figure, in_turn
 from bimodal.bench.limit import ceiling
 from bimodal.bench.media import Decoded, decoded
 from bimodal.bench.plan import Plan

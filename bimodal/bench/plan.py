@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Outcome
+from bimodal.bench.figures import BenchError, Outcome
 from bimodal.config import Config
 
 

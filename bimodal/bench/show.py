@@ -1,23 +1,84 @@
-"""Results of the bench as tables for a terminal, and as one picture."""
+"""A run of the bench: measure its parts, show what was found as tables for a terminal, and as one picture."""
 
 from __future__ import annotations
 
+import logging
 import textwrap
+import time
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Curve, Figure, Outcome
-from bimodal.bench.plan import PARTS, Part
-from bimodal.bench.run import Found
+from bimodal.bench.figures import BenchError, Curve, Figure, Outcome
+from bimodal.bench.machine import Machine
+from bimodal.bench.plan import PARTS, Part, Plan
+from bimodal.errors import BimodalError
+
+log = logging.getLogger(__name__)
 
 SMALL, LARGE = 0.095, 1000.0
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """All results of a run, as `--json` writes them.
+
+    Attributes:
+        at: start, ISO 8601.
+        repeats, seconds: as in the plan.
+        outcomes: of the parts that could be measured, in their order.
+        failed: the error message of each part that could not, by part.
+    """
+
+    at: str
+    machine: Machine
+    repeats: int
+    seconds: float
+    outcomes: tuple[Outcome, ...]
+    failed: dict[str, str] = {}
+
+    @property
+    def broken_floors(self) -> list[str]:
+        """The names of the figures whose floor does not hold, prefixed with their part's."""
+        return [
+            f"{outcome.part}: {figure.name}"
+            for outcome in self.outcomes
+            for figure in outcome.figures
+            if figure.holds is False
+        ]
+
+
+def measure(plan: Plan, parts: Mapping[str, Part], machine: Machine, at: str) -> Found:
+    """Measure these parts. An error of one is kept as its message; the others go on."""
+    outcomes: dict[str, Outcome] = {}
+    failed: dict[str, str] = {}
+    for number, (name, part) in enumerate(parts.items(), 1):
+        plan.progress(f"{name} ({number} of {len(parts)}): {part.description}")
+        begun = time.monotonic()
+        try:
+            found = part.measure(plan)
+        except BimodalError as error:
+            log.info("%s: %s", name, error, exc_info=error)
+            failed[name] = str(error)
+            continue
+        except Exception as error:
+            log.exception("%s: an error of our own", name)
+            failed[name] = f"{name} met an unexpected {type(error).__name__}; the log has the details"
+            continue
+        outcomes[name] = msgspec.structs.replace(found, seconds=round(time.monotonic() - begun, 1))
+    return Found(
+        at=at,
+        machine=machine,
+        repeats=plan.repeats,
+        seconds=plan.seconds,
+        outcomes=tuple(outcomes.values()),
+        failed=failed,
+    )
 
 
 def draw(found: Found, console: Console, parts: Mapping[str, Part] = PARTS) -> None:
@@ -106,7 +167,6 @@ def _mark(figure: Figure) -> str:
 
 
 # The picture: figures as bars beside their references, and curves.
-
 YARDSTICK, MEASURED, BROKEN, FLOOR = "#9aa0a6", "#2f6fb3", "#c0392b", "#222222"
 COLUMNS = 2
 MOST_BARS = 16

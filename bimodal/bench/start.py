@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import bimodal
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Curve, Figure, Outcome, figure
+from bimodal.bench.figures import BenchError, Curve, Figure, Outcome, figure
 from bimodal.bench.loops import start, stop
 from bimodal.bench.machine import pss_mib, together_mib
 from bimodal.bench.media import at_pace

@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 import yaml
 
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.bench.loops import start, stop
 from bimodal.bench.pipeline import alone
 from bimodal.bench.plan import Plan

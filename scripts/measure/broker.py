@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Curve, Figure, Outcome, figure
+from bimodal.bench.figures import BenchError, Curve, Figure, Outcome, figure
 from bimodal.bench.plan import Plan
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Delivery, Face, FaceResult, LaneMessage, StreamOpened, decode, seal

@@ -20,8 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Figure, Outcome, figure
+from bimodal.bench.figures import BenchError, Figure, Outcome, figure
 from bimodal.bench.loops import Loop, LoopRun, module_loop, serve
 from bimodal.bench.media import decoded
 from bimodal.bench.plan import Plan

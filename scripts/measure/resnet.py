@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Outcome
+from bimodal.bench.figures import BenchError, Outcome
 from bimodal.bench.media import decoded
 from bimodal.bench.pipeline import frames_per_s, share, without_speech
 from bimodal.bench.plan import Plan

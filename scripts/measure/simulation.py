@@ -23,7 +23,7 @@ from typing import IO
 import msgspec
 import psutil
 
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.bench.loops import start, stop
 from bimodal.broker.sockets import make_private
 from bimodal.child_process import python_command

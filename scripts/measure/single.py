@@ -15,8 +15,7 @@ import msgspec
 import numpy as np
 
 from bimodal.api.detector import Detector
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Figure, Outcome, figure, in_turn
+from bimodal.bench.figures import BenchError, Figure, Outcome, figure, in_turn
 from bimodal.bench.loops import Loop, LoopRun, module_loop, serve
 from bimodal.bench.media import Decoded, decoded
 from bimodal.bench.pipeline import frames_per_s

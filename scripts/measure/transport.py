@@ -19,8 +19,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Curve, Figure, Outcome, figure
+from bimodal.bench.figures import BenchError, Curve, Figure, Outcome, figure
 from bimodal.bench.latency import percentile
 from bimodal.bench.loops import start, stop
 from bimodal.bench.plan import Plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bimodal.bench.figures import Curve, Outcome, figure
 from bimodal.bench.machine import Machine
-from bimodal.bench.run import Found
+from bimodal.bench.show import Found
 
 MACHINE = Machine(
     cpu="A Processor",

@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 
 from bimodal import cli
 from bimodal.bench import commands
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Outcome, figure
+from bimodal.bench.figures import BenchError, Outcome, figure
 from bimodal.bench.plan import Part, Plan
-from bimodal.bench.run import Found
+from bimodal.bench.show import Found
 
 RUNNER = CliRunner()
 

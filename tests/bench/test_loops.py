@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from bimodal.api.detector import Detector
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import in_turn
+from bimodal.bench.figures import BenchError, in_turn
 from bimodal.bench.loops import Loop, LoopRun, module_loop, turn
 from bimodal.bench.system import write_config
 from bimodal.config import Config

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bimodal
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.bench.loops import start, stop
 
 PATH = [sys.executable, "-c", "import os; print(os.environ.get('PYTHONPATH', ''), os.environ.get('MORE', ''))"]

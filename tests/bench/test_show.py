@@ -12,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bimodal.bench.errors import BenchError
-from bimodal.bench.figures import Figure, figure
-from bimodal.bench.run import Found
-from bimodal.bench.show import MOST_BARS, Panel, balanced, draw, most_relevant, number, panels, wanted, write_picture
+from bimodal.bench.figures import BenchError, Figure, figure
+from bimodal.bench.show import (
+    MOST_BARS,
+    Found,
+    Panel,
+    balanced,
+    draw,
+    most_relevant,
+    number,
+    panels,
+    wanted,
+    write_picture,
+)
 from tests.bench.found import found, outcomes
 
 

@@ -12,7 +12,7 @@ import pytest
 import bimodal
 from bimodal import bench, broker, models, workers
 from bimodal.bench import start
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.bench.machine import pss_mib, together_mib
 from bimodal.bench.media import at_pace
 from bimodal.bench.start import bare, bare_memory, first_event, memory_of, models_of

@@ -12,7 +12,7 @@ import msgspec
 import psutil
 import pytest
 
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.bench.pipeline import alone, most_face_workers, sizes_alone
 from bimodal.bench.plan import Plan
 from bimodal.bench.system import live, measured, write_config

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.config import Config
 from bimodal.models.catalog import resolve
 from tests.bench.planning import short_plan

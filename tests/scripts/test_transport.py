@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.bench.errors import BenchError
+from bimodal.bench.figures import BenchError
 from bimodal.bench.loops import start, stop
 from bimodal.broker.sockets import SHARED_MEMORY
 from scripts.measure.transport import SIZES, WAYS, Receiver, measure, received
