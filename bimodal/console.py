@@ -37,7 +37,7 @@ def takes_more(stream: TextIO) -> bool:
     terminal (Ctrl-S) and a pipe that nobody reads would block."""
     try:
         return bool(select.select([], [stream], [], 0)[1])
-    except (OSError, ValueError):  # a stream without a descriptor, or closed, holds nobody up
+    except (OSError, ValueError):  # a stream without a descriptor, or closed, never blocks
         return True
 
 
@@ -72,7 +72,7 @@ def leave_stdout() -> None:
 
 
 def state_directory() -> Path:
-    """Where logs go: $XDG_STATE_HOME/bimodal, by default ~/.local/state/bimodal.
+    """The folder of logs: $XDG_STATE_HOME/bimodal, by default ~/.local/state/bimodal.
 
     A relative path in the variable counts too. A user without a home folder gets a folder named "~".
     """
@@ -83,7 +83,7 @@ def state_directory() -> Path:
 
 
 def open_log(file: Path | None, level: str, session: str) -> Path:
-    """Send this process's log to `file`, by default SESSION.log in the state directory; what is long is rotated.
+    """Send this process's log to `file`, by default SESSION.log in the state directory; a long log is rotated.
 
     Raises ConfigError where it can't be written.
     """
@@ -92,7 +92,7 @@ def open_log(file: Path | None, level: str, session: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > LOG_KEEPS_BYTES:
             path.replace(path.with_suffix(path.suffix + ".1"))
-        # Private: it tells who was filmed when, and from where.
+        # Private: it shows who was filmed, when and where.
         path.touch(mode=0o600)
         handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:

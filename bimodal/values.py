@@ -1,4 +1,4 @@
-"""Values as YAML gives them → Structs, and what is wrong with them as one sentence that names the place."""
+"""Conversion of values from YAML to Structs; an error is one sentence that names the place."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bimodal.errors import BimodalError
 T = TypeVar("T")
 
 Forms = Mapping[Any, Callable[[Any], Any]]
-"""Of a type, what turns its short forms (a port, a folder) into the value that it stands for."""
+"""By type, a function that turns its short forms (a port, a folder) into the full value."""
 
-# YAML 1.1 reads these words as true and false. Where a key takes one of them as a word, it means the word.
+# YAML 1.1 reads these words as true and false; where a key takes one of them as a word, it stays a word.
 WORDS = {True: ("on", "yes", "true"), False: ("off", "no", "false")}
 
 
 class WrongValueError(BimodalError, ValueError):
-    """A value is not what it must be; `place` are the keys that lead to it."""
+    """An invalid value; `place` are the keys that lead to it."""
 
     def __init__(self, message: str, *place: str) -> None:
         super().__init__(f"in '{'.'.join(place)}': {message}" if place else message)
@@ -32,21 +32,21 @@ class WrongValueError(BimodalError, ValueError):
 
 
 def convert(value: object, kind: type[T], forms: Forms | None = None) -> T:
-    """Values as YAML gives them → `kind`, a Struct; what is not named keeps its default.
+    """Convert values from YAML to `kind`, a Struct; missing keys keep their defaults.
 
-    Numbers, true, false and null may stand in quotes where the key takes no text. Raises WrongValueError.
+    Numbers, true, false and null may be in quotes where the key takes no text. Raises WrongValueError.
     """
     found: T = _convert(value, kind, forms or {}, ())
     return found
 
 
 def truth(value: Any) -> Any:
-    """True or False where the value is a word that YAML reads so without quotes, else the value."""
+    """True or False for a word that YAML reads as such without quotes, else the value."""
     return next((found for found, words in WORDS.items() if isinstance(value, str) and value.lower() in words), value)
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The sentence on a key that is none of `known`."""
+    """Describe in one sentence a key that is not in `known`."""
     known = list(known)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
@@ -115,11 +115,11 @@ def _leaf(value: Any, kind: Any, members: tuple[Any, ...], place: tuple[str, ...
     return found
 
 
-# What a key takes, in words.
+# The values that a key takes, in words.
 
 
 def _but(value: object, bare: list[Any]) -> str:
-    """What stands there instead. A text where text may stand is not repeated: it may be a password."""
+    """Describe the value that was found. Text where text is valid is not repeated: it may be a password."""
     if str in bare:
         return "; put it in quotes" if isinstance(value, int | float) else ""
     match value:

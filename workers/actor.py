@@ -24,7 +24,7 @@ import setproctitle
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Ack, Body, Delivery, Heartbeat, Hello, LaneMessage, Modality, Role, State, Welcome
 from bimodal.errors import BimodalError
-from bimodal.workers.logs import ConfidentialFormatter, log_what_nobody_caught, redact
+from bimodal.workers.logs import ConfidentialFormatter, log_uncaught_errors, redact
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ def start_log(path: str | None, name: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ConfidentialFormatter(f"%(asctime)s {name} %(levelname)s %(message)s"))
     logging.basicConfig(level=os.environ.get("BIMODAL_LOG_LEVEL", "INFO"), handlers=[handler])
-    log_what_nobody_caught()
+    log_uncaught_errors()
 
 
 def die_with_parent(parent: int) -> None:

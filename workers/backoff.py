@@ -1,4 +1,4 @@
-"""How long to wait before the next try: longer each time, up to a limit."""
+"""Exponential back-off: waiting times before retries, with a limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ class BackOff:
     """A schedule of waiting times in seconds: `first_s`, then `factor` times the last, never more than `most_s`."""
 
     def __init__(self, first_s: float = 0.5, most_s: float = 30.0, factor: float = 2.0) -> None:
-        """Raises ValueError where the schedule would not wait or would shrink."""
+        """Raises ValueError unless 0 < first_s ≤ most_s and factor ≥ 1."""
         if not 0 < first_s <= most_s or factor < 1:
             raise ValueError("a back-off needs 0 < first_s <= most_s and factor >= 1")
         self._first_s, self._most_s, self._factor = first_s, most_s, factor
@@ -20,5 +20,5 @@ class BackOff:
         return wait_s
 
     def reset(self) -> None:
-        """It worked: begin with `first_s` again."""
+        """Begin with `first_s` again, after a success."""
         self._next_s = self._first_s

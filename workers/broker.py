@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Run the broker until it is told to stop."""
+    """Run the broker until SIGTERM; returns the exit code."""
     settings = read_settings()
     stop = set_up(settings)
     pulse = Pulse(settings)

@@ -1,10 +1,10 @@
-"""What can go wrong in the actors. Each message is one sentence a user can act on."""
+"""Errors of the actors. Each message is one sentence a user can act on."""
 
 from bimodal.errors import BimodalError
 
 
 class WorkerError(BimodalError):
-    """Base of every error this room raises on purpose."""
+    """Base of the errors of this package."""
 
 
 class SourceError(WorkerError):
@@ -12,11 +12,11 @@ class SourceError(WorkerError):
 
 
 class ConfigError(WorkerError):
-    """config.yaml says something that it may not."""
+    """config.yaml has an invalid value."""
 
 
 class SystemFailedError(WorkerError):
-    """No process of a kind that is needed can work."""
+    """All processes of a required kind have failed."""
 
 
 class ViewError(WorkerError):

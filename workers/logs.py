@@ -1,4 +1,4 @@
-"""Keeps passwords out of the log, whatever library's error text brings them there."""
+"""Logs without passwords, also in the error texts of libraries."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ log = logging.getLogger(__name__)
 
 
 class ConfidentialFormatter(logging.Formatter):
-    """A record as text, with its traceback, in which no address shows its password."""
+    """Formats a record with its traceback, and hides the passwords of addresses in it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The text."""
+        """Format and redact the record."""
         return redact(super().format(record))
 
 
-def log_what_nobody_caught() -> None:
-    """Send errors that end a thread or the process to the log: Python itself would print addresses as they are."""
+def log_uncaught_errors() -> None:
+    """Log errors that end a thread or the process, redacted: Python itself would print addresses as they are."""
     sys.excepthook = _log
     threading.excepthook = lambda found: _log(found.exc_type, found.exc_value, found.exc_traceback)
 
@@ -30,12 +30,11 @@ def _log(kind: type[BaseException], error: BaseException | None, traceback: Trac
         log.error("an error of our own", exc_info=(kind, error, traceback))
 
 
-# Addresses as messages and logs may show them.
-
+# Redaction of addresses in messages and logs.
 
 _SCHEME = r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+:/{1,2})"
-# Credentials end at the last @ before the path. A password with an unescaped / or ? puts its @ behind the path's
-# beginning: wherever a : stands before an @, rather too much is hidden than a password shown.
+# Credentials end at the last @ before the path. With an unescaped / or ? in a password, the @ lies in the path: where a
+# : stands before an @, too much is hidden rather than a password shown.
 _CREDENTIALS = re.compile(_SCHEME + r"(?:[^/?#\s]*|[^\s@]*:\S*)@")
 _SECRET_PARAMETERS = re.compile(
     r"(?P<name>[?&;][^=&;#\s]*(?:pass|pwd|pw|token|secret|key|auth|sig)[^=&;#\s]*=)[^&;#\s]*", re.IGNORECASE
@@ -43,5 +42,5 @@ _SECRET_PARAMETERS = re.compile(
 
 
 def redact(url: str) -> str:
-    """The address, or a text with addresses, without user names, passwords and secret-looking query values."""
+    """Hide user names, passwords and secret-looking query values in an address, or in a text with addresses."""
     return _SECRET_PARAMETERS.sub(r"\g<name>***", _CREDENTIALS.sub(r"\g<scheme>***@", url))

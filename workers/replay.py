@@ -1,4 +1,4 @@
-"""The replay's process: to the broker it is capture and fusion in one, so that everyone else sees a live session."""
+"""The replay's process: capture and fusion in one to the broker, so that subscribers see a live session."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from bimodal.recordings.reading import Clip, clips
 from bimodal.workers.actor import DONE, ActorSettings, LaneReader, own
 from bimodal.workers.settings import ReplaySettings
 
-# A subscriber that waited for the bus tries again every second at the most: give it time to find it.
+# Waiting subscribers retry at least once a second: leave them time to connect.
 LEAD_IN_S = 2.0
 JOIN_S = 1.0
 
 
 class Player:
-    """Says each cue when it is due, in a thread of its own.
+    """Sends each message when it is due, in a thread of its own.
 
     Attributes:
-        said: messages so far.
-        error: what stopped it before the end, else None.
-        done: set when everything is said.
+        sent: number of messages so far.
+        error: the error that stopped it before the end, else None.
+        done: set when everything is sent.
     """
 
-    def __init__(self, found: list[Clip], settings: ReplaySettings, say: Callable[[Cue], None]) -> None:
-        self.said = 0
+    def __init__(self, found: list[Clip], settings: ReplaySettings, send: Callable[[Cue], None]) -> None:
+        self.sent = 0
         self.error: BimodalError | None = None
         self.done = threading.Event()
         self._found = found
         self._settings = settings
-        self._say = say
+        self._send = send
         self._stopped = threading.Event()
-        self._again = threading.Event()
+        self._announce = threading.Event()
         self._open: dict[str, Cue] = {}
         self._thread = threading.Thread(target=self._play, name="replay", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def announce_again(self) -> None:
-        """A new broker knows no stream: announce those that are open before the next event."""
-        self._again.set()
+        """Announce the open streams to a new broker, before the next event."""
+        self._announce.set()
 
     def stop(self) -> None:
-        """End now."""
+        """Stop the thread."""
         self._stopped.set()
         self._thread.join(JOIN_S)
 
@@ -67,31 +67,31 @@ class Player:
                     self._stopped.wait(max(0.0, zero + cue.due_s / self._settings.speed - time.monotonic()))
                     if self._stopped.is_set():
                         return
-                    self._tell(cue)
+                    self._play_cue(cue)
         except BimodalError as error:
             self.error = error
         finally:
             self.done.set()
 
-    def _tell(self, cue: Cue) -> None:
-        if self._again.is_set():
-            self._again.clear()
+    def _play_cue(self, cue: Cue) -> None:
+        if self._announce.is_set():
+            self._announce.clear()
             for opened in self._open.values():
-                self._say(opened)
+                self._send(opened)
         match cue.message:
             case StreamOpened():
                 self._open[cue.message.stream] = cue
             case StreamClosed():
                 self._open.pop(cue.message.stream, None)
-        self._say(cue)
-        self.said += 1
+        self._send(cue)
+        self.sent += 1
 
 
 class ReplayActor(LaneReader):
-    """Plays a recording, once or for ever."""
+    """Plays a recording, once or in a loop."""
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
-        """Find the recording; raises RecordError where there is none."""
+        """Open the recording; raises RecordError where there is none."""
         super().__init__(mailbox)
         mine = own(settings, ReplaySettings)
         found = clips(Path(mine.recording))
@@ -100,10 +100,10 @@ class ReplayActor(LaneReader):
         self._begun = False
 
     def receive(self, message: LaneMessage) -> None:
-        """The broker hands fusion's lane to us; it holds what we said ourselves."""
+        """Ignore the lane of fusion: its messages are our own."""
 
     def on_connected(self) -> None:
-        """A broker is there: begin, or tell a new one what is open."""
+        """Start to play, or announce the open streams to a new broker."""
         super().on_connected()
         if self._begun:
             self._player.announce_again()
@@ -112,27 +112,27 @@ class ReplayActor(LaneReader):
             self._player.start()
 
     def figures(self) -> dict[str, float]:
-        """Messages said."""
-        return {"said": float(self._player.said)}
+        """Number of messages sent."""
+        return {"said": float(self._player.sent)}
 
     def finished(self) -> int | None:
-        """Done when everything is said. Raises RecordError where a line can't be read."""
+        """Done when everything is sent. Raises RecordError where a line can't be read."""
         if self._player.error is not None:
             raise self._player.error
         return DONE if self._player.done.is_set() else None
 
     def close(self) -> None:
-        """End now."""
+        """Stop playing."""
         if self._begun:
             self._player.stop()
         self._sender.close()
 
 
-# What is said when: the messages of a recording on one time line, for every clip of it. Pure but for reading.
+# The messages of all clips of a recording on one time line. Pure but for reading.
 
 
 class Cue(NamedTuple):
-    """A message and when it is due, in seconds from the beginning."""
+    """A message and its due time, in seconds from the beginning."""
 
     due_s: float
     message: StreamOpened | Emotion | StreamClosed
@@ -140,7 +140,7 @@ class Cue(NamedTuple):
 
 def script(clips: Sequence[Clip], first_run: int) -> Iterator[Cue]:
     """Every message of the clips, merged by time. Each run of a stream begins with its StreamOpened, and the stream
-    ends with StreamClosed. Runs are numbered from `first_run`; everything else is as it was recorded.
+    ends with StreamClosed. Runs are numbered from `first_run`; everything else is as recorded.
 
     Raises RecordError where a line can't be read.
     """
@@ -149,7 +149,7 @@ def script(clips: Sequence[Clip], first_run: int) -> Iterator[Cue]:
 
 
 def runs_in(clips: Sequence[Clip]) -> int:
-    """The most runs that any of the clips has: how many numbers a round takes."""
+    """Largest number of runs in a clip: the run numbers that a round takes."""
     return max((len({part.run for part in clip.parts}) for clip in clips), default=1)
 
 
@@ -174,14 +174,14 @@ def _cues(clip: Clip, first_run: int, zero: float) -> Iterator[Cue]:
 
 
 def _announcement(clip: Clip, recorded_run: int, run: int, first: Emotion) -> StreamOpened:
-    # Played back, everything is live: nobody may hold it up.
+    # Policy `latest`: subscribers must not hold up the replay.
     return msgspec.structs.replace(
         clip.opened(recorded_run), stream=clip.name, run=run, policy="latest", next_face_seq=first.seq
     )
 
 
 def rounds(clips: Sequence[Clip], *, loop: bool) -> Iterator[Iterator[Cue]]:
-    """The script once, or again and again with new runs."""
+    """The script once, or in a loop with new run numbers."""
     step = runs_in(clips)
     for number in itertools.count() if loop else range(1):
         yield script(clips, 1 + number * step)

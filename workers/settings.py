@@ -1,8 +1,7 @@
-"""What each kind of process is told at its start: plain values that travel as JSON.
+"""Settings of each kind of process at its start: plain values that travel as JSON.
 
-Sections of config.yaml go to their process whole: they are declared here and in */settings.py, and nowhere else. The
-rest the supervisor works out (bimodal/supervisor/processes.py). They import nothing heavy, so that neither side pays
-for the other's libraries.
+Sections of config.yaml go to their process whole: they are declared here and in */settings.py only. The supervisor
+works out the rest (bimodal/supervisor/processes.py). These files import nothing heavy, since both sides import them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from bimodal.workers.view.settings import ViewSettings
 
 
 class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What other machines may bring in (`network` in config.yaml): `workers` are the addresses where theirs connect."""
+    """The section `network` of config.yaml: `workers` are the addresses to which workers of other machines connect."""
 
     workers: tuple[str, ...] = ()
 
@@ -33,15 +32,15 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How ONNX Runtime runs in every worker (`runtime` in config.yaml).
+    """ONNX Runtime in every worker (`runtime` in config.yaml).
 
     Attributes:
         provider: execution provider.
-        threads: of a session.
+        threads: number of threads of a session.
         spinning: whether idle threads spin.
-        max_batch, max_wait_ms: jobs at a time, and how long they are collected; auto: as suits the provider.
-        gpu_memory_mb: what a model may take of a GPU, None for all.
-        cuda_graph: whether runs are captured.
+        max_batch, max_wait_ms: jobs at a time, and the time to collect them; auto: by provider.
+        gpu_memory_mb: limit of GPU memory for a model, in MiB; None for all.
+        cuda_graph: whether runs are captured as CUDA graphs.
     """
 
     provider: Literal["auto", "cpu", "cuda"] = "auto"
@@ -54,7 +53,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class WorkerRuntime(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section as one worker has it: how many threads, and how many GPUs there are to share out."""
+    """The section for one worker: its number of threads, and the number of GPUs of the machine."""
 
     threads: int = 1
     gpus: int = 0
@@ -71,7 +70,7 @@ class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of an audio worker's artifacts; `window_s` is what capture cuts."""
+    """Paths of an audio worker's artifacts; `window_s`: length of the windows from capture, in seconds."""
 
     speech: str
     voice_activity: str | None
@@ -81,8 +80,8 @@ class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`dynamic` is the path of the dynamic artifact, None where there is none; `static`, the
-    first of the static ones, tells its space; `learned` that of the fusion artifact, where the strategy is that."""
+    """Paths of artifacts: `dynamic` or None; `static`, the first static one, for its embedding space; `learned`, the
+    fusion artifact, with that strategy."""
 
     dynamic: str | None
     static: str
@@ -92,16 +91,16 @@ class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Recordings of the live streams (`outputs.record` in config.yaml); docs/recordings.md says what lies where.
+    """Recordings of the live streams (`outputs.record` in config.yaml); docs/recordings.md lists the files.
 
     Attributes:
-        folder: where session folders are made; as the recorder and the films have it, the folder of the session.
-        split_minutes: of the stream's own time in one part.
-        retention_days: how long older sessions beside this one are kept; None for ever.
+        folder: parent of the session folders; for the recorder and the films, the folder of the session.
+        split_minutes: length of one part, in the stream's own time.
+        retention_days: age at which older sessions next to this one are deleted; None: never.
         video: whether films are written, with sound.
-        annotated: whether what was seen is drawn into the pictures.
+        annotated: whether results are drawn into the pictures.
         faces: `hide` films boxes on a plain ground.
-        min_free_mb: no film is written where the disk has less room than that.
+        min_free_mb: least free space on the disk at which films are written, in MiB.
     """
 
     folder: str
@@ -114,13 +113,13 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where recordings go.
+    """Settings of the recorder.
 
     Attributes:
         record: its folder is that of the results of files, or the session folder of live streams.
-        sources: of the streams that are read from a file: its path.
-        session: what is known of the whole session (bimodal/supervisor/provenance.py), as JSON-like values, which goes
-            beside the results of each file; empty where it lies in the session folder already.
+        sources: path of the source file by stream, where there is one.
+        session: record of the session (bimodal/supervisor/provenance.py), as JSON-like values, to be written next to
+            the results of each file; empty where it is in the session folder already.
     """
 
     record: RecordSettings
@@ -129,7 +128,7 @@ class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WindowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The window on the desk (`outputs.window` in config.yaml): whether faces are shown or hidden, and latency."""
+    """The window on the desktop (`outputs.window` in config.yaml): whether to show faces and latency."""
 
     enabled: bool = True
     faces: Literal["show", "hide"] = "show"
@@ -137,20 +136,20 @@ class WindowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ViewActorSettings(ViewSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section, and which streams visitors' browsers may be."""
+    """The section, and the names of the streams that visitors' browsers may be."""
 
     visitor_streams: tuple[str, ...] = ()
 
 
 class LslActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The streams that recorders find from the start; `lsl` as in config.yaml: "machine" announces them here only."""
+    """The streams announced from the start; `lsl` as in config.yaml: "machine" announces them on this machine only."""
 
     streams: tuple[str, ...] = ()
     lsl: bool | Literal["machine"] = True
 
 
 class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is played back: a path that recordings/reading.py understands; how fast; whether for ever."""
+    """The path of a recording (recordings/reading.py), the speed as a factor, and whether to repeat it."""
 
     recording: str
     speed: float = 1.0
@@ -158,12 +157,12 @@ class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaptureActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One stream and how it is read.
+    """One stream and its reading.
 
     Attributes:
-        policy: `every` for files that are analysed, `latest` for what is live.
+        policy: `every` for analysed files, `latest` for live streams.
         realtime: play a file at its own pace.
-        speech: whether anyone listens; without a speech model no sound is read.
+        speech: whether there is a speech model; without one no sound is read.
     """
 
     stream: str

@@ -1,4 +1,4 @@
-"""State of a running system as its event bus tells it: streams and processes, for page, metrics, `up` and `top`.
+"""State of a running system from its event bus: streams and processes, for page, metrics, `up` and `top`.
 
 Pure: `now` is seconds of one monotonic clock.
 """
@@ -38,7 +38,7 @@ class ProcessState(NamedTuple):
 
     @property
     def may_have_ended(self) -> bool:
-        """True where silence means its end: it has stopped, or runs on another machine, where nobody reports an exit
+        """True where silence means its end: it has stopped, or runs on another machine, where no exit is reported
         and the next start has another name."""
         return self.heartbeat.state == "stopped" or ELSEWHERE in self.name
 

@@ -1,4 +1,4 @@
-"""config.yaml as typed Structs that forbid unknown keys. What the keys mean stands in config.yaml itself."""
+"""config.yaml as typed Structs that forbid unknown keys. config.yaml itself explains the keys."""
 
 from bimodal.config.reading import check_config, load_config, read_config
 from bimodal.config.schema import Between, Config, CountConfig, ModelsConfig, OutputsConfig, WorkersConfig

@@ -1,4 +1,4 @@
-"""config.yaml read and checked, and what is wrong with it as one sentence."""
+"""Reading and checking of config.yaml; an error is one sentence with the place."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MAX_BYTES = 1 << 20
 
 
 def load_config(path: Path) -> Config:
-    """config.yaml → Config.
+    """Load config.yaml.
 
-    Raises ConfigError, naming file, place and the nearest right key, where the file is missing or wrong.
+    Raises ConfigError, with file, place and the nearest valid key, where the file is missing or wrong.
     """
     try:
         data = path.read_bytes()
@@ -28,7 +28,7 @@ def load_config(path: Path) -> Config:
 
 
 def read_config(data: bytes, origin: str) -> Config:
-    """The bytes of a config file → Config; raises ConfigError, naming `origin`."""
+    """Parse the bytes of a config file; raises ConfigError, which names `origin`."""
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{origin} is larger than a config file may be ({MAX_BYTES >> 10} KiB)")
     try:
@@ -45,7 +45,7 @@ def read_config(data: bytes, origin: str) -> Config:
 
 
 def check_config(values: object, origin: str) -> Config:
-    """Values as YAML gives them → Config; raises ConfigError, naming `origin`."""
+    """Check values from YAML; raises ConfigError, which names `origin`."""
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} must hold keys and values, not a {type(values).__name__}")
     try:

@@ -1,4 +1,4 @@
-"""config.yaml as one typed Struct. What the keys mean stands in config.yaml itself."""
+"""config.yaml as one typed Struct. config.yaml itself explains the keys."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.settings import NetworkSettings, RecordSettings, RuntimeSettings, WindowSettings
 from bimodal.workers.view.settings import ViewSettings
 
-# `models`, `runtime` and `workers`: what looks and listens, and with how much of the machine.
-
+# The sections `models` and `workers`.
 
 Ensemble = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=8)]
 
 
 class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """A catalog name, a path to an .onnx, or none where the kind may be missing; several static ones are averaged."""
+    """Models by kind: a catalog name, a path to an .onnx, or none for optional kinds; static ones are averaged."""
 
     face_detector: str = "blazeface-short"
     face_landmarks: str = "facemesh-468"
@@ -47,7 +46,7 @@ Number = Annotated[int, msgspec.Meta(ge=1, le=256)]
 
 
 class Between(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A number of processes that follows the load."""
+    """Limits of a number of workers that follows the load."""
 
     min: Number = 1
     max: Number
@@ -58,21 +57,21 @@ class Between(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class CountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many processes of one kind, and the cores they may run on (None: all)."""
+    """Number of workers of one kind, and the cores they may run on (None: all)."""
 
     count: Literal["auto"] | Number | Between = "auto"
     cores: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0)], ...], msgspec.Meta(min_length=1)] | None = None
 
 
 class WorkersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many workers, and the private memory that each process of the system may take, in MiB."""
+    """Numbers of workers, and the limit of private memory of each process of the system, in MiB."""
 
     face: CountConfig = CountConfig()
     audio: CountConfig = CountConfig(count=1)
     max_memory_mb: Literal["auto"] | Annotated[int, msgspec.Meta(ge=1)] | None = "auto"
 
 
-# `outputs`: the live page, the window, recordings, and further addresses; and their short forms.
+# The section `outputs`, and its short forms.
 
 
 def _record_section(value: Any) -> Any:
@@ -116,7 +115,7 @@ def _window_section(value: Any) -> Any:
 
 
 class OutputsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What leaves the system beside the event bus of the session."""
+    """Outputs of the system besides the event bus of the session."""
 
     view: ViewSettings = ViewSettings()
     window: WindowSettings = WindowSettings(enabled=False)
@@ -125,16 +124,13 @@ class OutputsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     lsl: bool | Literal["machine"] = False
 
 
-# `streams`: what to watch and listen to.
-
-
 def _is_stream_name(name: str) -> bool:
     strange = any(c in "/\\\0" or not c.isprintable() for c in name)
     return 0 < len(name) <= 64 and not name.startswith(".") and not strange
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the log goes, and how much of it."""
+    """File (None: the default) and level of the log."""
 
     file: Path | None = None
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

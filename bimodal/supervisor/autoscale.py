@@ -82,7 +82,6 @@ class LoadFollower:
 
 # Requests of `bimodal scale`: pure checks.
 
-
 MOST_WORKERS = 256
 
 KINDS: dict[Role, Modality] = {role: kind.modality for role, kind in TABLE.items() if kind.modality is not None}

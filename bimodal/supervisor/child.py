@@ -104,7 +104,6 @@ class Child:
 # is armed at ready. Restarts back off; five deaths in a minute, each within ten seconds of ready, and the process is
 # failed. A failed one is retried at a slow pace, so that it recovers when the cause of its failure is gone.
 
-
 SILENT_S = 5.0
 KILL_AFTER_S = 3.0
 START_LIMIT_S = 60.0

@@ -236,7 +236,6 @@ class Recordings:
 # and however an editor saves: by renaming a temporary file, or by truncating and writing again. A change counts once
 # the file has been the same for a moment, so that a half-written one is not read.
 
-
 POLL_EVERY_S = 0.2
 SETTLED_S = 0.4
 

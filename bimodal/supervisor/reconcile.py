@@ -292,7 +292,6 @@ def _free_names(role: Role, used: Collection[str]) -> Iterator[str]:
 # One change in progress, as a pure state machine: load alongside, reconfigure, then take over all at once. No running
 # process is touched before everything new is ready, so that a change that fails has changed nothing.
 
-
 RESEND_EVERY_S = 1.0
 ANSWER_WITHIN_S = 60.0
 

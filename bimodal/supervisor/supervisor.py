@@ -150,7 +150,7 @@ class Supervisor:
 
     @property
     def degraded_reason(self) -> str | None:
-        """What is degraded or was refused, in one sentence; None where all is well."""
+        """Failures and refusals in one sentence; None where all is well."""
         return failures({name: child.life for name, child in self.children.items()}, self.not_taken_over)
 
     @property

@@ -108,7 +108,7 @@ def test_a_full_disk_costs_a_live_stream_its_recording_until_there_is_room(
     assert "desk is not being recorded: the disk is full" in (found.degraded_reason() or "")
     found.receive(felt(1))  # type: ignore[arg-type]
     assert post.sent == [], "the stream itself goes on"
-    monkeypatch.setattr(actor, "AGAIN_AFTER_S", 0.0)
+    monkeypatch.setattr(actor, "RETRY_AFTER_S", 0.0)
     found.receive(live(run=4))  # type: ignore[arg-type]
     for seq in range(3):
         found.receive(felt(seq, 4))  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_a_live_stream_is_tried_again_by_itself(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "desk").mkdir()
     (tmp_path / "desk" / ".0003-0001.csv.part").symlink_to("/dev/full")
     monkeypatch.setattr(actor, "FLUSH_EVERY_S", 0.0)
-    monkeypatch.setattr(actor, "AGAIN_AFTER_S", 0.0)
+    monkeypatch.setattr(actor, "RETRY_AFTER_S", 0.0)
     found = recorder(tmp_path, Post())
     found.receive(live())  # type: ignore[arg-type]
     found.receive(felt(0))  # type: ignore[arg-type]

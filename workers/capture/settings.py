@@ -1,4 +1,4 @@
-"""What a user may set about streams and how they are read (`streams` and `capture` in config.yaml)."""
+"""The sections `streams` and `capture` of config.yaml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One source: `auto`, or a camera and/or a microphone, or a url, or a file, or visitors' browsers.
 
-    `loop` begins a file again at its end, for ever.
+    `loop` repeats a file without end.
     """
 
     auto: bool = False
@@ -34,22 +34,22 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.loop and self.file is None:
             raise ValueError("'loop' goes with 'file' only")
         if ":/" in str(self.camera) or (self.file is not None and ADDRESS.match(self.file)):
-            # As a file's or a device's name its password would be shown.
+            # As the name of a file or a device its password would be shown.
             raise ValueError("an address goes under 'url'")
 
     @property
     def ends(self) -> bool:
-        """Whether the source is over some time: a file that is not looped."""
+        """True where the source ends: a file that is not looped."""
         return self.file is not None and not self.loop
 
 
 class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How sources are read.
+    """Reading of sources.
 
     Attributes:
-        max_height: higher pictures are scaled down to it.
-        memory_mb: what the shared slots of a stream may take.
-        hop_s, window_s: how sound is cut into windows.
+        max_height: higher pictures are scaled down to this, in pixels.
+        memory_mb: limit of the shared slots of a stream, in MiB.
+        hop_s, window_s: distance and length of the windows of sound, in seconds.
     """
 
     max_height: Annotated[int, msgspec.Meta(ge=64, le=8640)] = 720

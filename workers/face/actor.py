@@ -18,7 +18,7 @@ from bimodal.workers.settings import FaceActorSettings
 
 
 class FaceModels(NamedTuple):
-    """The artifacts that find and read faces, opened and warm."""
+    """The artifacts of a face worker, opened and warmed up."""
 
     detector: Artifact
     landmarks: Artifact
@@ -36,7 +36,7 @@ class FaceModels(NamedTuple):
 
 def open_models(settings: FaceActorSettings, worker: str) -> FaceModels:
     """Open and warm up a face worker's artifacts. Raises ArtifactError or ProviderError."""
-    # The cores belong to the workers: OpenCV's own threads would only compete with them.
+    # OpenCV's own threads would compete with the workers for the cores.
     cv2.setNumThreads(1)
     return FaceModels(
         open_model(settings.detector, "face-detector", settings.runtime, worker),
@@ -48,7 +48,7 @@ def open_models(settings: FaceActorSettings, worker: str) -> FaceModels:
 def face_result(
     pipeline: FacePipeline, names: dict[str, str], assignment: Assignment, pixels: NDArray[Any], taken_ns: int
 ) -> FaceResult:
-    """Find and read the faces of one frame, uint8 [H, W, 3] RGB, as the answer to its assignment."""
+    """Analyse the faces of one frame, uint8 [H, W, 3] RGB, and return the answer to its assignment."""
     job = assignment.job
     found, hints = pipeline.look(pixels, job.seq, assignment.hints)
     return FaceResult(
@@ -68,7 +68,7 @@ def face_result(
 
 
 class FaceActor(JobWorker):
-    """Holds the artifacts and no state between frames."""
+    """A face worker: holds the artifacts, and no state between frames."""
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Load and warm up; raises ArtifactError or ProviderError."""
@@ -79,14 +79,14 @@ class FaceActor(JobWorker):
         self.models = models.names
         limits = batching(mine.runtime, models.static[0].provider)
         join = self.enable_batching(limits).join if limits.most > 1 else _alone
-        # One for each job at a time: jobs that are done together must not meet in a pipeline's own arrays.
+        # One for each concurrent job: a pipeline has arrays of its own.
         self._pipelines = [
             FacePipeline(join(models.detector), join(models.landmarks), [join(one) for one in models.static], mine.face)
             for _ in range(limits.most)
         ]
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult:
-        """The faces of one frame, uint8 [H, W, 3] RGB."""
+        """Analyse one frame, uint8 [H, W, 3] RGB."""
         pipeline = self._pipelines.pop()
         try:
             return face_result(pipeline, self.models, assignment, data, taken_ns)

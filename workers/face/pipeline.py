@@ -1,4 +1,4 @@
-"""One frame → the faces in it, each with what the static model sees: detect, landmarks, crop, static models."""
+"""One frame → the faces in it: detection, landmarks, crop, static models."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.face.static import StaticModels
 
 DOUBT = 0.03
-"""A face whose presence lies between this and `min_presence` is looked at again; below it there is nothing to see."""
+"""Faces with a presence from this to `min_presence` get a second run of the landmark model; those below it do not."""
 
 SPARE = 8
-"""So many detections more than `max_faces` are looked at, since some turn out to be no face."""
+"""Number of detections kept above `max_faces`, since some turn out to be no face."""
 
 CLOSE_UP, CLOSE_UP_PRESENCE = 0.25, 0.9
-"""A face this high, in shorter sides of the frame, that surely looks into the camera is a close-up."""
+"""A face of this height, in shorter sides of the frame, with this presence is a close-up."""
 
 
 class FacePipeline:
-    """All face artifacts behind one call. Keeps nothing from frame to frame.
+    """All face artifacts behind one call. Keeps no state between frames.
 
     Args:
         detector, landmarks: opened artifacts of these kinds.
         static: one face-static artifact, or several that are averaged.
-        settings: which faces are looked at.
+        settings: selection of the faces.
 
     Raises ArtifactError where geometry or crop size can't be read from an artifact.
     """
@@ -47,14 +47,14 @@ class FacePipeline:
         self._settings = settings
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """uint8 [H, W, 3] RGB → at most `max_faces` faces, the largest first; each frame looked at by itself."""
+        """uint8 [H, W, 3] RGB → at most `max_faces` faces, the largest first, without hints."""
         return self._read(pixels, *self._detect(pixels))
 
     def look(self, pixels: NDArray[np.uint8], seq: int, hints: Hints | None) -> tuple[list[Face], Hints | None]:
-        """The same for frame `seq` of a live stream: the faces, and what the next frame's worker should know.
+        """The same for frame `seq` of a live stream: the faces, and hints for the worker of the next frame.
 
-        With `hints` only the landmark model looks, unless it loses one of the faces: then the detector looks again,
-        in this same frame.
+        With `hints` only the landmark model runs, unless it loses one of the faces: then the detector runs too, on
+        this same frame.
         """
         every = self._settings.detect_every
         if every == 1:
@@ -73,8 +73,7 @@ class FacePipeline:
     def _follow(
         self, pixels: NDArray[np.uint8], regions: Sequence[Region]
     ) -> tuple[Detections, Mesh, tuple[Region, ...]] | None:
-        """The faces where they are by now, the largest first; None where one of them is not to be told from another or
-        from nothing."""
+        """The faces at their new places, the largest first; None where one is lost or overlaps another."""
         if not usable(regions):
             return None
         mesh = self._landmarks(pixels, [square_of(region) for region in regions])
@@ -83,16 +82,17 @@ class FacePipeline:
             return None
         now = [moved(one, points, self._landmarks.geometry) for one, points in zip(regions, mesh.points, strict=True)]
         boxes = [box_of(region) for region in now]
-        if meet(boxes, self._detector.geometry.suppression) or any(box[2] < self._settings.min_size for box in boxes):
+        small = any(box[2] < self._settings.min_size for box in boxes)
+        if small or any_overlap(boxes, self._detector.geometry.suppression):
             return None
         order = sorted(range(len(now)), key=lambda face: -boxes[face][2] * boxes[face][3])
         found = Detections([Candidate(now[face].score, list(boxes[face])) for face in order])
         return found, Mesh(mesh.points[order], mesh.presence[order]), tuple(now[face] for face in order)
 
     def _detect(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
-        """The faces that both networks believe in, the largest first."""
+        """The faces with enough score × presence, the largest first."""
         found, mesh = self._find(pixels)
-        # Letters and foliage may look like a face to one of the two networks, seldom to both.
+        # Letters and foliage may pass for a face with one of the two networks, seldom with both.
         least = self._settings.min_presence
         both = zip(mesh.presence.tolist(), found.faces, strict=True)
         sure = [place for place, (presence, face) in enumerate(both) if presence * face.score >= least]
@@ -102,7 +102,7 @@ class FacePipeline:
         return found, mesh
 
     def _find(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
-        """Detections and their landmarks; into tiles only as the settings say."""
+        """Detections and their landmarks, with tiles as the settings say."""
         large = self._detector(pixels)
         if self._settings.tiles == "always":
             return self._with_mesh(pixels, self._detector.detect_small(pixels, large))
@@ -114,37 +114,37 @@ class FacePipeline:
     def _with_mesh(self, pixels: NDArray[np.uint8], found: Detections) -> tuple[Detections, Mesh]:
         found = self._candidates(found)
         squares = [square_of_detection(face, self._landmarks.geometry) for face in found.faces]
-        return found, self._look_again(pixels, self._landmarks(pixels, squares))
+        return found, self._retry_doubtful(pixels, self._landmarks(pixels, squares))
 
     def _candidates(self, found: Detections) -> Detections:
-        """The largest detections, some more than faces are wanted: not all of them are faces."""
-        wide = [face for face in found.faces if face.row[2] >= self._settings.min_size]
-        wide.sort(key=lambda face: -face.row[2] * face.row[3])
-        return Detections(wide[: self._settings.max_faces + SPARE])
+        """The largest detections, SPARE more than `max_faces`: not all of them are faces."""
+        large = [face for face in found.faces if face.row[2] >= self._settings.min_size]
+        large.sort(key=lambda face: -face.row[2] * face.row[3])
+        return Detections(large[: self._settings.max_faces + SPARE])
 
-    def _look_again(self, pixels: NDArray[np.uint8], mesh: Mesh) -> Mesh:
-        """Doubtful faces once more, in the square around their own points; the surer look counts.
+    def _retry_doubtful(self, pixels: NDArray[np.uint8], mesh: Mesh) -> Mesh:
+        """Run the landmark model again on doubtful faces, in the square around their points; the higher presence wins.
 
-        A face in profile lies badly in the square around its detection; the second look finds many of those.
+        A face in profile fits badly into the square around its detection; the second run finds many of those.
         """
         presences = mesh.presence.tolist()
         doubtful = [face for face, sure in enumerate(presences) if DOUBT <= sure < self._settings.min_presence]
         if not doubtful:
             return mesh
         squares = [square_of_points(mesh.points[face], self._landmarks.geometry) for face in doubtful]
-        again = self._landmarks(pixels, squares)
+        retried = self._landmarks(pixels, squares)
         points, presence = mesh.points.copy(), mesh.presence.copy()
-        for face, again_points, again_presence in zip(doubtful, again.points, again.presence, strict=True):
-            if again_presence > presence[face]:
-                points[face], presence[face] = again_points, again_presence
+        for face, new_points, new_presence in zip(doubtful, retried.points, retried.presence, strict=True):
+            if new_presence > presence[face]:
+                points[face], presence[face] = new_points, new_presence
         return Mesh(points, presence)
 
     def _read(self, pixels: NDArray[np.uint8], found: Detections, mesh: Mesh) -> list[Face]:
         """Run the static models on every face."""
         if not found.faces:
             return []
-        seen = self._static(pixels, mesh.points)
-        embeddings = [None] * len(found.faces) if seen.embeddings is None else seen.embeddings
+        results = self._static(pixels, mesh.points)
+        embeddings = [None] * len(found.faces) if results.embeddings is None else results.embeddings
         return [
             Face(
                 box=cast("tuple[float, float, float, float]", tuple(face.row[:4])),
@@ -155,38 +155,34 @@ class FacePipeline:
                 embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
             )
             for face, points, sharp, probabilities, embedding in zip(
-                found.faces, mesh.points, seen.sharpness, seen.probabilities, embeddings, strict=True
+                found.faces, mesh.points, results.sharpness, results.probabilities, embeddings, strict=True
             )
         ]
 
 
 def close_up(found: Detections, mesh: Mesh, side: int) -> bool:
-    """Whether one face is so large and sure, in a frame with that shorter side, that small ones don't matter.
-
-    One person in front of a camera is told from a hall full of people by this, and costs one look.
-    """
+    """True where a large, certain face fills much of a frame with this shorter side: then tiles are skipped."""
     return any(
         face.row[3] >= CLOSE_UP * side and presence >= CLOSE_UP_PRESENCE
         for face, presence in zip(found.faces, mesh.presence.tolist(), strict=True)
     )
 
 
-# Faces followed from one frame to the next without the detector, as MediaPipe does it. Pure.
-
+# Faces followed from one frame to the next without the detector, as in MediaPipe. Pure.
 
 Box = tuple[float, float, float, float]
 
 LARGEST = 1e5
-"""Nobody's picture has a square with more pixels a side."""
+"""Upper limit of coordinates and sides, in pixels."""
 
 
 def region_of(points: NDArray[np.float32], box: Sequence[float], score: float, geometry: MeshGeometry) -> Region:
-    """Where a face that was detected will be looked for.
+    """Region of a detected face in which the next frame's landmark model runs.
 
     Args:
         points: its mesh float32 [468, 3], in pixels of the frame.
-        box: of its detection (x, y, width, height); kept as it lies around the mesh, so that it goes with the face
-            and does not jump when the detector looks again.
+        box: of its detection (x, y, width, height); kept relative to the mesh, so that it moves with the face and does
+            not jump when the detector runs again.
         score: of its detection.
     """
     square = square_of_points(points, geometry)
@@ -203,13 +199,13 @@ def region_of(points: NDArray[np.float32], box: Sequence[float], score: float, g
 
 
 def moved(region: Region, points: NDArray[np.float32], geometry: MeshGeometry) -> Region:
-    """The same face where its mesh of a later frame is."""
+    """Move the region to the face's mesh in a later frame."""
     square = square_of_points(points, geometry)
     return Region(x=square.x, y=square.y, side=square.side, angle=square.angle, score=region.score, box=region.box)
 
 
 def square_of(region: Region) -> Square:
-    """Where the landmark model looks."""
+    """The square in which the landmark model runs."""
     return Square(region.x, region.y, region.side, region.angle)
 
 
@@ -220,7 +216,7 @@ def box_of(region: Region) -> Box:
 
 
 def usable(regions: Sequence[Region]) -> bool:
-    """Whether they are places in a picture: they may come from another machine."""
+    """True where all are valid places in a picture: regions may come from another machine."""
     numbers = [(one.x, one.y, one.side, one.angle, one.score, *one.box) for one in regions]
     return all(
         math.isfinite(sum(row)) and all(abs(value) < LARGEST for value in row) and row[2] >= 1 and min(row[-2:]) > 0
@@ -228,6 +224,6 @@ def usable(regions: Sequence[Region]) -> bool:
     )
 
 
-def meet(boxes: Sequence[Box], threshold: float) -> bool:
-    """Whether two of them overlap more than that: they may follow one face by now."""
+def any_overlap(boxes: Sequence[Box], threshold: float) -> bool:
+    """True where two boxes overlap more than `threshold`: they may follow the same face."""
     return any(overlap(first, second) > threshold for first, second in combinations(boxes, 2))

@@ -1,4 +1,4 @@
-"""What a user may set about finding faces (`face:` in config.yaml)."""
+"""The section `face` of config.yaml: detection of faces."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ Tiles = Literal["off", "auto", "always"]
 
 
 class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which faces of a frame are looked at.
+    """Selection of the faces in a frame.
 
     Attributes:
-        max_faces: at most so many faces of a frame, the largest first.
-        min_score: detections below this score (0…1) are no faces.
-        min_size: faces whose box is narrower than this many pixels of the frame are too small to read.
-        min_presence: faces are dropped where score × presence (how sure the landmark model is, 0…1) is below this.
-        tiles: `auto` looks at the whole frame first and, unless it shows a close-up, into overlapping parts of it as
-            well, which finds small faces at about ten times the cost of looking once; `always` does so in every
-            frame; `off` never.
-        detect_every: live, the detector looks at every so many frames and where a face was lost; in the frames between,
-            the landmark model looks where the faces were. A new face is found at most so many frames late. 1: in every
-            frame. Files are always looked at frame by frame.
+        max_faces: largest number of faces in a frame; the largest faces first.
+        min_score: least score of a detection, 0…1.
+        min_size: least width of a face's box, in pixels of the frame.
+        min_presence: least score × presence (confidence of the landmark model, 0…1).
+        tiles: `auto` detects in the whole frame and, unless it shows a close-up, in overlapping tiles too, which finds
+            small faces at about ten times the cost; `always` uses tiles in every frame; `off` never.
+        detect_every: live, the detector runs every so many frames and where a face was lost; between, the landmark
+            model follows the faces. A new face is found at most so many frames late. 1: in every frame. For files the
+            detector runs in every frame.
     """
 
     max_faces: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8

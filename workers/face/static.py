@@ -1,4 +1,4 @@
-"""What the static models see: one artifact, or several as an ensemble, each with its own crop."""
+"""The static models: one artifact, or several as an ensemble, each with its own crop."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DEFAULT_CROP_SIZE = 112
 """Side of the crop where a static model takes any size."""
 
 
-class Seen(NamedTuple):
-    """Of N faces.
+class StaticResults(NamedTuple):
+    """Results for N faces.
 
     Attributes:
-        sharpness: of each of the first model's crops, 0…1.
-        probabilities: one mapping a face over the emotions that any model knows; each sums to 1.
-        embeddings: of the first model, float32 [N, D]; None where it gives none.
+        sharpness: of each crop of the first model, 0…1.
+        probabilities: one mapping for each face, over the emotions that any model knows; each sums to 1.
+        embeddings: of the first model, float32 [N, D]; None where it has none.
     """
 
     sharpness: list[float]
@@ -40,7 +40,7 @@ class StaticModels:
     """One or more face-static artifacts behind one call.
 
     Each model's probabilities are calibrated inside its graph. They are averaged for every emotion over the models that
-    know it (one that does not know it abstains), and brought back to a sum of 1.
+    know it (one that does not know it abstains), and scaled to a sum of 1.
 
     Raises ArtifactError where a crop size can't be read from an artifact.
     """
@@ -48,26 +48,26 @@ class StaticModels:
     def __init__(self, artifacts: Sequence[Artifact]) -> None:
         self._models = [_Static(artifact) for artifact in artifacts]
 
-    def __call__(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> Seen:
-        """Frame uint8 [H, W, 3] RGB and meshes float32 [N, 468, 3] in its pixels, N ≥ 1 → what is seen, in one run
-        of each model."""
+    def __call__(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> StaticResults:
+        """Frame uint8 [H, W, 3] RGB and meshes float32 [N, 468, 3] in its pixels, N ≥ 1 → results, with one run of
+        each model."""
         first, *others = self._models
-        crops = first.cut(pixels, points)
-        # Before the model runs, which leaves nothing in the processor's caches.
+        crops = first.crop(pixels, points)
+        # Before the model runs, while the crops are still in the processor's caches.
         sharp = [sharpness(crop) for crop in crops]
-        said, embeddings = first(crops)
+        probabilities, embeddings = first(crops)
         if not others:
-            return Seen(sharp, said, embeddings)
-        answers = [said, *(model(model.cut(pixels, points))[0] for model in others)]
+            return StaticResults(sharp, probabilities, embeddings)
+        answers = [probabilities, *(model(model.crop(pixels, points))[0] for model in others)]
         together = [
-            average([Opinion(str(number), said, 1.0) for number, said in enumerate(face)])
+            average([Opinion(str(number), each, 1.0) for number, each in enumerate(face)])
             for face in zip(*answers, strict=True)
         ]
-        return Seen(sharp, together, embeddings)
+        return StaticResults(sharp, together, embeddings)
 
 
 class _Static:
-    """One of them."""
+    """One static model."""
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
@@ -75,12 +75,12 @@ class _Static:
         self._crop = cast("Crop", artifact.metadata.crop)
         self._size = crop_size(artifact)
 
-    def cut(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """What the model looks at: uint8 [N, size, size, 3]."""
+    def crop(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Crop the faces for the model: uint8 [N, size, size, 3]."""
         return stacked([crop_face(pixels, face, self._crop, self._size) for face in points])
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[list[Probabilities], NDArray[np.float32] | None]:
-        """Probabilities by face, and embeddings float32 [N, D] where the model gives any."""
+        """Probabilities by face, and embeddings float32 [N, D] where the model has any."""
         answer = self._artifact.run(faces=crops)
         return self._labels.apply(answer["probabilities"]), answer.get("embedding")
 
@@ -88,7 +88,7 @@ class _Static:
 def crop_size(static: Artifact) -> int:
     """Side of the square crops that a face-static artifact takes.
 
-    Raises ArtifactError where it wants crops that are not square.
+    Raises ArtifactError where its crops are not square.
     """
     _, height, width, _ = static.inputs[0].shape
     fixed = [side for side in (height, width) if isinstance(side, int)]

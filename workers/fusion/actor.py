@@ -25,10 +25,10 @@ from bimodal.workers.settings import FusionActorSettings
 
 
 class FusionActor(LaneReader):
-    """Holds the state of all streams; loses it with its process, which files pay with a new start.
+    """Fusion of all streams. State is in memory only: if this process dies, files in progress are analysed again.
 
-    Told other settings, it goes on with what it holds. Another dynamic model is loaded in a thread of its own, so that
-    no frame waits for it; where that fails, everything stays as it was.
+    New settings apply without loss of state. A new dynamic model is loaded in a thread of its own, so that no frame
+    waits for it; where that fails, everything stays as it was.
     """
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
@@ -38,13 +38,13 @@ class FusionActor(LaneReader):
         self._events = 0
         self._in_use = load(own(settings, FusionActorSettings))
         self._loading: Loading | None = None
-        self._told = 0
+        self._revision = 0
         self._foreign = ForeignEmbeddings()
         self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.models)
         self.models.update(self._in_use.names)
 
     def on_message(self, body: Body) -> None:
-        """A message of the lane, or other settings."""
+        """Take a message of the lane, or new settings."""
         if isinstance(body, Reconfigure):
             self._begin(body)
         else:
@@ -52,22 +52,22 @@ class FusionActor(LaneReader):
         self._settle()
 
     def on_idle(self) -> None:
-        """Acknowledge what is left; see whether a model is loaded."""
+        """Acknowledge messages; take over a model that has been loaded."""
         super().on_idle()
         self._settle()
 
     def receive(self, message: LaneMessage) -> None:
-        """Send on what the message lets out."""
+        """Send the events that the message completes."""
         if isinstance(message, FaceResult):
-            self._foreign.see(self._in_use.models.dynamic, message.models.get("face-static"), time.monotonic())
+            self._foreign.on_result(self._in_use.models.dynamic, message.models.get("face-static"), time.monotonic())
         for event in self._fusion.receive(message, time.monotonic_ns()):
             self._mailbox.send_soon(event)
             self._events += 1
 
     def _begin(self, order: Reconfigure) -> None:
-        """The supervisor says the same until it is answered; what is loading already goes on loading."""
-        if order.revision != self._told:
-            self._told = order.revision
+        """Load new settings. The supervisor repeats them until it is answered; a load in progress goes on."""
+        if order.revision != self._revision:
+            self._revision = order.revision
             self._loading = Loading(order, self._in_use)
         elif self._loading is None:
             self._mailbox.send(Reconfigured(name=self._name, revision=order.revision))
@@ -82,26 +82,25 @@ class FusionActor(LaneReader):
             self._fusion.reconfigure(self._in_use.settings.fusion, self._in_use.models)
             self.models.clear()
             self.models.update(self._in_use.names)
-            because = None
+            reason = None
         else:
-            because = loading.outcome
-            self._told = 0
-        self._mailbox.send(Reconfigured(name=self._name, revision=loading.revision, because=because))
+            reason = loading.outcome
+            self._revision = 0
+        self._mailbox.send(Reconfigured(name=self._name, revision=loading.revision, because=reason))
 
     def degraded_reason(self) -> str | None:
-        """What is passed over of what comes in, and why."""
-        return self._foreign.sentence(self._in_use.models.dynamic, time.monotonic())
+        """Why results are used only in part, in one sentence; None while all are used."""
+        return self._foreign.degraded_reason(self._in_use.models.dynamic, time.monotonic())
 
     def figures(self) -> dict[str, float]:
-        """Events sent, and results that wait for others."""
+        """Number of events sent, and of results that wait for others."""
         return {"events": float(self._events), "held": float(self._fusion.held)}
 
     def close(self) -> None:
-        """Nothing to let go of that the process's end does not free."""
+        """Do nothing: the end of the process frees everything."""
 
 
-# Fusion's settings and its models, loaded; also beside those in use, in a thread of its own.
-
+# Settings and models, loaded in a thread while others are in use.
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +119,7 @@ def load(settings: FusionActorSettings) -> Loaded:
     names: dict[str, str] = {}
     dynamic = learned = None
     if settings.dynamic is not None:
-        # A step of it is smaller than the way to a GPU, where it would hold memory of its own.
+        # One step takes less time than a transfer to a GPU, where it would need memory of its own.
         artifact = open_artifact(settings.dynamic, "face-dynamic", provider="cpu", threads=settings.runtime.threads)
         static = metadata_of(Path(settings.static), "face-static")
         dynamic = dynamic_model(artifact, static.embedding_space or "", static.identity)
@@ -132,11 +131,11 @@ def load(settings: FusionActorSettings) -> Loaded:
 
 
 class Loading:
-    """Settings that are on their way in.
+    """New settings and their models, while they are loaded.
 
     Attributes:
-        revision: of what was told.
-        outcome: once it is not `busy` any more: what is loaded, or the sentence that says why that failed.
+        revision: of the Reconfigure message.
+        outcome: valid once `busy` is False: the loaded models, or why that failed, one sentence.
     """
 
     def __init__(self, order: Reconfigure, in_use: Loaded) -> None:
@@ -147,7 +146,7 @@ class Loading:
 
     @property
     def busy(self) -> bool:
-        """Whether it still loads."""
+        """True while it loads."""
         return self._thread.is_alive()
 
     def _load(self, order: Reconfigure, in_use: Loaded) -> None:
@@ -156,45 +155,44 @@ class Loading:
             self.outcome = _kept(settings, in_use) or load(settings)
         except (BimodalError, msgspec.ValidationError) as error:
             self.outcome = str(error)
-        except Exception as error:  # whatever it is, what works must go on working
+        except Exception as error:  # fusion must go on, whatever the error
             log.exception("new settings failed")
             self.outcome = f"fusion met an unexpected {type(error).__name__}; the log has the details"
 
 
 def _kept(settings: FusionActorSettings, in_use: Loaded) -> Loaded | None:
-    """With the model that is open, where nothing but the settings of fusion itself is new; else None.
+    """The open models with the new settings, where only the section `fusion` differs; else None.
 
-    Settings that are all the same mean that a model's file is new.
+    Equal settings mean that the file of a model is new.
     """
     only_fusion = msgspec.structs.replace(settings, fusion=in_use.settings.fusion) == in_use.settings
     return replace(in_use, settings=settings) if only_fusion and settings != in_use.settings else None
 
 
-# Embeddings that come from another static model than the dynamic one is fed with: a worker elsewhere may have it.
-
+# Embeddings of another static model than the dynamic one was trained with: a worker on another machine may have it.
 
 NOTED_AFTER_S = 3.0
-"""While models are swapped a few results of the others still come: that is nothing to speak of."""
+"""A shorter spell is not reported: during a swap a few results of the old models still arrive."""
 FORGOTTEN_AFTER_S = 5.0
 
 
 class ForeignEmbeddings:
-    """Remembers since when results with foreign embeddings have been coming. Times in seconds of any steady clock."""
+    """Keeps since when results with foreign embeddings have arrived. Times in seconds of any steady clock."""
 
     def __init__(self) -> None:
         self._identity = ""
         self._first_s = self._last_s = -math.inf
 
-    def see(self, model: DynamicModel | None, static: str | None, now_s: float) -> None:
-        """A result of the static model `static` (name@version, of several joined by +) has come."""
+    def on_result(self, model: DynamicModel | None, static: str | None, now_s: float) -> None:
+        """Note a result of the static model `static` (name@version, several joined by +)."""
         if model is None or model.reads(static):
             return
         if static != self._identity or now_s - self._last_s > FORGOTTEN_AFTER_S:
             self._identity, self._first_s = static or "an unnamed model", now_s
         self._last_s = now_s
 
-    def sentence(self, model: DynamicModel | None, now_s: float) -> str | None:
-        """What is said of it while it lasts; None where there is nothing to say."""
+    def degraded_reason(self, model: DynamicModel | None, now_s: float) -> str | None:
+        """Describe the mismatch in one sentence while it lasts, else None."""
         lasts = self._last_s - self._first_s >= NOTED_AFTER_S and now_s - self._last_s <= FORGOTTEN_AFTER_S
         if model is None or not lasts:
             return None

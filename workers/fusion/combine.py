@@ -1,7 +1,7 @@
-"""Several opinions about one face or one moment become one: probabilities in, probabilities out.
+"""Combination of several opinions about one face or one moment: probabilities in, probabilities out.
 
-A class that a model does not know is an abstention, never a zero: for each class the weights of those who know it
-are renormalised, and the whole is brought back to a sum of 1.
+A class that a model does not know is an abstention, never a zero: for each class the weights of the models that know
+it are renormalised, and the result is scaled to a sum of 1.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PRODUCT_FLOOR = 1e-6
 
 
 class Opinion(NamedTuple):
-    """What one source says.
+    """The probabilities of one source.
 
-    `weight` is relative, ≥ 0; `probabilities` are over what it knows and sum to 1; `worth` is its reliability, 0…1.
+    `weight` is relative, ≥ 0; `probabilities`, over the emotions it knows, sum to 1; `worth` is its reliability, 0…1.
     """
 
     source: str
@@ -39,7 +39,7 @@ Strategy: TypeAlias = Callable[[Sequence[Opinion]], Probabilities]
 
 
 def clean(probabilities: Mapping[str, float] | None) -> Probabilities | None:
-    """The same over the seven emotions in their order, summing to 1; None where these are no probabilities."""
+    """Restrict to the seven emotions, in their order and summing to 1; None where these are no probabilities."""
     if not probabilities:
         return None
     known = {emotion: probabilities[emotion] for emotion in EMOTIONS if emotion in probabilities}
@@ -49,7 +49,7 @@ def clean(probabilities: Mapping[str, float] | None) -> Probabilities | None:
 
 
 def normalised(masses: Mapping[str, float]) -> Probabilities:
-    """Masses ≥ 0, not all 0, scaled to a sum of 1."""
+    """Scale masses ≥ 0, not all 0, to a sum of 1."""
     total = math.fsum(masses.values())
     return {emotion: mass / total for emotion, mass in masses.items()}
 
@@ -61,13 +61,13 @@ def top(probabilities: Probabilities) -> tuple[str, float]:
 
 
 def shares(weights: Mapping[str, float], reliability: Mapping[str, float]) -> dict[str, float]:
-    """Weights of what is there, scaled by its reliability, summing to 1.
+    """Weights of the present sources, scaled by their reliability, summing to 1.
 
     Args:
         weights: configured weight by source.
-        reliability: 0…1 by source, of the sources that are there; a missing one gives its weight away.
+        reliability: 0…1 by source, of the present sources; the weight of a missing one goes to the others.
 
-    Where reliability leaves nothing, the configured weights decide, and where these are 0, all count the same.
+    Where reliability is 0 throughout, the configured weights decide; where these are 0, all sources count the same.
     """
     scaled = {source: weights[source] * value for source, value in reliability.items()}
     for candidate in (scaled, {source: weights[source] for source in reliability}):
@@ -78,27 +78,27 @@ def shares(weights: Mapping[str, float], reliability: Mapping[str, float]) -> di
 
 
 def average(opinions: Sequence[Opinion]) -> Probabilities:
-    """Linear pool: p(c) ∝ Σ w·p(c) / Σ w, both sums over those who know c."""
-    heard = _heard(opinions)
-    if len(heard) == 1:
-        return dict(heard[0].probabilities)
+    """Linear pool: p(c) ∝ Σ w·p(c) / Σ w, both sums over the opinions that know c."""
+    weighted = _weighted(opinions)
+    if len(weighted) == 1:
+        return dict(weighted[0].probabilities)
     masses: dict[str, float] = {}
-    for emotion, knowing in _by_emotion(heard):
+    for emotion, knowing in _by_emotion(weighted):
         weight = math.fsum(opinion.weight for opinion in knowing)
         masses[emotion] = math.fsum(opinion.weight / weight * opinion.probabilities[emotion] for opinion in knowing)
     return normalised(masses)
 
 
 def product(opinions: Sequence[Opinion]) -> Probabilities:
-    """Logarithmic pool: log p(c) = Σ w·log p(c) / Σ w + constant, both sums over those who know c.
+    """Logarithmic pool: log p(c) = Σ w·log p(c) / Σ w + constant, both sums over the opinions that know c.
 
-    A probability below PRODUCT_FLOOR counts as that: one model's zero is no veto.
+    Probabilities are at least PRODUCT_FLOOR, so that a single model's zero is no veto.
     """
-    heard = _heard(opinions)
-    if len(heard) == 1:
-        return dict(heard[0].probabilities)
+    weighted = _weighted(opinions)
+    if len(weighted) == 1:
+        return dict(weighted[0].probabilities)
     logs: dict[str, float] = {}
-    for emotion, knowing in _by_emotion(heard):
+    for emotion, knowing in _by_emotion(weighted):
         weight = math.fsum(opinion.weight for opinion in knowing)
         logs[emotion] = math.fsum(
             opinion.weight / weight * math.log(max(opinion.probabilities[emotion], PRODUCT_FLOOR))
@@ -112,9 +112,9 @@ STRATEGIES: Mapping[str, Strategy] = {"average": average, "product": product}
 
 
 def agreement(first: Probabilities, second: Probabilities) -> float | None:
-    """1 − the Jensen–Shannon divergence (base 2) over the classes both know: 1 the same, 0 nothing in common.
+    """1 − the Jensen–Shannon divergence (base 2) over the shared classes: 1 the same, 0 nothing in common.
 
-    None where they share no class, or one of them puts nothing on what they share. Source: Lin, "Divergence
+    None where they share no class, or one of them has no mass on the shared ones. Source: Lin, "Divergence
     measures based on the Shannon entropy", IEEE Transactions on Information Theory 37 (1991).
     """
     shared = [emotion for emotion in EMOTIONS if emotion in first and emotion in second]
@@ -130,33 +130,33 @@ def agreement(first: Probabilities, second: Probabilities) -> float | None:
     return min(1.0, max(0.0, 1.0 - divergence))
 
 
-def _heard(opinions: Sequence[Opinion]) -> list[Opinion]:
-    """Those with a weight, or all alike where none has one."""
+def _weighted(opinions: Sequence[Opinion]) -> list[Opinion]:
+    """The opinions with a weight; all, with equal weights, where none has one."""
     if not opinions:
         raise ValueError("there is nothing to combine")
-    heard = [opinion for opinion in opinions if opinion.weight > 0]
-    return heard or [opinion._replace(weight=1.0) for opinion in opinions]
+    weighted = [opinion for opinion in opinions if opinion.weight > 0]
+    return weighted or [opinion._replace(weight=1.0) for opinion in opinions]
 
 
 def _by_emotion(opinions: Sequence[Opinion]) -> list[tuple[str, list[Opinion]]]:
-    """Every emotion that anyone knows, in the order of EMOTIONS, with those who know it."""
+    """Every emotion that any opinion knows, in the order of EMOTIONS, with the opinions that know it."""
     pairs = ((emotion, [opinion for opinion in opinions if emotion in opinion.probabilities]) for emotion in EMOTIONS)
     return [(emotion, knowing) for emotion, knowing in pairs if knowing]
 
 
-# The strategy `learned`: a fusion artifact that was trained on what faces and voices say of the same moment.
+# The strategy `learned`: a fusion artifact, trained on pairs of face and voice of the same moment.
 
 
 @dataclass(frozen=True)
 class LearnedFusion:
-    """An opened fusion artifact as fusion needs it; `identity` is name@version, for the event."""
+    """An opened fusion artifact as a strategy; `identity` is name@version, for the event."""
 
     combine: Strategy
     identity: str = ""
 
 
 def strategy_of(settings: FusionSettings, learned: LearnedFusion | None) -> Strategy:
-    """The strategy that the settings name. Raises ValueError where `learned` is named and there is no such model."""
+    """Select the strategy of the settings. Raises ValueError for `learned` without a fusion model."""
     if settings.strategy != "learned":
         return STRATEGIES[settings.strategy]
     if learned is None:
@@ -165,7 +165,7 @@ def strategy_of(settings: FusionSettings, learned: LearnedFusion | None) -> Stra
 
 
 def learned_fusion(artifact: Artifact) -> LearnedFusion:
-    """An opened fusion artifact as a strategy.
+    """Make a strategy of an opened fusion artifact.
 
     It takes `video` and `speech` float32 [1, 8]: the seven probabilities in the order of its labels and, last, the
     opinion's worth. With one opinion only, or one that does not know all seven emotions, the average decides.
@@ -199,11 +199,11 @@ def learned_fusion(artifact: Artifact) -> LearnedFusion:
     return LearnedFusion(combine, artifact.identity)
 
 
-# How much a face or a stretch of speech is worth, 0…1. Scales the weights of fusion.
+# Reliability of a face or a hop of speech, 0…1. Scales the weights of fusion.
 
 
 def unit(value: float) -> float:
-    """`value` held inside 0…1; what is no number counts as 0."""
+    """Clamp `value` to 0…1; not a number counts as 0."""
     return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Feeds a track's embeddings to the dynamic face model at the model's own rate."""
+"""Runs the dynamic face model on a track's embeddings, at the model's own rate."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from bimodal.workers.fusion.combine import clean
 
 @dataclass(frozen=True)
 class DynamicModel:
-    """A dynamic model as fusion needs it.
+    """An opened dynamic model.
 
     Attributes:
         predict: float32 [1, steps, dimensions] → probabilities over the emotions it knows.
         interval_s: seconds between two steps.
-        steps: how many steps the model sees at once.
+        steps: number of steps in one run of the model.
         dimensions: of one embedding; None takes any.
         identity: name@version, for the event.
-        static: name@version of the static model whose embeddings it is fed; None takes any.
+        static: name@version of the static model that gives its embeddings; None takes any.
     """
 
     predict: Callable[[NDArray[np.float32]], Probabilities]
@@ -38,20 +38,18 @@ class DynamicModel:
     static: str | None = None
 
     def reads(self, static: str | None) -> bool:
-        """Whether the embeddings of `static` mean something to it: name@version, of several joined by +, of which the
-        first gives the embeddings."""
+        """True where it can use the embeddings of `static`: name@version, several joined by +; the first gives them."""
         return self.static is None or (static or "").partition("+")[0] == self.static.partition("+")[0]
 
 
 def dynamic_model(artifact: Artifact, embedding_space: str | None = None, static: str | None = None) -> DynamicModel:
-    """An opened face-dynamic artifact as fusion needs it.
+    """Make a DynamicModel of an opened face-dynamic artifact.
 
     Args:
-        embedding_space: of the face-static artifact in use; None leaves that unchecked.
+        embedding_space: of the face-static artifact in use; None skips the check.
         static: that artifact's identity; None takes the embeddings of any.
 
-    Raises ArtifactError where the artifact does not say how many steps it sees, or was trained on the embeddings
-    of another network.
+    Raises ArtifactError where the artifact lacks its number of steps, or was trained on another network's embeddings.
     """
     metadata = artifact.metadata
     if metadata.kind != "face-dynamic" or not metadata.labels or not metadata.interval_s or metadata.interval_s < 0:
@@ -76,21 +74,20 @@ def dynamic_model(artifact: Artifact, embedding_space: str | None = None, static
 
 
 def decode_embedding(data: bytes | None) -> NDArray[np.float32] | None:
-    """float16 little-endian bytes → float32 [dimensions]; None where there are none or they are no numbers."""
+    """float16 little-endian bytes → float32 [dimensions]; None where there are none or they are not finite."""
     if not data or len(data) % 2:
         return None
     embedding = np.frombuffer(data, dtype="<f2").astype(np.float32)
-    # Half precision squared fits single precision, so the sum is finite exactly where all of them are.
+    # Half precision squared fits single precision, so the sum is finite exactly where all values are.
     return embedding if math.isfinite(np.dot(embedding, embedding)) else None
 
 
 class DynamicTrack:
-    """The dynamic model's view of one track.
+    """The dynamic model on one track.
 
     Steps lie at whole multiples of the interval on the pts line, whatever the frame rate; a step takes the newest
-    embedding at or before it, as training does, which takes every n-th frame. Nothing is answered before `steps`
-    of them are there; an answer holds until the next step. A face that was out of sight keeps its last embedding
-    for the steps it missed.
+    embedding at or before it, as training does, which takes every n-th frame. There is no answer before the first
+    `steps` steps; an answer holds until the next step. Steps while a face is out of sight take its last embedding.
     """
 
     def __init__(self, model: DynamicModel) -> None:
@@ -102,9 +99,9 @@ class DynamicTrack:
         self._answer: Probabilities | None = None
 
     def observe(self, pts_ns: int, embedding: NDArray[np.float32] | None) -> Probabilities | None:
-        """One frame of the track; frames come in their order. Returns the answer that holds now, or None.
+        """Take one frame of the track, in order. Returns the answer that holds now, or None.
 
-        An embedding that is None or of another size than the model takes is passed over.
+        Embeddings that are None or not of the model's size are ignored.
         """
         if embedding is None or self._model.dimensions not in (None, embedding.size):
             return self._answer
@@ -121,7 +118,7 @@ class DynamicTrack:
         self._next_step = -(-pts_ns // self._interval_ns)
 
     def _fill(self, pts_ns: int, embedding: NDArray[np.float32]) -> bool:
-        """Append the steps that are due; whether there were any."""
+        """Append the steps that are due; returns True where there were any."""
         newest = pts_ns // self._interval_ns
         if newest < self._next_step:
             return False

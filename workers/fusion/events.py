@@ -1,11 +1,11 @@
-"""The events that users see. Numbers are rounded here, once, so that the JSON stays readable."""
+"""The events of the event bus. Numbers are rounded here, once, so that the JSON stays readable."""
 
 from __future__ import annotations
 
 from bimodal.broker.events import Emotion, Latency, Probabilities, Speech, TrackedFace, Verdict
 from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult
 from bimodal.workers.fusion.combine import top, unit
-from bimodal.workers.fusion.scene import FusedFace, FusionModels, Meaning
+from bimodal.workers.fusion.scene import FusedFace, FusionModels, SceneEmotion
 from bimodal.workers.fusion.speech import JoinedSpeech
 
 DECIMALS = 4
@@ -15,20 +15,20 @@ def emotion(
     outcome: FaceResult | SpeechResult | JobFailed,
     faces: tuple[FusedFace, ...],
     speech: JoinedSpeech,
-    meaning: Meaning,
+    overall: SceneEmotion,
     fusion: FusionModels,
     *,
     min_confidence: float,
     now_ns: int,
 ) -> Emotion:
-    """The event of one frame, or of one hop where there is no picture.
+    """Make the event of one frame, or of one hop where there is no picture.
 
     Args:
-        outcome: what the event is about: sequence, time, latency, and the failure if it is one.
-        fusion: the dynamic model, named where a face carries its probabilities, and the fusion model, named where a
-            face and a voice were joined.
-        min_confidence: a verdict less sure than this gets no label.
-        now_ns: the monotonic clock now.
+        outcome: result or failure of the job: sequence, time, latency.
+        fusion: the dynamic model, named where a face has its probabilities, and the fusion model, named where a face
+            and a voice were combined.
+        min_confidence: a verdict with less confidence gets no label.
+        now_ns: monotonic clock.
     """
     models = {} if isinstance(outcome, JobFailed) else dict(outcome.models)
     if speech.result is not None:
@@ -45,7 +45,7 @@ def emotion(
         t=round(outcome.pts_ns / 1e9, 6),
         faces=tuple(_face(face) for face in faces),
         speech=_speech(speech),
-        emotion=_verdict(meaning, min_confidence),
+        emotion=_verdict(overall, min_confidence),
         latency_ms=_latency(outcome, now_ns),
         models=models,
         failed=outcome.because if isinstance(outcome, JobFailed) else None,
@@ -62,7 +62,7 @@ def _face(fused: FusedFace) -> TrackedFace:
         score=round(unit(fused.face.score), DECIMALS),
         static=static,
         dynamic=_rounded(fused.dynamic) if fused.dynamic is not None else None,
-        # Without a dynamic model they are the same.
+        # Equal without a dynamic model.
         video=static if fused.video == fused.static else _rounded(fused.video),
         fused=_rounded(fused.fused),
         label=label,
@@ -80,22 +80,22 @@ def _speech(speech: JoinedSpeech) -> Speech | None:
         probabilities=_rounded(speech.probabilities) if speech.probabilities is not None else None,
         voice=round(unit(speech.result.voice), DECIMALS),
         age_ms=round(speech.age_ns / 1e6, 3),
-        because=speech.because,
+        because=speech.reason,
     )
 
 
-def _verdict(meaning: Meaning, min_confidence: float) -> Verdict:
-    if meaning.probabilities is None:
-        return Verdict(label=None, confidence=None, because=meaning.because)
-    label, confidence = top(meaning.probabilities)
+def _verdict(overall: SceneEmotion, min_confidence: float) -> Verdict:
+    if overall.probabilities is None:
+        return Verdict(label=None, confidence=None, because=overall.reason)
+    label, confidence = top(overall.probabilities)
     confidence = round(confidence, DECIMALS)
     unsure = f"confidence {confidence:g} is below {min_confidence:g}" if confidence < min_confidence else None
     return Verdict(
         label=label if unsure is None else None,
         confidence=confidence,
-        agreement=round(meaning.agreement, DECIMALS) if meaning.agreement is not None else None,
+        agreement=round(overall.agreement, DECIMALS) if overall.agreement is not None else None,
         because=unsure,
-        probabilities=_rounded(meaning.probabilities),
+        probabilities=_rounded(overall.probabilities),
     )
 
 

@@ -1,4 +1,4 @@
-"""What one moment means: the faces with their history, the voice, and both together."""
+"""Emotion of one moment: of each face with its history, of the voice, and of both together."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.speech import JoinedSpeech, SeenMouth, SpeakerFinder
 from bimodal.workers.fusion.tracks import FaceTracker, Observation
 
-# Exponential smoothing by a time constant in seconds, whatever the frame rate.
+# Exponential smoothing with a time constant in seconds, independent of the frame rate.
 
 
 class Smoother:
-    """Follows probabilities over time: the exact answer of τ·y' = x − y, where x runs straight between samples.
+    """Smooths probabilities over time: the exact solution of τ·y' = x − y, with x linear between samples.
 
     With h = dt / τ and g = (1 − e⁻ʰ) / h:  y₁ = e⁻ʰ·y₀ + (g − e⁻ʰ)·x₀ + (1 − g)·x₁. All three factors are ≥ 0 and
-    sum to 1, so probabilities stay probabilities. Because the answer is exact, more samples of the same signal
+    sum to 1, so probabilities stay probabilities. As the solution is exact, more samples of the same signal
     change nothing; a plain exponential average (y += (1 − e⁻ʰ)·(x − y)) runs half a frame ahead at low rates.
     """
 
@@ -47,14 +47,14 @@ class Smoother:
         self._value: Probabilities | None = None
 
     def reconfigure(self, time_constant_s: float) -> None:
-        """Go on with another time constant, from the value that is held."""
+        """Go on with another time constant, from the present value."""
         self._time_constant_ns = time_constant_s * 1e9
 
     def update(self, pts_ns: int, probabilities: Probabilities) -> Probabilities:
         """The smoothed value at `pts_ns`, over exactly the classes of `probabilities`.
 
-        A class that appears starts at its own value; one that disappears gives its mass to the others. Time that
-        stands still or runs backwards leaves the value as it is.
+        A new class starts at its own value; the mass of a missing one goes to the others. Without progress of time the
+        value stays as it is.
         """
         before, last = self._value, self._input
         if before is None or last is None or self._time_constant_ns <= 0:
@@ -74,7 +74,7 @@ class Smoother:
 
 
 def _factors(h: float) -> tuple[float, float, float]:
-    """What the value before, the sample before and the newest sample count after h time constants."""
+    """Factors of the previous value, the previous sample and the newest sample after h time constants."""
     if h <= 0:
         return 1.0, 0.0, 0.0
     kept = math.exp(-h)
@@ -83,7 +83,7 @@ def _factors(h: float) -> tuple[float, float, float]:
 
 
 def _over(wanted: Probabilities, held: Probabilities) -> Probabilities:
-    """`held` over the classes of `wanted`; the classes that it lacks start as `wanted` has them."""
+    """`held` over the classes of `wanted`; missing classes take their values from `wanted`."""
     if held.keys() == wanted.keys():
         return held
     masses = {emotion: held.get(emotion, probability) for emotion, probability in wanted.items()}
@@ -91,7 +91,7 @@ def _over(wanted: Probabilities, held: Probabilities) -> Probabilities:
 
 
 class FusedFace(NamedTuple):
-    """One face of a moment. `fused` is smoothed; `weights` of video and speech sum to 1."""
+    """One face of a frame. `fused` is smoothed; `weights` of video and speech sum to 1."""
 
     track: int
     face: Face
@@ -102,16 +102,16 @@ class FusedFace(NamedTuple):
     weights: dict[str, float]
 
 
-class Meaning(NamedTuple):
-    """What a moment means as a whole: `probabilities` None where nothing is usable, and `because` says why."""
+class SceneEmotion(NamedTuple):
+    """Emotion of a moment as a whole: `probabilities` None where nothing is usable, and `reason` says why."""
 
     probabilities: Probabilities | None
     agreement: float | None = None
-    because: str | None = None
+    reason: str | None = None
 
 
 class FusionModels(NamedTuple):
-    """The models of fusion, opened; None where there is none."""
+    """The opened models of fusion; None where there is none."""
 
     dynamic: DynamicModel | None = None
     learned: LearnedFusion | None = None
@@ -121,7 +121,7 @@ NO_MODELS = FusionModels()
 
 
 class _Readable(NamedTuple):
-    """A face whose numbers are numbers."""
+    """A face with finite numbers."""
 
     face: Face
     static: Probabilities
@@ -129,15 +129,15 @@ class _Readable(NamedTuple):
 
 
 @dataclass
-class _Person:
-    """What is remembered of a track."""
+class _TrackState:
+    """State of a track."""
 
     smoother: Smoother
     dynamic: DynamicTrack | None
 
 
 class Scene:
-    """Everything that fusion remembers of one stream and run, moment after moment in their order."""
+    """State of fusion for one stream and run; moments are given in order."""
 
     def __init__(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
         self._settings = settings
@@ -145,71 +145,71 @@ class Scene:
         self._strategy = strategy_of(settings, models.learned)
         self._tracker = FaceTracker(settings.track_memory_s)
         self._speakers = SpeakerFinder(settings.speaker_window_s)
-        self._people: dict[int, _Person] = {}
+        self._track_states: dict[int, _TrackState] = {}
         self._voice = Smoother(settings.smoothing_s)
-        self._heard: Probabilities | None = None
+        self._smoothed_voice: Probabilities | None = None
         self._static_model: str | None = None
 
     def reconfigure(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
         """Go on with other settings and models; tracks, voices and smoothed values stay.
 
-        Another dynamic model starts with an empty window: it can't use what the one before has seen.
+        Another dynamic model starts with an empty window: it can't use the embeddings of the one before.
         """
         self._settings, self._strategy = settings, strategy_of(settings, models.learned)
         self._tracker.reconfigure(settings.track_memory_s)
         self._speakers.reconfigure(settings.speaker_window_s)
         self._voice.reconfigure(settings.smoothing_s)
         another, self._model = models.dynamic is not self._model, models.dynamic
-        for person in self._people.values():
-            person.smoother.reconfigure(settings.smoothing_s)
+        for state in self._track_states.values():
+            state.smoother.reconfigure(settings.smoothing_s)
             if another:
-                person.dynamic = self._dynamic_track()
+                state.dynamic = self._dynamic_track()
 
-    def hear(self, pts_ns: int, speech: JoinedSpeech) -> None:
-        """The speech of this moment; before `look` or `listen`, and for a moment that could not be looked at too."""
-        self._speakers.hear(pts_ns, speech.passed)
+    def on_speech(self, pts_ns: int, speech: JoinedSpeech) -> None:
+        """Take the speech of this moment; before `on_frame` or `voice_only`, and also for a frame that failed."""
+        self._speakers.on_speech(pts_ns, speech.passed)
         usable = speech.probabilities
-        self._heard = self._voice.update(pts_ns, usable) if usable is not None else None
+        self._smoothed_voice = self._voice.update(pts_ns, usable) if usable is not None else None
 
-    def listen(self, speech: JoinedSpeech, no_face: str) -> Meaning:
-        """What the voice alone means; `no_face` says why there is no face."""
-        if self._heard is None:
-            return Meaning(None, because=f"{no_face}, {speech.because}")
-        return Meaning(self._heard)
+    def voice_only(self, speech: JoinedSpeech, no_face: str) -> SceneEmotion:
+        """Emotion of the voice alone; `no_face` says why there is no face."""
+        if self._smoothed_voice is None:
+            return SceneEmotion(None, reason=f"{no_face}, {speech.reason}")
+        return SceneEmotion(self._smoothed_voice)
 
-    def look(
+    def on_frame(
         self, pts_ns: int, faces: tuple[Face, ...], speech: JoinedSpeech, models: Mapping[str, str]
-    ) -> tuple[tuple[FusedFace, ...], Meaning]:
-        """The faces of a frame, in the order of their tracks, and what the frame means.
+    ) -> tuple[tuple[FusedFace, ...], SceneEmotion]:
+        """Fuse a frame: its faces, in the order of their tracks, and the emotion as a whole.
 
-        `models` names the models behind the faces: embeddings of another static model are not comparable, and those
-        of one that the dynamic model was not trained for are passed over.
+        `models` names the models of the faces: embeddings of different static models are not comparable, and those the
+        dynamic model was not trained for are ignored.
         """
-        readable = [face for face in map(_read, faces) if face is not None]
+        readable = [face for face in map(_decode, faces) if face is not None]
         static = models.get("face-static")
         if self._model is not None and not self._model.reads(static):
             readable = [face._replace(embedding=None) for face in readable]
         else:
-            self._static_model_is(static)
+            self._note_static_model(static)
         numbers = self._tracker.update(pts_ns, [Observation(each.face.box, each.embedding) for each in readable])
         mouths = [
             SeenMouth(number, each.face.mouth, each.face.box[2] * each.face.box[3])
             for number, each in zip(numbers, readable, strict=True)
         ]
         self._forget()
-        speaker = self._speakers.see(pts_ns, mouths)
+        speaker = self._speakers.on_frame(pts_ns, mouths)
         seen = sorted(zip(numbers, readable, strict=True), key=lambda pair: pair[0])
         fused = tuple(self._fuse(pts_ns, number, each, speech if number == speaker else None) for number, each in seen)
-        spoken = next((face for face in fused if face.track == speaker), None)
-        if spoken is None:
-            return fused, self.listen(speech, "face not readable" if faces else "no face")
-        shared = agreement(spoken.video, speech.probabilities) if speech.probabilities is not None else None
-        return fused, Meaning(spoken.fused, shared)
+        speaking = next((face for face in fused if face.track == speaker), None)
+        if speaking is None:
+            return fused, self.voice_only(speech, "face not readable" if faces else "no face")
+        shared = agreement(speaking.video, speech.probabilities) if speech.probabilities is not None else None
+        return fused, SceneEmotion(speaking.fused, shared)
 
     def _fuse(self, pts_ns: int, number: int, each: _Readable, speech: JoinedSpeech | None) -> FusedFace:
-        """One face; `speech` where the voice is its own."""
-        person = self._person(number)
-        dynamic = person.dynamic.observe(pts_ns, each.embedding) if person.dynamic is not None else None
+        """Fuse one face; `speech` where it is the speaker, else None."""
+        state = self._track_state(number)
+        dynamic = state.dynamic.observe(pts_ns, each.embedding) if state.dynamic is not None else None
         opinions = [Opinion("static", each.static, self._settings.static_weight)]
         if dynamic is not None:
             opinions.append(Opinion("dynamic", dynamic, self._settings.dynamic_weight))
@@ -222,36 +222,36 @@ class Scene:
         modalities = [Opinion("video", video, weights["video"], worth["video"])]
         if voice is not None:
             modalities.append(Opinion("speech", voice, weights["speech"], worth.get("speech", 0.0)))
-        fused = person.smoother.update(pts_ns, self._strategy(modalities))
+        fused = state.smoother.update(pts_ns, self._strategy(modalities))
         return FusedFace(number, each.face, each.static, dynamic, video, fused, weights)
 
     @property
     def _weights(self) -> dict[str, float]:
         return {"video": self._settings.video_weight, "speech": self._settings.speech_weight}
 
-    def _person(self, number: int) -> _Person:
-        if number not in self._people:
-            self._people[number] = _Person(Smoother(self._settings.smoothing_s), self._dynamic_track())
-        return self._people[number]
+    def _track_state(self, number: int) -> _TrackState:
+        if number not in self._track_states:
+            self._track_states[number] = _TrackState(Smoother(self._settings.smoothing_s), self._dynamic_track())
+        return self._track_states[number]
 
     def _dynamic_track(self) -> DynamicTrack | None:
         return DynamicTrack(self._model) if self._model is not None else None
 
-    def _static_model_is(self, identity: str | None) -> None:
-        """With another static model, what the dynamic one has seen is worth nothing any more."""
+    def _note_static_model(self, identity: str | None) -> None:
+        """Reset the dynamic windows when the static model changes: its embeddings are not comparable."""
         if identity != self._static_model:
-            for person in self._people.values():
-                person.dynamic = self._dynamic_track()
+            for state in self._track_states.values():
+                state.dynamic = self._dynamic_track()
         self._static_model = identity
 
     def _forget(self) -> None:
         alive = self._tracker.alive
-        self._people = {number: person for number, person in self._people.items() if number in alive}
+        self._track_states = {number: state for number, state in self._track_states.items() if number in alive}
         self._speakers.forget(alive)
 
 
-def _read(face: Face) -> _Readable | None:
-    """None for a face without usable probabilities or without extent."""
+def _decode(face: Face) -> _Readable | None:
+    """Decode a face; None without usable probabilities or extent."""
     static = clean(face.probabilities)
     if static is None or not all(map(math.isfinite, face.box)) or min(face.box[2:]) <= 0:
         return None

@@ -1,4 +1,4 @@
-"""What a user may set about fusion, with the defaults; docs/fusion.md explains each."""
+"""The section `fusion` of config.yaml, with its defaults; docs/fusion.md explains each key."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of fusion. `msgspec.convert(mapping, FusionSettings)` checks the ranges that the types name.
+    """Settings of fusion. `msgspec.convert(mapping, FusionSettings)` checks the ranges of the types.
 
     Attributes:
-        strategy: how video and speech become one: a name of combine.STRATEGIES, or `learned`, a fusion model.
+        strategy: combination of video and speech: a name of combine.STRATEGIES, or `learned`, a fusion model.
         video_weight, speech_weight: relative weights of the modalities before reliability scales them. A weight
             of 0 counts only where the other modality is missing.
         static_weight, dynamic_weight: relative weights of the two face models.
-        smoothing_s: time constant of the exponential smoothing of what is fused, in seconds; 0 switches it off.
-        track_memory_s: how long a face may be out of sight and keep its track, in seconds.
-        min_confidence: a verdict less sure than this has no label. The default, 0.3, is twice the chance of one
-            in seven: a model that hesitates between three emotions still gets its label, one that hesitates
-            between four, or that saw none of the seven and answers uniformly, does not.
-        speech_delay_ms: a frame is joined with the newest hop that ended at least so long before it. The delay is
-            what a live hop needs to be ready, so that live and offline give the same answer.
-        speech_max_age_s: how long after its successor was due a hop still counts; its weight falls linearly to 0.
-        speaker_window_s: over which stretch mouths are compared with the voice, in seconds.
-        order_limit: policy `latest` only: how many results may wait for an earlier one before that one counts as
-            dropped, and how many hops are kept. A net under the broker, which reports every job that is lost.
+        smoothing_s: time constant of the exponential smoothing of fused probabilities, in seconds; 0 switches it off.
+        track_memory_s: longest time out of sight in which a face keeps its track, in seconds.
+        min_confidence: a verdict with less confidence has no label. The default, 0.3, is twice the chance of one in
+            seven: probabilities spread over three emotions still get a label, those spread over four, or uniform ones,
+            do not.
+        speech_delay_ms: a frame is joined with the newest hop that ended at least so long before it: the time that a
+            live hop needs to be ready, so that live and offline results are the same.
+        speech_max_age_s: time after its successor was due in which a hop still counts; its weight falls linearly to 0.
+        speaker_window_s: window in which mouths are compared with the voice, in seconds.
+        order_limit: policy `latest` only: number of results that may wait for an earlier one before that one counts as
+            dropped, and of hops that are kept. A second safeguard: the broker reports every lost job.
 
     Raises ValueError (ValidationError when converted) where a number is not finite or a pair of weights is all 0.
     """

@@ -1,4 +1,4 @@
-"""Which speech belongs to a frame: the newest hop that ended at or before the frame's time minus a delay."""
+"""Speech of a frame: the newest hop that ended at or before the frame's time minus a delay; and the speaker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bimodal.workers.fusion.settings import FusionSettings
 
 
 class Span(NamedTuple):
-    """A hop's own stretch of sound, and how much of it is voice (0…1)."""
+    """The interval of sound of a hop, and the share of voice in it (0…1)."""
 
     start_ns: int
     end_ns: int
@@ -31,15 +31,15 @@ class JoinedSpeech(NamedTuple):
     Attributes:
         result: the hop it comes from; None where there is none.
         probabilities: of that hop, over the emotions it knows; None where it can't be used.
-        because: why it can't be used, else None.
+        reason: why it can't be used, else None.
         age_ns: from the hop's end to the moment.
         reliability: voice × freshness, 0…1.
-        passed: the hops that came into reach since the moment before, oldest first.
+        passed: the hops that became usable since the moment before, oldest first.
     """
 
     result: SpeechResult | None
     probabilities: Probabilities | None
-    because: str | None
+    reason: str | None
     age_ns: int = 0
     reliability: float = 0.0
     passed: tuple[Span, ...] = ()
@@ -48,10 +48,10 @@ class JoinedSpeech(NamedTuple):
 class SpeechLine:
     """The hops of one stream and run on the pts line.
 
-    Policy `every`: a frame waits for the hops it could need (`awaited`), so what it is joined with does not depend
-    on when results arrive. Hop k may be the last one, cut short to not less than half a hop, so a frame waits for
-    it as soon as such a short one could have ended in time, and looks at no hop that it did not wait for.
-    Policy `latest`: nothing waits, and the hops' own times are taken as they are.
+    Policy `every`: a frame waits for the hops it could need (`awaited`), so its speech does not depend on when results
+    arrive. Hop k may be the last one, cut short to at least half a hop, so a frame waits for it as soon as such a
+    short one could have ended in time, and uses no hop that it did not wait for.
+    Policy `latest`: no frame waits, and hops keep their own times.
     """
 
     def __init__(self, opened: StreamOpened, settings: FusionSettings) -> None:
@@ -67,20 +67,20 @@ class SpeechLine:
         self._failure: JobFailed | None = None
 
     def reconfigure(self, settings: FusionSettings) -> None:
-        """Go on with other settings; which hops there are and which are past stays as it is."""
+        """Go on with other settings; the hops stay."""
         self._delay_ns = round(settings.speech_delay_ms * 1e6)
         self._max_age_ns = round(settings.speech_max_age_s * 1e9)
         self._kept = settings.order_limit if self._live else None
 
     def awaited(self, pts_ns: int) -> int:
-        """How many hops, from the first, must be resolved before a frame of this time can be joined."""
+        """Number of hops, from the first, that must be resolved before a frame of this time can be joined."""
         if not self._on_grid:
             return 0
         reach = pts_ns - self._delay_ns - self._start_ns - self._hop_ns // 2
         return reach // self._hop_ns + 1 if reach >= 0 else 0
 
     def add(self, outcome: SpeechResult | JobFailed) -> None:
-        """A hop is resolved, in whatever order. To be called once a hop."""
+        """Take a resolved hop, in any order. To be called once a hop."""
         if outcome.seq <= self._newest:
             return
         self._coming[outcome.seq] = outcome
@@ -88,7 +88,7 @@ class SpeechLine:
             del self._coming[min(self._coming)]
 
     def join(self, pts_ns: int) -> JoinedSpeech:
-        """The speech of the frame of this time. Frames are to be asked for in their order."""
+        """The speech of the frame at this time. To be called for frames in order."""
         moment = pts_ns - self._delay_ns
         candidates = self._candidates(pts_ns)
         reached = max((seq for seq in candidates if self._coming[seq].pts_ns <= moment), default=-1)
@@ -110,7 +110,7 @@ class SpeechLine:
         fresh = combine.freshness(age_ns, self._delay_ns + self._hop_ns, self._max_age_ns)
         joined = judge(self._result, age_ns, fresh, passed)
         if fresh <= 0 and self._failure is not None:
-            return joined._replace(because=f"speech failed: {self._failure.because}")
+            return joined._replace(reason=f"speech failed: {self._failure.because}")
         return joined
 
     def _missing(self) -> str:
@@ -119,9 +119,9 @@ class SpeechLine:
         return f"speech failed: {self._failure.because}" if self._failure is not None else "no speech yet"
 
     def _candidates(self, pts_ns: int) -> list[int]:
-        """The hops that may belong to a frame of this time: under `every`, those it waited for and no others.
+        """The hops that may belong to a frame of this time: under `every`, only those it waited for.
 
-        Sound may run hours ahead of the picture, so not all that came are looked at.
+        Sound may run hours ahead of the picture, so not all hops are searched.
         """
         if not self._on_grid:
             return list(self._coming)
@@ -135,43 +135,42 @@ class SpeechLine:
 
 
 def of_hop(outcome: FaceResult | SpeechResult | JobFailed) -> JoinedSpeech:
-    """The speech of a hop's own moment, for a stream without picture."""
+    """The speech at the time of a hop itself, for a stream without picture."""
     if isinstance(outcome, SpeechResult):
         return judge(outcome, 0, 1.0, ())
     return JoinedSpeech(None, None, "no speech yet")
 
 
 def judge(hop: SpeechResult, age_ns: int, fresh: float, passed: tuple[Span, ...]) -> JoinedSpeech:
-    """A hop's worth at a moment: can it be used, and if not, why."""
+    """Judge a hop at a moment: its reliability, or why it can't be used."""
     probabilities = clean(hop.probabilities)
-    because: str | None = None
+    reason: str | None = None
     if fresh <= 0:
-        because = "speech too old"
+        reason = "speech too old"
     elif hop.probabilities is None:
-        because = hop.because or "speech was not looked at"
+        reason = hop.because or "speech was not looked at"
     elif probabilities is None:
-        because = "speech not readable"
+        reason = "speech not readable"
     elif combine.unit(hop.voice) <= 0:
-        because = "no voice"
-    worth = combine.of_speech(hop.voice, fresh) if because is None else 0.0
-    return JoinedSpeech(hop, probabilities if because is None else None, because, age_ns, worth, passed)
+        reason = "no voice"
+    worth = combine.of_speech(hop.voice, fresh) if reason is None else 0.0
+    return JoinedSpeech(hop, probabilities if reason is None else None, reason, age_ns, worth, passed)
 
 
-# Whose voice it is: several faces, one voice.
-
+# The speaker among several faces.
 
 VOICED = 0.5
 """A hop with at least this share of voice counts as voiced."""
 LEAST_SAMPLES = 5
 SLOW_NS = 250_000_000
-"""Half of the stretch whose mean is the slow part of a mouth's opening: a smile or a yawn, not speech. Measured on
-real clips: talking moves 0.03…0.10 beside it, a posed expression without a word up to 0.035, a still face 0.005."""
+"""Half of the window whose mean is the slow part of a mouth's opening: a smile or a yawn, not speech. Movement
+around it in real clips: 0.03…0.10 while talking, up to 0.035 for a posed, silent expression, 0.005 for a still face."""
 LEAST_MOVEMENT = 0.015
 """Movement of the mouth's opening (in distances of the eyes) below which a mouth counts as still."""
 CLEAR_MARGIN = 1.5
-"""How much more a mouth must move than every other one."""
+"""Least ratio of the speaker's movement to that of every other mouth."""
 LARGER = 1.3
-"""How much larger another face must be before the largest is another."""
+"""Least ratio of areas at which another face becomes the largest."""
 
 
 class SeenMouth(NamedTuple):
@@ -186,12 +185,12 @@ class SpeakerFinder:
     """Finds the face that speaks.
 
     It is the track whose mouth moves most (fast changes of its opening, root mean square) while there is voice, if it
-    moves clearly more than every other one in view. Once found, a speaker stays until another mouth is as clear; while
-    there is none, or it is out of sight, the largest face stands in, and stays until another is clearly larger.
+    moves clearly more than every other one in view. A speaker stays until another mouth is as clear. Without one in
+    view, the largest face takes its place, until another is clearly larger.
     """
 
     def __init__(self, window_s: float) -> None:
-        """`window_s`: how far back mouths and voice are compared, in seconds."""
+        """`window_s`: window in which mouths and voice are compared, in seconds."""
         self._window_ns = round(window_s * 1e9)
         self._voiced: deque[Span] = deque()
         self._mouths: dict[int, deque[tuple[int, float]]] = {}
@@ -199,17 +198,17 @@ class SpeakerFinder:
         self._largest: int | None = None
 
     def reconfigure(self, window_s: float) -> None:
-        """Go on with another window; a longer one fills up from now on."""
+        """Go on with another window; a longer one fills from now on."""
         self._window_ns = round(window_s * 1e9)
 
-    def hear(self, pts_ns: int, spans: Iterable[Span]) -> None:
-        """Hops that came into reach at the frame of `pts_ns`."""
+    def on_speech(self, pts_ns: int, spans: Iterable[Span]) -> None:
+        """Take the hops that became usable at the frame of `pts_ns`."""
         self._voiced.extend(span for span in spans if span.voice >= VOICED)
         while self._voiced and self._voiced[0].end_ns < pts_ns - self._window_ns:
             self._voiced.popleft()
 
-    def see(self, pts_ns: int, faces: Sequence[SeenMouth]) -> int | None:
-        """The track that the voice belongs to among the faces of this frame; None where there are no faces."""
+    def on_frame(self, pts_ns: int, faces: Sequence[SeenMouth]) -> int | None:
+        """The track of the speaker among the faces of this frame; None without faces."""
         for face in faces:
             if math.isfinite(face.mouth):
                 self._mouths.setdefault(face.track, deque()).append((pts_ns, face.mouth))
@@ -220,10 +219,10 @@ class SpeakerFinder:
         in_view = {face.track for face in faces}
         if self._speaker in in_view:
             return self._speaker
-        return self._stand_in(faces)
+        return self._largest_face(faces)
 
     def forget(self, alive: Collection[int]) -> None:
-        """Only these tracks may still be seen again."""
+        """Forget all tracks but these."""
         self._mouths = {track: mouth for track, mouth in self._mouths.items() if track in alive}
         if self._speaker not in alive:
             self._speaker = None
@@ -238,7 +237,7 @@ class SpeakerFinder:
             self._speaker = -movements[0][1]
 
     def _movement(self, track: int) -> float:
-        """How far the mouth moves fast while there is voice, root mean square; 0 where too little was seen."""
+        """Fast movement of the mouth while there is voice, root mean square; 0 with too few samples."""
         seen = self._mouths.get(track, ())
         if not self._voiced or len(seen) < LEAST_SAMPLES:
             return 0.0
@@ -251,7 +250,7 @@ class SpeakerFinder:
         fast = _fast(times, np.array([mouth for _, mouth in seen], dtype=np.float64))[voiced]
         return math.sqrt(np.dot(fast, fast) / fast.size)
 
-    def _stand_in(self, faces: Sequence[SeenMouth]) -> int | None:
+    def _largest_face(self, faces: Sequence[SeenMouth]) -> int | None:
         if not faces:
             return None
         largest = max(faces, key=lambda face: (face.area, -face.track))
@@ -262,7 +261,7 @@ class SpeakerFinder:
 
 
 def _fast(times_ns: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is left of a signal without its slow part, the mean of what lies around each moment. Both [N]."""
+    """Subtract from a signal its slow part, the mean within SLOW_NS of each sample. Both [N]."""
     order = np.argsort(times_ns, kind="stable")
     times, sums = times_ns[order], np.concatenate(([0.0], np.cumsum(values[order])))
     first = np.searchsorted(times, times_ns - SLOW_NS, side="left")

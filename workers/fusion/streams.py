@@ -1,4 +1,4 @@
-"""Fusion of one stream and run: results in, in whatever order they come; events out, in the order of the frames."""
+"""Fusion of streams: results in, in any order; events out, in the order of the frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bimodal.broker.messages import (
     StreamOpened,
 )
 from bimodal.workers.fusion import events
-from bimodal.workers.fusion.scene import NO_MODELS, FusionModels, Meaning, Scene
+from bimodal.workers.fusion.scene import NO_MODELS, FusionModels, Scene, SceneEmotion
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.speech import SpeechLine, of_hop
 
@@ -28,9 +28,8 @@ Outcome: TypeAlias = FaceResult | SpeechResult | JobFailed
 class StreamFusion:
     """One run of one stream, from its opening to its close. Holds no clock and no socket.
 
-    One event a video frame, or one a hop where the stream has no picture. A failed job keeps its place, a dropped
-    one leaves none. Under policy `every` the events depend on the messages alone, not on the order in which the
-    two modalities' results arrive.
+    One event a video frame, or one a hop where the stream has no picture. A failed job gives an event, a dropped one
+    none. Under policy `every` the events do not depend on the order in which the two modalities' results arrive.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class StreamFusion:
         self._events = 0
 
     def reconfigure(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
-        """Use other settings and models from the next message on; nothing that is remembered or held is lost."""
+        """Use other settings and models from the next message on; no state is lost."""
         self._settings, self._models = settings, models
         for lane in self._lanes.values():
             lane.reconfigure(settings.order_limit if self.opened.policy == "latest" else None)
@@ -64,16 +63,16 @@ class StreamFusion:
 
     @property
     def held(self) -> int:
-        """How many results wait here, for an earlier one or for the speech that belongs to them."""
+        """Number of results that wait for an earlier one or for their speech."""
         return len(self._frames) + sum(lane.waiting for lane in self._lanes.values())
 
     def receive(self, message: LaneMessage, now_ns: int) -> list[Emotion | StreamClosed]:
-        """One message from the broker; the events that are complete with it, and the close after the last.
+        """Take a message from the broker; returns the events that it completes, and the close after the last.
 
         Args:
             now_ns: the monotonic clock of the capturing host; only for `latency_ms`.
 
-        Messages of other streams and runs, duplicates, and what fusion has no use for change nothing.
+        Messages of other streams and runs, duplicates, and types that fusion does not use are ignored.
         """
         if message.stream != self.opened.stream or message.run != self.opened.run or self.closed is not None:
             return []
@@ -120,7 +119,7 @@ class StreamFusion:
         return complete
 
     def _ready(self, pts_ns: int) -> bool:
-        """Whether all speech that may belong to a frame of this time is known."""
+        """True once all speech that may belong to a frame of this time is known."""
         if self._shown == "speech":
             return True
         lane = self._lanes["speech"]
@@ -128,31 +127,28 @@ class StreamFusion:
 
     def _event(self, outcome: Outcome, now_ns: int) -> Emotion:
         speech = self._speech.join(outcome.pts_ns) if self._shown == "face" else of_hop(outcome)
-        self._scene.hear(outcome.pts_ns, speech)
+        self._scene.on_speech(outcome.pts_ns, speech)
         match outcome:
             case FaceResult():
-                faces, meaning = self._scene.look(outcome.pts_ns, outcome.faces, speech, outcome.models)
+                faces, overall = self._scene.on_frame(outcome.pts_ns, outcome.faces, speech, outcome.models)
             case SpeechResult():
-                faces, meaning = (), self._scene.listen(speech, "no picture")
+                faces, overall = (), self._scene.voice_only(speech, "no picture")
             case JobFailed():
                 what = "frame" if self._shown == "face" else "speech"
-                faces, meaning = (), Meaning(None, because=f"{what} failed: {outcome.because}")
+                faces, overall = (), SceneEmotion(None, reason=f"{what} failed: {outcome.because}")
         return events.emotion(
             outcome,
             faces,
             speech,
-            meaning,
+            overall,
             self._models,
             min_confidence=self._settings.min_confidence,
             now_ns=now_ns,
         )
 
 
-# Fusion of all streams: lane messages in, events out.
-
-
 class Fusion:
-    """Holds one StreamFusion a stream: that of its newest run. What is closed is remembered by its close alone."""
+    """Fusion of all streams, with one StreamFusion each, of its newest run. Of a closed one only the close is kept."""
 
     def __init__(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
         self._settings = settings
@@ -161,27 +157,27 @@ class Fusion:
         self._closed: dict[str, StreamClosed] = {}
 
     def reconfigure(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
-        """Use other settings and models, in all open streams and those to come."""
+        """Use other settings and models, in open and in future streams."""
         self._settings, self._models = settings, models
         for stream in self._streams.values():
             stream.reconfigure(settings, models)
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """The streams that are open."""
+        """Names of the open streams."""
         return tuple(self._streams)
 
     @property
     def held(self) -> int:
-        """How many results wait in all streams."""
+        """Number of waiting results in all streams."""
         return sum(stream.held for stream in self._streams.values())
 
     def receive(self, message: LaneMessage, now_ns: int) -> list[Emotion | StreamClosed]:
-        """One message from the broker; the events that are complete with it.
+        """Take a message from the broker; returns the events that it completes.
 
-        A new run of a stream takes the place of the old one, whatever that still held. Messages of older runs and
-        of streams that were never opened change nothing. A run that is closed and announced again is closed again
-        at once: the first close may have been lost with a broker.
+        A new run of a stream replaces the old one with all its results. Messages of older runs and of streams that were
+        never opened are ignored. A closed run that is announced again is closed again at once: the first close may
+        have been lost with a broker.
         """
         if isinstance(message, StreamOpened):
             closed = self._open(message)
@@ -197,7 +193,7 @@ class Fusion:
         return complete
 
     def _open(self, opened: StreamOpened) -> StreamClosed | None:
-        """Make room for the run, unless it is old or open already; the close where it is closed already."""
+        """Open the run, unless it is old or open already; returns the close of a run that is closed already."""
         closed, held = self._closed.get(opened.stream), self._streams.get(opened.stream)
         if closed is not None and closed.run >= opened.run:
             return closed if closed.run == opened.run else None
@@ -207,24 +203,22 @@ class Fusion:
         return None
 
 
-# Restores the order of one modality's jobs. Workers answer in any order; every job is resolved exactly once.
-
-
 _T = TypeVar("_T")
 
 
 class Lane(Generic[_T]):
-    """The jobs of one stream, run and modality, counted from 0 and given out in that order.
+    """Restores the order of the jobs of one stream, run and modality, counted from 0; workers answer in any order.
 
-    There are no timers: a job that will not come is reported as dropped, and until then everything after it waits.
+    Every job is resolved exactly once. There are no timers: a lost job is reported as dropped, and later ones wait
+    until then.
 
     Attributes:
-        next: the first job that is not yet resolved in order; all before it are.
-        count: how many jobs there are in all, once that is known.
+        next: the first job that is not yet resolved in order.
+        count: number of jobs in all, once that is known.
     """
 
     def __init__(self, next_seq: int = 0, limit: int | None = None) -> None:
-        """`limit`: with more outcomes than this waiting, what they wait for counts as dropped; None: never."""
+        """`limit`: with more waiting outcomes than this, the job they wait for counts as dropped; None: never."""
         self.next = max(0, next_seq)
         self.count: int | None = None
         self._limit = limit
@@ -232,22 +226,22 @@ class Lane(Generic[_T]):
 
     @property
     def ended(self) -> bool:
-        """Whether every job there will ever be is resolved."""
+        """True once all jobs are resolved."""
         return self.count is not None and self.next >= self.count
 
     @property
     def waiting(self) -> int:
-        """How many outcomes wait for an earlier job."""
+        """Number of outcomes that wait for an earlier job."""
         return len(self._waiting)
 
     def awaits(self, seq: int) -> bool:
-        """Whether this job is still to be resolved; False for duplicates and for what lies outside the run."""
+        """True where this job is unresolved; False for duplicates and for numbers outside the run."""
         return seq >= self.next and seq not in self._waiting and (self.count is None or seq < self.count)
 
     def resolve(self, seq: int, outcome: _T | None) -> list[_T]:
-        """One job's outcome, None where it was dropped. Returns all outcomes that are now in order.
+        """Take the outcome of a job, None where it was dropped. Returns all outcomes that are now in order.
 
-        A duplicate changes nothing.
+        Duplicates are ignored.
         """
         if not self.awaits(seq):
             return []
@@ -259,11 +253,11 @@ class Lane(Generic[_T]):
         return released
 
     def reconfigure(self, limit: int | None) -> None:
-        """Go on with another limit; it counts from the next outcome on."""
+        """Use another limit from the next outcome on."""
         self._limit = limit
 
     def resume(self, next_seq: int) -> list[_T]:
-        """Nothing before `next_seq` will come any more: what is missing counts as dropped."""
+        """Go on at `next_seq`: unresolved jobs before it count as dropped."""
         released: list[_T] = []
         for seq in sorted(seq for seq in self._waiting if seq < next_seq):
             outcome = self._waiting.pop(seq)
@@ -273,7 +267,7 @@ class Lane(Generic[_T]):
         return released + self._release()
 
     def end(self, count: int) -> None:
-        """There are `count` jobs in all."""
+        """Set the number of jobs."""
         if self.count is None:
             self.count = count
             self._waiting = {seq: outcome for seq, outcome in self._waiting.items() if seq < count}

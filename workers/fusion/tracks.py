@@ -1,4 +1,4 @@
-"""Follows faces from frame to frame: each face of a frame gets the number of its track."""
+"""Face tracking: each face of a frame gets the number of its track."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from bimodal.models.faces.detector import overlap
 
-NOT_THE_SAME = 3.0
-"""A pair that costs more than this is not the same face: a new track is cheaper."""
+NEW_TRACK_COST = 3.0
+"""Cost of a new track: a pair that costs more is not the same face."""
 IMPOSSIBLE = 1e6
 LARGEST_STEP = 1.0
-"""How far from its expected place a face may be, in face sizes, beside what REACH_PER_S allows."""
+"""Largest distance from the expected place, in face sizes, plus REACH_PER_S for each second out of sight."""
 REACH_PER_S = 1.0
 LARGEST_SIZE_RATIO = 2.5
 VELOCITY_TIME_S = 0.15
-"""Over how long the velocity of a face is averaged: boxes tremble."""
+"""Time constant of the average velocity, since boxes jitter."""
 COASTING_TIME_S = 0.5
-"""How long a face that is out of sight goes on moving."""
+"""Time constant with which a face out of sight slows down."""
 EMBEDDING_TIME_S = 1.0
 
 
@@ -45,15 +45,15 @@ class Track:
     embedding: NDArray[np.float32] | None = None
 
     def expected(self, pts_ns: int) -> tuple[float, float]:
-        """Where the centre should be: going on as before, and slowing down the longer nothing is seen."""
+        """Expected centre: at the same velocity, slower the longer the face is out of sight."""
         if self.velocity is None:
             return self.centre
         gap = _seconds(pts_ns - self.seen_ns)
         way = COASTING_TIME_S * -math.expm1(-gap / COASTING_TIME_S)
         return self.centre[0] + self.velocity[0] * way, self.centre[1] + self.velocity[1] * way
 
-    def see(self, pts_ns: int, face: Observation) -> None:
-        """The face was found again."""
+    def update(self, pts_ns: int, face: Observation) -> None:
+        """Take the face as found in a frame."""
         gap = _seconds(pts_ns - self.seen_ns)
         centre = _centre(face.box)
         if gap > 0:
@@ -67,28 +67,28 @@ class Track:
 class FaceTracker:
     """Tracks of one stream and run, counted from 1. No two faces of a frame share a track.
 
-    All faces of a frame are given to tracks at once, so that the sum of costs is smallest. A cost adds up distance
-    from the expected place (in face sizes), lack of overlap, change of size, unlikeness of the embeddings where
-    there are any, and time out of sight, so that a face in view goes before one that is out of it.
+    All faces of a frame are assigned to tracks at once with the least sum of costs. A cost is the sum of distance from
+    the expected place (in face sizes), lack of overlap, change of size, cosine distance of the embeddings where there
+    are any, and time out of sight, so that a face in view goes before one that is out of it.
     """
 
     def __init__(self, memory_s: float) -> None:
-        """`memory_s`: how long a track lives without being seen, in seconds."""
+        """`memory_s`: longest time out of sight that a track survives, in seconds."""
         self._memory_s = memory_s
         self._tracks: list[Track] = []
         self._count = 0
 
     def reconfigure(self, memory_s: float) -> None:
-        """Go on with another memory; no track is lost that the new one would have kept."""
+        """Use another memory; no track is lost that the new one keeps."""
         self._memory_s = memory_s
 
     @property
     def alive(self) -> frozenset[int]:
-        """The numbers of all tracks that may still be seen again."""
+        """Numbers of the tracks that are still kept."""
         return frozenset(track.number for track in self._tracks)
 
     def update(self, pts_ns: int, faces: Sequence[Observation]) -> list[int]:
-        """The track of each face of the frame at `pts_ns`, in the order of `faces`. Frames come in their order."""
+        """Track numbers of the faces of the frame at `pts_ns`, in the order of `faces`. Frames come in order."""
         memory_ns = round(self._memory_s * 1e9)
         self._tracks = [track for track in self._tracks if abs(pts_ns - track.seen_ns) <= memory_ns]
         numbers: list[int] = []
@@ -96,7 +96,7 @@ class FaceTracker:
             if track is None:
                 track = self._begin(pts_ns, face)
             else:
-                track.see(pts_ns, face)
+                track.update(pts_ns, face)
             numbers.append(track.number)
         return numbers
 
@@ -113,12 +113,12 @@ class FaceTracker:
         if not faces or not self._tracks:
             return matched
         tracks = self._tracks
-        costs = np.full((len(faces), len(tracks) + len(faces)), NOT_THE_SAME)
+        costs = np.full((len(faces), len(tracks) + len(faces)), NEW_TRACK_COST)
         for row, face in enumerate(faces):
             for column, track in enumerate(tracks):
                 costs[row, column] = self._cost(pts_ns, track, face)
-        for row, column in enumerate(cheapest(costs)):
-            if column < len(tracks) and costs[row, column] < NOT_THE_SAME:
+        for row, column in enumerate(assign(costs)):
+            if column < len(tracks) and costs[row, column] < NEW_TRACK_COST:
                 matched[row] = tracks[column]
         return matched
 
@@ -131,9 +131,9 @@ class FaceTracker:
         if step > LARGEST_STEP + REACH_PER_S * gap or growth > math.log(LARGEST_SIZE_RATIO):
             return IMPOSSIBLE
         common = overlap(_box(expected, track.size), face.box)
-        unlikeness = _unlikeness(track.embedding, face.embedding)
+        difference = _cosine_distance(track.embedding, face.embedding)
         hidden = gap / self._memory_s if self._memory_s > 0 else 0.0
-        return step + (1.0 - common) + 0.5 * growth + unlikeness + 0.5 * min(1.0, hidden)
+        return step + (1.0 - common) + 0.5 * growth + difference + 0.5 * min(1.0, hidden)
 
 
 def _seconds(time_ns: int) -> float:
@@ -155,7 +155,7 @@ def _towards(held: tuple[float, float] | None, new: tuple[float, float], share: 
 
 
 def _blend(held: NDArray[np.float32] | None, new: NDArray[np.float32], share: float) -> NDArray[np.float32] | None:
-    """`held` moved towards the direction of `new`; a new one of another length starts afresh."""
+    """Move `held` towards the direction of `new`; one of another length replaces it."""
     length = _length(new)
     if length <= 0:
         return held
@@ -165,8 +165,8 @@ def _blend(held: NDArray[np.float32] | None, new: NDArray[np.float32], share: fl
     return (held + share * (direction - held)).astype(np.float32)
 
 
-def _unlikeness(held: NDArray[np.float32] | None, new: NDArray[np.float32] | None) -> float:
-    """1 − cosine, 0…2; 0 where one has no embedding or they can't be compared."""
+def _cosine_distance(held: NDArray[np.float32] | None, new: NDArray[np.float32] | None) -> float:
+    """Cosine distance, 0…2; 0 where one has no embedding or they can't be compared."""
     if held is None or new is None or held.shape != new.shape:
         return 0.0
     lengths = _length(held) * _length(new)
@@ -174,15 +174,15 @@ def _unlikeness(held: NDArray[np.float32] | None, new: NDArray[np.float32] | Non
 
 
 def _length(vector: NDArray[np.float32]) -> float:
-    """As np.linalg.norm, which takes ten times as long to find out that this is a vector."""
+    """Euclidean length; np.linalg.norm takes ten times as long for a short vector."""
     return math.sqrt(np.dot(vector, vector))
 
 
-# The cheapest way to give every row a column of its own.
+# Linear assignment: a column for every row at the least cost.
 
 
-def cheapest(costs: NDArray[np.float64]) -> list[int]:
-    """The column of each row, all different, so that the sum of costs is smallest.
+def assign(costs: NDArray[np.float64]) -> list[int]:
+    """The column of each row, all different, with the least sum of costs.
 
     Shortest augmenting paths, O(rows² · columns): Jonker and Volgenant, "A shortest augmenting path algorithm for
     dense and sparse linear assignment problems", Computing 38 (1987). scipy has it too, but is too slow to import

@@ -17,7 +17,7 @@ from bimodal.broker.streams import LastSeen
 from bimodal.models.catalog import resolve
 from bimodal.models.faces.detector import MeshGeometry
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.workers.face.pipeline import FacePipeline, box_of, meet, moved, region_of, usable
+from bimodal.workers.face.pipeline import FacePipeline, any_overlap, box_of, moved, region_of, usable
 from bimodal.workers.face.settings import FaceSettings
 from tests.broker.making import job
 from tests.workers.face.test_pipeline import EMPTY, frames
@@ -55,7 +55,7 @@ def pipeline(artifacts: Sequence[Artifact], runs: Counter[str], settings: FaceSe
 
 
 def live(find: FacePipeline, pictures: Iterable[NDArray[np.uint8]]) -> list[list[Face]]:
-    """What is found in them as frames of a live stream: hints go the way they go through the broker."""
+    """The faces in them as frames of a live stream, with hints as the broker passes them."""
     last, seen = LastSeen(), []
     for seq, picture in enumerate(pictures):
         faces, hints = find.look(picture, seq, last.for_job(job("desk", seq)))
@@ -95,9 +95,9 @@ def test_places_outside_any_picture_are_not_looked_at(field: str, value: float) 
 
 
 def test_two_that_follow_one_face_meet() -> None:
-    assert meet([(0, 0, 10, 10), (50, 0, 10, 10), (1, 1, 10, 10)], 0.3)
-    assert not meet([(0, 0, 10, 10), (50, 0, 10, 10)], 0.3)
-    assert not meet([], 0.3)
+    assert any_overlap([(0, 0, 10, 10), (50, 0, 10, 10), (1, 1, 10, 10)], 0.3)
+    assert not any_overlap([(0, 0, 10, 10), (50, 0, 10, 10)], 0.3)
+    assert not any_overlap([], 0.3)
 
 
 def test_hints_that_make_no_sense_are_as_none(artifacts: list[Artifact]) -> None:

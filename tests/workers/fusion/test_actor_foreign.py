@@ -40,25 +40,25 @@ def test_foreign_embeddings_do_not_reach_the_dynamic_model_and_leave_its_window_
         probabilities=dict.fromkeys(EMOTIONS, 1 / 7),
         embedding=np.ones(4, "<f2").tobytes(),
     )
-    silence = JoinedSpeech(result=None, probabilities=None, because="no sound")
+    silence = JoinedSpeech(result=None, probabilities=None, reason="no sound")
     answers = []
     for index, static in enumerate(["other@2", "other@2", "other@2", OWN, "other@2", OWN]):
-        (seen,), _ = scene.look(index * STEP_NS, (face,), silence, {"face-static": static})
+        (seen,), _ = scene.on_frame(index * STEP_NS, (face,), silence, {"face-static": static})
         answers.append(seen.dynamic is not None)
     assert answers == [False, False, False, False, False, True]
 
 
 def test_it_is_said_while_it_lasts_and_not_of_a_few_results_while_models_are_swapped() -> None:
     foreign = ForeignEmbeddings()
-    foreign.see(model(), "other@2", 10.0)
-    assert foreign.sentence(model(), 10.0) is None
-    foreign.see(model(), OWN, 10.5)
-    foreign.see(model(), "other@2", 10.0 + NOTED_AFTER_S)
-    sentence = foreign.sentence(model(), 10.0 + NOTED_AFTER_S)
+    foreign.on_result(model(), "other@2", 10.0)
+    assert foreign.degraded_reason(model(), 10.0) is None
+    foreign.on_result(model(), OWN, 10.5)
+    foreign.on_result(model(), "other@2", 10.0 + NOTED_AFTER_S)
+    sentence = foreign.degraded_reason(model(), 10.0 + NOTED_AFTER_S)
     assert sentence is not None
     assert "'other@2'" in sentence
     assert f"'{OWN}'" in sentence
-    assert foreign.sentence(None, 10.0 + NOTED_AFTER_S) is None
-    assert foreign.sentence(model(), 10.1 + NOTED_AFTER_S + FORGOTTEN_AFTER_S) is None
-    foreign.see(None, "other@2", 100.0)
-    assert foreign.sentence(model(), 100.0) is None
+    assert foreign.degraded_reason(None, 10.0 + NOTED_AFTER_S) is None
+    assert foreign.degraded_reason(model(), 10.1 + NOTED_AFTER_S + FORGOTTEN_AFTER_S) is None
+    foreign.on_result(None, "other@2", 100.0)
+    assert foreign.degraded_reason(model(), 100.0) is None

@@ -46,7 +46,7 @@ def test_hops_may_come_in_any_order() -> None:
 
 @given(st.integers(-3 * HOP_NS, 10 * HOP_NS), st.integers(0, 3 * HOP_NS), st.integers(0, 10), st.booleans())
 def test_waiting_for_what_is_awaited_is_enough(pts_ns: int, start_ns: int, late: int, short_last: bool) -> None:
-    """What is resolved beyond `awaited` changes nothing about the frame: neither a short last hop nor later ones."""
+    """Hops beyond `awaited` change nothing about the frame: neither a short last hop nor later ones."""
     enough, all_known = line(sound_start_ns=start_ns), line(sound_start_ns=start_ns)
     count = enough.awaited(pts_ns)
     for seq in range(count + late):
@@ -67,7 +67,7 @@ def test_a_short_last_hop_counts_from_its_own_end() -> None:
 
 
 def test_a_hop_that_ends_too_early_counts_only_from_where_frames_wait_for_it() -> None:
-    """Whether its result is there before could depend on chance."""
+    """Its result may or may not arrive before: that is chance."""
     speech = line()
     speech.add(hop(0))
     speech.add(hop(1, pts_ns=HOP_NS + 10 * MS))
@@ -88,7 +88,7 @@ def test_a_time_far_beyond_the_sound_is_joined_without_looking_at_every_hop_betw
     speech = line()
     speech.add(hop(0))
     joined = speech.join(10**18)
-    assert joined.because == "speech too old"
+    assert joined.reason == "speech too old"
     assert joined.probabilities is None
 
 
@@ -100,13 +100,13 @@ def test_a_hop_fades_when_no_newer_one_comes() -> None:
     assert on_time.age_ns == DELAY_NS + HOP_NS
     assert speech.join(HOP_NS + DELAY_NS + HOP_NS + 1000 * MS).reliability == 0.4
     gone = speech.join(HOP_NS + DELAY_NS + HOP_NS + 2000 * MS)
-    assert (gone.probabilities, gone.reliability, gone.because) == (None, 0.0, "speech too old")
+    assert (gone.probabilities, gone.reliability, gone.reason) == (None, 0.0, "speech too old")
 
 
 def test_every_kind_of_missing_speech_has_its_reason() -> None:
     late = 5 * HOP_NS
-    assert line(has_sound=False).join(late).because == "no sound"
-    assert line().join(late).because == "no speech yet"
+    assert line(has_sound=False).join(late).reason == "no sound"
+    assert line().join(late).reason == "no speech yet"
     for outcome, because in (
         (failed("speech", 0, "the model broke"), "speech failed: the model broke"),
         (hop(0, None), "no voice"),
@@ -117,7 +117,7 @@ def test_every_kind_of_missing_speech_has_its_reason() -> None:
         speech = line()
         speech.add(outcome)
         joined = speech.join(HOP_NS + DELAY_NS)
-        assert joined.because == because
+        assert joined.reason == because
         assert joined.probabilities is None
         assert joined.reliability == 0.0
 
@@ -127,7 +127,7 @@ def test_after_a_failed_hop_the_one_before_counts_until_it_is_too_old() -> None:
     speech.add(hop(0))
     speech.add(failed("speech", 1, "the model broke"))
     assert joined_seq(speech, 2 * HOP_NS + DELAY_NS) == 0
-    assert speech.join(60 * HOP_NS).because == "speech failed: the model broke"
+    assert speech.join(60 * HOP_NS).reason == "speech failed: the model broke"
 
 
 def test_a_gated_hop_is_not_passed_over_for_an_older_one() -> None:
@@ -135,7 +135,7 @@ def test_a_gated_hop_is_not_passed_over_for_an_older_one() -> None:
     speech.add(hop(0, "sad"))
     speech.add(hop(1, None, voice=0.1))
     joined = speech.join(2 * HOP_NS + DELAY_NS)
-    assert joined.because == "no voice"
+    assert joined.reason == "no voice"
     assert joined.probabilities is None
 
 
@@ -148,5 +148,5 @@ def test_live_hops_that_no_frame_asks_for_are_not_kept_for_ever() -> None:
 
 def test_a_hop_alone_has_no_age() -> None:
     joined = of_hop(hop(3, "fear", voice=0.7))
-    assert (joined.age_ns, joined.reliability, joined.because) == (0, 0.7, None)
+    assert (joined.age_ns, joined.reliability, joined.reason) == (0, 0.7, None)
     assert of_hop(failed("speech", 3)).result is None

@@ -35,9 +35,9 @@ class Talk:
             while (self.hops + 1) * HOP_NS <= pts_ns - 120 * MS:
                 spans.append(Span(self.hops * HOP_NS, (self.hops + 1) * HOP_NS, voice))
                 self.hops += 1
-            self.finder.hear(pts_ns, spans)
+            self.finder.on_speech(pts_ns, spans)
             seen = [SeenMouth(int(name[1:]), opening(pts_ns, moves), area) for name, (moves, area) in faces.items()]
-            speakers.append(self.finder.see(pts_ns, seen))
+            speakers.append(self.finder.on_frame(pts_ns, seen))
             self.frame += 1
         return speakers
 
@@ -61,8 +61,8 @@ def test_a_slow_smile_is_not_speech() -> None:
     for index in range(60):
         pts_ns = index * FRAME_NS
         smile = 0.4 * math.sin(math.pi * index / 60)
-        finder.hear(pts_ns, [Span(pts_ns - FRAME_NS, pts_ns, 1.0)])
-        speaker = finder.see(pts_ns, [SeenMouth(1, smile, 400), SeenMouth(2, opening(pts_ns, TALKING / 2), 100)])
+        finder.on_speech(pts_ns, [Span(pts_ns - FRAME_NS, pts_ns, 1.0)])
+        speaker = finder.on_frame(pts_ns, [SeenMouth(1, smile, 400), SeenMouth(2, opening(pts_ns, TALKING / 2), 100)])
     assert speaker == 2
 
 
@@ -113,7 +113,7 @@ def test_the_speaker_is_always_someone_in_view(frames: list[tuple[list[SeenMouth
     finder = SpeakerFinder(2.0)
     for index, (seen, voice) in enumerate(frames):
         pts_ns = index * FRAME_NS
-        finder.hear(pts_ns, [Span(pts_ns - FRAME_NS, pts_ns, voice)])
-        speaker = finder.see(pts_ns, seen)
+        finder.on_speech(pts_ns, [Span(pts_ns - FRAME_NS, pts_ns, voice)])
+        speaker = finder.on_frame(pts_ns, seen)
         assert (speaker is None) == (not seen)
         assert speaker is None or speaker in {face.track for face in seen}

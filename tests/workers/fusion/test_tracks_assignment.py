@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bimodal.workers.fusion.tracks import cheapest
+from bimodal.workers.fusion.tracks import assign
 
 tables = st.tuples(st.integers(1, 4), st.integers(0, 3)).flatmap(
     lambda size: hnp.arrays(np.float64, (size[0], size[0] + size[1]), elements=st.floats(0, 10))
@@ -20,7 +20,7 @@ tables = st.tuples(st.integers(1, 4), st.integers(0, 3)).flatmap(
 @given(tables)
 def test_no_other_assignment_is_cheaper(costs: np.ndarray) -> None:
     rows, columns = costs.shape
-    chosen = cheapest(costs)
+    chosen = assign(costs)
     assert len(set(chosen)) == rows
     total = sum(costs[row, column] for row, column in enumerate(chosen))
     best = min(
