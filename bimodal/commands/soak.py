@@ -26,7 +26,6 @@ from bimodal.config import Config, load_config
 from bimodal.console import open_log, say, user_errors
 from bimodal.options import SessionOption
 from bimodal.supervisor.live import LiveSystem
-from bimodal.supervisor.status import report
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.demo import DEMO
 
@@ -210,7 +209,7 @@ class Sampler:
                 self._events, self._event_at = self._events + 1, now
 
     def _sample(self, system: LiveSystem, at_h: float) -> None:
-        for process in report(system.supervisor, "", None).processes:
+        for process in system.supervisor.report("").processes:
             self._restarts[process.name] = int(process.figures.get("restarts", 0))
             if process.pid is None or process.state != "ready":
                 continue

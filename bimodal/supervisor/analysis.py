@@ -21,7 +21,6 @@ from bimodal.supervisor.child import Child
 from bimodal.supervisor.processes import ProcessSpec, Role, Wanted, limited, processes, source
 from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
-from bimodal.supervisor.status import report
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import SystemFailedError
@@ -118,7 +117,7 @@ class Analysis:
     def _answer(self, request: Request) -> Reply:
         """Answer `bimodal status` and `bimodal scale`. The config is not watched: one set of models for all results."""
         if isinstance(request, StatusRequest):
-            return report(self._supervisor, self._session.name, None)
+            return self._supervisor.report(self._session.name)
         try:
             return self._scale(checked_counts(request.counts, self._config))
         except BimodalError as error:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from bimodal.broker.control import ProcessReport
 from bimodal.broker.messages import Heartbeat, State
 from bimodal.child_process import child_environment, python_command
 from bimodal.supervisor.processes import ProcessSpec
@@ -98,6 +99,20 @@ class Child:
             "restarts": float(max(0, self.life.restarts)),
             "up_s": round(now - self._started_at, 1) if self.running else 0.0,
         }
+
+    def report(self, now: float) -> ProcessReport:
+        """Its part of the reply to `bimodal status`."""
+        heartbeat = self.heartbeat
+        return ProcessReport(
+            name=self.spec.name,
+            role=self.spec.role,
+            state=self.life.state,
+            pid=self.process.pid if self.process is not None else None,
+            because=self.life.reason,
+            figures=(heartbeat.figures if heartbeat is not None else {}) | self.figures(now),
+            models=heartbeat.models if heartbeat is not None else {},
+            address=heartbeat.address if heartbeat is not None else None,
+        )
 
 
 # The life of one child process, as a pure state machine: starting → ready → draining → stopped, or failed. The watchdog

@@ -22,7 +22,6 @@ from bimodal.supervisor.autoscale import KINDS, Load, LoadFollower, checked_coun
 from bimodal.supervisor.processes import TABLE, ProcessSpec, Role, Wanted, limited, processes
 from bimodal.supervisor.provenance import begin_session, end_session
 from bimodal.supervisor.session import Session
-from bimodal.supervisor.status import report
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.settings import RecordActorSettings, RecordSettings
@@ -150,7 +149,7 @@ class LiveSystem:
 
     def _answer(self, request: Request) -> Reply:
         if isinstance(request, StatusRequest):
-            return report(self.supervisor, self._name, self._watch.path)
+            return self.supervisor.report(self._name, self._watch.path)
         try:
             return self._scale(request.counts)
         except BimodalError as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
-from bimodal.broker.control import NAME, SupervisorChannel
+from bimodal.broker.control import NAME, ProcessReport, StatusReply, SupervisorChannel
 from bimodal.broker.messages import (
     Gone,
     Heartbeat,
@@ -133,10 +133,23 @@ class Supervisor:
         ]
         return sum(found.get("done", 0.0) * found.get("mean_ms", 0.0) for found in figures) / 1000
 
-    @property
-    def figures(self) -> dict[str, float]:
-        """Figures of the supervisor itself: CPU, memory and uptime."""
-        return {"restarts": 0.0, "up_s": round(self.up_s, 1), **self._usage}
+    def report(self, session: str, config: Path | None = None) -> StatusReply:
+        """Reply to `bimodal status`: all processes, the supervisor first, and the streams."""
+        own = self._heartbeat()
+        itself = ProcessReport(
+            name=NAME, role=NAME, state=own.state, pid=own.pid, because=own.because, figures=own.figures, models={}
+        )
+        return StatusReply(
+            session=session,
+            up_s=own.figures["up_s"],
+            because=own.because,
+            changing=self.reconciler.changing,
+            config=str(config) if config is not None and config.is_file() else None,
+            refused=self.refused,
+            given_up=self.reconciler.given_up,
+            processes=(itself, *(child.report(self.now) for child in self.children.values())),
+            streams=self.streams,
+        )
 
     @property
     def now(self) -> float:
@@ -152,11 +165,6 @@ class Supervisor:
     def degraded_reason(self) -> str | None:
         """Failures and refusals in one sentence; None where all is well."""
         return failures({name: child.life for name, child in self.children.items()}, self.not_taken_over)
-
-    @property
-    def up_s(self) -> float:
-        """Seconds since its start."""
-        return time.monotonic() - self._started_at
 
     # -------------------------------------------------------------------------------- the loop
 
@@ -211,7 +219,8 @@ class Supervisor:
         self._channel.send(msgspec.structs.replace(heartbeat, figures=heartbeat.figures | child.figures(now)))
 
     def _heartbeat(self) -> Heartbeat:
-        reason, figures = self.degraded_reason, self.figures
+        reason = self.degraded_reason
+        figures = {"restarts": 0.0, "up_s": round(self.now - self._started_at, 1), **self._usage}
         return Heartbeat(name=NAME, incarnation=1, state="ready", pid=os.getpid(), because=reason, figures=figures)
 
     def _measure(self, now: float) -> None:
