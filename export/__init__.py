@@ -1,1 +1,1 @@
-"""Offline: foreign model formats become artifacts."""
+"""Offline: converts foreign model formats to artifacts."""

@@ -1,4 +1,4 @@
-"""A converted graph → an artifact file: metadata in, contract checked, put in place in one move."""
+"""Write a converted graph as an artifact: add metadata, check contract and parity, move it into place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IR_VERSION = 10
 
 
 def make_model(graph: onnx.GraphProto, metadata: Metadata) -> onnx.ModelProto:
-    """A model that holds `graph` in its one canonical form, and `metadata`.
+    """Make a model of `graph`, in canonical form, and `metadata`.
 
     Raises onnx.checker.ValidationError for a broken graph.
     """
@@ -39,25 +39,24 @@ def make_model(graph: onnx.GraphProto, metadata: Metadata) -> onnx.ModelProto:
 
 
 def set_metadata(model: onnx.ModelProto, metadata: Metadata) -> None:
-    """Write `metadata_props`; what stood there before is gone."""
+    """Replace all `metadata_props`."""
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, to_properties(metadata))
 
 
 def write(model: onnx.ModelProto, path: Path) -> Artifact:
-    """Write the file and open it as users do (contract and warm-up).
+    """Write the file, then open it as users do (contract and warm-up).
 
-    Raises ArtifactError where it breaks its contract.
+    Raises ArtifactError if it breaks its contract.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
     return open_artifact(path, provider="cpu")
 
 
-# The end of every export: contract, parity with the original, figures into the metadata, and one move into place.
+# The end of every export: contract, parity with the original, metrics in the metadata, one move into place.
 
-
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def ship(
@@ -66,19 +65,19 @@ def ship(
     original: Original,
     cases: Cases,
     out: Path,
-    say: Say,
+    progress: Progress,
     *,
     tolerance: float = 1e-4,
 ) -> Path:
-    """Write `out`/<name>/model.onnx once the graph is proved to answer as its original; nothing is written otherwise.
+    """Write `out`/<name>/model.onnx if the graph's outputs match the original's; nothing is written otherwise.
 
     Args:
         model: the graph with the contract's names, on any opset; its metadata are replaced.
-        original, cases: what it is measured against and on what, see export/parity.py.
+        original, cases: the reference and its inputs, see export/parity.py.
         tolerance: see `compare`.
 
-    Raises ArtifactError where the contract is broken, ParityError where the answers differ, ExportError where the
-    name can't be a folder's.
+    Raises ArtifactError if the contract is broken, ParityError if outputs differ, ExportError if the name can't be a
+    folder's.
     """
     name = metadata.name
     if not name or name in (".", "..") or any(character in name for character in '/\\:\0"') or name != name.strip():
@@ -87,18 +86,18 @@ def ship(
         path = Path(scratch) / "model.onnx"
         set_metadata(model, metadata)
         artifact = write(model, path)
-        say(f"{name}: {len(model.graph.node)} nodes, {path.stat().st_size / 1e6:.2f} MB")
+        progress(f"{name}: {len(model.graph.node)} nodes, {path.stat().st_size / 1e6:.2f} MB")
         differences = compare(artifact, original, cases, tolerance)
         for difference in differences:
-            say(f"  {difference}")
+            progress(f"  {difference}")
         require(name, differences)
         metrics = {**(metadata.metrics or {}), **as_metrics(differences)}
         set_metadata(model, msgspec.structs.replace(metadata, metrics=metrics))
         write(model, path)
-        return _move(path, out / name / "model.onnx", say)
+        return _move(path, out / name / "model.onnx", progress)
 
 
-def _move(path: Path, target: Path, say: Say) -> Path:
+def _move(path: Path, target: Path, progress: Progress) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_suffix(".new")
     try:
@@ -106,5 +105,5 @@ def _move(path: Path, target: Path, say: Say) -> Path:
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
-    say(f"wrote {target}")
+    progress(f"wrote {target}")
     return target

@@ -1,4 +1,4 @@
-"""`bimodal export`: foreign models → artifacts."""
+"""The command `bimodal export`: converts foreign models to artifacts. Heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MaxSize = Annotated[int, typer.Option(help="Larger files (MB, with external data
 
 
 class Kind(StrEnum):
-    """What a foreign model can become."""
+    """Kinds of artifacts that foreign models can become."""
 
     FACE_STATIC = "face-static"
     FACE_DYNAMIC = "face-dynamic"
@@ -61,7 +61,7 @@ class Colour(StrEnum):
 
 
 class Layout(StrEnum):
-    """Where a network has its channels."""
+    """Position of a network's channel axis."""
 
     NCHW = "nchw"
     NHWC = "nhwc"
@@ -92,7 +92,7 @@ Wheel = Annotated[Path | None, typer.Option(help="The wheel, if you have it; oth
 
 
 class Network(StrEnum):
-    """What the command knows by name; see export/torch/architectures.py."""
+    """Networks known by name; see export/torch/architectures.py."""
 
     EMO_AFFECTNET = "emo-affectnet"
     EMO_AFFECTNET_DYNAMIC = "emo-affectnet-dynamic"
@@ -106,7 +106,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn foreign
 
 @app.callback()
 def _commands() -> None:
-    """Keep the names of the subcommands even where there is only one."""
+    """Keep subcommands even if there is only one."""
 
 
 @app.command()
@@ -175,12 +175,14 @@ def torch(
             "name": name, "version": version, "labels": words(labels), "license": license, "source": source,
             "crop": crop, "temperature": temperature, "size": size,
         }  # fmt: skip
-        said = description_of(preset, config, own)
+        description = description_of(preset, config, own)
         pictures, sounds = picture or [], sound or []
         if architecture is Network.TORCHSCRIPT:
             from bimodal.export.torch.torchscript import export_torchscript
 
-            export_torchscript(file, said, out, typer.echo, largest_mb=max_size, pictures=pictures, sounds=sounds)
+            export_torchscript(
+                file, description, out, typer.echo, largest_mb=max_size, pictures=pictures, sounds=sounds
+            )
             return
         if preset or config or size:
             raise SourceModelError(
@@ -188,7 +190,7 @@ def torch(
             )
         from bimodal.export.torch.convert import export_torch
 
-        export_torch(file, architecture, out, typer.echo, said=said, pictures=pictures, sounds=sounds)
+        export_torch(file, architecture, out, typer.echo, description=description, pictures=pictures, sounds=sounds)
 
 
 @app.command()
@@ -241,7 +243,7 @@ def onnx(
         require("export onnx", EXTRA, "onnx")
         from bimodal.export.onnx.convert import export_onnx
 
-        said = description_of(
+        description = description_of(
             preset,
             config,
             {
@@ -254,7 +256,7 @@ def onnx(
                 "normalise": normalise,
             },
         )  # fmt: skip
-        export_onnx(file, said, out, typer.echo, largest_mb=max_size, pictures=picture or [], sounds=sound or [])
+        export_onnx(file, description, out, typer.echo, largest_mb=max_size, pictures=picture or [], sounds=sound or [])
 
 
 @app.command()
@@ -391,9 +393,9 @@ PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")
 
 
 def description_of(preset: str | None, config: Path | None, flags: dict[str, Any]) -> Description:
-    """What preset, file and flags say together, the later ones over the earlier.
+    """Merge the descriptions of preset, file and flags, later ones over earlier ones.
 
-    Raises SourceModelError where one of them is wrong.
+    Raises SourceModelError if one of them is wrong.
     """
     parts = [read_preset(preset)] if preset else []
     parts += [read_description(config)] if config else []
@@ -402,12 +404,12 @@ def description_of(preset: str | None, config: Path | None, flags: dict[str, Any
 
 
 def words(text: str | None) -> list[str] | None:
-    """`a, b,c` → ["a", "b", "c"]."""
+    """Split at commas: `a, b,c` → ["a", "b", "c"]."""
     return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
 
 
 def numbers(text: str | None, flag: str) -> list[float] | None:
-    """`0.5,0.25` → [0.5, 0.25]. Raises SourceModelError naming `flag`."""
+    """Parse numbers: `0.5,0.25` → [0.5, 0.25]. Raises SourceModelError, naming `flag`."""
     if text is None:
         return None
     try:
@@ -417,21 +419,21 @@ def numbers(text: str | None, flag: str) -> list[float] | None:
 
 
 def _fields(flags: dict[str, Any], before: Description) -> dict[str, Any]:
-    """Flags as fields; those on pixels change what was said of pixels before, one by one."""
-    said = {
+    """Convert flags to fields; each flag on pixels replaces one field of the `pixels` given before."""
+    fields = {
         name: value.value if isinstance(value, Enum) else value for name, value in flags.items() if value is not None
     }
-    pixels = {name: said.pop(name) for name in PIXEL_FLAGS if name in said}
+    pixels = {name: fields.pop(name) for name in PIXEL_FLAGS if name in fields}
     if pixels:
         known = {} if before.pixels is None else {name: getattr(before.pixels, name) for name in PIXEL_FLAGS}
-        said["pixels"] = {**known, **pixels}
-    if "crop" in said:
-        said["crop"] = _crop(said["crop"])
-    return said
+        fields["pixels"] = {**known, **pixels}
+    if "crop" in fields:
+        fields["crop"] = _crop(fields["crop"])
+    return fields
 
 
 def _crop(text: str) -> dict[str, Any]:
-    """`scale=1.1 shift_y=-0.05 rotate=false` → its fields."""
+    """Parse `scale=1.1 shift_y=-0.05 rotate=false`."""
     try:
         pairs = [word.split("=") for word in text.replace(",", " ").split()]
         return {name: yaml.safe_load(value) for name, value in pairs}

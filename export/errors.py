@@ -1,4 +1,4 @@
-"""What can go wrong when models are converted. Each message is one sentence a user can act on."""
+"""Errors of converting models. Each message is one sentence that a user can act on."""
 
 from bimodal.errors import BimodalError
 
@@ -8,12 +8,12 @@ class ExportError(BimodalError):
 
 
 class SourceModelError(ExportError):
-    """A foreign model can't be had, or is not what the exporter knows."""
+    """A foreign model can't be fetched or read, or is not one that the exporter knows."""
 
 
 class ParityError(ExportError):
-    """A converted graph does not answer as its original does."""
+    """Outputs of a converted graph differ from the original's."""
 
 
 class QuantizationError(ExportError):
-    """A model can't be made smaller, or loses too much by it."""
+    """A model can't be quantized, or loses too much accuracy."""

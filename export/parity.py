@@ -1,4 +1,4 @@
-"""Does a converted model answer as its original does?"""
+"""Parity: compare a converted model's outputs with the original's."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Original = Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]]
 """The original model: a batch of the artifact's input → its outputs under the artifact's names."""
 
 Cases = Mapping[str, Sequence[NDArray[Any]]]
-"""What is fed to both, by kind ("random", "real"): batches of any size."""
+"""Inputs for both, by kind ("random", "real"): batches of any size."""
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """How far an output of the artifact lies from the original's.
+    """Difference of an output of the artifact from the original's.
 
     Attributes:
         output: name of the output.
-        inputs: what was fed ("random", "pictures").
-        cases: how many inputs.
+        inputs: kind of the inputs ("random", "pictures").
+        cases: number of inputs.
         largest: largest absolute difference.
-        reach: largest absolute value of the original's output, so that `largest` can be judged.
-        tolerance: what `largest` may be.
-        agreement: share of rows in which both name the same class; None where the output has no classes.
+        reach: largest absolute value of the original's output, the scale of `largest`.
+        tolerance: greatest acceptable `largest`.
+        agreement: share of rows in which both name the same class; None if the output has no classes.
     """
 
     output: str
@@ -55,19 +55,19 @@ def measure(
     original: Sequence[NDArray[np.floating]],
     tolerance: float,
 ) -> Difference:
-    """Compare the same output of both for every case."""
+    """Compare one output of both over all cases."""
     largest = max(float(np.abs(mine - theirs).max()) for mine, theirs in zip(ours, original, strict=True))
     reach = max(float(np.abs(theirs).max()) for theirs in original)
     return Difference(output, inputs, len(ours), largest, reach, tolerance)
 
 
 def compare(artifact: Artifact, original: Original, cases: Cases, tolerance: float = 1e-4) -> list[Difference]:
-    """Feed all cases to both; one difference for every output and kind of input.
+    """Run both on all cases. Returns one difference for every output and kind of input.
 
     Args:
-        tolerance: absolute for probabilities; of the reach (at least 1) for every other output.
+        tolerance: absolute for probabilities; relative to the reach (at least 1) for every other output.
 
-    Raises ParityError where the shapes differ.
+    Raises ParityError if the shapes differ.
     """
     found = []
     for inputs, batches in cases.items():
@@ -97,14 +97,14 @@ def _compare_output(
 
 
 def require(name: str, differences: Sequence[Difference]) -> None:
-    """Raises ParityError naming the first output that is further away than its tolerance (or not a number)."""
+    """Raise ParityError, naming the output, if one differs by more than its tolerance (or is not a number)."""
     for difference in differences:
         if not difference.largest <= difference.tolerance:
             raise ParityError(f"{name}: the converted model does not answer as the original: {difference}")
 
 
 def as_metrics(differences: Sequence[Difference]) -> dict[str, object]:
-    """For the metadata: largest difference by output and kind of input, two digits, and the agreement of labels."""
+    """Metrics for the metadata: largest difference by output and kind of input, two digits, and label agreement."""
     metrics: dict[str, object] = {
         f"parity_{item.output}_{item.inputs}": float(f"{item.largest:.1e}") for item in differences
     }

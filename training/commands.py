@@ -1,4 +1,4 @@
-"""`bimodal train …`. Heavy imports wait until a command runs."""
+"""The commands `bimodal train` and `bimodal data`. Heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -117,14 +117,13 @@ def _settings(path: Path, kind: type[AnyConfig], data: Path | None, output: Path
     return msgspec.structs.replace(settings, **given)
 
 
-# `bimodal data …`: what data sets there are, and making them ready to train on.
-
+# The command `bimodal data`.
 
 app = typer.Typer(help="Make data sets ready to train on.", no_args_is_help=True)
 
 
 class Split(StrEnum):
-    """How a data set is divided."""
+    """Ways of dividing a data set."""
 
     AUTO = "auto"
     OFFICIAL = "official"
@@ -134,7 +133,7 @@ class Split(StrEnum):
 
 @app.command("list")
 def list_datasets() -> None:
-    """Every data set that can be read: its name, what it must look like, and its licence.
+    """List the data sets that can be read: name, expected files, licence.
 
     Example: bimodal data list
     """
@@ -204,7 +203,7 @@ def prepare(
             typer.echo(f"{len(made.problems)} of {len(items)} could not be had whole: {target / PROBLEMS}", err=True)
 
 
-# How the commands of this room speak: one sentence for what went wrong, a bar for what takes long.
+# Errors of the commands.
 
 
 @contextmanager

@@ -26,7 +26,7 @@ CountOrNone = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every training shares.
+    """Settings of every training.
 
     Attributes:
         name, version: of the artifact.
@@ -34,10 +34,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         output: folder that gets model.onnx and card.md.
         runs: folder for checkpoints, never committed.
         threads: torch threads.
-        device: where the network learns; auto is CUDA where it works.
+        device: to train on; auto is CUDA if it works.
         precision: of the forward pass in training; the artifact is float32 either way.
-        patience: epochs without a better UAR on what is kept back after which training stops; 0 never stops it.
-        keep: whether the best weights or the last ones ship.
+        patience: epochs without a better validation UAR after which training stops; 0 never stops it.
+        keep: ship the best or the last weights.
     """
 
     name: str
@@ -63,14 +63,14 @@ class FaceConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
         sizes: side of the pictures in each epoch; small ones first save time (progressive resizing).
         curve: (epoch, share of learning_rate) points, joined by straight lines.
         widths, depth, dropout: see FaceCompact.
-        balance: pictures are drawn with (share of their emotion) ** -balance; 0 draws all alike.
+        balance: pictures are drawn with (share of their emotion) ** -balance; 0 draws uniformly.
         calibration_every: each n-th training picture is kept for calibration and never trained on.
-        crop_scale, crop_shift_y, crop_rotate: how live faces must be cut to look like FER2013's; learn them with
+        crop_scale, crop_shift_y, crop_rotate: crop of live faces that looks like FER2013's; measure it with
             `python -m bimodal.training.face.framing`.
         labels: the votes of FER+ (as soft labels) or the one label of FER2013, where a data set has both.
-        start_from: the best.pt of another run of the same network, to learn on from its weights; None from nothing.
-        augmentation: all that a live camera does to a face, or only moves and covers, for pictures that no camera
-            will take: a benchmark's.
+        start_from: best.pt of another run of the same network, to fine-tune; None trains from scratch.
+        augmentation: everything that a live camera does to a face, or only moves and covers, for a benchmark's
+            pictures, which no camera takes.
         smoothing: label smoothing.
     """
 
@@ -94,21 +94,21 @@ class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A speech network.
 
     Attributes:
-        epochs: passes over the clips, of a fold and of the network that ships alike.
-        folds: of the validation by actor.
-        network: `compact`, learnt from nothing, or `voice`, which starts from a speaker encoder's lower layers.
+        epochs: passes over the clips, of each fold and of the shipped network.
+        folds: of the cross-validation by actor.
+        network: `compact`, trained from scratch, or `voice`, which starts from a speaker encoder's lower layers.
         channels, hidden: see SpeechCompact.
         dropout: of either.
         backbone: the wheel of resemblyzer 0.1.4 with the speaker encoder; None lets pip fetch it.
-        backbone_learning_rate: the speaker encoder's highest; the rest learns by `learning_rate`.
-        frozen_epochs: so long the speaker encoder does not learn.
-        rise: share of the steps over which the learning rates rise to their highest, before they fall.
+        backbone_learning_rate: highest rate of the speaker encoder; `learning_rate` is that of the rest.
+        frozen_epochs: epochs in which the speaker encoder is not trained.
+        rise: share of the steps of learning-rate warm-up.
         full_windows: share of the batches that are as long as the longest window.
-        mixup: alpha of the Beta distribution that mixes pairs; 0 mixes none.
+        mixup: alpha of the Beta distribution of mixup; 0 for none.
         smoothing: label smoothing.
-        reverb: share of the clips that are heard in a room (exponentially decaying noise) while learning.
-        watched_speakers: so many of the speakers to learn from are kept back to choose the best weights and to stop
-            early; 0 learns from all and ships the last weights. Speakers of the fold that is measured never choose.
+        reverb: share of the training clips that are convolved with a room (exponentially decaying noise).
+        watched_speakers: number of training speakers held out for choosing the best weights and early stopping; 0
+            trains on all and ships the last weights. Speakers of the measured fold are never used for that.
     """
 
     epochs: Count
@@ -139,7 +139,7 @@ NOT_LEARNT_FROM = {
     "crop_shift_y",
     "crop_rotate",
 }
-"""Fields of a config that do not change the weights: a run goes on with others."""
+"""Fields of a config that do not change the weights: a run may continue with other values."""
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -153,7 +153,7 @@ def learnt_from(config: Config, *but: str) -> dict[str, Any]:
 def load_config(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     """Read and check a YAML config.
 
-    Raises TrainingError, naming the first wrong key, where the file is missing or does not fit `kind`.
+    Raises TrainingError, naming the first wrong key, if the file is missing or does not fit `kind`.
     """
     if not path.is_file():
         raise TrainingError(f"there is no training config {path}")
@@ -165,21 +165,21 @@ def load_config(path: Path, kind: type[AnyConfig]) -> AnyConfig:
         raise TrainingError(f"{path}: {error}") from error
 
 
-# Configs of what learns from other models' answers, face-dynamic and fusion, and of the Keras speech model.
+# Configs of models that learn from other models' outputs (face-dynamic, fusion), and of the Keras speech model.
 
 
 class DynamicConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """face-dynamic-compact.
 
     Attributes:
-        static: name or path of the face-static artifact whose embeddings are learnt from.
+        static: name or path of the face-static artifact that computes the embeddings.
         labels: as of FaceConfig.
-        steps, interval_s: how many embeddings the model sees, and the seconds between two of them.
-        epochs, sequences: how often, and how many composed sequences each time.
-        measured: composed sequences for validation, of the split `valid`.
+        steps, interval_s: number of embeddings in a window, and the seconds between two of them.
+        epochs, sequences: number of epochs, and of composed sequences in each.
+        measured: number of composed sequences for validation, of the split `valid`.
         calibration_every: each n-th picture of `train` is kept for choosing weights and for calibration.
         hidden, dropout: see FaceDynamicCompact.
-        noise: of the embeddings in training, in their standard deviations.
+        noise: added to embeddings in training, in their standard deviations.
         smoothing: label smoothing.
     """
 
@@ -205,13 +205,13 @@ class FusionConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True
         sounds: a speech data set, for composed pairs only.
         face: name or path of the face-static artifact.
         speech: name or path of the speech artifact, for real pairs.
-        speech_config: training config of the speech model, for composed pairs: its folds answer for speakers that they
-            never heard (trained first where its runs are not there).
-        speech_folds: so many of these folds, where not all are wanted.
+        speech_config: training config of the speech model, for composed pairs: each fold predicts its held-out speakers
+            (trained first if its runs are missing).
+        speech_folds: number of folds to use, if not all.
         labels: as of FaceConfig.
-        pairs: how many are composed, a fifth of them to measure on.
+        pairs: number of composed pairs, a fifth of them to measure on.
         epochs, hidden, smoothing: of the network.
-        video_weight, speech_weight: of the average that it must beat, as in config.yaml.
+        video_weight, speech_weight: of the average to compare with, as in config.yaml.
     """
 
     sounds: Path | None = None
@@ -233,7 +233,7 @@ class KerasSpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         epochs, folds: as of SpeechConfig.
-        windows: random windows of a second that are cut out of each clip to learn from.
+        windows: number of random one-second training windows per clip.
         width, dropout: of its layers.
     """
 

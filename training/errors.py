@@ -1,4 +1,4 @@
-"""What can go wrong in training. Each message is one sentence a user can act on."""
+"""Errors of training. Each message is one sentence that a user can act on."""
 
 from bimodal.errors import BimodalError
 

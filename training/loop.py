@@ -1,4 +1,4 @@
-"""The loop that every training shares: epochs, progress, the best weights, early stop, and going on after a kill."""
+"""The training loop: epochs, progress, best weights, early stopping, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from tqdm import tqdm
 
 from bimodal.training.errors import TrainingError
 
-# The state of a run on disk: written whole or not at all, read without pickle's powers.
-
+# Checkpoints: written in one move, read without unpickling code.
 
 State = dict[str, Any]
 
@@ -37,9 +36,9 @@ def save(path: Path, state: State) -> None:
 
 
 def load(path: Path) -> State | None:
-    """What `save` wrote, or None where there is no file.
+    """Load what `save` wrote, or None if there is no file.
 
-    Raises TrainingError where the file is none of ours.
+    Raises TrainingError if the file is none of ours.
     """
     if not path.is_file():
         return None
@@ -53,53 +52,53 @@ def load(path: Path) -> State | None:
 
 
 def fingerprint(parts: Iterable[object]) -> str:
-    """A short word that changes with the config and the data of a run."""
+    """Hash of the config and data of a run, 16 hex digits."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update((part if isinstance(part, bytes) else repr(part).encode()) + b"\0")
     return digest.hexdigest()[:16]
 
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 
 
 class Watched(NamedTuple):
-    """What the network makes of examples that it does not learn from."""
+    """Figures on held-out examples."""
 
     accuracy: float
     uar: float
 
 
 class Task(Protocol):
-    """One network and all that it learns from. An epoch's steps depend on nothing but the state that is saved."""
+    """A network and its training data. An epoch's steps depend only on the saved state."""
 
     @property
     def network(self) -> nn.Module:
-        """What learns."""
+        """The network that is trained."""
         ...
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """How it learns."""
+        """Its optimizer."""
         ...
 
     @property
     def schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
-        """How fast."""
+        """Its learning-rate schedule."""
         ...
 
     @property
     def steps_an_epoch(self) -> int:
-        """How many steps `epoch` takes."""
+        """Number of steps of `epoch`."""
         ...
 
     def epoch(self, number: int) -> Iterator[float]:
-        """Learn from everything once; the loss of each step. `number` counts from 0."""
+        """Train one epoch; yields the loss of each step. `number` counts from 0."""
         ...
 
     def watch(self) -> Watched | None:
-        """Measure on examples kept back; None where there are none."""
+        """Measure on held-out examples; None if there are none."""
         ...
 
     def random_state(self) -> dict[str, Any]:
@@ -107,21 +106,21 @@ class Task(Protocol):
         ...
 
     def set_random_state(self, state: dict[str, Any]) -> None:
-        """Put them back."""
+        """Restore their state."""
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run goes.
+    """Settings of a run.
 
     Attributes:
-        title: what the progress bar says.
-        epochs: at most so many.
-        folder: gets checkpoint.pt and best.pt.
-        fingerprint: of config and data; a checkpoint of another one is not gone on with.
+        title: of the progress bar.
+        epochs: greatest number of epochs.
+        folder: for checkpoint.pt and best.pt.
+        fingerprint: of config and data; a checkpoint with another one is refused.
         patience: epochs without a better UAR after which the run stops; 0 never stops it.
-        keep: whether the network ends with the best weights or with the last.
+        keep: end with the best or the last weights.
     """
 
     title: str
@@ -133,8 +132,8 @@ class Plan:
 
 
 @dataclass
-class _Progress:
-    """How far a run is."""
+class _RunState:
+    """Progress of a run."""
 
     done: int = 0
     best: float = -math.inf
@@ -146,43 +145,43 @@ class _Progress:
         return self.done >= plan.epochs or bool(plan.patience and self.best_epoch >= 0 and waited >= plan.patience)
 
 
-def fit(task: Task, plan: Plan, say: Say) -> float:
-    """Train, or go on with a run that was cut off; the network ends with the weights that `plan.keep` names.
+def fit(task: Task, plan: Plan, progress: Progress) -> float:
+    """Train, or resume an interrupted run; the network ends with the weights chosen by `plan.keep`.
 
     A checkpoint (weights, optimizer, schedule, all random generators) is written after each epoch in one move, so a
-    run that was killed at any moment and started again ends with the same weights as one that was not.
+    killed and resumed run ends with the same weights as an uninterrupted one.
 
-    Returns the seconds that learning took, over all sittings.
+    Returns the seconds of training, over all sessions.
 
-    Raises TrainingError where the folder holds the run of another config or of other data.
+    Raises TrainingError if the folder holds a run with another config or other data.
     """
-    progress = _resume(task, plan, say)
+    run = _resume(task, plan, progress)
     steps = task.steps_an_epoch
-    with tqdm(total=plan.epochs * steps, initial=progress.done * steps, desc=plan.title, disable=None) as bar:
-        while not progress.stops(plan):
-            _epoch(task, plan, progress, bar, say)
-    if progress.done < plan.epochs:
-        say(f"{plan.title}: stopped early, no better UAR since epoch {progress.best_epoch + 1}")
-    if plan.keep == "best" and progress.best_epoch >= 0:
+    with tqdm(total=plan.epochs * steps, initial=run.done * steps, desc=plan.title, disable=None) as bar:
+        while not run.stops(plan):
+            _epoch(task, plan, run, bar, progress)
+    if run.done < plan.epochs:
+        progress(f"{plan.title}: stopped early, no better UAR since epoch {run.best_epoch + 1}")
+    if plan.keep == "best" and run.best_epoch >= 0:
         best = load(plan.folder / BEST)
         if best is None:
             raise TrainingError(f"{plan.folder / BEST} is missing: begin anew with --fresh")
         task.network.load_state_dict(best["network"])
     task.network.eval()
-    return progress.seconds
+    return run.seconds
 
 
 def forget(folder: Path) -> None:
-    """Begin anew: remove the checkpoints under a run's folder."""
+    """Remove the checkpoints under a run's folder."""
     for name in (CHECKPOINT, BEST):
         for path in folder.rglob(name):
             path.unlink()
 
 
-def _epoch(task: Task, plan: Plan, progress: _Progress, bar: Any, say: Say) -> None:
+def _epoch(task: Task, plan: Plan, run: _RunState, bar: Any, progress: Progress) -> None:
     started, losses = time.monotonic(), []
     task.network.train()
-    for loss in task.epoch(progress.done):
+    for loss in task.epoch(run.done):
         losses.append(loss)
         bar.update()
         bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}", refresh=False)
@@ -190,23 +189,23 @@ def _epoch(task: Task, plan: Plan, progress: _Progress, bar: Any, say: Say) -> N
         raise TrainingError(f"{plan.title}: the loss is no number any more: lower learning_rate")
     task.network.eval()
     watched = task.watch()
-    progress.seconds += time.monotonic() - started
-    told = "nothing is kept back to watch"
+    run.seconds += time.monotonic() - started
+    result = "nothing is kept back to watch"
     if watched is not None:
-        told = f"accuracy {watched.accuracy:.3f}, UAR {watched.uar:.3f} (kept back)"
-        if watched.uar > progress.best:
-            progress.best, progress.best_epoch = watched.uar, progress.done
+        result = f"accuracy {watched.accuracy:.3f}, UAR {watched.uar:.3f} (kept back)"
+        if watched.uar > run.best:
+            run.best, run.best_epoch = watched.uar, run.done
             save(plan.folder / BEST, {"network": task.network.state_dict()})
-    bar.set_postfix_str(f"loss {np.mean(losses):.3f}, {told}")
-    progress.done += 1
-    _save(task, plan, progress)
-    say(f"{plan.title}, epoch {progress.done}/{plan.epochs}: loss {np.mean(losses):.3f}, {told}")
+    bar.set_postfix_str(f"loss {np.mean(losses):.3f}, {result}")
+    run.done += 1
+    _save(task, plan, run)
+    progress(f"{plan.title}, epoch {run.done}/{plan.epochs}: loss {np.mean(losses):.3f}, {result}")
 
 
-def _save(task: Task, plan: Plan, progress: _Progress) -> None:
+def _save(task: Task, plan: Plan, run: _RunState) -> None:
     state = {
         "fingerprint": plan.fingerprint,
-        "progress": [progress.done, progress.best, progress.best_epoch, progress.seconds],
+        "progress": [run.done, run.best, run.best_epoch, run.seconds],
         "network": task.network.state_dict(),
         "optimizer": task.optimizer.state_dict(),
         "schedule": task.schedule.state_dict(),
@@ -217,10 +216,10 @@ def _save(task: Task, plan: Plan, progress: _Progress) -> None:
     save(plan.folder / CHECKPOINT, state)
 
 
-def _resume(task: Task, plan: Plan, say: Say) -> _Progress:
+def _resume(task: Task, plan: Plan, progress: Progress) -> _RunState:
     state = load(plan.folder / CHECKPOINT)
     if state is None:
-        return _Progress()
+        return _RunState()
     if state.get("fingerprint") != plan.fingerprint:
         raise TrainingError(
             f"{plan.folder} holds a run with another config or other data: begin anew with --fresh, or set 'runs'"
@@ -233,21 +232,20 @@ def _resume(task: Task, plan: Plan, say: Say) -> _Progress:
         torch.cuda.set_rng_state_all(state["cuda"])
     task.set_random_state(state["task"])
     done, best, best_epoch, seconds = state["progress"]
-    progress = _Progress(int(done), float(best), int(best_epoch), float(seconds))
-    word = "is complete" if progress.stops(plan) else f"goes on after epoch {progress.done}"
-    say(f"{plan.title}: the run in {plan.folder} {word}")
-    return progress
+    run = _RunState(int(done), float(best), int(best_epoch), float(seconds))
+    word = "is complete" if run.stops(plan) else f"goes on after epoch {run.done}"
+    progress(f"{plan.title}: the run in {plan.folder} {word}")
+    return run
 
 
-# Where a network learns: CPU or CUDA, and with how many bits.
-
+# Device and precision.
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
 
 
 def pick_device(wanted: Device) -> torch.device:
-    """`auto` is CUDA where it works. Raises TrainingError where CUDA is asked for and there is none."""
+    """Choose the device; `auto` is CUDA if it works. Raises TrainingError if CUDA is asked for and missing."""
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
         raise TrainingError("'device: cuda' was asked for, but torch finds no CUDA: set 'device: cpu'")
@@ -255,12 +253,12 @@ def pick_device(wanted: Device) -> torch.device:
 
 
 def mixed(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which a forward pass runs: bfloat16 where asked for (it needs no scaled gradients)."""
+    """Context of a forward pass: autocast to bfloat16 if asked for (it needs no gradient scaling)."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 class Elsewhere(nn.Module):
-    """A network on another device for code that holds its tensors on the CPU: what comes out is on the CPU again."""
+    """A network on another device, with inputs and outputs on the CPU."""
 
     def __init__(self, network: nn.Module, device: torch.device, precision: Precision) -> None:
         super().__init__()
@@ -268,7 +266,7 @@ class Elsewhere(nn.Module):
         self._device, self._precision = device, precision
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features on the CPU → logits float32 on the CPU."""
+        """Compute logits float32 on the CPU from features on the CPU."""
         with mixed(self._device, self._precision):
             logits: Tensor = self.network(features.to(self._device))
         return logits.float().cpu()

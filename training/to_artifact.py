@@ -1,4 +1,4 @@
-"""A trained graph → an artifact: export, metadata, and proof that ONNX Runtime answers as torch does."""
+"""Export a trained graph as an artifact, with metadata, and check that ONNX Runtime agrees with torch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from torch import nn
 from bimodal.models.contract import INPUTS, OUTPUTS, Metadata, to_properties
 from bimodal.models.session import open_artifact
 from bimodal.training.errors import TrainingError
-from bimodal.training.loop import Say
+from bimodal.training.loop import Progress
 
 OPSET = 18
 TOLERANCE = 1e-4
 
 Example: TypeAlias = "NDArray[Any] | tuple[NDArray[Any], ...]"
-"""One array for a graph of one input, or one for each input in the contract's order."""
+"""One array for a graph with one input, or one for each input in the contract's order."""
 
 
 def write_artifact(
@@ -38,8 +38,8 @@ def write_artifact(
     """Export, add the metadata, check, and put the file at `path` in one move.
 
     Args:
-        graph: takes and returns what the contract of `metadata.kind` says, in its order.
-        example: an input of the wanted shape, at least 2 long on every dynamic axis.
+        graph: takes and returns the contract's inputs and outputs of `metadata.kind`, in order.
+        example: an input of the right shape, at least 2 long on every dynamic axis.
         dynamic: names of the axes of the inputs that may have any size.
         checks: inputs on which ONNX Runtime and torch must agree; random and real ones, several batch sizes.
 
@@ -65,7 +65,7 @@ def write_artifact(
 
 
 def set_metadata(path: Path, metadata: Metadata) -> None:
-    """Write `metadata_props`; needs no training again. What stood there before is gone."""
+    """Replace all `metadata_props` of a file."""
     model = onnx.load(str(path))
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, to_properties(metadata))
@@ -112,29 +112,28 @@ def _export(graph: nn.Module, metadata: Metadata, example: Example, dynamic: Map
         )
 
 
-# card.md beside an artifact: what its metadata say, in words. A card that a person wrote is left alone.
-
+# card.md beside an artifact: its metadata in words. A card that a person wrote is kept.
 
 MARK = "<!-- written by bimodal train; edit it, remove this line, and it will not be written over -->"
 
 TITLES = {"conditions": "UAR of the centre window, heard under", "uar_folds": "UAR of the fold that leaves out"}
-"""What the card calls figures that have names of their own."""
+"""Titles of figures in the card."""
 
 LIMITS = """## Limits
 - Labels of acted or found examples: a shown emotion is not a felt one. Do not use this to judge people.
 - Figures hold for people like those of the data, recorded like them."""
 
 
-def write_card(folder: Path, metadata: Metadata, command: str, say: Say, about: str = "") -> None:
-    """Write `folder`/card.md from an artifact's metadata, unless a person wrote the one that lies there.
+def write_card(folder: Path, metadata: Metadata, command: str, progress: Progress, about: str = "") -> None:
+    """Write `folder`/card.md from an artifact's metadata, unless a person wrote the existing one.
 
     Args:
-        command: that made the artifact.
-        about: what only the maker knows, in words.
+        command: the command that made the artifact.
+        about: additional text.
     """
     path = folder / "card.md"
     if path.is_file() and MARK not in path.read_text(encoding="utf-8"):
-        say(f"{path} was written by hand and stays as it is: compare its figures with the artifact's")
+        progress(f"{path} was written by hand and stays as it is: compare its figures with the artifact's")
         return
     path.write_text(card_of(metadata, command, about), encoding="utf-8")
 

@@ -107,7 +107,7 @@ class JobWorker:
     def on_message(self, body: Body) -> None:
         """Run an assignment, and those that are batched with it, and send the results.
 
-        Raises ArtifactError where the models themselves fail (a lost GPU): the process must be restarted.
+        Raises ArtifactError if the models themselves fail (a lost GPU): the process must be restarted.
         """
         if not isinstance(body, Assignment):
             return
@@ -170,7 +170,7 @@ class JobWorker:
             self._failed_in_a_row += 1
 
     def _check_models(self) -> None:
-        """Tell bad jobs from broken models: run each model on zeros. Raises ArtifactError where one fails."""
+        """Tell bad jobs from broken models: run each model on zeros. Raises ArtifactError if one fails."""
         self._failed_in_a_row = 0
         self._broken = True
         for artifact in self.artifacts:

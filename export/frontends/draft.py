@@ -1,4 +1,4 @@
-"""A graph in the making: pieces add nodes and constants to it and pass on the names of tensors."""
+"""A graph under construction: pieces add nodes and constants to it and pass on names of tensors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from onnx import helper, numpy_helper
 
 
 class Draft:
-    """Nodes and constants with names that no other draft of another `prefix` has.
+    """Nodes and constants, whose names are unique among drafts of different `prefix`.
 
     Attributes:
-        nodes: in the order in which they run.
+        nodes: in topological order.
         constants: initializers.
     """
 
@@ -25,23 +25,23 @@ class Draft:
         self._prefix = prefix
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node with one output; returns the output's name."""
+        """Add a node with one output. Returns the output's name."""
         name = f"{self._prefix}:{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
     def floats(self, values: ArrayLike) -> str:
-        """Add a float32 constant; returns its name."""
+        """Add a float32 constant. Returns its name."""
         return self._constant(np.asarray(values, np.float32))
 
     def integers(self, values: ArrayLike) -> str:
-        """Add an int64 constant (shapes, axes, indices); returns its name."""
+        """Add an int64 constant (shapes, axes, indices). Returns its name."""
         return self._constant(np.asarray(values, np.int64))
 
     def graph(
         self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
     ) -> onnx.GraphProto:
-        """What was drafted, as a graph."""
+        """Make the graph."""
         return helper.make_graph(self.nodes, name, list(inputs), list(outputs), self.constants)
 
     def _constant(self, values: np.ndarray[Any, Any]) -> str:

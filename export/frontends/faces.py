@@ -1,6 +1,6 @@
-"""What a face network wants its pixels to be, as pieces of an ONNX graph (opset 18), and the same in numpy.
+"""Pixel preprocessing of face networks as pieces of an ONNX graph (opset 18), and the same in numpy.
 
-Crops come in as uint8 [N, H, W, 3] RGB; which square of the frame they show is the worker's, values are the graph's.
+Inputs are crops, uint8 [N, H, W, 3] RGB. The worker chooses the square of the frame; the graph processes its values.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Nodes = list[onnx.NodeProto]
 Constants = list[onnx.TensorProto]
 
 LUMA = (0.299, 0.587, 0.114)
-"""ITU-R BT.601: how OpenCV and Pillow make grey."""
+"""ITU-R BT.601, as OpenCV and Pillow convert to grey."""
 
 
 def pixel_nodes(pixels: Pixels, source: str, result: str) -> tuple[Nodes, Constants]:
-    """`source` uint8 [N, H, W, 3] RGB → `result` float32 [N, C, H, W] or [N, H, W, C], as `pixels` says.
+    """Preprocess `source` uint8 [N, H, W, 3] RGB to `result` float32 [N, C, H, W] or [N, H, W, C], as `pixels` says.
 
-    Names of everything in between begin with `result` and a colon.
+    Names of intermediate tensors begin with `result` and a colon.
     """
     nodes = [helper.make_node("Cast", [source], [f"{result}:float"], to=TensorProto.FLOAT)]
     constants: Constants = []
@@ -37,7 +37,7 @@ def pixel_nodes(pixels: Pixels, source: str, result: str) -> tuple[Nodes, Consta
 
 
 def resize_nodes(resize: Resize, source: str, result: str) -> tuple[Nodes, Constants]:
-    """float32 [N, H, W, C] → [N, side, side, C]: `linear` as OpenCV's INTER_LINEAR, `nearest` as its INTER_NEAREST."""
+    """Resize float32 [N, H, W, C] to [N, side, side, C], as OpenCV's INTER_LINEAR or INTER_NEAREST."""
     if resize.sampling == "nearest":
         return _nearest_nodes(resize.side, source, result)
     sizes = _constant(f"{result}:sizes", np.array([resize.side, resize.side], np.int64))
@@ -46,8 +46,11 @@ def resize_nodes(resize: Resize, source: str, result: str) -> tuple[Nodes, Const
 
 
 def _nearest_nodes(side: int, source: str, result: str) -> tuple[Nodes, Constants]:
-    """Row and column k of the result are number k · H // side of the source, in whole numbers: the operator Resize (and
-    OpenCV, for some sizes) divides floats, and takes the pixel before where the quotient is whole."""
+    """Nearest-neighbour resize in integers: row and column k of the result are k · H // side of the source.
+
+    The operator Resize (and OpenCV, for some sizes) divides floats, and takes the previous pixel if the quotient is a
+    whole number.
+    """
     numbers = _constant(f"{result}:numbers", np.arange(side, dtype=np.int64))
     whole = _constant(f"{result}:side", np.array([side], np.int64))
     nodes, last = [helper.make_node("Shape", [source], [f"{result}:shape"])], source
@@ -68,13 +71,13 @@ def _nearest_nodes(side: int, source: str, result: str) -> tuple[Nodes, Constant
 
 
 def grey_nodes(source: str, result: str) -> tuple[Nodes, Constants]:
-    """float32 [N, H, W, 3] RGB → [N, H, W, 1] grey of the same range."""
+    """Convert float32 [N, H, W, 3] RGB to grey [N, H, W, 1] of the same range."""
     luma = _constant(f"{result}:luma", np.array(LUMA, np.float32)[:, None])
     return [helper.make_node("MatMul", [source, luma.name], [result])], [luma]
 
 
 def flip_nodes(source: str, result: str) -> tuple[Nodes, Constants]:
-    """RGB ↔ BGR, [N, H, W, 3] → the same shape."""
+    """Swap RGB and BGR, [N, H, W, 3]."""
     order = _constant(f"{result}:order", np.array([2, 1, 0], np.int64))
     return [helper.make_node("Gather", [source, order.name], [result], axis=3)], [order]
 
@@ -82,7 +85,7 @@ def flip_nodes(source: str, result: str) -> tuple[Nodes, Constants]:
 def affine_nodes(
     factor: NDArray[np.float32], shift: NDArray[np.float32], source: str, result: str
 ) -> tuple[Nodes, Constants]:
-    """source · factor + shift, both broadcast over the last axis; a step that changes nothing is left out."""
+    """Compute source · factor + shift, both broadcast over the last axis; a step without effect is left out."""
     nodes, constants, last = [], [], source
     for op_type, values, neutral in (("Mul", factor, 1.0), ("Add", shift, 0.0)):
         if np.all(values == neutral):
@@ -97,12 +100,12 @@ def affine_nodes(
 
 
 def channels_first_nodes(source: str, result: str) -> tuple[Nodes, Constants]:
-    """[N, H, W, C] → [N, C, H, W]."""
+    """Transpose [N, H, W, C] to [N, C, H, W]."""
     return [helper.make_node("Transpose", [source], [result], perm=[0, 3, 1, 2])], []
 
 
 def factor_and_shift(pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """All of `pixels`' arithmetic as value · factor + shift, float32 [1 or C] each."""
+    """Combine the arithmetic of `pixels` into (factor, shift), float32 [1 or C] each."""
     mean = np.array(pixels.mean or (0.0,), np.float64)
     deviation = np.array(pixels.deviation or (1.0,), np.float64)
     factor, shift = pixels.scale / deviation, (pixels.offset - mean) / deviation
@@ -110,7 +113,7 @@ def factor_and_shift(pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.fl
 
 
 def as_numpy(pixels: Pixels, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The same in numpy, step by step as it is written down, in float64: what parity is measured against.
+    """Preprocess in numpy, step by step in float64: the reference for parity.
 
     uint8 [N, H, W, 3] RGB → float32 [N, C, H, W] or [N, H, W, C].
     """

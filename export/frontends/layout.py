@@ -1,4 +1,4 @@
-"""Pieces that arrange features: side by side, stretched in time, averaged, turned. float32 throughout."""
+"""Pieces that arrange features: concatenate, stretch in time, average, transpose. float32 throughout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Feature = LogMel | Mfcc | Rms | ZeroCrossings
 
 
 class Stack(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="stack"):
-    """Several features of the same sound side by side: [N, S] → [N, T, sum of their widths]."""
+    """Concatenate several features of the same sound: [N, S] → [N, T, sum of their widths]."""
 
     of: tuple[Feature, ...]
 
@@ -21,7 +21,7 @@ class Stack(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", t
 
 
 class Stretch(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="stretch"):
-    """[N, T, F] → [N, steps, F]: linear in between, first and last step stay (numpy.interp over linspace)."""
+    """Stretch in time, [N, T, F] → [N, steps, F]: linear, keeping first and last step (numpy.interp over linspace)."""
 
     steps: Count
 
@@ -41,21 +41,21 @@ class Stretch(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step",
 
 
 class MeanOfFeatures(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="mean_of_features"):
-    """One value a step: [N, T, F] → [N, T, 1]."""
+    """Mean of the features per step: [N, T, F] → [N, T, 1]."""
 
     def __call__(self, draft: Draft, source: str) -> str:
         return draft.node("ReduceMean", source, draft.integers([2]))
 
 
 class Turn(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="turn"):
-    """Features before time: [N, T, F] → [N, F, T]."""
+    """Transpose to features first: [N, T, F] → [N, F, T]."""
 
     def __call__(self, draft: Draft, source: str) -> str:
         return draft.node("Transpose", source, perm=[0, 2, 1])
 
 
 class AddChannel(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="add_channel"):
-    """A last axis of one channel, as Conv2D in Keras wants: [N, A, B] → [N, A, B, 1]."""
+    """Add a last axis of one channel, as Keras' Conv2D expects: [N, A, B] → [N, A, B, 1]."""
 
     def __call__(self, draft: Draft, source: str) -> str:
         return draft.node("Unsqueeze", source, draft.integers([-1]))

@@ -1,4 +1,4 @@
-"""Pieces that work on samples: scale, silence off both ends, length, loudness, zero crossings. float32 throughout."""
+"""Pieces that work on samples: scaling, trimming, length, loudness, zero crossings. float32 throughout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Positive = Annotated[float, Meta(gt=0)]
 
 
 class Scale(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="scale"):
-    """Every value times `by`, same shape (32768 brings −1…1 to the scale of 16-bit samples)."""
+    """Multiply by `by`, same shape (32768 converts −1…1 to the scale of 16-bit samples)."""
 
     by: float
 
@@ -39,9 +39,9 @@ class Standardise(Struct, frozen=True, forbid_unknown_fields=True, tag_field="st
 
 
 class Trim(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="trim"):
-    """Silence off both ends, as librosa.effects.trim: frames more than `top_db` below the loudest one are silent.
+    """Trim silence at both ends, as librosa.effects.trim: frames more than `top_db` below the loudest are silent.
 
-    [N, S] → [N, S]: what is left begins at the first sample, zeros stand behind it. A waveform of zeros stays.
+    [N, S] → [N, S]: the rest is moved to the first sample and followed by zeros. A waveform of zeros is unchanged.
     """
 
     top_db: Positive = 60.0
@@ -63,7 +63,7 @@ class Trim(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", ta
         return draft.node("Where", inside, draft.node("GatherElements", source, safe, axis=1), draft.floats(0.0))
 
     def _loud_frames(self, draft: Draft, source: str) -> str:
-        """float32 [N, T], 1 where a frame is not silent; powers below 1e-10 count as 1e-10."""
+        """Mask of frames that are not silent, float32 [N, T]; powers below 1e-10 count as 1e-10."""
         power = windows_mean(draft, draft.node("Mul", source, source), self.frame, self.hop, self.frame // 2)
         power = draft.node("Max", draft.node("Squeeze", power, draft.integers([2])), draft.floats(1e-10))
         loudest = draft.node("ReduceMax", power, draft.integers([1]))
@@ -75,7 +75,7 @@ class Trim(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", ta
 
 
 class Fit(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="fit"):
-    """[N, S] → [N, samples]: cut off behind, or zeros behind."""
+    """Cut or zero-pad at the end: [N, S] → [N, samples]."""
 
     samples: Count
 
@@ -86,7 +86,7 @@ class Fit(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag
 
 
 class Rms(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="rms"):
-    """Root mean square a frame, [N, S] → [N, 1 + S // hop, 1], as librosa.feature.rms (centred, zeros around)."""
+    """Root mean square per frame, [N, S] → [N, 1 + S // hop, 1], as librosa.feature.rms (centred, zeros around)."""
 
     frame: Count = 2048
     hop: Count = 512
@@ -97,7 +97,7 @@ class Rms(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag
 
 
 class ZeroCrossings(Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="zero_crossings"):
-    """Share of samples whose sign differs from the one before, [N, S] → [N, 1 + S // hop, 1].
+    """Share of samples per frame whose sign differs from the previous one, [N, S] → [N, 1 + S // hop, 1].
 
     As librosa.feature.zero_crossing_rate: centred, the edges repeated, zero (and all within ±1e-10) counts as positive.
     """
@@ -112,26 +112,25 @@ class ZeroCrossings(Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         later = draft.node("Slice", sign, draft.integers([1]), end, axis)
         earlier = draft.node("Slice", sign, beginning, draft.integers([-1]), axis)
         crossings = draft.node("Abs", draft.node("Sub", later, earlier))
-        # A frame's first sample has none before it in the frame, so size − 1 pairs are counted among size samples.
+        # A frame's first sample has no predecessor, so size − 1 pairs are counted, divided by size.
         share = windows_mean(draft, crossings, self.frame - 1, self.hop, self.frame // 2)
         return draft.node("Mul", share, draft.floats((self.frame - 1) / self.frame))
 
 
-# Sound cut into overlapping frames, with its length known only when the graph runs.
-
+# Overlapping frames of sound whose length is known only when the graph runs.
 
 Padding = Literal["constant", "reflect", "edge"]
 
 
 def padded(draft: Draft, waveform: str, each_side: int, mode: Padding) -> str:
-    """float32 [N, S] → [N, each_side + S + each_side]; `reflect` needs S above `each_side`."""
+    """Pad float32 [N, S] to [N, each_side + S + each_side]; `reflect` needs S above `each_side`."""
     return draft.node("Pad", waveform, draft.integers([0, each_side, 0, each_side]), mode=mode)
 
 
 def frames(draft: Draft, sound: str, size: int, hop: int) -> str:
-    """[N, P] → [N, 1 + (P − size) // hop, size].
+    """Cut into overlapping frames: [N, P] → [N, 1 + (P − size) // hop, size].
 
-    Blocks as long as the greatest common divisor of size and hop are gathered, which is much faster than samples.
+    Gathers blocks as long as the greatest common divisor of size and hop, which is much faster than samples.
     """
     block = math.gcd(size, hop)
     length = draft.node("Slice", draft.node("Shape", sound), draft.integers([1]), draft.integers([2]))
@@ -139,7 +138,7 @@ def frames(draft: Draft, sound: str, size: int, hop: int) -> str:
     whole = draft.node("Mul", blocks, draft.integers([block]))
     cut = draft.node("Slice", sound, draft.integers([0]), whole, draft.integers([1]))
     rows = draft.node("Reshape", cut, draft.integers([0, -1, block]))
-    # The last start at which a whole frame remains, and one more as the end of the range.
+    # One past the last start of a whole frame, as the exclusive end of the range.
     end = draft.node("Squeeze", draft.node("Sub", blocks, draft.integers([size // block - 1])))
     starts = draft.node("Range", draft.integers(0), end, draft.integers(hop // block))
     starts = draft.node("Unsqueeze", starts, draft.integers([1]))
@@ -148,14 +147,14 @@ def frames(draft: Draft, sound: str, size: int, hop: int) -> str:
 
 
 def part(draft: Draft, framed: str, first: int, last: int) -> str:
-    """[N, T, size] → the places from `first` to `last`, both counted; backwards where `last` is smaller."""
+    """Slice [N, T, size] from `first` to `last`, inclusive; backwards if `last` is smaller."""
     step = 1 if last >= first else -1
     starts, ends = draft.integers([first]), draft.integers([last + step])
     return draft.node("Slice", framed, starts, ends, draft.integers([2]), draft.integers([step]))
 
 
 def windows_mean(draft: Draft, sound: str, size: int, hop: int, each_side: int) -> str:
-    """[N, S] → [N, T, 1]: the mean over each window of `size`, a hop apart, zeros on both sides."""
+    """Mean over each window of `size`, a hop apart, zero-padded on both sides: [N, S] → [N, T, 1]."""
     channel = draft.node("Unsqueeze", sound, draft.integers([1]))
     means = draft.node(
         "AveragePool",

@@ -14,10 +14,10 @@ Sampling = Literal["linear", "nearest"]
 
 
 class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Crops of another size than the network's, brought to `side` pixels inside the graph.
+    """Resize crops to `side` pixels inside the graph.
 
-    For networks that were trained on faces blown up from a certain size, as by a `nearest` resize; for others the
-    worker's own crop is the better one, since it averages where it shrinks.
+    For networks trained on faces enlarged from a certain size, as by a `nearest` resize. For others the worker's own
+    crop at the network's size is better, since it averages when it shrinks.
     """
 
     side: int
@@ -29,14 +29,14 @@ class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Values a face network wants: ((0…255) · scale + offset − mean) / deviation.
+    """The pixel values that a face network expects: ((0…255) · scale + offset − mean) / deviation.
 
     Attributes:
         colour: order of the channels; `grey` has one.
         layout: `nchw` has the channels before the rows, `nhwc` behind the columns.
-        scale, offset: of every value, first.
-        mean, deviation: one value, or one a channel in the order of `colour`; empty for none.
-        resize: what is done to the crops before all of that; None where they come in the network's own size.
+        scale, offset: applied to every value first.
+        mean, deviation: one value, or one per channel in the order of `colour`; empty for none.
+        resize: applied before all of that; None if crops have the network's size.
     """
 
     colour: Colour = "rgb"
@@ -60,5 +60,5 @@ class Pixels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def channels(self) -> int:
-        """1 or 3."""
+        """Number of channels, 1 or 3."""
         return 1 if self.colour == "grey" else 3

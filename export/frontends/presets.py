@@ -17,7 +17,7 @@ class SpeechPreset(Struct, frozen=True):
 
     Attributes:
         frontend: from waveform to features.
-        labels: the network's classes in output order; equal ones are added up in the artifact.
+        labels: the network's classes in output order; probabilities of equal ones are summed in the artifact.
         license: of the weights.
         source: where weights and preprocessing were published.
     """
@@ -29,7 +29,7 @@ class SpeechPreset(Struct, frozen=True):
 
 
 # github.com/S-Gemmin/speech-emotion-recognition, src/config.py and src/preprocessing.py: pydub's integer samples at the
-# rate that the file happens to have (48 kHz in RAVDESS), while librosa's filters believe in its default of 22,050 Hz.
+# file's own rate (48 kHz in RAVDESS), while librosa's filters assume its default of 22,050 Hz.
 SER_352X15 = SpeechPreset(
     frontend=SpeechFrontend(
         sample_rate=48_000,
@@ -66,7 +66,7 @@ SEED_MEL15 = SpeechPreset(
 
 # github.com/MiteshPuthran/Speech-Emotion-Analyzer, final_results_gender_test.ipynb: librosa.load(sr=44100,
 # duration=2.5, offset=0.5), mfcc(n_mfcc=13), mean over the coefficients; librosa of 2017, whose frames were padded by
-# reflection. Its classes are female and male angry, calm, fearful, happy, sad: each pair is added up.
+# reflection. Its classes are female and male angry, calm, fearful, happy, sad: each pair is summed.
 CONV1D_216 = SpeechPreset(
     frontend=SpeechFrontend(
         sample_rate=44_100,

@@ -1,4 +1,4 @@
-"""The same front ends with librosa, numpy and scipy, one waveform at a time: what the graphs are measured against."""
+"""The same front ends with librosa, numpy and scipy, one waveform at a time: the reference for the graphs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 def features(frontend: SpeechFrontend, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [S] → what the network gets for it, float32, without the batch axis."""
+    """Compute the features of a waveform float32 [S]: float32, without the batch axis."""
     values: Array = waveform
     for step in frontend.steps:
         values = apply(step, values)
@@ -27,7 +27,7 @@ def features(frontend: SpeechFrontend, waveform: NDArray[np.float32]) -> NDArray
 
 @singledispatch
 def apply(step: object, values: Array) -> Array:  # noqa: ARG001
-    """What `step` makes of one waveform [S] or of one [T, F] of features."""
+    """Apply a step to one waveform [S] or to features [T, F]."""
     raise TypeError(f"no reference for {type(step).__name__}")
 
 

@@ -1,8 +1,8 @@
 """Pieces that work on spectra: log-mel power and MFCC, as librosa computes them.
 
-The DFT is a matrix product on folded frames. Cosines are the same, and sines opposite, at a place and at its mirror
-image in the frame; even and odd frequencies are the same or opposite again at the mirror image in a half. Folding twice
-leaves a quarter of the work and of the weights of a plain matrix or convolution.
+The DFT is a matrix product on folded frames. Cosines are equal, and sines opposite, at a sample and its mirror image in
+the frame; even and odd frequencies are again equal or opposite at the mirror image in a half. Folding twice leaves a
+quarter of the work and weights of a plain matrix or convolution.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Matrix = NDArray[np.float64]
 
 
 class Mel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the power in mel bands is computed, in the words of librosa.feature.melspectrogram.
+    """Parameters of power in mel bands, as in librosa.feature.melspectrogram.
 
     Attributes:
-        rate: Hz that the mel filters believe the sound to have.
+        rate: sample rate in Hz that the mel filters assume.
         fft, window, hop: samples of the transform, of the Hann window in its middle (0: as many as the transform) and
             between two frames.
         bands, lowest, highest: number of mel bands (Slaney's), and their ends in Hz (0: half the rate).
-        centre: whether frames are centred on their time, with half a transform added on both sides.
-        padding: what is added there.
+        centre: centre frames on their time, with half a transform of padding on both sides.
+        padding: the kind of padding.
     """
 
     rate: Count
@@ -42,7 +42,7 @@ class Mel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     padding: Padding = "constant"
 
     def power(self, draft: Draft, waveform: str) -> str:
-        """[N, S] → power in bands, [N, T, bands]."""
+        """Power in bands: [N, S] → [N, T, bands]."""
         sound = padded(draft, waveform, self.fft // 2, self.padding) if self.centre else waveform
         filters = self._filters().T
         even, odd = (
@@ -52,18 +52,18 @@ class Mel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return draft.node("Add", even, odd)
 
     def _spectrum(self, draft: Draft, sound: str) -> tuple[str, str]:
-        """[N, P] → power at even and at odd frequencies, [N, T, fft / 4 + 1] and [N, T, fft / 4]."""
+        """Power of [N, P] at even and odd frequencies: [N, T, fft / 4 + 1] and [N, T, fft / 4]."""
         half, quarter = self.fft // 2, self.fft // 4
         framed = frames(draft, sound, self.fft, self.hop)
         outer = part(draft, framed, 0, quarter)
-        # The mirror image of place 0 is itself, and its window 0: it only has to stand there.
+        # Sample 0 is its own mirror image and its window is 0: it is only a placeholder.
         mirror = part(draft, framed, self.fft - 1, self.fft - quarter)
         outer_mirror = draft.node("Concat", part(draft, framed, 0, 0), mirror, axis=2)
         inner, inner_mirror = part(draft, framed, half, quarter), part(draft, framed, half, half + quarter)
         outer_window, inner_window = (draft.floats(window) for window in self._windows())
 
         def folded(operator: str) -> tuple[str, str]:
-            """The sum and the difference of what the two quarters of a frame hold, each with its mirror image."""
+            """Sum and difference of the two quarters of a frame, each combined with its mirror image."""
             first = draft.node("Mul", draft.node(operator, outer, outer_mirror), outer_window)
             second = draft.node("Mul", draft.node(operator, inner, inner_mirror), inner_window)
             return draft.node("Add", first, second), draft.node("Sub", first, second)
@@ -100,12 +100,12 @@ class Mel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Decibels(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Power in decibels, in the words of librosa.power_to_db, for each of the batch by itself.
+    """Power in decibels, as in librosa.power_to_db, for each item of the batch by itself.
 
     Attributes:
-        reference: the power that is 0 dB: 1, or the largest there is.
-        floor: smaller powers count as this one.
-        top_db: nothing lies further below the largest; None for no such limit.
+        reference: the power at 0 dB: 1, or the largest.
+        floor: smallest power.
+        top_db: greatest distance below the largest; None for no limit.
     """
 
     reference: Literal["one", "largest"] = "one"
@@ -113,7 +113,7 @@ class Decibels(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     top_db: Positive | None = 80.0
 
     def of(self, draft: Draft, power: str) -> str:
-        """[N, T, bands] → the same shape."""
+        """Convert [N, T, bands] to decibels, same shape."""
         logarithm = draft.node("Log", draft.node("Max", power, draft.floats(self.floor)))
         decibels = draft.node("Mul", logarithm, draft.floats(10 / np.log(10)))
         largest = draft.node("ReduceMax", decibels, draft.integers([1, 2]))

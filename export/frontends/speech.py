@@ -1,4 +1,4 @@
-"""A speech network's front end as a whole: what the worker must bring, and the steps from waveform to features."""
+"""A speech network's front end: the waveform it needs, and the steps to its features."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Step = (
 
 
 class SpeechFrontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """From `waveform` float32 [N, S], −1…1, to what the network was trained on.
+    """The steps from `waveform` float32 [N, S], −1…1, to the network's input.
 
     Attributes:
         sample_rate: Hz to which the worker resamples.
-        window_s, minimum_window_s: longest and shortest stretch of sound the worker gives, in seconds.
-        steps: in their order; none hands the waveform on as it is.
+        window_s, minimum_window_s: longest and shortest window, in seconds.
+        steps: in order; empty for the waveform itself.
     """
 
     sample_rate: Count
@@ -41,7 +41,7 @@ class SpeechFrontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     steps: tuple[Step, ...] = ()
 
     def __call__(self, draft: Draft, waveform: str) -> str:
-        """Add every step to `draft`; returns the name of the features."""
+        """Add every step to `draft`. Returns the name of the features."""
         result = waveform
         for step in self.steps:
             result = step(draft, result)

@@ -1,6 +1,6 @@
-"""The only place where Keras opens a file: a process of its own, which converts and answers, and then ends.
+"""The only place where Keras opens a file: a process of its own that converts it, computes outputs, and ends.
 
-Run as `python -I keras_child.py REQUEST.json`; imports nothing of this project. Reads and writes plain JSON, ONNX and
+Run as `python -I child.py FOLDER`; imports nothing of this project. Reads and writes plain JSON, ONNX and
 .npy files in the folder of the request: `request.json`, `features_<n>.npy` → `network.onnx`, `answers_<n>.npy`,
 `report.json` (either `error`, or `input_shape`, `output_shape` and `versions`).
 """
@@ -36,19 +36,19 @@ DANGEROUS_OPERATIONS = {
         "FileSystemSetConfiguration",
     ),
 }
-"""TensorFlow operations that touch files, processes or the network: none has a place in a network."""
+"""TensorFlow operations that access files, processes or the network; no model needs them."""
 
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-"""Keras writes its errors for a terminal."""
+"""Terminal colour codes in Keras' error messages."""
 
 
 class RefusedError(Exception):
-    """The file holds something that is not opened."""
+    """The file holds something that is refused."""
 
 
 def main(folder: Path) -> int:
-    """Do what the request in `folder` asks; the exit status says whether it worked."""
+    """Process the request in `folder`. Returns the exit status, 0 on success."""
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
         report = _convert(request, folder)
@@ -129,7 +129,7 @@ def _saved_model(path: Path, out: Path) -> tuple[Any, tuple[list[Any], list[Any]
 
 
 def _refuse_operations(path: Path) -> None:
-    """Every operation of every function is looked at before TensorFlow loads anything."""
+    """Check every operation of every function before TensorFlow loads anything. Raises RefusedError."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel()

@@ -1,4 +1,4 @@
-"""A Keras file → an artifact: looked at, converted in a process of its own, joined with its front end, proved."""
+"""Convert a Keras file to an artifact: inspect, convert in a child process, add the front end, check parity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper
 
-from bimodal.export.artifact import IR_VERSION, OPSET, Say, make_model, ship
+from bimodal.export.artifact import IR_VERSION, OPSET, Progress, make_model, ship
 from bimodal.export.errors import SourceModelError
 from bimodal.export.frontends.draft import Draft
 from bimodal.export.frontends.faces import as_numpy, pixel_nodes
@@ -26,7 +26,7 @@ from bimodal.export.real_inputs import faces_of, sounds_of
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
 
 TOLERANCE = 1e-4
-"""Of a probability: librosa's features and the graph's differ in the sixth digit; real networks stay below 2e-5."""
+"""Tolerance of probabilities: features of librosa and the graph differ in the sixth digit; real networks < 2e-5."""
 
 
 def export_keras(
@@ -34,19 +34,19 @@ def export_keras(
     recipe: Recipe,
     name: str,
     out: Path,
-    say: Say,
+    progress: Progress,
     *,
     version: str = "1",
     real: Sequence[Path] = (),
     tolerance: float = TOLERANCE,
 ) -> Path:
-    """Write `out`/<name>/model.onnx; returns its path.
+    """Write `out`/<name>/model.onnx. Returns its path.
 
     Args:
         path: .h5, .hdf5, .keras, or the folder of a SavedModel.
         recipe: front end, labels and, for a file that holds only weights, the architecture.
-        real: sounds or pictures on which the artifact is compared with the original, beside random ones.
-        tolerance: what a probability may differ from the original's.
+        real: sounds or pictures to measure parity on, besides random ones.
+        tolerance: greatest difference of a probability from the original's.
 
     Raises ExportError or ModelError; nothing is written then.
     """
@@ -56,7 +56,7 @@ def export_keras(
     if not recipe.labels:
         raise SourceModelError("the classes of the network have no names: give them with --labels, in output order")
     for warning in file.warnings:
-        say(f"warning: {warning}")
+        progress(f"warning: {warning}")
     fed = cases(recipe.frontend, real)
     batches = [batch for some in fed.values() for batch in some]
     features = [reference(recipe.frontend, batch) for batch in batches]
@@ -75,7 +75,7 @@ def export_keras(
         lambda batch: {"probabilities": answers[_key(batch)]},
         fed,
         out,
-        say,
+        progress,
         tolerance=tolerance,
     )
 
@@ -111,7 +111,7 @@ def _check_classes(path: Path, found: Conversion, recipe: Recipe) -> None:
 
 
 def _probabilities(scores: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
-    """The original's answer as the artifact gives it: softmax where it lacks one, equal labels added up."""
+    """Convert the original's scores to the artifact's probabilities: softmax if missing, equal labels summed."""
     exact = scores.astype(np.float64)
     if recipe.logits:
         exact = np.exp(exact - exact.max(axis=1, keepdims=True))
@@ -121,15 +121,15 @@ def _probabilities(scores: NDArray[np.float32], recipe: Recipe) -> NDArray[np.fl
 
 
 def _key(batch: NDArray[Any]) -> str:
-    """The original answered beforehand, in its own process: this finds its answer again."""
+    """Key of a batch, to look up the original's outputs, which its process computed beforehand."""
     return hashlib.sha256(f"{batch.shape}".encode() + batch.tobytes()).hexdigest()
 
 
-# Front end, network and answer joined to one graph under the contract's names.
+# The artifact's graph: front end, network and output under the contract's names.
 
 
 def join(network: onnx.ModelProto, recipe: Recipe, metadata: Metadata) -> onnx.ModelProto:
-    """The artifact's graph: `waveform` or `faces` → features → network → `probabilities` over the merged labels.
+    """Join the artifact's graph: `waveform` or `faces` → features → network → `probabilities` over the merged labels.
 
     Args:
         network: one float input, one output [N, C], opset 18.
@@ -161,12 +161,12 @@ def join(network: onnx.ModelProto, recipe: Recipe, metadata: Metadata) -> onnx.M
 
 
 def merged(labels: Sequence[str]) -> tuple[str, ...]:
-    """Each label once, in the order of its first place."""
+    """Unique labels, in order of first occurrence."""
     return tuple(dict.fromkeys(labels))
 
 
 def label_sums(labels: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """float32 [len(labels), len(merged)]: which classes are added up to which label."""
+    """Matrix float32 [len(labels), len(merged)] that sums classes of equal label."""
     names = merged(labels)
     return np.array([[label == name for name in names] for label in labels], np.float32)
 
@@ -180,7 +180,7 @@ def _faces(front: Draft, frontend: FaceFrontend) -> tuple[onnx.ValueInfoProto, s
 
 
 def _drop_identities(graph: onnx.GraphProto) -> None:
-    """Let every reader read what an Identity copied; where it made an output, its source takes the output's name."""
+    """Remove Identity nodes: readers use the source directly; the source of an output takes the output's name."""
     if has_inner_graphs(graph):
         return
     outputs = {value.name for value in graph.output}
@@ -198,7 +198,7 @@ def _drop_identities(graph: onnx.GraphProto) -> None:
 
 
 def _finished(graph: onnx.GraphProto, metadata: Metadata) -> onnx.ModelProto:
-    """In canonical form, unless it holds a Loop, whose inner graph has names of the outer one."""
+    """Make the model, in canonical form unless it holds a Loop, whose inner graph uses names of the outer one."""
     try:
         if not has_inner_graphs(graph):
             return make_model(graph, metadata)
@@ -211,19 +211,18 @@ def _finished(graph: onnx.GraphProto, metadata: Metadata) -> onnx.ModelProto:
         raise SourceModelError(f"front end and network do not fit together: {reason}") from error
 
 
-# What a converted Keras network and its original are compared on: random and real inputs, one and five at once.
-
+# Inputs for parity: random and real, one and five at once.
 
 Cases = dict[str, list[NDArray[Any]]]
 
 
 def cases(frontend: SpeechFrontend | FaceFrontend, real: Sequence[Path]) -> Cases:
-    """Batches of the artifact's input, by kind.
+    """Make batches of the artifact's input, by kind.
 
     Args:
-        real: sounds or pictures; none leaves real inputs out.
+        real: sounds or pictures; empty for random inputs only.
 
-    Raises SourceModelError where a file can't be read.
+    Raises SourceModelError if a file can't be read.
     """
     if isinstance(frontend, SpeechFrontend):
         size = round(frontend.window_s * frontend.sample_rate)
@@ -238,9 +237,9 @@ def cases(frontend: SpeechFrontend | FaceFrontend, real: Sequence[Path]) -> Case
 
 
 def reference(frontend: SpeechFrontend | FaceFrontend, batch: NDArray[Any]) -> NDArray[np.float32]:
-    """What the original would have been fed: librosa's features, or numpy's pixels.
+    """Compute the original network's input: features with librosa, or pixels with numpy.
 
-    Raises SourceModelError where the steps of a front end do not fit together.
+    Raises SourceModelError if the steps of a front end do not fit together.
     """
     if isinstance(frontend, FaceFrontend):
         return as_numpy(frontend.pixels, batch)
@@ -248,18 +247,18 @@ def reference(frontend: SpeechFrontend | FaceFrontend, batch: NDArray[Any]) -> N
 
     try:
         return np.stack([features(frontend, waveform) for waveform in batch])
-    except Exception as error:  # librosa, numpy and scipy each raise their own where steps do not fit together
+    except Exception as error:  # librosa, numpy and scipy raise different errors for steps that don't fit
         reason = " ".join(str(error).split())[:300]
         raise SourceModelError(f"the front end's steps do not fit together: {reason}") from error
 
 
 def one_and_five(inputs: NDArray[Any]) -> list[NDArray[Any]]:
-    """The first one alone, then all in batches of five."""
+    """Batch the first input alone, then all in batches of five."""
     return [inputs[:1], *(inputs[n : n + 5] for n in range(0, len(inputs), 5))] if len(inputs) else []
 
 
 def made_sound(size: int, rate: int, seed: int) -> NDArray[np.float32]:
-    """float32 [size]: noise and a gliding tone between stretches of near-silence, the same every time."""
+    """Synthesise a sound, float32 [size]: noise and a gliding tone between near-silence; deterministic."""
     random = np.random.default_rng(seed)
     time = np.arange(size) / rate
     tone = np.sin(2 * np.pi * (100 + 60 * seed) * time * (1 + 0.1 * time))

@@ -1,6 +1,6 @@
-"""A Keras file looked at without Keras: what it is, and whether it holds anything but layers of Keras' own.
+"""Inspect a Keras file without Keras: its format, and that it holds nothing but Keras' own layers.
 
-Nothing in the file runs here. Keras itself only opens a file that passed, in a process of its own (keras_child.py).
+Nothing in the file is executed here. Keras itself only opens a file that passed, in a child process (child.py).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ OWN_MODULES = re.compile(
 
 
 class KerasFile(Struct, frozen=True):
-    """What a file is.
+    """The result of inspecting a file.
 
     Attributes:
         path: of the file, or of the folder of a SavedModel.
-        format: `h5` and `keras` carry their architecture, `weights` need one from outside.
-        config: the architecture as the file says it, None where it says none.
-        warnings: sentences on layers that will be slow.
+        format: `h5` and `keras` contain their architecture, `weights` need one from outside.
+        config: the architecture in the file, None if it says none.
+        warnings: sentences about layers that will be slow.
     """
 
     path: Path
@@ -47,9 +47,9 @@ class KerasFile(Struct, frozen=True):
 
 
 def inspect(path: Path) -> KerasFile:
-    """Look at a .h5, .hdf5, .keras file or a SavedModel folder.
+    """Inspect a .h5, .hdf5 or .keras file or a SavedModel folder.
 
-    Raises SourceModelError where it is none of them, or holds a Lambda layer, a custom object or a link to other files.
+    Raises SourceModelError if it is none of them, or holds a Lambda layer, a custom object or a link to other files.
     """
     if path.is_dir() and (path / "saved_model.pb").is_file():
         return KerasFile(path, "saved-model", None)
@@ -69,7 +69,7 @@ def inspect(path: Path) -> KerasFile:
 
 
 def modern(config: Config) -> Config:
-    """An architecture as Keras 1 and 2 wrote it, in the words that Keras 3 reads: a Sequential says its input first."""
+    """Convert an architecture of Keras 1 or 2 to that of Keras 3, in which a Sequential begins with its input."""
     if config.get("class_name") != "Sequential":
         return config
     inner = config["config"]
@@ -112,7 +112,7 @@ def _config_of_h5(path: Path, file: h5py.File) -> Config | None:
 
 
 def _refuse_links(path: Path, group: h5py.Group) -> None:
-    """HDF5 can point to other files: a model has no need to."""
+    """Refuse HDF5 links to other files, which no model needs. Raises SourceModelError."""
     for name in group:
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
@@ -127,7 +127,7 @@ def _refuse_links(path: Path, group: h5py.Group) -> None:
 
 
 def _checked(path: Path, config: Config) -> tuple[str, ...]:
-    """Warnings on slow layers; raises SourceModelError for what is not Keras' own."""
+    """Check all layers. Returns warnings about slow ones; raises SourceModelError for what is not Keras' own."""
     warnings = []
     if config.get("class_name") not in MODELS:
         raise SourceModelError(f"{path} holds a custom model '{config.get('class_name')}': only Keras' own can be read")
@@ -142,7 +142,7 @@ def _checked(path: Path, config: Config) -> tuple[str, ...]:
 
 
 def _objects(value: object) -> Iterator[Config]:
-    """Everything in a config that Keras would build."""
+    """Yield everything in a config that Keras would build."""
     if isinstance(value, dict):
         if "class_name" in value:
             yield value
@@ -172,15 +172,14 @@ def _refuse_foreign(path: Path, item: Config) -> None:
 
 
 def _name(item: Config) -> str:
-    """What a person would call it: its name, or for a function what the file calls it."""
+    """Name of an item for messages: its own name, or for a function that in the file."""
     settings = item.get("config")
     if isinstance(settings, dict):
         return str(settings.get("name") or item.get("name") or item["class_name"])
     return settings if isinstance(settings, str) else str(item["class_name"])
 
 
-# The architecture of a file that holds weights only: a short list of layers, and nothing that could be code.
-
+# The architecture for a file that holds weights only: a short list of layers that can contain no code.
 
 Size = Annotated[int, Meta(ge=1, le=1_000_000)]
 WRAPPERS = ("Bidirectional", "TimeDistributed")
@@ -191,7 +190,7 @@ class Layer(Struct, frozen=True):
 
     Attributes:
         kind: its class in keras.layers.
-        settings: its arguments: numbers, words, true or false, or lists of numbers.
+        settings: its arguments: numbers, strings, booleans, or lists of numbers.
         of: the layer inside a Bidirectional or TimeDistributed.
     """
 
@@ -210,11 +209,11 @@ class Layer(Struct, frozen=True):
 
 
 class Architecture(Struct, frozen=True, forbid_unknown_fields=True):
-    """Layers one after the other.
+    """A sequence of layers.
 
     Attributes:
         input: shape of one example, without the batch.
-        layers: in their order; each is a mapping of its class to its arguments when written as YAML.
+        layers: in order; in YAML each is a mapping of its class to its arguments.
     """
 
     input: tuple[Size, ...]
@@ -222,7 +221,7 @@ class Architecture(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_architecture(path: Path) -> Architecture:
-    """A YAML file such as
+    """Read an architecture from a YAML file such as
 
         input: [352, 15]
         layers:
@@ -242,7 +241,7 @@ def read_architecture(path: Path) -> Architecture:
 
 
 def _spelled_out(layer: Any) -> dict[str, Any]:
-    """`{LSTM: {units: 64}}` or `Flatten` → kind and settings."""
+    """Expand `{LSTM: {units: 64}}` or `Flatten` to kind and settings."""
     if isinstance(layer, str):
         layer = {layer: {}}
     ((kind, settings),) = layer.items()
@@ -251,11 +250,8 @@ def _spelled_out(layer: Any) -> dict[str, Any]:
     return {"kind": kind, "settings": settings, "of": None if inner is None else _spelled_out(inner)}
 
 
-# What of Keras may stand in a model file: names of its own layers that do arithmetic, and of what configures them.
-#
-# Layers that carry code (Lambda), load other files (TextVectorization, TFSMLayer) or wrap other frameworks are not
-# here.
-
+# Names allowed in a model file: Keras' own layers that do arithmetic, and the objects that configure them. Not
+# included: layers that carry code (Lambda), load files (TextVectorization, TFSMLayer) or wrap other frameworks.
 
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 
@@ -298,4 +294,4 @@ ACTIVATIONS = frozenset(
 )
 
 SLOW = {"GRU": "GRU", "GRUCell": "GRU", "Masking": "Masking", "SimpleRNN": "SimpleRNN"}
-"""Layers that ONNX expresses as a Loop, 20 to 50 times as slow as an LSTM."""
+"""Layers that ONNX expresses as a Loop, 20 to 50 times slower than an LSTM."""

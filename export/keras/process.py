@@ -1,4 +1,4 @@
-"""Starts the process in which Keras opens a file, and brings back what it found."""
+"""Run the child process in which Keras opens a file, and read its results."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Floats = NDArray[np.float32]
 
 
 class Conversion(Struct, frozen=True):
-    """What came back.
+    """Results of the child process.
 
     Attributes:
-        network: the graph alone: features in, class scores out.
-        answers: the original's, one array for each array of features.
-        input_shape, output_shape: with None for sizes that are free.
+        network: the network's graph: features in, class scores out.
+        answers: outputs of the original, one array for each array of features.
+        input_shape, output_shape: None for free sizes.
         versions: of keras and tensorflow.
     """
 
@@ -43,12 +43,12 @@ class Conversion(Struct, frozen=True):
 
 
 def convert(file: KerasFile, architecture: Architecture | None, features: Sequence[Floats], folder: Path) -> Conversion:
-    """Convert `file` to ONNX and let the original answer for `features` (each a batch), in a process of its own.
+    """Convert `file` to ONNX and compute the original's outputs for `features` (batches), in a process of its own.
 
     Args:
         folder: a scratch folder that nothing else uses.
 
-    Raises SourceModelError with what Keras said, or how the process ended.
+    Raises SourceModelError with Keras' message, or how the process ended.
     """
     request = {
         "file": str(_readable(file, folder)),
@@ -70,7 +70,7 @@ def convert(file: KerasFile, architecture: Architecture | None, features: Sequen
 
 
 def _run(path: Path, folder: Path) -> dict[str, Any]:
-    # -I: no module of the folder we are in, and no PYTHON* variable, has a say in that process.
+    # -I: neither modules of the working directory nor PYTHON* variables affect the process.
     command = [sys.executable, "-I", str(PROGRAM), str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT_S, check=False)
@@ -89,7 +89,7 @@ def _run(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _readable(file: KerasFile, folder: Path) -> Path:
-    """The file, or a copy whose architecture is in new words where Keras 3 would misread those of Keras 1 and 2."""
+    """The file, or a copy with its architecture converted if Keras 3 would misread that of Keras 1 or 2."""
     if file.format == "saved-model" or file.config is None or file.format == "keras":
         return file.path.resolve()
     new = modern(file.config)
@@ -103,7 +103,7 @@ def _readable(file: KerasFile, folder: Path) -> Path:
 
 
 def _as_h5(path: Path, folder: Path) -> Path:
-    """Keras goes by the name: anything but .h5 and .hdf5 would be read as a .keras file."""
+    """Copy an HDF5 file to a name ending in .h5 if needed: Keras decides by the suffix."""
     if path.suffix in (".h5", ".hdf5"):
         return path.resolve()
     copy = folder / "original.h5"

@@ -1,4 +1,4 @@
-"""All that a Keras file does not say of itself: its front end, its labels, where it comes from."""
+"""The information that a Keras file lacks: front end, labels, origin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bimodal.models.contract import Crop
 
 
 class FaceFrontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """From `faces` uint8 [N, size, size, 3] RGB to what the network was trained on."""
+    """Preprocessing of `faces` uint8 [N, size, size, 3] RGB to the network's input."""
 
     size: Annotated[int, Meta(ge=8, le=1024)]
     pixels: Pixels = Pixels(layout="nhwc")
@@ -27,13 +27,13 @@ class FaceFrontend(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Recipe(Struct, frozen=True, kw_only=True):
-    """What turns a network into an artifact.
+    """The information that turns a network into an artifact.
 
     Attributes:
-        frontend: what is done to a waveform or a face before the network.
-        labels: the network's classes in output order; the probabilities of equal ones are added up.
+        frontend: preprocessing of a waveform or face.
+        labels: the network's classes in output order; probabilities of equal ones are summed.
         license, source: of the weights.
-        logits: whether a softmax is still missing.
+        logits: True if a softmax must be added.
         architecture: the layers of a file that holds only weights.
     """
 
@@ -46,7 +46,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
 
 
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields of a Recipe that a YAML file may say beside the front end."""
+    """The fields of a Recipe that a YAML file may have besides the front end."""
 
     labels: tuple[str, ...] = ()
     license: str = "unknown"
@@ -63,13 +63,13 @@ LSTM_352X15 = Architecture(
 )
 
 FACE_PRESETS = ("mini-xception",)
-"""Those of `bimodal export onnx` whose networks are published as Keras files."""
+"""Presets of `bimodal export onnx` whose networks are published as Keras files."""
 
 PRESETS: tuple[str, ...] = (*FACE_PRESETS, *SPEECH_PRESETS)
 
 
 def read_preset(name: str) -> Recipe:
-    """Raises SourceModelError, naming those there are."""
+    """Read a shipped recipe. Raises SourceModelError, listing the presets, if there is none of that name."""
     if name in SPEECH_PRESETS:
         found = SPEECH_PRESETS[name]
         layers = LSTM_352X15 if name == "ser-352x15" else None
@@ -90,14 +90,14 @@ def read_preset(name: str) -> Recipe:
 
 
 def with_words(recipe: Recipe, **words: object) -> Recipe:
-    """The recipe with these fields in place of its own; None leaves a field as it is."""
+    """Replace fields of a recipe; None keeps a field."""
     return msgspec.structs.replace(recipe, **{key: value for key, value in words.items() if value is not None})
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A YAML file with `kind` (speech or face-static), the fields of that kind's front end, and those of a recipe.
+    """Read a YAML file with `kind` (speech or face-static), the fields of its front end, and those of a recipe.
 
-    Raises SourceModelError where the file can't be read or says something that it may not.
+    Raises SourceModelError if the file can't be read or has invalid fields.
     """
     try:
         table: dict[str, Any] = dict(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""What a user says of a foreign model: a YAML file, a preset of that form, or flags; later words win."""
+"""Descriptions of foreign models: a YAML file, a preset of that form, or flags; later ones override."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ ForeignKind = Literal["face-static", "face-dynamic", "speech"]
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of it is optional here, so that a preset, a file and flags can each say a part.
+    """A (partial) description: a preset, a file and flags can each give some of the fields.
 
     Attributes:
-        kind: what the artifact becomes; its contract is in models/contract.py.
+        kind: of the artifact; its contract is in models/contract.py.
         name, version, license, source, labels, crop, embedding_space, sample_rate, window_s, minimum_window_s,
             interval_s, temperature: the metadata of those names; labels in the order of the network's output.
-        input, output: names in the foreign graph; not needed where there is only one, or for the first output.
+        input, output: names in the foreign graph; optional for a single input and for the first output.
         embedding: a tensor of the foreign graph, output or not, that becomes the output `embedding`.
-        logits: whether the output still needs a softmax.
-        take: so many columns of the output, from the first, are classes; the rest is left out.
-        size: side of the square face crops, where the graph does not fix it.
-        pixels: what values a face network wants.
-        normalise: whether a speech network wants every waveform at mean 0 and variance 1.
+        logits: True if the output needs a softmax.
+        take: number of leading output columns that are classes; the rest is dropped.
+        size: side of the square face crops, if the graph does not fix it.
+        pixels: pixel values that a face network expects.
+        normalise: True if a speech network expects every waveform at mean 0 and variance 1.
     """
 
     kind: ForeignKind | None = None
@@ -64,19 +64,19 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def presets() -> list[str]:
-    """Names of the presets that ship."""
+    """Names of the shipped presets."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def read_preset(name: str) -> Description:
-    """Raises SourceModelError where there is no preset of that name, with those that there are."""
+    """Read a shipped preset. Raises SourceModelError, listing the presets, if there is none of that name."""
     if name not in presets():
         raise SourceModelError(f"there is no preset '{name}'; there are {', '.join(presets())}")
     return read_description(PRESETS / f"{name}.yaml")
 
 
 def read_description(path: Path) -> Description:
-    """Raises SourceModelError where the file can't be read or says something that it may not."""
+    """Read a description from a YAML file. Raises SourceModelError if it can't be read or has invalid fields."""
     try:
         if path.stat().st_size > LARGEST_YAML:
             raise SourceModelError(f"{path} is too large for a description of a model")
@@ -86,9 +86,9 @@ def read_description(path: Path) -> Description:
 
 
 def describe(fields: Any, where: str) -> Description:
-    """A mapping of plain values → Description.
+    """Convert a mapping of plain values to a Description.
 
-    Raises SourceModelError, naming `where` they were said, where a field is unknown or of the wrong type.
+    Raises SourceModelError, naming `where` it came from, if a field is unknown or of the wrong type.
     """
     try:
         return msgspec.convert(fields, Description)
@@ -97,8 +97,8 @@ def describe(fields: Any, where: str) -> Description:
 
 
 def merge(*descriptions: Description) -> Description:
-    """Fields of the later ones win where they are given."""
-    said: dict[str, Any] = {}
+    """Merge descriptions; given fields of later ones override."""
+    fields: dict[str, Any] = {}
     for description in descriptions:
-        said.update({name: value for name, value in msgspec.structs.asdict(description).items() if value is not None})
-    return Description(**said)
+        fields.update({name: value for name, value in msgspec.structs.asdict(description).items() if value is not None})
+    return Description(**fields)

@@ -1,4 +1,4 @@
-"""A foreign .onnx file, read with bounds: what is in it is checked before any of it is run."""
+"""Read a foreign .onnx file with limits, and check its contents before any of it is run."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from bimodal.export.onnx.ports import Ports
 MEGABYTE = 1_000_000
 LARGEST_MB = 500
 HARDEST_MB = 2_000
-"""protobuf can't write a larger file."""
+"""Largest file that protobuf can write."""
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Operators that every ONNX Runtime has built in."""
+"""Operator domains built into every ONNX Runtime."""
 
 
 def read_foreign(path: Path, largest_mb: int = LARGEST_MB) -> onnx.ModelProto:
-    """The model with functions written out and external data put in; opens no session.
+    """Read a model, inlining functions and external data; opens no session.
 
-    Raises SourceModelError, naming what is wrong: missing, larger than `largest_mb` (with its external data), no ONNX,
-    external data outside the file's folder, operators of a custom domain, operators that this onnx does not know,
-    functions that call themselves.
+    Raises SourceModelError, naming the reason: missing, larger than `largest_mb` (with external data), not ONNX,
+    external data outside the file's folder, operators of a custom domain, operators unknown to this onnx, recursive
+    functions.
     """
     if not path.is_file():
         raise SourceModelError(f"there is no file {path}")
@@ -72,9 +72,9 @@ def _put_external_data_in(model: onnx.ModelProto, path: Path, budget: int) -> No
     for tensor in tensors_of(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
-        told = {entry.key: entry.value for entry in tensor.external_data}
-        source = _external_file(told.get("location", ""), path)
-        begin, length = _span(told, source, path)
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        source = _external_file(entries.get("location", ""), path)
+        begin, length = _span(entries, source, path)
         size += length
         _within(path, size, budget)
         with source.open("rb") as file:
@@ -94,11 +94,11 @@ def _external_file(location: str, path: Path) -> Path:
     return source
 
 
-def _span(told: Mapping[str, str], source: Path, path: Path) -> tuple[int, int]:
+def _span(entries: Mapping[str, str], source: Path, path: Path) -> tuple[int, int]:
     size = source.stat().st_size
     try:
-        begin = int(told.get("offset", "0"))
-        length = int(told.get("length", str(size - begin)))
+        begin = int(entries.get("offset", "0"))
+        length = int(entries.get("length", str(size - begin)))
     except ValueError:
         begin = length = -1
     if begin < 0 or length < 0 or begin + length > size:
@@ -126,21 +126,20 @@ def _check_operators(model: onnx.ModelProto, path: Path) -> None:
                 ) from error
 
 
-# A foreign model as it was meant to be used: preprocessing and postprocessing in numpy around its own file.
-
+# The reference: preprocessing and postprocessing in numpy around the foreign file.
 
 Values = NDArray[Any]
 Run = Callable[[Values], Sequence[Values]]
-"""The foreign network itself: its own input → the tensor with classes and, where one is named, the embedding."""
+"""The foreign network itself: its own input → the tensor with classes and, if named, the embedding."""
 
 NUMPY_TYPES = {1: np.float32, 10: np.float16, 11: np.float64, 7: np.int64, 6: np.int32, 9: np.bool_}
-"""ONNX element types that an input may have."""
+"""Supported ONNX element types of inputs."""
 
 
 def session_run(model: onnx.ModelProto, ports: Ports, path: Path, threads: int = 1) -> Run:
-    """The file in ONNX Runtime, untouched but for an output that is asked for by name.
+    """Open the file in ONNX Runtime, unchanged but for an additional output asked for by name.
 
-    Raises SourceModelError where ONNX Runtime can't open it, or later can't run it.
+    Raises SourceModelError if ONNX Runtime can't open it, or later can't run it.
     """
     wanted = [ports.output] + ([ports.embedding] if ports.embedding else [])
     copy = onnx.ModelProto()
@@ -168,50 +167,50 @@ def session_run(model: onnx.ModelProto, ports: Ports, path: Path, threads: int =
 
 
 class ForeignOriginal:
-    """Answers as export/parity.py asks: inputs of the contract in, its outputs out.
+    """The reference for parity: the contract's inputs in, its outputs out.
 
     Args:
         run: the network.
-        said: the preprocessing and postprocessing.
+        description: preprocessing and postprocessing.
         ports: of the network.
     """
 
-    def __init__(self, run: Run, said: Description, ports: Ports) -> None:
+    def __init__(self, run: Run, description: Description, ports: Ports) -> None:
         self._run = run
-        self._said = said
+        self._description = description
         self._ports = ports
 
     def __call__(self, batch: Values) -> dict[str, Values]:
-        """`probabilities` float32 [N, C] and, where one is named, `embedding` [N, D]."""
+        """Compute `probabilities` float32 [N, C] and, if named, `embedding` [N, D]."""
         classes, *embedding = self.raw(batch)
-        if self._said.logits:
-            classes = _softmax(classes.astype(np.float64) / (self._said.temperature or 1.0))
+        if self._description.logits:
+            classes = _softmax(classes.astype(np.float64) / (self._description.temperature or 1.0))
         answers = {"probabilities": classes.astype(np.float32)}
         if embedding:
             answers["embedding"] = embedding[0].astype(np.float32)
         return answers
 
     def raw(self, batch: Values) -> list[Values]:
-        """What the network gives, each [N, …] flattened to [N, D], and cut to the columns that are classes."""
+        """Compute the network's outputs, each [N, …] flattened to [N, D], classes cut to their columns."""
         values = self._prepare(batch)
         parts = [values] if self._ports.batches else [values[n : n + 1] for n in range(len(values))]
         answers = [self._run(part) for part in parts]
         flat = [np.concatenate([a.reshape(len(part), -1) for a, part in zip(answer, parts, strict=True)])
                 for answer in zip(*answers, strict=True)]  # fmt: skip
-        flat[0] = flat[0][:, : self._said.take]
+        flat[0] = flat[0][:, : self._description.take]
         return flat
 
     def _prepare(self, batch: Values) -> Values:
-        if self._said.kind == "face-static" and self._said.pixels is not None:
-            return as_numpy(self._said.pixels, batch)
-        if self._said.kind == "speech":
-            values = unit_variance(batch) if self._said.normalise else batch
+        if self._description.kind == "face-static" and self._description.pixels is not None:
+            return as_numpy(self._description.pixels, batch)
+        if self._description.kind == "speech":
+            values = unit_variance(batch) if self._description.normalise else batch
             return values[:, None] if len(self._ports.shape) == 3 else values
         return batch
 
 
 def unit_variance(waveforms: Values) -> Values:
-    """Every row to mean 0 and variance 1, as Hugging Face's Wav2Vec2FeatureExtractor. float32 [N, S] → same."""
+    """Normalise each row to mean 0 and variance 1, as Hugging Face's Wav2Vec2FeatureExtractor. float32 [N, S]."""
     values = waveforms.astype(np.float64)
     centred = values - values.mean(axis=1, keepdims=True)
     return np.asarray(centred / np.sqrt(values.var(axis=1, keepdims=True) + 1e-7), np.float32)

@@ -1,4 +1,4 @@
-"""Functions that a file brings along are written out into its graph, unless they were made to do harm."""
+"""Operations on ONNX graphs: inline functions, traverse all parts, bring into canonical form."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from onnx import inliner, numpy_helper
 from bimodal.export.errors import SourceModelError
 
 MOST_NODES = 200_000
-"""Functions may call each other; this many nodes may come of it."""
+"""Greatest number of nodes after inlining functions, which may call each other."""
 DEEPEST = 100
 
 Key = tuple[str, str]
 
 
 def write_functions_out(model: onnx.ModelProto, path: Path) -> None:
-    """Replace every call of a local function by its body, in place.
+    """Inline every call of a local function, in place.
 
-    Raises SourceModelError where functions call themselves, or so many nodes would come of them that it can't be
-    honest.
+    Raises SourceModelError if functions are recursive, or expand to more nodes than any honest model has.
     """
     if not model.functions:
         return
@@ -43,7 +42,7 @@ def _count(
     callers: tuple[Key, ...],
     path: Path,
 ) -> int:
-    """Nodes that come of these once everything is written out; `known` keeps what functions come to."""
+    """Count the nodes after inlining; `known` caches the counts of functions."""
     total = 0
     for node in nested(nodes):
         key = (node.domain, node.op_type)
@@ -58,16 +57,16 @@ def _count(
     return total
 
 
-# Everything in a model, also in the graphs inside its nodes and in its functions.
+# Traversal of a whole model, including subgraphs and functions.
 
 
 def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Every node of the graph and of the graphs inside its nodes."""
+    """Yield every node of the graph and of its subgraphs."""
     return nested(graph.node)
 
 
 def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """These nodes and every node of the graphs inside them."""
+    """Yield these nodes and every node of their subgraphs."""
     for node in nodes:
         yield node
         for inner in inner_graphs(node):
@@ -75,12 +74,12 @@ def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
 
 
 def has_inner_graphs(graph: onnx.GraphProto) -> bool:
-    """Whether a node holds a graph of its own (If, Loop, Scan)."""
+    """True if a node has a subgraph (If, Loop, Scan)."""
     return any(True for node in graph.node for _ in inner_graphs(node))
 
 
 def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs in a node's attributes."""
+    """Yield the subgraphs in a node's attributes."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -88,7 +87,7 @@ def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def names_of(model: onnx.ModelProto) -> Iterator[str]:
-    """Every name that a graph or function is held together by."""
+    """Yield every name of a tensor, node, graph or function."""
     for function in model.functions:
         yield from (function.name, function.domain, *function.input, *function.output)
     for node in (*nested(model.graph.node), *nested(node for function in model.functions for node in function.node)):
@@ -108,7 +107,7 @@ def _graph_names(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every constant, wherever it is kept."""
+    """Yield every constant, wherever it is stored."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:
         yield from _node_tensors(function.node)
@@ -131,15 +130,13 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]
             yield from _graph_tensors(graph)
 
 
-# One graph, one file: node order and names made a function of the graph alone.
-#
-# Converters name tensors by counters that differ from run to run, so the same model would never give the same bytes.
+# Canonical form: node order and names depend on the graph alone. Converters number tensors differently in each run.
 
 
 def canonicalize(graph: onnx.GraphProto) -> None:
-    """Order nodes by their way from the outputs, drop what no output needs, merge equal constants, name in order.
+    """Order nodes depth-first from the outputs, drop unused ones, merge equal constants, rename in order.
 
-    Changes `graph` in place; names of its inputs and outputs stay. Graphs with subgraphs are not for this function.
+    Changes `graph` in place; names of its inputs and outputs are kept. Does not support subgraphs.
     """
     nodes = list(_needed(graph))
     constants = {value.name: value for value in graph.initializer}
@@ -160,7 +157,7 @@ def canonicalize(graph: onnx.GraphProto) -> None:
 
 
 def _needed(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Depth-first from the outputs, so each node comes after what it reads."""
+    """Yield the needed nodes depth-first from the outputs, each after the nodes it reads."""
     maker = {name: node for node in graph.node for name in node.output if name}
     done: set[int] = set()
     waiting: list[tuple[onnx.NodeProto, bool]] = list(_makers(maker, (value.name for value in graph.output)))
@@ -181,7 +178,7 @@ def _makers(maker: dict[str, onnx.NodeProto], names: Iterable[str]) -> list[tupl
 
 
 def _keep(constant: onnx.TensorProto, kept: dict[str, onnx.TensorProto]) -> str:
-    """The name of the constant with this content, added where it is new."""
+    """Name of the constant with this content, added if it is new."""
     array = numpy_helper.to_array(constant)
     key = hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
     if key not in kept:

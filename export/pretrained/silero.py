@@ -1,7 +1,7 @@
-"""Silero VAD's 16 kHz network → a voice-activity artifact.
+"""Convert Silero VAD's 16 kHz network to a voice-activity artifact.
 
-The weights come out of the wheel silero-vad (MIT). The original graph chooses between two networks by the sample rate
-and asks its shapes at every step; this one is the 16 kHz network alone, written down plainly from the same weights.
+The weights are in the wheel silero-vad (MIT). The original graph chooses between two networks by sample rate and
+queries shapes at every step; this one is the 16 kHz network alone, rebuilt from the same weights.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ ENCODER_STRIDES = (1, 2, 2, 1)
 
 
 def convert(source: Path) -> onnx.GraphProto:
-    """`waveform` float32 [N, 576] (64 samples of before, 512 new), `state` float32 [2, N, 128] → `probability`
+    """`waveform` float32 [N, 576] (64 previous samples, 512 new), `state` float32 [2, N, 128] → `probability`
     float32 [N, 1] in 0…1, `next_state` float32 [2, N, 128].
 
-    Raises SourceModelError where the file is not the network that the exporter knows.
+    Raises SourceModelError if the file is not the network that the exporter knows.
     """
     weights = read_weights(source)
     nodes = [*_spectrum_nodes(), *_encoder_nodes(), *_recurrent_nodes()]
@@ -72,9 +72,9 @@ def convert(source: Path) -> onnx.GraphProto:
 
 
 def read_weights(source: Path) -> dict[str, NDArray[np.generic]]:
-    """The weights by name; the LSTM's three as `lstm.input`, `lstm.recurrent`, `lstm.bias`.
+    """Read the weights by name; the LSTM's three as `lstm.input`, `lstm.recurrent`, `lstm.bias`.
 
-    Raises SourceModelError where one is missing or has another shape.
+    Raises SourceModelError if one is missing or has another shape.
     """
     graph = onnx.load(str(source)).graph
     found = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
@@ -90,7 +90,7 @@ def read_weights(source: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def metadata(metrics: dict[str, object] | None = None) -> Metadata:
-    """What the artifact says of itself."""
+    """Metadata of the artifact."""
     return Metadata(
         contract=CONTRACT_VERSION,
         kind="voice-activity",
@@ -104,7 +104,7 @@ def metadata(metrics: dict[str, object] | None = None) -> Metadata:
 
 
 def parity(artifact: Artifact, original: Path, inputs: str, sounds: Floats) -> list[Difference]:
-    """float32 [N, S] of N sounds at 16 kHz, step by step, N in one run, against the original graph."""
+    """Compare with the original graph on N sounds, float32 [N, S] at 16 kHz, step by step, N per run."""
     session = ort.InferenceSession(str(original), providers=["CPUExecutionProvider"])
     rate = np.array(SAMPLE_RATE, np.int64)
     ours, theirs = np.zeros((2, len(sounds), 128), np.float32), np.zeros((2, len(sounds), 128), np.float32)
@@ -122,7 +122,7 @@ def parity(artifact: Artifact, original: Path, inputs: str, sounds: Floats) -> l
 
 
 def made_sounds() -> Floats:
-    """float32 [4, 3 s]: silence, noise, a hum with overtones, and a noise that swells; the same every time."""
+    """Synthesise float32 [4, 3 s]: silence, noise, a hum with overtones, swelling noise; deterministic."""
     random = np.random.default_rng(0)
     time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     hum = sum(np.sin(2 * np.pi * 140 * k * time + np.sin(5 * time)) / k for k in range(1, 20)) / 6

@@ -1,1 +1,1 @@
-"""Smaller models: INT8 from fp32, with what it costs in accuracy."""
+"""Quantization: INT8 from fp32, with the loss of accuracy measured."""

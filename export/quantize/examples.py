@@ -1,9 +1,8 @@
-"""Real inputs of a model, with labels where there are any: to calibrate on, and others to measure on.
+"""Real inputs of a model, labelled or not, split into those to calibrate on and those to measure on.
 
-A folder may hold, at any depth: pictures of faces (cut out already), sounds, or .npy files with embeddings. The label
-is the name of the folder a file lies in, or the emotion code of a RAVDESS file name. A folder with `train.csv` and
-`valid.csv` (columns `image` and `label`, or FER+ votes; pictures in `train/` and `valid/`) is calibrated on the first
-and measured on the second.
+A folder may hold, at any depth: face crops, sounds, or .npy files with embeddings. The label is the name of the file's
+folder, or the emotion code of a RAVDESS file name. A folder with `train.csv` and `valid.csv` (columns `image` and
+`label`, or FER+ votes; pictures in `train/` and `valid/`) calibrates on the first and measures on the second.
 """
 
 from __future__ import annotations
@@ -34,27 +33,27 @@ RAVDESS = re.compile(r"03-01-(0[1-8])(-\d\d){4}")
 RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 VOTES = "ferplus_"
 CALIBRATION_SHARE = 4
-"""A quarter of the files at most is calibrated on; the rest is measured on."""
+"""Greatest share of files to calibrate on; the rest is measured on."""
 
 
 class Example(NamedTuple):
-    """One file, and which of the seven emotions it shows; None where nobody says."""
+    """One file and its emotion; None if unlabelled."""
 
     path: Path
     emotion: str | None
 
 
 class Split(NamedTuple):
-    """Two sets of examples that share no file."""
+    """Two disjoint sets of examples."""
 
     calibration: list[Example]
     evaluation: list[Example]
 
 
 def split(folder: Path, kind: str, *, calibration: int, evaluation: int) -> Split:
-    """At most so many examples of each; the same ones every time.
+    """Split a folder into examples to calibrate and to measure on, at most so many of each; deterministic.
 
-    Raises SourceModelError where the folder holds too few, or the kind takes no examples.
+    Raises SourceModelError if the folder holds too few, or the kind takes no examples.
     """
     if kind not in SUFFIXES:
         raise SourceModelError(f"a {kind} artifact can't be quantised: only {', '.join(SUFFIXES)}")
@@ -73,7 +72,7 @@ def split(folder: Path, kind: str, *, calibration: int, evaluation: int) -> Spli
 
 
 def read(examples: Sequence[Example], artifact: Artifact) -> Iterator[NDArray[Any]]:
-    """What the artifact gets to see of each: a batch of one. Raises SourceModelError where a file can't be read."""
+    """Yield the artifact's input for each example, a batch of one. Raises SourceModelError if a file can't be read."""
     readers = {"face-static": _read_face, "speech": _read_speech, "face-dynamic": _read_embeddings}
     reader = readers[artifact.metadata.kind]
     return (reader(example.path, artifact)[np.newaxis] for example in examples)
@@ -101,7 +100,7 @@ def _emotion(path: Path) -> str | None:
 
 
 def _of_table(table: Path) -> list[Example]:
-    """Rows whose label is one of the seven; with votes, rows where more than half agree."""
+    """Read the rows of a table with one of the seven labels; with votes, those with a majority."""
     examples = []
     try:
         with table.open(newline="", encoding="utf-8") as file:
@@ -121,7 +120,7 @@ def _voted(row: dict[str, str]) -> str | None:
 
 
 def _read_face(path: Path, artifact: Artifact) -> NDArray[Any]:
-    """uint8 [H, W, 3] of the model's own size, or the picture's where any will do."""
+    """Read a picture, uint8 [H, W, 3], at the model's size, or its own if the model takes any."""
     picture = read_picture(path)
     height, width = artifact.inputs[0].shape[1:3]
     if not isinstance(height, int) or not isinstance(width, int):
@@ -132,7 +131,7 @@ def _read_face(path: Path, artifact: Artifact) -> NDArray[Any]:
 
 
 def _read_speech(path: Path, artifact: Artifact) -> NDArray[Any]:
-    """float32 [S]: the middle of the sound, at most the model's window, filled up with silence where it must be."""
+    """Read the middle of a sound, float32 [S]: at most the model's window, padded with silence if too short."""
     metadata = artifact.metadata
     rate = metadata.sample_rate or 16_000
     sound = sounds_of([path], rate)[0]
@@ -145,7 +144,7 @@ def _read_speech(path: Path, artifact: Artifact) -> NDArray[Any]:
 
 
 def _read_embeddings(path: Path, artifact: Artifact) -> NDArray[Any]:
-    """float32 [T, D] of a .npy file; the last steps where it has more than the model takes."""
+    """Read a .npy file, float32 [T, D]; only the last steps if it has more than the model takes."""
     try:
         values = np.asarray(np.load(path, allow_pickle=False), np.float32)
     except (OSError, ValueError) as error:

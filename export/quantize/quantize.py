@@ -1,7 +1,7 @@
 """An artifact in 8-bit integers: weights S8 per channel, activations U8, as QuantizeLinear and DequantizeLinear nodes.
 
-What a network learnt is quantised; the preprocessing before it, and softmax after it, stay as they are. Convolutions
-and dense layers are calibrated on real inputs; LSTMs take their scales from each input as it comes.
+Learned layers are quantized; preprocessing and softmax stay in floating point. Convolutions and dense layers are
+calibrated on real inputs; LSTMs are quantized dynamically, by each input.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from bimodal.models.fetch import install, put
 from bimodal.models.session import Artifact, open_artifact
 
 LEARNED = ("Conv", "Gemm", "LSTM")
-"""Where a network begins; what lies before the first of them is preprocessing."""
+"""Operators of learned layers; nodes before the first of them are preprocessing."""
 
 STATIC = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Concat")
 SUFFIX = "-int8"
 
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
-"""The mark by which ONNX Runtime's quantiser knows that the graph is already simplified."""
+"""Metadata by which ONNX Runtime's quantizer recognises a simplified graph."""
 
 
 def quantize(artifact: Path, path: Path, calibration: Iterable[NDArray[Any]], *, reduce_range: bool) -> Artifact:
     """Write the artifact's INT8 twin, named with the suffix `-int8`, to `path`.
 
     Args:
-        calibration: real inputs, one batch each, from which the ranges of activations are learnt.
+        calibration: real inputs, one batch each, that determine the ranges of activations.
         reduce_range: 7-bit weights, for CPUs without VNNI, whose 16-bit sums would saturate.
 
-    Raises QuantizationError where there is nothing to quantise or ONNX Runtime's quantiser fails.
+    Raises QuantizationError if there is nothing to quantise or ONNX Runtime's quantiser fails.
     """
     model = _simplified(onnx.load_model(str(artifact)))
     metadata = read_properties({entry.key: entry.value for entry in model.metadata_props}, str(artifact))
@@ -72,14 +72,14 @@ def quantize(artifact: Path, path: Path, calibration: Iterable[NDArray[Any]], *,
 
 
 def note(metadata: Metadata, facts: dict[str, object]) -> Metadata:
-    """The metadata with what was measured of the quantisation under `metrics`; the original's figures stay."""
+    """Add facts about the quantization to the metadata's `metrics`, keeping the original's."""
     return msgspec.structs.replace(metadata, metrics={**(metadata.metrics or {}), "quantization": facts})
 
 
 def learned_nodes(graph: onnx.GraphProto) -> set[str]:
-    """Names of the nodes that belong to the network: the first learnt layers and all that depends on them.
+    """Names of the network's nodes: the first learned layers and everything after them.
 
-    A convolution or dense layer that leads to a logarithm is part of a spectrum's computation, and not learnt.
+    A convolution or dense layer before a logarithm is part of a spectrum, not learned.
     """
     makers = {name: node for node in graph.node for name in node.output}
     spectrum: set[str] = set()
@@ -98,7 +98,7 @@ def learned_nodes(graph: onnx.GraphProto) -> set[str]:
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Constants folded, batch normalisation inside convolutions, every node with a name of its own."""
+    """Simplify: fold constants, merge batch normalisation into convolutions, name every node."""
     properties = list(model.metadata_props)
     slim: onnx.ModelProto = onnxslim.slim(model)
     del slim.metadata_props[:], slim.graph.value_info[:]
@@ -110,7 +110,7 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _dynamic(model: onnx.ModelProto, learned: set[str], folder: Path, reduce_range: bool) -> onnx.ModelProto:
-    """LSTMs, and dense layers where no convolution asks for calibration."""
+    """Quantize LSTMs dynamically, and dense layers if there is no convolution to calibrate."""
     types = ["LSTM"] if any(node.op_type == "Conv" and node.name in learned for node in model.graph.node) else None
     chosen = [node.name for node in model.graph.node if node.name in learned]
     onnx.save_model(model, str(folder / "simple.onnx"))
@@ -147,7 +147,7 @@ def _static(
 
 
 class _Inputs(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-    """Hands out one batch after another, then None."""
+    """Calibration data reader: returns one batch after another, then None."""
 
     def __init__(self, name: str, batches: Iterable[NDArray[Any]]) -> None:
         self._feeds: Iterator[dict[str, NDArray[Any]]] = ({name: batch} for batch in batches)
@@ -161,19 +161,19 @@ def _first_line(error: Exception) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-# From an artifact and a folder of data to its INT8 twin, measured, and into place.
+# The whole way: quantize, measure, place.
 
 
 class Made(NamedTuple):
-    """An INT8 twin that lies in a scratch folder, and what was measured of it."""
+    """An INT8 artifact in a scratch folder, and its report."""
 
     path: Path
     report: Report
 
     def place(self, most_loss: float, *, out: Path | None, install_it: bool) -> list[Path]:
-        """Copy it to `out` and into the user's model folder, as asked; where it now lies.
+        """Copy it to `out` and into the user's model folder, as asked. Returns the new paths.
 
-        Raises QuantizationError where it loses more than `most_loss` points: nothing is written then.
+        Raises QuantizationError, and writes nothing, if it loses more than `most_loss` points.
         """
         if out is None and not install_it:
             return []
@@ -193,11 +193,11 @@ class Made(NamedTuple):
 def make(
     name_or_path: str, data: Path, scratch: Path, *, limit: int, calibration: int, reduce_range: bool | None
 ) -> Made:
-    """Quantise and measure.
+    """Quantize an artifact and measure the result.
 
     Args:
-        limit, calibration: how many examples to measure and to calibrate on, at most.
-        reduce_range: None asks this CPU.
+        limit, calibration: greatest number of examples to measure and to calibrate on.
+        reduce_range: None decides by this CPU.
 
     Raises ExportError (data, quantiser) or ModelError (the artifact).
     """
@@ -219,7 +219,7 @@ def make(
 
 
 def _noted(path: Path, report: Report, text: str) -> Path:
-    """The figures into the file's metadata, and a card beside it."""
+    """Write the report into the file's metadata, and a card beside it."""
     model = onnx.load_model(str(path))
     facts: dict[str, object] = msgspec.to_builtins(report)
     set_metadata(model, note(open_artifact(path, provider="cpu").metadata, facts))
@@ -228,18 +228,17 @@ def _noted(path: Path, report: Report, text: str) -> Path:
     return path
 
 
-# Whether this CPU adds up products of 8-bit numbers without saturating.
-
+# Saturation of 8-bit products on this CPU.
 
 CPU_INFO = Path("/proc/cpuinfo")
 EXACT = frozenset({"avx512_vnni", "avx_vnni"})
 
 
 def saturates(machine: str | None = None, cpu_info: str | None = None) -> bool:
-    """Whether sums of U8 × S8 products may overflow 16 bits: x86 without VNNI does, and what can't be asked might.
+    """True if sums of U8 × S8 products may saturate at 16 bits: on x86 without VNNI, and on unknown CPUs.
 
     Args:
-        machine, cpu_info: as `platform.machine()` and /proc/cpuinfo say; by default of this machine.
+        machine, cpu_info: `platform.machine()` and /proc/cpuinfo; by default of this machine.
     """
     if (machine or platform.machine()).lower() not in ("x86_64", "amd64", "i386", "i686"):
         return False

@@ -1,4 +1,4 @@
-"""An artifact and its INT8 twin, side by side on inputs that neither was calibrated on."""
+"""Compare an artifact with its INT8 version on inputs not used for calibration."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ WARM = 3
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One of the two: size of the file, median time of one input on one thread, and share of right answers (None
-    without labels)."""
+    """One of the two: size of the file, median time of one input on one thread, accuracy (None without labels)."""
 
     megabytes: float
     milliseconds: float
@@ -29,15 +28,15 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What quantisation costs and gains.
+    """Gain and loss of a quantization.
 
     Attributes:
         speedup: median of time(fp32) / time(INT8) of runs in turn.
         agreement: share of inputs on which both name the same class.
-        loss: points of accuracy that INT8 loses; without labels, of answers that changed, which is at least as many.
-        examples, labelled: inputs measured on, and how many of them had a label that the model knows.
-        calibrated_on: inputs the ranges were learnt from; none of them is measured on.
-        reduce_range: whether weights have 7 bits, for CPUs without VNNI.
+        loss: points of accuracy that INT8 loses; without labels, points of changed answers, an upper bound.
+        examples, labelled: number of inputs measured on, and of those with a label that the model knows.
+        calibrated_on: number of inputs calibrated on; none of them is measured on.
+        reduce_range: True for 7-bit weights, for CPUs without VNNI.
     """
 
     name: str
@@ -61,7 +60,7 @@ def compare(
     calibrated_on: int,
     reduce_range: bool,
 ) -> Report:
-    """Run both on every input (batches of one) and, in turn, against the clock."""
+    """Run both on every input (batches of one), and time them in turn."""
     labels = LabelMap(fp32.metadata.labels or ())
     left, right, batch = _answers(fp32, int8, labels, inputs)
     labelled = [number for number, emotion in enumerate(emotions) if emotion in labels.known]
@@ -88,7 +87,7 @@ def compare(
 
 
 def require(report: Report, most_loss: float) -> None:
-    """Raises QuantizationError where it loses more than `most_loss` points."""
+    """Raise QuantizationError if the loss exceeds `most_loss` points."""
     if report.loss > most_loss:
         what = "of accuracy" if report.labelled else "of agreement (there were no labels)"
         raise QuantizationError(
@@ -98,7 +97,7 @@ def require(report: Report, most_loss: float) -> None:
 
 
 def against_the_clock(first: Artifact, second: Artifact, batch: NDArray[Any]) -> NDArray[np.float64]:
-    """Seconds [2, PAIRS]: both in turn, so that whatever else the machine does slows both."""
+    """Time both in turn, so that other load affects both alike: seconds [2, PAIRS]."""
     taken = np.zeros((2, PAIRS + WARM))
     for turn in range(PAIRS + WARM):
         for side, artifact in enumerate((first, second)):
@@ -109,7 +108,7 @@ def against_the_clock(first: Artifact, second: Artifact, batch: NDArray[Any]) ->
 
 
 def card(report: Report, original: Artifact, source: Path) -> str:
-    """The model card of the INT8 twin, in Markdown."""
+    """The model card of the INT8 artifact, in Markdown."""
     metadata = original.metadata
     return (
         f"# {report.name}\n\n{metadata.name} {metadata.version} ({source.name}) in 8-bit integers, made by "
@@ -122,7 +121,7 @@ def card(report: Report, original: Artifact, source: Path) -> str:
 
 
 def rows(report: Report) -> list[tuple[str, str, str]]:
-    """What is measured, fp32 and INT8, as words."""
+    """The rows of the printed table: name, fp32, INT8."""
     return [
         ("size, MB", f"{report.fp32.megabytes:.2f}", f"{report.int8.megabytes:.2f}"),
         ("one input, one thread, ms", f"{report.fp32.milliseconds:.2f}", f"{report.int8.milliseconds:.2f}"),
@@ -136,14 +135,14 @@ def rows(report: Report) -> list[tuple[str, str, str]]:
 def _answers(
     fp32: Artifact, int8: Artifact, labels: LabelMap, inputs: Iterable[NDArray[Any]]
 ) -> tuple[list[str], list[str], NDArray[Any]]:
-    """The emotion that each names for every input, and the last input."""
+    """The emotion named by each for every input, and the last input."""
     left: list[str] = []
     right: list[str] = []
     batch = np.zeros(0)
     for batch in inputs:
         for artifact, answers in ((fp32, left), (int8, right)):
-            said = labels.apply(artifact.run(**{artifact.inputs[0].name: batch})["probabilities"])[0]
-            answers.append(max(said, key=said.__getitem__))
+            probabilities = labels.apply(artifact.run(**{artifact.inputs[0].name: batch})["probabilities"])[0]
+            answers.append(max(probabilities, key=probabilities.__getitem__))
     return left, right, batch
 
 

@@ -1,4 +1,4 @@
-"""The networks that `bimodal export torch` knows by name: how a state dict becomes a graph, and what to say of it."""
+"""The networks that `bimodal export torch` knows by name: how to build each from a state dict, and its metadata."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ EMO_SPACE = "emo-affectnet@1"
 EMO_LICENSE = "MIT in the model card of the weights; the authors' repository says: for scientific use"
 EMO_SOURCE = "huggingface.co/ElenaRyumina/face_emotion_recognition (Ryumina, Dresvyanskiy, Karpov 2022)"
 EMO_CROP = Crop(scale=1.0, shift_y=0.0, rotate=False)
-"""The authors cut out the bounding box of MediaPipe's mesh points, no margin, not turned. They stretch that box to a
-square, which we don't: our square has the box's longer side, so there is a little more at the ears."""
+"""The authors crop the bounding box of MediaPipe's mesh points, without margin and rotation, and stretch it to a
+square. Our square has the box's longer side instead, so it shows a little more at the ears."""
 
 Input = Callable[[int, np.random.Generator], NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One network by name.
+    """A known network.
 
     Attributes:
-        build: state dict and temperature → the graph that is exported, with the weights in it.
-        metadata: what it says of itself unless the user says otherwise.
-        inputs: so many random inputs.
+        build: makes the module to export from state dict and temperature.
+        metadata: defaults for its artifact.
+        inputs: makes so many random inputs.
         example: two inputs to trace with.
         dynamic: axes of the input that may have any size.
     """
@@ -52,7 +52,7 @@ class Architecture:
 
 
 def architecture(name: str) -> Architecture:
-    """Raises SourceModelError where the name is unknown, with those that are known."""
+    """Find a network by name. Raises SourceModelError, listing the names, if it is unknown."""
     if name not in _MAKERS:
         raise SourceModelError(f"there is no architecture '{name}'; there are {', '.join(_MAKERS)} and torchscript")
     return _MAKERS[name]()
@@ -168,7 +168,7 @@ NAMES = (*_MAKERS, "torchscript")
 
 
 def _face_compact_shape(state: State, path: Path) -> tuple[int, list[int]]:
-    """Blocks a stage, and channels of the stages, as the names and shapes of the weights tell."""
+    """(blocks per stage, channels of the stages), derived from names and shapes of the weights."""
     _tensor(state, "features.0.weight", path)
     outputs = [
         value.shape[0]
@@ -204,20 +204,19 @@ def _metadata(**fields: Any) -> Metadata:
     return Metadata(contract=CONTRACT_VERSION, version="1", temperature=1.0, **fields)
 
 
-# State dicts: read without running anything in them, and fitted to a module with every misfit named.
-
+# Reading state dicts without executing anything in them, and loading them with every mismatch named.
 
 LARGEST_BYTES = 2_000_000_000
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 NAMED = 6
-"""So many misfits are named; the rest is counted."""
+"""Greatest number of mismatches named in a message; the rest is counted."""
 
 
 def read_state_dict(path: Path, largest_bytes: int = LARGEST_BYTES) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU. A checkpoint that keeps them under `state_dict` or `model` is unwrapped.
+    """Read tensors by name, on the CPU. A checkpoint with them under `state_dict` or `model` is unwrapped.
 
     Only tensors and plain values are read (`weights_only=True`); code in a file is never run.
-    Raises SourceModelError where the file is missing, too large, or holds anything but weights.
+    Raises SourceModelError if the file is missing, too large, or holds anything but weights.
     """
     if not path.is_file():
         raise SourceModelError(f"there is no file {path}")
@@ -242,9 +241,9 @@ def read_state_dict(path: Path, largest_bytes: int = LARGEST_BYTES) -> dict[str,
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Put the weights in; module ends in evaluation mode.
+    """Load the weights into a module and set it to evaluation mode.
 
-    Raises SourceModelError, naming what is missing, unexpected, of another shape, or no finite number.
+    Raises SourceModelError, naming weights that are missing, unexpected, of another shape, or not finite.
     """
     wanted = module.state_dict()
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # absent from old files, never used
@@ -277,7 +276,7 @@ def _shape(tensor: Tensor) -> str:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether the file is a TorchScript archive; looks at the names in it only."""
+    """True if the file is a TorchScript archive, by the names in it only."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -1,4 +1,4 @@
-"""`bimodal export torch`: PyTorch weights of a known network → an artifact, proved against torch itself."""
+"""`bimodal export torch`: convert PyTorch weights of a known network to an artifact, checked against torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bimodal.export.artifact import OPSET, Say, make_model, ship
+from bimodal.export.artifact import OPSET, Progress, make_model, ship
 from bimodal.export.errors import SourceModelError
 from bimodal.export.onnx.description import Description
 from bimodal.export.parity import Cases, Original
@@ -26,44 +26,43 @@ from bimodal.models.contract import INPUTS, OUTPUTS, Crop, Metadata
 
 BATCHES = (1, 5)
 SAID = ("name", "version", "license", "source", "labels", "crop", "embedding_space", "temperature")
-"""What a user may say of a known network; the rest is the network's."""
+"""Fields that a user may set for a known network; the rest is the network's."""
 
 
 def export_torch(
     path: Path,
     name: str,
     out: Path,
-    say: Say,
+    progress: Progress,
     *,
-    said: Description | None = None,
+    description: Description | None = None,
     pictures: Sequence[Path] = (),
     sounds: Sequence[Path] = (),
     threads: int = 1,
 ) -> Path:
-    """Write `out`/<name>/model.onnx; nothing is written where anything is wrong.
+    """Write `out`/<name>/model.onnx; nothing is written if anything is wrong.
 
     Args:
         path: a state dict (or a checkpoint that holds one).
         name: of the architecture, see export/torch/architectures.py.
-        said: what the user says of the model; fields that are None keep the network's own.
-        pictures, sounds: real inputs to measure parity on, beside random ones;
-            without any, what ships with the demo.
+        description: the user's fields; those that are None keep the network's own.
+        pictures, sounds: real inputs to measure parity on, besides random ones; by default those of the demo.
 
     Raises ExportError (file, weights, parity) or ArtifactError (contract).
     """
     torch.set_num_threads(threads)
-    said = said or Description()
+    description = description or Description()
     known = architecture(name)
-    metadata = _with(known.metadata, said)
+    metadata = _with(known.metadata, description)
     graph = known.build(read_state_dict(path), path, metadata.temperature or 1.0)
     random = np.random.default_rng(0)
     model = convert(graph, metadata, known.example(random), known.dynamic)
     cases = _cases(known, metadata, pictures, sounds)
-    return ship(model, metadata, original(graph, metadata), cases, out, say)
+    return ship(model, metadata, original(graph, metadata), cases, out, progress)
 
 
-def _with(metadata: Metadata, said: Description) -> Metadata:
-    fields = {field: getattr(said, field) for field in SAID if getattr(said, field) is not None}
+def _with(metadata: Metadata, description: Description) -> Metadata:
+    fields = {field: getattr(description, field) for field in SAID if getattr(description, field) is not None}
     if metadata.kind == "face-static" and "embedding_space" not in fields and ("name" in fields or "version" in fields):
         own = metadata.name != "emo-affectnet"  # whatever the file is called, its embeddings are EMO-AffectNet's
         if own:
@@ -83,18 +82,18 @@ def _cases(known: Architecture, metadata: Metadata, pictures: Sequence[Path], so
     return cases
 
 
-# A torch module → an ONNX graph under the contract's names, simplified.
+# Export of a torch module to an ONNX graph under the contract's names.
 
 
 def convert(graph: nn.Module, metadata: Metadata, example: NDArray[Any], dynamic: Mapping[int, str]) -> onnx.ModelProto:
-    """Trace `graph` with torch's dynamo exporter and merge what can be computed beforehand.
+    """Export `graph` with torch's dynamo exporter and fold constants.
 
     Args:
-        graph: takes and returns what the contract of `metadata.kind` says, in its order.
+        graph: takes and returns the contract's inputs and outputs of `metadata.kind`, in order.
         example: an input, at least 2 long on every dynamic axis.
         dynamic: names of the axes of the input that may have any size.
 
-    Raises SourceModelError where torch can't express the module in ONNX.
+    Raises SourceModelError if torch can't express the module in ONNX.
     """
     with torch.inference_mode():
         answers = graph(torch.from_numpy(example))
@@ -121,7 +120,7 @@ def convert(graph: nn.Module, metadata: Metadata, example: NDArray[Any], dynamic
 
 
 def original(graph: nn.Module, metadata: Metadata) -> Original:
-    """The module itself, as export/parity.py asks it."""
+    """The module itself as the reference for parity."""
     names = [want.name for want in OUTPUTS[metadata.kind]]
 
     def run(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:

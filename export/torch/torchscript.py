@@ -1,9 +1,9 @@
-"""`bimodal export torch --architecture torchscript`: a TorchScript file → ONNX in a child process → an artifact.
+"""`bimodal export torch --architecture torchscript`: convert a TorchScript file to an artifact, in a child process.
 
-TorchScript is a program. `torch.jit.load` does not unpickle Python classes, but it compiles and runs code out of the
-file, with torch's operators, some of which read and write files. So the file's code is looked through for those first,
-and it is only ever opened by a child process with nothing of ours in its memory or environment, limited in time, memory
-and what it may write. That is no sandbox: export only files of people you trust.
+TorchScript is a program. `torch.jit.load` does not unpickle Python classes, but it compiles and runs code in the file
+with torch's operators, some of which read and write files. So the code is searched for those first, and the file is
+only opened by a child process with nothing of ours in its memory or environment, limited in time, memory and file size.
+That is no sandbox: export only files of people you trust.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from bimodal.export.artifact import Say
+from bimodal.export.artifact import Progress
 from bimodal.export.errors import SourceModelError
 from bimodal.export.onnx.convert import adopt
 from bimodal.export.onnx.description import Description
@@ -38,39 +38,42 @@ FORBIDDEN = re.compile(
     r"\b(?:torch|aten|prim)\.(?:save|load|from_file|hub|classes)\b"
     r"|\bops\.(?!(?:aten|prim|torch|quantized|torchvision)\b)\w+"
 )
-"""Reading and writing files, and operators of libraries that torch does not bring along."""
+"""Operators that read or write files, and those of libraries outside torch."""
 
 
 def export_torchscript(
     path: Path,
-    said: Description,
+    description: Description,
     out: Path,
-    say: Say,
+    progress: Progress,
     *,
     largest_mb: int = LARGEST_MB,
     pictures: Sequence[Path] = (),
     sounds: Sequence[Path] = (),
 ) -> Path:
-    """Write `out`/<name>/model.onnx, proved against the TorchScript file itself; arguments as in `export_onnx`.
+    """Write `out`/<name>/model.onnx, checked against the TorchScript file itself; arguments as in `export_onnx`.
 
     Raises ExportError or ArtifactError.
     """
     _look_through(path, largest_mb)
     with tempfile.TemporaryDirectory() as scratch, TorchScriptProcess(path) as module:
         exported = Path(scratch) / "module.onnx"
-        module(_example(said, path), exported)
+        module(_example(description, path), exported)
         model = read_foreign(exported, largest_mb)
-        wanted = _numbers(model, said)
+        wanted = _numbers(model, description)
 
         def run(values: NDArray[Any]) -> Sequence[NDArray[Any]]:
             answers = module(values)
             return [answers[number] for number in wanted]
 
-        return adopt(model, path, said, out, say, run=run, pictures=pictures, sounds=sounds)
+        return adopt(model, path, description, out, progress, run=run, pictures=pictures, sounds=sounds)
 
 
 def _look_through(path: Path, largest_mb: int) -> None:
-    """Raises SourceModelError where the file is no TorchScript, too large, or its code does what models don't."""
+    """Search the file's code.
+
+    Raises SourceModelError if it is not TorchScript, too large, or does what models don't.
+    """
     if not path.is_file():
         raise SourceModelError(f"there is no file {path}")
     if not is_torchscript(path):
@@ -88,37 +91,38 @@ def _look_through(path: Path, largest_mb: int) -> None:
                 raise SourceModelError(f"{path} calls '{found[0]}', which a model has no need of: it is not opened")
 
 
-def _example(said: Description, path: Path) -> NDArray[Any]:
-    """Two inputs as the module takes them, made from the description alone: TorchScript does not say its shapes."""
+def _example(description: Description, path: Path) -> NDArray[Any]:
+    """Two inputs for the module, made from the description alone: TorchScript does not declare its shapes."""
     random = np.random.default_rng(0)
-    if said.kind == "face-static":
-        if said.size is None or said.pixels is None:
+    if description.kind == "face-static":
+        if description.size is None or description.pixels is None:
             raise SourceModelError(
                 f"say what {path} wants: --size and --colour, --layout, --scale, --mean … or a --preset"
             )
-        size, channels = said.size, said.pixels.channels
-        shape: tuple[int, ...] = (channels, size, size) if said.pixels.layout == "nchw" else (size, size, channels)
-    elif said.kind == "speech":
-        shape = (round((said.sample_rate or 16_000) * (said.window_s or 3.0)),)
-    elif said.kind == "face-dynamic":
+        size, channels = description.size, description.pixels.channels
+        shape: tuple[int, ...] = (
+            (channels, size, size) if description.pixels.layout == "nchw" else (size, size, channels)
+        )
+    elif description.kind == "speech":
+        shape = (round((description.sample_rate or 16_000) * (description.window_s or 3.0)),)
+    elif description.kind == "face-dynamic":
         raise SourceModelError(f"{path}: TorchScript of dynamic models is not taken; export it to ONNX first")
     else:
         raise SourceModelError(f"say what {path} is: --kind face-static or speech, or a --preset")
     return random.normal(0, 1, (2, *shape)).astype(np.float32)
 
 
-def _numbers(model: onnx.ModelProto, said: Description) -> list[int]:
-    """Which of the module's outputs are asked for, as `output_0`, `output_1` …"""
+def _numbers(model: onnx.ModelProto, description: Description) -> list[int]:
+    """Numbers of the used outputs, which are named `output_0`, `output_1` …"""
     names = [value.name for value in model.graph.output]
-    chosen = [said.output or names[0]] + ([said.embedding] if said.embedding else [])
+    chosen = [description.output or names[0]] + ([description.embedding] if description.embedding else [])
     unknown = [name for name in chosen if name not in names]
     if unknown:
         raise SourceModelError(f"the module has no output '{unknown[0]}'; it has {', '.join(names)}")
     return [names.index(name) for name in chosen]
 
 
-# The child process that opens a TorchScript file, seen from outside.
-
+# The child process.
 
 CHILD = Path(__file__).with_name("torchscript_child.py")
 TIMEOUT_S = 600
@@ -127,10 +131,10 @@ LARGEST_FILE_BYTES = 4_000_000_000
 
 
 class TorchScriptProcess:
-    """Answers inputs with the module, without ever opening the file here.
+    """Runs the module in a child process; the file is never opened here.
 
-    The child has an empty folder to work in, none of our environment, and limits on memory, file size and time. Use as
-    a context manager: it ends with the block. Raises SourceModelError where the file or its run fails.
+    The child has an empty working directory, none of our environment, and limits on memory, file size and time. A
+    context manager that ends the child. Raises SourceModelError if opening or running the file fails.
 
     Args:
         path: the TorchScript file.
@@ -163,7 +167,7 @@ class TorchScriptProcess:
         self._scratch.cleanup()
 
     def __call__(self, values: NDArray[Any], model: Path | None = None) -> list[NDArray[Any]]:
-        """float32 [N, …] → the module's outputs; with `model`, the module is written there as ONNX, too."""
+        """Run the module on float32 [N, …]. Returns its outputs; with `model` it is also written there as ONNX."""
         inputs, outputs = self._folder / "inputs.npy", self._folder / "outputs.npz"
         np.save(inputs, np.ascontiguousarray(values, np.float32))
         wrong = self._ask([str(inputs), str(outputs), None if model is None else str(model)])
@@ -192,7 +196,7 @@ class TorchScriptProcess:
 
 
 def _limit() -> None:
-    """In the child, before it becomes Python: so much memory, so large files, no core dump."""
+    """Limit memory and file size, and disable core dumps, in the child before exec."""
     import resource  # Unix only
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

@@ -1,10 +1,10 @@
-"""Run as a script in a process of its own: opens a TorchScript file, answers inputs with it, writes it as ONNX.
+"""Open a TorchScript file, run it on inputs and write it as ONNX, as a script in a process of its own.
 
     python -I torchscript_child.py FILE
 
 Each line on stdin is a JSON list [inputs, outputs, model]: paths of a .npy file to read, of an .npz file to write
 (arrays `0`, `1` … for the outputs), and of an .onnx file to write, traced with these inputs, or null. Each is answered
-with a JSON line: null, or what went wrong. Imports nothing of ours: a foreign file shares nothing with us here.
+with a JSON line: null, or an error message. Imports nothing of ours, so the foreign file shares nothing with us.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INPUT, OPSET = "input", 18
 
 
 def main(file: str) -> None:
-    """Answers until stdin ends."""
+    """Answer requests until stdin ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the file or the exporter prints is no answer
     torch.set_num_threads(1)

@@ -128,7 +128,7 @@ def test_the_seeds_own_networks_run_by_its_example(shared: Path, tmp_path: Path)
     torch.save(EmoAffectNetDynamic().state_dict(), tmp_path / "dynamic.pt")
     home, dynamic = tmp_path / "bimodal/models", Description(name="emo-affectnet-aff-wild2")
     export_torch(tmp_path / "static.pt", "emo-affectnet", home, print)
-    export_torch(tmp_path / "dynamic.pt", "emo-affectnet-dynamic", home, print, said=dynamic)
+    export_torch(tmp_path / "dynamic.pt", "emo-affectnet-dynamic", home, print, description=dynamic)
     fetch = [sys.executable, "-m", "bimodal", "models", "fetch", "ser-352x15", "--yes", "--from"]
     done = subprocess.run(
         [*fetch, str(shared / "models")], capture_output=True, text=True, check=False, env=environment(tmp_path)

@@ -1,1 +1,1 @@
-"""Readers of data sets: files in their published form in, arrays and labels in the order of EMOTIONS out."""
+"""Readers of data sets: published files to arrays, and labels in the order of EMOTIONS."""

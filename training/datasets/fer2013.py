@@ -33,10 +33,10 @@ class Faces:
     Attributes:
         names: file names, one a picture.
         pictures: uint8 [N, 48, 48], grey.
-        votes: float32 [N, 7], the votes for each of EMOTIONS; those for contempt, unknown and not-a-face left out.
-        majority: int64 [N], index into EMOTIONS, or LEFT_OUT where the majority rule leaves the picture out.
-        given: int64 [N], the label that the data set gives beside the votes, as `majority`; None where there is none.
-        speakers: who is seen, one a picture; none where that is unknown.
+        votes: float32 [N, 7], the votes for each of EMOTIONS, without those for contempt, unknown and not-a-face.
+        majority: int64 [N], index into EMOTIONS, or LEFT_OUT if the majority rule excludes the picture.
+        given: int64 [N], the data set's own label besides the votes, as `majority`; None if there is none.
+        speakers: the person in each picture; empty if unknown.
     """
 
     names: tuple[str, ...]
@@ -50,7 +50,7 @@ class Faces:
         return len(self.names)
 
     def take(self, chosen: NDArray[np.bool_]) -> Faces:
-        """The pictures where `chosen` (bool [N]) is true."""
+        """Select the pictures where `chosen` (bool [N]) is true."""
         given = None if self.given is None else self.given[chosen]
         names, speakers = tuple(compress(self.names, chosen)), tuple(compress(self.speakers, chosen))
         return Faces(names, self.pictures[chosen], self.votes[chosen], self.majority[chosen], given, speakers)
@@ -63,7 +63,7 @@ class Faces:
 def load_fer2013(folder: Path, split: str) -> Faces:
     """Read one split, in the order of its CSV file.
 
-    Raises DatasetError where a file is missing, a column is absent or a picture can't be read.
+    Raises DatasetError if a file is missing, a column is absent or a picture can't be read.
     """
     table, pictures = folder / f"{split}.csv", folder / split
     if not table.is_file() or not pictures.is_dir():
@@ -82,7 +82,7 @@ def load_fer2013(folder: Path, split: str) -> Faces:
 
 
 def split_tables(folder: Path) -> list[Path]:
-    """The tables of splits in a folder: those with an FER2013 label or FER+ votes, and a folder of pictures beside."""
+    """Find the tables of splits in a folder: with an FER2013 label or FER+ votes, and a folder of pictures beside."""
     found = []
     for table in sorted(folder.glob("*.csv")):
         if table.with_suffix("").is_dir():
@@ -94,7 +94,7 @@ def split_tables(folder: Path) -> list[Path]:
 
 
 def read_split_tables(folder: Path) -> list[Item]:
-    """Every row of every split, without its picture. Raises DatasetError as `load_fer2013`."""
+    """Read every row of every split, without its picture. Raises DatasetError as `load_fer2013`."""
     items = [item for table in split_tables(folder) for item in _table_items(table)]
     if not items:
         raise DatasetError(f"{folder} holds no FER2013 split: it needs train.csv and a folder train/")
@@ -121,7 +121,7 @@ def _table_items(table: Path) -> list[Item]:
 
 
 def emotion_votes(all_votes: NDArray[np.float32], columns: tuple[str, ...]) -> NDArray[np.float32]:
-    """Votes float32 [N, columns] → float32 [N, 7] in the order of EMOTIONS, the other columns left out."""
+    """Reorder votes float32 [N, columns] to float32 [N, 7] in the order of EMOTIONS, dropping other columns."""
     votes = np.zeros((len(all_votes), len(EMOTIONS)), dtype=np.float32)
     for column, emotion in enumerate(_emotions(columns)):
         if emotion is not None:
@@ -132,7 +132,7 @@ def emotion_votes(all_votes: NDArray[np.float32], columns: tuple[str, ...]) -> N
 def majority_of(all_votes: NDArray[np.float32], columns: tuple[str, ...]) -> NDArray[np.int64]:
     """The emotion with more than half of all votes, int64 [N]; LEFT_OUT where there is none.
 
-    Pictures won by contempt, unknown or not-a-face, or by no more than half of the votes, are LEFT_OUT.
+    Pictures with a majority for contempt, unknown or not-a-face, or without a majority, are LEFT_OUT.
     """
     emotions = _emotions(columns)
     index = np.array([LEFT_OUT if emotion is None else EMOTIONS.index(emotion) for emotion in emotions])

@@ -1,4 +1,4 @@
-"""What every reader of a data set gives: items, and how they are divided into parts to train on and to measure on."""
+"""Items of data sets, and their division into splits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SUFFIXES: Mapping[Medium, tuple[str, ...]] = {
 }
 
 VALID_SHARE = 0.2
-"""Of the speakers (or, at random, of the items) that become `valid` where a data set has no parts of its own."""
+"""Share of the speakers (or, at random, of the items) for `valid` in a data set without splits."""
 
 SPLITS: Mapping[str, str] = {
     "train": "train", "training": "train", "train_set": "train",
@@ -40,15 +40,15 @@ class Item:
     """One example.
 
     Attributes:
-        path: its file; of a picture that stands in a table, the table.
-        label: index into EMOTIONS; None where it is outside the seven or undecided.
-        split: "train", "valid", "test", or another word of the data set's own; "" where it has no parts.
-        speaker: who is seen or heard, unique in the data set; "" where that is unknown.
-        pixels: grey uint8 [H, W], where the picture stands in a table.
-        votes: how many raters said which word (FER+), where there are votes.
-        clip: the recording that a face was cut out of, "" for a picture of its own.
-        time_s: where in that recording.
-        given: for data sets with two labels (FER2013 beside FER+), the first of them.
+        path: its file; for a picture stored in a table, the table.
+        label: index into EMOTIONS; None if outside the seven or undecided.
+        split: "train", "valid", "test", or another name of the data set's own; "" without splits.
+        speaker: the person seen or heard, unique in the data set; "" if unknown.
+        pixels: grey uint8 [H, W] of a picture stored in a table.
+        votes: number of raters per word (FER+), if there are votes.
+        clip: the recording that a face was cropped from; "" for a single picture.
+        time_s: its time in that recording.
+        given: in data sets with two labels (FER2013 besides FER+), the first.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class Item:
 
 
 def medium_of(path: Path) -> Medium:
-    """What a file is, by its suffix; raises DatasetError for one that is none of the three."""
+    """Medium of a file, by its suffix. Raises DatasetError for any other."""
     for medium, suffixes in SUFFIXES.items():
         if path.suffix.lower() in suffixes:
             return medium
@@ -77,7 +77,7 @@ def medium_of(path: Path) -> Medium:
 
 
 def label_of(word: str, where: str) -> int | None:
-    """Index of the emotion that a data set's word means; None for one outside the seven.
+    """Index of the emotion meant by a data set's word; None for one outside the seven.
 
     Raises DatasetError, naming `where`, for a word that bimodal does not know.
     """
@@ -89,12 +89,12 @@ def label_of(word: str, where: str) -> int | None:
 
 
 def split_of(word: str) -> str:
-    """A data set's own word for a part → train, valid or test; any other word stays as it is."""
+    """Map a data set's own name of a split to train, valid or test; other names are unchanged."""
     return SPLITS.get(word.strip().lower(), word.strip())
 
 
 def files_under(folder: Path, medium: Medium) -> list[Path]:
-    """Every file of that medium under a folder, hidden ones left out, in the order of their paths."""
+    """List every file of a medium under a folder, without hidden ones, sorted by path."""
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}")
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES[medium])
@@ -102,12 +102,12 @@ def files_under(folder: Path, medium: Medium) -> list[Path]:
 
 
 def divided(items: Sequence[Item], how: Literal["auto", "official", "speaker", "random"], seed: int) -> list[Item]:
-    """Every item with a split.
+    """Assign a split to every item.
 
-    `auto` keeps the data set's own parts where every item has one, else divides by speaker: a fifth of them, drawn by
-    `seed`, becomes `valid`. `random` divides by item, and puts the same speaker on both sides.
+    `auto` keeps the data set's own splits if every item has one, else divides by speaker: a fifth of them, drawn with
+    `seed`, becomes `valid`. `random` divides by item, so the same speaker is in both splits.
 
-    Raises DatasetError where what is asked for can't be had; `random` is never chosen by itself.
+    Raises DatasetError if that is impossible; `auto` never chooses `random`.
     """
     official = bool(items) and all(item.split for item in items)
     if how == "official" and not official:
@@ -123,7 +123,7 @@ def divided(items: Sequence[Item], how: Literal["auto", "official", "speaker", "
 
 
 def held_out_speakers(speakers: Sequence[str], seed: int) -> frozenset[str]:
-    """A fifth of the speakers, one at least. Raises DatasetError where there are fewer than two, or unknown ones."""
+    """Draw a fifth of the speakers, at least one. Raises DatasetError if there are fewer than two, or unknown ones."""
     names = sorted(set(speakers))
     if "" in names or len(names) < 2:
         raise DatasetError(
@@ -135,7 +135,7 @@ def held_out_speakers(speakers: Sequence[str], seed: int) -> frozenset[str]:
 
 
 def number_of_speaker(speaker: str, everyone: Sequence[str]) -> int:
-    """A whole number for a speaker: the one in the name where each name has its own, else the place in the list."""
+    """Number of a speaker: the one in the name if each name has its own, else the position in the list."""
     numbers = {name: re.search(r"\d+", name) for name in everyone}
     found = {name: int(match[0]) for name, match in numbers.items() if match}
     if len(found) == len(set(everyone)) == len(set(found.values())):
@@ -144,7 +144,7 @@ def number_of_speaker(speaker: str, everyone: Sequence[str]) -> int:
 
 
 def summary(items: Sequence[Item]) -> str:
-    """How many of what, in one line."""
+    """Summarise the items in one line."""
     counts = Counter(item.label for item in items)
     by_emotion = ", ".join(f"{emotion} {counts[place]}" for place, emotion in enumerate(EMOTIONS) if counts[place])
     speakers = {item.speaker for item in items if item.speaker}

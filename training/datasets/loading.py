@@ -1,4 +1,4 @@
-"""A folder in any form that a reader knows → arrays to train on and to measure on."""
+"""Load a folder in any form that a reader knows as arrays."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SEED = 0
 
 
 def picture_items(folder: Path, split: str) -> list[Item]:
-    """The pictures of one split of a folder, in the reader's order.
+    """Find the pictures of one split of a folder, in the reader's order.
 
-    Where the data set has no parts but speakers, a fifth of them is `valid` and the others are `train`.
-    Raises DatasetError, naming the splits there are.
+    If the data set has speakers but no splits, a fifth of them is `valid` and the others are `train`.
+    Raises DatasetError, listing the splits.
     """
     reader = reader_of(folder, ["picture"])
     items = [item for item in reader.read(folder) if item.medium == "picture"]
@@ -42,7 +42,7 @@ def picture_items(folder: Path, split: str) -> list[Item]:
 
 
 def has_split(folder: Path, split: str) -> bool:
-    """Whether `picture_items` would find any."""
+    """True if `picture_items` would find pictures."""
     try:
         return bool(picture_items(folder, split))
     except DatasetError:
@@ -50,12 +50,12 @@ def has_split(folder: Path, split: str) -> bool:
 
 
 def load_faces(folder: Path, split: str, labels: Labels = "auto") -> Faces:
-    """One split of any picture data set as grey 48×48 pictures with votes; a plain label counts as ten votes.
+    """Load one split of any picture data set as grey 48×48 pictures with votes; a plain label counts as ten votes.
 
     Args:
-        labels: `ferplus` are the votes, `fer2013` the label beside them; `auto` the votes where there are any.
+        labels: `ferplus` for the votes, `fer2013` for the label beside them; `auto` for the votes if there are any.
 
-    Raises DatasetError where a picture can't be read or the labels asked for are not there.
+    Raises DatasetError if a picture can't be read or the labels are missing.
     """
     items = picture_items(folder, split)
     votes, majority = votes_of(items, labels, folder)
@@ -88,7 +88,7 @@ def votes_of(items: Sequence[Item], labels: Labels, folder: Path) -> tuple[NDArr
 
 
 def grey(item: Item) -> NDArray[np.uint8]:
-    """uint8 [48, 48]; larger pictures are averaged. Raises DatasetError where there is none."""
+    """Read a picture as grey uint8 [48, 48]; larger ones are averaged. Raises DatasetError if there is none."""
     picture = item.pixels if item.pixels is not None else cv2.imread(str(item.path), cv2.IMREAD_GRAYSCALE)
     if picture is None:
         raise DatasetError(f"{item.path} is missing or is no picture")
@@ -96,7 +96,7 @@ def grey(item: Item) -> NDArray[np.uint8]:
 
 
 def colour(item: Item, side: int) -> NDArray[np.uint8]:
-    """uint8 [side, side, 3] RGB. Raises DatasetError where there is none."""
+    """Read a picture as RGB uint8 [side, side, 3]. Raises DatasetError if there is none."""
     if item.pixels is not None:
         return fitted(np.repeat(item.pixels[..., None], 3, axis=2), side)
     picture = cv2.imread(str(item.path), cv2.IMREAD_COLOR)
@@ -106,7 +106,7 @@ def colour(item: Item, side: int) -> NDArray[np.uint8]:
 
 
 def fitted(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture of any size as a square of `side` pixels: averaged where it shrinks, linear where it grows."""
+    """Resize a picture to a square of `side` pixels: by area when shrinking, linearly when growing."""
     if picture.shape[:2] == (side, side):
         return picture
     how = cv2.INTER_AREA if min(picture.shape[:2]) > side else cv2.INTER_LINEAR
@@ -114,7 +114,7 @@ def fitted(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def sound_items(folder: Path) -> tuple[str, list[Item]]:
-    """(data set's name, its sounds with an emotion of the seven). Raises DatasetError where there is none."""
+    """(data set's name, its sounds with an emotion of the seven). Raises DatasetError if there is none."""
     reader = reader_of(folder, ["sound"])
     items = [item for item in reader.read(folder) if item.medium == "sound" and item.label is not None]
     if not items:
@@ -123,15 +123,15 @@ def sound_items(folder: Path) -> tuple[str, list[Item]]:
 
 
 def load_recordings(folder: Path, rate: int = SAMPLE_RATE, split: str | None = None) -> tuple[Recording, ...]:
-    """Every labelled sound of any speech data set, decoded, sorted by speaker and name; only one split where named.
+    """Load every labelled sound of any speech data set, sorted by speaker and name; only one split if named.
 
-    Raises DatasetError where a file can't be decoded, nobody knows who speaks, or the split is empty.
+    Raises DatasetError if a file can't be decoded, speakers are unknown, or the split is empty.
     """
     return tuple(decoded(clip, rate) for clip in find_recordings(folder, split))
 
 
 def find_recordings(folder: Path, split: str | None = None) -> list[Clip]:
-    """The same without decoding."""
+    """Find the clips that `load_recordings` loads, without decoding."""
     name, items = sound_items(folder)
     if any(not item.speaker for item in items):
         raise DatasetError(f"{folder} does not say who speaks: add a column 'speaker' to its manifest.csv")
@@ -147,14 +147,14 @@ def find_recordings(folder: Path, split: str | None = None) -> list[Clip]:
 
 
 def decoded(clip: Clip, rate: int = SAMPLE_RATE) -> Recording:
-    """A clip with its sound. Raises DatasetError as `decode`."""
+    """Decode a clip. Raises DatasetError as `decode`."""
     return record(clip, decode(clip.path, rate), rate)
 
 
 def tracks(folder: Path, split: str) -> Iterator[list[Item]]:
-    """The faces of every recording of a prepared video tree, in the order of time.
+    """Yield the faces of every recording of a prepared video tree, in order of time.
 
-    Raises DatasetError where the folder is not prepared.
+    Raises DatasetError if the folder is not prepared.
     """
     reader = reader_of(folder)
     if reader.media == ("video",):

@@ -1,7 +1,7 @@
 """`manifest.csv`, the form for anyone's own data and for what `bimodal data prepare` writes.
 
 Columns `path` (from the manifest's folder) and `label` (a word for an emotion); optional `split`, `speaker`, `clip` and
-`time_s` (a face's recording and its moment), `given` (a second label), `votes` (words and counts: `happy:7 fear:3`).
+`time_s` (a face's recording and its time), `given` (a second label), `votes` (words and counts: `happy:7 fear:3`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ UNDECIDED = "none"
 
 
 def read_manifest(folder: Path) -> list[Item]:
-    """Every row of `folder`/manifest.csv, in its order.
+    """Read every row of `folder`/manifest.csv, in order. Files themselves are not opened.
 
-    Raises DatasetError, naming the line, where a column is missing or a value can't be read. Files are not looked at.
+    Raises DatasetError, naming the line, if a column is missing or a value can't be read.
     """
     table = folder / NAME
     if not table.is_file():
@@ -53,7 +53,7 @@ def write_manifest(folder: Path, items: Iterable[Item]) -> Path:
 
 
 def row_of(item: Item, folder: Path) -> dict[str, str]:
-    """An item as a row."""
+    """Convert an item to a row."""
     votes = " ".join(f"{word}:{count:g}" for word, count in (item.votes or {}).items())
     return {
         "path": item.path.relative_to(folder).as_posix(),
@@ -68,7 +68,7 @@ def row_of(item: Item, folder: Path) -> dict[str, str]:
 
 
 def from_row(folder: Path, row: Mapping[str, str]) -> Item:
-    """The other way round; the same errors as `read_manifest`."""
+    """Convert a row to an item. Raises as `read_manifest`."""
     return _item(folder, row, "a row")
 
 

@@ -1,4 +1,4 @@
-"""Readers of picture data sets: FER2013 as one table and as a folder a class, and AffectNet."""
+"""Readers of picture data sets: FER2013 as one table and as a folder per class, and AffectNet."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ SIDE = 48
 
 
 def read_fer2013_table(folder: Path) -> list[Item]:
-    """`fer2013.csv` (emotion, pixels, Usage), with the votes of `fer2013new.csv` where that lies beside it.
+    """Read `fer2013.csv` (emotion, pixels, Usage), with the votes of `fer2013new.csv` if that lies beside it.
 
-    Raises DatasetError, naming the line, where a row is not 48×48 numbers.
+    Raises DatasetError, naming the line, if a row is not 48×48 numbers.
     """
     table = folder / "fer2013.csv"
     if not table.is_file():
@@ -78,9 +78,9 @@ def _pixels(text: str, where: str) -> NDArray[np.uint8]:
 
 
 def read_class_folders(folder: Path) -> list[Item]:
-    """A folder a class, named by a word for an emotion, under a folder a split or at the top.
+    """Read a folder per class, named by a word for an emotion, under a folder per split or at the top.
 
-    Raises DatasetError where there is no such folder.
+    Raises DatasetError if there is no such folder.
     """
     items = [
         Item(path=path, label=label_of(classes.name, str(classes)), split=split)
@@ -93,7 +93,7 @@ def read_class_folders(folder: Path) -> list[Item]:
 
 
 def has_class_folders(folder: Path) -> bool:
-    """Whether a folder looks like that."""
+    """True if a folder contains such folders."""
     return any(True for _ in _class_folders(folder))
 
 
@@ -108,10 +108,10 @@ def _class_folders(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def read_affectnet(folder: Path) -> list[Item]:
-    """AffectNet: `train_set/images/N.jpg` beside `train_set/annotations/N_exp.npy`, or `train/0 … 7/` a folder a class.
+    """Read AffectNet: `train_set/images/N.jpg` beside `train_set/annotations/N_exp.npy`, or `train/0 … 7/`.
 
     Pictures of contempt (7), and of 8 to 10 (none, uncertain, no face), have no label.
-    Raises DatasetError where an annotation is missing or is no number from 0 to 10.
+    Raises DatasetError if an annotation is missing or is no number from 0 to 10.
     """
     items = [*_annotated(folder), *_numbered_folders(folder)]
     if not items:
@@ -122,7 +122,7 @@ def read_affectnet(folder: Path) -> list[Item]:
 
 
 def has_affectnet(folder: Path) -> bool:
-    """Whether a folder looks like AffectNet."""
+    """True if a folder looks like AffectNet."""
     return any((folder / name / "annotations").is_dir() for name in ("train_set", "val_set")) or any(
         (folder / name / "0").is_dir() for name in ("train", "val", "valid", "test")
     )
@@ -156,7 +156,7 @@ def _affectnet_label(number: str, where: str) -> int | None:
 
 
 def numbered(number: str, words: tuple[str, ...], where: str) -> str:
-    """The word behind a data set's number. Raises DatasetError where there is none."""
+    """The word for a data set's number. Raises DatasetError if there is none."""
     try:
         place = int(number)
     except ValueError:

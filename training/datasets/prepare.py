@@ -1,7 +1,7 @@
-"""`bimodal data prepare`: a data set as published → a folder with a manifest, pictures and sounds, ready to train on.
+"""`bimodal data prepare`: convert a published data set to a folder with a manifest, pictures and sounds.
 
-Resumable: each item that is done is one line of `.prepared.jsonl`, written after its files; a line cut short by a kill
-is dropped, and its item is done again. The manifest comes last, in one move.
+Resumable: each finished item is a line of `.prepared.jsonl`, written after its files; a line cut short by a kill is
+dropped, and its item is done again. The manifest is written last, in one move.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PROBLEMS = "problems.txt"
 
 @dataclass
 class Prepared:
-    """What came of it: the items of the new folder, and one sentence for each that could not be had."""
+    """The result: the items of the new folder, and one sentence for each that failed."""
 
     items: list[Item] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -45,16 +45,16 @@ def prepare(
     interval_s: float = INTERVAL_S,
     done: Callable[[int], None] = lambda _: None,
 ) -> Prepared:
-    """Write every item under `target`, with `manifest.csv` when all is there.
+    """Write every item under `target`, and finally `manifest.csv`.
 
     Args:
         items: with their splits.
-        source: folder they come from; names under `target` follow theirs.
-        static: opens the face-static artifact whose crop the faces of videos get; called only for videos.
+        source: their folder; names under `target` correspond to theirs.
+        static: opens the face-static artifact that determines the crop of faces; called only for videos.
         interval_s: seconds between two faces of a video.
-        done: told how many items are done, after each.
+        done: called with the number of finished items, after each.
 
-    Raises DatasetError where `target` holds another data set, or can't be written to.
+    Raises DatasetError if `target` holds another data set, or can't be written to.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def prepare(
 
 
 class _Journal:
-    """What is done already, one JSON line an item."""
+    """The finished items, one JSON line each."""
 
     def __init__(self, target: Path, source: Path, interval_s: float) -> None:
         self._target = target
@@ -98,7 +98,7 @@ class _Journal:
             self._write(head)
 
     def _read(self, head: dict[str, object]) -> int:
-        """Take in every whole line; returns where they end."""
+        """Read every complete line. Returns the position of their end."""
         data = self._path.read_bytes()
         whole = data.rfind(b"\n") + 1
         lines = data[:whole].splitlines()
@@ -120,12 +120,12 @@ class _Journal:
         self._file.close()
 
     def known(self, item: Item) -> tuple[list[Item], str] | None:
-        """What was made of an item before, as long as its files are still there."""
+        """Rows and problem of a finished item, if its files still exist; else None."""
         found = self._done.get(str(item.path))
         return found if found is not None and all(row.path.is_file() for row in found[0]) else None
 
     def add(self, item: Item, rows: Sequence[Item], problem: str) -> None:
-        """Note that an item is done."""
+        """Record a finished item."""
         table = [row_of(row, self._target) for row in rows]
         self._write({"key": str(item.path), "rows": table, "problem": problem})
 
@@ -135,7 +135,7 @@ class _Journal:
 
 
 class _Maker:
-    """Makes the files of one item."""
+    """Writes the files of items."""
 
     def __init__(self, source: Path, target: Path, static: Callable[[], Artifact], interval_s: float) -> None:
         self._source, self._target = source, target
@@ -143,7 +143,7 @@ class _Maker:
         self._cutter: FaceCutter | None = None
 
     def __call__(self, item: Item) -> tuple[list[Item], str]:
-        """(rows, problem): rows are empty where the item can't be had, and the problem then says why."""
+        """Process an item: (rows, problem); if it fails, rows are empty and the problem says why."""
         try:
             match item.medium:
                 case "picture":
@@ -199,13 +199,13 @@ class _Maker:
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
-    """Grey [H, W] or RGB [H, W, 3] as the bytes of a PNG file."""
+    """Encode grey [H, W] or RGB [H, W, 3] as PNG."""
     ordered = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     return bytes(cv2.imencode(".png", ordered)[1])
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """All or nothing: the file takes its name when it is complete."""
+    """Write a file in one move: it gets its name when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_bytes(data)
@@ -213,7 +213,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_flac(path: Path, waveform: NDArray[np.float32]) -> None:
-    """float32 [S] at 16 kHz → mono FLAC of 16 bits, all or nothing."""
+    """Write float32 [S] at 16 kHz as 16-bit mono FLAC, in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.stem}.new.flac")
     samples = np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)[None]

@@ -1,7 +1,7 @@
 """RAVDESS speech (Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391), always split by actor.
 
 On disk: `Actor_*/03-01-EE-II-SS-RR-AA.flac` or `.wav`: modality 03 (sound only), channel 01 (speech), emotion,
-intensity, statement, repetition, actor. Files of song (channel 02) and of other modalities are passed over.
+intensity, statement, repetition, actor. Files of song (channel 02) and of other modalities are ignored.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ EMOTION_CODES = {
 SUFFIXES = (".flac", ".wav")
 VOICE_DB = 35.0
 FAINTEST = 1e-10
-"""Power below this counts as this much, −100 dB."""
+"""Smallest power, −100 dB."""
 NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording: where it lies, who speaks, and which of EMOTIONS (an index) is acted; calm is neutral.
+    """One recording: path, actor, and the acted emotion as index into EMOTIONS; calm counts as neutral.
 
     `voice` names the speaker of another data set than RAVDESS, as in `emo-db/03`.
     """
@@ -45,13 +45,13 @@ class Clip:
 
     @property
     def part(self) -> str:
-        """The part of its data set that it comes from, as an artifact's `trained_on` names it."""
+        """Its part of the data set, as named in an artifact's `trained_on`."""
         return self.voice or f"ravdess/Actor_{self.actor:02d}"
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A clip decoded.
+    """A decoded clip.
 
     Attributes:
         waveform: float32 [S], mono, 16 kHz, −1…1.
@@ -66,19 +66,20 @@ class Recording:
 
 
 def load_ravdess(folder: Path, rate: int = SAMPLE_RATE) -> tuple[Recording, ...]:
-    """Every speech clip under `folder`, decoded. Raises DatasetError as find_clips and decode do."""
+    """Load every speech clip under `folder`. Raises DatasetError as find_clips and decode do."""
     return tuple(record(clip, decode(clip.path, rate), rate) for clip in find_clips(folder))
 
 
 def record(clip: Clip, waveform: NDArray[np.float32], rate: int = SAMPLE_RATE) -> Recording:
-    """A waveform with the place of its voice; all of it where it is silent throughout."""
+    """Make a recording, locating its voice."""
     return Recording(clip, waveform, voice_bounds(waveform, rate), rate)
 
 
 def voice_bounds(waveform: NDArray[np.float32], rate: int) -> tuple[int, int]:
-    """(first, last + 1) sample of the stretch whose 32 ms frames, one each 10 ms, come within 35 dB of the loudest one.
+    """Locate the voice in float32 [S], S at least 1: (first, last + 1) sample; (0, S) for silence.
 
-    As librosa.effects.trim(top_db=35) finds it. float32 [S], S at least 1; (0, S) for silence.
+    The stretch from the first to the last 32 ms frame (one each 10 ms) within 35 dB of the loudest, as
+    librosa.effects.trim(top_db=35).
     """
     frame, hop = round(0.032 * rate), round(0.01 * rate)
     squares = np.pad(waveform, frame // 2) ** 2
@@ -88,7 +89,7 @@ def voice_bounds(waveform: NDArray[np.float32], rate: int) -> tuple[int, int]:
 
 
 def parse_name(path: Path) -> Clip | None:
-    """The clip a file name describes, or None where it is not sound-only speech.
+    """Parse a file name: its clip, or None if it is not sound-only speech.
 
     Raises DatasetError for a name that is not RAVDESS's.
     """
@@ -102,9 +103,9 @@ def parse_name(path: Path) -> Clip | None:
 
 
 def find_clips(folder: Path) -> tuple[Clip, ...]:
-    """Every speech clip under `folder`, sorted by actor and name.
+    """Find every speech clip under `folder`, sorted by actor and name.
 
-    Raises DatasetError where there is none.
+    Raises DatasetError if there is none.
     """
     paths = [path for path in folder.glob("Actor_*/*") if path.suffix.lower() in SUFFIXES]
     clips = [clip for path in paths if (clip := parse_name(path)) is not None]
@@ -116,8 +117,8 @@ def find_clips(folder: Path) -> tuple[Clip, ...]:
 def actor_folds(actors: Sequence[int], folds: int) -> Iterator[tuple[frozenset[int], frozenset[int]]]:
     """(actors to train on, actors to validate on) for each fold; every actor is validated on exactly once.
 
-    Neighbouring actors go together, so that with an even number a fold has as many men (odd) as women (even).
-    Raises DatasetError where there are fewer actors than folds, or fewer than two folds.
+    Neighbouring actors share a fold, so that an even number has as many men (odd) as women (even).
+    Raises DatasetError if there are fewer actors than folds, or fewer than two folds.
     """
     names = sorted(set(actors))
     if not 2 <= folds <= len(names):
@@ -128,9 +129,9 @@ def actor_folds(actors: Sequence[int], folds: int) -> Iterator[tuple[frozenset[i
 
 
 def decode(path: Path, rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """The first sound track as float32 [S], mono, resampled to `rate` Hz, −1…1.
+    """Decode the first sound track as float32 [S], mono, resampled to `rate` Hz, −1…1.
 
-    Raises DatasetError where the file is missing or holds no sound.
+    Raises DatasetError if the file is missing or holds no sound.
     """
     resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
     parts: list[NDArray[np.float32]] = []

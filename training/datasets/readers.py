@@ -1,4 +1,4 @@
-"""The table of data sets: their names, what must lie on disk, and who reads it. Read it top to bottom."""
+"""The table of data sets: names, expected files, and readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bimodal.training.datasets.pictures import (
 )
 from bimodal.training.errors import DatasetError
 
-# What file names of published data sets say: emotion and speaker.
+# File names of published data sets, which encode emotion and speaker.
 #
 # RAVDESS: Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391 (modality-channel-emotion-intensity-statement-
 # repetition-actor). CREMA-D: Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244 (actor_sentence_emotion_level). EMO-DB:
@@ -49,14 +49,17 @@ MEAD = re.compile(r"mead_([MW]\d{3})_([a-z]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Named:
-    """What a name says: the emotion (None: outside the seven) and who shows it."""
+    """A parsed file name: the emotion (None: outside the seven) and the speaker."""
 
     emotion: str | None
     speaker: str
 
 
 def ravdess(stem: str, modalities: tuple[str, ...]) -> Named | None:
-    """Speech (channel 01) of one of the modalities: 01 picture and sound, 02 picture, 03 sound; else None."""
+    """Parse a RAVDESS name of speech (channel 01) in one of the modalities (01 both, 02 picture, 03 sound).
+
+    Else None.
+    """
     match = RAVDESS.fullmatch(stem)
     if match is None or match[1] not in modalities or match[2] != "01":
         return None
@@ -64,19 +67,19 @@ def ravdess(stem: str, modalities: tuple[str, ...]) -> Named | None:
 
 
 def crema_d(stem: str) -> Named | None:
-    """None where the name is not CREMA-D's. One file of the original ends in _X instead of _XX."""
+    """Parse a CREMA-D name; None for any other. One file of the original ends in _X instead of _XX."""
     match = CREMA_D.fullmatch(stem)
     return None if match is None else Named(CREMA_D_EMOTIONS[match[3]], match[1])
 
 
 def emo_db(stem: str) -> Named | None:
-    """None where the name is not EMO-DB's."""
+    """Parse an EMO-DB name; None for any other."""
     match = EMO_DB.fullmatch(stem)
     return None if match is None else Named(EMO_DB_EMOTIONS[match[3]], match[1])
 
 
 def clip(stem: str) -> Named | None:
-    """Any of the schemes above, or MEAD's; None where the name says no emotion that bimodal knows."""
+    """Parse a name by any of the schemes above, or MEAD's; None without a known emotion."""
     for named in (ravdess(stem, ("01", "02", "03")), crema_d(stem), emo_db(stem)):
         if named is not None:
             return named
@@ -93,12 +96,12 @@ class Reader(NamedTuple):
     """One form of one data set.
 
     Attributes:
-        name: what users call it.
-        media: what its items are.
-        needs: what must lie in its folder, in words.
+        name: on the command line.
+        media: of its items.
+        needs: expected files, in words.
         licence: of the data, in words.
-        whole: how many items the whole original has, and of how many speakers (0: it does not say), or None.
-        recognise: whether a folder looks like it.
+        whole: numbers of items and speakers of the complete original (0: unknown), or None.
+        recognise: tells whether a folder looks like it.
         read: folder → items; raises DatasetError.
     """
 
@@ -185,7 +188,7 @@ READERS: tuple[Reader, ...] = (
 
 
 def reader_named(name: str) -> Reader:
-    """Raises DatasetError, listing the names there are."""
+    """Find a reader by name. Raises DatasetError, listing the names, if there is none."""
     for reader in READERS:
         if reader.name == name:
             return reader
@@ -193,9 +196,9 @@ def reader_named(name: str) -> Reader:
 
 
 def reader_of(folder: Path, media: Iterable[Medium] = ("picture", "sound", "video")) -> Reader:
-    """Who can read a folder, among the readers of these media.
+    """Find the reader of a folder, among the readers of these media.
 
-    Raises DatasetError, saying what a folder may hold, where nobody can.
+    Raises DatasetError, listing the supported forms, if there is none.
     """
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}")
@@ -208,7 +211,7 @@ def reader_of(folder: Path, media: Iterable[Medium] = ("picture", "sound", "vide
 
 
 def missing_from(reader: Reader, items: list[Item]) -> str | None:
-    """What the original has and this copy lacks, in one sentence; None where nothing is known to be missing."""
+    """Describe what this copy lacks of the original, in one sentence; None if nothing is known to be missing."""
     if reader.whole is None or len(items) >= reader.whole[0]:
         return None
     count, speakers = reader.whole

@@ -1,4 +1,4 @@
-"""Faces and sound of a video, cut out as the live workers cut them."""
+"""Crop faces from videos as the live workers do."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.errors import DatasetError
 
 HEIGHT = 720
-"""Higher frames are scaled down to this first, as capture does."""
+"""Higher frames are first scaled down to this, as in capture."""
 PRESENCE = 0.5
-"""Score of the detector × presence of the mesh, below which a worker sees no face."""
+"""Least score of the detector × presence of the mesh for a face, as in the worker."""
 INTERVAL_S = 0.2
 DEFAULT_SIDE = 112
 
 
 class Cut(NamedTuple):
-    """One face of a video: its moment, and uint8 [size, size, 3] RGB."""
+    """One face of a video: its time, and uint8 [size, size, 3] RGB."""
 
     time_s: float
     face: NDArray[np.uint8]
 
 
 class FaceFinder:
-    """The mesh of the largest face of a frame, by the detector and landmark artifacts of the live worker."""
+    """Finds the mesh of the largest face of a frame, with the artifacts of the live worker."""
 
     def __init__(self) -> None:
         self._detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"))
         self._landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """RGB [H, W, 3] → points float32 [468, 3] in its pixels, or None. Looks closer where the whole shows none."""
+        """RGB [H, W, 3] → points float32 [468, 3] in its pixels, or None. Searches tiles if the whole shows no face."""
         large = self._detector(frame)
         face = self._largest(frame, large)
         return face if face is not None else self._largest(frame, self._detector.detect_small(frame, large))
@@ -58,10 +58,10 @@ class FaceFinder:
 
 
 class FaceCutter:
-    """The largest face of a frame as the worker cuts it for one face-static model.
+    """Crops the largest face of a frame as the worker does for one face-static model.
 
     Args:
-        static: the opened face-static artifact whose crop is wanted.
+        static: the opened face-static artifact.
     """
 
     def __init__(self, static: Artifact) -> None:
@@ -76,15 +76,15 @@ class FaceCutter:
 
 
 def side_of(static: Artifact) -> int:
-    """Side of the pictures that a face-static artifact is given live, in pixels."""
+    """Side of the crops for a face-static artifact in live use, in pixels."""
     side = static.inputs[0].shape[1]
     return side if isinstance(side, int) else DEFAULT_SIDE
 
 
 def cut_faces(path: Path, cutter: FaceCutter, interval_s: float = INTERVAL_S) -> Iterator[Cut]:
-    """The face at each whole multiple of `interval_s`: that of the newest frame at or before it, as fusion takes it.
+    """Yield the face at each multiple of `interval_s`, of the newest frame at or before it, as in fusion.
 
-    Raises DatasetError where the file is missing or holds no picture.
+    Raises DatasetError if the file is missing or holds no picture.
     """
     for time_s, frame in frames_of(path, interval_s):
         face = cutter(frame)
@@ -93,7 +93,7 @@ def cut_faces(path: Path, cutter: FaceCutter, interval_s: float = INTERVAL_S) ->
 
 
 def frames_of(path: Path, interval_s: float = INTERVAL_S) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """(seconds, uint8 [H, W, 3] RGB) of the newest frame at each whole multiple of `interval_s`.
+    """Yield (seconds, uint8 [H, W, 3] RGB) of the newest frame at each multiple of `interval_s`.
 
     Raises DatasetError as `cut_faces`.
     """

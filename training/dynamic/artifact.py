@@ -1,4 +1,4 @@
-"""face-dynamic from pictures or videos to a checked artifact: embed, train, calibrate, export, compare."""
+"""Make a face-dynamic artifact from pictures or videos: embed, train, calibrate, export, compare."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from bimodal.training.dynamic.train import (
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.evaluate import find_model, part_of
 from bimodal.training.evaluate.metrics import Figures, fit_temperature, measure, softmax
-from bimodal.training.loop import Plan, Say, fingerprint, fit
+from bimodal.training.loop import Plan, Progress, fingerprint, fit
 from bimodal.training.to_artifact import write_artifact, write_card
 
 COMPOSED = (
@@ -41,10 +41,10 @@ COMPOSED = (
 Part = tuple[Embedded, NDArray[np.int64], Sequences]
 
 
-def make_dynamic(config: DynamicConfig, say: Say) -> Path:
-    """Train and ship. Returns the path of the artifact.
+def make_dynamic(config: DynamicConfig, progress: Progress) -> Path:
+    """Train and export. Returns the path of the artifact.
 
-    Raises DatasetError for the data, TrainingError where the static model gives no embeddings or the exported graph
+    Raises DatasetError for the data, TrainingError if the static model gives no embeddings or the exported graph
     does not answer as torch does.
     """
     torch.manual_seed(config.seed)
@@ -56,19 +56,22 @@ def make_dynamic(config: DynamicConfig, say: Say) -> Path:
     settings = learnt_from(config)
     same = fingerprint([settings, static.identity, learnt[0].embeddings.tobytes()])
     plan = Plan(config.name, config.epochs, config.runs / config.name, same, config.patience, config.keep)
-    seconds = fit(task, plan, say)
-    say(f"{config.name}: learning took {seconds:.0f} s")
-    return ship_dynamic(config, task.network.cpu(), static, kept_back, measured, say)
+    seconds = fit(task, plan, progress)
+    progress(f"{config.name}: learning took {seconds:.0f} s")
+    return ship_dynamic(config, task.network.cpu(), static, kept_back, measured, progress)
 
 
 def is_video(data: Path) -> bool:
-    """Whether the pictures of a folder belong to recordings."""
+    """True if the pictures of a folder belong to recordings."""
     reader = reader_of(data)
     return reader.media == ("video",) or (reader.name == "manifest" and any(item.clip for item in reader.read(data)))
 
 
 def composed_parts(config: DynamicConfig, static: Artifact) -> tuple[Part, Part, Part]:
-    """(to learn from, to choose and calibrate with, to measure on), all composed; the last of the split `valid`."""
+    """Compose (training, held-out, validation) parts.
+
+    Held-out for choosing weights and calibration; the last of `valid`.
+    """
     items, labels = _decided(config, "train")
     back = np.arange(len(items)) % config.calibration_every == config.calibration_every - 1
     faces = embed(static, items, config.runs / config.name)
@@ -87,7 +90,7 @@ def composed_parts(config: DynamicConfig, static: Artifact) -> tuple[Part, Part,
 
 
 def real_parts(config: DynamicConfig, static: Artifact) -> tuple[Part, Part, Part]:
-    """The same of recordings; of the split `train`, each n-th speaker's are kept back (one speaker at least)."""
+    """The same from recordings; each n-th speaker of `train` is held out (at least one)."""
     learnt = list(tracks(config.data, "train"))
     speakers = sorted({track[0].speaker for track in learnt})
     if len(speakers) < 2:
@@ -124,9 +127,14 @@ def _decided(config: DynamicConfig, split: str) -> tuple[list[Item], NDArray[np.
 
 
 def ship_dynamic(
-    config: DynamicConfig, network: FaceDynamicCompact, static: Artifact, kept_back: Part, measured: Part, say: Say
+    config: DynamicConfig,
+    network: FaceDynamicCompact,
+    static: Artifact,
+    kept_back: Part,
+    measured: Part,
+    progress: Progress,
 ) -> Path:
-    """Calibrate on what was kept back, export, and compare with averaging the static probabilities."""
+    """Calibrate on the held-out part, export, and compare with averaging the static probabilities."""
     logits = logits_of(network, kept_back[0], kept_back[2])
     temperature = round(fit_temperature(logits, kept_back[2].labels), 4)
     faces, _, sequences = measured
@@ -141,9 +149,9 @@ def ship_dynamic(
     graph = FaceDynamicCompactGraph(network, temperature)
     difference = write_artifact(graph, metadata, np.repeat(example, 2, axis=0)[:2], {0: "batch"}, checks, path)
     about = "" if is_video(config.data) else f"{COMPOSED}."
-    write_card(config.output, metadata, "bimodal train dynamic", say, about)
-    say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
-    say(
+    write_card(config.output, metadata, "bimodal train dynamic", progress, about)
+    progress(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
+    progress(
         f"{path}: UAR {dynamic.uar:.4f}, ECE {dynamic.ece:.4f}; averaging the static probabilities: "
         f"UAR {means.uar:.4f}, ECE {means.ece:.4f} (n = {dynamic.n})"
     )

@@ -27,13 +27,13 @@ from bimodal.training.loop import Watched, fingerprint, mixed, pick_device
 
 
 class DynamicTask:
-    """What `fit` needs to know: composed anew each epoch where there are no real recordings.
+    """The training task; without real recordings, sequences are composed anew in each epoch.
 
     Args:
-        faces: what is learnt from.
+        faces: embedded training pictures.
         labels: int64 [N] of each face, for composing.
         real: windows of real recordings, or None to compose.
-        watched: (faces, sequences) that are only measured.
+        watched: held-out (faces, sequences).
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class DynamicTask:
 
     @property
     def steps_an_epoch(self) -> int:
-        """Whole batches only, one at least."""
+        """Number of full batches, at least one."""
         count = len(self._real) if self._real is not None else self._config.sequences
         return max(1, count // self._config.batch)
 
     def epoch(self, _number: int) -> Iterator[float]:
-        """Every window once."""
+        """Train on every window once; yields the losses."""
         config = self._config
         learnt = self._real
         if learnt is None:
@@ -88,7 +88,7 @@ class DynamicTask:
         return float(loss.detach())
 
     def watch(self) -> Watched | None:
-        """Accuracy and UAR on the sequences kept back."""
+        """Measure accuracy and UAR on the held-out sequences."""
         faces, sequences = self._watched
         if not len(sequences):
             return None
@@ -96,18 +96,18 @@ class DynamicTask:
         return Watched(accuracy(sequences.labels, found), uar(sequences.labels, found))
 
     def random_state(self) -> dict[str, Any]:
-        """Of composing and of noise, as text: its integers are longer than a tensor's."""
+        """State of composing and noise, as text, since its integers exceed those of tensors."""
         return {"sequences": json.dumps(self._random.bit_generator.state)}
 
     def set_random_state(self, state: dict[str, Any]) -> None:
-        """Put it back."""
+        """Restore the state."""
         self._random.bit_generator.state = json.loads(state["sequences"])
 
 
 def logits_of(
     network: FaceDynamicCompact, faces: Embedded, sequences: Sequences, batch: int = 256
 ) -> NDArray[np.float32]:
-    """Logits float32 [M, 7] of every sequence."""
+    """Compute logits float32 [M, 7] of every sequence."""
     network.eval()
     device = next(network.parameters()).device
     rows = []
@@ -119,22 +119,19 @@ def logits_of(
 
 
 def static_means(faces: Embedded, sequences: Sequences) -> NDArray[np.float64]:
-    """What averaging the static probabilities over each window gives, float64 [M, 7]: the mark to beat."""
+    """Average the static probabilities over each window, float64 [M, 7]: the baseline."""
     return np.asarray(faces.probabilities[sequences.places].mean(axis=1, dtype=np.float64))
 
 
-# Sequences of faces for a dynamic model: cut out of real recordings, or composed of single pictures.
-#
-# A composed sequence is no recording: its frames are other people. One emotion rises out of neutral frames (onset),
-# holds (peak) and may fall again (offset), with a distractor of another emotion here and there. A picture stays for one
-# to four steps, as a face that is misread stays misread in a video.
-
+# Sequences of faces, from real recordings or composed of single pictures. In a composed sequence the frames show
+# different people: one emotion rises out of neutral frames (onset), holds (peak) and may fall again (offset), with an
+# occasional distractor. A picture is kept for one to four steps, as a misread face stays misread in a video.
 
 NEUTRAL = EMOTIONS.index("neutral")
 LONGEST_HOLD = 4
 DISTRACTED = 0.15
 SHORTEST_PEAK = 0.3
-"""Of the window: what must at least show the emotion that the sequence is named by."""
+"""Least share of the window that shows the emotion of the sequence's label."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ class Sequences:
     """Windows of a track.
 
     Attributes:
-        places: int64 [M, T], which picture each step shows.
+        places: int64 [M, T], index of the picture of each step.
         labels: int64 [M], indices into EMOTIONS.
     """
 
@@ -150,14 +147,14 @@ class Sequences:
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """How many windows."""
+        """Number of windows."""
         return len(self.labels)
 
 
 def compose(labels: NDArray[np.int64], count: int, steps: int, random: np.random.Generator) -> Sequences:
-    """`count` sequences out of pictures with these labels (int64 [N]), every emotion that occurs equally often.
+    """Compose `count` sequences of pictures with these labels (int64 [N]), with equal numbers of each emotion.
 
-    Raises DatasetError where there is no neutral picture or no other emotion.
+    Raises DatasetError if there is no neutral picture or no other emotion.
     """
     by_emotion = {emotion: np.flatnonzero(labels == emotion) for emotion in range(len(EMOTIONS))}
     there = [emotion for emotion, places in by_emotion.items() if len(places)]
@@ -173,7 +170,7 @@ def compose(labels: NDArray[np.int64], count: int, steps: int, random: np.random
 
 
 def _course(emotion: int, there: Sequence[int], steps: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Which emotion each step shows, int64 [steps]."""
+    """Draw the emotion of each step, int64 [steps]."""
     shortest = max(1, round(SHORTEST_PEAK * steps))
     peak = int(random.integers(shortest, steps + 1))
     onset = int(random.integers(0, steps - peak + 1))
@@ -189,7 +186,7 @@ def _course(emotion: int, there: Sequence[int], steps: int, random: np.random.Ge
 def _held(
     shown: NDArray[np.int64], by_emotion: dict[int, NDArray[np.int64]], random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """A picture for each step; the same one stays while its emotion stays, for at most LONGEST_HOLD steps."""
+    """Draw a picture for each step; it is kept while its emotion stays, for at most LONGEST_HOLD steps."""
     places = np.zeros(len(shown), np.int64)
     left = 0
     for step, emotion in enumerate(shown):
@@ -205,14 +202,14 @@ def _held(
 def windows(
     tracks: Sequence[Sequence[tuple[int, float]]], labels: Sequence[int], steps: int, interval_s: float
 ) -> Sequences:
-    """Every window of real recordings, one a step, as fusion feeds them.
+    """Make every window of real recordings, one per step, as in fusion.
 
     Args:
-        tracks: of each recording, (place of the picture, its moment in seconds) in the order of time.
+        tracks: of each recording, (index of the picture, time in seconds) in order of time.
         labels: of each recording.
 
-    A face that was out of sight keeps its last picture for the steps it missed. A recording shorter than a window
-    begins with its first picture repeated, so that short clips count too.
+    A lost face keeps its last picture for the missing steps. A recording shorter than a window begins with its first
+    picture repeated.
     """
     rows, named = [], []
     for track, label in zip(tracks, labels, strict=True):
@@ -225,7 +222,7 @@ def windows(
 
 
 def _line(track: Sequence[tuple[int, float]], interval_s: float) -> list[int]:
-    """The picture at each multiple of the interval between the first and the last."""
+    """Index of the picture at each multiple of the interval between the first and the last."""
     first, last = round(track[0][1] / interval_s), round(track[-1][1] / interval_s)
     line, newest = [], 0
     for step in range(first, last + 1):
@@ -235,15 +232,14 @@ def _line(track: Sequence[tuple[int, float]], interval_s: float) -> list[int]:
     return line
 
 
-# What a face-static artifact makes of pictures, computed once and kept beside the runs.
-
+# Outputs of a face-static artifact on pictures, cached beside the runs.
 
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Pictures as a static model sees them.
+    """Outputs of a static model on pictures.
 
     Attributes:
         embeddings: float32 [N, D].
@@ -254,14 +250,14 @@ class Embedded:
     probabilities: NDArray[np.float32]
 
     def __len__(self) -> int:
-        """How many pictures."""
+        """Number of pictures."""
         return len(self.embeddings)
 
 
 def embed(artifact: Artifact, items: Sequence[Item], cache: Path) -> Embedded:
-    """Run every picture once; a second time they come out of `cache`, as long as model and pictures are the same.
+    """Run the model on every picture, cached in `cache` for the same model and pictures.
 
-    Raises TrainingError where the artifact gives no embedding, DatasetError where a picture can't be read.
+    Raises TrainingError if the artifact has no embedding output, DatasetError if a picture can't be read.
     """
     if not any(output.name == "embedding" for output in artifact.outputs):
         raise TrainingError(f"{artifact.path} gives no embedding, and a dynamic model needs one: name another 'static'")

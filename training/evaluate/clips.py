@@ -1,4 +1,4 @@
-"""Whole clips through the whole pipeline: `bimodal analyze` runs as users run it, and its events are read."""
+"""Evaluate the whole pipeline on clips: run `bimodal analyze` as users do, and read its events."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ WAYS = ("video", "speech", "fused")
 
 
 @dataclass
-class Heard:
-    """What the pipeline said of one clip: float64 [7] by way, absent where it said nothing; models by kind."""
+class ClipResult:
+    """Mean probabilities float64 [7] of one clip by way (video, speech, fused), if any; models by kind."""
 
     probabilities: dict[str, NDArray[np.float64]]
     models: dict[str, str] = field(default_factory=dict)
 
 
 def find_videos(folder: Path) -> list[Item]:
-    """Videos with an emotion: those of a manifest.csv, or those whose names say it (MEAD, RAVDESS, CREMA-D).
+    """Find labelled videos: those of a manifest.csv, or with the emotion in the name (MEAD, RAVDESS, CREMA-D).
 
-    Raises DatasetError where there is none, or two share a name.
+    Raises DatasetError if there is none, or two share a name.
     """
     if (folder / MANIFEST).is_file():
         items = [item for item in read_manifest(folder) if item.medium == "video" and item.label is not None]
@@ -64,10 +64,10 @@ def _named(path: Path) -> Item | None:
     return Item(path=path, label=label_of(named.emotion, str(path)), speaker=named.speaker)
 
 
-def analyze(paths: Sequence[Path], config: Path | None) -> tuple[dict[str, Heard], float]:
-    """(what was said of each clip by its file's stem, seconds), by `bimodal analyze` in a process of its own.
+def analyze(paths: Sequence[Path], config: Path | None) -> tuple[dict[str, ClipResult], float]:
+    """Run `bimodal analyze` in a process of its own: (result of each clip by its file's stem, seconds).
 
-    Raises TrainingError with the command's own sentence where a clip can't be analysed.
+    Raises TrainingError with the command's own message if a clip can't be analysed.
     """
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bimodal-clips-") as scratch:
@@ -76,63 +76,63 @@ def analyze(paths: Sequence[Path], config: Path | None) -> tuple[dict[str, Heard
             command += ["--config", str(config)]
         done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
         if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            raise TrainingError(f"the analysis failed: {said[-1] if said else done.returncode}")
-        heard = {path.stem: read_events(Path(scratch) / f"{path.stem}.jsonl") for path in paths}
-    return heard, time.monotonic() - begun
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise TrainingError(f"the analysis failed: {lines[-1] if lines else done.returncode}")
+        results = {path.stem: read_events(Path(scratch) / f"{path.stem}.jsonl") for path in paths}
+    return results, time.monotonic() - begun
 
 
-def read_events(path: Path) -> Heard:
-    """The events of one clip → the mean of each way of seeing it. The face that is the largest counts."""
+def read_events(path: Path) -> ClipResult:
+    """Average the events of one clip by way. The largest face counts."""
     rows: dict[str, list[NDArray[np.float64]]] = {way: [] for way in WAYS}
-    found = Heard({})
+    found = ClipResult({})
     hops: set[float] = set()
     with path.open("rb") as file:
         for line in file:
-            _hear(msgspec.json.decode(line), rows, hops, found.models)
+            _add_event(msgspec.json.decode(line), rows, hops, found.models)
     found.probabilities = {way: np.mean(values, axis=0) for way, values in rows.items() if values}
     return found
 
 
-def _hear(
+def _add_event(
     event: Mapping[str, Any], rows: dict[str, list[NDArray[np.float64]]], hops: set[float], models: dict[str, str]
 ) -> None:
     models.update(event["models"])
     face = max(event["faces"], key=lambda seen: seen["box"][2] * seen["box"][3], default=None)
     speech = event["speech"] or {}
-    said = speech.get("probabilities")
+    probabilities = speech.get("probabilities")
     if face is not None:
         rows["video"].append(over_seven(face["video"]))
         rows["fused"].append(over_seven(face["fused"]))
-    elif said:
-        rows["fused"].append(over_seven(said))
-    if said:
+    elif probabilities:
+        rows["fused"].append(over_seven(probabilities))
+    if probabilities:
         ended = round(event["t"] - speech["age_ms"] / 1000, 2)
         if ended not in hops:
             hops.add(ended)
-            rows["speech"].append(over_seven(said))
+            rows["speech"].append(over_seven(probabilities))
 
 
 def over_seven(probabilities: Mapping[str, float]) -> NDArray[np.float64]:
-    """float64 [7] in the order of EMOTIONS; what a model can't name it can't get right (0)."""
+    """Order probabilities as EMOTIONS, float64 [7]; 0 for emotions that the model can't name."""
     return np.array([probabilities.get(emotion, 0.0) for emotion in EMOTIONS])
 
 
 def evaluate_clips(folder: Path, config: Path | None = None) -> tuple[list[Evaluation], list[dict[str, object]]]:
-    """Video-only, speech-only and fused figures of a folder of labelled videos, and a row a clip.
+    """Measure video alone, speech alone and fused on a folder of labelled videos; also a row per clip.
 
-    A clip without an answer of one way counts as wrong in it: uniform probabilities.
+    A clip without an output of one way counts as wrong in it, with uniform probabilities.
     Raises DatasetError as `find_videos`, TrainingError as `analyze`.
     """
     items = find_videos(folder)
-    heard, seconds = analyze([item.path for item in items], config)
+    results, seconds = analyze([item.path for item in items], config)
     true = np.array([item.label for item in items], np.int64)
-    models = {kind: name for each in heard.values() for kind, name in each.models.items()}
+    models = {kind: name for each in results.values() for kind, name in each.models.items()}
     face, voice = ("face-static", "face-dynamic"), ("speech",)
     behind = {"video": face, "speech": voice, "fused": (*face, *voice, "fusion")}
     evaluations = []
     for way in WAYS:
-        table = np.stack([_answer(heard[item.path.stem], way, true[place]) for place, item in enumerate(items)])
+        table = np.stack([_answer(results[item.path.stem], way, true[place]) for place, item in enumerate(items)])
         names = [models[kind] for kind in behind[way] if kind in models]
         evaluations.append(
             Evaluation(
@@ -146,21 +146,21 @@ def evaluate_clips(folder: Path, config: Path | None = None) -> tuple[list[Evalu
                 probabilities=table.tolist(),
             )
         )
-    return evaluations, list(_rows(items, heard))
+    return evaluations, list(_rows(items, results))
 
 
-def _answer(heard: Heard, way: str, true: np.int64) -> NDArray[np.float64]:
-    if way in heard.probabilities:
-        return heard.probabilities[way]
+def _answer(results: ClipResult, way: str, true: np.int64) -> NDArray[np.float64]:
+    if way in results.probabilities:
+        return results.probabilities[way]
     nothing = np.full(len(EMOTIONS), 1 / len(EMOTIONS))
     nothing[true] -= 1e-6
     return nothing
 
 
-def _rows(items: Iterable[Item], heard: Mapping[str, Heard]) -> Iterable[dict[str, object]]:
+def _rows(items: Iterable[Item], results: Mapping[str, ClipResult]) -> Iterable[dict[str, object]]:
     for item in items:
         row: dict[str, object] = {"clip": item.path.name, "true": EMOTIONS[item.label or 0]}
         for way in WAYS:
-            answer = heard[item.path.stem].probabilities.get(way)
+            answer = results[item.path.stem].probabilities.get(way)
             row[way] = "–" if answer is None else f"{EMOTIONS[int(answer.argmax())]} {answer.max():.2f}"
         yield row

@@ -1,4 +1,4 @@
-"""`bimodal evaluate …`. Heavy imports wait until a command runs."""
+"""The command `bimodal evaluate`. Heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ evaluate = typer.Typer(help="Measure an artifact on labelled data, as it runs li
 
 
 class Labels(StrEnum):
-    """Which labels count, where a data set has two."""
+    """Choice of labels in a data set with two."""
 
     AUTO = "auto"
     FERPLUS = "ferplus"
@@ -60,7 +60,7 @@ def evaluate_face(
         from bimodal.training.face.framing import evaluate_cut_live
 
         measure = evaluate_cut_live if cut_live else measure_face
-        tell(measure(find_model(model), data, split, labels.value), out, json)
+        print_evaluation(measure(find_model(model), data, split, labels.value), out, json)
 
 
 @evaluate.command("crop")
@@ -115,7 +115,7 @@ def evaluate_speech(
 
         actors, part = split_words(split)
         under = tuple(CONDITIONS) if conditions else ()
-        tell(measuring.evaluate_speech(measuring.find_model(model), data, actors, part, under), out, json)
+        print_evaluation(measuring.evaluate_speech(measuring.find_model(model), data, actors, part, under), out, json)
 
 
 @evaluate.command("fusion")
@@ -140,7 +140,7 @@ def evaluate_fusion(
         from bimodal.training.fusion import evaluate as measuring
 
         path = None if model == "average" else find_model(model)
-        tell(measuring.evaluate_fusion(path, data, split, face, speech), out, json)
+        print_evaluation(measuring.evaluate_fusion(path, data, split, face, speech), out, json)
 
 
 @evaluate.command("clips")
@@ -176,7 +176,7 @@ def evaluate_clips(
 
 
 def _require_report(name: str, out: Path | None) -> None:
-    """Refuse before measuring what could not be drawn after it. Raises MissingPackageError."""
+    """Check, before measuring, that a report can be drawn. Raises MissingPackageError."""
     if out is not None:
         require(f"evaluate {name} --out", EXTRA, "matplotlib")
 
@@ -202,7 +202,7 @@ def split_words(split: str) -> tuple[tuple[int, ...] | None, str | None]:
 
 
 def scales_of(words: str) -> tuple[float, ...]:
-    """'1.0,1.3' → (1.0, 1.3). Raises TrainingError where that are no numbers above 0."""
+    """'1.0,1.3' → (1.0, 1.3). Raises TrainingError if these are not numbers above 0."""
     try:
         scales = tuple(float(word) for word in words.split(","))
     except ValueError as error:
@@ -212,15 +212,14 @@ def scales_of(words: str) -> tuple[float, ...]:
     return scales
 
 
-# Figures as the evaluating commands print them. Heavy imports wait until a command runs.
-
+# Printing evaluations.
 
 ENOUGH = 50
-"""Recalls of classes with fewer examples are too rough to be averaged with the others."""
+"""Classes with fewer examples are left out of the mean recall, being too imprecise."""
 
 
-def tell(evaluation: Evaluation, out: Path | None, json: Path | None) -> None:
-    """Print an evaluation, and write what was asked for."""
+def print_evaluation(evaluation: Evaluation, out: Path | None, json: Path | None) -> None:
+    """Print an evaluation, and write the requested files."""
     from bimodal.training.evaluate.report import figures_json, write_json, write_report
 
     for line in lines_of(evaluation):
@@ -232,7 +231,7 @@ def tell(evaluation: Evaluation, out: Path | None, json: Path | None) -> None:
 
 
 def lines_of(evaluation: Evaluation) -> Iterator[str]:
-    """What is printed of an evaluation."""
+    """Yield the printed lines of an evaluation."""
     from bimodal.training.evaluate.metrics import mean_recall, per_class
 
     figures = evaluation.figures
@@ -265,7 +264,7 @@ def lines_of(evaluation: Evaluation) -> Iterator[str]:
 
 
 def crop_table(comparison: Comparison) -> Iterator[str]:
-    """Crops compared, as a Markdown table."""
+    """Yield a comparison of crops as a Markdown table."""
     groups = [f"{name}: frames right (n = {count})" for name, count in comparison.frames.items()]
     pictures = f"(n = {comparison.pictures:,})"
     yield "| " + " | ".join(["crop", f"accuracy {pictures}", f"UAR {pictures}", *groups]) + " |"

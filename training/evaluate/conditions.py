@@ -1,6 +1,6 @@
-"""The same sound under other conditions: another gain, noise, a source of another rate, a small room. Pure and seeded.
+"""Simulated recording conditions: other gain, noise, a source of another rate, a small room. Pure and seeded.
 
-A worker hears all of these: microphones differ in gain, rooms in noise and echo, sources in their rate.
+Live workers meet all of these: microphones differ in gain, rooms in noise and echo, sources in rate.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ Sound: TypeAlias = "NDArray[np.float32]"
 Change: TypeAlias = "Callable[[Sound, int, np.random.Generator], Sound]"
 
 RESAMPLER = "HQ"
-"""The quality at which live workers resample by default."""
+"""Default resampling quality of live workers."""
 FULL_SCALE = 32767
 ROOM_DECAY_S = 0.3
 ROOM_DIRECT_DB = 3.0
 
 
 def microphone(waveform: Sound, decibels: float) -> Sound:
-    """Louder or softer as a 16-bit sound card hears it: too loud is clipped, too soft is rounded off."""
+    """Change the gain as before a 16-bit sound card: clipped when loud, rounded when soft."""
     loud = np.clip(waveform * np.float32(10 ** (decibels / 20)), -1, 1)
     return np.asarray(np.round(loud * FULL_SCALE) / FULL_SCALE, np.float32)
 
 
 def white_noise(waveform: Sound, decibels: float, random: np.random.Generator) -> Sound:
-    """White noise, so many decibels below the mean power of the sound, pauses counted."""
+    """Add white noise, so many decibels below the mean power of the sound including pauses."""
     return _mixed(waveform, random.standard_normal(len(waveform)), decibels)
 
 
 def pink_noise(waveform: Sound, decibels: float, random: np.random.Generator) -> Sound:
-    """Noise whose power falls with frequency as 1/f, so many decibels below the mean power of the sound."""
+    """Add pink noise (power ∝ 1/f), so many decibels below the mean power of the sound."""
     spectrum = np.fft.rfft(random.standard_normal(len(waveform)))
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
     spectrum[0] = 0
@@ -46,14 +46,14 @@ def pink_noise(waveform: Sound, decibels: float, random: np.random.Generator) ->
 
 
 def other_source(waveform: Sound, rate: int, source: int) -> Sound:
-    """As if the source gave `source` samples a second: resampled to that and back as live workers do. As long."""
+    """Simulate a source with rate `source`: resample to it and back as live workers do, keeping the length."""
     given = soxr.resample(waveform, rate, source, quality=RESAMPLER)
     back = np.asarray(soxr.resample(given, source, rate, quality=RESAMPLER), np.float32)[: len(waveform)]
     return np.clip(np.pad(back, (0, len(waveform) - len(back))), -1, 1)
 
 
 def small_room(waveform: Sound, rate: int, random: np.random.Generator) -> Sound:
-    """A small room: its sound falls by 60 dB in 0.3 s and is 3 dB softer than the direct sound."""
+    """Simulate a small room: reverberation falls by 60 dB in 0.3 s and is 3 dB softer than the direct sound."""
     return echoed(waveform, impulse_response(rate, random, ROOM_DECAY_S, ROOM_DIRECT_DB))
 
 
@@ -76,33 +76,32 @@ CONDITIONS: Mapping[str, Change] = MappingProxyType(
         "small room": small_room,
     }
 )
-"""What a speech model is measured under, by name."""
+"""The conditions under which a speech model is measured, by name."""
 
 
 def under_condition(name: str, windows: Sequence[Sound], rate: int) -> list[Sound]:
-    """Windows float32 [S] under a condition of CONDITIONS: as long as before, in −1…1, the same in every run."""
+    """Apply a condition of CONDITIONS to windows float32 [S]: same length, in −1…1, deterministic."""
     change, place = CONDITIONS[name], list(CONDITIONS).index(name)
     return [change(window, rate, np.random.default_rng((place, seed))) for seed, window in enumerate(windows)]
 
 
-# Recordings as they sound in a room: convolved with noise that decays exponentially (Moorer 1979's simple model).
-
+# Simulated rooms: convolution with exponentially decaying noise (Moorer 1979's simple model).
 
 DECAY_S = (0.15, 0.7)
-"""Seconds in which the sound of a room falls by 60 dB: a furnished room to a bare one."""
+"""Range of RT60 in seconds: from a furnished room to a bare one."""
 DIRECT_DB = (-3.0, 12.0)
-"""How much louder than all of the room's answer the direct sound is."""
+"""Range of the direct sound's level over the reverberation's."""
 FIRST_S = 0.003
 
 
 def impulse_response(
     rate: int, random: np.random.Generator, decay_s: float | None = None, direct_db: float | None = None
 ) -> NDArray[np.float32]:
-    """The direct sound, then noise that decays by 60 dB. float32 [S], direct sound 1.
+    """Make an impulse response: the direct sound (1), then noise that decays by 60 dB. float32 [S].
 
     Args:
-        decay_s: seconds of that decay; drawn from DECAY_S where None.
-        direct_db: how much louder the direct sound is; drawn from DIRECT_DB where None.
+        decay_s: seconds of that decay; drawn from DECAY_S if None.
+        direct_db: level of the direct sound over the noise; drawn from DIRECT_DB if None.
     """
     decay_s = random.uniform(*DECAY_S) if decay_s is None else decay_s
     time_s = np.arange(round(decay_s * rate)) / rate
@@ -114,7 +113,7 @@ def impulse_response(
 
 
 def echoed(waveform: NDArray[np.float32], response: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A sound as the room of that impulse response gives it back: as long as before and as loud, in −1…1."""
+    """Convolve a sound with an impulse response, keeping length and loudness, in −1…1."""
     from scipy.signal import fftconvolve  # the other conditions work without scipy
 
     wet = fftconvolve(waveform, response)[: len(waveform)]
@@ -124,5 +123,5 @@ def echoed(waveform: NDArray[np.float32], response: NDArray[np.float32]) -> NDAr
 
 
 def in_a_room(recording: Recording, random: np.random.Generator) -> Recording:
-    """The same recording, as long as before and as loud, heard in a random room."""
+    """Simulate a recording in a random room, keeping length and loudness."""
     return replace(recording, waveform=echoed(recording.waveform, impulse_response(recording.rate, random)))

@@ -27,25 +27,23 @@ from bimodal.training.evaluate.conditions import under_condition
 from bimodal.training.evaluate.metrics import Figures, measure, uar
 from bimodal.training.speech.sound import Listening, centre_window, live_windows
 
-# What an artifact costs: its size, and milliseconds of one core an answer, one at a time as in a worker.
-#
-# The time that the thread itself worked is counted, not the clock on the wall, so a busy machine gives no other figure.
-
+# Cost of an artifact: its size, and milliseconds of one core per inference, one at a time as in a worker. Thread CPU
+# time is counted, not wall time, so that other load does not change the figure.
 
 ITEMS = 200
-"""At most so many answers are timed."""
+"""Greatest number of timed inferences."""
 LEAST = 50
-"""At least so many: what there is is asked again."""
+"""Least number of timed inferences; items are repeated for it."""
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """Time and size of an artifact.
 
     Attributes:
-        milliseconds: of one core that an answer takes, the median.
-        answers: that were timed.
-        of: shape of one input, without its batch.
-        megabytes: of the file, millions of bytes.
+        milliseconds: median CPU time of an inference.
+        answers: number of timed inferences.
+        of: shape of one input, without the batch.
+        megabytes: size of the file in millions of bytes.
     """
 
     milliseconds: float
@@ -55,7 +53,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cost_of(path: Path, name: str, items: NDArray[Any]) -> Cost:
-    """Time an artifact on `items` [N, …], at least one, given one by one as its input `name`.
+    """Time an artifact on `items` [N, …], at least one, each alone as its input `name`.
 
     Raises ArtifactError as `open_artifact`.
     """
@@ -86,18 +84,18 @@ LIVE_MEAN_PROTOCOL = "mean over the live windows of each clip"
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """What `bimodal evaluate` says.
+    """The results of `bimodal evaluate`.
 
     Attributes:
         model: `name@version`.
-        data: what was measured on.
-        protocol: how.
-        seen_in_training: the artifact's metadata says that it was trained on some of this data; no figure to report.
+        data: name of the data.
+        protocol: in words.
+        seen_in_training: the artifact was trained on some of this data, by its metadata; not to be reported.
         figures: of the protocol.
         further: figures of other protocols, by protocol.
-        conditions: UAR under each condition of training/evaluate/conditions.py, where that was asked for.
-        cost: time and size of the artifact, None where several are measured together.
-        seconds: that measuring took, opening of the model left out.
+        conditions: UAR under each condition of training/evaluate/conditions.py, if asked for.
+        cost: time and size of the artifact, None if several are measured together.
+        seconds: duration, without opening the model.
         true: class of each example, in the order of the data.
         probabilities: of each example, over `figures.labels`.
     """
@@ -141,7 +139,7 @@ def evaluate_face(path: Path, data: Path, split: str = "valid", labels: Labels =
 def decided_pictures(data: Path, split: str, labels: Labels) -> tuple[list[Item], NDArray[np.int64], str]:
     """(the pictures of a split that have an emotion, that emotion as int64 [N], the protocol in words).
 
-    Raises DatasetError where there is none.
+    Raises DatasetError if there is none.
     """
     items = picture_items(data, split)
     _, majority = votes_of(items, labels, data)
@@ -153,14 +151,14 @@ def decided_pictures(data: Path, split: str, labels: Labels) -> tuple[list[Item]
 
 
 def picture_probabilities(artifact: Artifact, items: Sequence[Item], batch: int = 64) -> NDArray[np.float64]:
-    """Probabilities over EMOTIONS float64 [N, 7] of pictures of any size, each resized to what the artifact takes."""
+    """Probabilities over EMOTIONS float64 [N, 7] of pictures of any size, resized to the artifact's input."""
     starts = range(0, len(items), batch)
     rows = [artifact.run(faces=sized(artifact, items[start : start + batch]))["probabilities"] for start in starts]
     return over_emotions(artifact.metadata, np.concatenate(rows))
 
 
 def sized(artifact: Artifact, items: Sequence[Item]) -> NDArray[np.uint8]:
-    """Pictures as uint8 [N, side, side, 3] RGB, the side that the artifact takes."""
+    """Resize pictures to the artifact's input size, uint8 [N, side, side, 3] RGB."""
     side = artifact.inputs[0].shape[1]
     size = side if isinstance(side, int) else DEFAULT_SIDE
     if not isinstance(side, int) and items[0].pixels is not None:
@@ -169,7 +167,7 @@ def sized(artifact: Artifact, items: Sequence[Item]) -> NDArray[np.uint8]:
 
 
 def part_of(data: Path, split: str) -> str:
-    """How `trained_on` names a split of a picture data set."""
+    """Name of a split of a picture data set in `trained_on`."""
     name = reader_of(data, ["picture"]).name
     return f"{'fer2013' if name.startswith('fer2013') else data.name if name == 'manifest' else name}/{split}"
 
@@ -184,9 +182,9 @@ def evaluate_speech(
     """Measure a speech artifact on any speech data set.
 
     Args:
-        actors: None means all that are there.
-        split: a part that the data set names itself; None means all of it.
-        conditions: of training/evaluate/conditions.py, under which the centre windows are heard as well.
+        actors: None for all.
+        split: of the data set's own; None for all of it.
+        conditions: of training/evaluate/conditions.py, under which the centre windows are measured too.
 
     Raises ArtifactError for the model, DatasetError for the data.
     """
@@ -227,7 +225,7 @@ def _uar_under(
 
 
 def live_figures(true: NDArray[np.int64], live: Sequence[NDArray[np.floating]]) -> dict[str, Figures]:
-    """Probabilities [windows, 7] of each clip's live windows → figures by window and by clip."""
+    """Figures by window and by clip, from the probabilities [windows, 7] of each clip's live windows."""
     by_window = np.repeat(true, [len(rows) for rows in live])
     return {
         LIVE_PROTOCOL: measure(by_window, np.concatenate(live), EMOTIONS),
@@ -236,7 +234,7 @@ def live_figures(true: NDArray[np.int64], live: Sequence[NDArray[np.floating]]) 
 
 
 def face_probabilities(artifact: Artifact, faces: Faces, batch: int = 64) -> NDArray[np.float64]:
-    """Probabilities over EMOTIONS float64 [N, 7]; pictures are resized where the artifact fixes another size."""
+    """Probabilities over EMOTIONS float64 [N, 7]; pictures are resized if the artifact fixes another size."""
     _, height, width, _ = artifact.inputs[0].shape
     pictures: NDArray[Any] = faces.rgb()
     if isinstance(height, int) and isinstance(width, int) and pictures.shape[1:3] != (height, width):
@@ -247,13 +245,13 @@ def face_probabilities(artifact: Artifact, faces: Faces, batch: int = 64) -> NDA
 
 
 def speech_probabilities(artifact: Artifact, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Probabilities over EMOTIONS float64 [N, 7]; zeros follow the sound where the artifact fixes another length."""
+    """Probabilities over EMOTIONS float64 [N, 7]; windows are zero-padded if the artifact fixes a length."""
     rows = [artifact.run(waveform=as_long(artifact, window)[None])["probabilities"] for window in windows]
     return over_emotions(artifact.metadata, np.concatenate(rows))
 
 
 def as_long(artifact: Artifact, window: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The newest part of a window, or the window and zeros, where the artifact fixes a length; else the window."""
+    """Cut a window to its newest part, or zero-pad it, if the artifact fixes a length."""
     size = artifact.inputs[0].shape[1]
     if not isinstance(size, int):
         return window
@@ -263,21 +261,21 @@ def as_long(artifact: Artifact, window: NDArray[np.float32]) -> NDArray[np.float
 
 
 def over_emotions(metadata: Metadata, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """A model's own classes → float64 [N, 7] over EMOTIONS; what it can't name it can't get right (0)."""
+    """Map a model's own classes to float64 [N, 7] over EMOTIONS; 0 for emotions that it can't name."""
     mapped = LabelMap(metadata.labels or ()).apply(probabilities)
     return np.array([[row.get(emotion, 0.0) for emotion in EMOTIONS] for row in mapped])
 
 
 def trained_on(metadata: Metadata) -> set[str]:
-    """The parts of data sets that the artifact says it learnt from, like `fer2013/train` and `ravdess/Actor_01`."""
+    """The parts of data sets that an artifact was trained on, like `fer2013/train` and `ravdess/Actor_01`."""
     named = (metadata.metrics or {}).get("trained_on", [])
     return {str(part) for part in named} if isinstance(named, list) else set()
 
 
 def find_model(name_or_path: str) -> Path:
-    """A path as it is; a name as the model of that name beside the room models.
+    """Find a model by path, or by the name of a shipped or installed model.
 
-    Raises TrainingError, listing the names there are, where it is neither.
+    Raises TrainingError, listing the names, if it is neither.
     """
     given = Path(name_or_path)
     if given.is_file():
@@ -294,5 +292,5 @@ def find_model(name_or_path: str) -> Path:
 
 
 def voices(recordings: Sequence[Recording]) -> list[str]:
-    """The parts of their data set that recordings come from, as `trained_on` names them."""
+    """The parts of the data set that recordings belong to, as named in `trained_on`."""
     return sorted({recording.clip.part for recording in recordings})

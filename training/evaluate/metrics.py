@@ -16,11 +16,11 @@ Probabilities = NDArray[np.floating]
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What an evaluation says.
+    """The figures of an evaluation.
 
     Attributes:
-        n: examples measured.
-        accuracy: share of them that are right.
+        n: number of examples.
+        accuracy: share of correct ones.
         uar: mean of the recalls of the classes that occur.
         macro_f1: mean F1 of the classes that occur.
         recall: by class; a class that does not occur is absent.
@@ -41,7 +41,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(true: Labels, probabilities: Probabilities, labels: Sequence[str]) -> Figures:
-    """True classes int [N] and probabilities float [N, C] → figures. N must be at least 1."""
+    """Compute the figures of true classes int [N] and probabilities float [N, C], N at least 1."""
     found = np.asarray(probabilities).argmax(axis=1)
     table = confusion(true, found, len(labels))
     occurs = table.sum(axis=1) > 0
@@ -61,9 +61,9 @@ def measure(true: Labels, probabilities: Probabilities, labels: Sequence[str]) -
 
 
 def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share, after Wilson 1927: sound for few examples and for shares near 0 and 1.
+    """95 % confidence interval of a share (Wilson 1927), valid for few examples and shares near 0 and 1.
 
-    (0, 1) where there is no example.
+    (0, 1) without examples.
     """
     if n == 0:
         return 0.0, 1.0
@@ -75,7 +75,7 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def per_class(figures: Figures) -> dict[str, dict[str, float]]:
-    """Of each class that occurs: its recall with the 95 % interval, and how many examples that stands on."""
+    """Recall of each class that occurs, with its 95 % interval and number of examples."""
     table = {}
     for label, row, place in zip(figures.labels, figures.confusion, range(len(figures.labels)), strict=True):
         if sum(row):
@@ -85,18 +85,18 @@ def per_class(figures: Figures) -> dict[str, dict[str, float]]:
 
 
 def recall_intervals(figures: Figures) -> dict[str, list[float]]:
-    """[low, high] of the 95 % interval of each class's recall, rounded, as an artifact's metadata keep them."""
+    """[low, high] of the 95 % interval of each class's recall, rounded, for an artifact's metadata."""
     return {label: [round(row["low"], 3), round(row["high"], 3)] for label, row in per_class(figures).items()}
 
 
 def mean_recall(figures: Figures, at_least: int) -> tuple[float, list[str]]:
-    """(mean recall of the classes with so many examples, which those are); nan where there is none."""
+    """(mean recall of the classes with so many examples, these classes); nan if there is none."""
     rows = {label: row["recall"] for label, row in per_class(figures).items() if row["n"] >= at_least}
     return (sum(rows.values()) / len(rows) if rows else math.nan), list(rows)
 
 
 def accuracy(true: Labels, found: Labels) -> float:
-    """Share of examples that are right."""
+    """Share of correct examples."""
     return float(np.mean(true == found))
 
 
@@ -120,7 +120,7 @@ def negative_log_likelihood(true: Labels, probabilities: Probabilities) -> float
 def reliability(
     true: Labels, probabilities: Probabilities, bins: int = 15
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """(sum of confidences, number right, number of examples) in bins of confidence of equal width, each [bins]."""
+    """(sum of confidences, number correct, number of examples) in bins of confidence of equal width, each [bins]."""
     values = np.asarray(probabilities, dtype=np.float64)
     confidence = values.max(axis=1)
     right = values.argmax(axis=1) == true
@@ -138,24 +138,23 @@ def expected_calibration_error(true: Labels, probabilities: Probabilities, bins:
     return float(np.abs(right - confidence).sum() / len(true))
 
 
-# Temperature scaling (Guo et al. 2017, arXiv:1706.04599): one number that makes confidence mean accuracy.
-
+# Temperature scaling (Guo et al. 2017, arXiv:1706.04599).
 
 Logits = NDArray[np.floating]
 LOWEST, HIGHEST = 0.05, 20.0
 
 
 def softmax(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
-    """float [N, C] → probabilities float64 [N, C] of logits / temperature."""
+    """Probabilities float64 [N, C] of logits float [N, C] / temperature."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     raised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
 def fit_temperature(logits: Logits, true: NDArray[np.int64]) -> float:
-    """The temperature between 0.05 and 20 with the least negative log likelihood on examples not trained on.
+    """Fit the temperature, between 0.05 and 20, with the least negative log likelihood on held-out examples.
 
-    Raises TrainingError where there are no examples.
+    Raises TrainingError if there are no examples.
     """
     from scipy.optimize import minimize_scalar  # only training needs scipy: evaluating works in a plain install
 
@@ -170,9 +169,9 @@ def fit_temperature(logits: Logits, true: NDArray[np.int64]) -> float:
 
 
 def cross_fitted(measured: Sequence[Logits], fitted: Sequence[tuple[Logits, NDArray[np.int64]]]) -> NDArray[np.float64]:
-    """Probabilities of every part of `measured` with a temperature fitted on the other parts of `fitted`, stacked.
+    """Probabilities of every part of `measured`, with a temperature fitted on the other parts of `fitted`, stacked.
 
-    So calibration is measured on examples that it never saw. Both hold the same parts (folds) in the same order.
+    Thus calibration is measured on unseen examples. Both have the same parts (folds) in the same order.
     """
     rows = []
     for number, logits in enumerate(measured):

@@ -1,4 +1,4 @@
-"""An evaluation as files: figures as JSON, a confusion matrix, a reliability diagram, and one HTML page with it all."""
+"""Write an evaluation: figures as JSON, a confusion matrix, a reliability diagram, and one HTML page with all."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ part.figures.nll] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr></table>
 
 
 def figures_json(evaluation: Evaluation) -> dict[str, object]:
-    """What `--json` writes: accuracy, uar, f1, ece, n, per_class, confusion, labels, model, seconds.
+    """The output of `--json`: accuracy, uar, f1, ece, n, per_class, confusion, labels, model, seconds.
 
-    And `conditions`, the UAR under each, where they were asked for.
+    And `conditions`, the UAR under each, if asked for.
     """
     figures = evaluation.figures
     found = {
@@ -75,7 +75,7 @@ def figures_json(evaluation: Evaluation) -> dict[str, object]:
 
 
 def write_json(path: Path, values: object) -> None:
-    """Readable JSON, the folder made where it is missing."""
+    """Write indented JSON, creating the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(values), indent=2))
 
@@ -83,10 +83,10 @@ def write_json(path: Path, values: object) -> None:
 def write_report(
     out: Path, title: str, evaluations: Sequence[Evaluation], rows: Sequence[dict[str, object]] = ()
 ) -> Path:
-    """Write the pictures and the page into `out`; with several evaluations each picture's name begins with its model's.
+    """Write charts and page into `out`; with several evaluations the charts' names begin with the model's.
 
     Args:
-        rows: one a clip, for a table at the end.
+        rows: one per clip, for a table at the end.
     """
     out.mkdir(parents=True, exist_ok=True)
     parts = []
@@ -105,7 +105,7 @@ def write_report(
 
 
 def draw_confusion(figures: Figures, title: str, path: Path) -> None:
-    """Rows true, columns found: the share of each row, with its count."""
+    """Draw the confusion matrix (rows true, columns found): share of each row, with its count."""
     counts = np.array(figures.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = _sheet(7, 6)
@@ -126,7 +126,7 @@ def draw_confusion(figures: Figures, title: str, path: Path) -> None:
 
 
 def draw_reliability(evaluation: Evaluation, path: Path) -> None:
-    """Confidence against accuracy in 15 bins, with how many examples lie in each."""
+    """Draw the reliability diagram: accuracy by confidence in 15 bins, with the number of examples in each."""
     true, probabilities = np.array(evaluation.true), np.array(evaluation.probabilities)
     confidence, right, counts = reliability(true, probabilities)
     figure = _sheet(6, 7)

@@ -1,4 +1,4 @@
-"""face-compact from raw files to a checked artifact: train, calibrate, export, measure."""
+"""Make a face-compact artifact from raw files: train, calibrate, export, measure."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from bimodal.training.datasets.loading import has_split, load_faces
 from bimodal.training.datasets.readers import reader_of
 from bimodal.training.evaluate.evaluate import FACE_PROTOCOL, LABEL_PROTOCOL, evaluate_face, part_of
 from bimodal.training.evaluate.metrics import Figures, fit_temperature, measure, recall_intervals, softmax
-from bimodal.training.face.train import Say, logits_of, split_for_calibration, train_face, trainable
+from bimodal.training.face.train import Progress, logits_of, split_for_calibration, train_face, trainable
 from bimodal.training.to_artifact import set_metadata, write_artifact, write_card
 
 LICENSE = "MIT (weights); trained on FER2013, which is for research use"
 SOURCE = "trained by this project on FER2013 pictures with FER+ votes"
 
 
-def make_face(config: FaceConfig, say: Say) -> Path:
-    """Train and ship. Returns the path of the artifact.
+def make_face(config: FaceConfig, progress: Progress) -> Path:
+    """Train and export. Returns the path of the artifact.
 
-    Raises DatasetError for the data, TrainingError where the exported graph does not answer as torch does.
+    Raises DatasetError for the data, TrainingError if the exported graph does not answer as torch does.
     """
     faces = load_faces(config.data, "train", config.labels)
     training, kept_back = split_for_calibration(faces, config.calibration_every)
-    network = train_face(config, trainable(training), kept_back, say)
-    return ship_face(config, network, kept_back, say)
+    network = train_face(config, trainable(training), kept_back, progress)
+    return ship_face(config, network, kept_back, progress)
 
 
-def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, say: Say) -> Path:
-    """Calibrate on pictures kept back from training, export, and measure the artifact on the split `valid`.
+def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, progress: Progress) -> Path:
+    """Calibrate on held-out pictures, export, and measure the artifact on the split `valid`.
 
-    Where the data set has no such split, the pictures kept back are measured, and the metrics say so.
+    Without such a split the held-out pictures are measured, and the metrics say so.
     """
     decided = kept_back.take(kept_back.majority != LEFT_OUT)
     logits = logits_of(network, decided.pictures)
@@ -52,7 +52,7 @@ def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, say: S
     difference = write_artifact(
         graph, _metadata(config, temperature, None), faces[:2], {0: "batch"}, _checks(config.seed, faces), path
     )
-    say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
+    progress(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
     if has_split(config.data, "valid"):
         evaluation = evaluate_face(path, config.data, "valid", config.labels)
         figures, protocol = evaluation.figures, f"{config.data.name}, split valid: {evaluation.protocol}"
@@ -63,8 +63,8 @@ def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, say: S
     metadata = _metadata(config, temperature, _metrics(config, figures, protocol))
     set_metadata(path, metadata)
     open_artifact(path, "face-static", provider="cpu")
-    write_card(config.output, metadata, "bimodal train face", say)
-    say(f"{path}: accuracy {figures.accuracy:.4f}, UAR {figures.uar:.4f} on {protocol}")
+    write_card(config.output, metadata, "bimodal train face", progress)
+    progress(f"{path}: accuracy {figures.accuracy:.4f}, UAR {figures.uar:.4f} on {protocol}")
     return path
 
 

@@ -1,7 +1,8 @@
-"""How a data set frames its faces, so that live faces are cut alike: `python -m bimodal.training.face.framing FOLDER`.
+"""Measure how a data set frames its faces, so that live faces are cropped alike.
 
-Runs the detector and the mesh over pictures of FER2013's split `train` and prints what the `crop` of a face-static
-model trained on them should be: the square around a face that its 48×48 picture is.
+`python -m bimodal.training.face.framing FOLDER` runs detector and mesh on pictures of FER2013's split `train`, and
+prints the `crop` for a face-static model trained on them: the square around a face that its 48×48 picture shows.
+`bimodal evaluate crop` compares other crops on pictures and clips.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ PRESENCE = 0.5
 
 @dataclass(frozen=True)
 class Framing:
-    """How pictures frame their faces; medians, and quartiles of the scale.
+    """The framing of faces in pictures: medians, and quartiles of the scale.
 
     Attributes:
-        faces: in how many pictures a face was found.
+        faces: number of pictures with a face.
         scale: side of the picture over the longer side of the box of the mesh points.
         shift_x, shift_y: centre of the picture minus centre of the box, in box widths and heights, right and down.
         scale_quartiles: of `scale`.
@@ -70,8 +71,8 @@ class Framing:
 def learn_framing(points: NDArray[np.floating], eyes: NDArray[np.floating], side: float) -> Framing:
     """Mesh points float [N, 468, 2] and eyes float [N, 2, 2] (left in the picture first), in pixels → framing.
 
-    Scale and shifts come from faces that stand nearly level, whose box does not depend on the roll; the roll from all.
-    Raises DatasetError where no face stands within 10° of level.
+    Scale and shifts are measured on nearly level faces, whose box does not depend on the roll; the roll on all.
+    Raises DatasetError if no face is within 10° of level.
     """
     line = eyes[:, 1] - eyes[:, 0]
     roll = np.degrees(np.arctan2(line[:, 1], line[:, 0]))
@@ -94,9 +95,9 @@ def learn_framing(points: NDArray[np.floating], eyes: NDArray[np.floating], side
 
 
 def enlarge(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey [S, S] or RGB [S, S, 3] → RGB [384, 384, 3] with its border repeated, so that a detector sees a whole head.
+    """Enlarge grey [S, S] or RGB [S, S, 3] to RGB [384, 384, 3], repeating the border so that a whole head is visible.
 
-    A picture of more than 192 pixels keeps its size and gets half of it as border.
+    A picture of more than 192 pixels keeps its size and gets a border of half of it.
     """
     side = max(ENLARGED, len(picture))
     large = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC) if len(picture) < side else picture
@@ -106,19 +107,19 @@ def enlarge(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def to_picture(points: NDArray[np.floating], side: int) -> NDArray[np.float64]:
-    """Places in an enlarged picture → places in the picture itself, in its pixels."""
+    """Map points in an enlarged picture to pixels of the original."""
     return (np.asarray(points, dtype=np.float64) - BORDER) * side / ENLARGED
 
 
 class Finder:
-    """The mesh of the face of a picture, by the detector and landmark artifacts that live workers use."""
+    """Finds the mesh of the face in a picture, with the artifacts of live workers."""
 
     def __init__(self) -> None:
         self._detector = Detector(open_artifact(find_model("blazeface-short"), "face-detector", provider="cpu"))
         self._landmarks = Landmarks(open_artifact(find_model("facemesh-468"), "face-landmarks", provider="cpu"))
 
     def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """RGB [H, W, 3] → points float32 [468, 3] of the surest face in its pixels, or None."""
+        """RGB [H, W, 3] → points float32 [468, 3] of the face with the best score, in its pixels, or None."""
         found = self._detector(picture)
         if not found.faces:
             return None
@@ -128,7 +129,7 @@ class Finder:
 
 
 def framing_of(pictures: NDArray[np.uint8], finder: Finder) -> Framing:
-    """Grey pictures [N, 48, 48] → how they frame their faces. Raises DatasetError where no face is found."""
+    """Measure the framing of grey pictures [N, 48, 48]. Raises DatasetError if no face is found."""
     found = [points for picture in pictures if (points := finder(enlarge(picture))) is not None]
     if not found:
         raise DatasetError("no face was found in any picture, so there is no framing to learn")
@@ -136,22 +137,21 @@ def framing_of(pictures: NDArray[np.uint8], finder: Finder) -> Framing:
     return learn_framing(places, places[:, list(EYE_CORNERS)], SIDE)
 
 
-# Pictures and clips cut out as the live worker cuts them, and what another margin than the learnt one costs.
-
+# Comparing crops: pictures and clips cropped as in the live worker, and with other parameters.
 
 GRID = re.compile(r"grid_[blps][bgrw][abiw][a-z][1-9z][anps]")
-"""Sentences of the GRID corpus (Cooke et al. 2006, doi:10.1121/1.2229005), read out without an emotion."""
+"""Name of videos of the GRID corpus (Cooke et al. 2006, doi:10.1121/1.2229005), neutral sentences."""
 NAMED_CLIPS, GRID_CLIPS = "clips that name their emotion", "GRID's neutral sentences"
 SCALES = (0.8, 1.0, 1.3, 1.6, 2.0)
 BATCH = 64
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """What a model says of faces cut out in several ways.
+    """Outputs of a model on faces cropped in several ways.
 
     Attributes:
-        found: bool [N], in which of the frames a face was found.
-        probabilities: float64 [C, M, 7] over EMOTIONS, of each of C crops of the M faces that were found.
+        found: bool [N], True for frames with a face.
+        probabilities: float64 [C, M, 7] over EMOTIONS, of each of C crops of the M faces found.
     """
 
     found: NDArray[np.bool_]
@@ -159,7 +159,7 @@ class Answers(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What a crop gives: accuracy and UAR on pictures, and the share of frames right by group of clips."""
+    """The figures of a crop: accuracy and UAR on pictures, and accuracy of frames by group of clips."""
 
     crop: Crop
     accuracy: float
@@ -168,13 +168,13 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Crops compared.
+    """A comparison of crops.
 
     Attributes:
-        model, data: which.
-        pictures, frames: in how many a face was found, frames by group of clips.
-        share: of the pictures, in which a face was found.
-        rows: of each crop, the learnt one first.
+        model, data: their names.
+        pictures, frames: numbers with a face; frames by group of clips.
+        share: of pictures with a face.
+        rows: of each crop, the model's own first.
     """
 
     model: str
@@ -186,9 +186,9 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def evaluate_cut_live(path: Path, data: Path, split: str = "valid", labels: Labels = "auto") -> Evaluation:
-    """Measure a face-static artifact on pictures that detector, mesh and crop cut out anew, as the live worker does.
+    """Measure a face-static artifact on pictures cropped by detector and mesh, as in the live worker.
 
-    Pictures in which no face is found do not count, and the protocol says how many are left.
+    Pictures without a detected face do not count; the protocol says how many are left.
     Raises ArtifactError for the model, DatasetError for the data.
     """
     artifact = open_artifact(path, "face-static")
@@ -217,7 +217,7 @@ def evaluate_cut_live(path: Path, data: Path, split: str = "valid", labels: Labe
 def compare_crops(
     path: Path, data: Path, split: str, labels: Labels, clips: Path | None, scales: Sequence[float] = SCALES
 ) -> Comparison:
-    """What each crop gives on pictures, and on labelled clips where there are any.
+    """Measure each crop on pictures, and on labelled clips if given.
 
     Raises ArtifactError for the model, DatasetError for the data.
     """
@@ -243,7 +243,7 @@ def compare_crops(
 
 
 def crops_to_compare(learnt: Crop, scales: Sequence[float]) -> list[Crop]:
-    """The learnt crop; the same turned level or not, not moved, and of each of the scales: one thing at a time."""
+    """The model's own crop, and variations of one parameter: rotation, no shift, each of the scales."""
     changed = [
         msgspec.structs.replace(learnt, rotate=not learnt.rotate),
         msgspec.structs.replace(learnt, shift_y=0.0),
@@ -255,9 +255,9 @@ def crops_to_compare(learnt: Crop, scales: Sequence[float]) -> list[Crop]:
 def answers(
     artifact: Artifact, frames: Iterable[NDArray[np.uint8]], crops: Sequence[Crop], finder: FaceFinder
 ) -> Answers:
-    """What a face-static artifact says of the largest face of each frame uint8 [H, W, 3] RGB, cut in several ways.
+    """Run a face-static artifact on the largest face of each frame uint8 [H, W, 3] RGB, cropped in several ways.
 
-    Raises DatasetError where no frame shows a face.
+    Raises DatasetError if no frame shows a face.
     """
     side = side_of(artifact)
     found, rows, waiting = [], [], []
@@ -267,17 +267,17 @@ def answers(
         if points is not None:
             waiting.append([crop_face(frame, points, crop, side) for crop in crops])
         if len(waiting) == BATCH:
-            rows.append(_say(artifact, waiting))
+            rows.append(_probabilities(artifact, waiting))
             waiting = []
     if waiting:
-        rows.append(_say(artifact, waiting))
+        rows.append(_probabilities(artifact, waiting))
     if not rows:
         raise DatasetError("no face was found in any picture, so there is nothing to measure")
     return Answers(np.array(found, np.bool_), np.concatenate(rows, axis=1))
 
 
-def _say(artifact: Artifact, faces: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
-    """Faces [M][C] → float64 [C, M, 7]."""
+def _probabilities(artifact: Artifact, faces: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
+    """Probabilities float64 [C, M, 7] of faces [M][C]."""
     by_crop = zip(*faces, strict=True)
     return np.stack(
         [over_emotions(artifact.metadata, artifact.run(faces=np.stack(each))["probabilities"]) for each in by_crop]
@@ -285,9 +285,9 @@ def _say(artifact: Artifact, faces: Sequence[Sequence[NDArray[np.uint8]]]) -> ND
 
 
 def group_clips(folder: Path | None) -> dict[str, list[tuple[Path, int]]]:
-    """Clips whose names say an emotion, and GRID's neutral sentences, each with its index in EMOTIONS, by group.
+    """Find clips with an emotion in the name, and GRID's neutral sentences, each with its index in EMOTIONS, by group.
 
-    Raises DatasetError where the folder holds none.
+    Raises DatasetError if the folder holds none.
     """
     groups: dict[str, list[tuple[Path, int]]] = {}
     for path in files_under(folder, "video") if folder is not None else []:
@@ -318,7 +318,7 @@ def _frame_answers(
 
 
 def blown_up(items: Iterable[Item]) -> Iterator[NDArray[np.uint8]]:
-    """Pictures of faces, enlarged for the detector. Raises DatasetError where one can't be read."""
+    """Yield pictures of faces, enlarged for the detector. Raises DatasetError if one can't be read."""
     for item in items:
         picture = item.pixels if item.pixels is not None else cv2.imread(str(item.path), cv2.IMREAD_COLOR)
         if picture is None:

@@ -1,4 +1,4 @@
-"""Train face-compact: FER+ soft votes in, weights out."""
+"""Train face-compact on FER+ soft votes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from bimodal.training.errors import DatasetError, TrainingError
 from bimodal.training.evaluate.metrics import accuracy, uar
 from bimodal.training.loop import Plan, Watched, fingerprint, fit, load, mixed, pick_device
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 MINIMUM_SHARE = 0.5
 
 
 def split_for_calibration(faces: Faces, every: int) -> tuple[Faces, Faces]:
-    """(to train on, to calibrate on): each `every`-th picture is calibration's, or each `every`-th person's pictures.
+    """Split into (training, calibration): each `every`-th picture, or person if known, is for calibration.
 
-    People that are known are never on both sides; at least one of several is kept back.
+    No known person is on both sides; at least one of several is held out.
     """
     kept_back = np.arange(len(faces)) % every == every - 1
     people = sorted(set(faces.speakers))
@@ -39,40 +39,39 @@ def split_for_calibration(faces: Faces, every: int) -> tuple[Faces, Faces]:
 
 
 def trainable(faces: Faces, all_votes: float = 10.0) -> Faces:
-    """Pictures for which at least half of the ten raters named one of the seven emotions."""
+    """Select pictures for which at least half of the ten raters named one of the seven emotions."""
     return faces.take(faces.votes.sum(axis=1) >= MINIMUM_SHARE * all_votes)
 
 
 def soft_targets(votes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Votes float32 [N, 7] → shares that sum to 1; a single vote counts as noise (as in Barsoum et al.)."""
-    heard = np.where(votes > 1, votes, 0)
-    heard = np.where(heard.sum(axis=1, keepdims=True) > 0, heard, votes)
-    return np.asarray(heard / heard.sum(axis=1, keepdims=True), dtype=np.float32)
+    """Normalise votes float32 [N, 7] to sum to 1; single votes count as noise (as in Barsoum et al.)."""
+    counted = np.where(votes > 1, votes, 0)
+    counted = np.where(counted.sum(axis=1, keepdims=True) > 0, counted, votes)
+    return np.asarray(counted / counted.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def smoothed(targets: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """Targets [N, 7] of which `share` is given to all emotions alike (label smoothing, Szegedy et al. 2016)."""
+    """Apply label smoothing (Szegedy et al. 2016) to targets [N, 7]: `share` is distributed uniformly."""
     return np.asarray((1 - share) * targets + share / targets.shape[1], dtype=np.float32)
 
 
 def draw_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float64]:
-    """How often each picture is drawn, float64 [N] summing to 1: pictures of rare emotions more often."""
+    """Sampling weights of pictures, float64 [N] summing to 1: higher for rare emotions."""
     share = np.maximum(targets.mean(axis=0, dtype=np.float64), 1e-6)
     weights = targets.astype(np.float64) @ share**-balance
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
 def rate_share(config: FaceConfig, epochs: float) -> float:
-    """Share of the learning rate after so many epochs (a float): the curve of the config."""
+    """Share of the learning rate after `epochs` (a float), by the curve of the config."""
     places, shares = zip(*config.curve, strict=True)
     return float(np.interp(epochs, places, shares))
 
 
-def train_face(config: FaceConfig, faces: Faces, watch: Faces, say: Say) -> FaceCompact:
-    """Fit the network on `faces`; `watch` (never trained on) is measured after each epoch and chooses the weights.
+def train_face(config: FaceConfig, faces: Faces, watch: Faces, progress: Progress) -> FaceCompact:
+    """Train the network on `faces`; the held-out `watch` is measured after each epoch to choose the weights.
 
-    Goes on with a run that was cut off. Raises DatasetError where there are not two pictures to train on, TrainingError
-    as `fit`.
+    Resumes an interrupted run. Raises DatasetError if there are fewer than two pictures, TrainingError as `fit`.
     """
     if len(faces) < 2:
         raise DatasetError(f"{config.data} has {len(faces)} trainable pictures, and training needs at least 2")
@@ -87,13 +86,13 @@ def train_face(config: FaceConfig, faces: Faces, watch: Faces, say: Say) -> Face
         config.patience,
         config.keep,
     )
-    seconds = fit(task, plan, say)
-    say(f"{config.name}: learning took {seconds:.0f} s")
+    seconds = fit(task, plan, progress)
+    progress(f"{config.name}: learning took {seconds:.0f} s")
     return task.network.cpu()
 
 
 class FaceTask:
-    """What `fit` needs to know about face-compact."""
+    """The training task of face-compact."""
 
     def __init__(self, config: FaceConfig, faces: Faces, watch: Faces) -> None:
         self._config, self._faces = config, faces
@@ -119,11 +118,11 @@ class FaceTask:
 
     @property
     def steps_an_epoch(self) -> int:
-        """Whole batches only."""
+        """Number of full batches."""
         return max(1, len(self._faces) // self._config.batch)
 
     def epoch(self, number: int) -> Iterator[float]:
-        """Balanced, augmented batches at this epoch's size."""
+        """Train on balanced, augmented batches at this epoch's size; yields the losses."""
         config, faces = self._config, self._faces
         for chosen in _batches(self._weights, config.batch, np.random.default_rng((config.seed, number))):
             changed = self._augment(torch.from_numpy(faces.pictures[chosen]), config.sizes[number], self._generator)
@@ -132,25 +131,25 @@ class FaceTask:
             self.schedule.step()
 
     def watch(self) -> Watched | None:
-        """Accuracy and UAR on the pictures kept back."""
+        """Measure accuracy and UAR on the held-out pictures."""
         if not len(self._watch):
             return None
         found = logits_of(self.network, self._watch.pictures).argmax(axis=1)
         return Watched(accuracy(self._watch.majority, found), uar(self._watch.majority, found))
 
     def random_state(self) -> dict[str, Any]:
-        """That of the augmentation."""
+        """State of the augmentation's generator."""
         return {"augmentation": self._generator.get_state()}
 
     def set_random_state(self, state: dict[str, Any]) -> None:
-        """Put it back."""
+        """Restore the state."""
         self._generator.set_state(state["augmentation"])
 
 
 def begin_with(network: FaceCompact, path: Path) -> None:
-    """Give the network the best weights of another run.
+    """Load the best weights of another run.
 
-    Raises TrainingError where there are none at `path`, or they are another network's.
+    Raises TrainingError if `path` does not hold weights of this network.
     """
     state = load(path)
     if state is None:
@@ -162,7 +161,7 @@ def begin_with(network: FaceCompact, path: Path) -> None:
 
 
 def logits_of(network: FaceCompact, pictures: NDArray[np.uint8], batch: int = 128) -> NDArray[np.float32]:
-    """uint8 [N, 48, 48] → logits float32 [N, 7]."""
+    """Compute logits float32 [N, 7] of pictures uint8 [N, 48, 48]."""
     network.eval()
     device = next(network.parameters()).device
     rows = []
@@ -193,10 +192,8 @@ def _step(
     return float(loss.detach())
 
 
-# Random changes of face pictures in training: what a live camera does to a face that FER2013's pictures lack.
-#
-# All on batches of float32 [N, 1, H, W] in 0…255, with an explicit generator, so a seed repeats a run.
-
+# Augmentation: the effects of a live camera on a face that FER2013's pictures lack. Batches of float32 [N, 1, H, W] in
+# 0…255, with an explicit generator, so that a seed repeats a run.
 
 DEGREES = 15.0
 SCALES = (0.85, 1.2)
@@ -204,24 +201,24 @@ SHIFT = 0.08
 
 
 def augment(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """uint8 [N, 48, 48] → float32 [N, 1, size, size] in 0…255, moved, mirrored, blurred, relit, noisy, covered."""
+    """Augment uint8 [N, 48, 48] to float32 [N, 1, size, size] in 0…255: move, mirror, blur, relight, noise, cover."""
     moved = move(pictures[:, None].to(torch.float32), size, generator)
     seen = add_noise(relight(blur(moved, generator), generator), generator)
     return cover(torch.round(seen.clamp(0, 255)), generator)
 
 
 def move_and_cover(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """uint8 [N, 48, 48] → float32 [N, 1, size, size] in 0…255, moved, mirrored and covered, and no more."""
+    """Augment as `augment`, but only move, mirror and cover."""
     return cover(torch.round(move(pictures[:, None].to(torch.float32), size, generator)), generator)
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """float32 [count] between low and high."""
+    """Draw float32 [count] between low and high."""
     return torch.rand(count, generator=generator) * (high - low) + low
 
 
 def move(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Turned, scaled, shifted and mirrored, sampled at the wanted size; the border is repeated."""
+    """Rotate, scale, shift and mirror, sampled at `size`; the border is repeated."""
     count = len(pictures)
     angle = uniform(count, -DEGREES, DEGREES, generator) * math.pi / 180
     scale = uniform(count, *SCALES, generator)
@@ -238,7 +235,7 @@ def move(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
 
 def blur(pictures: Tensor, generator: torch.Generator, share: float = 0.35) -> Tensor:
-    """A Gaussian blur of 0.4–1.4 px on a share of the pictures: small or moving faces."""
+    """Blur a share of the pictures by 0.4–1.4 px (Gaussian), like small or moving faces."""
     count, _, height, width = pictures.shape
     sigma = uniform(count, 0.4, 1.4, generator)
     sigma[torch.rand(count, generator=generator) >= share] = 0.1
@@ -250,7 +247,7 @@ def blur(pictures: Tensor, generator: torch.Generator, share: float = 0.35) -> T
 
 
 def relight(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Gamma, light from one side, contrast and brightness; highlights clip as a sensor's do."""
+    """Change gamma, side light, contrast and brightness; highlights clip as in a sensor."""
     count, _, height, width = pictures.shape
     gamma = torch.exp(uniform(count, -0.4, 0.4, generator)).view(-1, 1, 1, 1)
     lit = 255 * (pictures / 255).clamp(1e-4, 1) ** gamma
@@ -267,7 +264,7 @@ def relight(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def add_noise(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Sensor noise of 0–6 grey levels on half of the pictures."""
+    """Add sensor noise of 0–6 grey levels to half of the pictures."""
     count = len(pictures)
     level = uniform(count, 0, 6, generator)
     level[torch.rand(count, generator=generator) < 0.5] = 0.0
@@ -275,7 +272,7 @@ def add_noise(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def cover(pictures: Tensor, generator: torch.Generator, share: float = 0.4) -> Tensor:
-    """A grey rectangle of up to 0.4 × 0.4 of the side on a share of the pictures: hands, hair, glasses' frames."""
+    """Cover a share of the pictures with a grey rectangle of up to 0.4 × 0.4 of the side, like hands or hair."""
     count, _, height, width = pictures.shape
     rows, columns = torch.arange(height).view(1, 1, -1, 1), torch.arange(width).view(1, 1, 1, -1)
 

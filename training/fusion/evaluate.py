@@ -50,7 +50,7 @@ def evaluate_fusion(
 
 
 def pairs_of(data: Path, split: str, face: str, speech: str) -> Pairs:
-    """Those of a table, or of recordings."""
+    """Read the pairs of a table, or compute those of recordings."""
     if (data / NAME).is_file():
         return read_pairs(data, split)
     static = open_artifact(find_model(face), "face-static", provider="cpu")
@@ -58,5 +58,5 @@ def pairs_of(data: Path, split: str, face: str, speech: str) -> Pairs:
 
 
 def fused(artifact: Artifact, pairs: Pairs) -> NDArray[np.float64]:
-    """What the artifact makes of pairs, float64 [N, 7]."""
+    """Run the artifact on pairs, float64 [N, 7]."""
     return over_emotions(artifact.metadata, artifact.run(video=pairs.video, speech=pairs.speech)["probabilities"])

@@ -1,4 +1,4 @@
-"""Where pairs come from: recordings that show and speak, or faces and voices put together by label."""
+"""Pairs of face and voice outputs for fusion: from recordings with both, or composed by label."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from bimodal.training.speech.sound import Listening, live_ends, live_windows, vo
 
 if TYPE_CHECKING:
     from bimodal.training.config import SpeechConfig
-    from bimodal.training.loop import Say
+    from bimodal.training.loop import Progress
 
 DELAY_S = 0.12
-"""A frame is joined with speech that ended at least this long before it, as in config.yaml."""
+"""Least time between the end of a speech window and the frame it is joined with, as in config.yaml."""
 BLURRED = 0.5
 MEASURED_SHARE = 0.2
 Opinions = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
@@ -38,7 +38,7 @@ Opinions = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 
 
 def face_opinions(static: Artifact, folder: Path, split: str, labels: str, random: np.random.Generator) -> Opinions:
-    """Held-out pictures as a live worker sees them: half of them blurred, so that worth means something."""
+    """Outputs on held-out pictures, half of them blurred, so that their worth varies."""
     items = picture_items(folder, split)
     _, majority = votes_of(items, labels, folder)  # type: ignore[arg-type]  # a word of Labels
     decided = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
@@ -61,14 +61,16 @@ def _seen(static: Artifact, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.hstack([over_emotions(static.metadata, np.concatenate(rows)), worth]).astype(np.float32)
 
 
-def speech_opinions(config: SpeechConfig, recordings: Sequence[Recording], folds: int | None, say: Say) -> Opinions:
-    """Every live window of every speaker, as the network of a fold says that never heard the speaker.
+def speech_opinions(
+    config: SpeechConfig, recordings: Sequence[Recording], folds: int | None, progress: Progress
+) -> Opinions:
+    """Outputs on every live window of every speaker, by the network of the fold that holds out the speaker.
 
-    Probabilities of a fold are calibrated by the other folds where there are several, else by its own.
+    Probabilities of a fold are calibrated on the other folds if there are several, else on its own.
     """
     from bimodal.training.speech.train import cross_validate_run  # only composing pairs needs torch
 
-    found = cross_validate_run(config, recordings, say, folds)
+    found = cross_validate_run(config, recordings, progress, folds)
     rows, labels, people = [], [], []
     for fold in found:
         others = [other for other in found if other is not fold] or [fold]
@@ -84,9 +86,9 @@ def speech_opinions(config: SpeechConfig, recordings: Sequence[Recording], folds
 
 
 def compose_pairs(faces: Opinions, voices: Opinions, count: int, random: np.random.Generator) -> dict[str, Pairs]:
-    """Faces and voices of the same label, every emotion equally often; `test` from pictures and speakers of its own.
+    """Combine faces and voices of the same label, each emotion equally often; `test` from other pictures and speakers.
 
-    Raises DatasetError where the two share no label, or nobody is left to measure on.
+    Raises DatasetError if the two share no label, or no speaker is left for `test`.
     """
     measured_faces = random.random(len(faces[1])) < MEASURED_SHARE
     everyone = np.unique(voices[2])
@@ -116,9 +118,9 @@ def _put_together(
 
 
 def recorded_pairs(static: Artifact, speech: Artifact, folder: Path, split: str) -> Pairs:
-    """Pairs of a prepared video tree: each face with the newest window of speech that ended before it.
+    """Compute pairs of a prepared video tree: each face with the newest speech window that ended before it.
 
-    Raises DatasetError where no recording of the split has both.
+    Raises DatasetError if no recording of the split has both.
     """
     sounds = {item.clip: item for item in read_manifest(folder) if item.medium == "sound" and item.split == split}
     found = [
@@ -139,8 +141,8 @@ def _of_recording(static: Artifact, speech: Artifact, track: list[Item], sound: 
     ends = np.array(live_ends(recording, listening)) / rate
     if not len(ends):
         return None
-    said = speech_probabilities(speech, live_windows(recording, listening))
-    heard = np.hstack([said, np.array(voice_shares(recording, listening))[:, None]]).astype(np.float32)
+    probabilities = speech_probabilities(speech, live_windows(recording, listening))
+    heard = np.hstack([probabilities, np.array(voice_shares(recording, listening))[:, None]]).astype(np.float32)
     side = static.inputs[0].shape[1]
     joined = [(item, int(np.searchsorted(ends, item.time_s - DELAY_S, side="right")) - 1) for item in track]
     joined = [(item, hop) for item, hop in joined if hop >= 0]
@@ -151,10 +153,8 @@ def _of_recording(static: Artifact, speech: Artifact, track: list[Item], sound: 
     return Pairs(_seen(static, faces), heard[[hop for _, hop in joined]], labels)
 
 
-# Pairs of what a face shows and what a voice carries at the same moment: what fusion learns from and is measured on.
-#
-# On disk: `pairs.csv` with `label`, `split`, and for `video_` and `speech_` each emotion's probability and `worth`.
-
+# The table of pairs, from which fusion learns: `pairs.csv` with `label`, `split`, and for `video_` and `speech_` each
+# emotion's probability and `worth`.
 
 NAME = "pairs.csv"
 OPINION = (*EMOTIONS, "worth")
@@ -163,7 +163,7 @@ COLUMNS = ("label", "split", *(f"{side}_{name}" for side in ("video", "speech") 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Opinions and the truth.
+    """Outputs of both modalities, and labels.
 
     Attributes:
         video, speech: float32 [N, 8]: calibrated probabilities over EMOTIONS and, last, their worth (0…1).
@@ -175,16 +175,16 @@ class Pairs:
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """How many pairs."""
+        """Number of pairs."""
         return len(self.labels)
 
     def take(self, chosen: NDArray[np.generic]) -> Pairs:
-        """Those at `chosen` (places or a mask)."""
+        """Select pairs by indices or mask."""
         return Pairs(self.video[chosen], self.speech[chosen], self.labels[chosen])
 
 
 def averaged(pairs: Pairs, video_weight: float, speech_weight: float) -> NDArray[np.float64]:
-    """What the strategy `average` makes of pairs, float64 [N, 7]: weights scaled by worth."""
+    """Fuse pairs with the strategy `average`, float64 [N, 7]: weights scaled by worth."""
     weights = np.stack([video_weight * pairs.video[:, -1], speech_weight * pairs.speech[:, -1]]).astype(np.float64)
     total = weights.sum(axis=0)
     weights = np.where(total > 0, weights / np.maximum(total, 1e-9), [[video_weight], [speech_weight]])
@@ -207,7 +207,7 @@ def write_pairs(folder: Path, parts: dict[str, Pairs]) -> Path:
 
 
 def read_pairs(folder: Path, split: str) -> Pairs:
-    """One split of `folder`/pairs.csv. Raises DatasetError where a column or the split is missing."""
+    """Read one split of `folder`/pairs.csv. Raises DatasetError if a column or the split is missing."""
     table = folder / NAME
     if not table.is_file():
         raise DatasetError(f"{folder} holds no {NAME}: 'bimodal train fusion' writes one under its runs")

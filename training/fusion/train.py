@@ -1,4 +1,4 @@
-"""fusion `learned` from pairs to a checked artifact: collect, train, calibrate, export, compare with averaging."""
+"""Make the artifact of fusion `learned` from pairs: collect, train, calibrate, export, compare with averaging."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from bimodal.training.fusion.pairs import (
     speech_opinions,
     write_pairs,
 )
-from bimodal.training.loop import Plan, Say, Watched, fingerprint, fit, mixed, pick_device
+from bimodal.training.loop import Plan, Progress, Watched, fingerprint, fit, mixed, pick_device
 from bimodal.training.to_artifact import write_artifact, write_card
 
 COMPOSED = (
@@ -43,14 +43,14 @@ COMPOSED = (
 KEPT_BACK = 0.1
 
 
-def make_fusion(config: FusionConfig, say: Say) -> Path:
-    """Train and ship. Returns the path of the artifact; the pairs lie under `runs`/`name`/pairs.
+def make_fusion(config: FusionConfig, progress: Progress) -> Path:
+    """Train and export. Returns the path of the artifact; the pairs are under `runs`/`name`/pairs.
 
-    Raises DatasetError for the data, TrainingError where the exported graph does not answer as torch does.
+    Raises DatasetError for the data, TrainingError if the exported graph does not answer as torch does.
     """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    parts = collect(config, say)
+    parts = collect(config, progress)
     write_pairs(config.runs / config.name / "pairs", parts)
     kept_back = np.random.default_rng(config.seed).random(len(parts["train"])) < KEPT_BACK
     learnt, watched = parts["train"].take(~kept_back), parts["train"].take(kept_back)
@@ -58,13 +58,13 @@ def make_fusion(config: FusionConfig, say: Say) -> Path:
     settings = learnt_from(config)
     same = fingerprint([settings, learnt.video.tobytes(), learnt.speech.tobytes()])
     plan = Plan(config.name, config.epochs, config.runs / config.name, same, config.patience, config.keep)
-    seconds = fit(task, plan, say)
-    say(f"{config.name}: learning took {seconds:.0f} s")
-    return ship_fusion(config, task.network.cpu(), watched, parts["test"], say)
+    seconds = fit(task, plan, progress)
+    progress(f"{config.name}: learning took {seconds:.0f} s")
+    return ship_fusion(config, task.network.cpu(), watched, parts["test"], progress)
 
 
-def collect(config: FusionConfig, say: Say) -> dict[str, Pairs]:
-    """`train` and `test` pairs: of recordings where the data are a prepared video tree, else composed by label."""
+def collect(config: FusionConfig, progress: Progress) -> dict[str, Pairs]:
+    """Collect `train` and `test` pairs: of recordings if the data are a prepared video tree, else composed by label."""
     static = open_artifact(find_model(config.face), "face-static", provider="cpu", threads=config.threads)
     if is_video(config.data):
         speech = open_artifact(find_model(config.speech), "speech", provider="cpu", threads=config.threads)
@@ -74,17 +74,17 @@ def collect(config: FusionConfig, say: Say) -> dict[str, Pairs]:
         raise TrainingError(f"{config.data} holds pictures only: name 'sounds' and 'speech_config' in the config too")
     random = np.random.default_rng(config.seed)
     faces = face_opinions(static, config.data, "valid", config.labels, random)
-    # What the folds are trained on must be what the pairs are made of; where their runs lie is this config's matter.
+    # The folds must be trained on the data of the pairs; this config determines the folder of their runs.
     speech_config = msgspec.structs.replace(
         load_config(config.speech_config, SpeechConfig), data=config.sounds, runs=config.runs
     )
     recordings = load_recordings(config.sounds)
-    voices = speech_opinions(speech_config, recordings, config.speech_folds, say)
+    voices = speech_opinions(speech_config, recordings, config.speech_folds, progress)
     return compose_pairs(faces, voices, config.pairs, random)
 
 
 class FusionTask:
-    """What `fit` needs to know."""
+    """The training task of the learned fusion."""
 
     def __init__(self, config: FusionConfig, pairs: Pairs, watched: Pairs) -> None:
         self._config, self._pairs, self._watched = config, pairs, watched
@@ -100,11 +100,11 @@ class FusionTask:
 
     @property
     def steps_an_epoch(self) -> int:
-        """Whole batches only, one at least."""
+        """Number of full batches, at least one."""
         return max(1, len(self._pairs) // self._config.batch)
 
     def epoch(self, _number: int) -> Iterator[float]:
-        """Every pair once."""
+        """Train on every pair once; yields the losses."""
         order = self._random.permutation(len(self._pairs))
         for step in range(self.steps_an_epoch):
             chosen = self._pairs.take(order[step * self._config.batch : (step + 1) * self._config.batch])
@@ -119,23 +119,23 @@ class FusionTask:
             yield float(loss.detach())
 
     def watch(self) -> Watched | None:
-        """Accuracy and UAR on the pairs kept back."""
+        """Measure accuracy and UAR on the held-out pairs."""
         if not len(self._watched):
             return None
         found = logits_of(self.network, self._watched).argmax(axis=1)
         return Watched(accuracy(self._watched.labels, found), uar(self._watched.labels, found))
 
     def random_state(self) -> dict[str, Any]:
-        """Of the order, as text: its integers are longer than a tensor's."""
+        """State of the order's generator, as text, since its integers exceed those of tensors."""
         return {"order": json.dumps(self._random.bit_generator.state)}
 
     def set_random_state(self, state: dict[str, Any]) -> None:
-        """Put it back."""
+        """Restore the state."""
         self._random.bit_generator.state = json.loads(state["order"])
 
 
 def logits_of(network: FusionLearned, pairs: Pairs) -> NDArray[np.float32]:
-    """Logits float32 [N, 7]."""
+    """Compute logits float32 [N, 7]."""
     network.eval()
     device = next(network.parameters()).device
     with torch.inference_mode():
@@ -147,8 +147,10 @@ def _tensors(pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(pairs.video), torch.from_numpy(pairs.speech)
 
 
-def ship_fusion(config: FusionConfig, network: FusionLearned, kept_back: Pairs, test: Pairs, say: Say) -> Path:
-    """Calibrate on what was kept back, export, and compare with each modality and with averaging."""
+def ship_fusion(
+    config: FusionConfig, network: FusionLearned, kept_back: Pairs, test: Pairs, progress: Progress
+) -> Path:
+    """Calibrate on held-out pairs, export, and compare with each modality and with averaging."""
     temperature = round(fit_temperature(logits_of(network, kept_back), kept_back.labels), 4)
     ways: dict[str, NDArray[np.floating]] = {
         "learned": softmax(logits_of(network, test), temperature),
@@ -167,10 +169,12 @@ def ship_fusion(config: FusionConfig, network: FusionLearned, kept_back: Pairs, 
     difference = write_artifact(
         FusionLearnedGraph(network, temperature), metadata, (noise[0][:2], noise[1][:2]), {0: "batch"}, checks, path
     )
-    write_card(config.output, metadata, "bimodal train fusion", say, "" if is_video(config.data) else f"{COMPOSED}.")
-    say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
+    write_card(
+        config.output, metadata, "bimodal train fusion", progress, "" if is_video(config.data) else f"{COMPOSED}."
+    )
+    progress(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
     for name, found in figures.items():
-        say(f"{name}: accuracy {found.accuracy:.4f}, UAR {found.uar:.4f}, ECE {found.ece:.4f} (n = {found.n})")
+        progress(f"{name}: accuracy {found.accuracy:.4f}, UAR {found.uar:.4f}, ECE {found.ece:.4f} (n = {found.n})")
     return path
 
 

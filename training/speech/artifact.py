@@ -1,4 +1,4 @@
-"""A speech model from raw files to a checked artifact: validate by actor, calibrate, train on all, export."""
+"""Make a speech artifact from raw files: cross-validate by actor, calibrate, train on all, export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bimodal.training.evaluate.conditions import CONDITIONS
 from bimodal.training.evaluate.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
 from bimodal.training.evaluate.metrics import cross_fitted, fit_temperature, measure, recall_intervals, uar
 from bimodal.training.speech.sound import Listening, centre_window
-from bimodal.training.speech.train import BACKBONE, Fold, Parts, Say, cross_validate_run, train_speech_run
+from bimodal.training.speech.train import BACKBONE, Fold, Parts, Progress, cross_validate_run, train_speech_run
 from bimodal.training.to_artifact import write_artifact, write_card
 
 LICENSE = "CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on"
@@ -30,31 +30,31 @@ BEGINNINGS = {
 }
 
 
-def make_speech(config: SpeechConfig, say: Say) -> Path:
-    """Validate by actor, then train on all actors with the same settings, and ship. Returns the artifact's path.
+def make_speech(config: SpeechConfig, progress: Progress) -> Path:
+    """Cross-validate by actor, train on all actors with the same settings, export. Returns the artifact's path.
 
-    Raises DatasetError for the data, TrainingError where the exported graph does not answer as torch does.
+    Raises DatasetError for the data, TrainingError if the exported graph does not answer as torch does.
     """
     recordings = load_recordings(config.data)
-    folds = cross_validate_run(config, recordings, say, conditions=CONDITIONS)
+    folds = cross_validate_run(config, recordings, progress, conditions=CONDITIONS)
     metrics = out_of_fold_metrics(folds, config.data.name)
-    say(f"UAR {metrics['uar']} on actors left out, by fold {metrics['uar_folds']}")
+    progress(f"UAR {metrics['uar']} on actors left out, by fold {metrics['uar_folds']}")
     for name, heard in uar_under(folds).items():
-        say(f"  UAR under {name}: {heard}")
-    say("the network that ships learns from all actors")
-    parts = train_speech_run(config, recordings, "all", say)
+        progress(f"  UAR under {name}: {heard}")
+    progress("the network that ships learns from all actors")
+    parts = train_speech_run(config, recordings, "all", progress)
     metrics["trained_on"] = voices(recordings)
-    return ship_speech(config, parts, pooled_temperature(folds), metrics, recordings, say)
+    return ship_speech(config, parts, pooled_temperature(folds), metrics, recordings, progress)
 
 
 def pooled_temperature(folds: Sequence[Fold]) -> float:
-    """Of the live windows of all folds, each predicted by the network that never heard its actor."""
+    """Fit one temperature to the live windows of all folds, each predicted by the fold that holds out its actor."""
     logits = np.concatenate([fold.live for fold in folds])
     return round(fit_temperature(logits, np.concatenate([fold.live_true for fold in folds])), 4)
 
 
 def out_of_fold_metrics(folds: Sequence[Fold], data: str = "RAVDESS speech") -> dict[str, object]:
-    """Figures on actors left out; probabilities of a fold are calibrated by the live windows of the other folds."""
+    """Figures on held-out actors; probabilities of a fold are calibrated on the live windows of the other folds."""
     fitted = [(fold.live, fold.live_true) for fold in folds]
     centre = measure(_stacked([f.true for f in folds]), cross_fitted([f.logits for f in folds], fitted), EMOTIONS)
     live = measure(_stacked([f.live_true for f in folds]), cross_fitted([f.live for f in folds], fitted), EMOTIONS)
@@ -77,7 +77,7 @@ def out_of_fold_metrics(folds: Sequence[Fold], data: str = "RAVDESS speech") -> 
 
 
 def uar_under(folds: Sequence[Fold]) -> dict[str, float]:
-    """UAR of the centre windows under each condition that the folds were heard in, the mean of the folds."""
+    """Mean over the folds of the UAR of the centre windows under each condition."""
     return {
         name: round(float(np.mean([uar(fold.true, fold.under[name].argmax(axis=1)) for fold in folds])), 4)
         for name in folds[0].under
@@ -90,9 +90,9 @@ def ship_speech(
     temperature: float,
     metrics: dict[str, object],
     recordings: Sequence[Recording],
-    say: Say,
+    progress: Progress,
 ) -> Path:
-    """Export with its temperature and figures, and check it against torch on random and real sound."""
+    """Export with temperature and figures, and check parity with torch on random and real sound."""
     listening = Listening()
     reader = reader_of(config.data, ["sound"])
     name = config.data.name if reader.name == "manifest" else reader.name
@@ -116,8 +116,8 @@ def ship_speech(
     checks = _checks(config.seed, recordings)
     graph = parts.graph(temperature)
     difference = write_artifact(graph, metadata, example, {0: "batch", 1: "samples"}, checks, path)
-    write_card(config.output, metadata, "bimodal train speech", say)
-    say(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
+    write_card(config.output, metadata, "bimodal train speech", progress)
+    progress(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
     return path
 
 

@@ -1,7 +1,7 @@
-"""A Keras speech model in the form (352, 15), by actor and then on all, exported through `bimodal export keras`.
+"""Train a Keras speech model in the form (352, 15), by actor and on all, and export it as `bimodal export keras`.
 
-Runs in a process of its own (`python -m bimodal.training.speech.keras CONFIG`), so that nobody else loads TensorFlow.
-The front end is the preset `seed-mel15`: 1 s at 16 kHz, 15 mel bands in dB, standardised, 32 steps stretched to 352.
+Runs in a process of its own (`python -m bimodal.training.speech.keras CONFIG`), so that no other loads TensorFlow. The
+front end is the preset `seed-mel15`: 1 s at 16 kHz, 15 mel bands in dB, standardised, 32 steps stretched to 352.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.datasets.ravdess import Recording, actor_folds
 from bimodal.training.evaluate.evaluate import voices
 from bimodal.training.evaluate.metrics import fit_temperature, measure, softmax
-from bimodal.training.loop import Say
+from bimodal.training.loop import Progress
 from bimodal.training.speech.sound import Listening, centre_window, live_windows, random_window
 from bimodal.training.to_artifact import set_metadata, write_card
 
@@ -43,8 +43,8 @@ STEPS, BANDS = 352, 15
 LABELS = SEED_MEL15.labels
 
 
-def make_keras_speech(config: KerasSpeechConfig, say: Say) -> Path:
-    """Validate by actor, train on all, calibrate on what the folds said, export. Returns the artifact's path."""
+def make_keras_speech(config: KerasSpeechConfig, progress: Progress) -> Path:
+    """Cross-validate by actor, train on all, calibrate on the folds' outputs, export. Returns the artifact's path."""
     keras.utils.set_random_seed(config.seed)
     recordings = load_recordings(config.data)
     runs = config.runs / config.name
@@ -53,24 +53,24 @@ def make_keras_speech(config: KerasSpeechConfig, say: Say) -> Path:
     parts = actor_folds([recording.clip.actor for recording in recordings], config.folds)
     for number, (training, validation) in enumerate(parts, start=1):
         learnt = [recording for recording in recordings if recording.clip.actor in training]
-        network = fitted(config, learnt, runs / f"fold-{number}.keras", say)
+        network = fitted(config, learnt, runs / f"fold-{number}.keras", progress)
         fold = answers(network, [recording for recording in recordings if recording.clip.actor in validation])
         folds.append(fold)
-        say(f"fold {number}/{config.folds}: UAR {fold.by_clip().uar:.3f} for the mean over a clip's live windows")
+        progress(f"fold {number}/{config.folds}: UAR {fold.by_clip().uar:.3f} for the mean over a clip's live windows")
     truth = np.concatenate([fold.exact for fold in folds])
     temperature = round(fit_temperature(np.concatenate([fold.logits for fold in folds]), truth), 4)
-    network = fitted(config, recordings, runs / "all.keras", say)
+    network = fitted(config, recordings, runs / "all.keras", progress)
     cooled = runs / "calibrated.keras"
     calibrated(network, temperature).save(cooled)
-    return ship(config, cooled, temperature, _metrics(folds, recordings, temperature), recordings, say)
+    return ship(config, cooled, temperature, _metrics(folds, recordings, temperature), recordings, progress)
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """What a network says of speakers that it never heard.
+    """Outputs of a network on held-out speakers.
 
     Attributes:
-        logits: float [M, 8] of every live window, `clip` int [M] which clip each belongs to.
-        exact: int [M], places in LABELS; true: int [N], places in EMOTIONS, of each clip.
+        logits: float [M, 8] of every live window; `clip` int [M], the clip of each.
+        exact: int [M], indices into LABELS; true: int [N], indices into EMOTIONS, of each clip.
         centre: float [N, 8], logits of the middle second of each clip.
     """
 
@@ -88,13 +88,13 @@ class Answers(msgspec.Struct, frozen=True):
 
 
 def seven(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """LABELS → EMOTIONS: calm counts as neutral."""
+    """Map probabilities over LABELS to EMOTIONS: calm counts as neutral."""
     mapped = LabelMap(LABELS).apply(probabilities)
     return np.array([[row[emotion] for emotion in EMOTIONS] for row in mapped])
 
 
 def label_place(recording: Recording) -> int:
-    """Place in LABELS: RAVDESS's own names tell calm from neutral."""
+    """Index into LABELS: RAVDESS's own names distinguish calm from neutral."""
     match = readers.RAVDESS.fullmatch(recording.clip.path.stem)
     word = readers.RAVDESS_EMOTIONS[match[3]] if match else EMOTIONS[recording.clip.emotion]
     if word in LABELS:
@@ -103,7 +103,7 @@ def label_place(recording: Recording) -> int:
 
 
 def network_of(config: KerasSpeechConfig) -> Any:
-    """Strided convolutions, then an LSTM (a GRU would become a slow ONNX Loop)."""
+    """Build the network: strided convolutions, then an LSTM (a GRU would become a slow ONNX Loop)."""
     return keras.Sequential(
         [
             keras.layers.Input((STEPS, BANDS)),
@@ -119,8 +119,8 @@ def network_of(config: KerasSpeechConfig) -> Any:
     )
 
 
-def fitted(config: KerasSpeechConfig, recordings: Sequence[Recording], path: Path, say: Say) -> Any:
-    """A trained network; out of `path` where it lies there, and from its last epoch where it was cut off."""
+def fitted(config: KerasSpeechConfig, recordings: Sequence[Recording], path: Path, progress: Progress) -> Any:
+    """Train a network, or load it from `path`; an interrupted training resumes after its last epoch."""
     if path.is_file():
         return keras.models.load_model(path, compile=False, safe_mode=True)
     random = np.random.default_rng(config.seed)
@@ -136,7 +136,7 @@ def fitted(config: KerasSpeechConfig, recordings: Sequence[Recording], path: Pat
         keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay), "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )  # fmt: skip
-    told = network.fit(
+    history = network.fit(
         inputs[order], places[order], batch_size=config.batch, epochs=config.epochs,
         verbose=1 if sys.stderr.isatty() else 0,
         callbacks=[keras.callbacks.BackupAndRestore(str(path.with_suffix(".backup")), delete_checkpoint=True)],
@@ -144,13 +144,13 @@ def fitted(config: KerasSpeechConfig, recordings: Sequence[Recording], path: Pat
     fresh = path.with_suffix(".new.keras")
     network.save(fresh)
     fresh.replace(path)
-    loss = told.history["loss"][-1] if told.history.get("loss") else float("nan")
-    say(f"{path.stem}: {len(places)} windows, loss {loss:.3f} in the end")
+    loss = history.history["loss"][-1] if history.history.get("loss") else float("nan")
+    progress(f"{path.stem}: {len(places)} windows, loss {loss:.3f} in the end")
     return network
 
 
 def answers(network: Any, recordings: Sequence[Recording]) -> Answers:
-    """What the network says of each recording."""
+    """Run the network on each recording."""
     live = [live_windows(recording, LISTENING) for recording in recordings]
     clip = np.repeat(np.arange(len(recordings)), [len(windows) for windows in live])
     exact = np.array([label_place(recording) for recording in recordings], np.int64)
@@ -170,7 +170,7 @@ def _logits(network: Any, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.
 
 
 def calibrated(network: Any, temperature: float) -> Any:
-    """The same network with its last layer's logits divided by the temperature."""
+    """Divide the logits of the network's last layer by the temperature."""
     kernel, bias = network.layers[-1].get_weights()
     network.layers[-1].set_weights([kernel / temperature, bias / temperature])
     return network
@@ -178,9 +178,9 @@ def calibrated(network: Any, temperature: float) -> Any:
 
 def ship(
     config: KerasSpeechConfig, path: Path, temperature: float, metrics: dict[str, object],
-    recordings: Sequence[Recording], say: Say,
+    recordings: Sequence[Recording], progress: Progress,
 ) -> Path:  # fmt: skip
-    """Through the same export as any Keras file, then with temperature, figures and card."""
+    """Export as any Keras file, then add temperature, figures and card."""
     recipe = with_words(
         read_preset("seed-mel15"),
         license="CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on",
@@ -188,7 +188,7 @@ def ship(
     )
     real = [recording.clip.path for recording in recordings[:2]]
     made = export_keras(
-        path, recipe, config.name, config.output.parent, say, version=config.version, real=real, tolerance=1e-3
+        path, recipe, config.name, config.output.parent, progress, version=config.version, real=real, tolerance=1e-3
     )
     known = open_artifact(made, "speech", provider="cpu").metadata
     metadata = msgspec.structs.replace(
@@ -197,7 +197,7 @@ def ship(
     )  # fmt: skip
     set_metadata(made, metadata)
     open_artifact(made, "speech", provider="cpu")
-    write_card(made.parent, metadata, "bimodal train keras-speech", say)
+    write_card(made.parent, metadata, "bimodal train keras-speech", progress)
     return made
 
 
@@ -220,7 +220,7 @@ def _metrics(folds: Sequence[Answers], recordings: Sequence[Recording], temperat
 
 
 def main() -> None:
-    """The process: one sentence for what goes wrong."""
+    """Run the process; errors are printed as one sentence."""
     try:
         config = load_config(Path(sys.argv[1]), KerasSpeechConfig)
         made = make_keras_speech(config, lambda line: print(line, flush=True))

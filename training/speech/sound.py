@@ -1,4 +1,4 @@
-"""Random windows and changes of recorded speech in training: live windows are cut anywhere, by any microphone."""
+"""Windows of recorded speech: random and augmented ones for training, live ones for evaluation."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ QUIET = 0.02  # of the power: 17 dB less
 
 
 def draw_length(random: np.random.Generator) -> int:
-    """Samples of a batch's windows: 1 to 3 s in steps of 0.25 s, long ones more often."""
+    """Draw the length of a batch's windows in samples: 1 to 3 s in steps of 0.25 s, long ones more often."""
     steps = round((LONGEST_S - SHORTEST_S) / STEP_S)
     step = int(random.integers(0, steps + 1, size=2).max())
     return round((SHORTEST_S + step * STEP_S) * SAMPLE_RATE)
 
 
 def window_start(recording: Recording, length: int, random: np.random.Generator) -> int:
-    """First sample of a window that holds most of the voice, or is mostly voice; may lie outside the clip."""
+    """Draw the first sample of a window with most of the voice, or mostly voice; may lie outside the clip."""
     first, last = recording.voice
     slack = int(MISSED_VOICE * min(length, last - first))
     low = min(first, last - length) - slack
@@ -37,14 +37,14 @@ def window_start(recording: Recording, length: int, random: np.random.Generator)
 
 
 def cut(waveform: NDArray[np.float32], start: int, length: int) -> NDArray[np.float32]:
-    """float32 [length] from `start`, zeros where that lies outside."""
+    """Cut float32 [length] from `start`, zero-padded outside the waveform."""
     before, after = max(0, -start), max(0, start + length - len(waveform))
     inside = waveform[max(0, start) : max(0, min(len(waveform), start + length))]
     return np.pad(inside, (min(before, length), min(after, length)))[:length]
 
 
 def random_window(recording: Recording, length: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """One window, faster or slower (and higher or lower), of random gain, in noise of random colour and level."""
+    """Draw an augmented window: speed (and pitch), gain, and noise of random colour and level."""
     speed = random.uniform(*SPEEDS)
     needed = int(np.ceil(length * speed)) + 1
     source = cut(recording.waveform, window_start(recording, needed, random), needed)
@@ -60,14 +60,14 @@ def random_window(recording: Recording, length: int, random: np.random.Generator
 
 
 def tilt(waveform: NDArray[np.float32], amount: float) -> NDArray[np.float32]:
-    """Highs raised (amount > 0) or lowered (< 0) by a first difference or sum: microphones and rooms differ."""
+    """Raise (amount > 0) or lower (< 0) high frequencies by a first difference or sum, as microphones and rooms do."""
     changed = waveform.copy()
     changed[1:] -= np.float32(amount) * waveform[:-1]
     return changed
 
 
 def mask_power(power: Tensor, random: np.random.Generator) -> Tensor:
-    """As `mask`, for mel power float32 [N, T, bands]: masked places become quiet. Half of the clips keep all bands."""
+    """Mask mel power float32 [N, T, bands] as `mask`: masked places become quiet; half of the clips keep all bands."""
     count, frames, bands = power.shape
     keep = power.new_ones(count, frames, bands)
     for row in range(count):
@@ -82,7 +82,7 @@ def mask_power(power: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def mask(features: Tensor, bands: int, random: np.random.Generator) -> Tensor:
-    """SpecAugment (Park et al. 2019, arXiv:1904.08779): one band and two time masks a clip, the same for slopes.
+    """Apply SpecAugment (Park et al. 2019, arXiv:1904.08779): one band and two time masks per clip, also to slopes.
 
     features: float32 [N, 2 · bands, T]; masked places become 0, the mean.
     """
@@ -99,12 +99,12 @@ def mask(features: Tensor, bands: int, random: np.random.Generator) -> Tensor:
     return features * keep.view(count, 2 * bands, frames)
 
 
-# The windows of a recording that an evaluation hears: what a live worker would cut for this model.
+# Windows for evaluation, as a live worker would cut them for the model.
 
 
 @dataclass(frozen=True)
 class Listening:
-    """How a live worker listens with a model: longest and shortest window and hop, in seconds."""
+    """Longest and shortest window, and hop, of a live worker with a model, in seconds."""
 
     window_s: float = 3.0
     minimum_s: float = 1.0
@@ -112,22 +112,22 @@ class Listening:
 
     @classmethod
     def of(cls, metadata: Metadata) -> Listening:
-        """As a speech artifact's metadata asks; a hop of 0.5 s where it does not say."""
+        """Read the values from a speech artifact's metadata; the default hop is 0.5 s."""
         return cls(metadata.window_s or 3.0, metadata.minimum_window_s or 1.0, metadata.interval_s or 0.5)
 
 
 def centre_window(recording: Recording, listening: Listening = Listening()) -> NDArray[np.float32]:
-    """The middle of a recording, one window long; all of a shorter one, padded with zeros to the shortest window."""
+    """Cut the centre window of a recording; all of a shorter one, zero-padded to the shortest window."""
     longest, shortest, _ = _samples(recording, listening)
     length = max(min(len(recording.waveform), longest), shortest)
     return cut(recording.waveform, (len(recording.waveform) - length) // 2, length)
 
 
 def live_windows(recording: Recording, listening: Listening = Listening()) -> list[NDArray[np.float32]]:
-    """A window each hop while the voice speaks: all that was heard up to then, but at most the longest window.
+    """Cut a window at each hop with voice: everything up to its end, but at most the longest window.
 
-    A hop counts where it overlaps the voice and as much voice as one hop was heard by its end; a recording too short
-    for that gives its centre window.
+    A hop counts if it overlaps the voice, and by its end there was at least one hop of voice; a recording too short for
+    that has its centre window only.
     """
     longest = _samples(recording, listening)[0]
     ends = live_ends(recording, listening)
@@ -137,7 +137,7 @@ def live_windows(recording: Recording, listening: Listening = Listening()) -> li
 
 
 def live_ends(recording: Recording, listening: Listening = Listening()) -> list[int]:
-    """The sample behind each of these windows; empty where `live_windows` gives the centre window."""
+    """End of each live window in samples, exclusive; empty if `live_windows` gives the centre window."""
     _, shortest, hop = _samples(recording, listening)
     first, last = recording.voice
     return [
@@ -148,7 +148,7 @@ def live_ends(recording: Recording, listening: Listening = Listening()) -> list[
 
 
 def voice_shares(recording: Recording, listening: Listening = Listening()) -> list[float]:
-    """How much of the newest hop of each live window is voice, 0…1: what a worker calls its `voice`."""
+    """Share of voice in the newest hop of each live window, 0…1, as a worker's `voice`."""
     _, _, hop = _samples(recording, listening)
     first, last = recording.voice
     shares = [max(0.0, min(end, last) - max(end - hop, first)) / hop for end in live_ends(recording, listening)]

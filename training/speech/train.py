@@ -1,4 +1,4 @@
-"""Speech runs that go on after a kill: validation by actor, and learning around a checkpoint each epoch."""
+"""Train speech models: cross-validation by actor, and resumable runs."""
 
 from __future__ import annotations
 
@@ -38,33 +38,33 @@ from bimodal.training.speech.sound import (
 def cross_validate_run(
     config: SpeechConfig,
     recordings: Sequence[Recording],
-    say: Say,
+    progress: Progress,
     only: int | None = None,
     conditions: Iterable[str] = (),
 ) -> list[Fold]:
-    """Train once a fold, by actor, and predict the actors left out. Folds that are done are not trained again.
+    """Train each fold by actor, and predict the held-out actors. Finished folds are not trained again.
 
     Args:
-        only: so many of the folds, the first ones; None means all.
-        conditions: under which the actors left out are heard as well (training/evaluate/conditions.py).
+        only: number of folds, the first ones; None for all.
+        conditions: additional conditions for the held-out actors (training/evaluate/conditions.py).
     """
     folds = []
     splits = list(actor_folds([recording.clip.actor for recording in recordings], config.folds))[:only]
     for number, (training, validation) in enumerate(splits, start=1):
-        say(f"fold {number}/{config.folds}: actors {', '.join(map(str, sorted(validation)))} are left out")
+        progress(f"fold {number}/{config.folds}: actors {', '.join(map(str, sorted(validation)))} are left out")
         learnt = [recording for recording in recordings if recording.clip.actor in training]
-        parts = train_speech_run(config, learnt, f"fold-{number}", say)
+        parts = train_speech_run(config, learnt, f"fold-{number}", progress)
         left_out = [recording for recording in recordings if recording.clip.actor in validation]
         fold = predict(parts, left_out, conditions)
-        say(f"fold {number}/{config.folds}: UAR {uar(fold.true, fold.logits.argmax(axis=1)):.3f}")
+        progress(f"fold {number}/{config.folds}: UAR {uar(fold.true, fold.logits.argmax(axis=1)):.3f}")
         folds.append(fold)
     return folds
 
 
-def train_speech_run(config: SpeechConfig, recordings: Sequence[Recording], part: str, say: Say) -> Parts:
-    """Fit the network on all of `recordings`, with checkpoints under `runs`/`name`/`part`.
+def train_speech_run(config: SpeechConfig, recordings: Sequence[Recording], part: str, progress: Progress) -> Parts:
+    """Train the network on all of `recordings`, with checkpoints under `runs`/`name`/`part`.
 
-    Raises DatasetError where there are not two recordings to learn from, TrainingError as `fit`.
+    Raises DatasetError if there are fewer than two recordings, TrainingError as `fit`.
     """
     learnt, watched = keep_back(recordings, config.watched_speakers)
     if len(learnt) < 2:
@@ -82,15 +82,15 @@ def train_speech_run(config: SpeechConfig, recordings: Sequence[Recording], part
         config.patience,
         config.keep,
     )
-    seconds = fit(task, plan, say)
-    say(f"{plan.title}: learning took {seconds:.0f} s")
+    seconds = fit(task, plan, progress)
+    progress(f"{plan.title}: learning took {seconds:.0f} s")
     return task.trained()
 
 
 def keep_back(recordings: Sequence[Recording], speakers: int) -> tuple[list[Recording], list[Recording]]:
-    """(to learn from, to watch): the last `speakers` of the speakers are watched.
+    """Split into (training, held-out): the last `speakers` of the speakers are held out.
 
-    Raises DatasetError where nobody would be left to learn from.
+    Raises DatasetError if no speaker would be left to train on.
     """
     actors = sorted({recording.clip.actor for recording in recordings})
     if speakers and speakers >= len(actors):
@@ -101,7 +101,7 @@ def keep_back(recordings: Sequence[Recording], speakers: int) -> tuple[list[Reco
 
 
 class SpeechTask:
-    """What `fit` needs to know about a speech network."""
+    """The training task of a speech network."""
 
     def __init__(self, config: SpeechConfig, recordings: Sequence[Recording], watched: Sequence[Recording]) -> None:
         self._config, self._recordings, self._watched = config, recordings, watched
@@ -122,31 +122,31 @@ class SpeechTask:
 
     @property
     def network(self) -> torch.nn.Module:
-        """What learns."""
+        """The network that is trained."""
         return self._parts.network
 
     @property
     def steps_an_epoch(self) -> int:
-        """Whole batches only."""
+        """Number of full batches."""
         return len(self._recordings) // self._batch
 
     def epoch(self, number: int) -> Iterator[float]:
-        """Every clip once, in random windows."""
+        """Train on a random window of every clip; yields the losses."""
         if self._parts.backbone is not None:
             self._parts.backbone.requires_grad_(number >= self._config.frozen_epochs)
         order = self._random.permutation(len(self._recordings))
         for start in range(0, len(order) - self._batch + 1, self._batch):
-            chosen = [self._heard(self._recordings[index]) for index in order[start : start + self._batch]]
+            chosen = [self._augmented(self._recordings[index]) for index in order[start : start + self._batch]]
             yield learn(self._config, self._parts, self.optimizer, chosen, self._random)
             self.schedule.step()
 
-    def _heard(self, recording: Recording) -> Recording:
+    def _augmented(self, recording: Recording) -> Recording:
         if self._config.reverb and self._rooms.random() < self._config.reverb:
             return in_a_room(recording, self._rooms)
         return recording
 
     def watch(self) -> Watched | None:
-        """Accuracy and UAR on the centre windows of the speakers kept back."""
+        """Measure accuracy and UAR on the centre windows of the held-out speakers."""
         if not self._watched:
             return None
         found = logits_of(self._parts, [centre_window(recording) for recording in self._watched]).argmax(axis=1)
@@ -159,32 +159,31 @@ class SpeechTask:
         return replace(self._parts, network=inner.cpu().eval())
 
     def random_state(self) -> dict[str, Any]:
-        """Of windows and of rooms, as text: their integers are longer than a tensor's."""
+        """State of the generators of windows and rooms, as text, since its integers exceed those of tensors."""
         states = {"windows": self._random, "rooms": self._rooms}
         return {name: json.dumps(generator.bit_generator.state) for name, generator in states.items()}
 
     def set_random_state(self, state: dict[str, Any]) -> None:
-        """Put them back."""
+        """Restore their state."""
         self._random.bit_generator.state = json.loads(state["windows"])
         self._rooms.bit_generator.state = json.loads(state["rooms"])
 
 
-# One step of learning speech, and what a network says of recordings.
+# One training step, and predictions.
 
-
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Predictions for actors that the network of this fold never heard.
+    """Predictions for the held-out actors of a fold.
 
     Attributes:
-        actors: those validated on.
+        actors: the held-out actors.
         true: int64 [N], indices into EMOTIONS.
         logits: float32 [N, 7], of the centre window of each clip.
-        live: float32 [M, 7], logits of the windows that a live worker would have cut, clip by clip.
-        live_clip: int64 [M], which of the N clips each of them comes from.
+        live: float32 [M, 7], logits of the live windows, clip by clip.
+        live_clip: int64 [M], index of the clip of each.
         under: float32 [N, 7] by condition, logits of the centre windows under each of `conditions`.
     """
 
@@ -207,7 +206,7 @@ class Fold:
 
 
 def predict(parts: Parts, recordings: Sequence[Recording], conditions: Iterable[str] = ()) -> Fold:
-    """What a network says of recordings: the centre window, also under conditions, and the live windows of each."""
+    """Run a network on recordings: the centre window, also under conditions, and the live windows of each."""
     live = [logits_of(parts, live_windows(recording)) for recording in recordings]
     centre = [centre_window(recording) for recording in recordings]
     return Fold(
@@ -226,7 +225,7 @@ def labels_of(recordings: Sequence[Recording]) -> NDArray[np.int64]:
 
 
 def logits_of(parts: Parts, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Windows float32 [S] of any lengths → logits float32 [N, 7]."""
+    """Compute logits float32 [N, 7] of windows float32 [S] of any lengths."""
     parts.network.eval()
     with torch.inference_mode():
         rows = [parts.network(parts.front_end(torch.from_numpy(window)[None]))[0].numpy() for window in windows]
@@ -240,7 +239,7 @@ def learn(
     recordings: Sequence[Recording],
     random: np.random.Generator,
 ) -> float:
-    """One step on random windows of these recordings; returns the loss."""
+    """Train one step on random windows of these recordings. Returns the loss."""
     full = config.full_windows and random.random() < config.full_windows
     length = round(LONGEST_S * SAMPLE_RATE) if full else draw_length(random)
     windows = np.stack([random_window(recording, length, random) for recording in recordings])
@@ -262,8 +261,7 @@ def learn(
     return float(loss.detach())
 
 
-# The speech networks that can be trained: what each hears, how it is masked, and what of it is learnt already.
-
+# The speech networks: front end, masking, and pretrained part of each.
 
 BACKBONE = "resemblyzer==0.1.4"
 BACKBONE_FILE = "resemblyzer/pretrained.pt"
@@ -274,13 +272,13 @@ Mask = Callable[[Tensor, np.random.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Parts:
-    """A speech network and what belongs to it.
+    """A speech network with its front end.
 
     Attributes:
         front_end: waveform float32 [N, S] → features.
         network: features → logits [N, classes].
         mask: SpecAugment on these features.
-        backbone: the part that comes with weights of somebody else and learns slower and later, else None.
+        backbone: the pretrained part, trained later and at a lower rate, else None.
     """
 
     front_end: nn.Module
@@ -298,14 +296,14 @@ class Parts:
         return [{"params": slow}, {"params": rest}], [config.backbone_learning_rate, config.learning_rate]
 
     def graph(self, temperature: float) -> nn.Module:
-        """What is exported."""
+        """The module to export."""
         return speech_compact.SpeechGraph(self.front_end, self.network, temperature)
 
 
 def parts_of(config: SpeechConfig) -> Parts:
-    """The network that a config names, with fresh weights, or with the backbone's where it has one.
+    """Build the network that a config names, with new weights, and those of the backbone if it has one.
 
-    Raises SourceModelError where the backbone can't be had, or is another file than this program knows.
+    Raises SourceModelError if the backbone can't be fetched, or its checksum differs.
     """
     if config.network == "compact":
         compact = speech_compact.SpeechCompact(len(EMOTIONS), config.channels, config.hidden, config.dropout)
@@ -318,9 +316,9 @@ def parts_of(config: SpeechConfig) -> Parts:
 
 
 def backbone_weights(wheel: Path | None) -> dict[str, Tensor]:
-    """The voice encoder's state dict out of the wheel of resemblyzer (never installed); pip fetches it where None.
+    """Read the voice encoder's state dict from the wheel of resemblyzer (never installed); None lets pip fetch it.
 
-    Raises SourceModelError where it can't be fetched or read, or holds other weights.
+    Raises SourceModelError if it can't be fetched or read, or holds other weights.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -26,7 +26,7 @@ class SpeechReading(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         voice: share of the newest hop that is voice, 0…1.
-        probabilities: over the emotions that the model knows, summing to 1; None where the window was gated.
+        probabilities: over the emotions that the model knows, summing to 1; None if the window was gated.
         reason: why it was gated, else None.
     """
 
