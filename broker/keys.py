@@ -48,7 +48,7 @@ class KeyPair:
 
 
 def keys_folder() -> Path:
-    """Where keys lie: $XDG_CONFIG_HOME/bimodal/keys, by default ~/.config/bimodal/keys."""
+    """The folder of keys: $XDG_CONFIG_HOME/bimodal/keys, by default ~/.config/bimodal/keys."""
     return user_config_path("bimodal") / "keys"
 
 

@@ -30,7 +30,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 def session_directory(session: str) -> Path:
-    """Where the sockets of a session lie: under XDG_RUNTIME_DIR, else the temporary directory.
+    """The directory of a session's sockets: under XDG_RUNTIME_DIR, else the temporary directory.
 
     (Not from platformdirs, which takes other folders where the variable is missing or its folder is open to others.)
     """

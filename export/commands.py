@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +13,10 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from bimodal.errors import BimodalError
 from bimodal.export.errors import SourceModelError
 from bimodal.export.onnx.description import Description, describe, merge, presets, read_description, read_preset
 from bimodal.extras import require
+from bimodal.models.commands import one_sentence
 
 EXTRA = "convert"
 CALIBRATION = 100
@@ -377,16 +375,6 @@ def _show(report: object, as_json: bool) -> None:
     )
     if report.speedup < WORTH_IT:
         typer.echo("it is hardly faster: keep the original")
-
-
-@contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turn errors of ours into one sentence on stderr and exit code 1."""
-    try:
-        yield
-    except BimodalError as error:
-        typer.echo(f"bimodal: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")

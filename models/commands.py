@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
+from bimodal.errors import BimodalError
 from bimodal.models.catalog import (
     Download,
     Entry,
@@ -104,10 +105,10 @@ class _Bar:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn a ModelError into one sentence and exit code 1."""
+    """Turn errors of ours into one sentence on stderr and exit code 1."""
     try:
         yield
-    except ModelError as error:
+    except BimodalError as error:
         typer.echo(f"bimodal: {error}", err=True)
         raise typer.Exit(1) from error
 

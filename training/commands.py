@@ -13,8 +13,8 @@ import msgspec
 import typer
 
 from bimodal.child_process import child_environment, python_command
-from bimodal.errors import BimodalError
 from bimodal.extras import require
+from bimodal.models.commands import one_sentence
 
 if TYPE_CHECKING:
     from bimodal.training.config import Config
@@ -210,10 +210,8 @@ def prepare(
 def one_sentence_errors() -> Iterator[None]:
     """Turn errors of ours into one sentence and exit code 1, and Ctrl-C into exit code 130."""
     try:
-        yield
-    except BimodalError as error:
-        typer.echo(f"bimodal: {error}", err=True)
-        raise typer.Exit(1) from error
+        with one_sentence():
+            yield
     except KeyboardInterrupt as error:
         typer.echo("stopped; the same command goes on where this one was", err=True)
         raise typer.Exit(130) from error

@@ -145,7 +145,7 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def learnt_from(config: Config, *but: str) -> dict[str, Any]:
-    """What the weights come from, as plain values: all fields but NOT_LEARNT_FROM, and but these."""
+    """Values that determine the weights: all fields but NOT_LEARNT_FROM, and but these."""
     values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config, enc_hook=str))
     return {name: value for name, value in values.items() if name not in NOT_LEARNT_FROM and name not in but}
 

@@ -122,7 +122,7 @@ def _folder(out: str | Path | None) -> Iterator[Path]:
 
 
 class Result:
-    """What was seen and heard in one clip.
+    """Events, tables and segments of one clip.
 
     Attributes:
         name: of the clip.

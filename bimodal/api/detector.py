@@ -81,7 +81,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """What a stretch of sound carries.
+    """Emotion of a stretch of sound.
 
     Attributes:
         label, confidence: the most probable emotion and its probability; None without enough voice.

@@ -63,7 +63,7 @@ class Events(Iterator[Any], AsyncIterator[Any]):
         self._lock = threading.Lock()
         self.address = bus.endpoint
         self.until: Callable[[], bool] = lambda: False
-        """Whether nothing more can come: asked while there is no event."""
+        """True when nothing more can come; called while there is no event."""
 
     def receive(self, timeout_s: float) -> Any | None:
         """The next event, None where none comes in this time."""

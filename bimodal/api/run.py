@@ -101,7 +101,7 @@ class System:
 
     @property
     def running(self) -> bool:
-        """Whether its supervisor runs; it also ends by itself, when every source was a file that is over."""
+        """True while the supervisor runs; it ends by itself when every source was a file that is over."""
         return self._process.poll() is None
 
     def events(self, topic: str = "emotion.") -> Events:
@@ -112,7 +112,7 @@ class System:
         return events
 
     def status(self) -> StatusReply:
-        """How it is, as `bimodal status --json` says. Raises ControlError while it does not answer."""
+        """The reply to `bimodal status --json`. Raises ControlError while it does not answer."""
         return ask(self._directory, StatusRequest(), StatusReply)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What the API takes as a source: a media file, pictures, samples; as the capture process reads them."""
+"""Sources of the API: a media file, pictures, samples, opened as the capture process opens them."""
 
 from __future__ import annotations
 

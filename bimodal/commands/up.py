@@ -78,7 +78,7 @@ def _show(system: LiveSystem, bus: Subscriber, stop: StopSignal, for_seconds: fl
 
 
 def _orphaned() -> bool:
-    """Whether the Python process that started the system by `bimodal.run` has ended."""
+    """True when the Python process that started the system by `bimodal.run` has ended."""
     parent = os.environ.get(PARENT_KEY, "")
     return parent.isdigit() and os.getppid() != int(parent)
 
