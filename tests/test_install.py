@@ -172,6 +172,20 @@ def test_a_file_is_analysed_beside_modules_of_the_same_names(installed: Installe
     assert (installed.cwd / "out" / "demo.jsonl").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("path", [None, "."])
+def test_the_api_works_beside_modules_of_the_same_names(installed: Installed, path: str | None) -> None:
+    code = (
+        "import bimodal, numpy; from bimodal.workers.demo import DEMO\n"
+        "with bimodal.Detector() as detector:\n"
+        "    print(next(detector.events(DEMO)).emotion.label, detector.faces(numpy.zeros((90, 160, 3), numpy.uint8)))\n"
+        "with bimodal.run({'streams': {'a': {'file': str(DEMO)}}}, session='api') as s:\n"
+        "    print(type(next(s.events())).__name__)\n"
+    )
+    done = installed.start(installed.python, "-c", code, path=path, blocked=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["happy []", "Emotion"]
+
+
 def test_models_are_measured_without_any_extra(installed: Installed) -> None:
     portrait = cv2.imread(str(REPOSITORY / "workers" / "demo" / "portrait.jpg"))
     (installed.cwd / "faces" / "test" / "happy").mkdir(parents=True)

@@ -114,6 +114,7 @@ def test_one_of_two_that_breaks_its_contract_stops_it_with_the_sentence(tmp_path
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_seeds_own_networks_run_by_its_example(shared: Path, tmp_path: Path) -> None:
     """State dicts of the real networks with random weights, and the real Keras file, fetched from a folder."""
