@@ -102,11 +102,6 @@ class Network(StrEnum):
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn foreign models into artifacts.")
 
 
-@app.callback()
-def _commands() -> None:
-    """Keep subcommands even if there is only one."""
-
-
 @app.command()
 def mediapipe(
     out: Out = Path("models"),

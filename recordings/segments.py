@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from bimodal.broker.events import Emotion
 
-VOICE = "voice"
 GAP_FRAMES = 2.5
 """A face or voice that is missing for longer than this many frames ends its segment."""
 

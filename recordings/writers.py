@@ -89,8 +89,10 @@ class LiveRecording:
         opened = self._endless
         if self._recording is not None:
             following = self._recording.next_seq
-            opened = msgspec.structs.replace(opened, next_face_seq=following, next_speech_seq=following)
             self.close()
+        else:  # the first event may precede the announced one: fusion held it when the stream was announced again
+            following = min(event.seq, opened.next_face_seq if opened.has_picture else opened.next_speech_seq)
+        opened = msgspec.structs.replace(opened, next_face_seq=following, next_speech_seq=following)
         self._part = part
         name = part_name(self._folder, opened.run, part)
         self._recording = Recording(self._folder, name, opened, opened.source, self._monotonic())

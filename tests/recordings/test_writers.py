@@ -122,6 +122,18 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+def test_the_first_event_may_precede_the_announced_one(tmp_path: Path) -> None:
+    """Fusion may hold a result already when the broker announces the stream again to a recorder that is new."""
+    recording = start(tmp_path, live(next_face_seq=86))
+    for seq in (85, 86, 88):
+        recording.add(event(seq))
+    recording.flush()
+    with pytest.raises(RecordError, match="frame 87 of clip came when frame 89 was due"):
+        recording.add(event(87))
+    (clip,) = clips(tmp_path)
+    assert [found.seq for found, _ in clip.events()] == [85, 86, 88]
+
+
 def test_what_a_killed_recorder_left_is_read_and_completed(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False, timeout=60)
     assert run.returncode == -signal.SIGKILL
