@@ -129,6 +129,8 @@ def test_a_microphone_whose_server_dies_says_so(pulse: Pulse, tmp_path: Path) ->
     assert recorder.returncode == 0
 
 
+# By hand: after a kill of its server PulseAudio's ALSA plugin now and then never returns, and the test waits for it.
+@pytest.mark.slow
 @needs_pulse
 def test_a_microphone_that_is_missing_comes_goes_and_comes_back(pulse: Pulse) -> None:
     pulse.close()
