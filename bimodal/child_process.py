@@ -23,3 +23,9 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment, with the folder of `bimodal` first in PYTHONPATH, and `extra` over it."""
     paths = [str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(extra or {})}
+
+
+def last_line(output: Path) -> str:
+    """Return the last line that a process of ours printed to the file `output`, without the command's name."""
+    lines = output.read_text(encoding="utf-8", errors="replace").splitlines() if output.exists() else []
+    return next((line for line in reversed(lines) if line.strip()), "it printed nothing").removeprefix("bimodal: ")

@@ -16,7 +16,7 @@ from bimodal.api.listen import DEFAULT_SESSION, Events, listen
 from bimodal.broker.control import StatusReply, StatusRequest, ask
 from bimodal.broker.errors import ControlError
 from bimodal.broker.sockets import events_endpoint, session_directory
-from bimodal.child_process import child_environment, python_command
+from bimodal.child_process import child_environment, last_line, python_command
 from bimodal.config import check_config
 from bimodal.supervisor.session import PARENT_KEY
 from bimodal.workers.errors import SystemFailedError
@@ -51,8 +51,8 @@ class System:
 
     def __init__(self, config: str | os.PathLike[str] | dict[str, object] | None, session: str) -> None:
         self.session = session
-        self.address = events_endpoint(session_directory(session))
         self._directory = session_directory(session)
+        self.address = events_endpoint(self._directory)
         self._open: list[Events] = []
         self._scratch = tempfile.TemporaryDirectory(prefix="bimodal-run-")
         self._output = Path(self._scratch.name, "output")
@@ -80,9 +80,10 @@ class System:
         end = time.monotonic() + READY_WITHIN_S
         while self._starting():
             if self._process.poll() is not None:
-                raise SystemFailedError(self._last_line())
+                raise SystemFailedError(last_line(self._output))
             if time.monotonic() > end:
-                raise SystemFailedError(f"the system is not ready after {READY_WITHIN_S:g} s: {self._last_line()}")
+                said = last_line(self._output)
+                raise SystemFailedError(f"the system is not ready after {READY_WITHIN_S:g} s: {said}")
             time.sleep(LOOK_EVERY_S)
 
     def _starting(self) -> bool:
@@ -94,10 +95,6 @@ class System:
         if sources and all(process.state == "failed" for process in sources):
             return True  # the command is about to end with the reason
         return status.changing or any(process.state == "starting" for process in status.processes)
-
-    def _last_line(self) -> str:
-        lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
-        return next((line for line in reversed(lines) if line.strip()), "it printed nothing").removeprefix("bimodal: ")
 
     @property
     def running(self) -> bool:

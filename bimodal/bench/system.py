@@ -24,7 +24,7 @@ from bimodal.broker.errors import ControlError
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Body
 from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
-from bimodal.child_process import python_command
+from bimodal.child_process import last_line, python_command
 from bimodal.config import Config
 from bimodal.config.schema import LogConfig
 from bimodal.workers.capture.settings import StreamSettings
@@ -141,9 +141,3 @@ def live(plan: Plan, config: Config) -> Iterator[Live]:
         stop(process)
         for left in (slots_directory(session), session_directory(session)):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def last_line(output_file: Path) -> str:
-    """The last line of a process's output."""
-    lines = output_file.read_text(encoding="utf-8", errors="replace").split("\n") if output_file.exists() else []
-    return next((line for line in reversed(lines) if line.strip()), "it said nothing").removeprefix("bimodal: ")
