@@ -15,7 +15,7 @@ ROOMS = ("bimodal.commands", "bimodal.training", "bimodal.supervisor", "bimodal.
 
 
 def run(*arguments: str, code: str = "from bimodal.cli import main; main()", **environment: str) -> str:
-    """What the command says on stdout; it may say nothing on stderr, which would stand in the line being typed."""
+    """Run the command and return its stdout; anything on stderr would stand in the line being typed, and fails."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", **environment},
@@ -30,7 +30,7 @@ def run(*arguments: str, code: str = "from bimodal.cli import main; main()", **e
 
 
 def completions(line: str, code: str = "from bimodal.cli import main; main()") -> list[str]:
-    """What bash is told for a line whose last word is not whole yet."""
+    """Return the completions bash gets for a line whose last word is not whole yet."""
     place = str(len(line.split(" ")) - 1)
     return run(code=code, COMP_WORDS=line, COMP_CWORD=place, _BIMODAL_COMPLETE="complete_bash").split()
 

@@ -1,4 +1,4 @@
-"""What an installation is: the wheel's files, and the installed command beside other people's folders."""
+"""The installation: the wheel's files, and the installed command beside other people's folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 ROOMS = ("broker", "drawing", "export", "models", "recordings", "training", "workers")
 EXTRAS = ("torch", "librosa", "matplotlib", "onnx", "onnxscript", "onnxslim", "keras", "tensorflow", "tf2onnx", "h5py",
           "scipy", "tqdm", "ai_edge_litert", "pylsl")  # fmt: skip
-"""What a plain install lacks."""
+"""Packages a plain install lacks."""
 
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 

@@ -1,4 +1,4 @@
-"""What `bimodal up` shows."""
+"""Output of `bimodal up`."""
 
 from __future__ import annotations
 

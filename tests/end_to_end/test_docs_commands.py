@@ -113,7 +113,7 @@ def shown() -> list[str]:
 
 
 def is_complete(command: str) -> bool:
-    """Whether a command in a line of text is one that could be typed, and not the name of one."""
+    """Tell a command that could be typed from the bare name of one, in a line of text."""
     return command in PLACED or (" -" in command and not re.search(r"…|\b[A-Z_]{3,}\b", command))
 
 

@@ -1,4 +1,4 @@
-"""What the page says of streams and processes, as a function of what came over the bus."""
+"""The page's sentences on streams and processes, as a function of the messages on the bus."""
 
 from __future__ import annotations
 
