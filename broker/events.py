@@ -13,6 +13,9 @@ Probabilities: TypeAlias = dict[str, float]
 # Counters: the largest one plus one still fits a message.
 Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
+# (width, height) in pixels.
+Size: TypeAlias = tuple[int, int]
+
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
     """Base of all message bodies."""
@@ -72,6 +75,9 @@ class Emotion(Message, frozen=True, tag="emotion"):
     """Fusion → everyone, one per video frame (per hop, for a stream without picture). `t` is in seconds.
 
     `failed` says why a frame could not be analysed (it keeps its place); None for every other frame.
+    `size` is (width, height) of the picture as it is shown (upright, square pixels, before `capture.max_height`), in
+    whose pixels all boxes are; None without a picture, and in events of older versions, whose boxes were in pixels of
+    the scaled frame.
     """
 
     stream: str
@@ -84,6 +90,7 @@ class Emotion(Message, frozen=True, tag="emotion"):
     models: dict[str, str]
     failed: str | None = None
     run: Whole = 0
+    size: Size | None = None
 
 
 Accord = Literal["none", "agree", "differ", "conflict"]

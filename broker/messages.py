@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from bimodal.broker.errors import MessageError
-from bimodal.broker.events import Emotion, Message, Probabilities, Whole
+from bimodal.broker.events import Emotion, Message, Probabilities, Size, Whole
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -152,6 +152,7 @@ class Job(Message, frozen=True, tag="job"):
         ring, slot, generation: location of the data; a slot of another generation holds something else.
         shape: uint8 [H, W, 3] RGB of a frame, float32 [samples] of a window.
         rate, fresh: Hz, and how many samples at the window's end are new since the hop before. Speech only.
+        size: (width, height) of a picture as it is shown; its frame may be smaller (`capture.max_height`).
     """
 
     stream: str
@@ -166,6 +167,7 @@ class Job(Message, frozen=True, tag="job"):
     shape: tuple[int, ...]
     rate: int = 0
     fresh: int = 0
+    size: Size | None = None
 
 
 class StreamEnded(Message, frozen=True, tag="stream_ended"):
@@ -285,6 +287,8 @@ class FaceResult(Message, frozen=True, tag="face_result"):
     """Face worker → broker → fusion: the faces of one frame. Also ends the worker's assignment `number`.
 
     `hints` are for the frames after it, None if detection runs on every frame (`face.detect_every` 1).
+    Boxes are in pixels of the frame, whose (width, height) is `frame`; `size` is the job's. Fusion turns the one into
+    the other.
     """
 
     number: Whole
@@ -299,6 +303,8 @@ class FaceResult(Message, frozen=True, tag="face_result"):
     models: dict[str, str] = {}
     waited_ns: int = 0
     hints: Hints | None = None
+    frame: Size | None = None
+    size: Size | None = None
 
 
 class SpeechResult(Message, frozen=True, tag="speech_result"):
@@ -341,6 +347,7 @@ class JobFailed(Message, frozen=True, tag="job_failed"):
     grab_ns: int
     because: str
     stale: bool = False
+    size: Size | None = None
 
 
 def failed(job: Job, reason: str, *, number: int = 0, stale: bool = False) -> JobFailed:
@@ -355,6 +362,7 @@ def failed(job: Job, reason: str, *, number: int = 0, stale: bool = False) -> Jo
         grab_ns=job.grab_ns,
         because=reason,
         stale=stale,
+        size=job.size,
     )
 
 

@@ -31,15 +31,16 @@ MOST_LINES = 2
 PLAIN = Style()
 
 
-def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN, scale: tuple[float, float] = (1.0, 1.0)) -> Pixels:
+def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN) -> Pixels:
     """Draw an event on a copy of its picture and return that.
 
     Args:
-        pixels: uint8 [H, W, 3] RGB; readable from 160×120 on, any size is drawn.
+        pixels: uint8 [H, W, 3] RGB, the event's picture at any size; readable from 160×120 on. Boxes are scaled from
+            the event's `size`; those of an event without one are in pixels of this picture.
         style: which elements are shown.
-        scale: pixels of this picture per pixel of the event's frame, horizontally and vertically.
     """
     height, width = pixels.shape[:2]
+    scale = (width / event.size[0], height / event.size[1]) if event.size is not None else (1.0, 1.0)
     drawn = ground(width, height) if style.faces == "hide" else np.array(pixels, np.uint8, order="C")
     size = metrics(width, height)
     pieces = _lines(headline(event, style), width - 2 * size.gap, size)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from bimodal.broker.events import Size
 from bimodal.broker.messages import Policy, StreamOpened
 
 FORMAT = 1
@@ -96,7 +97,10 @@ class PartRecord(msgspec.Struct, kw_only=True):
 
 
 class StreamRecord(msgspec.Struct, kw_only=True):
-    """A stream as its source announced it, and the parts of its recording in the order of time."""
+    """A stream as its source announced it, and the parts of its recording in the order of time.
+
+    `size` is (width, height) of the picture as it is shown, in whose pixels boxes are; None without a picture.
+    """
 
     format: int = FORMAT
     stream: str
@@ -110,6 +114,7 @@ class StreamRecord(msgspec.Struct, kw_only=True):
     hop_s: float
     duration_s: float | None = None
     parts: list[PartRecord] = []
+    size: Size | None = None
 
 
 class ClipRecord(msgspec.Struct, kw_only=True):
@@ -132,7 +137,13 @@ def stream_record(opened: StreamOpened, source: SourceRecord) -> StreamRecord:
         fps=opened.fps,
         hop_s=opened.hop_ns / 1e9,
         duration_s=opened.duration_ns / 1e9 if opened.duration_ns is not None else None,
+        size=size_of(opened),
     )
+
+
+def size_of(opened: StreamOpened) -> Size | None:
+    """(width, height) of the stream's pictures as they are shown; None without pictures."""
+    return (opened.width, opened.height) if opened.has_picture and opened.width and opened.height else None
 
 
 def pretty(record: msgspec.Struct) -> bytes:

@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from bimodal.broker.events import Emotion
+from bimodal.broker.events import Emotion, Size
 from bimodal.broker.messages import StreamOpened
+from bimodal.recordings.records import size_of
 
 Shares: TypeAlias = dict[str, float]
 DECIMALS = 4
@@ -57,6 +58,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     fps: float
     models: dict[str, str]
+    size: Size | None = None
 
 
 class Labels:
@@ -192,6 +194,7 @@ class Summarizer:
             wall_s=round(wall_s, DECIMALS),
             fps=round(self._frames / wall_s, DECIMALS) if wall_s > 0 else 0.0,
             models={kind: ", ".join(used) for kind, used in self._models.items()},
+            size=size_of(self._opened),
         )
 
     def _latency(self) -> LatencySummary:

@@ -107,6 +107,8 @@ def write_clip(
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
     rotation: int = 0,
+    matrix: Sequence[int] | None = None,
+    aspect: Fraction | None = None,
     sound: Samples | None = None,
     rate: int = 48000,
     sound_codec: str = "aac",
@@ -119,11 +121,17 @@ def write_clip(
         times_ms: when each picture is shown, for a variable frame rate; by default number / fps.
         options: of the video encoder; by default fast and without B-frames.
         rotation: degrees counter-clockwise, as metadata.
+        matrix: display matrix as a b u c d v x y w (16.16 fixed point, w 2.30), as metadata.
+        aspect: sample aspect ratio, width by height of a pixel.
         sound: float32 [n], or [channels, n].
     """
     pictures = list(pictures)
     with av.open(str(path), "w") as container:
         video = _video_stream(container, pictures, fps, codec, pixel_format, options, rotation)
+        if video is not None and matrix is not None:
+            video.set_display_matrix(matrix)
+        if video is not None and aspect is not None:
+            video.codec_context.sample_aspect_ratio = aspect
         audio = None
         if sound is not None:
             sound = np.atleast_2d(sound)

@@ -169,7 +169,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 def test_the_version_is_the_same_everywhere() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    newest = re.search(r"^## (\S+)", CHANGELOG.read_text(encoding="utf-8"), re.MULTILINE)
+    newest = re.search(r"^## (?!Unreleased)(\S+)", CHANGELOG.read_text(encoding="utf-8"), re.MULTILINE)
     assert newest is not None
     assert (citation["version"], newest[1]) == (version, version)
     assert citation["cff-version"] == "1.2.0"

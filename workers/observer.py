@@ -116,7 +116,8 @@ class FramedEvent(NamedTuple):
         seq, pts_ns: the event's place in the stream, and its time on the stream's own time line.
         pixels: uint8 [H, W, 3] RGB, a copy; None where they were not wanted, where the stream has no picture, or where
             the slot was overwritten before it could be read.
-        size: width and height of the frame; None where it was not announced.
+        size: width and height of the picture as it is shown, in whose pixels boxes are; None where it was not
+            announced.
     """
 
     stream: str
@@ -225,7 +226,7 @@ class Pairing:
 
     def _announced(self, job: Job) -> None:
         frames = self._waiting[job.stream]
-        frames[job.seq] = _Waiting(job.pts_ns, self._read(job), (job.shape[1], job.shape[0]))
+        frames[job.seq] = _Waiting(job.pts_ns, self._read(job), job.size or (job.shape[1], job.shape[0]))
         while len(frames) > self._most:
             frames.popitem(last=False)
 

@@ -85,10 +85,8 @@ class WindowActor(FrameObserver):
         pixels = framed.pixels if framed.pixels is not None else ground()
         if framed.pixels is not None:
             self._pictured.add(framed.stream)
-        size = (pixels.shape[1], pixels.shape[0])
-        wanted = fit(size, tile_size(len(self._newest)))
-        scale = (wanted[0] / size[0], wanted[1] / size[1])
-        return overlay(scaled(pixels, wanted), framed.event, self._style, scale)
+        wanted = fit((pixels.shape[1], pixels.shape[0]), tile_size(len(self._newest)))
+        return overlay(scaled(pixels, wanted), framed.event, self._style)
 
     def figures(self) -> dict[str, float]:
         """Pictures shown."""

@@ -98,7 +98,6 @@ def analyze(
                 Path(source),
                 folder,
                 analysed.name,
-                max_height=settings.capture.max_height,
                 style=style,
                 log_file=log_file,
             )

@@ -242,6 +242,7 @@ class _Item(NamedTuple):
     data: NDArray[Any] | None = None
     rate: int = 0
     fresh: int = 0
+    size: tuple[int, int] | None = None
 
 
 def _ended(modality: Modality, pts_ns: int = -(2**62)) -> Iterator[_Item]:
@@ -253,7 +254,7 @@ def _pictures(source: OpenSource) -> Iterator[_Item]:
     last_ns = 0
     for picture in source.pictures():
         last_ns = picture.pts_ns
-        yield _Item(last_ns, "face", picture.grab_ns, picture.pixels)
+        yield _Item(last_ns, "face", picture.grab_ns, picture.pixels, size=picture.size)
     yield from _ended("face", last_ns)
 
 
@@ -284,6 +285,7 @@ def _job(stream: str, run: int, seq: int, item: _Item) -> Job:
         shape=item.data.shape,
         rate=item.rate,
         fresh=item.fresh,
+        size=item.size,
     )
 
 

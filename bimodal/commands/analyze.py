@@ -15,7 +15,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bimodal.config import Config
 from bimodal.console import open_log, say, user_errors
 from bimodal.drawing.style import Style
 from bimodal.options import ConfigOption, config_of, with_counts
@@ -85,13 +84,13 @@ def analyze(
         wall_s = time.monotonic() - begun
         if report:
             _write_reports(analysis.inputs, out)
-        lost = _films(analysis.inputs, out, loaded, hide_faces, log_file) if annotate else []
+        lost = _films(analysis.inputs, out, hide_faces, log_file) if annotate else []
         _report(analysis.inputs, out, wall_s, lost)
 
 
-def _films(inputs: list[Analysed], out: Path, config: Config, hide_faces: bool, log_file: Path) -> list[str]:
+def _films(inputs: list[Analysed], out: Path, hide_faces: bool, log_file: Path) -> list[str]:
     try:
-        return annotate_all(inputs, out, config, hide_faces=hide_faces, log_file=log_file)
+        return annotate_all(inputs, out, hide_faces=hide_faces, log_file=log_file)
     except KeyboardInterrupt:
         say("stopped; the results are complete, films that were not are not there")
         raise typer.Exit(130) from None
@@ -172,9 +171,7 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -
 # Annotated films, each made by a process of its own: a failure there costs the film alone.
 
 
-def annotate_all(
-    inputs: list[Analysed], out: Path, config: Config, *, hide_faces: bool, log_file: Path | None
-) -> list[str]:
+def annotate_all(inputs: list[Analysed], out: Path, *, hide_faces: bool, log_file: Path | None) -> list[str]:
     """Make the film of every input that has results; returns a sentence for each that could not be made."""
     console = Console(stderr=True)
     columns = (
@@ -198,7 +195,6 @@ def annotate_all(
                 analysed.file,
                 out,
                 analysed.name,
-                max_height=config.capture.max_height,
                 style=style,
                 log_file=log_file,
                 on_progress=on_progress,

@@ -11,7 +11,7 @@ import pytest
 
 import bimodal
 from bimodal.recordings.reading import clips as read_clips
-from tests.media import scene, speech
+from tests.media import scene, speech, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +129,10 @@ def test_a_frame_that_fails_costs_its_own_event(
     events = list(detector.events(clips["two faces"]))
     assert [event.seq for event in events if event.failed] == [3]
     assert events[3].failed == "ZeroDivisionError in the face worker"
+
+
+def test_boxes_of_high_pictures_are_in_their_own_pixels(detector: bimodal.Detector, tmp_path: Path) -> None:
+    small, large = (write_clip(tmp_path / f"{n}.mp4", [scene(1, 0.0, 640 * n, 360 * n)] * 2) for n in (1, 3))
+    (expected, _), (found, _) = (list(detector.events(clip)) for clip in (small, large))
+    assert (expected.size, found.size) == ((640, 360), (1920, 1080))
+    assert np.array(found.faces[0].box) == pytest.approx(3 * np.array(expected.faces[0].box), abs=15)

@@ -71,7 +71,7 @@ def test_hidden_faces_leave_no_pixel_of_the_picture() -> None:
 
 def test_boxes_follow_the_scale_of_the_picture() -> None:
     small = overlay(picture(320, 240), event([face(1, (40, 80, 100, 60))]), Style(bars=False))
-    large = overlay(picture(640, 480), event([face(1, (40, 80, 100, 60))]), Style(bars=False), (2.0, 2.0))
+    large = overlay(picture(640, 480), event([face(1, (40, 80, 100, 60))], size=(320, 240)), Style(bars=False))
     for drawn, factor in ((small, 1), (large, 2)):
         purple = (drawn[110 * factor] == np.array(FUSED)).all(axis=-1).nonzero()[0]
         assert abs(purple[0] - 40 * factor) <= 3

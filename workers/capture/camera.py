@@ -138,7 +138,7 @@ class Camera:
             pts_ns = round(self._count * NANO / self._fps)
         self._count += 1
         self._last_ns = max(pts_ns, self._last_ns + 1)
-        return Picture(self._last_ns, grab_ns, rgb_of(bgr, self._max_height))
+        return Picture(self._last_ns, grab_ns, rgb_of(bgr, self._max_height), (bgr.shape[1], bgr.shape[0]))
 
     def _describe(self, bgr: NDArray[np.uint8]) -> SourceInfo:
         return SourceInfo(

@@ -29,6 +29,7 @@ DEFAULT_FPS = Fraction(25)
 NO_MEDIA_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 MOST_READ_ERRORS = 100
 # Formats whose header holds the length; for others FFmpeg guesses it from the file's size.
+FORMATS_WITH_ASPECT = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 FORMATS_WITH_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
 
 Report = Callable[[str], None]
@@ -91,7 +92,8 @@ def pictures(path: Path | str, max_height: int | None = None, report: Report | N
         for frame in decoded(container, stream, str(path), report):
             assert isinstance(frame, av.VideoFrame)
             pts_ns = line.place(_pts_ns(frame, origin_ns), period_ns)
-            yield Picture(pts_ns, time.monotonic_ns(), convert(frame))
+            pixels, size = convert(frame, aspect_of(stream))
+            yield Picture(pts_ns, time.monotonic_ns(), pixels, size)
 
 
 def sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
@@ -201,6 +203,16 @@ def sound_stream(container: av.container.InputContainer) -> av.AudioStream | Non
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
+def aspect_of(stream: av.VideoStream) -> Fraction | None:
+    """Width by height of a stream's pixels, as players take it; None: square.
+
+    MP4 and Matroska say it themselves, and win over the codec; in other containers the codec says it, and may change
+    it midway (broadcasts between 4:3 and 16:9).
+    """
+    says, coded = stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio
+    return says or coded if stream.container.format.name in FORMATS_WITH_ASPECT else coded or says
+
+
 def _fps(stream: av.VideoStream) -> Fraction:
     return stream.average_rate or stream.guessed_rate or DEFAULT_FPS
 
@@ -226,9 +238,8 @@ def nano(ticks: int, time_base: Fraction) -> int:
 
 
 def _first_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) of the first picture, upright; None if the stream is empty."""
-    shape = next((picture.pixels.shape for picture in pictures(path)), None)
-    return (shape[1], shape[0]) if shape is not None else None
+    """(width, height) of the first picture as it is shown; None if the stream is empty."""
+    return next((picture.size for picture in pictures(path)), None)
 
 
 def looped_pictures(path: Path | str, max_height: int | None = None, report: Report | None = None) -> Iterator[Picture]:

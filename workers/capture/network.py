@@ -19,7 +19,7 @@ import av.container
 from bimodal.workers.backoff import BackOff
 from bimodal.workers.capture.clocks import ClockMap
 from bimodal.workers.capture.device_io import put_until_closed
-from bimodal.workers.capture.files import Report, nano, picture_stream, sound_stream
+from bimodal.workers.capture.files import Report, aspect_of, nano, picture_stream, sound_stream
 from bimodal.workers.capture.pixels import PixelConverter, SampleConverter
 from bimodal.workers.capture.types import Connected, Interruption, Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
@@ -200,7 +200,9 @@ class _Connection:
                 if recording:
                     self._closed.wait(max(0, pts_ns - AHEAD_NS - self._line.now_ns()) / NANO)
                 if isinstance(frame, av.VideoFrame):
-                    self._put_until_closed(Picture(self._line.picture(pts_ns), grab_ns, pixels(frame)))
+                    assert video is not None
+                    shown = pixels(frame, aspect_of(video))
+                    self._put_until_closed(Picture(self._line.picture(pts_ns), grab_ns, *shown))
                 else:
                     mono = samples(frame)
                     pts_ns = self._line.sound(pts_ns, mono.size * NANO // samples.rate)

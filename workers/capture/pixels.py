@@ -1,12 +1,15 @@
-"""Converts decoded frames to upright RGB pixels and mono float samples."""
+"""Converts decoded frames to RGB pixels as a player shows them, and to mono float samples."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+import struct
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -15,6 +18,8 @@ log = logging.getLogger(__name__)
 # Tolerance for rounding to whole (and even) pixels when aspect ratios are compared.
 SHAPE_TOLERANCE = 0.02
 MOST_SIZES_TOLD = 16
+MOST_SIDE_DATA = 64
+LIKELY_ASPECTS = (Fraction(1, 8), Fraction(8))
 FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 SIDE_CHANNEL_WEIGHTS = {"FL": 0.5**0.5, "FR": 0.5**0.5, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
 OTHER_CHANNEL_WEIGHT = 0.5
@@ -27,17 +32,84 @@ def scaled_size(width: int, height: int, max_height: int | None) -> tuple[int, i
     return max(1, round(width * max_height / height)), max_height
 
 
+def squared(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """(width, height) with square pixels, of a picture whose pixels are `aspect` times as wide as high.
+
+    An aspect ratio outside LIKELY_ASPECTS is a mistake of the file, and ignored.
+    """
+    if not aspect or not LIKELY_ASPECTS[0] <= aspect <= LIKELY_ASPECTS[1]:
+        return width, height
+    return max(1, round(width * aspect)), height
+
+
 def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
     width, height = size
     return abs(width * other[1] - height * other[0]) <= SHAPE_TOLERANCE * width * other[1]
 
 
-class PixelConverter:
-    """Turns the frames of one source into uint8 [H, W, 3] RGB, contiguous.
+class Orientation(NamedTuple):
+    """One of the eight ways in which a stored picture is shown: transposed first, then mirrored along its axes."""
 
-    Phone videos are turned upright by the rotation in their metadata, in steps of 90° (a mirroring there is
-    ignored). The sample aspect ratio is ignored: a pixel of the file is a pixel here, so that boxes agree
-    with other programs.
+    transposed: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn stored pixels [H, W, 3] into shown ones, contiguous."""
+        shown = pixels.transpose(1, 0, 2) if self.transposed else pixels
+        return np.ascontiguousarray(shown[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1])
+
+
+AS_STORED = Orientation()
+_MATRIX = struct.Struct("<9i")
+
+
+def orientation(frame: av.VideoFrame) -> Orientation:
+    """Read the display matrix of a frame (of a container, or made by FFmpeg from EXIF); other angles are rounded.
+
+    The matrix [a b · / c d ·] sends column x and row y of the stored picture to a·x + c·y and b·x + d·y.
+    """
+    data = _side_data(frame)
+    if data is None or len(data) != _MATRIX.size:
+        return AS_STORED
+    a, b, _, c, d, *_ = _MATRIX.unpack(data)
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Orientation(transposed=True, flip_rows=b < 0, flip_columns=c < 0)
+    return Orientation(flip_rows=d < 0, flip_columns=a < 0)
+
+
+def _side_data(frame: av.VideoFrame) -> bytes | None:
+    try:
+        known: Any = frame.side_data
+    except ValueError:
+        _name_side_data()
+        known = frame.side_data
+    found = known.get(SideDataType.DISPLAYMATRIX)
+    return None if found is None else bytes(found)
+
+
+def _name_side_data() -> None:
+    """Give every number of FFmpeg's side data a name: PyAV 18 refuses to list those (EXIF, 31) that it does not know,
+    and with them the display matrix that FFmpeg has made of the EXIF orientation."""
+    known: Any = SideDataType._value2member_map_
+    for number in set(range(MOST_SIDE_DATA)) - known.keys():
+        member: Any = object.__new__(SideDataType)
+        member._name_, member._value_ = f"UNKNOWN_{number}", number
+        known[number] = member
+
+
+class ShownPixels(NamedTuple):
+    """A converted picture: uint8 [H, W, 3] RGB, and (width, height) as it is shown before it was scaled."""
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+
+
+class PixelConverter:
+    """Turns the frames of one source into pictures as a player shows them: uint8 [H, W, 3] RGB, contiguous.
+
+    Applied are the display matrix (turned, mirrored) and the sample aspect ratio: widths are stretched until pixels are
+    square, and rows stay. What is higher than `max_height` is scaled down to it in the same step.
 
     A source may change its size midway. Pictures with the same aspect ratio are then scaled to the size of the first,
     so that boxes and tracks continue; those with another (a phone turned round, a camera switched to 4:3) keep a size
@@ -47,23 +119,30 @@ class PixelConverter:
     def __init__(self, max_height: int | None) -> None:
         self._max_height = max_height
         self._reformatter = VideoReformatter()
-        self._size: tuple[int, int] | None = None
+        self._shown: tuple[int, int] | None = None
         self._sizes: set[tuple[int, int]] = set()
 
-    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Convert a frame. Raises av.FFmpegError if its pixel format can't be converted."""
-        turns = round(frame.rotation / 90) % 4
-        upright = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
-        if self._size is None or upright not in self._sizes:
+    def __call__(self, frame: av.VideoFrame, aspect: Fraction | None = None) -> ShownPixels:
+        """Convert a frame whose pixels have the aspect ratio `aspect`, width by height; None: square.
+
+        Raises av.FFmpegError if its pixel format can't be converted.
+        """
+        turn = orientation(frame)
+        stored = squared(frame.width, frame.height, aspect)
+        upright = (stored[1], stored[0]) if turn.transposed else stored
+        if self._shown is None or upright not in self._sizes:
             self._note(upright)
-        if self._size is None or not _same_shape(upright, self._size):
-            self._size = scaled_size(*upright, self._max_height)
-        width, height = reversed(self._size) if turns % 2 else self._size
+        if self._shown is None or not _same_shape(upright, self._shown):
+            self._shown = upright
+        size = scaled_size(*self._shown, self._max_height)
+        width, height = reversed(size) if turn.transposed else size
+        return ShownPixels(turn.apply(self._rgb(frame, width, height)), self._shown)
+
+    def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
         rgb = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation=Interpolation.FAST_BILINEAR
         )
-        pixels = rgb.to_ndarray().astype(np.uint8, copy=False)
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+        return rgb.to_ndarray().astype(np.uint8, copy=False)
 
     def _note(self, upright: tuple[int, int]) -> None:
         if self._sizes and len(self._sizes) < MOST_SIZES_TOLD:

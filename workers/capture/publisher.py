@@ -53,11 +53,13 @@ class JobPublisher:
         rate: int = 0,
         fresh: int = 0,
         largest: int = 0,
+        size: tuple[int, int] | None = None,
     ) -> bool:
         """Write an array into a slot and publish it as a job.
 
         Args:
             largest: size in bytes for which slots are made, if larger than the array.
+            size: (width, height) of a picture as it is shown.
 
         Returns False if the publisher was stopped meanwhile. Raises SlotError if shared memory is full.
         """
@@ -88,6 +90,7 @@ class JobPublisher:
                 shape=array.shape,
                 rate=rate,
                 fresh=fresh,
+                size=size,
             )
         )
         return True

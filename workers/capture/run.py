@@ -232,7 +232,12 @@ class Run:
         if self._stillness is not None:
             self._stillness.check(picture.pixels, grab_ns)
         return self._put(
-            "face", picture.pixels, pts_ns=picture.pts_ns, grab_ns=grab_ns, largest=self._source.largest_picture
+            "face",
+            picture.pixels,
+            pts_ns=picture.pts_ns,
+            grab_ns=grab_ns,
+            largest=self._source.largest_picture,
+            size=picture.size,
         )
 
     def _put_windows(self, windows: Iterator[Window]) -> bool:
@@ -252,7 +257,7 @@ class Run:
                 return False
         return not self._stopped.is_set()
 
-    def _put(self, modality: Modality, array: NDArray[Any], **place: int) -> bool:
+    def _put(self, modality: Modality, array: NDArray[Any], **place: Any) -> bool:
         """Publish an array; False if reading should stop. If shared memory is full, a live stream loses the item."""
         try:
             return self._publishers[modality].put(array, **place)

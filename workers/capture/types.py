@@ -22,11 +22,18 @@ class Picture:
         pts_ns: time on the stream's own time line, strictly increasing.
         grab_ns: `time.monotonic_ns()` when it was grabbed (of a file: read). For latency only.
         pixels: uint8 [H, W, 3] RGB, upright, contiguous.
+        shown: (width, height) as a player shows it, before `max_height` scaled it; None: as its pixels are.
     """
 
     pts_ns: int
     grab_ns: int
     pixels: NDArray[np.uint8]
+    shown: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture as it is shown, in square pixels: the pixels of every box that users see."""
+        return self.shown or (self.pixels.shape[1], self.pixels.shape[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +58,8 @@ class SourceInfo:
     """The properties of an opened source.
 
     Attributes:
-        width, height: of an upright picture before `max_height` scales it; 0 without a picture.
+        width, height: of a picture as a player shows it (upright, square pixels, before `max_height` scales it); 0
+            without a picture.
         fps: nominal; 0 if unknown.
         frames_estimate: estimated number of pictures; None if unknown.
         duration_ns: from start to end; None if unknown or live.

@@ -64,6 +64,8 @@ def face_result(
         models=names,
         waited_ns=assignment.waited_ns,
         hints=hints,
+        frame=(pixels.shape[1], pixels.shape[0]),
+        size=job.size,
     )
 
 

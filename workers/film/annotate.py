@@ -24,7 +24,6 @@ from bimodal.errors import BimodalError
 from bimodal.recordings.reading import read_events
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, die_with_parent
 from bimodal.workers.capture import files
-from bimodal.workers.capture.pixels import scaled_size
 from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, part_name
 from bimodal.workers.film.writer import FilmError, FilmWriter, aac_rate, film_error
 
@@ -37,32 +36,27 @@ class _Shown(NamedTuple):
     event: Emotion | None
 
 
-def annotate(
-    source: Path, events: Path, film: Path, *, max_height: int, style: Style, on_progress: Callable[[int], None]
-) -> int:
+def annotate(source: Path, events: Path, film: Path, *, style: Style, on_progress: Callable[[int], None]) -> int:
     """Write `film` and return how many pictures it has; it takes its name only when it is complete.
 
-    The source is decoded again, as capture decodes it, and keeps its size: boxes are scaled from the height of the
-    frames that were analysed. A source without picture gets a plain one for each event.
+    The source is decoded again, as capture decodes it, at the size at which a player shows it. A source without picture
+    gets a plain one for each event.
 
     Args:
         events: the file's NAME.jsonl.
-        max_height: higher frames were scaled down to it for the models (capture.max_height).
         on_progress: called with the number of pictures so far, after each.
 
     Raises SourceError or RecordError where source or events can't be read, FilmError where the film can't be written.
     """
     info = files.probe(source)
     size = (info.width, info.height) if info.has_picture else VOICE_ONLY
-    looked_at = scaled_size(*size, max_height) if info.has_picture else size
-    scale = (size[0] / looked_at[0], size[1] / looked_at[1])
     shown = _paired(source, events) if info.has_picture else _plain(events)
     part = part_name(film)
     try:
         with _writing(part, size, info.fps, source) as (writer, sound):
             for pts_ns, pixels, event in shown:
                 sound.up_to(pts_ns)
-                writer.picture(pts_ns, overlay(pixels, event, style, scale) if event is not None else pixels)
+                writer.picture(pts_ns, overlay(pixels, event, style) if event is not None else pixels)
                 on_progress(writer.pictures)
             sound.up_to(None)
             writer.close()
@@ -138,7 +132,6 @@ def main() -> int:
             Path(order.source),
             Path(order.events),
             Path(order.film),
-            max_height=order.max_height,
             style=order.style,
             on_progress=_ProgressPrinter(),
         )

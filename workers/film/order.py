@@ -17,7 +17,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     events: str
     film: str
-    max_height: int
     style: Style = Style()
     log: str | None = None
     parent: int = 0

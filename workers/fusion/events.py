@@ -38,22 +38,34 @@ def emotion(
     joined = speech.probabilities is not None and any(face.weights["speech"] > 0 for face in faces)
     if fusion.learned is not None and joined:
         models["fusion"] = fusion.learned.identity
+    scale = _scale(outcome)
     return Emotion(
         stream=outcome.stream,
         run=outcome.run,
         seq=outcome.seq,
         t=round(outcome.pts_ns / 1e9, 6),
-        faces=tuple(_face(face) for face in faces),
+        faces=tuple(_face(face, scale) for face in faces),
         speech=_speech(speech),
         emotion=_verdict(overall, min_confidence),
         latency_ms=_latency(outcome, now_ns),
         models=models,
         failed=outcome.because if isinstance(outcome, JobFailed) else None,
+        size=None if isinstance(outcome, SpeechResult) else outcome.size,
     )
 
 
-def _face(fused: FusedFace) -> TrackedFace:
-    x, y, width, height = fused.face.box
+def _scale(outcome: FaceResult | SpeechResult | JobFailed) -> tuple[float, float]:
+    """Pixels of the picture as it is shown per pixel of the frame that was looked at, across and down.
+
+    The one place where pixels of the frame become those that users see.
+    """
+    if not isinstance(outcome, FaceResult) or outcome.size is None or outcome.frame is None:
+        return 1.0, 1.0
+    return outcome.size[0] / max(1, outcome.frame[0]), outcome.size[1] / max(1, outcome.frame[1])
+
+
+def _face(fused: FusedFace, scale: tuple[float, float]) -> TrackedFace:
+    x, y, width, height = (side * factor for side, factor in zip(fused.face.box, scale * 2, strict=True))
     label, confidence = top(fused.fused)
     static = _rounded(fused.static)
     return TrackedFace(

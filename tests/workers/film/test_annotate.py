@@ -27,11 +27,11 @@ def ignore(_pictures: int) -> None:
     """Progress that nobody shows."""
 
 
-def film_of(source: Path, count: int, max_height: int = 720, style: Style | None = None) -> Path:
+def film_of(source: Path, count: int, style: Style | None = None) -> Path:
     film = source.with_name(f"{source.name}.film.mp4")
     events = events_for(source.with_name(f"{source.name}.jsonl"), count)
     counts: list[int] = []
-    pictures = annotate(source, events, film, max_height=max_height, style=style or Style(), on_progress=counts.append)
+    pictures = annotate(source, events, film, style=style or Style(), on_progress=counts.append)
     assert counts == list(range(1, pictures + 1))
     return film
 
@@ -75,14 +75,14 @@ def test_sound_that_fits_is_copied_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_upright_at_its_own_size_with_boxes_scaled_to_it(tmp_path: Path) -> None:
-    """A phone's clip lies on its side; frames were looked at 60 pixels high, the film is 160."""
+    """A phone's clip lies on its side; its events say that boxes are in a picture 60 pixels high, the film is 160."""
     source = flash_and_beep(tmp_path / "phone.mp4", rotation=90, count=6)
     events = tmp_path / "events.jsonl"
     box = (10, 20, 20, 20)
-    lines = [event_line(event([face(1, box)], seq=number)) for number in range(6)]
+    lines = [event_line(event([face(1, box)], seq=number, size=(45, 60))) for number in range(6)]
     events.write_bytes(b"".join(lines))
     film = tmp_path / "film.mp4"
-    annotate(source, events, film, max_height=60, style=Style(bars=False), on_progress=ignore)
+    annotate(source, events, film, style=Style(bars=False), on_progress=ignore)
     shown = [picture.pixels.astype(int) for picture in files.pictures(film)]
     assert shown[0].shape == (160, 120, 3)
     scale = 160 / 60
@@ -102,7 +102,6 @@ def test_every_picture_shows_its_own_event(tmp_path: Path) -> None:
         source,
         tmp_path / "e.jsonl",
         tmp_path / "f.mp4",
-        max_height=720,
         style=Style(bars=False),
         on_progress=ignore,
     )
@@ -147,10 +146,10 @@ def test_what_fails_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     events = events_for(tmp_path / "a.jsonl", 60)
     (tmp_path / "file").touch()
     with pytest.raises(FilmError, match=r"film\.mp4 can't be written"):
-        annotate(source, events, tmp_path / "file" / "film.mp4", max_height=720, style=Style(), on_progress=ignore)
+        annotate(source, events, tmp_path / "file" / "film.mp4", style=Style(), on_progress=ignore)
     (tmp_path / "text.mp4").write_text("no film")
     with pytest.raises(SourceError, match="not a media file"):
-        annotate(tmp_path / "text.mp4", events, tmp_path / "b.mp4", max_height=720, style=Style(), on_progress=ignore)
+        annotate(tmp_path / "text.mp4", events, tmp_path / "b.mp4", style=Style(), on_progress=ignore)
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "a.jsonl", "file", "text.mp4"}
 
 
@@ -160,7 +159,7 @@ def test_the_process_of_its_own_says_how_far_it_is_and_what_went_wrong(tmp_path:
     counts: list[int] = []
 
     def made(of: Path) -> str | None:
-        return annotate_file(of, tmp_path, "a", max_height=720, style=Style(), log_file=None, on_progress=counts.append)
+        return annotate_file(of, tmp_path, "a", style=Style(), log_file=None, on_progress=counts.append)
 
     assert made(source) is None
     assert counts[-1] == 75
