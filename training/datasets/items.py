@@ -20,7 +20,7 @@ from bimodal.training.errors import DatasetError
 Medium = Literal["picture", "sound", "video"]
 
 SUFFIXES: Mapping[Medium, tuple[str, ...]] = {
-    "picture": (".png", ".jpg", ".jpeg", ".bmp"),
+    "picture": (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"),
     "sound": (".wav", ".flac", ".mp3", ".ogg"),
     "video": (".mp4", ".flv", ".mov", ".avi", ".mkv", ".webm", ".mpg"),
 }

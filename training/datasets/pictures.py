@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -93,8 +94,8 @@ def read_class_folders(folder: Path) -> list[Item]:
 
 
 def has_class_folders(folder: Path) -> bool:
-    """True if a folder contains such folders."""
-    return any(True for _ in _class_folders(folder))
+    """True if a folder contains such folders with pictures."""
+    return any(files_under(classes, "picture") for _, classes in _class_folders(folder))
 
 
 def _class_folders(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -164,3 +165,60 @@ def numbered(number: str, words: tuple[str, ...], where: str) -> str:
     if not 0 <= place < len(words):
         raise DatasetError(f"{where}: the emotion must be a number from 0 to {len(words) - 1}, but is '{number}'")
     return words[place]
+
+
+RAF_DB = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")
+"""RAF-DB's numbers 1 to 7 of the basic expressions (Li et al. 2017, doi:10.1109/CVPR.2017.277)."""
+RAF_DB_NAME = re.compile(r"(train|test)_\d+(_aligned)?")
+RAF_DB_LABELS = "list_patition_label.txt"
+"""The original's own spelling."""
+
+
+def read_raf_db(folder: Path) -> list[Item]:
+    """Read RAF-DB's basic expressions: aligned (else original) pictures with the list of labels, or folders 1 to 7.
+
+    Raises DatasetError if the list names no picture that is here, or a number that is not from 1 to 7.
+    """
+    tables = sorted(folder.rglob(RAF_DB_LABELS))
+    items = [*_raf_db_listed(folder, tables[0])] if tables else [*_raf_db_folders(folder)]
+    if not items:
+        raise DatasetError(
+            f"{folder} holds no RAF-DB: it needs Image/aligned/train_00001_aligned.jpg … and EmoLabel/{RAF_DB_LABELS}, "
+            "or train/1 … train/7"
+        )
+    return items
+
+
+def has_raf_db(folder: Path) -> bool:
+    """True if a folder looks like RAF-DB."""
+    return any(True for _ in folder.rglob(RAF_DB_LABELS)) or any(True for _ in _raf_db_folders(folder))
+
+
+def _raf_db_listed(folder: Path, table: Path) -> Iterator[Item]:
+    pictures = [path for path in files_under(folder, "picture") if RAF_DB_NAME.fullmatch(path.stem)]
+    aligned = {path.stem.removesuffix("_aligned"): path for path in pictures if path.stem.endswith("_aligned")}
+    found = {path.stem: path for path in pictures} | aligned
+    for line, text in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
+        name, _, number = text.strip().partition(" ")
+        if not name:
+            continue
+        where = f"{table}, line {line}"
+        label = _raf_db_label(number, where)
+        path = found.get(Path(name).stem)
+        if path is not None:
+            yield Item(path=path, label=label, split=split_of(name.partition("_")[0]))
+
+
+def _raf_db_folders(folder: Path) -> Iterator[Item]:
+    for split in ("train", "test"):
+        for number in range(1, len(RAF_DB) + 1):
+            for place in (folder / split / str(number), folder / "DATASET" / split / str(number)):
+                for path in files_under(place, "picture") if place.is_dir() else ():
+                    if RAF_DB_NAME.fullmatch(path.stem):
+                        yield Item(path=path, label=_raf_db_label(str(number), str(place)), split=split)
+
+
+def _raf_db_label(number: str, where: str) -> int | None:
+    if number.strip() not in map(str, range(1, len(RAF_DB) + 1)):
+        raise DatasetError(f"{where}: the emotion must be a number from 1 to {len(RAF_DB)}, but is '{number}'")
+    return label_of(RAF_DB[int(number) - 1], where)

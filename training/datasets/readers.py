@@ -2,94 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bimodal.models.emotions import emotion_of
-from bimodal.models.errors import LabelError
 from bimodal.training.datasets.fer2013 import read_split_tables, split_tables
 from bimodal.training.datasets.items import Item, Medium, files_under, label_of
 from bimodal.training.datasets.manifest import NAME as MANIFEST
 from bimodal.training.datasets.manifest import read_manifest
+from bimodal.training.datasets.names import (
+    Named,
+    cfee,
+    crema_d,
+    emo_db,
+    jaffe,
+    kdef,
+    nemo,
+    ravdess,
+    savee,
+    tess,
+    urdu,
+)
 from bimodal.training.datasets.pictures import (
     has_affectnet,
     has_class_folders,
+    has_raf_db,
     read_affectnet,
     read_class_folders,
     read_fer2013_table,
+    read_raf_db,
 )
 from bimodal.training.errors import DatasetError
 
-# File names of published data sets, which encode emotion and speaker.
-#
-# RAVDESS: Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391 (modality-channel-emotion-intensity-statement-
-# repetition-actor). CREMA-D: Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244 (actor_sentence_emotion_level). EMO-DB:
-# Burkhardt et al. 2005 (two digits of speaker, three of text, the emotion's first letter in German, version). MEAD as
-# its samples are named here (speaker, emotion).
-
-
-RAVDESS_EMOTIONS = {
-    "01": "neutral", "02": "calm", "03": "happy", "04": "sad",
-    "05": "angry", "06": "fearful", "07": "disgust", "08": "surprised",
-}  # fmt: skip
-CREMA_D_EMOTIONS = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
-EMO_DB_EMOTIONS = {
-    "W": "anger", "L": None, "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral",
-}  # fmt: skip
-"""Wut, Langeweile (boredom: outside the seven), Ekel, Angst, Freude, Trauer, neutral."""
-
-RAVDESS = re.compile(r"(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(\d\d)")
-CREMA_D = re.compile(r"(1\d{3})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX|X)")
-EMO_DB = re.compile(r"(\d\d)([ab]\d\d)([WLEAFTN])([a-z]?)")
-MEAD = re.compile(r"mead_([MW]\d{3})_([a-z]+)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Named:
-    """A parsed file name: the emotion (None: outside the seven) and the speaker."""
-
-    emotion: str | None
-    speaker: str
-
-
-def ravdess(stem: str, modalities: tuple[str, ...]) -> Named | None:
-    """Parse a RAVDESS name of speech (channel 01) in one of the modalities (01 both, 02 picture, 03 sound).
-
-    Else None.
-    """
-    match = RAVDESS.fullmatch(stem)
-    if match is None or match[1] not in modalities or match[2] != "01":
-        return None
-    return Named(emotion_of(RAVDESS_EMOTIONS[match[3]]), f"Actor_{match[7]}")
-
-
-def crema_d(stem: str) -> Named | None:
-    """Parse a CREMA-D name; None for any other. One file of the original ends in _X instead of _XX."""
-    match = CREMA_D.fullmatch(stem)
-    return None if match is None else Named(CREMA_D_EMOTIONS[match[3]], match[1])
-
-
-def emo_db(stem: str) -> Named | None:
-    """Parse an EMO-DB name; None for any other."""
-    match = EMO_DB.fullmatch(stem)
-    return None if match is None else Named(EMO_DB_EMOTIONS[match[3]], match[1])
-
-
-def clip(stem: str) -> Named | None:
-    """Parse a name by any of the schemes above, or MEAD's; None without a known emotion."""
-    for named in (ravdess(stem, ("01", "02", "03")), crema_d(stem), emo_db(stem)):
-        if named is not None:
-            return named
-    match = MEAD.match(stem)
-    if match is None:
-        return None
-    try:
-        return Named(emotion_of(match[2]), match[1])
-    except LabelError:
-        return None
+Parse = Callable[[Path], "Named | None"]
+"""A path by its name: emotion and speaker; None for a name of another kind."""
 
 
 class Reader(NamedTuple):
@@ -114,10 +60,10 @@ class Reader(NamedTuple):
     read: Callable[[Path], list[Item]]
 
 
-def _named(folder: Path, medium: Medium, parse: Callable[[str], Named | None], what: str) -> list[Item]:
+def _named(folder: Path, medium: Medium, parse: Parse, what: str) -> list[Item]:
     items = []
     for path in files_under(folder, medium):
-        named = parse(path.stem)
+        named = parse(path)
         if named is not None:
             label = None if named.emotion is None else label_of(named.emotion, str(path))
             items.append(Item(path=path, label=label, speaker=named.speaker))
@@ -126,16 +72,23 @@ def _named(folder: Path, medium: Medium, parse: Callable[[str], Named | None], w
     return items
 
 
-def _any(folder: Path, medium: Medium, parse: Callable[[str], Named | None]) -> bool:
-    return any(parse(path.stem) is not None for path in files_under(folder, medium))
+def _any(folder: Path, medium: Medium, parse: Parse) -> bool:
+    return any(parse(path) is not None for path in files_under(folder, medium))
 
 
-def _ravdess_sound(stem: str) -> Named | None:
-    return ravdess(stem, ("03",))
+def _stem(parse: Callable[[str], Named | None]) -> Parse:
+    return lambda path: parse(path.stem)
 
 
-def _ravdess_video(stem: str) -> Named | None:
-    return ravdess(stem, ("01",))
+def _by_name(
+    name: str, medium: Medium, needs: str, licence: str, whole: tuple[int, int] | None, parse: Parse
+) -> Reader:
+    """A data set whose file names say emotion and speaker."""
+    return Reader(
+        name, (medium,), needs, licence, whole,
+        lambda folder: _any(folder, medium, parse),
+        lambda folder: _named(folder, medium, parse, f"{name}: it needs {needs}"),
+    )  # fmt: skip
 
 
 READERS: tuple[Reader, ...] = (
@@ -156,33 +109,56 @@ READERS: tuple[Reader, ...] = (
         "research use, on request", None, has_affectnet, read_affectnet,
     ),
     Reader(
+        "raf-db", ("picture",), "Image/aligned/train_00001_aligned.jpg and EmoLabel/list_patition_label.txt, or "
+        "train/1 … train/7 with train_00001_aligned.jpg", "non-commercial research, on request", (15_339, 0),
+        has_raf_db, read_raf_db,
+    ),
+    _by_name(
+        "ravdess", "sound", "Actor_*/03-01-EE-II-SS-RR-AA.wav or .flac", "CC BY-NC-SA 4.0", (1_440, 24),
+        _stem(lambda stem: ravdess(stem, ("03",))),
+    ),
+    _by_name(
+        "ravdess-video", "video", "Actor_*/01-01-EE-II-SS-RR-AA.mp4 (picture and sound)", "CC BY-NC-SA 4.0",
+        (1_440, 24), _stem(lambda stem: ravdess(stem, ("01",))),
+    ),
+    _by_name(
+        "crema-d", "sound", "AudioWAV/AAAA_SSS_EEE_LL.wav, like 1001_DFA_ANG_XX.wav", "ODbL 1.0", (7_442, 91),
+        _stem(crema_d),
+    ),
+    _by_name(
+        "crema-d-video", "video", "VideoFlash/AAAA_SSS_EEE_LL.flv, like 1001_DFA_ANG_XX.flv", "ODbL 1.0", (7_442, 91),
+        _stem(crema_d),
+    ),
+    _by_name(
+        "emo-db", "sound", "wav/SSTTTEV.wav, like wav/03a01Fa.wav", "free for research", (535, 10), _stem(emo_db),
+    ),
+    _by_name(
+        "urdu", "sound", "Angry/SM1_F10_A010.wav, Happy/ …, Neutral/ …, Sad/ …", "research only", (400, 0), _stem(urdu),
+    ),
+    _by_name(
+        "nemo", "sound", "samples/AAA_emotion_N.wav, like samples/EB0_anger_1.wav", "CC BY-NC-SA 4.0", (4_481, 9),
+        _stem(nemo),
+    ),
+    _by_name(
+        "tess", "sound", "OAF_angry/OAF_back_angry.wav, YAF_happy/YAF_dog_happy.wav …", "CC BY-NC-ND 4.0", (2_800, 2),
+        _stem(tess),
+    ),
+    _by_name(
+        "savee", "sound", "AudioData/DC/a01.wav, or DC_a01.wav", "research use, on request", (480, 4), savee,
+    ),
+    _by_name(
+        "jaffe", "picture", "jaffe/KA.AN1.39.tiff", "non-commercial research", (213, 10), _stem(jaffe),
+    ),
+    _by_name(
+        "kdef", "picture", "KDEF/AF01/AF01ANS.JPG", "non-commercial research", (4_900, 70), _stem(kdef),
+    ),
+    _by_name(
+        "cfee", "picture", "01-04/Images1/02_339_3470.jpg (category, person, number)", "research use, on request",
+        (5_060, 230), _stem(cfee),
+    ),
+    Reader(
         "fer2013-folders", ("picture",), "a folder a class, like train/happy/*.png and test/happy/*.png",
         "research use", None, has_class_folders, read_class_folders,
-    ),
-    Reader(
-        "ravdess", ("sound",), "Actor_*/03-01-EE-II-SS-RR-AA.wav or .flac", "CC BY-NC-SA 4.0", (1_440, 24),
-        lambda folder: _any(folder, "sound", _ravdess_sound),
-        lambda folder: _named(folder, "sound", _ravdess_sound, "RAVDESS speech: it needs Actor_*/03-01-….wav or .flac"),
-    ),
-    Reader(
-        "ravdess-video", ("video",), "Actor_*/01-01-EE-II-SS-RR-AA.mp4 (picture and sound)", "CC BY-NC-SA 4.0",
-        (1_440, 24), lambda folder: _any(folder, "video", _ravdess_video),
-        lambda folder: _named(folder, "video", _ravdess_video, "RAVDESS video: it needs Actor_*/01-01-….mp4"),
-    ),
-    Reader(
-        "crema-d", ("sound",), "AudioWAV/AAAA_SSS_EEE_LL.wav", "ODbL 1.0", (7_442, 91),
-        lambda folder: _any(folder, "sound", crema_d),
-        lambda folder: _named(folder, "sound", crema_d, "CREMA-D sound: it needs 1001_DFA_ANG_XX.wav …"),
-    ),
-    Reader(
-        "crema-d-video", ("video",), "VideoFlash/AAAA_SSS_EEE_LL.flv", "ODbL 1.0", (7_442, 91),
-        lambda folder: _any(folder, "video", crema_d),
-        lambda folder: _named(folder, "video", crema_d, "CREMA-D video: it needs 1001_DFA_ANG_XX.flv …"),
-    ),
-    Reader(
-        "emo-db", ("sound",), "wav/SSTTTEV.wav, like wav/03a01Fa.wav", "free for research", (535, 10),
-        lambda folder: _any(folder, "sound", emo_db),
-        lambda folder: _named(folder, "sound", emo_db, "EMO-DB: it needs wav/03a01Fa.wav …"),
     ),
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bimodal.child_process import child_environment, python_command
 from bimodal.models.emotions import EMOTIONS
-from bimodal.training.datasets import readers
+from bimodal.training.datasets import names
 from bimodal.training.datasets.items import Item, files_under, label_of
 from bimodal.training.datasets.manifest import NAME as MANIFEST
 from bimodal.training.datasets.manifest import read_manifest
@@ -58,7 +58,7 @@ def find_videos(folder: Path) -> list[Item]:
 
 
 def _named(path: Path) -> Item | None:
-    named = readers.clip(path.stem)
+    named = names.clip(path.stem)
     if named is None or named.emotion is None:
         return None
     return Item(path=path, label=label_of(named.emotion, str(path)), speaker=named.speaker)

@@ -25,7 +25,7 @@ from bimodal.models.faces.crop import EYE_CORNERS, crop_face
 from bimodal.models.faces.detector import Detector
 from bimodal.models.faces.mesh import Landmarks, square_of_detection
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.training.datasets import readers
+from bimodal.training.datasets import names
 from bimodal.training.datasets.fer2013 import SIDE, load_fer2013
 from bimodal.training.datasets.items import Item, files_under
 from bimodal.training.datasets.loading import Labels
@@ -291,7 +291,7 @@ def group_clips(folder: Path | None) -> dict[str, list[tuple[Path, int]]]:
     """
     groups: dict[str, list[tuple[Path, int]]] = {}
     for path in files_under(folder, "video") if folder is not None else []:
-        named = readers.clip(path.stem)
+        named = names.clip(path.stem)
         if GRID.fullmatch(path.stem):
             groups.setdefault(GRID_CLIPS, []).append((path, EMOTIONS.index("neutral")))
         elif named is not None and named.emotion is not None:

@@ -29,7 +29,7 @@ from bimodal.export.keras.recipe import read_preset, with_words
 from bimodal.models.emotions import EMOTIONS, LabelMap, emotion_of
 from bimodal.models.session import open_artifact
 from bimodal.training.config import KerasSpeechConfig, load_config
-from bimodal.training.datasets import readers
+from bimodal.training.datasets import names
 from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.datasets.ravdess import Recording, actor_folds
 from bimodal.training.evaluate.evaluate import voices
@@ -95,8 +95,8 @@ def seven(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def label_place(recording: Recording) -> int:
     """Index into LABELS: RAVDESS's own names distinguish calm from neutral."""
-    match = readers.RAVDESS.fullmatch(recording.clip.path.stem)
-    word = readers.RAVDESS_EMOTIONS[match[3]] if match else EMOTIONS[recording.clip.emotion]
+    match = names.RAVDESS.fullmatch(recording.clip.path.stem)
+    word = names.RAVDESS_EMOTIONS[match[3]] if match else EMOTIONS[recording.clip.emotion]
     if word in LABELS:
         return LABELS.index(word)
     return next(place for place, label in enumerate(LABELS) if emotion_of(label) == emotion_of(word))

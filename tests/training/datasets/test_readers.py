@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.training.datasets import readers
+from bimodal.training.commands import app
 from bimodal.training.datasets.items import Item, divided
 from bimodal.training.datasets.loading import load_faces, load_recordings
 from bimodal.training.datasets.manifest import read_manifest, write_manifest
@@ -70,6 +70,56 @@ def emo_db(folder: Path) -> None:
         sound(folder / "wav" / f"{name}.wav")
 
 
+def urdu(folder: Path) -> None:
+    for name in ("Angry/SM1_F10_A010", "Happy/SF2_F3_H003", "Neutral/SM1_F1_N001", "Sad/SM27_F9_S09"):
+        sound(folder / f"{name}.wav")
+
+
+def nemo(folder: Path) -> None:
+    for name in ("EB0_anger_1", "KS0_happiness_14", "KS0_surprised_3", "MP0_surprise_3"):
+        sound(folder / "samples" / f"{name}.wav")
+
+
+def tess(folder: Path) -> None:
+    for name in ("OAF_angry/OAF_back_angry", "OAF_neutral/OA_bite_neutral", "YAF_pleasant_surprised/YAF_dog_ps"):
+        sound(folder / f"{name}.wav")
+
+
+def savee(folder: Path) -> None:
+    for name in ("DC/a01", "JK/sa02", "ALL/KL_su15", "Info/n01"):
+        sound(folder / "AudioData" / f"{name}.wav")
+
+
+def jaffe(folder: Path) -> None:
+    for name in ("KA.AN1.39", "KL.NE2.156", "TM.SU3.192"):
+        write_picture(folder / f"{name}.tiff", side=64)
+
+
+def kdef(folder: Path) -> None:
+    for name in ("AF01/AF01AFS", "BM35/BM35NEHL", "AM07/am07dis"):
+        write_picture(folder / "KDEF" / f"{name}.JPG", side=64)
+
+
+def cfee(folder: Path) -> None:
+    for name in ("01-04/Images1/02_339_3470", "01-04/Images1/04_126_3963", "05-08/Images2/08_126_4001"):
+        write_picture(folder / f"{name}.jpg", side=64)
+
+
+def raf_db(folder: Path) -> None:
+    for name in ("train_00001_aligned", "train_00002_aligned", "test_0001_aligned"):
+        write_picture(folder / "Image" / "aligned" / f"{name}.jpg", side=64)
+    write_picture(folder / "Image" / "original" / "train_00001.jpg", side=64)
+    (folder / "EmoLabel").mkdir()
+    (folder / "EmoLabel" / "list_patition_label.txt").write_text(
+        "train_00001.jpg 5\ntrain_00002.jpg 1\ntest_0001.jpg 7\ntest_0002.jpg 4\n"
+    )
+
+
+def raf_db_folders(folder: Path) -> None:
+    write_picture(folder / "DATASET" / "train" / "6" / "train_00003_aligned.jpg", side=64)
+    write_picture(folder / "DATASET" / "test" / "3" / "test_0009_aligned.jpg", side=64)
+
+
 def anyone(folder: Path) -> None:
     write_picture(folder / "a.png")
     (folder / "manifest.csv").write_text("path,label,split,speaker\na.png,joy,Training,me\n")
@@ -89,11 +139,20 @@ FORMS: list[tuple[str, Maker, list[tuple[str | None, str, str]]]] = [
     ("emo-db", emo_db, [
         (None, "", "08"), ("anger", "", "03"), ("happy", "", "03"), ("neutral", "", "16"), ("sad", "", "16"),
     ]),
+    ("urdu", urdu, [("anger", "", "SM1"), ("happy", "", "SF2"), ("neutral", "", "SM1"), ("sad", "", "SM27")]),
+    ("nemo", nemo, [("anger", "", "EB0"), ("happy", "", "KS0"), ("surprise", "", "KS0"), ("surprise", "", "MP0")]),
+    ("tess", tess, [("anger", "", "OAF"), ("neutral", "", "OAF"), ("surprise", "", "YAF")]),
+    ("savee", savee, [("anger", "", "DC"), ("sad", "", "JK"), ("surprise", "", "KL")]),
+    ("jaffe", jaffe, [("anger", "", "KA"), ("neutral", "", "KL"), ("surprise", "", "TM")]),
+    ("kdef", kdef, [("fear", "", "F01"), ("neutral", "", "M35"), ("disgust", "", "M07")]),
+    ("cfee", cfee, [("happy", "", "339"), ("fear", "", "126"), (None, "", "126")]),
+    ("raf-db", raf_db, [("sad", "train", ""), ("surprise", "train", ""), ("neutral", "test", "")]),
+    ("raf-db", raf_db_folders, [("anger", "train", ""), ("disgust", "test", "")]),
     ("manifest", anyone, [("happy", "train", "me")]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "make", "expected"), FORMS, ids=[form[0] for form in FORMS])
+@pytest.mark.parametrize(("name", "make", "expected"), FORMS, ids=[form[1].__name__ for form in FORMS])
 def test_a_tree_in_the_original_naming_is_recognised_and_read(
     tmp_path: Path, name: str, make: Maker, expected: list[tuple[str | None, str, str]]
 ) -> None:
@@ -103,6 +162,28 @@ def test_a_tree_in_the_original_naming_is_recognised_and_read(
     words = [(None if item.label is None else EMOTIONS[item.label], item.split, item.speaker)
              for item in reader.read(tmp_path)]  # fmt: skip
     assert sorted(words, key=str) == sorted(expected, key=str)
+
+
+def test_a_number_that_rafdb_does_not_have_is_named(tmp_path: Path) -> None:
+    raf_db(tmp_path)
+    (tmp_path / "EmoLabel" / "list_patition_label.txt").write_text("train_00001.jpg 8\n")
+    with pytest.raises(DatasetError, match=r"line 1: the emotion must be a number from 1 to 7, but is '8'"):
+        reader_of(tmp_path).read(tmp_path)
+
+
+@pytest.mark.parametrize(("make", "count"), [(nemo, 4), (jaffe, 3)])
+def test_a_corpus_is_prepared_under_its_own_name(tmp_path: Path, make: Maker, count: int) -> None:
+    make(tmp_path / "source")
+    result = runner.invoke(app, ["prepare", make.__name__, str(tmp_path / "source"), str(tmp_path / "prepared")])
+    assert result.exit_code == 0, result.output
+    assert "incomplete" in result.output
+    items = read_manifest(tmp_path / "prepared")
+    assert len(items) == count
+    assert all(item.speaker and item.path.is_file() for item in items)
+    train, valid = ({item.speaker for item in items if item.split == split} for split in ("train", "valid"))
+    assert train
+    assert valid
+    assert not train & valid
 
 
 def test_affectnet_as_a_folder_a_class(tmp_path: Path) -> None:
@@ -146,24 +227,6 @@ def test_labels_that_are_not_there_are_refused(tmp_path: Path) -> None:
         load_faces(tmp_path, "train", "ferplus")
     with pytest.raises(DatasetError, match="no split 'valid'"):
         load_faces(tmp_path, "valid")
-
-
-@pytest.mark.parametrize(
-    ("stem", "emotion", "speaker"),
-    [
-        ("mead_M003_happy", "happy", "M003"),
-        ("01-01-08-02-01-02-24", "surprise", "Actor_24"),
-        ("1012_TIE_FEA_MD", "fear", "1012"),
-        ("15b09Eb", "disgust", "15"),
-    ],
-)
-def test_the_name_of_a_clip_says_who_and_what(stem: str, emotion: str, speaker: str) -> None:
-    assert readers.clip(stem) == readers.Named(emotion, speaker)
-
-
-@pytest.mark.parametrize("stem", ["holiday", "mead_M003_bored", "01-01-09-01-01-01-01", "1001_DFA_XXX_XX", "01-02-03"])
-def test_names_that_say_nothing(stem: str) -> None:
-    assert readers.clip(stem) is None
 
 
 def test_other_speech_is_loaded_with_its_speakers(tmp_path: Path) -> None:
