@@ -9,10 +9,8 @@ import msgspec
 import typer
 
 from bimodal.broker.control import Request, ask
-from bimodal.broker.errors import ControlError
-from bimodal.broker.sockets import session_directory
 from bimodal.config import Between, Config, CountConfig, load_config
-from bimodal.supervisor.session import running_sessions
+from bimodal.supervisor.session import find_session
 
 DEFAULT = Path("config.yaml")
 
@@ -52,8 +50,4 @@ _T = TypeVar("_T")
 
 def ask_session(name: str, request: Request, wanted: type[_T]) -> _T:
     """Send a request to the system of this name; raises ControlError where none runs, or it refuses."""
-    running = running_sessions()
-    if name not in running:
-        others = f"; running: {', '.join(running)}" if running else ""
-        raise ControlError(f"no bimodal runs as session '{name}'{others}")
-    return ask(session_directory(name), request, wanted)
+    return ask(find_session(name), request, wanted)

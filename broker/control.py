@@ -30,12 +30,14 @@ from bimodal.broker.messages import (
     Welcome,
     decode,
 )
-from bimodal.broker.sockets import bind, connect, supervisor_endpoint
+from bimodal.broker.sockets import SocketFile, bind, connect, supervisor_endpoint
 
 CONTROL_VERSION = 1
 MOST_REQUEST_BYTES = 64 * 1024
 ANSWER_WITHIN_S = 5.0
 MOST_PER_TURN = 16
+# Requests, and replies, that wait for each client.
+MOST_WAITING = 64
 
 _T = TypeVar("_T")
 
@@ -140,10 +142,14 @@ class ControlServer:
     def __init__(self, directory: Path) -> None:
         """Bind the session's address; raises EndpointError if that fails."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = bind(self._context, zmq.ROUTER, control_endpoint(directory), most=MOST_REQUEST_BYTES)
+        self._socket = bind(
+            self._context, zmq.ROUTER, control_endpoint(directory), most=MOST_WAITING, largest=MOST_REQUEST_BYTES
+        )
+        self._file = SocketFile(self._socket, control_endpoint(directory))
 
     def serve(self, answer: Callable[[Request], Reply]) -> None:
         """Answer the requests that have arrived, without waiting. One that does not decode is answered by Refused."""
+        self._file.restore(time.monotonic())
         for _ in range(MOST_PER_TURN):
             if not self._socket.poll(0):
                 return
@@ -211,6 +217,7 @@ class SupervisorChannel:
         """Bind the session's address for heartbeats; raises EndpointError if that fails."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._heartbeats = bind(self._context, zmq.PULL, supervisor_endpoint(directory))
+        self._file = SocketFile(self._heartbeats, supervisor_endpoint(directory))
         self._mailbox = Mailbox(directory, NAME, 1, Hello(role="supervisor", pid=os.getpid()))
 
     def receive(self, timeout_s: float) -> list[Report]:
@@ -219,6 +226,7 @@ class SupervisorChannel:
         These are heartbeats of all processes, answers and counters of the broker, and a Welcome from a new broker,
         which knows nothing of earlier orders.
         """
+        self._file.restore(time.monotonic())
         found: list[Report] = []
         while (body := self._mailbox.receive(0.0)) is not None:
             if isinstance(body, Welcome | Reconfigured | Status):

@@ -122,13 +122,13 @@ class Dispatch:
         self._mark_idle(worker, entry)
         return (job if valid else None), match(self._state, entry.modality, now_ns)
 
-    def count_stale(self, job: Job) -> None:
-        """Count a job as dropped instead of failed, because its slot was overwritten."""
+    def count_stale(self, job: Job, cause: str = "overwritten") -> None:
+        """Count a job as dropped instead of failed, because its slot was overwritten or removed."""
         queue = self._queue_of(job)
         if queue is not None:
             queue.counts.failed -= 1
             queue.counts.dropped += 1
-            queue.counts.reasons["overwritten"] += 1
+            queue.counts.reasons[cause] += 1
 
     def gone(self, worker: str, now_ns: int) -> list[Action]:
         """Remove a worker that is lost, with all its assignments."""

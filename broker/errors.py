@@ -19,6 +19,10 @@ class SlotError(BrokerError):
     """Shared memory can't be created, or a slot no longer holds what a job says it holds."""
 
 
+class RingGoneError(SlotError):
+    """The file of a ring was removed: no job in it can be read by anybody who has not mapped it before."""
+
+
 class KeysError(BrokerError):
     """A CURVE key is missing, broken, or lies where others can read it."""
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.errors import SlotError
+from bimodal.broker.errors import RingGoneError, SlotError
 from bimodal.broker.messages import MAX_DATA_BYTES, Job
 
 MAGIC = b"bimodal1"
@@ -65,6 +65,11 @@ class Ring:
         self._generations[slot] += np.uint64(1)
         return int(self._generations[slot])
 
+    @property
+    def gone(self) -> bool:
+        """True once somebody has removed the file, so that new readers can't find it."""
+        return not self.path.exists()
+
     def unlink(self) -> None:
         """Remove the file. Readers that have mapped it keep their view until they close it."""
         self.path.unlink(missing_ok=True)
@@ -78,8 +83,10 @@ class RingReader:
         try:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError as error:
+            raise RingGoneError(f"the shared memory {path} was removed") from error
         except (OSError, ValueError) as error:
-            raise SlotError(f"ring {path.name} is gone") from error
+            raise SlotError(f"the shared memory {path} can't be read: {error}") from error
         if len(self._map) < PAGE:
             raise SlotError(f"{path.name} is no ring of slots")
         magic, slots, slot_bytes = _HEADER.unpack_from(self._map)
@@ -189,7 +196,12 @@ def slots_for(budget_bytes: int, slot_bytes: int, fewest: int = 4, most: int = 3
 
 
 def _create(path: Path, size: int) -> mmap.mmap:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileNotFoundError as error:
+        raise RingGoneError(f"the session's folder of shared memory, {path.parent}, was removed") from error
+    except OSError as error:
+        raise SlotError(f"shared memory {path} can't be created: {error.strerror}") from error
     try:
         os.posix_fallocate(descriptor, 0, size)
         return mmap.mmap(descriptor, size)

@@ -135,6 +135,10 @@ class Mailbox:
         """Create a sender to the same broker for other threads."""
         return Sender(self, self._to_broker())
 
+    def beats(self) -> Beats:
+        """Create the connection for heartbeats, for a thread of its own."""
+        return Beats(self, connect(self._context, zmq.PUSH, supervisor_endpoint(self._directory)))
+
     def sealed(self, body: Body) -> bytes:
         """Return a message in this actor's envelope, encoded."""
         return seal(body, epoch=self.epoch, sender=self.name, incarnation=self.incarnation)
@@ -164,6 +168,27 @@ class Sender:
         data = self._mailbox.sealed(body)
         with self._lock:
             self._socket.send(data)
+
+    def close(self) -> None:
+        """Send what is pending and close the socket."""
+        with self._lock:
+            self._socket.close()
+
+
+class Beats:
+    """A connection for heartbeats, which several threads may share: to the supervisor; from another machine, to the
+    broker."""
+
+    def __init__(self, mailbox: Mailbox, socket: zmq.Socket[bytes]) -> None:
+        self._mailbox = mailbox
+        self._socket = socket
+        self._lock = threading.Lock()
+
+    def send(self, heartbeat: Heartbeat) -> None:
+        """Send a heartbeat; never blocks, even if nobody reads."""
+        with self._lock, contextlib.suppress(zmq.Again):
+            if not self._socket.closed:
+                self._socket.send(self._mailbox.sealed(heartbeat), zmq.NOBLOCK)
 
     def close(self) -> None:
         """Send what is pending and close the socket."""

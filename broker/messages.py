@@ -64,6 +64,8 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 
     `because` is the one sentence that explains `failed`; `figures` are plain numbers for people (fps, drops …);
     `models` the artifacts in use, by kind, as name@version; `address` is the URL where people reach it (the live page).
+    A thread of its own sends it, so that a process beats while it works: `busy_s` is the time that it has been at its
+    present work, and `deadline_s` the time after which that counts as hung (0: never).
     The supervisor adds figures of its own on the way: `cpu_percent` (of one core), `memory_mb` (private), `restarts`,
     `up_s`; and sends one of itself ("supervisor").
     """
@@ -76,6 +78,8 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     figures: dict[str, float] = {}
     models: dict[str, str] = {}
     address: str | None = None
+    busy_s: float = 0.0
+    deadline_s: float = 0.0
 
 
 # ---------------------------------------------------------------------------------- orders of the supervisor
@@ -335,7 +339,8 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
 class JobFailed(Message, frozen=True, tag="job_failed"):
     """Worker → broker → fusion: this job can't be done, and why; it keeps its place in the order.
 
-    `stale` is true if the slot had been overwritten (policy `latest`): then the frame counts as dropped.
+    `stale` is true if the slot had been overwritten (policy `latest`): then the frame counts as dropped. `gone` is true
+    if its shared memory was removed; `stale` is true then as well.
     """
 
     number: Whole
@@ -348,9 +353,10 @@ class JobFailed(Message, frozen=True, tag="job_failed"):
     because: str
     stale: bool = False
     size: Size | None = None
+    gone: bool = False
 
 
-def failed(job: Job, reason: str, *, number: int = 0, stale: bool = False) -> JobFailed:
+def failed(job: Job, reason: str, *, number: int = 0, stale: bool = False, gone: bool = False) -> JobFailed:
     """Make a JobFailed for `job`; `number` is the worker's assignment, 0 if it does not come from a worker."""
     return JobFailed(
         number=number,
@@ -363,6 +369,7 @@ def failed(job: Job, reason: str, *, number: int = 0, stale: bool = False) -> Jo
         because=reason,
         stale=stale,
         size=job.size,
+        gone=gone,
     )
 
 
@@ -400,7 +407,8 @@ class Delivery(Message, frozen=True, tag="delivery"):
 class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The broker's counters of one stream since it was opened, by modality.
 
-    `reasons` splits `dropped`: replaced (by a newer one), late, lost (its worker ended) or overwritten (its slot).
+    `reasons` splits `dropped`: replaced (by a newer one), late, lost (its worker ended), overwritten (its slot) or
+    removed (its shared memory).
     """
 
     stream: str

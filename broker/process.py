@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import zmq
 
-from bimodal.broker.errors import BrokerError, MessageError, SlotError
+from bimodal.broker.errors import BrokerError, MessageError, RingGoneError, SlotError
 from bimodal.broker.events import Emotion
 from bimodal.broker.keys import keys_folder
 from bimodal.broker.messages import (
@@ -36,6 +36,7 @@ from bimodal.broker.messages import (
 from bimodal.broker.remote import RemoteListeners, RemotePeers, admit
 from bimodal.broker.router import SUPERVISOR, Out, Router, Send
 from bimodal.broker.sockets import (
+    SocketFile,
     bind,
     connect,
     events_endpoint,
@@ -103,6 +104,10 @@ class BrokerProcess:
             self._listeners.close()
             raise
         self._mailbox = bind(self._context, zmq.ROUTER, mailbox_endpoint(directory))
+        self._files = [
+            SocketFile(self._mailbox, mailbox_endpoint(directory)),
+            SocketFile(self._events.socket, events_endpoint(directory)),
+        ]
         self._poller = zmq.Poller()
         self._remote_mailbox: zmq.Socket[bytes] | None = None
         for socket in (self._mailbox, self._events.socket):
@@ -116,6 +121,8 @@ class BrokerProcess:
             if now >= self._tick_due:
                 self._tick_due = now + TICK_S
                 self._apply(self._router.tick(time.monotonic_ns()))
+                for file in self._files:
+                    file.restore(now)
             if now >= self._second_due:
                 self._second_due = now + SECOND_S
                 self._each_second()
@@ -180,7 +187,10 @@ class BrokerProcess:
                 if len(frames) != 2:
                     raise MessageError(f"a message of {len(frames)} frames")
                 envelope = admit(decode(frames[1].bytes), str(frames[1].get("User-Id")), now_ns)
-                for gone in self._remote.on_message(envelope.sender, envelope.incarnation, frames[0].bytes, now_ns):
+                beats = isinstance(envelope.body, Heartbeat)
+                for gone in self._remote.on_message(
+                    envelope.sender, envelope.incarnation, frames[0].bytes, now_ns, beats=beats
+                ):
                     self._apply(self._router.handle(self._name, gone, now_ns))
                 self._receive(envelope)
             except MessageError as error:
@@ -267,7 +277,9 @@ class BrokerProcess:
             try:
                 frames.append(self._data_of(body.job))
             except SlotError as error:
-                answer = failed(body.job, str(error), number=body.number, stale=True)
+                answer = failed(
+                    body.job, str(error), number=body.number, stale=True, gone=isinstance(error, RingGoneError)
+                )
                 return self._router.handle(name, answer, time.monotonic_ns())
         self._listeners.workers.socket.send_multipart(frames)
         return []

@@ -46,7 +46,7 @@ Action: TypeAlias = Assign | Drop | Fail
 class JobCounts:
     """Job counters of one stream and modality since it was opened. `next_seq` is the highest offered seq plus one.
 
-    `reasons` splits `dropped`: replaced, late, lost (its worker ended) or overwritten.
+    `reasons` splits `dropped`: replaced, late, lost (its worker ended), overwritten, or removed (its shared memory).
     """
 
     offered: int = 0

@@ -79,13 +79,20 @@ class RemotePeers:
         """The ROUTER address of a connected worker."""
         return self._peers[name].address
 
-    def on_message(self, name: str, incarnation: int, address: bytes, now_ns: int) -> list[Gone]:
+    def on_message(
+        self, name: str, incarnation: int, address: bytes, now_ns: int, *, beats: bool = False
+    ) -> list[Gone]:
         """Register the sender of a message; return Gone for an older connection or incarnation that it replaces.
 
         A worker at a new address has lost its old connection, with everything that was in transit on it.
         """
         peer = self._peers.get(name)
         if peer is not None and incarnation < peer.incarnation:
+            return []
+        if beats:
+            # They come over a connection of their own, so that a worker beats while it works.
+            if peer is not None:
+                peer.last_ns = now_ns
             return []
         self._peers[name] = _Peer(address, incarnation, now_ns)
         moved = peer is not None and (peer.address, peer.incarnation) != (address, incarnation)

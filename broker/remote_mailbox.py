@@ -12,7 +12,7 @@ import zmq
 from numpy.typing import NDArray
 
 from bimodal.broker.errors import MessageError, SlotError
-from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.mailbox import Beats, Mailbox
 from bimodal.broker.messages import Assignment, Envelope, Heartbeat, Hello, Job, decode
 from bimodal.broker.sockets import Login, connect
 
@@ -59,8 +59,20 @@ class ReceivedData:
         return (job.ring, job.slot, job.generation) in self._held
 
 
+class RemoteBeats(Beats):
+    """Heartbeats to the broker of another machine, which publishes them on the bus."""
+
+    def send(self, heartbeat: Heartbeat) -> None:
+        """Send a heartbeat, once the broker has answered."""
+        assert isinstance(self._mailbox, RemoteMailbox)
+        if heartbeat.state == "failed":
+            self._mailbox.failed_reason = heartbeat.because
+        if self._mailbox.epoch:
+            super().send(heartbeat)
+
+
 class RemoteMailbox(Mailbox):
-    """A Mailbox over TCP with CURVE keys. Heartbeats go to the broker, which publishes them on the bus.
+    """A Mailbox over TCP with CURVE keys.
 
     Attributes:
         data: the data of assigned jobs.
@@ -80,12 +92,9 @@ class RemoteMailbox(Mailbox):
     def _to_supervisor(self) -> zmq.Socket[bytes] | None:
         return None
 
-    def beat(self, heartbeat: Heartbeat) -> None:
-        """Send a heartbeat to the broker."""
-        if heartbeat.state == "failed":
-            self.failed_reason = heartbeat.because
-        if self.epoch:
-            self.send(heartbeat)
+    def beats(self) -> Beats:
+        """Create a second connection to the broker, for heartbeats only."""
+        return RemoteBeats(self, self._to_broker())
 
     def _receive_envelope(self) -> Envelope:
         frames = self._broker.recv_multipart()

@@ -281,7 +281,7 @@ class Router:
                     # A leased slot should never be overwritten; if it is gone nevertheless, the frame counts as failed.
                     answer = failed(job, answer.because)
                 else:
-                    self.dispatch.count_stale(job)
+                    self.dispatch.count_stale(job, "removed" if answer.gone else "overwritten")
             if isinstance(answer, FaceResult):
                 self._streams[job.stream].last_seen.remember(answer)
             self._lanes.send("fusion", answer, later=self._has_backlog(self._streams[job.stream]))

@@ -6,8 +6,10 @@ from other machines are encrypted, and open only to allowed keys (CURVE, ZeroMQ 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
+import logging
 import os
 import stat
 import tempfile
@@ -21,11 +23,15 @@ from bimodal.broker.errors import EndpointError
 from bimodal.broker.keys import KeyPair, Scope, check_public, keys_folder, own
 from bimodal.broker.messages import MAX_DATA_BYTES, MAX_MESSAGE_BYTES
 
+log = logging.getLogger(__name__)
+
 # The longest path of a Unix socket on Linux is 107 bytes; ZeroMQ's "ipc://" does not count.
 MAX_SOCKET_PATH = 107
 # Time after which the connection of a client without an allowed key is closed, and after which a refused one retries.
 HANDSHAKE_MS = 3_000
 READABLE = int(zmq.POLLIN)  # a plain int: enum flags are slow
+# How often the file of a bound socket is looked for.
+LOOK_EVERY_S = 0.5
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
@@ -133,6 +139,31 @@ def bind(
         socket.close()
         raise
     return socket
+
+
+class SocketFile:
+    """Watches the file of a bound socket, and binds it again where somebody has removed it: connections stay, but
+    nobody could connect any more."""
+
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        self._socket, self._endpoint = socket, endpoint
+        self._path = Path(endpoint.removeprefix("ipc://"))
+        self._look_at = 0.0
+
+    def restore(self, now: float) -> bool:
+        """Bind it again where its file is gone and its folder is there; True where that was done. `now` in seconds."""
+        if now < self._look_at or self._socket.closed:
+            return False
+        self._look_at = now + LOOK_EVERY_S
+        if self._path.exists() or not self._path.parent.is_dir():
+            return False
+        with contextlib.suppress(zmq.ZMQError):
+            self._socket.unbind(self._endpoint)
+        with contextlib.suppress(EndpointError):
+            bind_also(self._socket, self._endpoint)
+            log.warning("the socket file %s had been removed; it was made again", self._path)
+            return True
+        return False
 
 
 def bind_also(socket: zmq.Socket[bytes], endpoint: str) -> None:

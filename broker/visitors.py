@@ -8,13 +8,14 @@ process, which alone talks to browsers, has checked everything that it sends.
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
 import zmq
 
-from bimodal.broker.sockets import bind, connect, visitor_endpoint
+from bimodal.broker.sockets import SocketFile, bind, connect, visitor_endpoint
 
 MOST_WAITING = 16
 
@@ -90,9 +91,11 @@ class VisitorReceiver:
         """Bind the stream's address; raises EndpointError if that fails."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = bind(self._context, zmq.PULL, visitor_endpoint(directory, stream), most=MOST_WAITING)
+        self._file = SocketFile(self._socket, visitor_endpoint(directory, stream))
 
     def receive(self, timeout_s: float) -> tuple[VisitorNote, bytes] | None:
         """Return the next message; None after `timeout_s`, or if what came does not decode."""
+        self._file.restore(time.monotonic())
         if not self._socket.poll(int(timeout_s * 1000)):
             return None
         frames = self._socket.recv_multipart()

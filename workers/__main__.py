@@ -6,13 +6,16 @@ import importlib
 import sys
 from types import FunctionType
 
-from bimodal.workers.actor import run
+from bimodal.workers.actor import refuse, run
 
 
 def main(entry: str) -> int:
     """Run the actor class `NAME` of `bimodal.workers.MODULE`, or a function of that name; gives the exit code."""
     module, _, name = entry.partition(":")
-    found = getattr(importlib.import_module(f"bimodal.workers.{module}"), name)
+    try:
+        found = getattr(importlib.import_module(f"bimodal.workers.{module}"), name)
+    except ImportError as error:
+        return refuse(f"a library that it needs can't be loaded: {error}; 'bimodal doctor' says what to install")
     code: int = found() if isinstance(found, FunctionType) else run(found)
     return code
 

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,7 @@ from typing import Protocol, TypeVar
 import msgspec
 import setproctitle
 
-from bimodal.broker.mailbox import Mailbox
+from bimodal.broker.mailbox import Beats, Mailbox
 from bimodal.broker.messages import Ack, Body, Delivery, Heartbeat, Hello, LaneMessage, Modality, Role, State, Welcome
 from bimodal.errors import BimodalError
 from bimodal.workers.logs import ConfidentialFormatter, log_uncaught_errors, redact
@@ -34,6 +35,9 @@ IDLE_S = 0.25
 
 # Exit codes: done; refused, with the sentence in the heartbeat; unexpected error, with its traceback in the log.
 DONE, REFUSED, BROKEN = 0, 1, 70
+
+# One turn of an actor's loop that takes longer counts as hung, unless the actor says otherwise (`deadline_s`).
+TURN_DEADLINE_S = 15.0
 
 # Run inference at nice 5, so that broker, capture and fusion are scheduled first when all cores are busy.
 WORKER_NICENESS = 5
@@ -135,6 +139,57 @@ class Pulse:
         return time.monotonic() >= self._due
 
 
+class Heart:
+    """Sends heartbeats from a thread of its own, so that a process that works for long is not taken for a hung one.
+
+    What is judged instead is the time of the work at hand: `begin` and `rest` mark it, and each heartbeat carries it.
+    """
+
+    def __init__(self, beats: Beats) -> None:
+        self._beats = beats
+        self._newest: Heartbeat | None = None
+        self._began: float | None = None
+        self._deadline_s = 0.0
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
+        self._thread.start()
+
+    def say(self, heartbeat: Heartbeat) -> None:
+        """Send a heartbeat now, and repeat it until the next."""
+        with self._lock:
+            self._newest = heartbeat
+            self._send()
+
+    def begin(self, deadline_s: float) -> None:
+        """Mark the begin of a piece of work that counts as hung after `deadline_s`."""
+        self._deadline_s = deadline_s
+        self._began = time.monotonic()
+
+    def rest(self) -> None:
+        """Mark its end."""
+        self._began = None
+
+    def _send(self) -> None:
+        if self._newest is None:
+            return
+        began = self._began
+        busy_s = 0.0 if began is None else round(time.monotonic() - began, 3)
+        deadline_s = 0.0 if began is None else self._deadline_s
+        self._beats.send(msgspec.structs.replace(self._newest, busy_s=busy_s, deadline_s=deadline_s))
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(BEAT_EVERY_S):
+            with self._lock:
+                self._send()
+
+    def close(self) -> None:
+        """Stop, and close the connection."""
+        self._stopped.set()
+        self._thread.join()
+        self._beats.close()
+
+
 class Stop:
     """A request to stop in order, set by SIGTERM; by Ctrl-C only in a process without a supervisor (`alone`)."""
 
@@ -204,16 +259,28 @@ def run(build: ActorClass) -> int:
     return live(build, settings, mailbox, stop)
 
 
+def refuse(reason: str) -> int:
+    """Tell the supervisor why this process can't run. Returns the exit code."""
+    settings = read_settings()
+    set_up(settings)
+    log.error("refused: %s", reason)
+    mailbox = Mailbox(Path(settings.directory), settings.name, settings.incarnation, Hello(role=settings.role))
+    mailbox.beat(Pulse(settings).now("failed", because=reason))
+    mailbox.close()
+    return REFUSED
+
+
 def live(build: ActorClass, settings: ActorSettings, mailbox: Mailbox, stop: Stop) -> int:
     """Build the actor and run its loop, from the first heartbeat to the last. Returns the exit code."""
-    pulse = Pulse(settings)
-    mailbox.beat(pulse.now("starting"))
-    code = _live(settings, mailbox, pulse, stop, build)
+    pulse, heart = Pulse(settings), Heart(mailbox.beats())
+    heart.say(pulse.now("starting"))
+    code = _live(settings, mailbox, pulse, heart, stop, build)
+    heart.close()
     mailbox.close()
     return code
 
 
-def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, build: ActorClass) -> int:
+def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, heart: Heart, stop: Stop, build: ActorClass) -> int:
     actor: Actor | None = None
     try:
         actor = build(settings, mailbox)
@@ -222,17 +289,17 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, b
         # Everything loaded so far lives as long as the process, so the collector need not scan it again.
         gc.collect()
         gc.freeze()
-        code = _loop(actor, mailbox, pulse, stop)
+        code = _loop(actor, mailbox, pulse, heart, stop)
         reason = None if stop.asked else actor.degraded_reason()
-        mailbox.beat(pulse.now("stopped", because=reason, figures=actor.figures()))
+        heart.say(pulse.now("stopped", because=reason, figures=actor.figures()))
     except BimodalError as error:
         log.info("refused: %s", error, exc_info=error)
-        mailbox.beat(pulse.now("failed", because=str(error)))
+        heart.say(pulse.now("failed", because=str(error)))
         return REFUSED
     except Exception as error:
         log.exception("an error of our own")
         sentence = f"{settings.name} met an unexpected {type(error).__name__}; the log has the details"
-        mailbox.beat(pulse.now("failed", because=sentence))
+        heart.say(pulse.now("failed", because=sentence))
         return BROKEN
     else:
         return code
@@ -241,12 +308,13 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, stop: Stop, b
             actor.close()
 
 
-def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, stop: Stop) -> int:
-    mailbox.beat(pulse.now("ready"))
+def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, heart: Heart, stop: Stop) -> int:
+    heart.say(pulse.now("ready"))
     # An actor that does more than wait for messages (a window) sets a shorter turn.
     turn_s = getattr(actor, "turn_s", IDLE_S)
     while not stop.asked:
         body = mailbox.receive(turn_s)
+        heart.begin(getattr(actor, "deadline_s", TURN_DEADLINE_S))
         if body is None:
             actor.on_idle()
         elif isinstance(body, Welcome):
@@ -255,10 +323,12 @@ def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, stop: Stop) -> int:
             actor.on_message(body)
         code = actor.finished()
         if code is not None:
+            heart.rest()
             return code
         if pulse.due:
-            mailbox.beat(pulse.now("ready", because=actor.degraded_reason(), figures=actor.figures()))
-    mailbox.beat(pulse.now("draining"))
+            heart.say(pulse.now("ready", because=actor.degraded_reason(), figures=actor.figures()))
+        heart.rest()
+    heart.say(pulse.now("draining"))
     return DONE
 
 

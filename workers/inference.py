@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from bimodal.broker.errors import SlotError
+from bimodal.broker.errors import RingGoneError, SlotError
 from bimodal.broker.frames import RingCache
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, Welcome, failed
@@ -20,7 +20,7 @@ from bimodal.broker.remote_mailbox import ReceivedData, RemoteMailbox
 from bimodal.models.contract import Kind
 from bimodal.models.cuda import Gpu
 from bimodal.models.session import Artifact, open_artifact, warm_up
-from bimodal.workers.actor import ActorSettings
+from bimodal.workers.actor import TURN_DEADLINE_S, ActorSettings
 from bimodal.workers.micro_batches import MicroBatcher
 from bimodal.workers.settings import RuntimeSettings, WorkerRuntime
 
@@ -33,6 +33,8 @@ TIMES_IN_HAND = 2
 IN_ADVANCE = 4
 QUICK_NS, SLOW_NS = 25_000_000, 50_000_000
 HELD_BACK_NS = 50_000_000
+# The first job may take long (a GPU compiles its kernels); later ones, so many times the mean so far.
+FIRST_DEADLINE_S, MOST_TIMES = 120.0, 20
 # After so many failures in a row the models themselves are tested.
 MANY_FAILED = 8
 
@@ -77,6 +79,7 @@ class JobWorker:
         self._held_back = 0
         self._held_back_ns = 0
         self._done = 0
+        self._failed = 0
         self._failed_in_a_row = 0
         self._broken = False
         self._busy_ns = 0
@@ -84,6 +87,15 @@ class JobWorker:
         self._batcher = MicroBatcher(1)
         self._streams = ActiveStreams()
         self._opening = threading.Lock()
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds after which a turn counts as hung, from the time that jobs have taken so far."""
+        count = self._done + self._failed
+        if not count:
+            return FIRST_DEADLINE_S
+        together = max(self._batching.most, self._in_advance)
+        return max(TURN_DEADLINE_S, MOST_TIMES * together * self._busy_ns / count / 1e9)
 
     def enable_batching(self, batching: Batching) -> MicroBatcher:
         """Run up to `batching.most` jobs at a time from now on.
@@ -167,6 +179,7 @@ class JobWorker:
             self._done += 1
             self._failed_in_a_row = 0
         elif not answer.stale:
+            self._failed += 1
             self._failed_in_a_row += 1
 
     def _check_models(self) -> None:
@@ -211,7 +224,8 @@ class JobWorker:
             if not reader.holds(job):
                 raise SlotError(f"slot {job.slot} was overwritten while it was read")
         except SlotError as error:
-            return failed(job, str(error), number=assignment.number, stale=True)
+            gone = isinstance(error, RingGoneError)
+            return failed(job, str(error), number=assignment.number, stale=True, gone=gone)
         except Exception as error:  # one bad job must not take the worker down
             log.exception("job %s/%s/%d failed", job.stream, job.modality, job.seq)
             reason = f"{type(error).__name__} in the {job.modality} worker"

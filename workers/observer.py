@@ -47,7 +47,7 @@ class Observer:
             def degraded_reason(self) -> str | None:
                 return self._problem
 
-    A slow output loses events and delays nobody. One whose `on_event` blocks for 5 s sends no heartbeat meanwhile and
+    A slow output loses events and delays nobody. One whose `on_event` blocks for 15 s counts as hung and
     is restarted, as is one that raises; a WorkerError carries a sentence for the user.
 
     Attributes:

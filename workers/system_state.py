@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from bimodal.broker.events import Emotion, Latency
 from bimodal.broker.messages import Body, Heartbeat, Status, StreamClosed, StreamOpened, StreamStatus
+from bimodal.workers.progress import Progress
 
 RATE_WINDOW_S = 2.0
 # An ended stream stays on the page for so long.
@@ -138,12 +139,13 @@ class StreamState:
 
 
 class SystemState:
-    """All streams and processes by name, and the broker's newest status."""
+    """All streams and processes by name, the broker's newest status, and whether results come out of each stream."""
 
     def __init__(self) -> None:
         self.streams: dict[str, StreamState] = {}
         self.processes: dict[str, ProcessState] = {}
         self.status: Status | None = None
+        self.progress = Progress()
 
     def take(self, body: Body, now: float) -> None:
         """Take one message of the bus."""
@@ -157,6 +159,7 @@ class SystemState:
                 self._stream(body.stream).closed_at = now
             case Status():
                 self.status = body
+                self.progress.on_status(body, now)
                 self._forget(now)
                 for counters in body.streams:
                     self._stream(counters.stream).on_counters(counters, now)

@@ -11,8 +11,8 @@ from typing import Any
 from bimodal.broker.errors import ControlError
 from bimodal.broker.keys import OWN
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.sockets import events_endpoint, log_in, session_directory
-from bimodal.supervisor.session import running_sessions
+from bimodal.broker.sockets import events_endpoint, log_in
+from bimodal.supervisor.session import directory_of, running_sessions
 
 DEFAULT_SESSION = "default"
 TURN_S = 0.25
@@ -41,7 +41,7 @@ def listen(
     Raises ControlError where this machine runs several systems and none was named; EndpointError for a bad address;
     KeysError for a bad key.
     """
-    place = address or events_endpoint(session_directory(session or _only_session()))
+    place = address or events_endpoint(directory_of(session or _only_session()))
     return Events(Subscriber(place, [topic], None if server_key is None else log_in(server_key, key)))
 
 

@@ -14,10 +14,11 @@ import typer
 from bimodal.broker.errors import BrokerError
 from bimodal.broker.keys import OWN
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.sockets import Login, events_endpoint, log_in, session_directory
+from bimodal.broker.sockets import Login, events_endpoint, log_in
 from bimodal.broker.topics import TOPICS
 from bimodal.console import user_errors
 from bimodal.options import SessionOption
+from bimodal.supervisor.session import directory_of
 
 TURN_S = 0.25
 
@@ -45,7 +46,7 @@ def subscribe(
     From another machine: [b]bimodal subscribe --endpoint tcp://HOST:5655 --server-key 'KEY'[/b]
     """
     with user_errors():
-        place = endpoint or events_endpoint(session_directory(session))
+        place = endpoint or events_endpoint(directory_of(session))
         if address:
             typer.echo(place)
             return

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from bimodal.broker.errors import BrokerError
 from bimodal.broker.mailbox import Subscriber
-from bimodal.broker.sockets import events_endpoint, session_directory
+from bimodal.broker.sockets import events_endpoint
 from bimodal.console import (
     MIDDLE,
     NARROW,
@@ -35,6 +35,7 @@ from bimodal.console import (
     user_errors,
 )
 from bimodal.options import SessionOption
+from bimodal.supervisor.session import directory_of
 from bimodal.workers.system_state import ProcessState, StreamState, SystemState
 
 TOPICS = ("process.", "status", "emotion.", "closed.")
@@ -55,7 +56,7 @@ def top(session: SessionOption = "default") -> None:
     Example: [b]bimodal top --session lab[/b]
     """
     with user_errors():
-        bus = Subscriber(events_endpoint(session_directory(session)), TOPICS)
+        bus = Subscriber(events_endpoint(directory_of(session)), TOPICS)
         try:
             if is_terminal() and sys.stdin.isatty():
                 _watch(bus, session)

@@ -15,6 +15,7 @@ import msgspec
 
 from bimodal.broker.sockets import SHARED_MEMORY
 from bimodal.config import Config
+from bimodal.doctor.imports import advice, missing_imports
 from bimodal.models.catalog import entries, verify
 from bimodal.models.cuda import (
     DEVICES,
@@ -29,56 +30,92 @@ from bimodal.models.cuda import (
     provider_library,
 )
 from bimodal.models.errors import ModelError
-from bimodal.supervisor.usage import cores
+from bimodal.supervisor.processes import TABLE
+from bimodal.supervisor.usage import cores, cpu_quota
 from bimodal.workers.capture.discover import cameras, microphones
 from bimodal.workers.errors import SourceError
 
-LIBRARIES = (
-    "pyzmq",
-    "opencv-python",
-    "sounddevice",
-    "numpy",
-    "av",
-    "soxr",
-    "msgspec",
-    "PyYAML",
-    "platformdirs",
-    "typer",
-    "rich",
-    "psutil",
-    "setproctitle",
-    "starlette",
-    "uvicorn",
-    "websockets",
-    "prometheus-client",
-    "jinja2",
-    "pyarrow",
-    "cryptography",
-)
+LIBRARIES = {
+    "pyzmq": "zmq",
+    "opencv-python": "cv2",
+    "sounddevice": "sounddevice",
+    "numpy": "numpy",
+    "av": "av",
+    "soxr": "soxr",
+    "msgspec": "msgspec",
+    "PyYAML": "yaml",
+    "platformdirs": "platformdirs",
+    "typer": "typer",
+    "rich": "rich",
+    "psutil": "psutil",
+    "setproctitle": "setproctitle",
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
+    "websockets": "websockets",
+    "prometheus-client": "prometheus_client",
+    "jinja2": "jinja2",
+    "pyarrow": "pyarrow",
+    "cryptography": "cryptography",
+}
+"""The module of each package."""
 
 
 def run_checks(config: Config) -> list[Finding]:
     """Run every check; findings in the order in which they are printed."""
-    findings = [_python(), *_libraries(), _onnxruntime(), *_provider(config), _shared_memory(config)]
+    findings = [_python(), _cores(), *_libraries(), _onnxruntime(), *_provider(config), _shared_memory(config)]
     findings += [_devices("camera", cameras), _devices("microphone", microphones)]
     return findings + _models()
 
 
 def _python() -> Finding:
-    found = f"{platform.python_version()} on {platform.machine()}, {cores()} cores"
+    found = f"{platform.python_version()} on {platform.machine()}"
     if sys.version_info[:2] not in ((3, 11), (3, 12), (3, 13)):
         return Finding("python", "warning", found, "bimodal is tested on Python 3.11 to 3.13")
     return Finding("python", "ok", found)
 
 
 def _libraries() -> list[Finding]:
+    """Every library: installed, and importable by a process as ours are; then the processes themselves."""
+    failed = missing_imports([*LIBRARIES.values(), *_process_modules()])
     findings = []
-    for name in LIBRARIES:
+    for name, module in LIBRARIES.items():
         try:
-            findings.append(Finding(name, "ok", importlib.metadata.version(name)))
+            found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             findings.append(Finding(name, "wrong", "not installed", f"pip install {name}"))
+            continue
+        error = failed.pop(module, None)
+        if error is None:
+            findings.append(Finding(name, "ok", found))
+        else:
+            # Only microphones need it.
+            verdict: Verdict = "warning" if name == "sounddevice" else "wrong"
+            findings.append(Finding(name, verdict, f"{found} can't be loaded: {error}", advice(error)))
+    explained = {finding.found.partition("can't be loaded: ")[2] for finding in findings}
+    for module, error in failed.items():
+        if error not in explained:
+            findings.append(Finding(f"process {module}", "wrong", f"can't be loaded: {error}", advice(error)))
     return findings
+
+
+def _process_modules() -> list[str]:
+    """The modules of all kinds of processes that `bimodal up` and `analyze` start; the optional ones only where their
+    libraries are installed."""
+    kinds = [kind for kind in TABLE.values() if not kind.optional and not kind.entry.startswith("lsl")]
+    return [f"bimodal.workers.{kind.entry.partition(':')[0]}" for kind in kinds]
+
+
+def _cores() -> Finding:
+    """The number of cores that workers are counted by, and what it comes from."""
+    machine = os.cpu_count() or 1
+    quota = cpu_quota()
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    found = f"{cores()} of {machine}"
+    if affinity < machine:
+        found += f", by the affinity of this process ({affinity})"
+    if quota is not None:
+        found += f", by the quota of its cgroup ({quota:g} cores)"
+    return Finding("cores", "ok", found)
 
 
 def _onnxruntime() -> Finding:

@@ -80,18 +80,17 @@ class Analysis:
         self._realtime = realtime
         self._waiting = deque(self.inputs)
         self._running: dict[str, Analysed] = {}
-        name = f"analyze-{os.getpid()}"
-        described = describe_session(config, "analysis", name, datetime.now().astimezone())
-        self._record = RecordActorSettings(
-            record=RecordSettings(folder=str(out)),
-            sources={analysed.name: str(analysed.file.absolute()) for analysed in self.inputs},
-            session=msgspec.to_builtins(described),
-        )
         self._counts: dict[Role, int] = {}
-        specs = self._rows()
-        self._session = Session(name)
+        self._session = Session(f"analyze-{os.getpid()}", unique=True)
         with contextlib.ExitStack() as undo:
             undo.callback(self._session.close)
+            described = describe_session(config, "analysis", self._session.name, datetime.now().astimezone())
+            self._record = RecordActorSettings(
+                record=RecordSettings(folder=str(out)),
+                sources={analysed.name: str(analysed.file.absolute()) for analysed in self.inputs},
+                session=msgspec.to_builtins(described),
+            )
+            specs = self._rows()
             self._control = ControlServer(self._session.directory)
             undo.callback(self._control.close)
             self._supervisor = Supervisor(self._session, specs, log_file)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections import deque
 from pathlib import Path
 from typing import Literal
@@ -17,9 +18,12 @@ from bimodal.broker.messages import Heartbeat, State
 from bimodal.child_process import child_environment, python_command
 from bimodal.supervisor.processes import ProcessSpec
 from bimodal.supervisor.session import Session
-from bimodal.supervisor.usage import Usage, UsageMonitor
+from bimodal.supervisor.usage import Usage, UsageMonitor, waited_s
 from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
 from bimodal.workers.backoff import BackOff
+
+# Measurements of the waiting for a processor that are kept, one a second.
+WAITS_KEPT = 120
 
 Phase = Literal["active", "loading", "draining"]
 
@@ -44,6 +48,7 @@ class Child:
         self.restarting = self.stop_requested = self.finished = self.was_ready = False
         self.usage = Usage(0.0, 0.0)
         self._usage_monitor: UsageMonitor | None = None
+        self._waits: deque[tuple[float, float]] = deque(maxlen=WAITS_KEPT)
         self._started_at = 0.0
 
     @property
@@ -77,6 +82,7 @@ class Child:
             stderr=subprocess.DEVNULL if log_file else None,
         )
         self._usage_monitor = UsageMonitor(self.process.pid)
+        self._waits.clear()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its process, if there is one."""
@@ -88,8 +94,18 @@ class Child:
     def measure(self) -> None:
         """Measure its CPU and memory."""
         found = self._usage_monitor.read() if self._usage_monitor is not None and self.running else None
-        if found is not None:
+        if found is not None and self.process is not None:
             self.usage = found
+            self._waits.append((time.monotonic(), waited_s(self.process.pid)))
+
+    def starved(self, since: float, now: float) -> float:
+        """Share of the time since `since` that its threads waited for a processor."""
+        if self.process is None or now <= since:
+            return 0.0
+        before = next((waited for at, waited in reversed(self._waits) if at <= since), None)
+        if before is None:
+            before = self._waits[0][1] if self._waits else 0.0
+        return (waited_s(self.process.pid) - before) / (now - since)
 
     def figures(self, now: float) -> dict[str, float]:
         """Figures that the supervisor adds to its heartbeat: CPU, memory, restarts, uptime."""
@@ -121,6 +137,8 @@ class Child:
 
 SILENT_S = 5.0
 KILL_AFTER_S = 3.0
+# A process that the machine starves is given so many times the time.
+STARVED_PATIENCE = 6.0
 START_LIMIT_S = 60.0
 STABLE_AFTER_S = 10.0
 MOST_DEATHS = 5
@@ -139,6 +157,7 @@ class Life:
         incarnation: number of this start of the name, from 1.
         restarts: number of starts after the first.
         failing: true from its failure until it is ready again, through all further tries.
+        overdue: whether this start was not ready in time.
         reason: the sentence that explains its last death or its failure.
     """
 
@@ -148,12 +167,13 @@ class Life:
         self.incarnation = incarnation
         self.restarts = -1
         self.failing = False
+        self.overdue = False
         self.reason: str | None = None
         self._back_off = BackOff(0.5, 30.0)
         self._start_at = 0.0
         self._started_at = 0.0
         self._ready_at: float | None = None
-        self._heartbeat_at = 0.0
+        self._heartbeat_at = self._busy_since = self._deadline_s = 0.0
         self._signalled_at: float | None = None
         self._drain_at: float | None = None
         self._quick_deaths: deque[float] = deque()
@@ -169,14 +189,29 @@ class Life:
         self.restarts += 1
         self.state = "starting"
         self._started_at = self._heartbeat_at = now
+        self._deadline_s = 0.0
+        self.overdue = False
         self._ready_at = self._signalled_at = self._drain_at = None
         return self.incarnation
 
-    def on_heartbeat(self, incarnation: int, state: State, reason: str | None, now: float) -> bool:
-        """Take a heartbeat; returns True where its state is new. Heartbeats of older incarnations are ignored."""
+    def on_heartbeat(
+        self,
+        incarnation: int,
+        state: State,
+        reason: str | None,
+        now: float,
+        *,
+        busy_s: float = 0.0,
+        deadline_s: float = 0.0,
+    ) -> bool:
+        """Take a heartbeat; returns True where its state is new. Heartbeats of older incarnations are ignored.
+
+        `busy_s`: how long it has been at its work; after `deadline_s` it counts as hung (0: never).
+        """
         if incarnation != self.incarnation or self.state in ("stopped", "failed"):
             return False
         self._heartbeat_at = now
+        self._busy_since, self._deadline_s = now - busy_s, deadline_s
         if self.draining:
             return False
         if reason is not None or state == "ready":
@@ -199,6 +234,7 @@ class Life:
     def extend_deadlines(self, pause_s: float, now: float) -> None:
         """Extend the deadlines by `pause_s`, for which the supervisor itself was stopped or starved."""
         self._heartbeat_at = min(now, self._heartbeat_at + pause_s)
+        self._busy_since = min(now, self._busy_since + pause_s)
         self._started_at = min(now, self._started_at + pause_s)
 
     def drain(self, now: float, grace_s: float, reason: str | None = None) -> None:
@@ -238,23 +274,48 @@ class Life:
         if self.state == "failed":
             self._start_at = now
 
-    def due(self, now: float) -> Verdict:
-        """The action due now. "dump" and "terminate" come once for each hang or drain, before "kill"."""
+    def late_since(self, now: float) -> float | None:
+        """Since when it is late: its last heartbeat, or the begin of work that takes longer than its deadline.
+
+        None while it is in time, or not ready yet.
+        """
+        if self._ready_at is None or self.state not in ("ready", "draining"):
+            return None
+        if now - self._heartbeat_at > SILENT_S:
+            return self._heartbeat_at
+        overdue = self._deadline_s and now - self._busy_since > self._deadline_s
+        return self._busy_since if overdue else None
+
+    def _late(self, now: float, starved: bool) -> str | None:
+        """Why it counts as hung, with more patience where the machine has `starved` it; else None."""
+        patience = STARVED_PATIENCE if starved else 1.0
+        if self._ready_at is None:
+            if now - self._started_at > START_LIMIT_S * patience:
+                self.overdue = True
+                return f"it was not ready within {START_LIMIT_S * patience:.0f} s"
+            return None
+        if now - self._heartbeat_at > SILENT_S * patience:
+            return f"it gave no sign of life for {now - self._heartbeat_at:.0f} s"
+        if self._deadline_s and now - self._busy_since > self._deadline_s * patience:
+            return f"one piece of work took longer than {self._deadline_s * patience:.0f} s"
+        return None
+
+    def due(self, now: float, *, starved: bool = False) -> Verdict:
+        """The action due now. "dump" and "terminate" come once for each hang or drain, before "kill".
+
+        `starved`: it waits for a processor that the machine does not have, which is no hang.
+        """
         if self.state in ("stopped", "failed"):
             return "start" if now >= self._start_at else "nothing"
         if self._drain_at is not None:
             return self._due_draining(now, self._drain_at)
-        silent = (
-            now - self._heartbeat_at > SILENT_S
-            if self._ready_at is not None
-            else now - self._started_at > START_LIMIT_S
-        )
-        if not silent:
+        late = self._late(now, starved)
+        if late is None:
             self._signalled_at = None
             return "nothing"
         if self._signalled_at is None:
             self._signalled_at = now
-            self.reason = "it did not answer any more"
+            self.reason = late
             return "dump"
         return "kill" if now - self._signalled_at > KILL_AFTER_S else "nothing"
 

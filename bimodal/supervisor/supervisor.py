@@ -33,8 +33,9 @@ from bimodal.supervisor.child import Child, Life
 from bimodal.supervisor.processes import ProcessSpec
 from bimodal.supervisor.reconcile import Reconciler
 from bimodal.supervisor.session import Session
-from bimodal.supervisor.usage import UsageMonitor, cores
+from bimodal.supervisor.usage import Pressure, PressureMonitor, UsageMonitor, cores
 from bimodal.workers.actor import BEAT_EVERY_S, DONE, REFUSED
+from bimodal.workers.progress import Progress
 
 # Sentences on what is wrong: pure functions over the supervisor's state.
 
@@ -96,6 +97,8 @@ def _await(group: Sequence[Child], deadline: float) -> None:
 
 MEASURE_EVERY_S = 1.0
 PAUSE_S = 2.0
+# A process that is late has starved where its threads waited for a processor for this share of the time.
+STARVED_SHARE = 0.25
 
 
 class Supervisor:
@@ -118,7 +121,10 @@ class Supervisor:
         self._stepped_at = time.monotonic()
         self._own_usage = UsageMonitor(os.getpid())
         self._usage: dict[str, float] = {}
+        self._pressures, self._pressure = PressureMonitor(), Pressure(0.0, 0.0)
+        self._starving: dict[str, str] = {}
         self._off_duty: tuple[str, ...] = ()
+        self._progress = Progress()
         self.refused: str | None = None
         self.streams: tuple[StreamStatus, ...] = ()
         self.children: dict[str, Child] = {}
@@ -164,7 +170,9 @@ class Supervisor:
     @property
     def degraded_reason(self) -> str | None:
         """Failures and refusals in one sentence; None where all is well."""
-        return failures({name: child.life for name, child in self.children.items()}, self.not_taken_over)
+        found = failures({name: child.life for name, child in self.children.items()}, self.not_taken_over)
+        silent = [f"{stream}: {text}" for stream, text in self._progress.troubles(self.now).items()]
+        return "; ".join(filter(None, (self._session.trouble, found, *silent, *self._starving.values()))) or None
 
     # -------------------------------------------------------------------------------- the loop
 
@@ -203,6 +211,7 @@ class Supervisor:
                     self.reconciler.on_reconfigured(report)
                 case Status():
                     self.streams = report.streams
+                    self._progress.on_status(report, time.monotonic())
                 case Welcome():
                     self._off_duty = ()  # a new broker: send it again
 
@@ -212,7 +221,14 @@ class Supervisor:
             return
         child.heartbeat = heartbeat
         now = time.monotonic()
-        news = child.life.on_heartbeat(heartbeat.incarnation, heartbeat.state, heartbeat.because, now)
+        news = child.life.on_heartbeat(
+            heartbeat.incarnation,
+            heartbeat.state,
+            heartbeat.because,
+            now,
+            busy_s=heartbeat.busy_s,
+            deadline_s=heartbeat.deadline_s,
+        )
         if news and heartbeat.state == "ready":
             child.was_ready = True
             log.info("%s is ready", heartbeat.name)
@@ -221,6 +237,7 @@ class Supervisor:
     def _heartbeat(self) -> Heartbeat:
         reason = self.degraded_reason
         figures = {"restarts": 0.0, "up_s": round(self.now - self._started_at, 1), **self._usage}
+        figures |= {"cpu_pressure_percent": self._pressure.cpu, "cpu_steal_percent": self._pressure.steal}
         return Heartbeat(name=NAME, incarnation=1, state="ready", pid=os.getpid(), because=reason, figures=figures)
 
     def _measure(self, now: float) -> None:
@@ -228,8 +245,10 @@ class Supervisor:
         if now < self._measure_at:
             return
         self._measure_at = now + MEASURE_EVERY_S
+        self._session.repair()
         usage = self._own_usage.read()
         self._usage = usage._asdict() if usage is not None else {}
+        self._pressure = self._pressures.read()
         for child in self.children.values():
             child.measure()
             reason = over_limit(child.usage.memory_mb, child.spec.max_memory_mb)
@@ -259,6 +278,7 @@ class Supervisor:
         assert child.process is not None
         code, name, life = child.process.returncode, child.spec.name, child.life
         child.process = None
+        self._starving.pop(name, None)
         self._channel.send(Gone(name=name, incarnation=life.incarnation))
         reported = child.heartbeat.because if child.heartbeat and child.heartbeat.state == "failed" else None
         log.info("%s (life %d) exited with %s%s", name, life.incarnation, code, f": {reported}" if reported else "")
@@ -305,12 +325,14 @@ class Supervisor:
     def _act(self, child: Child, now: float) -> None:
         if child.finished:
             return
-        match child.life.due(now):
+        match child.life.due(now, starved=self._starved(child, now)):
             case "start":
                 if not child.running and self._may_start(child):
                     child.start(self._session, self._log_file, now)
             case "dump":
-                log.warning("%s does not answer: its stacks follow, then it is stopped", child.spec.name)
+                log.warning(
+                    "%s does not answer (%s): its stacks follow, then it is stopped", child.spec.name, child.life.reason
+                )
                 child.signal(signal.SIGUSR1)
                 child.signal(signal.SIGTERM)
             case "terminate":
@@ -319,6 +341,21 @@ class Supervisor:
                 child.signal(signal.SIGKILL)
             case "nothing":
                 pass
+
+    def _starved(self, child: Child, now: float) -> bool:
+        """True where a process is late because the machine has no processor for it; that is told and not punished."""
+        since = child.life.late_since(now)
+        share = child.starved(since, now) if since is not None else 0.0
+        if since is None or share < STARVED_SHARE:
+            self._starving.pop(child.spec.name, None)
+            return False
+        if child.spec.name not in self._starving:
+            log.warning("%s is late by %.0f s, because the machine is starved", child.spec.name, now - since)
+        self._starving[child.spec.name] = (
+            f"the machine is starved: {child.spec.name} waited {min(1.0, share):.0%} of {now - since:.0f} s "
+            f"for a processor (pressure {self._pressure.cpu:.0f} %, stolen by the host {self._pressure.steal:.0f} %)"
+        )
+        return True
 
     def _may_start(self, child: Child) -> bool:
         """True where it may start now. Workers that load alongside others start a few at a time, to leave cores."""
@@ -341,5 +378,6 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop all processes within three seconds, then close the sockets."""
+        self._session.ending()
         stop_all(list(self.children.values()))
         self._channel.close()

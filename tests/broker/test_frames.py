@@ -112,7 +112,7 @@ def test_the_shelf_lets_go_of_rings_whose_files_are_gone(tmp_path: Path) -> None
     assert cache.reader(old.name).holds(shown), "nobody needs the room yet"
     Ring(tmp_path, ring_name("a", 2, "face", 0), 2, 100)
     cache.reader("a.2.face.0")
-    with pytest.raises(SlotError, match="gone"):
+    with pytest.raises(SlotError, match="removed"):
         cache.reader(old.name)
     assert seen[0, 0, 0] == 7, "who still looks at it keeps it"
 

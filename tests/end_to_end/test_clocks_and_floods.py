@@ -19,7 +19,7 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Mailbox, Subscriber
 from bimodal.broker.messages import Body, Hello, StreamOpened, Welcome
 from bimodal.broker.sockets import events_endpoint, make_private
-from bimodal.supervisor.session import LOCK, Session, sweep_abandoned
+from bimodal.supervisor.session import Session, lock_path, sweep_abandoned
 from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
 from tests.end_to_end.driving import REPOSITORY
 from tests.recordings.events import event
@@ -82,8 +82,8 @@ def test_a_wall_clock_that_jumps_takes_nothing_of_a_running_session(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     session = Session("a")
     try:
-        sweep_abandoned(session.directory.parent, time.time() + step_s)
-        assert (session.directory / LOCK).exists()
+        sweep_abandoned(time.time() + step_s)
+        assert lock_path(session.slots).exists()
         assert session.slots.exists()
     finally:
         session.close()

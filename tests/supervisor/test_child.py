@@ -14,6 +14,7 @@ from bimodal.supervisor.child import (
     SILENT_S,
     STABLE_AFTER_S,
     START_LIMIT_S,
+    STARVED_PATIENCE,
     Life,
 )
 
@@ -192,3 +193,44 @@ def test_trouble_is_told_and_forgotten() -> None:
     assert life.reason == "the camera was unplugged"
     life.on_heartbeat(1, "ready", None, 2.0)
     assert life.reason is None
+
+
+def test_work_is_judged_by_its_own_deadline_and_not_by_silence() -> None:
+    life = Life()
+    life.started(0.0)
+    life.on_heartbeat(1, "ready", None, 0.0)
+    for second in range(1, 30):
+        life.on_heartbeat(1, "ready", None, float(second), busy_s=float(second), deadline_s=60.0)
+        assert life.due(second + 0.1) == "nothing", "a model that runs for 30 s beats meanwhile"
+    for second in range(30, 61):
+        life.on_heartbeat(1, "ready", None, float(second), busy_s=float(second), deadline_s=60.0)
+    assert life.due(60.0) == "nothing"
+    life.on_heartbeat(1, "ready", None, 60.5, busy_s=60.5, deadline_s=60.0)
+    assert life.due(60.5) == "dump"
+    assert life.reason == "one piece of work took longer than 60 s"
+    life.on_heartbeat(1, "ready", None, 60.6)
+    assert life.due(60.7) == "nothing", "it has ended after all"
+
+
+def test_who_is_starved_is_not_punished() -> None:
+    life = Life()
+    life.started(0.0)
+    life.on_heartbeat(1, "ready", None, 0.0)
+    assert life.late_since(SILENT_S) is None
+    assert life.late_since(SILENT_S + 1) == 0.0
+    assert life.due(SILENT_S + 1, starved=True) == "nothing"
+    assert life.due(SILENT_S * STARVED_PATIENCE + 1, starved=True) == "dump", "for ever would be wrong, too"
+    life.on_heartbeat(1, "ready", None, 40.0)
+    assert life.due(40.1) == "nothing"
+    assert life.due(41.0 + SILENT_S) == "dump"
+    assert life.reason == "it gave no sign of life for 6 s"
+
+
+def test_a_start_that_never_ends_is_known_as_such() -> None:
+    life = Life()
+    life.started(0.0)
+    assert life.due(START_LIMIT_S + 1) == "dump"
+    assert life.overdue
+    life.exited(70.0, restart=True)
+    life.started(71.0)
+    assert not life.overdue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 
 from bimodal.broker.mailbox import Mailbox
@@ -12,7 +14,10 @@ from bimodal.workers.capture.run import Run
 from bimodal.workers.errors import SourceError
 from bimodal.workers.settings import CaptureActorSettings
 
+log = logging.getLogger(__name__)
+
 RUNS_A_LIFE = 1000
+LOOK_EVERY_S = 0.1
 
 
 class CaptureActor:
@@ -30,6 +35,7 @@ class CaptureActor:
         self._sender = mailbox.sender()
         self._run: Run | None = None
         self._closed: StreamClosed | None = None
+        self._look_at = 0.0
 
     def on_connected(self) -> None:
         """Announce a live stream to a new broker; start a file, or start it again."""
@@ -81,11 +87,29 @@ class CaptureActor:
         """DONE once every job of the run is settled. Raises the error of reading or recording it."""
         if self._run is not None and self._run.error is not None:
             raise self._run.error
+        if self._lost_slots():
+            self._begin()
+            return None
         if self._closed is None:
             return None
         if self._closed.because is not None:
             raise SourceError(self._closed.because)
         return DONE
+
+    def _lost_slots(self) -> bool:
+        """True where somebody has removed the slots of a file and there is a folder for new ones.
+
+        A frame in them would fail in every worker that had not mapped them before, so the file is started again.
+        """
+        now = time.monotonic()
+        if self._mine.policy != "every" or self._run is None or now < self._look_at:
+            return False
+        self._look_at = now + LOOK_EVERY_S
+        if not self._run.lost or not self._slots.is_dir():
+            return False
+        log.warning("the shared memory of %s had been removed; the file is started again", self._mine.stream)
+        self._closed = None
+        return True
 
     def close(self) -> None:
         """Stop reading and unlink the slots."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bimodal.broker.errors import RingGoneError
 from bimodal.broker.frames import Ring, SlotAllocator, slots_for
 from bimodal.broker.mailbox import Sender
 from bimodal.broker.messages import Job, Modality, Policy
@@ -61,7 +62,8 @@ class JobPublisher:
             largest: size in bytes for which slots are made, if larger than the array.
             size: (width, height) of a picture as it is shown.
 
-        Returns False if the publisher was stopped meanwhile. Raises SlotError if shared memory is full.
+        Returns False if the publisher was stopped meanwhile. Raises SlotError if shared memory is full,
+        RingGoneError if its folder was removed.
         """
         array = np.ascontiguousarray(array)
         ring, book = self._room(max(array.nbytes, largest))
@@ -95,12 +97,19 @@ class JobPublisher:
         )
         return True
 
+    @property
+    def lost(self) -> bool:
+        """True once the ring in use was removed by somebody, so that nobody new can read the jobs in it."""
+        return bool(self._rings) and self._rings[-1].gone
+
     def _room(self, size: int) -> tuple[Ring, SlotAllocator]:
-        """The ring for arrays of `size` bytes; a new, larger one if the source's pictures have grown."""
-        if self._allocator is None or size > self._rings[-1].slot_bytes:
+        """The ring for arrays of `size` bytes; new if pictures have grown or the last one was removed."""
+        if self._allocator is None or size > self._rings[-1].slot_bytes or self._rings[-1].gone:
+            if not self._folder.is_dir():
+                raise RingGoneError(f"the session's folder of shared memory, {self._folder}, was removed")
             # Several streams share a small /dev/shm (64 MB in a container): make fewer slots rather than fail.
             budget = min(self._budget_bytes, shutil.disk_usage(self._folder).free // 3)
-            if self._rings:
+            if self._rings and size > self._rings[-1].slot_bytes:
                 # Grow by half at least: a source that grows pixel by pixel must not leave a ring behind each time.
                 size = max(size, self._rings[-1].slot_bytes * 3 // 2)
             slots = slots_for(budget, size)

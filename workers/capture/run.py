@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from bimodal.broker.errors import BrokerError, SlotError
+from bimodal.broker.errors import BrokerError, RingGoneError, SlotError
 from bimodal.broker.mailbox import Sender
 from bimodal.broker.messages import Modality, StreamEnded, StreamOpened
 from bimodal.workers.capture.checks import Stillness, uneven
@@ -88,6 +88,7 @@ class Run:
         self._stopped = threading.Event()
         self._picture_over = threading.Event()
         self._announced = False
+        self._no_room = False
         self._stillness: Stillness | None = None
         self._over: dict[Modality, StreamEnded] = {}
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
@@ -149,6 +150,11 @@ class Run:
     def release(self, modality: Modality, seqs: Iterable[int]) -> None:
         """Release the slots of settled jobs."""
         self._publishers[modality].release(seqs)
+
+    @property
+    def lost(self) -> bool:
+        """True once the shared memory of a file was removed by somebody."""
+        return self._no_room or any(publisher.lost for publisher in self._publishers.values())
 
     def offered(self, modality: Modality) -> int:
         """Number of jobs published so far."""
@@ -261,6 +267,13 @@ class Run:
         """Publish an array; False if reading should stop. If shared memory is full, a live stream loses the item."""
         try:
             return self._publishers[modality].put(array, **place)
+        except RingGoneError as error:
+            # The supervisor makes the folder again within a second; a file is then started again by the actor.
+            self._source.problems.report("memory", str(error), for_s=NO_ROOM_SHOWN_S)
+            if self._settings.policy == "every":
+                self._no_room = True
+                self._stopped.wait()
+            return not self._stopped.is_set()
         except SlotError as error:
             if self._settings.policy == "every":
                 raise

@@ -35,7 +35,8 @@ def is_up(process: ProcessState, now: float) -> bool:
 
 
 def unready_reasons(system: SystemState, now: float) -> list[str]:
-    """Reasons why the system can't work: one sentence for each kind of process without a ready one.
+    """Reasons why the system can't work: one sentence for each kind of process without a ready one, and
+    for each stream of which no results come out (workers/progress.py).
 
     A system without a speech model has no audio workers, and needs none.
     """
@@ -47,7 +48,7 @@ def unready_reasons(system: SystemState, now: float) -> list[str]:
             continue
         because = next((process.heartbeat.because for process in mine if process.heartbeat.because), None)
         found.append(f"{subject} ready" + (f": {because}" if because else ""))
-    return found
+    return found + [f"{stream}: {text}" for stream, text in system.progress.troubles(now).items()]
 
 
 def kind_of(name: str) -> str:
@@ -71,12 +72,16 @@ def banners(system: SystemState, now: float) -> list[Banner]:
         return [Banner("error", "event bus", f"nothing has come over it for {quiet_s:.0f} s; is the broker there?")]
     found = [banner for process in processes if (banner := _of_process(process, now)) is not None]
     found += _of_foreign_models([one.heartbeat for one in processes if one.word(now) in ("ready", "troubled")])
+    without_results = system.progress.troubles(now)
+    found += [Banner("error", stream, text) for stream, text in without_results.items()]
     explained = {banner.about for banner in found}
     # The supervisor repeats what processes report themselves.
     found = [banner for banner in found if banner.about != SUPERVISOR or not _names(banner.text, explained)]
     for stream in system.streams.values():
         silent_s = stream.silent_s(now) or 0.0
-        if silent_s > STREAM_SILENT_S and stream.closed_at is None and f"capture {stream.name}" not in explained:
+        if stream.name in without_results or f"capture {stream.name}" in explained:
+            continue
+        if silent_s > STREAM_SILENT_S and stream.closed_at is None:
             found.append(Banner("warning", stream.name, f"no frames for {silent_s:.0f} s"))
     return sorted(found, key=lambda banner: banner.level != "error")
 

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Body, State
+from bimodal.workers.progress import NOUNS
 from bimodal.workers.system_state import SystemState
 from bimodal.workers.view.health import is_up, recent_processes, unready_reasons
 from bimodal.workers.view.state import View
@@ -99,7 +100,7 @@ class Metrics(Collector):
             yield counter
         dropped = CounterMetricFamily(
             "bimodal_jobs_dropped",
-            "Live frames and speech windows passed over, by reason: replaced, late, lost or overwritten.",
+            "Live frames and speech windows passed over, by reason: replaced, late, lost, overwritten or removed.",
             labels=["stream", "modality", "reason"],
         )
         for stream in streams:
@@ -107,6 +108,17 @@ class Metrics(Collector):
                 for reason, count in reasons.items():
                     dropped.add_metric([stream.stream, modality, reason], count)
         yield dropped
+        share = GaugeMetricFamily(
+            "bimodal_jobs_done_ratio",
+            "Share of the jobs offered in the last seconds that were done.",
+            labels=["stream", "modality"],
+        )
+        for stream in streams:
+            for modality in NOUNS:
+                known = self._system.progress.share(stream.stream, modality)
+                if known is not None:
+                    share.add_metric([stream.stream, modality], known)
+        yield share
         waiting = GaugeMetricFamily("bimodal_jobs_waiting", "Jobs that wait for a worker.")
         waiting.add_metric([], status.waiting if status is not None else 0)
         yield waiting
