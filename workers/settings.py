@@ -70,9 +70,12 @@ class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of an audio worker's artifacts; `window_s`: length of the windows from capture, in seconds."""
+    """Paths of an audio worker's artifacts; several speech ones are averaged.
 
-    speech: str
+    `window_s`: length of the windows from capture, in seconds.
+    """
+
+    speech: tuple[str, ...]
     voice_activity: str | None
     window_s: float
     runtime: WorkerRuntime

@@ -87,7 +87,7 @@ def measure(plan: Plan) -> Outcome:
     media = decoded(plan.folder)
     figures = _of(plan, media, "frames", windows=False)
     notes = ["A frame is the detector, the landmarks and the static model on one face; the inputs lie ready."]
-    if plan.config.models.speech != "none":
+    if plan.config.models.voices:
         figures += _of(plan, media, "windows", windows=True)
         notes.append("A window is voice activity over all of it, and the speech model where there is voice.")
     return Outcome(part=PART, figures=tuple(figures), notes=tuple(notes))

@@ -76,12 +76,13 @@ def _frames(order: LimitOrder) -> Sequence[Work]:
 
 
 def _windows(order: LimitOrder) -> Sequence[Work]:
-    """The model runs of a few windows: voice activity and the speech model."""
+    """The model runs of a few windows: voice activity and the speech models."""
     assert order.audio is not None
     assert order.sound is not None
     mine, runs = order.audio, list[Run]()
     speech, voice = open_speech_models(mine, WORKER)
-    pipeline = SpeechPipeline(recording(speech, runs), None if voice is None else recording(voice, runs), mine.audio)
+    heard = [recording(each, runs) for each in speech]
+    pipeline = SpeechPipeline(heard, None if voice is None else recording(voice, runs), mine.audio)
     sound, works = np.load(Path(order.sound), allow_pickle=False), []
     hop = round(order.hop_s * order.rate)
     for end in range(hop, sound.size + 1, hop):

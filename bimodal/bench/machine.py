@@ -97,12 +97,14 @@ def _models(config: Config) -> tuple[dict[str, str], str]:
     }
     named = {
         "face-dynamic": config.models.face_dynamic,
-        "speech": config.models.speech,
         "voice-activity": config.models.voice_activity,
     }
     for kind, name in named.items():
         if name != "none":
             models[kind] = open_artifact(resolve(name), provider="cpu").identity
+    heard = [open_artifact(resolve(name), "speech", provider="cpu").identity for name in config.models.voices]
+    if heard:
+        models["speech"] = "+".join(heard)
     return models, static[0].provider
 
 

@@ -121,7 +121,7 @@ def by_role(runs: list[Throughput]) -> dict[str, list[float]]:
 
 def without_speech(config: Config) -> Config:
     """Make a copy of the config without a speech model."""
-    return msgspec.structs.replace(config, models=msgspec.structs.replace(config.models, speech="none"))
+    return msgspec.structs.replace(config, models=msgspec.structs.replace(config.models, speech=("none",)))
 
 
 # Throughput of the whole system on the decoded clip.

@@ -21,13 +21,16 @@ Ensemble = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=8)]
 
 
 class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
-    """Models by kind: a catalog name, a path to an .onnx, or none for optional kinds; static ones are averaged."""
+    """Models by kind: a catalog name, a path to an .onnx, or none for optional kinds.
+
+    Several static ones are averaged, and several speech ones.
+    """
 
     face_detector: str = "blazeface-short"
     face_landmarks: str = "facemesh-468"
     face_static: Ensemble = ("face-compact",)
     face_dynamic: str = "none"
-    speech: str = "speech-voice"
+    speech: Ensemble = ("speech-voice",)
     voice_activity: str = "silero-vad"
     fusion: str = "none"
 
@@ -38,8 +41,16 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             if name in ("none", ""):
                 missing = "only face-dynamic, speech, voice-activity and fusion may be none"
                 raise WrongValueError(f"must name a model: {missing}", place)
-        if len(set(self.face_static)) < len(self.face_static):
-            raise WrongValueError("names the same model twice", "face-static")
+        for place, names in (("face-static", self.face_static), ("speech", self.speech)):
+            if len(set(names)) < len(names):
+                raise WrongValueError("names the same model twice", place)
+        if len(self.speech) > 1 and not {"none", ""}.isdisjoint(self.speech):
+            raise WrongValueError("is none, or a list of models, but not both", "speech")
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The speech models; empty where there is none."""
+        return () if self.speech == ("none",) else self.speech
 
 
 Number = Annotated[int, msgspec.Meta(ge=1, le=256)]

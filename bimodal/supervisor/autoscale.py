@@ -94,7 +94,7 @@ def checked_counts(counts: Mapping[str, int], config: Config) -> dict[Role, int]
         raise ControlError("only face and audio workers can be scaled: say face=4 or audio=2")
     if not all(1 <= count <= MOST_WORKERS for count in wanted.values()):
         raise ControlError(f"there may be 1 to {MOST_WORKERS} workers of a kind")
-    if "audio" in wanted and config.models.speech == "none":
+    if "audio" in wanted and not config.models.voices:
         raise ControlError("there is no speech model, so there are no audio workers to scale")
     return wanted
 

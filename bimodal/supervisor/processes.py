@@ -156,10 +156,10 @@ def _face(wanted: Wanted) -> list[ProcessSpec]:
 def _audio(wanted: Wanted) -> list[ProcessSpec]:
     """The audio workers; no rows without a speech model."""
     config = wanted.config
-    if config.models.speech == "none":
+    if not config.models.voices:
         return []
     settings = AudioActorSettings(
-        speech=str(resolve(config.models.speech)),
+        speech=tuple(str(resolve(name)) for name in config.models.voices),
         voice_activity=_optional(config.models.voice_activity),
         window_s=config.capture.window_s,
         runtime=_runtime(config),
@@ -169,7 +169,7 @@ def _audio(wanted: Wanted) -> list[ProcessSpec]:
         name="audio",
         role="audio",
         settings=settings,
-        artifacts=_versions(settings.speech, settings.voice_activity),
+        artifacts=_versions(*settings.speech, settings.voice_activity),
         cores=_cores("audio", config.workers.audio),
     )
     return _numbered(row, wanted.counts.get("audio") or _sizes(config).audio)
@@ -242,7 +242,7 @@ def source(config: Config, name: str, stream: StreamSettings, *, policy: Policy,
         capture=config.capture,
         policy=policy,
         realtime=realtime,
-        speech=config.models.speech != "none",
+        speech=bool(config.models.voices),
     )
     return ProcessSpec(name=f"capture {name}", role="capture", settings=settings, stream=name, ends=stream.ends)
 

@@ -77,7 +77,7 @@ def model_records(config: Config) -> list[ModelRecord]:
     models = config.models
     given = [("face-detector", models.face_detector), ("face-landmarks", models.face_landmarks)]
     given += [("face-static", name) for name in models.face_static]
-    given += [("face-dynamic", models.face_dynamic), ("speech", models.speech)]
+    given += [("face-dynamic", models.face_dynamic), *(("speech", name) for name in models.voices)]
     given += [("voice-activity", models.voice_activity)]
     return [_model(kind, name) for kind, name in given if name != "none"]
 

@@ -67,7 +67,9 @@ def measure(plan: Plan) -> Outcome:
 def with_static(config: Config, static: Path) -> Config:
     """The config with this static model, a speech model of the seed's form (352 × 15 features into an LSTM), and no
     dynamic model, which would need embeddings of another network."""
-    models = msgspec.structs.replace(config.models, face_static=(str(static),), face_dynamic="none", speech=SEED_SPEECH)
+    models = msgspec.structs.replace(
+        config.models, face_static=(str(static),), face_dynamic="none", speech=(SEED_SPEECH,)
+    )
     return msgspec.structs.replace(config, models=models)
 
 

@@ -61,7 +61,7 @@ def test_the_example_says_what_the_seed_did() -> None:
     assert (fusion.strategy, fusion.video_weight, fusion.speech_weight) == ("average", 0.7, 0.3)
     assert config.capture.window_s >= 3.75
     commands = [line.split()[-1] for line in SEED.read_text().splitlines() if "bimodal models fetch" in line]
-    assert set(commands) == {*config.models.face_static, config.models.face_dynamic, config.models.speech}
+    assert set(commands) == {*config.models.face_static, config.models.face_dynamic, *config.models.speech}
 
 
 def test_the_seeds_chain_runs_by_its_example(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_models_are_named_by_kind() -> None:
         "speech": ["none"],
     }
     changed = config_with(clip_of(None), Config(), parse_changes(["face-static=a", "speech=none"]))
-    assert (changed.models.face_static, changed.models.speech) == (("a",), "none")
+    assert (changed.models.face_static, changed.models.speech) == (("a",), ("none",))
     for wrong, sentence in (("face-static", "is not KIND=NAME"), ("face-statik=a", "did you mean 'face-static'")):
         with pytest.raises(RecordError, match=sentence):
             parse_changes([wrong])

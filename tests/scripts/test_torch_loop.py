@@ -65,7 +65,7 @@ def test_the_pipeline_runs_with_that_static_model_alone() -> None:
     config = with_static(Config(), Path("/somewhere/model.onnx"))
     assert config.models.face_static == ("/somewhere/model.onnx",)
     assert config.models.face_dynamic == "none"
-    assert config.models.speech == "speech-keras", "of the same form as the loop's"
+    assert config.models.speech == ("speech-keras",), "of the same form as the loop's"
 
 
 def test_what_can_not_be_made_costs_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,14 +20,14 @@ from bimodal.workers.settings import AudioActorSettings
 class SpeechModels(NamedTuple):
     """The artifacts that listen, opened and warm; without voice activity, loudness decides what is voice."""
 
-    speech: Artifact
+    speech: list[Artifact]
     voice_activity: Artifact | None
 
     @property
     def names(self) -> dict[str, str]:
-        """name@version by kind."""
+        """name@version by kind; several speech models are joined by a plus sign."""
         voice = {} if self.voice_activity is None else {"voice-activity": self.voice_activity.identity}
-        return {"speech": self.speech.identity} | voice
+        return {"speech": "+".join(artifact.identity for artifact in self.speech)} | voice
 
 
 def open_models(settings: AudioActorSettings, worker: str) -> SpeechModels:
@@ -35,11 +35,12 @@ def open_models(settings: AudioActorSettings, worker: str) -> SpeechModels:
 
     Raises ArtifactError, ProviderError, or ConfigError for windows that are too short for the speech model.
     """
-    speech = open_model(settings.speech, "speech", settings.runtime, worker)
-    wanted_s = speech.metadata.window_s or 0.0
+    speech = [open_model(path, "speech", settings.runtime, worker) for path in settings.speech]
+    longest = max(speech, key=lambda artifact: artifact.metadata.window_s or 0.0)
+    wanted_s = longest.metadata.window_s or 0.0
     if wanted_s > settings.window_s:
         raise ConfigError(
-            f"{speech.metadata.name} wants windows of {wanted_s:g} s, but capture cuts {settings.window_s:g} s; "
+            f"{longest.metadata.name} wants windows of {wanted_s:g} s, but capture cuts {settings.window_s:g} s; "
             f"set capture.window_s to {wanted_s:g} or more"
         )
     voice_activity = None
@@ -80,7 +81,7 @@ class AudioActor(JobWorker):
         super().__init__(settings, mailbox)
         mine = own(settings, AudioActorSettings)
         models = open_models(mine, settings.name)
-        self.artifacts = [artifact for artifact in models if artifact is not None]
+        self.artifacts = [*models.speech, *([] if models.voice_activity is None else [models.voice_activity])]
         self.models = models.names
         self._pipeline = SpeechPipeline(models.speech, models.voice_activity, mine.audio)
 

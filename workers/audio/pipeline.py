@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -15,6 +16,7 @@ from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact
 from bimodal.workers.audio.settings import AudioSettings, Quality
 from bimodal.workers.errors import WorkerError
+from bimodal.workers.fusion.combine import Opinion, average
 
 TOO_QUIET = "too quiet"
 NO_VOICE = "no voice"
@@ -36,7 +38,7 @@ class SpeechReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpeechPipeline:
-    """Resampling, voice activity, gate and speech model. Keeps no state between windows: any worker takes any window.
+    """Resampling, voice activity, gate and speech models. Keeps no state between windows: any worker takes any window.
 
     Without a voice-activity artifact every 32 ms step above the energy floor counts as voice.
 
@@ -48,16 +50,16 @@ class SpeechPipeline:
     uncut.
     """
 
-    def __init__(self, speech: Artifact, voice_activity: Artifact | None, settings: AudioSettings) -> None:
-        self._speech = speech
+    def __init__(
+        self, speech: Artifact | Sequence[Artifact], voice_activity: Artifact | None, settings: AudioSettings
+    ) -> None:
+        """`speech`: one speech artifact, or several that are averaged, each on a window of its own length and rate."""
+        self._models = [_SpeechModel(each) for each in ([speech] if isinstance(speech, Artifact) else speech)]
         self._settings = settings
         self._voice_activity = None if voice_activity is None else VoiceActivity(voice_activity, settings.resampler)
-        self._label_map = LabelMap(speech.metadata.labels or ())
-        self._rate = speech.metadata.sample_rate or 16_000
-        self._window_s = speech.metadata.window_s or 3.0
-        self._minimum_window_s = speech.metadata.minimum_window_s or 0.0
-        size = next(tensor.shape[1] for tensor in speech.inputs if tensor.name == "waveform")
-        self._only_size = size if isinstance(size, int) else None
+        self._rate = self._models[0].rate
+        self._window_s = max(model.window_s for model in self._models)
+        self._minimum_window_s = max(model.minimum_window_s for model in self._models)
 
     def __call__(self, samples: NDArray[np.float32], rate: int, fresh: int) -> SpeechReading:
         """Run the pipeline on one window.
@@ -101,16 +103,45 @@ class SpeechPipeline:
         return None if enough else NOT_ENOUGH
 
     def _recognise(self, heard: NDArray[np.float32], voiced: NDArray[np.bool_]) -> dict[str, float]:
-        """Run the speech model on the end of the sound, from a lead-in before the first voice on."""
+        """Run the speech models on the end of the sound, from a lead-in before the first voice on.
+
+        Several are averaged for every emotion over the models that know it.
+        """
+        since_voice_s = (voiced.size - int(np.argmax(voiced))) * STEP_S
+        wanted_s = since_voice_s + self._settings.lead_in_s
+        sounds = {self._rate: heard}
+        opinions = []
+        for number, model in enumerate(self._models):
+            if model.rate not in sounds:
+                sounds[model.rate] = resample(heard, self._rate, model.rate, self._settings.resampler)
+            opinions.append(Opinion(str(number), model(sounds[model.rate], wanted_s), 1.0))
+        return average(opinions)
+
+
+class _SpeechModel:
+    """One speech model."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+        self._label_map = LabelMap(artifact.metadata.labels or ())
+        self.rate = artifact.metadata.sample_rate or 16_000
+        self.window_s = artifact.metadata.window_s or 3.0
+        self.minimum_window_s = artifact.metadata.minimum_window_s or 0.0
+        size = next(tensor.shape[1] for tensor in artifact.inputs if tensor.name == "waveform")
+        self._only_size = size if isinstance(size, int) else None
+
+    def __call__(self, heard: NDArray[np.float32], wanted_s: float) -> dict[str, float]:
+        """Probabilities by emotion of the last `wanted_s` of float32 [n] at the model's rate, as far as it takes them.
+
+        Raises WorkerError if the output is not a probability.
+        """
         if self._only_size is not None:
             window = _fit(heard, self._only_size)
         else:
-            since_voice_s = (voiced.size - int(np.argmax(voiced))) * STEP_S
-            wanted_s = max(since_voice_s + self._settings.lead_in_s, self._minimum_window_s)
-            window = newest(heard, min(wanted_s, self._window_s), self._rate)
-        probabilities = self._speech.run(waveform=window[None, :])["probabilities"]
+            window = newest(heard, min(max(wanted_s, self.minimum_window_s), self.window_s), self.rate)
+        probabilities = self._artifact.run(waveform=window[None, :])["probabilities"]
         if not np.isfinite(probabilities).all():
-            raise WorkerError(f"{self._speech.identity} answered with something that is no probability")
+            raise WorkerError(f"{self._artifact.identity} answered with something that is no probability")
         return self._label_map.apply(probabilities)[0]
 
 

@@ -133,6 +133,26 @@ def test_a_graph_of_one_length_gets_its_window_uncut_or_filled_up(tmp_path: Path
         assert list((pipeline(sound, 16_000, 8_000).probabilities or {}).values()) == pytest.approx(expected, abs=1e-5)
 
 
+def test_several_models_are_averaged_each_on_its_own_window(tmp_path: Path) -> None:
+    """Other lengths, rates and labels; an emotion that a model can't name is averaged over those that can."""
+    long = open_artifact(make_speech(tmp_path / "long.onnx", window_s=2.0), provider="cpu")
+    labels = ("neutral", "happy", "sad", "angry", "fear", "disgust")
+    short = open_artifact(
+        make_speech(tmp_path / "short.onnx", window_s=1.0, sample_rate=8_000, labels=labels, name="other"),
+        provider="cpu",
+    )
+    window = np.concatenate([noise(1.0, 16_000, -40), noise(1.0, 16_000, -15)])
+    settings = AudioSettings(lead_in_s=4.0)
+    alone = [SpeechPipeline(each, None, settings)(window, 16_000, 8_000).probabilities or {} for each in (long, short)]
+    both = SpeechPipeline([long, short], None, settings)(window, 16_000, 8_000).probabilities or {}
+    assert sum(both.values()) == pytest.approx(1.0)
+    mixed = {emotion: np.mean([each[emotion] for each in alone if emotion in each]) for emotion in alone[0]}
+    total = sum(mixed.values())
+    assert both == pytest.approx({emotion: value / total for emotion, value in mixed.items()}, abs=1e-3)
+    assert "surprise" not in alone[1]
+    assert "surprise" in both
+
+
 def test_no_sound_at_all_is_not_enough_yet(pipeline: SpeechPipeline) -> None:
     assert pipeline(np.zeros(0, np.float32), 16_000, 0).reason == NOT_ENOUGH
 
