@@ -139,6 +139,28 @@ def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
         adopt_silero(out, typer.echo, wheel=wheel)
 
 
+@app.command("face-api")
+def face_api(
+    out: Out = Path("models"),
+    folder: Annotated[
+        Path | None, typer.Option(help="A folder with face_expression_model.bin and its manifest, already unpacked.")
+    ] = None,
+    package: Annotated[
+        Path | None, typer.Option(help="The npm package @vladmandic/face-api 1.7.15 as .tgz; otherwise it is fetched.")
+    ] = None,
+    picture: Picture = None,
+) -> None:
+    """Convert face-api.js's expression network, out of the npm package @vladmandic/face-api (which is never installed).
+
+    Example: bimodal export face-api --out my-models
+    """
+    with one_sentence():
+        require("export face-api", EXTRA, "onnx", "torch", "onnxslim")
+        from bimodal.export.pretrained.face_api import export_face_api
+
+        export_face_api(out, typer.echo, folder=folder, package=package, pictures=picture or [])
+
+
 @app.command()
 def torch(
     file: Source,

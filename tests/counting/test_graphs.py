@@ -15,6 +15,7 @@ NODES = {
     "blazeface-short": (98, {"Transpose": 5, "Reshape": 4, "Cast": 1}),
     "facemesh-468": (171, {"Transpose": 1, "Reshape": 2, "Cast": 1}),
     "face-compact": (97, {"Transpose": 0, "Reshape": 0, "Cast": 1}),
+    "face-api-expression": (66, {"Transpose": 1, "Reshape": 0, "Cast": 1}),
     "face-dynamic-compact": (39, {"Transpose": 3, "Reshape": 2, "Loop": 0}),
     "fusion-learned": (31, {"Transpose": 0, "Loop": 0}),
     "silero-vad": (25, {"Transpose": 2, "Loop": 0}),
