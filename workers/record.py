@@ -17,6 +17,7 @@ from bimodal.recordings.records import SessionRecord
 from bimodal.recordings.retention import Retention
 from bimodal.recordings.writers import FileRecording, LiveRecording, SourceChecksum
 from bimodal.workers.actor import ActorSettings, LaneReader, own
+from bimodal.workers.paths import unpack
 from bimodal.workers.settings import RecordActorSettings
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class RecordActor(LaneReader):
         mine = own(settings, RecordActorSettings)
         self._folder = Path(mine.record.folder)
         self._split_s = mine.record.split_minutes * 60
-        self._sources = {stream: Path(file) for stream, file in mine.sources.items()}
+        self._sources = {stream: unpack(file) for stream, file in mine.sources.items()}
         self._session = msgspec.convert(mine.session, SessionRecord) if mine.session else None
         self._recordings: dict[str, FileRecording | LiveRecording] = {}
         self._failed: dict[str, tuple[StreamOpened, str, float]] = {}

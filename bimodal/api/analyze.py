@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.api.detector import Detector
-from bimodal.api.sources import ConfigLike, Source, config_of
+from bimodal.api.sources import ConfigLike, Source, choice_of, config_of
 from bimodal.broker.events import Emotion, Probabilities, fused, leading
 from bimodal.console import state_directory
 from bimodal.drawing.style import Style
@@ -26,6 +26,7 @@ from bimodal.recordings.segments import Segment, segments
 from bimodal.recordings.tables import rows, schema
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.annotation import annotate_file
+from bimodal.workers.capture.choice import Channel
 from bimodal.workers.errors import SourceError, WorkerError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def analyze(
     report: bool = False,
     annotate: bool = False,
     hide_faces: bool = False,
+    video_track: int | None = None,
+    audio_track: int | None = None,
+    channel: Channel = "mix",
     fps: float | None = None,
     sound: NDArray[Any] | None = None,
     rate: int | None = None,
@@ -59,7 +63,8 @@ def analyze(
             samples float32 [S] or [S, C] in −1…1 with `rate`.
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         out: the folder for the files that `bimodal analyze` writes; None writes none. Files only.
-        face_workers, audio_workers, speed, report, annotate, hide_faces: the options of `bimodal analyze`.
+        face_workers, audio_workers, speed, report, annotate, hide_faces, video_track, audio_track, channel: the options
+            of `bimodal analyze`.
 
     Raises SourceError where the source can't be read, another `bimodal.errors.BimodalError` where the config, its
     models or the folder can't be used.
@@ -68,7 +73,7 @@ def analyze(
         if out is not None or report or annotate:
             raise WorkerError("out=, report= and annotate= go with a media file, which they name their files after")
         with Detector(config) as detector:
-            events = list(detector.events(source, fps=fps, sound=sound, rate=rate))
+            events = list(detector.events(source, fps=fps, sound=sound, rate=rate, channel=channel))
         return Result("array", events)
     if (report or annotate) and out is None:
         raise WorkerError("report= and annotate= write files: name the folder as out=")
@@ -78,7 +83,10 @@ def analyze(
     log_file = state_directory() / "analyze.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with _folder(out) as folder:
-        analysis = Analysis(settings, [Path(source)], folder, realtime=speed == "realtime", log_file=log_file)
+        choice = choice_of(video_track, audio_track, channel)
+        analysis = Analysis(
+            settings, [Path(source)], folder, realtime=speed == "realtime", log_file=log_file, choice=choice
+        )
         try:
             analysis.run(lambda: None)
         finally:
@@ -99,6 +107,7 @@ def analyze(
                 folder,
                 analysed.name,
                 style=style,
+                choice=choice,
                 log_file=log_file,
             )
             notes += [] if missing is None else [missing]

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.api.sources import ConfigLike, Source, check_pictures, config_of, mono, open_media
+from bimodal.api.sources import ConfigLike, Source, check_pictures, choice_of, config_of, open_media, voices_of
 from bimodal.broker.events import Emotion, Probabilities
 from bimodal.broker.messages import (
     Assignment,
@@ -34,6 +34,7 @@ from bimodal.supervisor.processes import ProcessSpec, Wanted, processes
 from bimodal.workers.audio import actor as audio
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.capture.actor import RUNS_A_LIFE
+from bimodal.workers.capture.choice import Channel
 from bimodal.workers.capture.run import stream_opened
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.capture.types import OpenSource
@@ -154,7 +155,7 @@ class Detector:
         """
         if self._voices is None:
             raise ConfigError("there is no speech model: 'models.speech' is none")
-        reading = self._voices(mono(np.asarray(samples), rate), rate, 0)
+        reading = self._voices(voices_of(np.asarray(samples), rate)[0], rate, 0)
         label, confidence = top(reading.probabilities) if reading.probabilities is not None else (None, None)
         return Voice(label, confidence, reading.probabilities, reading.voice, reading.reason)
 
@@ -166,6 +167,9 @@ class Detector:
         sound: NDArray[Any] | None = None,
         rate: int | None = None,
         name: str | None = None,
+        video_track: int | None = None,
+        audio_track: int | None = None,
+        channel: Channel = "mix",
     ) -> Iterator[Emotion]:
         """Look at a whole clip; gives its events one after another, one a frame (one a hop, where it has no picture).
 
@@ -175,10 +179,13 @@ class Detector:
             sound: samples that belong to pictures.
             rate: samples a second, with samples.
             name: of the stream in the events; by default the file's stem.
+            video_track, audio_track: number of a track from 1; by default the one flagged as default.
+            channel: "mix", "left", "right", a number from 1, or "each": one voice a channel.
 
         Raises SourceError where the source can't be read.
         """
-        opened = open_media(source, self._config.capture.max_height, fps=fps, sound=sound, rate=rate)
+        choice = choice_of(video_track, audio_track, channel)
+        opened = open_media(source, self._config.capture.max_height, fps=fps, sound=sound, rate=rate, choice=choice)
         stream = name or Path(opened.info.name).stem
         settings = CaptureActorSettings(
             stream=stream,

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.config import Config, check_config, load_config
+from bimodal.workers.capture.choice import DEFAULT, Channel, Choice, channel_names
 from bimodal.workers.capture.open_source import file_source
+from bimodal.workers.capture.pixels import Phase
 from bimodal.workers.capture.types import OpenSource, Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
 
@@ -46,6 +49,7 @@ def open_media(
     fps: float | None = None,
     sound: NDArray[Any] | None = None,
     rate: int | None = None,
+    choice: Choice = DEFAULT,
 ) -> OpenSource:
     """Open a media file, or arrays.
 
@@ -55,18 +59,30 @@ def open_media(
         fps: pictures a second, needed with pictures.
         sound: samples that belong to pictures.
         rate: samples a second, needed with samples.
+        choice: what to take of several tracks or channels.
 
     Raises SourceError where the file can't be read, or an array is none of these.
     """
     if not isinstance(source, np.ndarray):
         if fps is not None or sound is not None or rate is not None:
             raise SourceError("fps, sound and rate go with arrays; a media file says them itself")
-        return file_source(Path(source), max_height)
+        return file_source(Path(source), max_height, choice=choice)
     pictures = check_pictures(source) if source.ndim > 2 else None
     samples = source if pictures is None else sound
     if pictures is not None and not (fps and fps > 0):
         raise SourceError("pictures need fps=, the number of them a second")
-    return _of_arrays(pictures, fps or 0.0, None if samples is None else mono(samples, rate), rate or 0)
+    voices = None if samples is None else voices_of(samples, rate, choice.channel)
+    return _of_arrays(pictures, fps or 0.0, voices, rate or 0, choice)
+
+
+def choice_of(video_track: int | None, audio_track: int | None, channel: Channel) -> Choice:
+    """What to take of a source that holds several. Raises SourceError for a track or channel that is none."""
+    try:
+        return msgspec.convert({"video_track": video_track, "audio_track": audio_track, "channel": channel}, Choice)
+    except msgspec.ValidationError as error:
+        raise SourceError(
+            f"tracks are numbers from 1, channel= mix, left, right, each or such a number: {error}"
+        ) from error
 
 
 def check_pictures(pictures: NDArray[Any]) -> NDArray[np.uint8]:
@@ -76,27 +92,36 @@ def check_pictures(pictures: NDArray[Any]) -> NDArray[np.uint8]:
     return pictures
 
 
-def mono(samples: NDArray[Any], rate: int | None) -> NDArray[np.float32]:
-    """Mix samples down to float32 [S] by the mean of their channels.
+def voices_of(samples: NDArray[Any], rate: int | None, channel: Channel = "mix") -> NDArray[np.float32]:
+    """Samples float32 [V, S] of each voice: the mean of all channels, a chosen one, or one a channel.
 
-    Raises SourceError unless they are floating point [S] or [S, C], and `rate` is above 0.
+    Raises SourceError unless they are floating point [S] or [S, C], `rate` is above 0, and the channel exists.
     """
     if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2) or 0 in samples.shape:
         raise SourceError(f"samples are float32 [S] or [S, C] in −1…1, not {samples.dtype} {list(samples.shape)}")
     if rate is None or rate <= 0:
         raise SourceError("samples need rate=, the number of them a second")
-    mixed = samples if samples.ndim == 1 else samples.mean(axis=1)
-    return np.ascontiguousarray(mixed, dtype=np.float32)
+    values = np.ascontiguousarray(samples[None] if samples.ndim == 1 else samples.T, dtype=np.float32)
+    if channel == "mix":
+        mixed: NDArray[np.float32] = Phase()(values, rate).mean(axis=0, keepdims=True)
+        return mixed
+    if channel == "each":
+        return values
+    number = {"left": 1, "right": 2}.get(str(channel), channel)
+    assert isinstance(number, int)
+    if number > len(values):
+        raise SourceError(f"there is no channel {channel}: the samples have {len(values)}")
+    return values[number - 1 : number]
 
 
 def _of_arrays(
-    pictures: NDArray[np.uint8] | None, fps: float, samples: NDArray[np.float32] | None, rate: int
+    pictures: NDArray[np.uint8] | None, fps: float, voices: NDArray[np.float32] | None, rate: int, choice: Choice
 ) -> OpenSource:
     count, height, width = pictures.shape[:3] if pictures is not None else (0, 0, 0)
-    seconds = max(count / fps if count else 0.0, samples.size / rate if samples is not None else 0.0)
+    seconds = max(count / fps if count else 0.0, voices.shape[1] / rate if voices is not None else 0.0)
     info = SourceInfo(
         has_picture=pictures is not None,
-        has_sound=samples is not None,
+        has_sound=voices is not None,
         width=width,
         height=height,
         fps=fps,
@@ -105,11 +130,12 @@ def _of_arrays(
         sample_rate=rate,
         live=False,
         name="array",
+        channels=channel_names(choice.channel, len(voices)) if voices is not None else (),
     )
     return OpenSource(
         info=info,
         pictures=None if pictures is None else lambda: _pictures(pictures, fps),
-        sounds=None if samples is None else lambda: _sounds(samples, rate),
+        sounds=None if voices is None else lambda: _sounds(voices, rate),
     )
 
 
@@ -118,7 +144,8 @@ def _pictures(pictures: NDArray[np.uint8], fps: float) -> Iterator[Picture]:
         yield Picture(round(number / fps * NANO), time.monotonic_ns(), np.ascontiguousarray(pixels))
 
 
-def _sounds(samples: NDArray[np.float32], rate: int) -> Iterator[Sound]:
+def _sounds(voices: NDArray[np.float32], rate: int) -> Iterator[Sound]:
     piece = round(PIECE_S * rate)
-    for begin in range(0, samples.size, piece):
-        yield Sound(begin * NANO // rate, time.monotonic_ns(), samples[begin : begin + piece], rate)
+    for begin in range(0, voices.shape[1], piece):
+        for channel, samples in enumerate(voices):
+            yield Sound(begin * NANO // rate, time.monotonic_ns(), samples[begin : begin + piece], rate, channel)

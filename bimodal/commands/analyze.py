@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -22,7 +23,9 @@ from bimodal.recordings.reading import clips
 from bimodal.supervisor.analysis import Analysed, Analysis
 from bimodal.supervisor.annotation import annotate_file
 from bimodal.workers.actor import REFUSED
+from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.paths import shown
 
 
 class Speed(StrEnum):
@@ -45,6 +48,19 @@ def analyze(
     speed: Annotated[
         Speed, typer.Option(help="[b]fast[/b]: as fast as the pipeline takes it; [b]realtime[/b]: its own pace.")
     ] = Speed.FAST,
+    video_track: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Of several video tracks this one; by default the file's.")
+    ] = None,
+    audio_track: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Of several sound tracks this one; by default the file's.")
+    ] = None,
+    channel: Annotated[
+        str,
+        typer.Option(
+            help="[b]mix[/b] of all channels; [b]left[/b], [b]right[/b] or a number; [b]each[/b]: one voice a channel.",
+            metavar="CHANNEL",
+        ),
+    ] = "mix",
     report: Annotated[
         bool, typer.Option("--report", help="Write NAME.html too: one page with timeline, shares and stretches.")
     ] = False,
@@ -66,12 +82,15 @@ def analyze(
     """
     if hide_faces and not annotate:
         raise typer.BadParameter("--hide-faces goes with --annotate")
+    choice = choice_of(video_track, audio_track, channel)
     with user_errors():
         log_file = open_log(None, "INFO", "analyze")
     with user_errors(log_file):
         loaded = with_counts(config_of(config), face_workers, audio_workers)
         _check_folder(out)
-        analysis = Analysis(loaded, files, out.absolute(), realtime=speed is Speed.REALTIME, log_file=log_file)
+        analysis = Analysis(
+            loaded, files, out.absolute(), realtime=speed is Speed.REALTIME, log_file=log_file, choice=choice
+        )
         signal.signal(signal.SIGTERM, _interrupt)
         begun = time.monotonic()
         try:
@@ -84,13 +103,22 @@ def analyze(
         wall_s = time.monotonic() - begun
         if report:
             _write_reports(analysis.inputs, out)
-        lost = _films(analysis.inputs, out, hide_faces, log_file) if annotate else []
+        lost = _films(analysis.inputs, out, hide_faces, log_file, choice) if annotate else []
         _report(analysis.inputs, out, wall_s, lost)
 
 
-def _films(inputs: list[Analysed], out: Path, hide_faces: bool, log_file: Path) -> list[str]:
+def choice_of(video_track: int | None, audio_track: int | None, channel: str) -> Choice:
+    """The options as a choice. Raises typer.BadParameter for a channel that is none."""
+    given = {"video_track": video_track, "audio_track": audio_track}
     try:
-        return annotate_all(inputs, out, hide_faces=hide_faces, log_file=log_file)
+        return msgspec.convert({**given, "channel": int(channel) if channel.isdecimal() else channel}, Choice)
+    except msgspec.ValidationError as error:
+        raise typer.BadParameter(f"--channel is mix, left, right, each or a number from 1, not '{channel}'") from error
+
+
+def _films(inputs: list[Analysed], out: Path, hide_faces: bool, log_file: Path, choice: Choice) -> list[str]:
+    try:
+        return annotate_all(inputs, out, hide_faces=hide_faces, log_file=log_file, choice=choice)
     except KeyboardInterrupt:
         say("stopped; the results are complete, films that were not are not there")
         raise typer.Exit(130) from None
@@ -159,9 +187,9 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -
     sys.stdout.flush()
     for analysed in inputs:
         if analysed.note is not None:
-            say(f"{analysed.file}: {analysed.note}")
+            say(f"{shown(analysed.file)}: {analysed.note}")
     for analysed in failed:
-        say(analysed.reason or f"{analysed.file} failed")
+        say(analysed.reason or f"{shown(analysed.file)} failed")
     for sentence in lost:
         say(sentence)
     if failed or lost:
@@ -171,7 +199,9 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -
 # Annotated films, each made by a process of its own: a failure there costs the film alone.
 
 
-def annotate_all(inputs: list[Analysed], out: Path, *, hide_faces: bool, log_file: Path | None) -> list[str]:
+def annotate_all(
+    inputs: list[Analysed], out: Path, *, hide_faces: bool, log_file: Path | None, choice: Choice = DEFAULT
+) -> list[str]:
     """Make the film of every input that has results; returns a sentence for each that could not be made."""
     console = Console(stderr=True)
     columns = (
@@ -196,6 +226,7 @@ def annotate_all(inputs: list[Analysed], out: Path, *, hide_faces: bool, log_fil
                 out,
                 analysed.name,
                 style=style,
+                choice=choice,
                 log_file=log_file,
                 on_progress=on_progress,
             )

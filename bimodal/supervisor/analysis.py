@@ -22,8 +22,10 @@ from bimodal.supervisor.processes import ProcessSpec, Role, Wanted, limited, pro
 from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
+from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import SystemFailedError
+from bimodal.workers.paths import pack, shown
 from bimodal.workers.settings import RecordActorSettings, RecordSettings
 
 log = logging.getLogger(__name__)
@@ -56,10 +58,12 @@ class Analysed:
 def result_names(files: Iterable[Path]) -> list[str]:
     """Name each input's results: its stem, or its whole name (and a number) where stems would collide."""
     files = list(files)
-    stems = Counter(file.stem for file in files)
+    stems = Counter(shown(file.stem) for file in files)
     names: list[str] = []
     for file in files:
-        name = file.stem if stems[file.stem] == 1 else file.name
+        name = shown(file.stem)
+        if stems[name] > 1:
+            name = shown(file.name)
         unique, number = name, 2
         while unique in names:
             unique, number = f"{name}-{number}", number + 1
@@ -70,7 +74,16 @@ def result_names(files: Iterable[Path]) -> list[str]:
 class Analysis:
     """Runs the inputs, a few at once, and keeps their progress."""
 
-    def __init__(self, config: Config, files: list[Path], out: Path, *, realtime: bool, log_file: Path | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        files: list[Path],
+        out: Path,
+        *,
+        realtime: bool,
+        log_file: Path | None,
+        choice: Choice = DEFAULT,
+    ) -> None:
         """Start the system.
 
         Raises EndpointError, CatalogError and the like where it can't be.
@@ -78,6 +91,7 @@ class Analysis:
         self.inputs = [Analysed(file, name) for file, name in zip(files, result_names(files), strict=True)]
         self._config = config
         self._realtime = realtime
+        self._choice = choice
         self._waiting = deque(self.inputs)
         self._running: dict[str, Analysed] = {}
         self._counts: dict[Role, int] = {}
@@ -87,7 +101,7 @@ class Analysis:
             described = describe_session(config, "analysis", self._session.name, datetime.now().astimezone())
             self._record = RecordActorSettings(
                 record=RecordSettings(folder=str(out)),
-                sources={analysed.name: str(analysed.file.absolute()) for analysed in self.inputs},
+                sources={analysed.name: pack(analysed.file.absolute()) for analysed in self.inputs},
                 session=msgspec.to_builtins(described),
             )
             specs = self._rows()
@@ -133,7 +147,7 @@ class Analysis:
     def _fill(self) -> None:
         while self._waiting and len(self._running) < AT_ONCE:
             analysed = self._waiting.popleft()
-            file = StreamSettings(file=str(analysed.file.absolute()))
+            file = StreamSettings(file=pack(analysed.file.absolute()), **msgspec.structs.asdict(self._choice))
             spec = source(self._config, analysed.name, file, policy="every", realtime=self._realtime)
             (spec,) = limited([spec], self._config.workers.max_memory_mb)
             self._supervisor.reconciler.add(spec)
@@ -150,7 +164,7 @@ class Analysis:
                 analysed.done = child.finished
                 analysed.reason = None if child.finished else (child.life.reason or "it could not be read")
                 analysed.note = child.life.reason if child.finished else None
-                log.info("%s: %s", analysed.file, analysed.reason or analysed.note or "done")
+                log.info("%s: %s", shown(analysed.file), analysed.reason or analysed.note or "done")
                 del self._running[name]
                 self._supervisor.reconciler.remove(name)
 

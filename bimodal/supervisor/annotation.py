@@ -13,7 +13,9 @@ import msgspec
 
 from bimodal.child_process import child_environment, python_command
 from bimodal.drawing.style import Style
+from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, film_name, part_name
+from bimodal.workers.paths import pack
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ def annotate_file(
     name: str,
     *,
     style: Style,
+    choice: Choice = DEFAULT,
     log_file: Path | None,
     on_progress: Callable[[int], None] = lambda _pictures: None,
 ) -> str | None:
@@ -33,7 +36,8 @@ def annotate_file(
     """
     film = out / film_name(name)
     order = Order(
-        source=str(source.absolute()),
+        source=pack(source.absolute()),
+        choice=choice,
         events=str((out / f"{name}.jsonl").absolute()),
         film=str(film.absolute()),
         style=style,

@@ -81,7 +81,10 @@ class CaptureActor:
 
     def degraded_reason(self) -> str | None:
         """The source's current problems; of a file that ended, what was wrong with it."""
-        return self._run.degraded_reason() if self._run is not None else self._source.degraded_reason
+        reason = self._run.degraded_reason() if self._run is not None else self._source.degraded_reason
+        # Of a file that is analysed also what is no problem, since nobody watches it live.
+        notes = self._source.problems.notes if self._mine.policy == "every" else []
+        return "; ".join([*notes, *([reason] if reason is not None else [])]) or None
 
     def finished(self) -> int | None:
         """DONE once every job of the run is settled. Raises the error of reading or recording it."""

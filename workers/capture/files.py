@@ -5,7 +5,9 @@ Items come as fast as they are decoded; workers/capture/run.py holds them back f
 
 from __future__ import annotations
 
+import heapq
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,11 +17,13 @@ from typing import Any
 
 import av
 import av.container
-from av.stream import Disposition
 
+from bimodal.workers.capture import photos
+from bimodal.workers.capture.choice import DEFAULT, Choice, channel_names, passed_over, picture_stream, sound_stream
 from bimodal.workers.capture.pixels import PixelConverter, SampleConverter
 from bimodal.workers.capture.types import Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
+from bimodal.workers.paths import shown
 
 # Looped files (the demo) have one time line that never runs backwards.
 NANO = 1_000_000_000
@@ -28,33 +32,47 @@ DEFAULT_FPS = Fraction(25)
 # FFmpeg opens any text file as a picture of a terminal; these are no media files.
 NO_MEDIA_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 MOST_READ_ERRORS = 100
-# Formats whose header holds the length; for others FFmpeg guesses it from the file's size.
 FORMATS_WITH_ASPECT = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+# Formats whose header holds the length; for others FFmpeg guesses it from the file's size.
 FORMATS_WITH_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
+STILL_BRANDS = {"mif1", "avif", "heic", "heix", "heim", "heis"}
+# A file's name is one file, though FFmpeg takes "shot%03d.jpg" for a sequence.
+OPTIONS = {"pattern_type": "none"}
 
 Report = Callable[[str], None]
 
 
-def probe(path: Path | str) -> SourceInfo:
+def probe(path: Path | str, choice: Choice = DEFAULT) -> SourceInfo:
     """Describe a media file; the first picture and the first sound are decoded to be sure.
 
-    Raises SourceError if the file is missing, empty, broken, not a media file, or holds neither picture nor sound that
-    can be decoded.
+    Raises SourceError if the file is missing, empty, broken, not a media file, holds neither picture nor sound that
+    can be decoded, or lacks what was chosen.
     """
     path = Path(path)
-    with _opened(path) as container:
-        video, audio = picture_stream(container), sound_stream(container)
-        if video is None and audio is None:
-            raise SourceError(f"{path} has no picture and no sound")
-        fps = float(_fps(video)) if video is not None else 0.0
-        frames = video.frames if video is not None else 0
+    _check_file(path)
+    if photos.is_animated_webp(path):
+        return _animation(path)
+    with _opened(path) as container, _named(path):
+        grid = photos.grid_in(path, container)
+        video = picture_stream(container, choice) if grid is None else None
+        audio = sound_stream(container, choice)
+        if grid is None and video is None and audio is None:
+            raise SourceError("it has no picture and no sound")
+        still = grid is not None or (video is not None and is_still(container, video))
+        fps = float(_fps(video)) if video is not None and not still else 0.0
+        frames = 1 if still else video.frames if video is not None else 0
         duration_ns = container.duration * 1000 if container.duration and container.duration > 0 else None
         promised_ns = duration_ns if container.format.name in FORMATS_WITH_LENGTH else None
-    size = _first_size(path) if video is not None else None
-    first = next(sounds(path), None) if audio is not None else None
+        notes = passed_over(container, choice)
+        channels = channel_names(choice.channel, audio.layout.nb_channels) if audio is not None else ()
+        has_picture = grid is not None or video is not None
+    size = next((picture.size for picture in pictures(path, choice=choice)), None) if has_picture else None
+    first = next(sounds(path, choice=choice), None) if audio is not None else None
     if size is None and first is None:
-        raise SourceError(f"{path} holds no picture and no sound: its streams are empty")
+        raise SourceError(f"{shown(path)} holds no picture and no sound: its streams are empty")
     width, height = size or (0, 0)
+    if still and first is None:
+        duration_ns = promised_ns = None  # formats give a photograph 40 ms, a second, or nothing
     estimate = frames or (round(duration_ns / NANO * fps) if duration_ns and fps else 0)
     return SourceInfo(
         has_picture=size is not None,
@@ -66,14 +84,35 @@ def probe(path: Path | str) -> SourceInfo:
         duration_ns=duration_ns,
         sample_rate=first.rate if first is not None else 0,
         live=False,
-        name=path.name,
+        name=shown(path.name),
         sound_start_ns=first.pts_ns if first is not None else 0,
         promised_ns=promised_ns,
+        channels=channels if first is not None else (),
+        notes=notes,
     )
 
 
-def pictures(path: Path | str, max_height: int | None = None, report: Report | None = None) -> Iterator[Picture]:
-    """Yield the pictures of a media file in the order in which they are shown.
+def _animation(path: Path) -> SourceInfo:
+    times_ms = photos.webp_times_ms(path)
+    width, height = next(picture.size for picture in pictures(path))
+    return SourceInfo(
+        has_picture=True,
+        has_sound=False,
+        width=width,
+        height=height,
+        fps=1000 * len(times_ms) / times_ms[-1],
+        frames_estimate=len(times_ms),
+        duration_ns=times_ms[-1] * photos.MS,
+        sample_rate=0,
+        live=False,
+        name=shown(path.name),
+    )
+
+
+def pictures(
+    path: Path | str, max_height: int | None = None, report: Report | None = None, choice: Choice = DEFAULT
+) -> Iterator[Picture]:
+    """Yield the pictures of a media file as a player shows them, in the order in which they are shown.
 
     Args:
         max_height: higher pictures are scaled down to it.
@@ -82,40 +121,145 @@ def pictures(path: Path | str, max_height: int | None = None, report: Report | N
     Raises SourceError if the file can't be opened, or none of its pictures can be decoded.
     """
     path = Path(path)
+    _check_file(path)
+    if photos.is_animated_webp(path):
+        for timed in photos.webp_pictures(path, max_height):
+            yield Picture(timed.pts_ns, time.monotonic_ns(), *timed.shown)
+        return
     with _opened(path) as container:
-        stream = picture_stream(container)
-        if stream is None:
-            raise SourceError(f"{path} has no picture")
+        with _named(path):
+            grid = photos.grid_in(path, container)
+            if grid is not None:
+                yield Picture(0, time.monotonic_ns(), *photos.composed(container, grid, max_height))
+                return
+            stream = picture_stream(container, choice)
+            if stream is None:
+                raise SourceError("it has no picture")
         stream.thread_type = "AUTO"
-        convert, line, origin_ns = PixelConverter(max_height), Timeline(), beginning_ns(container)
+        still = is_still(container, stream)
+        convert, line, origin_ns = PixelConverter(max_height), Timeline(), beginning_ns(container, choice)
         period_ns = round(NANO / _fps(stream))
-        for frame in decoded(container, stream, str(path), report):
-            assert isinstance(frame, av.VideoFrame)
-            pts_ns = line.place(_pts_ns(frame, origin_ns), period_ns)
+        for frame, ticks in _timed(container, stream, shown(path), report):
+            pts_ns = nano(ticks, stream.time_base) - origin_ns if ticks is not None and stream.time_base else None
+            pts_ns = 0 if still else line.place(pts_ns, period_ns)
             pixels, size = convert(frame, aspect_of(stream))
             yield Picture(pts_ns, time.monotonic_ns(), pixels, size)
+            if still:
+                return
 
 
-def sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
-    """Yield the sound of a media file, mono at its own rate, in pieces as the file holds them.
+def sounds(
+    path: Path | str, report: Report | None = None, choice: Choice = DEFAULT, note: Report | None = None
+) -> Iterator[Sound]:
+    """Yield the sound of a media file at its own rate, in pieces as the file holds them: one voice, or one a channel.
 
-    Raises SourceError if the file can't be opened, or none of its sound can be decoded.
+    Args:
+        report: called with the reason for each packet that can't be decoded and is skipped.
+        note: called with a sentence about sound that is heard otherwise than it is stored (inverted channels).
+
+    Raises SourceError if the file can't be opened, none of its sound can be decoded, or it lacks the chosen channel.
     """
     path = Path(path)
+    _check_file(path)
     with _opened(path) as container:
-        stream = sound_stream(container)
-        if stream is None:
-            raise SourceError(f"{path} has no sound")
-        convert, line, origin_ns = SampleConverter(), Timeline(), beginning_ns(container)
-        for frame in decoded(container, stream, str(path), report):
+        with _named(path):
+            stream = sound_stream(container, choice)
+            if stream is None:
+                raise SourceError("it has no sound")
+            convert = SampleConverter(choice.channel, note)
+        line, origin_ns = Timeline(), beginning_ns(container, choice)
+        for frame in decoded(container, stream, shown(path), report):
             assert isinstance(frame, av.AudioFrame)
-            samples = convert(frame)
-            pts_ns = line.place(_pts_ns(frame, origin_ns), samples.size * NANO // convert.rate)
-            yield Sound(pts_ns, time.monotonic_ns(), samples, convert.rate)
+            with _named(path):
+                samples = convert(frame)
+            pts_ns = line.place(_pts_ns(frame, origin_ns), samples.shape[1] * NANO // convert.rate)
+            grab_ns = time.monotonic_ns()
+            for channel, voice in enumerate(samples):
+                yield Sound(pts_ns, grab_ns, voice, convert.rate, channel)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in errors that are about it."""
+    try:
+        yield
+    except SourceError as error:
+        text = str(error)
+        raise SourceError(text if shown(path) in text else f"{shown(path)}: {text}") from error
+
+
+def is_still(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """True for a photograph, in whatever format: it has no times of its own."""
+    name = container.format.name
+    if name == "gif":
+        return stream.frames == 1
+    photo = container.metadata.get("major_brand") in STILL_BRANDS and stream.duration is None
+    return name == "image2" or name.endswith("_pipe") or photo
+
+
+def _timed(
+    container: av.container.InputContainer, stream: av.VideoStream, name: str, report: Report | None
+) -> Iterator[tuple[av.VideoFrame, int | None]]:
+    """Yield frames in the order of display, each with its time in the stream's time base; None where it has none."""
+    if container.format.name == "avi":
+        # AVI counts frames in the order of decoding, and knows no other time: the n-th one shown has the n-th count.
+        counts: list[int] = []
+
+        def on_packet(packet: av.Packet[Any]) -> None:
+            if packet.dts is not None:
+                heapq.heappush(counts, packet.dts)
+
+        for frame in decoded(container, stream, name, report, on_packet):
+            assert isinstance(frame, av.VideoFrame)
+            yield frame, heapq.heappop(counts) if counts else None
+        return
+    depth = REORDERED if stream.codec_context.reorder_depth else 0
+    leap = round(LEAP_NS / NANO / stream.time_base) if stream.time_base else 0
+    found = decoded(container, stream, name, report)
+    yield from in_order(((frame, frame.pts) for frame in found if isinstance(frame, av.VideoFrame)), depth, leap)
+
+
+# Frames that are shown later than they are decoded: more than any codec reorders in practice.
+REORDERED = 8
+
+
+def in_order(
+    frames: Iterator[tuple[av.VideoFrame, int | None]], depth: int, leap: int
+) -> Iterator[tuple[av.VideoFrame, int | None]]:
+    """Sort the times of frames that come in the order of display, within windows of `depth` + 1 frames.
+
+    Times in that order stay as they are. Some writers store the times of decoding instead (B-frames in Matroska made
+    from AVI): then the n-th frame takes the n-th time. A step of more than `leap` begins a new count, and times before
+    and after it are not mixed.
+    """
+    held: deque[av.VideoFrame] = deque()
+    times: list[int] = []
+    newest = 0
+
+    def rest() -> Iterator[tuple[av.VideoFrame, int | None]]:
+        while held:
+            yield held.popleft(), heapq.heappop(times)
+
+    for frame, pts in frames:
+        if pts is None or (held and abs(pts - newest) > leap):
+            yield from rest()
+        if pts is None:
+            yield frame, None
+            continue
+        held.append(frame)
+        heapq.heappush(times, pts)
+        newest = pts
+        if len(held) > depth:
+            yield held.popleft(), heapq.heappop(times)
+    yield from rest()
 
 
 def decoded(
-    container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream, name: str, report: Report | None
+    container: av.container.InputContainer,
+    stream: av.VideoStream | av.AudioStream,
+    name: str,
+    report: Report | None,
+    on_packet: Callable[[av.Packet[Any]], None] = lambda _: None,
 ) -> Iterator[av.VideoFrame | av.AudioFrame]:
     """Yield all frames of one stream; packets that can't be decoded are reported and skipped.
 
@@ -126,6 +270,7 @@ def decoded(
         try:
             if isinstance(packet, av.FFmpegError):
                 raise packet
+            on_packet(packet)
             for frame in packet.decode():
                 any_frame = True
                 yield frame
@@ -156,51 +301,38 @@ def _packets(
 @contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a media file. Raises SourceError, one sentence for each way in which it can't be opened."""
-    _check_file(path)
     try:
-        container = av.open(str(path.absolute()))
+        container = av.open(str(path.absolute()), options=OPTIONS)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise SourceError(_why_not(path, error)) from error
     with container:
         if container.format.name in NO_MEDIA_FORMATS:
-            raise SourceError(f"{path} is not a media file")
+            raise SourceError(f"{shown(path)} is not a media file")
         yield container
 
 
 def _check_file(path: Path) -> None:
     try:
         if path.is_dir():
-            raise SourceError(f"{path} is a folder, not a media file")
+            raise SourceError(f"{shown(path)} is a folder, not a media file")
         if not path.exists():
-            raise SourceError(f"there is no file {path}")
+            raise SourceError(f"there is no file {shown(path)}")
         if path.is_file() and path.stat().st_size == 0:
-            raise SourceError(f"{path} is empty (0 bytes)")
+            raise SourceError(f"{shown(path)} is empty (0 bytes)")
     except OSError as error:
-        raise SourceError(f"{path} can't be read: {error.strerror}") from error
+        raise SourceError(f"{shown(path)} can't be read: {error.strerror}") from error
 
 
 def _why_not(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
-        return f"{path} may not be read: permission denied"
+        return f"{shown(path)} may not be read: permission denied"
     if isinstance(error, av.InvalidDataError):
         with path.open("rb") as file:
             looks_like_mp4 = file.read(12)[4:8] == b"ftyp"
         if looks_like_mp4:
-            return f"{path} is cut off: its index (moov) is missing, so nothing of it can be played"
-        return f"{path} is not a media file, or it is damaged"
-    return f"{path} can't be opened: {getattr(error, 'strerror', None) or error}"
-
-
-def picture_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """Find the first video stream that can be decoded and is not a cover picture; else None."""
-    covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    return next(
-        (s for s in container.streams.video if s.codec_context is not None and not s.disposition & covers), None
-    )
-
-
-def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
-    return next((s for s in container.streams.audio if s.codec_context is not None), None)
+            return f"{shown(path)} is cut off: its index (moov) is missing, so nothing of it can be played"
+        return f"{shown(path)} is not a media file, or it is damaged"
+    return f"{shown(path)} can't be opened: {getattr(error, 'strerror', None) or error}"
 
 
 def aspect_of(stream: av.VideoStream) -> Fraction | None:
@@ -217,12 +349,13 @@ def _fps(stream: av.VideoStream) -> Fraction:
     return stream.average_rate or stream.guessed_rate or DEFAULT_FPS
 
 
-def beginning_ns(container: av.container.InputContainer) -> int:
+def beginning_ns(container: av.container.InputContainer, choice: Choice = DEFAULT) -> int:
     """Start of the stream's own time line: the smaller of the starts of picture and sound in the file's headers.
 
     Read from the headers, so that picture and sound, opened apart, agree on it.
     """
-    streams = [stream for stream in (picture_stream(container), sound_stream(container)) if stream is not None]
+    chosen = (picture_stream(container, choice), sound_stream(container, choice))
+    streams = [stream for stream in chosen if stream is not None]
     starts = [nano(s.start_time, s.time_base) for s in streams if s.start_time is not None and s.time_base]
     return min(starts, default=0)
 
@@ -237,45 +370,44 @@ def nano(ticks: int, time_base: Fraction) -> int:
     return ticks * NANO * time_base.numerator // time_base.denominator
 
 
-def _first_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) of the first picture as it is shown; None if the stream is empty."""
-    return next((picture.size for picture in pictures(path)), None)
-
-
-def looped_pictures(path: Path | str, max_height: int | None = None, report: Report | None = None) -> Iterator[Picture]:
+def looped_pictures(
+    path: Path | str, max_height: int | None = None, report: Report | None = None, choice: Choice = DEFAULT
+) -> Iterator[Picture]:
     """Yield the pictures of a file over and over; round n is shifted by n times the file's duration.
 
     Pictures at or after the end of the duration are left out. Raises SourceError if the file can't be read or does not
     give its duration.
     """
-    period_ns = _period_ns(path)
+    period_ns = _period_ns(path, choice)
     shift_ns = 0
     while True:
-        for picture in pictures(path, max_height, report):
+        for picture in pictures(path, max_height, report, choice):
             if picture.pts_ns < period_ns:
                 yield replace(picture, pts_ns=picture.pts_ns + shift_ns)
         shift_ns += period_ns
 
 
-def looped_sounds(path: Path | str, report: Report | None = None) -> Iterator[Sound]:
+def looped_sounds(
+    path: Path | str, report: Report | None = None, choice: Choice = DEFAULT, note: Report | None = None
+) -> Iterator[Sound]:
     """Yield the sound of a file over and over, in step with `looped_pictures`; sound after the duration is cut off.
 
     Raises SourceError as `looped_pictures` does.
     """
-    period_ns = _period_ns(path)
+    period_ns = _period_ns(path, choice)
     shift_ns = 0
     while True:
-        for sound in sounds(path, report):
+        for sound in sounds(path, report, choice, note):
             samples = sound.samples[: max(0, (period_ns - sound.pts_ns) * sound.rate // NANO)]
             if samples.size:
                 yield replace(sound, pts_ns=sound.pts_ns + shift_ns, samples=samples)
         shift_ns += period_ns
 
 
-def _period_ns(path: Path | str) -> int:
-    info = probe(path)
+def _period_ns(path: Path | str, choice: Choice) -> int:
+    info = probe(path, choice)
     if info.duration_ns is None:
-        raise SourceError(f"{path} can't be played in a loop: it does not say how long it is")
+        raise SourceError(f"{shown(path)} can't be played in a loop: it does not say how long it is")
     return info.duration_ns
 
 

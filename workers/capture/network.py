@@ -17,9 +17,10 @@ import av
 import av.container
 
 from bimodal.workers.backoff import BackOff
+from bimodal.workers.capture.choice import DEFAULT, Choice, picture_stream, sound_stream
 from bimodal.workers.capture.clocks import ClockMap
 from bimodal.workers.capture.device_io import put_until_closed
-from bimodal.workers.capture.files import Report, aspect_of, nano, picture_stream, sound_stream
+from bimodal.workers.capture.files import Report, aspect_of, nano
 from bimodal.workers.capture.pixels import PixelConverter, SampleConverter
 from bimodal.workers.capture.types import Connected, Interruption, Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
@@ -54,6 +55,7 @@ def watch(
     limits_s: tuple[float, float] = (OPEN_S, READ_S),
     undecoded_s: float = UNDECODED_S,
     report: Report | None = None,
+    choice: Choice = DEFAULT,
 ) -> Iterator[News]:
     """Yield pictures and sounds of a network stream until `stop` is set, connecting again after every loss.
 
@@ -66,13 +68,14 @@ def watch(
         limits_s: time limits in seconds for opening and for waiting for data.
         undecoded_s: seconds after which data of which nothing can be decoded counts as a loss.
         report: called, in another thread, with the reason for each packet that can't be decoded and is skipped.
+        choice: what to take where it carries several tracks or channels.
 
     Raises SourceError if the address can't be right, whatever the server does.
     """
     line = _Line(time.monotonic_ns() if anchor_ns is None else anchor_ns)
     waits = back_off or BackOff()
     while not stop.is_set():
-        connection = _Connection(url, line, max_height, limits_s, undecoded_s, report)
+        connection = _Connection(url, line, max_height, limits_s, undecoded_s, report, choice)
         try:
             for item in connection.items(stop):
                 if not isinstance(item, Connected):
@@ -126,7 +129,9 @@ class _Connection:
         limits_s: tuple[float, float],
         undecoded_s: float,
         report: Report | None,
+        choice: Choice,
     ) -> None:
+        self._choice = choice
         self.reason = "it was stopped"
         self._url, self._name, self._line, self._limits_s = url, redact(url), line, limits_s
         self._max_height, self._undecoded_s, self._report = max_height, undecoded_s, report
@@ -178,7 +183,7 @@ class _Connection:
         return av.open(self._url, timeout=self._limits_s, options=options)
 
     def _read_all(self, container: av.container.InputContainer) -> None:
-        video, audio = picture_stream(container), sound_stream(container)
+        video, audio = picture_stream(container, self._choice), sound_stream(container, self._choice)
         streams: list[av.VideoStream | av.AudioStream] = [s for s in (video, audio) if s is not None]
         if not streams:
             raise SourceError(f"{self._name} carries no picture and no sound")
@@ -186,7 +191,7 @@ class _Connection:
             video.thread_type = "SLICE"  # threads over frames would hold frames back
         timed = container.format.name not in UNTIMED_FORMATS
         recording = container.duration is not None and container.duration > 0
-        pixels, samples = PixelConverter(self._max_height), SampleConverter()
+        pixels, samples = PixelConverter(self._max_height), SampleConverter(self._choice.channel)
         self._put_until_closed(Connected(self._info(video, audio)))
         decoded_ns = time.monotonic_ns()
         for packet in container.demux(streams):
@@ -204,7 +209,7 @@ class _Connection:
                     shown = pixels(frame, aspect_of(video))
                     self._put_until_closed(Picture(self._line.picture(pts_ns), grab_ns, *shown))
                 else:
-                    mono = samples(frame)
+                    (mono,) = samples(frame)
                     pts_ns = self._line.sound(pts_ns, mono.size * NANO // samples.rate)
                     self._put_until_closed(Sound(pts_ns, grab_ns, mono, samples.rate))
 

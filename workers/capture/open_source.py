@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from bimodal.workers.capture.choice import Choice
 from bimodal.workers.capture.types import Damage, OpenSource
 from bimodal.workers.demo import DEMO
 from bimodal.workers.errors import SourceError
+from bimodal.workers.paths import unpack
 from bimodal.workers.settings import CaptureActorSettings
 
 LOOP_DAMAGE_SHOWN_S = 10.0
@@ -23,7 +25,7 @@ def open_source(settings: CaptureActorSettings, directory: Path, *, again: bool 
     """
     wanted, max_height = settings.source, settings.capture.max_height
     if wanted.file is not None:
-        return file_source(Path(wanted.file), max_height, loop=wanted.loop)
+        return file_source(unpack(wanted.file), max_height, loop=wanted.loop, choice=wanted.choice)
     if wanted.browser:
         from bimodal.workers.capture import browser
 
@@ -32,7 +34,7 @@ def open_source(settings: CaptureActorSettings, directory: Path, *, again: bool 
     from bimodal.workers.capture import reconnect
 
     if wanted.url is not None:
-        return reconnect.network_source(wanted.url, max_height)
+        return reconnect.network_source(wanted.url, max_height, wanted.choice)
     if wanted.auto:
         return _auto_source(directory / f"{settings.stream}.devices", max_height, again=again)
     found = reconnect.device_source(wanted.camera, wanted.microphone, max_height, patient=again)
@@ -62,18 +64,21 @@ def _auto_source(taken: Path, max_height: int, *, again: bool) -> OpenSource:
     return found
 
 
-def file_source(path: Path, max_height: int, *, loop: bool = False) -> OpenSource:
+def file_source(path: Path, max_height: int, *, loop: bool = False, choice: Choice | None = None) -> OpenSource:
     """Open a media file; sound and picture are demuxed apart, so that a badly interleaved one can't deadlock."""
     from bimodal.workers.capture import files
 
-    info = files.probe(path)
+    choice = choice or Choice()
+    info = files.probe(path, choice)
     pictures, sounds = (files.looped_pictures, files.looped_sounds) if loop else (files.pictures, files.sounds)
     source = OpenSource(info=info)
+    for sentence in info.notes:
+        source.problems.note(sentence)
     damage = Damage(source.problems, LOOP_DAMAGE_SHOWN_S if loop else None)
     if info.has_picture:
-        source.pictures = partial(pictures, path, max_height, damage)
+        source.pictures = partial(pictures, path, max_height, damage, choice)
     if info.has_sound:
-        source.sounds = partial(sounds, path, damage)
+        source.sounds = partial(sounds, path, damage, choice, source.problems.note)
     return source
 
 

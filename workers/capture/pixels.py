@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -12,6 +14,9 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
+
+from bimodal.workers.capture.choice import Channel
+from bimodal.workers.errors import SourceError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +35,18 @@ def scaled_size(width: int, height: int, max_height: int | None) -> tuple[int, i
     if max_height is None or height <= max_height:
         return width, height
     return max(1, round(width * max_height / height)), max_height
+
+
+def scaled_to(pixels: NDArray[np.uint8], max_height: int | None) -> NDArray[np.uint8]:
+    """Scale uint8 [H, W, 3] down to `max_height`; smaller ones are unchanged. Contiguous."""
+    height, width = pixels.shape[:2]
+    size = scaled_size(width, height, max_height)
+    if size == (width, height):
+        return np.ascontiguousarray(pixels)
+    # OpenCV takes 0.1 s to load, and FFmpeg scales what it decodes by itself.
+    import cv2
+
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def squared(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
@@ -58,6 +75,11 @@ class Orientation(NamedTuple):
         """Turn stored pixels [H, W, 3] into shown ones, contiguous."""
         shown = pixels.transpose(1, 0, 2) if self.transposed else pixels
         return np.ascontiguousarray(shown[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1])
+
+    def then(self, other: Orientation) -> Orientation:
+        """This one, and `other` after it, as one."""
+        rows, columns = (self.flip_columns, self.flip_rows) if other.transposed else (self.flip_rows, self.flip_columns)
+        return Orientation(self.transposed != other.transposed, rows != other.flip_rows, columns != other.flip_columns)
 
 
 AS_STORED = Orientation()
@@ -136,9 +158,10 @@ class PixelConverter:
             self._shown = upright
         size = scaled_size(*self._shown, self._max_height)
         width, height = reversed(size) if turn.transposed else size
-        return ShownPixels(turn.apply(self._rgb(frame, width, height)), self._shown)
+        return ShownPixels(turn.apply(self.rgb(frame, width, height)), self._shown)
 
-    def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+    def rgb(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+        """Convert a frame as it is stored, scaled to a size."""
         rgb = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation=Interpolation.FAST_BILINEAR
         )
@@ -151,41 +174,102 @@ class PixelConverter:
 
 
 class SampleConverter:
-    """Turns the frames of one source into mono float32 samples at the rate of its first frame.
+    """Turns the frames of one source into float32 samples at the rate of its first frame, one row for each voice.
 
-    Channels are mixed by the weights of ITU-R BS.775 (front 0.71, centre 1, surround 0.5, low frequency 0), scaled
-    to a sum of one so that nothing clips: stereo becomes its mean.
+    "mix" weighs channels by ITU-R BS.775 (front 0.71, centre 1, surround 0.5, low frequency 0), scaled to a sum of one
+    so that nothing clips: stereo becomes its mean. Two channels that are each other's inverse would cancel out, so the
+    second is inverted before (a cable, a differential microphone on a stereo input).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channel: Channel = "mix", note: Callable[[str], None] | None = None) -> None:
+        """
+        Args:
+            note: called with a sentence when inverted channels are found.
+        """
         self.rate = 0
+        self._channel = channel
+        self._voices = 0
+        self._phase = Phase(note)
         self._resampler: av.AudioResampler | None = None
 
     def __call__(self, frame: av.AudioFrame) -> NDArray[np.float32]:
-        """Convert a frame to float32 [n]."""
+        """Convert a frame to float32 [voices, n]. Raises SourceError if the chosen channel does not exist."""
         if self.rate == 0:
             self.rate = frame.sample_rate
+            self._voices = frame.layout.nb_channels if self._channel == "each" else 1
         if frame.sample_rate == self.rate:
-            return _mono(frame)
+            return self._voices_of(frame)
         return self._resampled(frame)
 
     def _resampled(self, frame: av.AudioFrame) -> NDArray[np.float32]:
         """Resample a frame, for a source that changes its rate midway."""
         if self._resampler is None:
             self._resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=self.rate)
-        parts = [_mono(part) for part in self._resampler.resample(frame)]
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        parts = [self._voices_of(part) for part in self._resampler.resample(frame)]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((self._voices, 0), np.float32)
+
+    def _voices_of(self, frame: av.AudioFrame) -> NDArray[np.float32]:
+        values = _channels(frame)
+        match self._channel:
+            case "mix":
+                return _limited((_weights(frame) @ self._phase(values, self.rate))[None])
+            case "each":
+                # A file that changes its layout midway keeps its number of voices.
+                voices = np.zeros((self._voices, values.shape[1]), np.float32)
+                voices[: len(values)] = values[: self._voices]
+                return _limited(voices)
+        number = {"left": 1, "right": 2}.get(str(self._channel), self._channel)
+        assert isinstance(number, int)
+        if number > len(values):
+            count = "1 channel" if len(values) == 1 else f"{len(values)} channels"
+            raise SourceError(f"there is no channel {self._channel}: its sound has {count}")
+        return _limited(values[number - 1 : number])
 
 
-def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
-    channels = frame.layout.nb_channels
+# Channels are taken for each other's inverse below the first correlation, and no longer above the second.
+INVERTED, UPRIGHT = -0.8, -0.3
+PHASE_TIME_S = 1.0
+LEAST_POWER = 1e-9
+
+
+class Phase:
+    """Finds two channels that are each other's inverse, by their correlation over the last second, and inverts one."""
+
+    def __init__(self, note: Callable[[str], None] | None = None) -> None:
+        self._note = note
+        self._powers = np.zeros(3)
+        self._inverted = False
+
+    def __call__(self, values: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+        """Channels float32 [C, n] → the same, the second of two inverted where that is needed."""
+        if len(values) != 2 or not values.shape[1]:
+            return values
+        left, right = values
+        new = np.array([left @ left, right @ right, left @ right], np.float64)
+        self._powers = self._powers * math.exp(-values.shape[1] / (rate * PHASE_TIME_S)) + new
+        level = math.sqrt(self._powers[0] * self._powers[1])
+        if level / rate > LEAST_POWER:
+            alike = self._powers[2] / level
+            inverted = alike < (UPRIGHT if self._inverted else INVERTED)
+            if inverted and not self._inverted and self._note is not None:
+                self._note("its two channels are each other's inverse; one of them was turned before they were mixed")
+            self._inverted = inverted
+        return np.stack([left, -right]) if self._inverted else values
+
+
+def _channels(frame: av.AudioFrame) -> NDArray[np.float32]:
+    """The channels of a frame as float32 [C, n], full scale ±1."""
     values: NDArray[Any] = frame.to_ndarray()
-    values = values if frame.format.is_planar else values.reshape(-1, channels).T
+    values = values if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels).T
     sample_format = frame.format.name.removesuffix("p")
     zero = 128.0 if sample_format == "u8" else 0.0
-    weights = _weights(frame) / FULL_SCALE[sample_format]
-    mixed: NDArray[np.float32] = np.clip(weights @ (values.astype(np.float32) - np.float32(zero)), -1.0, 1.0)
-    return mixed
+    scaled: NDArray[np.float32] = (values.astype(np.float32) - np.float32(zero)) / np.float32(FULL_SCALE[sample_format])
+    return scaled
+
+
+def _limited(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    limited: NDArray[np.float32] = np.clip(values, -1.0, 1.0)
+    return limited
 
 
 def _weights(frame: av.AudioFrame) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from bimodal.workers.backoff import BackOff
 from bimodal.workers.capture import discover, network
 from bimodal.workers.capture.camera import Camera
+from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.capture.microphone import Microphone
 from bimodal.workers.capture.types import Connected, Damage, Interruption, OpenSource, Part, Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
@@ -82,7 +83,7 @@ def device_source(
     return source
 
 
-def network_source(url: str, max_height: int) -> OpenSource:
+def network_source(url: str, max_height: int, choice: Choice = DEFAULT) -> OpenSource:
     """Open a network stream. It need not exist yet; what it carries is known once it is connected."""
     name = redact(url)
     info = SourceInfo(
@@ -98,13 +99,13 @@ def network_source(url: str, max_height: int) -> OpenSource:
         name=name,
     )
     source = OpenSource(info=info)
-    source.mixed = partial(_watched, source, url, max_height)
+    source.mixed = partial(_watched, source, url, max_height, choice)
     return source
 
 
-def _watched(source: OpenSource, url: str, max_height: int) -> Iterator[Picture | Sound | Connected]:
+def _watched(source: OpenSource, url: str, max_height: int, choice: Choice) -> Iterator[Picture | Sound | Connected]:
     damage = Damage(source.problems, DAMAGE_SHOWN_S)
-    for item in network.watch(url, source.stopped, max_height=max_height, report=damage):
+    for item in network.watch(url, source.stopped, max_height=max_height, report=damage, choice=choice):
         if isinstance(item, Interruption):
             source.degraded_reason = f"{item.reason}; trying again in {item.retry_s:g} s"
             continue

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import msgspec
 
+from bimodal.workers.capture.choice import Channel, Choice, TrackNumber
+
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One source: `auto`, or a camera and/or a microphone, or a url, or a file, or visitors' browsers.
 
-    `loop` repeats a file without end.
+    `loop` repeats a file without end. `video_track`, `audio_track` and `channel` choose among several of a file or an
+    address (workers/capture/choice.py).
     """
 
     auto: bool = False
@@ -23,6 +26,9 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     file: str | None = None
     loop: bool = False
     browser: bool = False
+    video_track: TrackNumber | None = None
+    audio_track: TrackNumber | None = None
+    channel: Channel = "mix"
 
     def __post_init__(self) -> None:
         devices = self.camera is not None or self.microphone is not None
@@ -33,9 +39,18 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             )
         if self.loop and self.file is None:
             raise ValueError("'loop' goes with 'file' only")
+        if self.choice != Choice() and self.file is None and self.url is None:
+            raise ValueError("'video_track', 'audio_track' and 'channel' go with 'file' or 'url'")
+        if self.channel == "each" and self.url is not None:
+            raise ValueError("'channel: each' goes with 'file' only")
         if ":/" in str(self.camera) or (self.file is not None and ADDRESS.match(self.file)):
             # As the name of a file or a device its password would be shown.
             raise ValueError("an address goes under 'url'")
+
+    @property
+    def choice(self) -> Choice:
+        """What to take of a source that holds several tracks or channels."""
+        return Choice(video_track=self.video_track, audio_track=self.audio_track, channel=self.channel)
 
     @property
     def ends(self) -> bool:

@@ -43,14 +43,16 @@ class Sound:
     Attributes:
         pts_ns: time of the first sample on the stream's own time line.
         grab_ns: `time.monotonic_ns()` when the last sample was grabbed. For latency only.
-        samples: float32 [n] mono, −1…1.
+        samples: float32 [n] of one voice, −1…1.
         rate: Hz, the source's own.
+        channel: number of the voice where each channel is one, from 0.
     """
 
     pts_ns: int
     grab_ns: int
     samples: NDArray[np.float32]
     rate: int
+    channel: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class SourceInfo:
         live: True if it can't wait and has no end of its own.
         name: as shown to users, without passwords.
         promised_ns: duration in a file's header, for formats whose header can be trusted; a shorter file is cut off.
+        channels: names of the voices where each channel is one, else empty.
+        notes: sentences about what was passed over (further tracks).
     """
 
     has_picture: bool
@@ -82,6 +86,8 @@ class SourceInfo:
     name: str
     sound_start_ns: int = 0
     promised_ns: int | None = None
+    channels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,7 @@ class SourceProblems:
     """
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self._current: dict[Part, tuple[str, int | None]] = {}
         self._lock = threading.Lock()
 
@@ -131,6 +138,12 @@ class SourceProblems:
             log.info("over: %s", before)
         elif before is None or _NUMBERS.sub("#", before) != _NUMBERS.sub("#", sentence):
             log.warning("%s", sentence)
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence about the source that is no problem; once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+            log.info("%s", sentence)
 
     def any_of(self, *parts: Part) -> bool:
         """True if one of these parts has a problem."""

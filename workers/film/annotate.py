@@ -24,8 +24,10 @@ from bimodal.errors import BimodalError
 from bimodal.recordings.reading import read_events
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, die_with_parent
 from bimodal.workers.capture import files
+from bimodal.workers.capture.choice import DEFAULT, Choice, sound_stream
 from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, part_name
 from bimodal.workers.film.writer import FilmError, FilmWriter, aac_rate, film_error
+from bimodal.workers.paths import unpack
 
 VOICE_ONLY = (640, 360)
 
@@ -36,7 +38,15 @@ class _Shown(NamedTuple):
     event: Emotion | None
 
 
-def annotate(source: Path, events: Path, film: Path, *, style: Style, on_progress: Callable[[int], None]) -> int:
+def annotate(
+    source: Path,
+    events: Path,
+    film: Path,
+    *,
+    style: Style,
+    on_progress: Callable[[int], None],
+    choice: Choice = DEFAULT,
+) -> int:
     """Write `film` and return how many pictures it has; it takes its name only when it is complete.
 
     The source is decoded again, as capture decodes it, at the size at which a player shows it. A source without picture
@@ -45,15 +55,16 @@ def annotate(source: Path, events: Path, film: Path, *, style: Style, on_progres
     Args:
         events: the file's NAME.jsonl.
         on_progress: called with the number of pictures so far, after each.
+        choice: the tracks that were analysed.
 
     Raises SourceError or RecordError where source or events can't be read, FilmError where the film can't be written.
     """
-    info = files.probe(source)
+    info = files.probe(source, choice)
     size = (info.width, info.height) if info.has_picture else VOICE_ONLY
-    shown = _paired(source, events) if info.has_picture else _plain(events)
+    shown = _paired(source, events, choice) if info.has_picture else _plain(events)
     part = part_name(film)
     try:
-        with _writing(part, size, info.fps, source) as (writer, sound):
+        with _writing(part, size, info.fps, source, choice) as (writer, sound):
             for pts_ns, pixels, event in shown:
                 sound.up_to(pts_ns)
                 writer.picture(pts_ns, overlay(pixels, event, style) if event is not None else pixels)
@@ -70,10 +81,12 @@ def annotate(source: Path, events: Path, film: Path, *, style: Style, on_progres
 
 
 @contextlib.contextmanager
-def _writing(part: Path, size: tuple[int, int], fps: float, source: Path) -> Iterator[tuple[FilmWriter, SourceSound]]:
+def _writing(
+    part: Path, size: tuple[int, int], fps: float, source: Path, choice: Choice
+) -> Iterator[tuple[FilmWriter, SourceSound]]:
     writer = FilmWriter(part, size, fps)
     try:
-        sound = SourceSound(source, writer)
+        sound = SourceSound(source, writer, choice)
     except av.FFmpegError as error:
         raise FilmError(f"the sound of {source} can't be read: {error.strerror}") from error
     try:
@@ -82,11 +95,11 @@ def _writing(part: Path, size: tuple[int, int], fps: float, source: Path) -> Ite
         sound.close()
 
 
-def _paired(source: Path, events: Path) -> Iterator[_Shown]:
+def _paired(source: Path, events: Path, choice: Choice) -> Iterator[_Shown]:
     """Each picture with its event, by number; a picture without one is shown as it is."""
     following = read_events(events)
     event = next(following, None)
-    for number, picture in enumerate(files.pictures(source)):
+    for number, picture in enumerate(files.pictures(source, choice=choice)):
         while event is not None and event.seq < number:
             event = next(following, None)
         found = event if event is not None and event.seq == number else None
@@ -129,11 +142,12 @@ def main() -> int:
     logging.basicConfig(filename=order.log, format="%(asctime)s film %(levelname)s %(message)s", level=logging.INFO)
     try:
         pictures = annotate(
-            Path(order.source),
+            unpack(order.source),
             Path(order.events),
             Path(order.film),
             style=order.style,
             on_progress=_ProgressPrinter(),
+            choice=order.choice,
         )
     except BimodalError as error:
         logging.info("refused: %s", error, exc_info=error)
@@ -165,9 +179,10 @@ class SourceSound:
     A source without sound, or with sound that can't be decoded, gives none; the reason is logged.
     """
 
-    def __init__(self, source: Path, film: FilmWriter) -> None:
+    def __init__(self, source: Path, film: FilmWriter, choice: Choice) -> None:
         self._container: av.container.InputContainer = av.open(str(source))
-        self._stream = files.sound_stream(self._container)
+        self._stream = sound_stream(self._container, choice)
+        self._choice = choice
         self._pending: Iterator[int] = iter(())
         self._reached_ns = -1
         self._source, self._film = source, film
@@ -175,7 +190,7 @@ class SourceSound:
             self._begin(self._stream)
 
     def _begin(self, stream: av.AudioStream) -> None:
-        origin_ns = files.beginning_ns(self._container)
+        origin_ns = files.beginning_ns(self._container, self._choice)
         if stream.codec_context.name.removesuffix("float") in COPIED:
             self._film.copy_sound(stream)
             self._pending = self._copy(stream, origin_ns)

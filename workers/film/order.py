@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from bimodal.drawing.style import Style
+from bimodal.workers.capture.choice import Choice
 
 ENVIRONMENT_KEY = "BIMODAL_FILM"
 
@@ -15,6 +16,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Paths and style of one annotated film; `log` takes the details of a failure, `parent` is the pid to die with."""
 
     source: str
+    choice: Choice = Choice()
     events: str
     film: str
     style: Style = Style()

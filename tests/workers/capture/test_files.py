@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import av
@@ -40,6 +41,8 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
         ("mp4", {"pixel_format": "yuv420p10le"}),
         ("mov", {"pixel_format": "yuv444p"}),
         ("avi", {"codec": "mjpeg", "pixel_format": "yuvj420p"}),
+        ("avi", {"options": B_FRAMES}),
+        ("avi", {"codec": "mpeg4", "options": {"bf": "2"}}),
         ("mkv", {"codec": "ffv1", "pixel_format": "gray"}),
         ("mkv", {"codec": "ffv1", "pixel_format": "bgra"}),
     ],
@@ -285,3 +288,25 @@ def test_sound_that_begins_before_its_picture_keeps_the_distance(shared: Path) -
     clip = shared / "data" / "clips" / "hamilton_crowd.mp4"
     assert next(sounds(clip)).pts_ns == 0
     assert next(pictures(clip)).pts_ns == pytest.approx(0.844e9, abs=1e6)
+
+
+def test_times_in_the_order_of_decoding_are_sorted() -> None:
+    """Matroska made from AVI: each frame carries the time at which it was decoded."""
+    shown = [0, 120, 40, 80, 240, 160, 200, 360, 280, 320]
+    frames = list(files.in_order(((str(n), pts) for n, pts in enumerate(shown)), 8, 1000))  # type: ignore[arg-type]
+    assert frames == [(str(n), 40 * n) for n in range(10)]
+
+
+def test_times_that_begin_anew_are_not_mixed_with_those_before() -> None:
+    times = [5000, 5040, 5080, 0, 40, 80, None, 120]
+    frames = list(files.in_order(((n, pts) for n, pts in enumerate(times)), 8, 1000))  # type: ignore[misc]
+    assert frames == list(enumerate(times))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX")
+def test_a_name_that_is_no_utf8_is_read(tmp_path: Path) -> None:
+    clip = made.numbered_clip(tmp_path / "clip.mkv", 3).rename(tmp_path / os.fsdecode(b"caf\xe9.mkv"))
+    assert numbers(clip) == [0, 1, 2]
+    assert probe(clip).name == "caf%E9.mkv"
+    with pytest.raises(SourceError, match="caf%E8"):
+        probe(tmp_path / os.fsdecode(b"caf\xe8.mkv"))
