@@ -22,7 +22,7 @@ from bimodal.workers.errors import ConfigError
 from bimodal.workers.logs import redact
 from bimodal.workers.settings import RecordActorSettings
 
-LIBRARIES = ("onnxruntime-gpu", "onnxruntime", "numpy", "opencv-python", "av", "pillow", "soxr", "pyzmq", "msgspec", "pyarrow")
+LIBRARIES = ("onnxruntime-gpu", "onnxruntime", "numpy", "opencv-python", "av", "soxr", "pyzmq", "msgspec", "pyarrow")
 SECRET_KEYS = ("password", "passwd", "token", "secret", "key")
 HIDDEN = "***"
 
