@@ -9,7 +9,7 @@ import difflib
 import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,9 @@ from bimodal.models.errors import CatalogError
 
 ROOT = Path(__file__).parent
 CATALOG = ROOT / "catalog.yaml"
+
+DEFAULTS: Mapping[str, tuple[str, ...]] = {"face-static": ("face-compact",), "speech": ("speech-voice",)}
+"""The models of the default config for kinds that several may serve, by kind."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from bimodal.models.catalog import DEFAULTS
 from bimodal.values import Forms, WrongValueError, truth
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
@@ -28,9 +29,9 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     face_detector: str = "blazeface-short"
     face_landmarks: str = "facemesh-468"
-    face_static: Ensemble = ("face-compact",)
+    face_static: Ensemble = DEFAULTS["face-static"]
     face_dynamic: str = "none"
-    speech: Ensemble = ("speech-voice",)
+    speech: Ensemble = DEFAULTS["speech"]
     voice_activity: str = "silero-vad"
     fusion: str = "none"
 

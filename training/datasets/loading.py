@@ -95,14 +95,16 @@ def grey(item: Item) -> NDArray[np.uint8]:
     return fitted(np.asarray(picture, np.uint8), SIDE)
 
 
-def colour(item: Item, side: int) -> NDArray[np.uint8]:
-    """Read a picture as RGB uint8 [side, side, 3]. Raises DatasetError if there is none."""
+def colour(item: Item, side: int | None) -> NDArray[np.uint8]:
+    """Read a picture as RGB uint8 [side, side, 3], or in its own size. Raises DatasetError if there is none."""
     if item.pixels is not None:
-        return fitted(np.repeat(item.pixels[..., None], 3, axis=2), side)
-    picture = cv2.imread(str(item.path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise DatasetError(f"{item.path} is missing or is no picture")
-    return fitted(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8), side)
+        picture = np.repeat(item.pixels[..., None], 3, axis=2)
+    else:
+        found = cv2.imread(str(item.path), cv2.IMREAD_COLOR)
+        if found is None:
+            raise DatasetError(f"{item.path} is missing or is no picture")
+        picture = np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
+    return picture if side is None else fitted(picture, side)
 
 
 def fitted(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

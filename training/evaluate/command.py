@@ -40,27 +40,41 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder for report.html 
 @evaluate.command("face")
 def evaluate_face(
     data: Data,
-    model: Model = "face-compact",
+    model: Annotated[
+        str | None, typer.Option("--model", help="Name or path, or several with commas; else the default config's.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, valid, test, or a name of the data set's own.")] = "valid",
     labels: WhichLabels = Labels.AUTO,
+    conditions: Annotated[
+        bool, typer.Option("--conditions", help="Also in the dark, blurred, covered, small, compressed and tinted.")
+    ] = False,
     cut_live: Annotated[
         bool, typer.Option("--cut-live", help="Let detector, mesh and crop cut out the pictures first, as live.")
     ] = False,
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Measure a face-static model on labelled pictures.
+    """Measure a face-static model, or several that are averaged, on labelled pictures.
 
-    Example: bimodal evaluate face --model face-compact --data FER2013 --split valid
+    Example: bimodal evaluate face --data FER2013 --split valid
     """
     with one_sentence_errors():
         _require_report("face", out)
+        from bimodal.models.catalog import DEFAULTS
         from bimodal.training.evaluate.evaluate import evaluate_face as measure_face
         from bimodal.training.evaluate.evaluate import find_model
+        from bimodal.training.evaluate.face_conditions import CONDITIONS
         from bimodal.training.face.framing import evaluate_cut_live
 
-        measure = evaluate_cut_live if cut_live else measure_face
-        print_evaluation(measure(find_model(model), data, split, labels.value), out, json)
+        names = model.split(",") if model is not None else DEFAULTS["face-static"]
+        paths = [find_model(name.strip()) for name in names]
+        if cut_live and (len(paths) > 1 or conditions):
+            raise TrainingError("--cut-live measures one model, and not under --conditions")
+        if cut_live:
+            print_evaluation(evaluate_cut_live(paths[0], data, split, labels.value), out, json)
+        else:
+            under = tuple(CONDITIONS) if conditions else ()
+            print_evaluation(measure_face(paths, data, split, labels.value, under), out, json)
 
 
 @evaluate.command("crop")
@@ -232,7 +246,9 @@ def print_evaluation(evaluation: Evaluation, out: Path | None, json: Path | None
 
 def lines_of(evaluation: Evaluation) -> Iterator[str]:
     """Yield the printed lines of an evaluation."""
+    from bimodal.training.evaluate.face_conditions import DEGRADED
     from bimodal.training.evaluate.metrics import mean_recall, per_class
+    from bimodal.training.evaluate.report import degraded_uar
 
     figures = evaluation.figures
     yield f"{evaluation.model} on {evaluation.data}, n = {figures.n}: {evaluation.protocol}"
@@ -240,7 +256,7 @@ def lines_of(evaluation: Evaluation) -> Iterator[str]:
         yield "the model was trained on some of this data: these are no figures to report"
     yield (
         f"accuracy {figures.accuracy:.4f}  UAR {figures.uar:.4f}  macro F1 {figures.macro_f1:.4f}  "
-        f"ECE {figures.ece:.4f}"
+        f"ECE {figures.ece:.4f}  AURC {figures.aurc:.4f}"
     )
     for label, row in per_class(figures).items():
         yield f"  recall of {label:<9}{row['recall']:.3f}  ({row['low']:.3f} to {row['high']:.3f}, n = {row['n']})"
@@ -249,7 +265,14 @@ def lines_of(evaluation: Evaluation) -> Iterator[str]:
         yield f"mean recall of those with {ENOUGH} examples or more: {mean:.4f} ({', '.join(classes)})"
     for protocol, other in evaluation.further.items():
         yield f"{protocol} (n = {other.n}): accuracy {other.accuracy:.4f}  UAR {other.uar:.4f}"
-    for name, heard in evaluation.conditions.items():
+    for name, seen in evaluation.under.items():
+        yield (
+            f"under {name}: accuracy {seen.accuracy:.4f}  UAR {seen.uar:.4f}  ECE {seen.ece:.4f}  AURC {seen.aurc:.4f}"
+        )
+    degraded = degraded_uar(evaluation)
+    if degraded is not None:
+        yield f"degraded faces, mean UAR under {', '.join(DEGRADED)}: {degraded:.4f}"
+    for name, heard in () if evaluation.under else evaluation.conditions.items():
         yield f"centre windows under {name}: UAR {heard:.4f}"
     if evaluation.cost is not None:
         cost = evaluation.cost

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from bimodal import models
 from bimodal.models.catalog import installed
 from bimodal.models.contract import Metadata
-from bimodal.models.emotions import EMOTIONS, LabelMap
+from bimodal.models.emotions import EMOTIONS, LabelMap, emotion_of
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.datasets.items import Item
-from bimodal.training.datasets.loading import Labels, colour, load_recordings, picture_items, votes_of
+from bimodal.training.datasets.loading import Labels, colour, fitted, load_recordings, picture_items, votes_of
 from bimodal.training.datasets.ravdess import Recording
 from bimodal.training.datasets.readers import reader_of
 from bimodal.training.errors import DatasetError, TrainingError
 from bimodal.training.evaluate.conditions import under_condition
+from bimodal.training.evaluate.face_conditions import changed_by
 from bimodal.training.evaluate.metrics import Figures, measure, uar
 from bimodal.training.speech.sound import Listening, centre_window, live_windows
 
@@ -78,6 +79,8 @@ FACE_PROTOCOL = (
 )
 LABEL_PROTOCOL = "the data set's own labels; pictures outside the seven emotions left out; whole pictures"
 DEFAULT_SIDE = 112
+LIVE_SIDE = 112
+"""Greatest side of the crops that conditions are simulated on."""
 SPEECH_PROTOCOL = "the centre window of each clip; calm counts as neutral"
 LIVE_PROTOCOL = "every window a live worker would cut while the voice speaks"
 LIVE_MEAN_PROTOCOL = "mean over the live windows of each clip"
@@ -93,7 +96,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         seen_in_training: the artifact was trained on some of this data, by its metadata; not to be reported.
         figures: of the protocol.
         further: figures of other protocols, by protocol.
-        conditions: UAR under each condition of training/evaluate/conditions.py, if asked for.
+        conditions: UAR under each condition of training/evaluate/conditions.py (speech) or face_conditions.py (faces),
+            if asked for.
+        under: of faces, all figures under each of these conditions.
         cost: time and size of the artifact, None if several are measured together.
         seconds: duration, without opening the model.
         true: class of each example, in the order of the data.
@@ -107,33 +112,57 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     figures: Figures
     further: dict[str, Figures] = {}
     conditions: dict[str, float] = {}
+    under: dict[str, Figures] = {}
     cost: Cost | None = None
     seconds: float = 0.0
     true: list[int] = []
     probabilities: list[list[float]] = []
 
 
-def evaluate_face(path: Path, data: Path, split: str = "valid", labels: Labels = "auto") -> Evaluation:
-    """Measure a face-static artifact on one split of any picture data set.
+def evaluate_face(
+    path: Path | Sequence[Path],
+    data: Path,
+    split: str = "valid",
+    labels: Labels = "auto",
+    conditions: Iterable[str] = (),
+) -> Evaluation:
+    """Measure one or several face-static artifacts, averaged as in the worker, on one split of any picture data set.
+
+    Args:
+        conditions: of training/evaluate/face_conditions.py, under which the pictures are measured too.
 
     Raises ArtifactError for the model, DatasetError for the data.
     """
-    artifact = open_artifact(path, "face-static")
+    paths = [path] if isinstance(path, Path) else list(path)
+    artifacts = [open_artifact(each, "face-static") for each in paths]
     items, true, protocol = decided_pictures(data, split, labels)
     begun = time.monotonic()
-    found = picture_probabilities(artifact, items)
+    found = expert_probabilities(artifacts, items)
+    under = {name: measure(true, expert_probabilities(artifacts, items, name), EMOTIONS) for name in conditions}
     seconds = time.monotonic() - begun
     return Evaluation(
-        model=artifact.identity,
+        model="+".join(artifact.identity for artifact in artifacts),
         data=f"{data.name}/{split}",
         protocol=protocol,
-        seen_in_training=bool({part_of(data, split)} & trained_on(artifact.metadata)),
+        seen_in_training=any({part_of(data, split)} & trained_on(artifact.metadata) for artifact in artifacts),
         figures=measure(true, found, EMOTIONS),
-        cost=cost_of(path, "faces", sized(artifact, items[:ITEMS])),
+        conditions={name: figures.uar for name, figures in under.items()},
+        under=under,
+        cost=cost_of(paths[0], "faces", sized(artifacts[0], items[:ITEMS])) if len(paths) == 1 else None,
         seconds=seconds,
         true=true.tolist(),
         probabilities=found.tolist(),
     )
+
+
+def expert_probabilities(
+    artifacts: Sequence[Artifact], items: Sequence[Item], condition: str | None = None
+) -> NDArray[np.float64]:
+    """Probabilities over EMOTIONS float64 [N, 7] of several artifacts, averaged over those that know the emotion."""
+    answers = [picture_probabilities(artifact, items, condition=condition) for artifact in artifacts]
+    known = [np.isin(EMOTIONS, list(filter(None, map(emotion_of, each.metadata.labels or ())))) for each in artifacts]
+    total = np.sum(answers, axis=0) / np.maximum(np.sum(known, axis=0), 1)
+    return np.asarray(total / total.sum(axis=1, keepdims=True))
 
 
 def decided_pictures(data: Path, split: str, labels: Labels) -> tuple[list[Item], NDArray[np.int64], str]:
@@ -150,20 +179,40 @@ def decided_pictures(data: Path, split: str, labels: Labels) -> tuple[list[Item]
     return decided, majority[majority != LEFT_OUT], FACE_PROTOCOL if by_votes else LABEL_PROTOCOL
 
 
-def picture_probabilities(artifact: Artifact, items: Sequence[Item], batch: int = 64) -> NDArray[np.float64]:
-    """Probabilities over EMOTIONS float64 [N, 7] of pictures of any size, resized to the artifact's input."""
+def picture_probabilities(
+    artifact: Artifact, items: Sequence[Item], batch: int = 64, condition: str | None = None
+) -> NDArray[np.float64]:
+    """Probabilities over EMOTIONS float64 [N, 7] of pictures of any size, resized to the artifact's input.
+
+    Args:
+        condition: of training/evaluate/face_conditions.py; it befalls a picture in its own size, or in LIVE_SIDE pixels
+            where it is larger, before it is resized.
+    """
     starts = range(0, len(items), batch)
-    rows = [artifact.run(faces=sized(artifact, items[start : start + batch]))["probabilities"] for start in starts]
+    rows = [
+        artifact.run(faces=sized(artifact, items[start : start + batch], condition, start))["probabilities"]
+        for start in starts
+    ]
     return over_emotions(artifact.metadata, np.concatenate(rows))
 
 
-def sized(artifact: Artifact, items: Sequence[Item]) -> NDArray[np.uint8]:
-    """Resize pictures to the artifact's input size, uint8 [N, side, side, 3] RGB."""
+def sized(artifact: Artifact, items: Sequence[Item], condition: str | None = None, first: int = 0) -> NDArray[np.uint8]:
+    """Resize pictures to the artifact's input size, uint8 [N, side, side, 3] RGB.
+
+    `first` is the place of the first of them in the data set: a condition is the same for a picture in every batch.
+    """
     side = artifact.inputs[0].shape[1]
     size = side if isinstance(side, int) else DEFAULT_SIDE
     if not isinstance(side, int) and items[0].pixels is not None:
         size = items[0].pixels.shape[0]
-    return np.stack([colour(item, size) for item in items])
+    if condition is None:
+        return np.stack([colour(item, size) for item in items])
+    changed = []
+    for place, item in enumerate(items):
+        picture = colour(item, None)
+        crop = fitted(picture, min(*picture.shape[:2], LIVE_SIDE))
+        changed.append(fitted(changed_by(condition, crop, first + place), size))
+    return np.stack(changed)
 
 
 def part_of(data: Path, split: str) -> str:

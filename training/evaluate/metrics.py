@@ -26,6 +26,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         recall: by class; a class that does not occur is absent.
         ece: expected calibration error, 15 bins of equal width.
         nll: mean negative log likelihood, in nats.
+        aurc: area under the risk–coverage curve, see `risk_coverage`; 0 is best.
         confusion: rows true, columns found, in the order of `labels`.
     """
 
@@ -38,6 +39,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     nll: float
     labels: tuple[str, ...]
     confusion: list[list[int]]
+    aurc: float = math.nan
 
 
 def measure(true: Labels, probabilities: Probabilities, labels: Sequence[str]) -> Figures:
@@ -57,6 +59,7 @@ def measure(true: Labels, probabilities: Probabilities, labels: Sequence[str]) -
         nll=negative_log_likelihood(true, probabilities),
         labels=tuple(labels),
         confusion=table.tolist(),
+        aurc=float(risk_coverage(true, probabilities).mean()),
     )
 
 
@@ -136,6 +139,20 @@ def expected_calibration_error(true: Labels, probabilities: Probabilities, bins:
     """ECE of Guo et al. 2017 (arXiv:1706.04599): confidence against accuracy in bins of equal width."""
     confidence, right, _ = reliability(true, probabilities, bins)
     return float(np.abs(right - confidence).sum() / len(true))
+
+
+def risk_coverage(true: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
+    """Share of wrong answers among the 1, 2 … N surest ones, float64 [N]; its mean is the AURC.
+
+    Answers of the same confidence share the risk of all of them, so that their order does not matter. Source: Geifman
+    and El-Yaniv 2017 (arXiv:1705.08500).
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    confidence, wrong = values.max(axis=1), (values.argmax(axis=1) != true).astype(np.float64)
+    order = np.argsort(-confidence, kind="stable")
+    _, group, counts = np.unique(-confidence[order], return_inverse=True, return_counts=True)
+    expected = (np.bincount(group, wrong[order]) / counts)[group]
+    return np.asarray(np.cumsum(expected) / np.arange(1, len(expected) + 1))
 
 
 # Temperature scaling (Guo et al. 2017, arXiv:1706.04599).

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from bimodal.training.evaluate.evaluate import Evaluation
-from bimodal.training.evaluate.metrics import Figures, per_class, reliability
+from bimodal.training.evaluate.face_conditions import DEGRADED
+from bimodal.training.evaluate.metrics import Figures, per_class, reliability, risk_coverage
 
 CONFUSION, RELIABILITY, PAGE = "confusion.png", "reliability.png", "report.html"
 
@@ -29,16 +30,20 @@ td { text-align: right } th { text-align: left; font-weight: 600 } img { max-wid
 <p>{{ part.protocol }}. n = {{ part.figures.n }}, measured in {{ "%.1f"|format(part.seconds) }} s.</p>
 {% if part.seen_in_training %}<p class="warning">The model was trained on some of this data: these are no figures to
 report.</p>{% endif %}
-<table><tr><th>accuracy</th><th>UAR</th><th>macro F1</th><th>ECE</th><th>NLL</th></tr>
+<table><tr><th>accuracy</th><th>UAR</th><th>macro F1</th><th>ECE</th><th>NLL</th><th>AURC</th></tr>
 <tr>{% for value in [part.figures.accuracy, part.figures.uar, part.figures.macro_f1, part.figures.ece,
-part.figures.nll] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr></table>
+part.figures.nll, part.figures.aurc] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr></table>
 <table><tr><th>emotion</th><th>n</th><th>recall</th><th>95 % interval (Wilson)</th></tr>
 {% for label, row in part.classes.items() %}<tr><th>{{ label }}</th><td>{{ row.n }}</td>
 <td>{{ "%.3f"|format(row.recall) }}</td><td>{{ "%.3f"|format(row.low) }} – {{ "%.3f"|format(row.high) }}</td></tr>
 {% endfor %}</table>
 {% for other, figures in part.further.items() %}<p>{{ other }} (n = {{ figures.n }}): accuracy
 {{ "%.4f"|format(figures.accuracy) }}, UAR {{ "%.4f"|format(figures.uar) }}</p>{% endfor %}
-{% if part.conditions %}<table><tr><th>centre windows under</th><th>UAR</th></tr>
+{% if part.under %}<table><tr><th>under</th><th>accuracy</th><th>UAR</th><th>ECE</th><th>AURC</th></tr>
+{% for name, seen in part.under.items() %}<tr><th>{{ name }}</th>{% for value in [seen.accuracy, seen.uar, seen.ece,
+seen.aurc] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+{% elif part.conditions %}<table><tr><th>centre windows under</th><th>UAR</th></tr>
 {% for name, value in part.conditions.items() %}<tr><th>{{ name }}</th><td>{{ "%.4f"|format(value) }}</td></tr>
 {% endfor %}</table>{% endif %}
 {% if part.cost %}<p>{{ "%.2f"|format(part.cost.milliseconds) }} ms of one core an answer (median of
@@ -56,7 +61,8 @@ part.figures.nll] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr></table>
 def figures_json(evaluation: Evaluation) -> dict[str, object]:
     """The output of `--json`: accuracy, uar, f1, ece, n, per_class, confusion, labels, model, seconds.
 
-    And `conditions`, the UAR under each, if asked for.
+    And `aurc`; `conditions`, the UAR under each, if asked for; of faces also `under`, with accuracy, UAR, ECE and AURC
+    of each condition, and `degraded_uar`, the mean UAR under the conditions DEGRADED.
     """
     figures = evaluation.figures
     found = {
@@ -64,6 +70,7 @@ def figures_json(evaluation: Evaluation) -> dict[str, object]:
         "uar": figures.uar,
         "f1": figures.macro_f1,
         "ece": figures.ece,
+        "aurc": figures.aurc,
         "n": figures.n,
         "per_class": per_class(figures),
         "confusion": figures.confusion,
@@ -71,7 +78,22 @@ def figures_json(evaluation: Evaluation) -> dict[str, object]:
         "model": evaluation.model,
         "seconds": round(evaluation.seconds, 3),
     }
-    return found | ({"conditions": evaluation.conditions} if evaluation.conditions else {})
+    if evaluation.conditions:
+        found["conditions"] = evaluation.conditions
+    if evaluation.under:
+        found["under"] = {
+            name: {"accuracy": seen.accuracy, "uar": seen.uar, "ece": seen.ece, "aurc": seen.aurc}
+            for name, seen in evaluation.under.items()
+        }
+    degraded = degraded_uar(evaluation)
+    return found if degraded is None else found | {"degraded_uar": degraded}
+
+
+def degraded_uar(evaluation: Evaluation) -> float | None:
+    """Mean UAR under the conditions DEGRADED; None if not all of them were measured."""
+    if not set(DEGRADED) <= set(evaluation.under):
+        return None
+    return float(np.mean([evaluation.under[name].uar for name in DEGRADED]))
 
 
 def write_json(path: Path, values: object) -> None:
@@ -126,11 +148,12 @@ def draw_confusion(figures: Figures, title: str, path: Path) -> None:
 
 
 def draw_reliability(evaluation: Evaluation, path: Path) -> None:
-    """Draw the reliability diagram: accuracy by confidence in 15 bins, with the number of examples in each."""
+    """Draw the reliability diagram (accuracy by confidence in 15 bins, with the number of examples in each), and the
+    risk–coverage curve."""
     true, probabilities = np.array(evaluation.true), np.array(evaluation.probabilities)
     confidence, right, counts = reliability(true, probabilities)
-    figure = _sheet(6, 7)
-    above, below = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    figure = _sheet(6, 9)
+    above, below, curve = figure.subplots(3, 1, height_ratios=[3, 1, 2])
     there = counts > 0
     above.plot([0, 1], [0, 1], color="grey", linestyle=":")
     above.plot(confidence[there] / counts[there], right[there] / counts[there], marker="o", color="tab:blue")
@@ -138,8 +161,15 @@ def draw_reliability(evaluation: Evaluation, path: Path) -> None:
     above.set_title(f"{evaluation.model}: ECE {evaluation.figures.ece:.3f}", fontsize=10)
     bins = len(counts)
     below.bar((np.arange(bins) + 0.5) / bins, counts, width=0.9 / bins, color="tab:blue")
+    below.set_xlim(above.get_xlim())
     below.set_xlabel("confidence")
     below.set_ylabel("n")
+    risk = risk_coverage(true, probabilities)
+    curve.plot(np.arange(1, len(risk) + 1) / len(risk), risk, color="tab:blue")
+    curve.set_ylim(bottom=0)
+    curve.set_xlabel("coverage: share of answers, the surest first")
+    curve.set_ylabel("risk")
+    curve.set_title(f"risk and coverage: AURC {evaluation.figures.aurc:.3f}", fontsize=10)
     _save(figure, path)
 
 

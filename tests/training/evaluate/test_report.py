@@ -86,7 +86,7 @@ def test_a_report_is_one_page_that_needs_nothing_else(tmp_path: Path) -> None:
 def test_the_json_has_the_keys_that_are_promised() -> None:
     found = figures_json(evaluation())
     assert list(found) == [
-        "accuracy", "uar", "f1", "ece", "n", "per_class", "confusion", "labels", "model", "seconds"
+        "accuracy", "uar", "f1", "ece", "aurc", "n", "per_class", "confusion", "labels", "model", "seconds"
     ]  # fmt: skip
     assert json.loads(json.dumps(found)) == found
 
