@@ -29,6 +29,9 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         speech_delay_ms: a frame is joined with the newest hop that ended at least so long before it: the time that a
             live hop needs to be ready, so that live and offline results are the same.
         speech_max_age_s: time after its successor was due in which a hop still counts; its weight falls linearly to 0.
+        turn_s: time constant of the evidence that is gathered while someone speaks, in seconds; 0 judges every window
+            for itself.
+        turn_pause_s: time without voice after which a new turn of speech begins.
         speaker_window_s: window in which mouths are compared with the voice, in seconds.
         order_limit: policy `latest` only: number of results that may wait for an earlier one before that one counts as
             dropped, and of hops that are kept. A second safeguard: the broker reports every lost job.
@@ -46,6 +49,8 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_confidence: Share = 0.3
     speech_delay_ms: NotNegative = 120.0
     speech_max_age_s: Positive = 2.0
+    turn_s: NotNegative = 4.0
+    turn_pause_s: Positive = 1.0
     speaker_window_s: Positive = 2.0
     order_limit: Count = 256
 

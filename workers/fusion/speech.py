@@ -15,6 +15,7 @@ from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult, StreamO
 from bimodal.workers.fusion import combine
 from bimodal.workers.fusion.combine import clean
 from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.turn import TurnEvidence
 
 
 class Span(NamedTuple):
@@ -30,7 +31,7 @@ class JoinedSpeech(NamedTuple):
 
     Attributes:
         result: the hop it comes from; None where there is none.
-        probabilities: of that hop, over the emotions it knows; None where it can't be used.
+        probabilities: of the turn of speech up to that hop, over the emotions it knows; None where it can't be used.
         reason: why it can't be used, else None.
         age_ns: from the hop's end to the moment.
         reliability: voice × freshness, 0…1.
@@ -60,10 +61,12 @@ class SpeechLine:
         self._start_ns = opened.sound_start_ns
         self._hop_ns = max(0, opened.hop_ns)
         self._live = opened.policy == "latest"
+        self._turn = TurnEvidence(settings.turn_s, settings.turn_pause_s)
         self.reconfigure(settings)
         self._coming: dict[int, SpeechResult | JobFailed] = {}
         self._newest = -1
         self._result: SpeechResult | None = None
+        self._probabilities: Probabilities | None = None
         self._failure: JobFailed | None = None
 
     def reconfigure(self, settings: FusionSettings) -> None:
@@ -71,6 +74,7 @@ class SpeechLine:
         self._delay_ns = round(settings.speech_delay_ms * 1e6)
         self._max_age_ns = round(settings.speech_max_age_s * 1e9)
         self._kept = settings.order_limit if self._live else None
+        self._turn.reconfigure(settings.turn_s, settings.turn_pause_s)
 
     def awaited(self, pts_ns: int) -> int:
         """Number of hops, from the first, that must be resolved before a frame of this time can be joined."""
@@ -100,6 +104,7 @@ class SpeechLine:
                 self._failure = hop
             else:
                 self._result, self._failure = hop, None
+                self._probabilities = self._gathered(hop)
                 spans.append(self._span(hop))
         return self._joined(pts_ns, tuple(spans))
 
@@ -108,7 +113,7 @@ class SpeechLine:
             return JoinedSpeech(None, None, self._missing())
         age_ns = pts_ns - self._result.pts_ns
         fresh = combine.freshness(age_ns, self._delay_ns + self._hop_ns, self._max_age_ns)
-        joined = judge(self._result, age_ns, fresh, passed)
+        joined = judge(self._result, self._probabilities, age_ns, fresh, passed)
         if fresh <= 0 and self._failure is not None:
             return joined._replace(reason=f"speech failed: {self._failure.because}")
         return joined
@@ -133,17 +138,24 @@ class SpeechLine:
     def _span(self, hop: SpeechResult) -> Span:
         return Span(hop.pts_ns - self._hop_ns, hop.pts_ns, combine.unit(hop.voice))
 
+    def of_hop(self, outcome: FaceResult | SpeechResult | JobFailed) -> JoinedSpeech:
+        """The speech at the time of a hop itself, for a stream without picture. To be called for hops in order."""
+        if isinstance(outcome, SpeechResult):
+            return judge(outcome, self._gathered(outcome), 0, 1.0, ())
+        return JoinedSpeech(None, None, "no speech yet")
 
-def of_hop(outcome: FaceResult | SpeechResult | JobFailed) -> JoinedSpeech:
-    """The speech at the time of a hop itself, for a stream without picture."""
-    if isinstance(outcome, SpeechResult):
-        return judge(outcome, 0, 1.0, ())
-    return JoinedSpeech(None, None, "no speech yet")
+    def _gathered(self, hop: SpeechResult) -> Probabilities | None:
+        """The evidence of the turn up to a hop; None where the hop has none."""
+        probabilities = clean(hop.probabilities)
+        if probabilities is None or combine.unit(hop.voice) <= 0:
+            return probabilities
+        return self._turn.update(hop.pts_ns, self._hop_ns, combine.unit(hop.voice), probabilities)
 
 
-def judge(hop: SpeechResult, age_ns: int, fresh: float, passed: tuple[Span, ...]) -> JoinedSpeech:
-    """Judge a hop at a moment: its reliability, or why it can't be used."""
-    probabilities = clean(hop.probabilities)
+def judge(
+    hop: SpeechResult, probabilities: Probabilities | None, age_ns: int, fresh: float, passed: tuple[Span, ...]
+) -> JoinedSpeech:
+    """Judge a hop at a moment: its reliability, or why it can't be used. `probabilities`: of its turn of speech."""
     reason: str | None = None
     if fresh <= 0:
         reason = "speech too old"

@@ -20,7 +20,7 @@ from bimodal.broker.messages import (
 from bimodal.workers.fusion import events
 from bimodal.workers.fusion.scene import NO_MODELS, FusionModels, Scene, SceneEmotion
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.fusion.speech import SpeechLine, of_hop
+from bimodal.workers.fusion.speech import SpeechLine
 
 Outcome: TypeAlias = FaceResult | SpeechResult | JobFailed
 
@@ -126,7 +126,7 @@ class StreamFusion:
         return lane.ended or lane.next >= self._speech.awaited(pts_ns)
 
     def _event(self, outcome: Outcome, now_ns: int) -> Emotion:
-        speech = self._speech.join(outcome.pts_ns) if self._shown == "face" else of_hop(outcome)
+        speech = self._speech.join(outcome.pts_ns) if self._shown == "face" else self._speech.of_hop(outcome)
         self._scene.on_speech(outcome.pts_ns, speech)
         match outcome:
             case FaceResult():

@@ -48,6 +48,8 @@ def test_the_same_settings_again_change_nothing(film: Film, data: st.DataObject)
         speech_delay_ms=st.floats(0, 500),
         speech_max_age_s=st.floats(0.1, 5),
         speaker_window_s=st.floats(0.1, 5),
+        turn_s=st.floats(0, 10),
+        turn_pause_s=st.floats(0.1, 3),
         order_limit=st.integers(1, 64),
     ),
 )

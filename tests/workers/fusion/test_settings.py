@@ -30,6 +30,8 @@ def test_every_strategy_that_can_be_named_exists() -> None:
         {"video_weight": 0, "speech_weight": 0},
         {"static_weight": 0.0, "dynamic_weight": 0.0},
         {"speech_max_age_s": 0},
+        {"turn_s": -1},
+        {"turn_pause_s": 0},
         {"order_limit": 0},
         {"smooth": 1},
     ],

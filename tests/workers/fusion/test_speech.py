@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.fusion.speech import SpeechLine, of_hop
+from bimodal.workers.fusion.speech import SpeechLine
 from tests.workers.fusion.making import HOP_NS, MS, failed, hop, opened
 
 DELAY_NS = 120 * MS
@@ -147,6 +149,24 @@ def test_live_hops_that_no_frame_asks_for_are_not_kept_for_ever() -> None:
 
 
 def test_a_hop_alone_has_no_age() -> None:
-    joined = of_hop(hop(3, "fear", voice=0.7))
+    joined = line().of_hop(hop(3, "fear", voice=0.7))
     assert (joined.age_ns, joined.reliability, joined.reason) == (0, 0.7, None)
-    assert of_hop(failed("speech", 3)).result is None
+    assert line().of_hop(failed("speech", 3)).result is None
+
+
+def test_a_doubtful_hop_does_not_turn_the_turn_round() -> None:
+    """With and without picture; a hop without voice for a second begins a new turn."""
+    speech, alone = line(policy="latest"), line(has_picture=False)
+    for seq in range(6):
+        speech.add(hop(seq, "fear"))
+        alone.of_hop(hop(seq, "fear"))
+    doubtful = msgspec.structs.replace(
+        hop(6), probabilities={**dict.fromkeys(EMOTIONS, 0.08), "happy": 0.3, "fear": 0.22}
+    )
+    speech.add(doubtful)
+    for joined in (speech.join(doubtful.pts_ns + DELAY_NS), alone.of_hop(doubtful)):
+        assert joined.probabilities is not None
+        assert max(joined.probabilities, key=joined.probabilities.__getitem__) == "fear"
+    later = msgspec.structs.replace(doubtful, pts_ns=doubtful.pts_ns + 10 * HOP_NS)
+    fresh = alone.of_hop(later).probabilities or {}
+    assert max(fresh, key=fresh.__getitem__) == "happy"
