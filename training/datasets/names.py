@@ -159,3 +159,26 @@ LANGUAGES = {
     "emo-db": "German", "urdu": "Urdu", "nemo": "Polish",
 }  # fmt: skip
 """Language that is spoken in a corpus, by its reader's name."""
+
+
+def sex_of(corpus: str, speaker: str) -> str | None:
+    """'female' or 'male' by a corpus and its name of a speaker; None where neither tells."""
+    corpus = _reader(corpus)
+    if corpus in FEMALE:
+        return "female" if speaker in FEMALE[corpus] else "male"
+    number = re.fullmatch(r"Actor_(\d+)", speaker)
+    if corpus == "ravdess" and number:
+        return "male" if int(number[1]) % 2 else "female"
+    letter = re.fullmatch(r"S([MF])\d+", speaker)
+    return {"M": "male", "F": "female"}[letter[1]] if corpus == "urdu" and letter else None
+
+
+def language_of(corpus: str) -> str | None:
+    """Language of a corpus; None where it is not known."""
+    return LANGUAGES.get(_reader(corpus))
+
+
+def _reader(corpus: str) -> str:
+    """Name of the reader of a folder that is named like its corpus (`emodb`: emo-db)."""
+    plain = {name.replace("-", ""): name for name in LANGUAGES}
+    return plain.get(corpus.lower().replace("-", "").replace("_", ""), corpus)

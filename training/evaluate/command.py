@@ -108,7 +108,9 @@ def evaluate_crop(
 @evaluate.command("speech")
 def evaluate_speech(
     data: Data,
-    model: Model = "speech-voice",
+    model: Annotated[
+        str | None, typer.Option("--model", help="Name or path, or several with commas; else the default config's.")
+    ] = None,
     split: Annotated[str, typer.Option(help="'all', actors as in '1-4,9', or train, valid, test.")] = "all",
     conditions: Annotated[
         bool, typer.Option("--conditions", help="Also with other gains, noise, sources of other rates and a room.")
@@ -116,20 +118,24 @@ def evaluate_speech(
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Measure a speech model on labelled speech.
+    """Measure a speech model, or several that are averaged, on labelled speech.
 
-    Example: bimodal evaluate speech --model speech-voice --data RAVDESS
+    Example: bimodal evaluate speech --data RAVDESS
     """
     with one_sentence_errors():
         _require_report("speech", out)
         if conditions:
             require("evaluate speech --conditions", EXTRA, "scipy")
-        from bimodal.training.evaluate import evaluate as measuring
+        from bimodal.models.catalog import DEFAULTS
         from bimodal.training.evaluate.conditions import CONDITIONS
+        from bimodal.training.evaluate.evaluate import find_model
+        from bimodal.training.evaluate.speech import evaluate_speech as measure_speech
 
+        names = model.split(",") if model is not None else DEFAULTS["speech"]
+        paths = [find_model(name.strip()) for name in names]
         actors, part = split_words(split)
         under = tuple(CONDITIONS) if conditions else ()
-        print_evaluation(measuring.evaluate_speech(measuring.find_model(model), data, actors, part, under), out, json)
+        print_evaluation(measure_speech(paths, data, actors, part, under), out, json)
 
 
 @evaluate.command("fusion")
@@ -274,6 +280,8 @@ def lines_of(evaluation: Evaluation) -> Iterator[str]:
         yield f"degraded faces, mean UAR under {', '.join(DEGRADED)}: {degraded:.4f}"
     for name, heard in () if evaluation.under else evaluation.conditions.items():
         yield f"centre windows under {name}: UAR {heard:.4f}"
+    for name, group in evaluation.groups.items():
+        yield f"{name} (n = {group.n}): accuracy {group.accuracy:.4f}  UAR {group.uar:.4f}  ECE {group.ece:.4f}"
     if evaluation.cost is not None:
         cost = evaluation.cost
         yield (

@@ -19,14 +19,12 @@ from bimodal.models.emotions import EMOTIONS, LabelMap, emotion_of
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.datasets.items import Item
-from bimodal.training.datasets.loading import Labels, colour, fitted, load_recordings, picture_items, votes_of
+from bimodal.training.datasets.loading import Labels, colour, fitted, picture_items, votes_of
 from bimodal.training.datasets.ravdess import Recording
 from bimodal.training.datasets.readers import reader_of
 from bimodal.training.errors import DatasetError, TrainingError
-from bimodal.training.evaluate.conditions import under_condition
 from bimodal.training.evaluate.face_conditions import changed_by
-from bimodal.training.evaluate.metrics import Figures, measure, uar
-from bimodal.training.speech.sound import Listening, centre_window, live_windows
+from bimodal.training.evaluate.metrics import Figures, measure
 
 # Cost of an artifact: its size, and milliseconds of one core per inference, one at a time as in a worker. Thread CPU
 # time is counted, not wall time, so that other load does not change the figure.
@@ -99,6 +97,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         conditions: UAR under each condition of training/evaluate/conditions.py (speech) or face_conditions.py (faces),
             if asked for.
         under: of faces, all figures under each of these conditions.
+        groups: of voices, figures by the sex of the speaker and by language, where the corpus tells.
         cost: time and size of the artifact, None if several are measured together.
         seconds: duration, without opening the model.
         true: class of each example, in the order of the data.
@@ -113,6 +112,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     further: dict[str, Figures] = {}
     conditions: dict[str, float] = {}
     under: dict[str, Figures] = {}
+    groups: dict[str, Figures] = {}
     cost: Cost | None = None
     seconds: float = 0.0
     true: list[int] = []
@@ -219,58 +219,6 @@ def part_of(data: Path, split: str) -> str:
     """Name of a split of a picture data set in `trained_on`."""
     name = reader_of(data, ["picture"]).name
     return f"{'fer2013' if name.startswith('fer2013') else data.name if name == 'manifest' else name}/{split}"
-
-
-def evaluate_speech(
-    path: Path,
-    data: Path,
-    actors: Sequence[int] | None = None,
-    split: str | None = None,
-    conditions: Iterable[str] = (),
-) -> Evaluation:
-    """Measure a speech artifact on any speech data set.
-
-    Args:
-        actors: None for all.
-        split: of the data set's own; None for all of it.
-        conditions: of training/evaluate/conditions.py, under which the centre windows are measured too.
-
-    Raises ArtifactError for the model, DatasetError for the data.
-    """
-    artifact = open_artifact(path, "speech")
-    recordings = load_recordings(data, artifact.metadata.sample_rate or 16_000, split)
-    heard = [r for r in recordings if actors is None or r.clip.actor in actors]
-    if not heard:
-        raise DatasetError(f"{data} holds no clip of the actors asked for")
-    begun = time.monotonic()
-    true = np.array([r.clip.emotion for r in heard], dtype=np.int64)
-    listening = Listening.of(artifact.metadata)
-    live = [speech_probabilities(artifact, live_windows(r, listening)) for r in heard]
-    parts = set(voices(heard))
-    windows = [centre_window(r, listening) for r in heard]
-    centre = speech_probabilities(artifact, windows)
-    seconds = time.monotonic() - begun
-    longest = max(windows, key=len)
-    return Evaluation(
-        model=artifact.identity,
-        data=f"{data.name}, {len(parts)} actors",
-        protocol=SPEECH_PROTOCOL,
-        seen_in_training=bool(parts & trained_on(artifact.metadata)),
-        figures=measure(true, centre, EMOTIONS),
-        further=live_figures(true, live),
-        conditions={name: _uar_under(name, artifact, windows, true) for name in conditions},
-        cost=cost_of(path, "waveform", as_long(artifact, longest)[None]),
-        seconds=seconds,
-        true=true.tolist(),
-        probabilities=centre.tolist(),
-    )
-
-
-def _uar_under(
-    condition: str, artifact: Artifact, windows: Sequence[NDArray[np.float32]], true: NDArray[np.int64]
-) -> float:
-    changed = under_condition(condition, windows, artifact.metadata.sample_rate or 16_000)
-    return uar(true, speech_probabilities(artifact, changed).argmax(axis=1))
 
 
 def live_figures(true: NDArray[np.int64], live: Sequence[NDArray[np.floating]]) -> dict[str, Figures]:

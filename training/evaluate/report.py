@@ -62,7 +62,8 @@ def figures_json(evaluation: Evaluation) -> dict[str, object]:
     """The output of `--json`: accuracy, uar, f1, ece, n, per_class, confusion, labels, model, seconds.
 
     And `aurc`; `conditions`, the UAR under each, if asked for; of faces also `under`, with accuracy, UAR, ECE and AURC
-    of each condition, and `degraded_uar`, the mean UAR under the conditions DEGRADED.
+    of each condition, and `degraded_uar`, the mean UAR under the conditions DEGRADED. Of voices `groups` (by the sex of
+    the speaker, by language) and `further` (live windows and turns of speech, by protocol).
     """
     figures = evaluation.figures
     found = {
@@ -84,6 +85,16 @@ def figures_json(evaluation: Evaluation) -> dict[str, object]:
         found["under"] = {
             name: {"accuracy": seen.accuracy, "uar": seen.uar, "ece": seen.ece, "aurc": seen.aurc}
             for name, seen in evaluation.under.items()
+        }
+    if evaluation.groups:
+        found["groups"] = {
+            name: {"accuracy": group.accuracy, "uar": group.uar, "ece": group.ece, "n": group.n}
+            for name, group in evaluation.groups.items()
+        }
+    if evaluation.further:
+        found["further"] = {
+            protocol: {"accuracy": other.accuracy, "uar": other.uar, "ece": other.ece, "n": other.n}
+            for protocol, other in evaluation.further.items()
         }
     degraded = degraded_uar(evaluation)
     return found if degraded is None else found | {"degraded_uar": degraded}

@@ -46,3 +46,21 @@ def test_savee_needs_one_of_its_speakers() -> None:
     assert names.savee(Path("AudioData/DC/su03.wav")) == names.Named("surprise", "DC")
     assert names.savee(Path("KL_h15.wav")) == names.Named("happy", "KL")
     assert names.savee(Path("Info/a01.wav")) is None
+
+
+@pytest.mark.parametrize(
+    ("corpus", "speaker", "sex", "language"),
+    [
+        ("ravdess", "Actor_02", "female", "English"),
+        ("ravdess", "Actor_19", "male", "English"),
+        ("emodb", "08", "female", "German"),
+        ("emo-db", "03", "male", "German"),
+        ("urdu", "SF10", "female", "Urdu"),
+        ("urdu", "SM3", "male", "Urdu"),
+        ("nemo", "EB0", None, "Polish"),
+        ("tess", "OAF", "female", "English"),
+        ("mine", "SM3", None, None),
+    ],
+)
+def test_sex_and_language_by_corpus(corpus: str, speaker: str, sex: str | None, language: str | None) -> None:
+    assert (names.sex_of(corpus, speaker), names.language_of(corpus)) == (sex, language)

@@ -1,0 +1,166 @@
+"""Measure speech artifacts on labelled speech: centre and live windows, turns of speech, groups of speakers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.datasets.loading import load_recordings
+from bimodal.training.datasets.names import language_of, sex_of
+from bimodal.training.datasets.ravdess import Recording
+from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate.conditions import under_condition
+from bimodal.training.evaluate.evaluate import (
+    SPEECH_PROTOCOL,
+    Evaluation,
+    as_long,
+    cost_of,
+    live_figures,
+    speech_probabilities,
+    trained_on,
+    voices,
+)
+from bimodal.training.evaluate.metrics import Figures, measure, uar
+from bimodal.training.speech.sound import Listening, centre_window, live_windows
+from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.turn import TurnEvidence
+
+CLIPS_A_TURN = 3
+TURN_PROTOCOL = (
+    f"live windows of turns of {CLIPS_A_TURN} clips of one speaker and emotion, gathered over the turn as in fusion"
+)
+LONE_PROTOCOL = "the same windows, each judged for itself"
+
+Windows = Sequence[NDArray[np.floating]]
+
+
+def evaluate_speech(
+    path: Path | Sequence[Path],
+    data: Path,
+    actors: Sequence[int] | None = None,
+    split: str | None = None,
+    conditions: Iterable[str] = (),
+) -> Evaluation:
+    """Measure a speech artifact, or several averaged as in the worker, on any speech data set.
+
+    Args:
+        actors: None for all.
+        split: of the data set's own; None for all of it.
+        conditions: of training/evaluate/conditions.py, under which the centre windows are measured too.
+
+    Raises ArtifactError for the model, DatasetError for the data.
+    """
+    paths = [path] if isinstance(path, Path) else list(path)
+    artifacts = [open_artifact(each, "speech") for each in paths]
+    rate = artifacts[0].metadata.sample_rate or 16_000
+    recordings = load_recordings(data, rate, split)
+    heard = [r for r in recordings if actors is None or r.clip.actor in actors]
+    if not heard:
+        raise DatasetError(f"{data} holds no clip of the actors asked for")
+    begun = time.monotonic()
+    true = np.array([r.clip.emotion for r in heard], dtype=np.int64)
+    listening = listening_of(artifacts)
+    live = [expert_probabilities(artifacts, live_windows(r, listening)) for r in heard]
+    windows = [centre_window(r, listening) for r in heard]
+    centre = expert_probabilities(artifacts, windows)
+    seconds = time.monotonic() - begun
+    parts = set(voices(heard))
+    longest = max(windows, key=len)
+    return Evaluation(
+        model="+".join(artifact.identity for artifact in artifacts),
+        data=f"{data.name}, {len(parts)} actors",
+        protocol=SPEECH_PROTOCOL,
+        seen_in_training=any(parts & trained_on(artifact.metadata) for artifact in artifacts),
+        figures=measure(true, centre, EMOTIONS),
+        further=live_figures(true, live) | turn_figures(heard, live, listening.hop_s),
+        conditions={
+            name: uar(true, expert_probabilities(artifacts, under_condition(name, windows, rate)).argmax(axis=1))
+            for name in conditions
+        },
+        groups=group_figures(heard, true, centre),
+        cost=cost_of(paths[0], "waveform", as_long(artifacts[0], longest)[None]) if len(paths) == 1 else None,
+        seconds=seconds,
+        true=true.tolist(),
+        probabilities=centre.tolist(),
+    )
+
+
+def listening_of(artifacts: Sequence[Artifact]) -> Listening:
+    """Windows of a worker that runs these models together: the longest of their windows, and of their shortest ones."""
+    each = [Listening.of(artifact.metadata) for artifact in artifacts]
+    return Listening(max(one.window_s for one in each), max(one.minimum_s for one in each), each[0].hop_s)
+
+
+def expert_probabilities(artifacts: Sequence[Artifact], windows: Windows) -> NDArray[np.float64]:
+    """Probabilities over EMOTIONS float64 [N, 7] of several artifacts, averaged over those that know the emotion.
+
+    Each hears the end of a window, as much as it takes.
+    """
+    answers, known = [], []
+    for artifact in artifacts:
+        longest = round(Listening.of(artifact.metadata).window_s * (artifact.metadata.sample_rate or 16_000))
+        heard = [np.asarray(window[-longest:], np.float32) for window in windows]
+        answers.append(speech_probabilities(artifact, heard))
+        known.append(np.isin(EMOTIONS, list(filter(None, map(emotion_of, artifact.metadata.labels or ())))))
+    total = np.sum(answers, axis=0) / np.maximum(np.sum(known, axis=0), 1)
+    return np.asarray(total / total.sum(axis=1, keepdims=True))
+
+
+def turn_figures(recordings: Sequence[Recording], live: Windows, hop_s: float) -> dict[str, Figures]:
+    """Figures of the live windows of composed turns: gathered over the turn, and each for itself.
+
+    A turn is CLIPS_A_TURN clips of one speaker and emotion, one after another in the order of their names; what is left
+    over is not measured. Empty if there is no turn.
+    """
+    by_voice: dict[tuple[str, int], list[int]] = {}
+    for place, recording in enumerate(recordings):
+        by_voice.setdefault((recording.clip.part, recording.clip.emotion), []).append(place)
+    alone, gathered, true = [], [], []
+    for (_, emotion), places in by_voice.items():
+        for start in range(0, len(places) - CLIPS_A_TURN + 1, CLIPS_A_TURN):
+            rows = np.concatenate([live[place] for place in places[start : start + CLIPS_A_TURN]])
+            alone.append(rows)
+            gathered.append(gathered_over(rows, hop_s))
+            true += [emotion] * len(rows)
+    if not true:
+        return {}
+    labels = np.array(true, np.int64)
+    return {
+        TURN_PROTOCOL: measure(labels, np.concatenate(gathered), EMOTIONS),
+        LONE_PROTOCOL: measure(labels, np.concatenate(alone), EMOTIONS),
+    }
+
+
+def gathered_over(rows: NDArray[np.floating], hop_s: float) -> NDArray[np.float64]:
+    """The evidence of one turn after each of its windows, float64 [N, 7], with the default settings of fusion."""
+    settings = FusionSettings()
+    turn, hop_ns = TurnEvidence(settings.turn_s, settings.turn_pause_s), round(hop_s * 1e9)
+    found = [
+        turn.update(number * hop_ns, hop_ns, 1.0, dict(zip(EMOTIONS, map(float, row), strict=True)))
+        for number, row in enumerate(rows)
+    ]
+    return np.array([[each[emotion] for emotion in EMOTIONS] for each in found])
+
+
+def group_figures(
+    recordings: Sequence[Recording], true: NDArray[np.int64], probabilities: NDArray[np.floating]
+) -> dict[str, Figures]:
+    """Figures by the sex of the speaker and by language, where the corpus tells and there are several groups."""
+    kinds: list[dict[str, list[int]]] = [{}, {}]
+    for place, recording in enumerate(recordings):
+        corpus, _, speaker = recording.clip.part.partition("/")
+        for groups, name in zip(kinds, (sex_of(corpus, speaker), language_of(corpus)), strict=True):
+            if name is not None:
+                groups.setdefault(name, []).append(place)
+    return {
+        name: measure(true[places], np.asarray(probabilities)[places], EMOTIONS)
+        for groups in kinds
+        if len(groups) > 1
+        for name, places in sorted(groups.items())
+    }
