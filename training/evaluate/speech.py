@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bimodal.models.emotions import EMOTIONS, emotion_of
 from bimodal.models.session import Artifact, open_artifact
+from bimodal.models.turn import MEMORY_S, PAUSE_S, TurnEvidence
 from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.datasets.names import language_of, sex_of
 from bimodal.training.datasets.ravdess import Recording
@@ -28,8 +29,6 @@ from bimodal.training.evaluate.evaluate import (
 )
 from bimodal.training.evaluate.metrics import Figures, measure, uar
 from bimodal.training.speech.sound import Listening, centre_window, live_windows
-from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.fusion.turn import TurnEvidence
 
 CLIPS_A_TURN = 3
 TURN_PROTOCOL = (
@@ -139,8 +138,7 @@ def turn_figures(recordings: Sequence[Recording], live: Windows, hop_s: float) -
 
 def gathered_over(rows: NDArray[np.floating], hop_s: float) -> NDArray[np.float64]:
     """The evidence of one turn after each of its windows, float64 [N, 7], with the default settings of fusion."""
-    settings = FusionSettings()
-    turn, hop_ns = TurnEvidence(settings.turn_s, settings.turn_pause_s), round(hop_s * 1e9)
+    turn, hop_ns = TurnEvidence(MEMORY_S, PAUSE_S), round(hop_s * 1e9)
     found = [
         turn.update(number * hop_ns, hop_ns, 1.0, dict(zip(EMOTIONS, map(float, row), strict=True)))
         for number, row in enumerate(rows)

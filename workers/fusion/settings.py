@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from bimodal.models.turn import MEMORY_S, PAUSE_S
+
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -49,8 +51,8 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_confidence: Share = 0.3
     speech_delay_ms: NotNegative = 120.0
     speech_max_age_s: Positive = 2.0
-    turn_s: NotNegative = 4.0
-    turn_pause_s: Positive = 1.0
+    turn_s: NotNegative = MEMORY_S
+    turn_pause_s: Positive = PAUSE_S
     speaker_window_s: Positive = 2.0
     order_limit: Count = 256
 

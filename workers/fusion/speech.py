@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bimodal.broker.events import Probabilities
 from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult, StreamOpened
+from bimodal.models.turn import TurnEvidence
 from bimodal.workers.fusion import combine
 from bimodal.workers.fusion.combine import clean
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.fusion.turn import TurnEvidence
 
 
 class Span(NamedTuple):

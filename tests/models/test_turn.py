@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.fusion.combine import top
-from bimodal.workers.fusion.turn import TurnEvidence
+from bimodal.models.turn import TurnEvidence
 
 HOP_NS = 500_000_000
 SURE = {"neutral": 0.1, "anger": 0.9}
 UNSURE = {"neutral": 0.55, "anger": 0.45}
 OPPOSITE = {"neutral": 0.9, "anger": 0.1}
+
+
+def top(probabilities: dict[str, float]) -> str:
+    return max(probabilities, key=probabilities.__getitem__)
 
 
 def fed(turn: TurnEvidence, windows: list[dict[str, float]], start: int = 0) -> list[dict[str, float]]:
@@ -32,11 +35,11 @@ def test_without_memory_every_window_is_judged_for_itself() -> None:
 
 
 def test_one_doubtful_window_does_not_turn_a_turn_round() -> None:
-    assert [top(each)[0] for each in fed(TurnEvidence(4.0, 1.0), [SURE] * 6 + [UNSURE])] == ["anger"] * 7
+    assert [top(each) for each in fed(TurnEvidence(4.0, 1.0), [SURE] * 6 + [UNSURE])] == ["anger"] * 7
 
 
 def test_a_turn_follows_a_speaker_who_changes() -> None:
-    labels = [top(each)[0] for each in fed(TurnEvidence(4.0, 1.0), [SURE] * 10 + [OPPOSITE] * 12)]
+    labels = [top(each) for each in fed(TurnEvidence(4.0, 1.0), [SURE] * 10 + [OPPOSITE] * 12)]
     assert labels[:10] == ["anger"] * 10
     assert labels[-1] == "neutral"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bimodal.broker.events import Probabilities
-
+MEMORY_S, PAUSE_S = 4.0, 1.0
+"""Defaults of `fusion.turn_s` and `fusion.turn_pause_s`."""
 HEARD_S = 3.0
 """Seconds of voice from which on a window counts fully: as much as speech models take."""
 FLOOR = 1e-4
@@ -35,7 +35,7 @@ class TurnEvidence:
         """Use other settings from the next window on; the turn goes on."""
         self._memory_s, self._pause_s = memory_s, pause_s
 
-    def update(self, end_ns: int, hop_ns: int, voice: float, probabilities: Probabilities) -> Probabilities:
+    def update(self, end_ns: int, hop_ns: int, voice: float, probabilities: dict[str, float]) -> dict[str, float]:
         """Take the next window with voice, and return the evidence of the turn up to it, over the same emotions.
 
         Args:
@@ -61,6 +61,6 @@ class TurnEvidence:
         total = math.fsum(raised.values())
         return {emotion: value / total for emotion, value in raised.items()}
 
-    def _begin(self, probabilities: Probabilities) -> None:
+    def _begin(self, probabilities: dict[str, float]) -> None:
         self._sums = dict.fromkeys(probabilities, 0.0)
         self._weight = self._heard_s = 0.0
