@@ -17,6 +17,7 @@ import zmq
 from bimodal.broker.errors import ControlError, EndpointError, MessageError
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import (
+    Dismissed,
     Gone,
     Heartbeat,
     Hello,
@@ -207,7 +208,7 @@ NAME = "supervisor"
 MOST_BEATS_PER_TURN = 1024
 
 Order: TypeAlias = Gone | Heartbeat | OffDuty | Reconfigure | StreamWithdrawn
-Report: TypeAlias = Heartbeat | Welcome | Reconfigured | Status
+Report: TypeAlias = Heartbeat | Welcome | Reconfigured | Status | Dismissed
 
 
 class SupervisorChannel:
@@ -229,7 +230,7 @@ class SupervisorChannel:
         self._file.restore(time.monotonic())
         found: list[Report] = []
         while (body := self._mailbox.receive(0.0)) is not None:
-            if isinstance(body, Welcome | Reconfigured | Status):
+            if isinstance(body, Welcome | Reconfigured | Status | Dismissed):
                 found.append(body)
         deadline = time.monotonic() + timeout_s
         for _ in range(MOST_BEATS_PER_TURN):

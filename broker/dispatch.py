@@ -29,11 +29,16 @@ from bimodal.broker.queues import (
     StreamKey,
     WaitingJob,
     Worker,
+    enqueued,
     match,
 )
 
 MOST_ATTEMPTS = 3
+MOST_STRIKES = 3
 LATEST_DEADLINE_NS = 2_000_000_000
+# A job of a file is assigned again after so many times the mean time of a job, and no sooner than after
+# EVERY_DEADLINE_NS; the first job of all may take longer (a GPU compiles its kernels).
+EVERY_TIMES, EVERY_DEADLINE_NS, FIRST_DEADLINE_NS = 30, 20_000_000_000, 120_000_000_000
 
 
 class Dispatch:
@@ -75,6 +80,8 @@ class Dispatch:
         actions: list[Action] = []
         if queue.policy == "latest" and queue.waiting:
             actions.append(self._drop(queue, queue.waiting.popleft().job, "replaced", "replaced by a newer one"))
+        elif queue.policy == "latest":
+            enqueued(self._state, queue, job.modality)
         queue.counts.offered += 1
         queue.counts.next_seq = job.seq + 1
         queue.waiting.append(WaitingJob(job, now_ns))
@@ -92,11 +99,14 @@ class Dispatch:
         Messages of one worker arrive in order, so an assignment up to `last` that is still held was lost.
         """
         entry = self._workers.setdefault(worker, Worker(modality, assigned=last))
+        if entry.dismissed is not None:
+            return []
         entry.capacity, entry.in_advance = capacity, in_advance
         self._state.several = self._state.several or capacity > 1
         actions: list[Action] = []
         for number in [number for number in entry.held if number <= last]:
             actions += self._lose(entry.held.pop(number), "its answer was lost")
+            actions += self._strike(worker, entry, "it did not answer a job")
         self._mark_idle(worker, entry)
         return actions + match(self._state, modality, now_ns)
 
@@ -111,6 +121,7 @@ class Dispatch:
         if entry is None or number not in entry.held:
             return None, []
         held = entry.held.pop(number)
+        self._measure(entry, held, now_ns)
         job = held.waiting.job
         queue = self._queue_of(job)
         valid = queue is not None and not held.given_up
@@ -121,6 +132,49 @@ class Dispatch:
                 queue.counts.done += 1
         self._mark_idle(worker, entry)
         return (job if valid else None), match(self._state, entry.modality, now_ns)
+
+    def held(self, worker: str, number: int) -> Job | None:
+        """The job of an assignment whose answer counts; None where there is none."""
+        entry = self._workers.get(worker)
+        held = entry.held.get(number) if entry is not None else None
+        return held.waiting.job if held is not None and not held.given_up else None
+
+    def reject(self, worker: str, number: int, reason: str, now_ns: int) -> list[Action]:
+        """Take an answer that is wrong as no answer: the job is assigned again, or dropped."""
+        entry = self._workers[worker]
+        held = entry.held.pop(number)
+        actions = self._lose(held, f"{worker} answered something else: {reason}")
+        actions += self._strike(worker, entry, reason)
+        self._mark_idle(worker, entry)
+        return actions + match(self._state, entry.modality, now_ns)
+
+    def dismissed(self, worker: str) -> str | None:
+        """Why a worker gets no more jobs; None where it does, or is not known."""
+        entry = self._workers.get(worker)
+        return entry.dismissed if entry is not None else None
+
+    def _measure(self, entry: Worker, held: HeldJob, now_ns: int) -> None:
+        """Learn how long jobs take; a good answer clears the strikes."""
+        entry.strikes = 0
+        spent = max(0, now_ns - max(held.since_ns, entry.answered_ns))
+        entry.answered_ns = now_ns
+        entry.service_ns = spent if not entry.service_ns else 0.9 * entry.service_ns + 0.1 * spent
+        known = self._state.service_ns[entry.modality]
+        self._state.service_ns[entry.modality] = spent if not known else 0.98 * known + 0.02 * spent
+
+    def _strike(self, worker: str, entry: Worker, reason: str) -> list[Action]:
+        """Count a wrong or missing answer; the third in a row dismisses the worker, and others get what it holds."""
+        entry.strikes += 1
+        if entry.strikes < MOST_STRIKES or entry.dismissed is not None:
+            return []
+        entry.dismissed = f"{MOST_STRIKES} jobs in a row were answered wrongly or not at all: {reason}"
+        self._idle[entry.modality].pop(worker, None)
+        actions: list[Action] = []
+        for held in reversed(entry.held.values()):
+            held.waiting.attempts -= 1
+            actions += self._lose(held, f"{worker} was let go")
+        entry.held.clear()
+        return actions
 
     def count_stale(self, job: Job, cause: str = "overwritten") -> None:
         """Count a job as dropped instead of failed, because its slot was overwritten or removed."""
@@ -157,9 +211,13 @@ class Dispatch:
         return match(self._state, "face", now_ns) + match(self._state, "speech", now_ns)
 
     def expire(self, now_ns: int) -> list[Action]:
-        """Give up jobs of policy `latest` that a worker has held longer than the deadline."""
+        """Give up jobs of policy `latest` that a worker has held longer than the deadline; assign jobs of files again
+        that take far longer than others did."""
         actions: list[Action] = []
-        for entry in self._workers.values():
+        for worker, entry in self._workers.items():
+            if self._is_overdue(entry, now_ns):
+                actions += self._take_back(worker, entry)
+                continue
             for held in entry.held.values():
                 late = now_ns - held.since_ns > self._deadline_ns
                 if held.policy == "latest" and late and not held.given_up:
@@ -167,7 +225,28 @@ class Dispatch:
                     queue = self._queue_of(held.waiting.job)
                     if queue is not None:
                         actions.append(self._drop(queue, held.waiting.job, "late", "no worker answered in time"))
-        return actions
+        waiting = [modality for modality, turns in self._turns.items() if turns]
+        return actions + [action for modality in waiting for action in match(self._state, modality, now_ns)]
+
+    def _is_overdue(self, entry: Worker, now_ns: int) -> bool:
+        """True where the job of a file that a worker is at takes far longer than jobs did so far."""
+        oldest = next(iter(entry.held.values()), None)
+        if oldest is None or oldest.policy != "every":
+            return False
+        mean_ns = self._state.service_ns[entry.modality]
+        deadline_ns = max(EVERY_DEADLINE_NS, EVERY_TIMES * mean_ns) if mean_ns else FIRST_DEADLINE_NS
+        return now_ns - max(oldest.since_ns, entry.answered_ns) > deadline_ns * entry.capacity
+
+    def _take_back(self, worker: str, entry: Worker) -> list[Action]:
+        """Take all jobs from a worker that does not answer; it gets others when it says that it is ready."""
+        actions: list[Action] = []
+        started = entry.possibly_started()
+        for number in reversed(entry.held):
+            if number not in started:
+                entry.held[number].waiting.attempts -= 1
+            actions += self._lose(entry.held[number], f"{worker} did not answer in time")
+        entry.held.clear()
+        return actions + self._strike(worker, entry, "it did not answer in time")
 
     # -------------------------------------------------------------------------------- queries
 
@@ -211,7 +290,7 @@ class Dispatch:
 
     def _mark_idle(self, worker: str, entry: Worker) -> None:
         """Make a worker available if it holds no job and is on duty."""
-        if not entry.held and worker not in self._state.off_duty:
+        if not entry.held and worker not in self._state.off_duty and entry.dismissed is None:
             self._idle[entry.modality].setdefault(worker)
 
     def _queue_of(self, job: Job) -> Queue | None:

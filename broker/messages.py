@@ -82,6 +82,14 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     deadline_s: float = 0.0
 
 
+class Dismissed(Message, frozen=True, tag="dismissed"):
+    """Broker → supervisor: this worker gets no more jobs, because it answered three in a row wrongly or not at all."""
+
+    name: str
+    incarnation: Whole
+    because: str
+
+
 # ---------------------------------------------------------------------------------- orders of the supervisor
 
 
@@ -444,6 +452,7 @@ Body: TypeAlias = (
     | Welcome
     | Gone
     | Heartbeat
+    | Dismissed
     | OffDuty
     | Reconfigure
     | Reconfigured

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TypeAlias
 
 from bimodal.broker.messages import Job, Modality, Policy
@@ -79,24 +78,41 @@ class HeldJob:
 
 @dataclass
 class Queue:
-    """Waiting jobs of one stream and modality; `passed_over` counts how often others went first since its last turn."""
+    """Waiting jobs of one stream and modality.
+
+    `start` and `finish` are in virtual time, jobs per stream that all streams have had: the tag of the waiting job, and
+    that of the stream's next one.
+    """
 
     run: int
     policy: Policy
     waiting: deque[WaitingJob] = field(default_factory=deque)
     counts: JobCounts = field(default_factory=JobCounts)
-    passed_over: int = 0
+    start: float = 0.0
+    finish: float = 0.0
 
 
 @dataclass
 class Worker:
-    """A worker and the assignments it holds, by number; `assigned` is the number of the last one."""
+    """A worker and the assignments it holds, by number.
+
+    Attributes:
+        assigned: number of the last assignment.
+        answered_ns: when it answered last.
+        service_ns: mean time of its jobs, from assignment or the answer before to the answer; 0 before the first.
+        strikes: jobs in a row that it answered wrongly or not at all.
+        dismissed: why it gets no more jobs, None while it does.
+    """
 
     modality: Modality
     held: OrderedDict[int, HeldJob] = field(default_factory=OrderedDict)
     assigned: int = 0
     capacity: int = 1
     in_advance: int = 1
+    answered_ns: int = 0
+    service_ns: float = 0.0
+    strikes: int = 0
+    dismissed: str | None = None
 
     def possibly_started(self) -> list[int]:
         """The numbers of the assignments that it may have started.
@@ -118,6 +134,8 @@ class DispatchState:
         off_duty: names of workers that get no jobs, known yet or not.
         several: true once any worker takes several jobs at a time.
         live: true while any open stream is live (policy `latest`).
+        service_ns: mean time of a job, by modality; 0 before the first.
+        virtual: virtual time of each modality: the greatest start of an assigned live job.
     """
 
     queues: dict[StreamKey, Queue] = field(default_factory=dict)
@@ -131,21 +149,25 @@ class DispatchState:
     off_duty: frozenset[str] = frozenset()
     several: bool = False
     live: bool = False
+    service_ns: dict[Modality, float] = field(default_factory=lambda: {"face": 0.0, "speech": 0.0})
+    virtual: dict[Modality, float] = field(default_factory=lambda: {"face": 0.0, "speech": 0.0})
 
     def on_duty(self) -> dict[str, int]:
         """The number of workers on duty, by modality."""
         counts = {"face": 0, "speech": 0}
         for name, worker in self.workers.items():
-            counts[worker.modality] += name not in self.off_duty
+            counts[worker.modality] += name not in self.off_duty and worker.dismissed is None
         return counts
 
 
 # Matching of waiting jobs with workers
 
 IN_ADVANCE = 2
-# Of the first CANDIDATES waiting streams, the one with the newest live job goes first, unless the first of them was
-# passed over MOST_PASSED_OVER times.
-CANDIDATES, MOST_PASSED_OVER = 4, 12
+# Max-min fairness by start-time fair queueing: the live stream that is furthest below its share goes first. Of streams
+# that are within TOLERANCE jobs of it, the one with the newest job: an older one is soon replaced, so results are
+# fresher under overload. A stream that asked for less than its share may be up to MOST_BEHIND jobs behind, and so goes
+# first.
+TOLERANCE, MOST_BEHIND = 1.0, 3.0
 
 
 def match(state: DispatchState, modality: Modality, now_ns: int) -> list[Action]:
@@ -166,21 +188,26 @@ def match(state: DispatchState, modality: Modality, now_ns: int) -> list[Action]
     return assigned
 
 
-def _next_stream(state: DispatchState, turns: Collection[StreamKey]) -> StreamKey:
-    """Choose the stream whose job is assigned next: of the first few, the one with the newest live job.
+def enqueued(state: DispatchState, queue: Queue, modality: Modality) -> None:
+    """Give the first waiting job of a live stream its place in virtual time."""
+    queue.start = max(queue.finish, state.virtual[modality] - MOST_BEHIND)
 
-    An older live job is soon replaced by a newer one, so that results are fresher under overload. No stream is passed
-    over for long.
-    """
-    few = list(islice(turns, CANDIDATES))
-    queues = [state.queues[key] for key in few]
-    if queues[0].policy != "latest" or queues[0].passed_over >= MOST_PASSED_OVER:
-        return few[0]
-    ages = [queue.waiting[0].since_ns if queue.policy == "latest" else -1 for queue in queues]
-    newest = ages.index(max(ages))
-    for queue in queues[:newest]:
-        queue.passed_over += 1
-    return few[newest]
+
+def _next_stream(state: DispatchState, turns: Collection[StreamKey]) -> StreamKey:
+    """Choose the stream whose job is assigned next: of files in turn, of live streams the one furthest below its
+    share."""
+    first = next(iter(turns))
+    return first if state.queues[first].policy != "latest" else next(_by_share(state, turns))
+
+
+def _by_share(state: DispatchState, turns: Collection[StreamKey]) -> Iterator[StreamKey]:
+    """The waiting streams in the order in which they may go, live ones by their share; files keep their turns."""
+    live = [(key, state.queues[key]) for key in turns if state.queues[key].policy == "latest"]
+    least = min((queue.start for _, queue in live), default=0.0)
+    # A stream that is behind by more goes before all that are not, whatever the age of their jobs.
+    live.sort(key=lambda item: (max(0.0, item[1].start - least - TOLERANCE), -item[1].waiting[0].since_ns))
+    yield from (key for key, _ in live)
+    yield from (key for key in turns if state.queues[key].policy != "latest")
 
 
 def _match_in_advance(state: DispatchState, modality: Modality, now_ns: int) -> list[Action]:
@@ -193,7 +220,7 @@ def _match_in_advance(state: DispatchState, modality: Modality, now_ns: int) -> 
         more = False
         workers = state.workers.items()
         for name, worker in sorted(workers, key=_load) if state.several else workers:
-            if worker.modality == modality and worker.held and name not in state.off_duty:
+            if worker.modality == modality and worker.held and name not in state.off_duty and worker.dismissed is None:
                 key = _next_stream_for_busy(state, worker, turns)
                 if key is not None:
                     assigned.append(_assign(state, name, key, now_ns))
@@ -215,7 +242,8 @@ def _next_stream_for_busy(state: DispatchState, worker: Worker, turns: Collectio
         return None
     if worker.capacity > 1 and _isolated(state, worker, next(iter(turns))):
         return None
-    return next((key for key in turns if _may_join(state, key, worker, in_advance=in_advance)), None)
+    keys = turns if worker.capacity == 1 else _by_share(state, turns)
+    return next((key for key in keys if _may_join(state, key, worker, in_advance=in_advance)), None)
 
 
 def _may_prefetch(state: DispatchState, worker: Worker, turns: Collection[StreamKey]) -> bool:
@@ -247,7 +275,8 @@ def _may_join(state: DispatchState, key: StreamKey, worker: Worker, *, in_advanc
 def _assign(state: DispatchState, name: str, key: StreamKey, now_ns: int) -> Assign:
     queue, worker, turns = state.queues[key], state.workers[name], state.turns[key[1]]
     waiting = queue.waiting.popleft()
-    queue.passed_over = 0
+    state.virtual[key[1]] = max(state.virtual[key[1]], queue.start)
+    queue.finish = queue.start + 1
     waiting.attempts += 1
     turns.pop(key)
     if queue.waiting:

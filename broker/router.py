@@ -6,9 +6,13 @@ out. Sockets, epochs and clocks stay in broker/process.py.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
+
+from bimodal.broker.answers import fault
 from bimodal.broker.dispatch import Dispatch
 from bimodal.broker.events import Emotion
 from bimodal.broker.lanes import BUNDLE, Lane, Lanes
@@ -16,6 +20,7 @@ from bimodal.broker.messages import (
     Ack,
     Assignment,
     Body,
+    Dismissed,
     Dropped,
     FaceResult,
     Gone,
@@ -41,6 +46,8 @@ from bimodal.broker.messages import (
 )
 from bimodal.broker.queues import Action, Assign, Drop
 from bimodal.broker.streams import MODALITIES, OpenStream
+
+log = logging.getLogger(__name__)
 
 # The supervisor's name in its Hello.
 SUPERVISOR = "supervisor"
@@ -70,6 +77,7 @@ class _Peer:
     incarnation: int
     role: Role
     modality: Modality | None
+    dismissed: bool = False
 
 
 class Router:
@@ -161,7 +169,8 @@ class Router:
                 if self.knows(body.name, body.incarnation):
                     out = self._forget(body.name, now_ns)
             case Heartbeat():
-                out = [Publish(body.name, body)]
+                reason = self.dispatch.dismissed(sender)
+                out = [Publish(body.name, body if reason is None else msgspec.structs.replace(body, because=reason))]
             case OffDuty() | Reconfigure() | StreamWithdrawn():
                 out = self._on_order(sender, body, now_ns)
             case Reconfigured():
@@ -185,7 +194,7 @@ class Router:
 
     def tick(self, now_ns: int) -> list[Out]:
         """Enforce deadlines and send what was held for later. To be called several times a second."""
-        out = self._carry_out(self.dispatch.expire(now_ns))
+        out = self._carry_out(self.dispatch.expire(now_ns)) + self._dismissals()
         for stream in self._streams.values():
             out += self._release_settled(stream)
         return out + self._due_deliveries(everything=True)
@@ -273,9 +282,14 @@ class Router:
         )
 
     def _on_answer(self, sender: str, answer: FaceResult | SpeechResult | JobFailed, now_ns: int) -> list[Out]:
+        asked = self.dispatch.held(sender, answer.number)
+        wrong = fault(answer, asked) if asked is not None else None
+        if wrong is not None:
+            log.warning("%s answered something else than it was asked: %s", sender, wrong)
+            return self._carry_out(self.dispatch.reject(sender, answer.number, wrong, now_ns)) + self._dismissals()
         bad = isinstance(answer, JobFailed)
         job, actions = self.dispatch.answered(sender, answer.number, now_ns, failed=bad)
-        if job is not None and (job.stream, job.seq) == (answer.stream, answer.seq):
+        if job is not None:
             if isinstance(answer, JobFailed) and answer.stale:
                 if self._streams[job.stream].every:
                     # A leased slot should never be overwritten; if it is gone nevertheless, the frame counts as failed.
@@ -286,6 +300,17 @@ class Router:
                 self._streams[job.stream].last_seen.remember(answer)
             self._lanes.send("fusion", answer, later=self._has_backlog(self._streams[job.stream]))
         return self._carry_out(actions)
+
+    def _dismissals(self) -> list[Out]:
+        """Tell the supervisor about workers that were let go since the last call."""
+        out: list[Out] = []
+        for name, peer in self._peers.items():
+            reason = self.dispatch.dismissed(name) if peer.role == "worker" and not peer.dismissed else None
+            if reason is not None:
+                peer.dismissed = True
+                log.warning("%s gets no more jobs: %s", name, reason)
+                out.append(Send(SUPERVISOR, Dismissed(name=name, incarnation=peer.incarnation, because=reason)))
+        return out
 
     def _carry_out(self, actions: list[Action]) -> list[Out]:
         out: list[Out] = []

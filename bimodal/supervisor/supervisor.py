@@ -19,6 +19,7 @@ import setproctitle
 
 from bimodal.broker.control import NAME, ProcessReport, StatusReply, SupervisorChannel
 from bimodal.broker.messages import (
+    Dismissed,
     Gone,
     Heartbeat,
     OffDuty,
@@ -97,6 +98,7 @@ def _await(group: Sequence[Child], deadline: float) -> None:
 
 MEASURE_EVERY_S = 1.0
 PAUSE_S = 2.0
+DISMISSED_SHOWN_S = 600.0
 # A process that is late has starved where its threads waited for a processor for this share of the time.
 STARVED_SHARE = 0.25
 
@@ -123,6 +125,7 @@ class Supervisor:
         self._usage: dict[str, float] = {}
         self._pressures, self._pressure = PressureMonitor(), Pressure(0.0, 0.0)
         self._starving: dict[str, str] = {}
+        self._dismissed: dict[str, tuple[str, float]] = {}
         self._off_duty: tuple[str, ...] = ()
         self._progress = Progress()
         self.refused: str | None = None
@@ -172,7 +175,10 @@ class Supervisor:
         """Failures and refusals in one sentence; None where all is well."""
         found = failures({name: child.life for name, child in self.children.items()}, self.not_taken_over)
         silent = [f"{stream}: {text}" for stream, text in self._progress.troubles(self.now).items()]
-        return "; ".join(filter(None, (self._session.trouble, found, *silent, *self._starving.values()))) or None
+        return (
+            "; ".join(filter(None, (self._session.trouble, found, *silent, *self._starving.values(), *self._let_go())))
+            or None
+        )
 
     # -------------------------------------------------------------------------------- the loop
 
@@ -212,6 +218,8 @@ class Supervisor:
                 case Status():
                     self.streams = report.streams
                     self._progress.on_status(report, time.monotonic())
+                case Dismissed():
+                    self._on_dismissed(report)
                 case Welcome():
                     self._off_duty = ()  # a new broker: send it again
 
@@ -233,6 +241,18 @@ class Supervisor:
             child.was_ready = True
             log.info("%s is ready", heartbeat.name)
         self._channel.send(msgspec.structs.replace(heartbeat, figures=heartbeat.figures | child.figures(now)))
+
+    def _on_dismissed(self, report: Dismissed) -> None:
+        """Start a worker of ours again that the broker has let go; remember one of another machine for a while."""
+        child = self.children.get(report.name)
+        if child is None:
+            self._dismissed[report.name] = (f"{report.name} was let go: {report.because}", self.now + DISMISSED_SHOWN_S)
+        elif child.life.incarnation == report.incarnation and child.phase == "active":
+            self.reconciler.restart(child, report.because, self.now)
+
+    def _let_go(self) -> list[str]:
+        self._dismissed = {name: found for name, found in self._dismissed.items() if found[1] > self.now}
+        return [sentence for sentence, _ in self._dismissed.values()]
 
     def _heartbeat(self) -> Heartbeat:
         reason = self.degraded_reason

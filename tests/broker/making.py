@@ -5,7 +5,7 @@ from __future__ import annotations
 from bimodal.broker.messages import Job, Modality, Policy, StreamOpened
 
 
-def job(stream: str, seq: int, modality: Modality = "face", run: int = 1) -> Job:
+def job(stream: str, seq: int, modality: Modality = "face", run: int = 1, *, grab_ns: int = 0) -> Job:
     """A job of two by two pixels."""
     return Job(
         stream=stream,
@@ -13,7 +13,7 @@ def job(stream: str, seq: int, modality: Modality = "face", run: int = 1) -> Job
         modality=modality,
         seq=seq,
         pts_ns=seq * 40_000_000,
-        grab_ns=0,
+        grab_ns=grab_ns,
         ring="ring",
         slot=seq % 4,
         generation=2,

@@ -76,13 +76,21 @@ class System:
 
 def face_result(number: int, seq: int, stream: str = "film", run: int = 1) -> FaceResult:
     return FaceResult(
-        number=number, stream=stream, run=run, seq=seq, pts_ns=0, grab_ns=0, faces=(), queue_ns=0, inference_ns=0
+        number=number,
+        stream=stream,
+        run=run,
+        seq=seq,
+        pts_ns=seq * 40_000_000,
+        grab_ns=0,
+        faces=(),
+        queue_ns=0,
+        inference_ns=0,
     )
 
 
 def speech_result(number: int, seq: int) -> SpeechResult:
     return SpeechResult(
-        number=number, stream="film", run=1, seq=seq, pts_ns=0, grab_ns=0, voice=0.0, probabilities=None
+        number=number, stream="film", run=1, seq=seq, pts_ns=seq * 40_000_000, grab_ns=0, voice=0.0, probabilities=None
     )
 
 

@@ -55,8 +55,8 @@ class System:
     def answer(self, body: Body) -> None:
         if isinstance(body, Assignment):
             found = FaceResult(
-                number=body.number, stream=body.job.stream, run=1, seq=body.job.seq, pts_ns=0, grab_ns=0, faces=(),
-                queue_ns=0, inference_ns=0,
+                number=body.number, stream=body.job.stream, run=1, seq=body.job.seq, pts_ns=body.job.pts_ns,
+                grab_ns=0, faces=(), queue_ns=0, inference_ns=0,
             )  # fmt: skip
             self.receive("face 1", found)
         elif isinstance(body, Delivery):

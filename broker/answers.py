@@ -1,0 +1,91 @@
+"""Bounds on the answers of workers, which may be on another machine, or broken: a wrong answer is no answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from bimodal.broker.messages import Face, FaceResult, Job, JobFailed, SpeechResult
+
+Answer = FaceResult | SpeechResult | JobFailed
+
+MOST_FACES = 256
+MOST_NAMES = 64
+MOST_WORDS = 500
+MOST_EMBEDDING_BYTES = 1 << 16
+MOST_NS = 10**15
+
+
+def fault(answer: Answer, job: Job) -> str | None:
+    """What is wrong with an answer to `job`, in a few words; None where nothing is."""
+    modality = (
+        answer.modality if isinstance(answer, JobFailed) else "face" if isinstance(answer, FaceResult) else "speech"
+    )
+    named = (answer.stream, answer.run, modality, answer.seq)
+    if named != (job.stream, job.run, job.modality, job.seq):
+        return f"it is for {answer.stream}/{modality}/{answer.seq} and not for {job.stream}/{job.modality}/{job.seq}"
+    if answer.pts_ns != job.pts_ns:
+        return "its time is not that of the job"
+    if isinstance(answer, JobFailed):
+        return f"its reason has {len(answer.because)} characters" if len(answer.because) > MOST_WORDS else None
+    return _fault_of_result(answer, job)
+
+
+def _fault_of_result(answer: FaceResult | SpeechResult, job: Job) -> str | None:
+    if not all(-MOST_NS <= spent <= MOST_NS for spent in (answer.queue_ns, answer.inference_ns, answer.waited_ns)):
+        return "its durations can't be"
+    if len(answer.models) > MOST_NAMES or any(
+        len(kind) + len(name) > MOST_WORDS for kind, name in answer.models.items()
+    ):
+        return "its models have no names"
+    if isinstance(answer, SpeechResult):
+        if not 0 <= answer.voice <= 1:
+            return f"its voice is {answer.voice}"
+        return _fault_of_numbers(answer) or _fault_of_probabilities(answer.probabilities or {})
+    if answer.frame not in (None, (job.shape[1], job.shape[0])) or answer.size not in (None, job.size):
+        return "its frame has another size"
+    if len(answer.faces) > MOST_FACES:
+        return f"it has {len(answer.faces)} faces"
+    for face in answer.faces:
+        found = _fault_of_numbers(face) or _fault_of_face(face, job)
+        if found is not None:
+            return found
+    return _fault_of_numbers(answer.hints) if answer.hints is not None else None
+
+
+def _fault_of_face(face: Face, job: Job) -> str | None:
+    height, width = job.shape[:2]
+    x, y, wide, high = face.box
+    near = -width <= x <= 2 * width and -height <= y <= 2 * height
+    if not near or not 0 <= wide <= 2 * width or not 0 <= high <= 2 * height:
+        return f"a face lies at {face.box} in a frame of {width} x {height}"
+    if not 0 <= face.score <= 1:
+        return f"a face has the score {face.score}"
+    if face.embedding is not None and len(face.embedding) > MOST_EMBEDDING_BYTES:
+        return f"an embedding has {len(face.embedding)} bytes"
+    return _fault_of_probabilities(face.probabilities)
+
+
+def _fault_of_probabilities(values: Mapping[str, float]) -> str | None:
+    if len(values) > MOST_NAMES or any(len(name) > MOST_WORDS for name in values):
+        return "it has too many emotions"
+    return None if all(-1e-3 <= value <= 1 + 1e-3 for value in values.values()) else "its probabilities are none"
+
+
+def _fault_of_numbers(value: object) -> str | None:
+    return None if _finite(value) else "it holds numbers that are none"
+
+
+def _finite(value: object) -> bool:
+    """True where every number in a value is finite."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, tuple | list):
+        return all(map(_finite, value))
+    if isinstance(value, msgspec.Struct):
+        return all(_finite(getattr(value, name)) for name in value.__struct_fields__)
+    return True

@@ -1,0 +1,171 @@
+"""A wrong answer is no answer: bounds on what a worker may say, and what becomes of its jobs and of itself."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bimodal.broker.answers import MOST_FACES, fault
+from bimodal.broker.dispatch import EVERY_DEADLINE_NS, EVERY_TIMES, FIRST_DEADLINE_NS, MOST_STRIKES, Dispatch
+from bimodal.broker.messages import Dismissed, Face, FaceResult, Hello, JobFailed, Ready, SpeechResult, failed
+from bimodal.broker.queues import Action, Assign, Fail
+from bimodal.broker.router import Router, Send
+from tests.broker.making import job, opened
+
+JOB = job("s", 3)
+GOOD = Face(box=(0.0, 0.0, 1.5, 2.0), score=0.9, sharpness=0.5, mouth=0.1, probabilities={"happy": 0.7, "sad": 0.3})
+
+
+def answer(**changes: Any) -> FaceResult:
+    found = FaceResult(
+        number=1, stream="s", run=1, seq=3, pts_ns=JOB.pts_ns, grab_ns=JOB.grab_ns, faces=(GOOD,), queue_ns=1,
+        inference_ns=1, frame=(2, 2),
+    )  # fmt: skip
+    return msgspec.structs.replace(found, **changes)
+
+
+def with_face(**changes: Any) -> FaceResult:
+    return answer(faces=(msgspec.structs.replace(GOOD, **changes),))
+
+
+def speech(**changes: Any) -> SpeechResult:
+    heard = SpeechResult(
+        number=1, stream="s", run=1, seq=3, pts_ns=JOB.pts_ns, grab_ns=0, voice=0.5, probabilities=None
+    )
+    return msgspec.structs.replace(heard, **changes)
+
+
+def test_a_right_answer_has_no_fault() -> None:
+    assert fault(answer(), JOB) is None
+    assert fault(failed(JOB, "it is black"), JOB) is None
+    assert fault(speech(), job("s", 3, "speech")) is None
+    assert fault(speech(probabilities={"happy": 1.0}), job("s", 3, "speech")) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (answer(seq=4), "for s/face/4 and not for s/face/3"),
+        (answer(stream="t"), "for t/face/3"),
+        (answer(run=2), "it is for"),
+        (speech(), "for s/speech/3"),
+        (answer(pts_ns=1), "its time"),
+        (answer(faces=(GOOD,) * (MOST_FACES + 1)), "257 faces"),
+        (answer(inference_ns=10**16), "durations"),
+        (answer(models={"face-static": "x" * 1000}), "models"),
+        (answer(frame=(640, 480)), "another size"),
+        (with_face(box=(1e9, 0.0, 1.0, 1.0)), "a face lies at"),
+        (with_face(box=(0.0, 0.0, -1.0, 1.0)), "a face lies at"),
+        (with_face(box=(0.0, math.nan, 1.0, 1.0)), "numbers"),
+        (with_face(score=math.inf), "numbers"),
+        (with_face(score=2.0), "score 2.0"),
+        (with_face(probabilities={"happy": 7.0}), "probabilities"),
+        (with_face(probabilities={str(number): 0.0 for number in range(100)}), "too many emotions"),
+        (with_face(embedding=bytes(1 << 17)), "131072 bytes"),
+        (JobFailed(**{**msgspec.structs.asdict(failed(JOB, "x")), "because": "x" * 10_000}), "10000 characters"),
+    ],
+)
+def test_each_fault_is_named(wrong: FaceResult | SpeechResult | JobFailed, words: str) -> None:
+    assert words in str(fault(wrong, JOB))
+
+
+@given(voice=st.floats())
+def test_a_voice_is_a_share(voice: float) -> None:
+    assert (fault(speech(voice=voice), job("s", 3, "speech")) is None) == (0 <= voice <= 1)
+
+
+# What becomes of the job, and of the worker.
+
+
+def assigned(actions: list[Action]) -> list[tuple[str, int]]:
+    return [(action.worker, action.job.seq) for action in actions if isinstance(action, Assign)]
+
+
+def of_a_file(*workers: str) -> Dispatch:
+    dispatch = Dispatch()
+    dispatch.open_stream("s", 1, "every", {"face": 0, "speech": 0})
+    for worker in workers:
+        dispatch.ready(worker, "face", 0, 0)
+    return dispatch
+
+
+def test_a_job_of_a_file_that_is_never_answered_is_given_to_another_and_the_worker_is_let_go_after_three() -> None:
+    dispatch = of_a_file("gpu: face 1", "face 1")
+    assert assigned(dispatch.offer(job("s", 0), 0)) == [("gpu: face 1", 0)]
+    assert dispatch.expire(FIRST_DEADLINE_NS) == []
+    now = FIRST_DEADLINE_NS + 1
+    assert assigned(dispatch.expire(now)) == [("face 1", 0)]
+    found, _ = dispatch.answered("face 1", 1, now + 10_000_000)
+    assert found is not None
+    for seq in range(1, MOST_STRIKES):
+        dispatch.ready("gpu: face 1", "face", seq - 1, now)
+        dispatch.off_duty(["face 1"], now)
+        assert assigned(dispatch.offer(job("s", seq), now)) == [("gpu: face 1", seq)]
+        dispatch.off_duty([], now)
+        now += EVERY_DEADLINE_NS + 1
+        given = assigned(dispatch.expire(now))
+        assert given == [("face 1", seq)]
+        assert dispatch.answered("face 1", seq + 1, now + 10_000_000)[0] is not None
+    assert "did not answer in time" in str(dispatch.dismissed("gpu: face 1"))
+    assert dispatch.ready("gpu: face 1", "face", 3, now) == []
+    assert dispatch.workers()["face"] == 1
+    assert assigned(dispatch.offer(job("s", 9), now)) == [("face 1", 9)]
+    assert dispatch.counts("s", "face").failed == 0
+
+
+def test_the_deadline_of_a_file_follows_the_measured_time() -> None:
+    dispatch = of_a_file("face 1")
+    dispatch.offer(job("s", 0), 0)
+    slow = 3_000_000_000
+    dispatch.answered("face 1", 1, slow)
+    dispatch.offer(job("s", 1), slow)
+    assert dispatch.expire(slow + EVERY_DEADLINE_NS + 1) == [], "jobs take 3 s here"
+    dispatch.expire(slow + EVERY_TIMES * slow + 1)
+    assert dispatch.waiting() == 1
+
+
+def test_a_job_that_nobody_answers_fails_after_three_workers() -> None:
+    dispatch = of_a_file("a", "b", "c")
+    now, actions = 0, dispatch.offer(job("s", 0), 0)
+    for _ in range(3):
+        assert assigned(actions)
+        now += FIRST_DEADLINE_NS + 1
+        actions = dispatch.expire(now)
+    assert [action for action in actions if isinstance(action, Fail)]
+    assert dispatch.counts("s", "face").failed == 1
+
+
+class Line:
+    """A router with a rogue and an honest worker."""
+
+    def __init__(self) -> None:
+        self.router = Router()
+        self.router.hello("supervisor", 1, Hello(role="supervisor"), 0)
+        self.router.hello("capture", 1, Hello(role="capture"), 0)
+        self.router.hello("gpu: face 1", 1, Hello(role="worker", modality="face"), 0)
+        self.router.handle("capture", opened("s", "every"), 0)
+        self.router.handle("gpu: face 1", Ready(), 0)
+
+
+def test_a_worker_that_answers_wrongly_three_times_is_let_go_and_the_supervisor_is_told() -> None:
+    line = Line()
+    told = []
+    for number in range(1, MOST_STRIKES + 1):
+        line.router.handle("capture", job("s", number - 1), 0)
+        wrong = answer(number=number, seq=77)
+        out = line.router.handle("gpu: face 1", wrong, 0)
+        told += [item.body for item in out if isinstance(item, Send) and isinstance(item.body, Dismissed)]
+    (dismissed,) = told
+    assert (dismissed.name, dismissed.incarnation) == ("gpu: face 1", 1)
+    assert "3 jobs in a row" in dismissed.because
+    assert line.router.dispatch.counts("s", "face").done == 0
+    line.router.hello("face 1", 1, Hello(role="worker", modality="face"), 0)
+    line.router.handle("face 1", Ready(), 0)
+    settled = line.router.dispatch.counts("s", "face").failed + line.router.dispatch.waiting()
+    held = [line.router.dispatch.held("face 1", number) for number in (1, 2)]
+    assert settled + sum(found is not None for found in held) == MOST_STRIKES, "no job is lost"
