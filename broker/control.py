@@ -31,6 +31,7 @@ from bimodal.broker.messages import (
     Welcome,
     decode,
 )
+from bimodal.broker.readers import Connections
 from bimodal.broker.sockets import SocketFile, bind, connect, supervisor_endpoint
 
 CONTROL_VERSION = 1
@@ -147,10 +148,13 @@ class ControlServer:
             self._context, zmq.ROUTER, control_endpoint(directory), most=MOST_WAITING, largest=MOST_REQUEST_BYTES
         )
         self._file = SocketFile(self._socket, control_endpoint(directory))
+        self._connections = Connections(self._socket, "the control channel")
 
     def serve(self, answer: Callable[[Request], Reply]) -> None:
         """Answer the requests that have arrived, without waiting. One that does not decode is answered by Refused."""
         self._file.restore(time.monotonic())
+        self._connections.update()
+        self._connections.ended.clear()
         for _ in range(MOST_PER_TURN):
             if not self._socket.poll(0):
                 return
@@ -161,6 +165,7 @@ class ControlServer:
 
     def close(self) -> None:
         """Close the socket."""
+        self._connections.close()
         self._socket.close()
         self._context.term()
 
@@ -219,6 +224,7 @@ class SupervisorChannel:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._heartbeats = bind(self._context, zmq.PULL, supervisor_endpoint(directory))
         self._file = SocketFile(self._heartbeats, supervisor_endpoint(directory))
+        self._connections = Connections(self._heartbeats, "the supervisor")
         self._mailbox = Mailbox(directory, NAME, 1, Hello(role="supervisor", pid=os.getpid()))
 
     def receive(self, timeout_s: float) -> list[Report]:
@@ -228,6 +234,8 @@ class SupervisorChannel:
         which knows nothing of earlier orders.
         """
         self._file.restore(time.monotonic())
+        self._connections.update()
+        self._connections.ended.clear()
         found: list[Report] = []
         while (body := self._mailbox.receive(0.0)) is not None:
             if isinstance(body, Welcome | Reconfigured | Status | Dismissed):
@@ -251,6 +259,7 @@ class SupervisorChannel:
 
     def close(self) -> None:
         """Close both sockets."""
+        self._connections.close()
         self._heartbeats.close()
         self._mailbox.close()
         self._context.term()

@@ -33,9 +33,11 @@ from bimodal.broker.messages import (
     failed,
     seal,
 )
+from bimodal.broker.readers import Connections, Readers
 from bimodal.broker.remote import RemoteListeners, RemotePeers, admit
 from bimodal.broker.router import SUPERVISOR, Out, Router, Send
 from bimodal.broker.sockets import (
+    MOST_SUBSCRIPTION_BYTES,
     SocketFile,
     bind,
     connect,
@@ -104,6 +106,7 @@ class BrokerProcess:
             self._listeners.close()
             raise
         self._mailbox = bind(self._context, zmq.ROUTER, mailbox_endpoint(directory))
+        self._connections = Connections(self._mailbox, "the mailbox")
         self._files = [
             SocketFile(self._mailbox, mailbox_endpoint(directory)),
             SocketFile(self._events.socket, events_endpoint(directory)),
@@ -121,6 +124,8 @@ class BrokerProcess:
             if now >= self._tick_due:
                 self._tick_due = now + TICK_S
                 self._apply(self._router.tick(time.monotonic_ns()))
+                self._connections.update()
+                self._connections.ended.clear()
                 for file in self._files:
                     file.restore(now)
             if now >= self._second_due:
@@ -310,6 +315,7 @@ class BrokerProcess:
     def close(self) -> None:
         """Send pending messages and close all sockets."""
         self._flush()
+        self._connections.close()
         self._mailbox.close()
         self._supervisor.close()
         self._events.close()
@@ -318,8 +324,6 @@ class BrokerProcess:
 
 
 # The event bus
-
-SUBSCRIBED, UNSUBSCRIBED = b"\x01", b"\x00"
 
 
 class EventBus:
@@ -334,10 +338,11 @@ class EventBus:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: Path, listeners: RemoteListeners) -> None:
         """Bind the address in the session's directory; raises EndpointError if that is in use."""
-        self.socket = bind(context, zmq.XPUB, events_endpoint(directory))
+        self.socket = bind(context, zmq.XPUB, events_endpoint(directory), largest=MOST_SUBSCRIPTION_BYTES)
         self._listeners = listeners
         self._local: dict[str, str] = {}
-        self._prefixes: set[bytes] = set()
+        self._readers = Readers(self.socket, "the event bus")
+        self._remote: Readers | None = None
 
     def serve(self, events: Sequence[str], workers: Sequence[str]) -> None:
         """Listen at the addresses `events` too: loopback and socket files openly, all others with keys only.
@@ -357,24 +362,33 @@ class EventBus:
         self._local = rebind(self.socket, self._local, local)
 
     def read_subscriptions(self) -> None:
-        """Read all pending subscriptions and their ends. (Only the first and the last of a prefix are reported.)"""
-        while readable(self.socket):
-            data = self.socket.recv()
-            if data[:1] == SUBSCRIBED:
-                self._prefixes.add(data[1:])
-            elif data[:1] == UNSUBSCRIBED:
-                self._prefixes.discard(data[1:])
+        """Take in new connections and some of the pending subscriptions and their ends."""
+        self._readers.read()
+        self._read_remote_subscriptions()
+
+    def _read_remote_subscriptions(self) -> None:
+        remote = self._listeners.events.socket
+        if self._remote is None or self._remote.socket is not remote:
+            if self._remote is not None:
+                self._remote.close()
+            self._remote = Readers(remote, "the event bus for other machines") if remote is not None else None
+        if self._remote is not None:
+            self._remote.read()
 
     def has_readers(self, topic: bytes) -> bool:
-        """True if the topic may have readers. Subscriptions of other machines are not known, so all of theirs count."""
-        return self._listeners.events.socket is not None or topic.startswith(tuple(self._prefixes))
+        """True if the topic has readers, here or on other machines."""
+        return self._readers.want(topic) or (self._remote is not None and self._remote.want(topic))
 
     def publish(self, frames: list[bytes]) -> None:
         """Publish a message here and to other machines."""
         self.socket.send_multipart(frames)
         if self._listeners.events.socket is not None:
+            self._read_remote_subscriptions()
             self._listeners.events.socket.send_multipart(frames)
 
     def close(self) -> None:
         """Close the socket."""
+        self._readers.close()
+        if self._remote is not None:
+            self._remote.close()
         self.socket.close()

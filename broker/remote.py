@@ -182,7 +182,7 @@ class RemoteListeners:
         """Open nothing yet. `folder` holds the keys."""
         self._context, self._folder = context, folder
         self._authenticator: Authenticator | None = None
-        self.events = RemoteListener(context, zmq.PUB, "events", folder)
+        self.events = RemoteListener(context, zmq.XPUB, "events", folder)
         self.workers = RemoteListener(context, zmq.ROUTER, "workers", folder)
 
     def serve(self, *, events: Sequence[str], workers: Sequence[str]) -> None:

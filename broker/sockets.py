@@ -30,6 +30,8 @@ MAX_SOCKET_PATH = 107
 # Time after which the connection of a client without an allowed key is closed, and after which a refused one retries.
 HANDSHAKE_MS = 3_000
 READABLE = int(zmq.POLLIN)  # a plain int: enum flags are slow
+# A reader that sends more than this in one message is disconnected: it has nothing to say but its subscriptions.
+MOST_SUBSCRIPTION_BYTES = 4096
 # How often the file of a bound socket is looked for.
 LOOK_EVERY_S = 0.5
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -318,6 +320,10 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, most: int | None
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+    if kind == zmq.XPUB:
+        # Subscriptions are admitted one by one (broker/readers.py).
+        socket.setsockopt(zmq.XPUB_MANUAL, 1)
+        socket.setsockopt(zmq.MAXMSGSIZE, MOST_SUBSCRIPTION_BYTES)
     if kind == zmq.ROUTER:
         # A restarted peer must get its identity at once, before its old connection is noticed to be dead.
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)

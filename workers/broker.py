@@ -11,6 +11,7 @@ from bimodal.broker.errors import BrokerError
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Heartbeat, Hello
 from bimodal.broker.process import BrokerProcess
+from bimodal.broker.readers import raise_descriptor_limit
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, Pulse, own, read_settings, set_up
 from bimodal.workers.settings import BrokerSettings
 
@@ -21,6 +22,7 @@ def main() -> int:
     """Run the broker until SIGTERM; returns the exit code."""
     settings = read_settings()
     stop = set_up(settings)
+    raise_descriptor_limit()
     pulse = Pulse(settings)
     directory = Path(settings.directory)
     try:
