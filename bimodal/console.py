@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import errno
 import logging
 import os
 import select
@@ -19,17 +21,38 @@ from rich.text import Text
 from bimodal.errors import BimodalError
 from bimodal.workers.actor import BROKEN, REFUSED
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.logs import ConfidentialFormatter, redact
+from bimodal.workers.logs import STREAMS, LogFile, QuietStream, is_stream
+from bimodal.workers.redaction import clean, clean_lines, safe
 
 log = logging.getLogger(__name__)
 
-LOG_KEEPS_BYTES = 16 * 2**20
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def say(sentence: str) -> None:
     """Print one sentence to stderr, unless that would block."""
     if takes_more(sys.stderr):
-        typer.echo(f"bimodal: {redact(sentence)}", err=True)
+        with suppress(OSError):  # a full disk
+            typer.echo(f"bimodal: {safe(sentence)}", err=True)
+
+
+def put(text: str) -> None:
+    """Print lines to stdout. A disk that is full loses them, and ends nothing; a closed pipe raises BrokenPipeError."""
+    try:
+        typer.echo(clean_lines(text))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        log.warning("stdout can't be written: %s", error.strerror)
+        atexit.register(_flush_or_leave)
+
+
+def _flush_or_leave() -> None:
+    """Give up what stdout still holds, where it can't be written: Python would fail on it at exit."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        leave_stdout()
 
 
 def takes_more(stream: TextIO) -> bool:
@@ -58,12 +81,22 @@ def user_errors(log_file: Path | None = None) -> Iterator[None]:
         raise typer.Exit(REFUSED) from error
     except (typer.Exit, typer.Abort, KeyboardInterrupt):
         raise
+    except OSError as error:
+        if error.errno not in NO_ROOM or error.filename is not None:
+            raise typer.Exit(_unexpected(error, log_file)) from error
+        leave_stdout()
+        say(f"the output can't be written: {error.strerror}")
+        raise typer.Exit(REFUSED) from error
     except Exception as error:
-        if log_file is None:
-            raise typer.Exit(keep_unexpected(error)) from error
-        log.exception("an error of our own")
-        say(f"met an unexpected {type(error).__name__}; the log {log_file} has the details")
-        raise typer.Exit(BROKEN) from error
+        raise typer.Exit(_unexpected(error, log_file)) from error
+
+
+def _unexpected(error: Exception, log_file: Path | None) -> int:
+    if log_file is None:
+        return keep_unexpected(error)
+    log.error("an error of our own", exc_info=error)
+    say(f"met an unexpected {type(error).__name__}; the log {log_file} has the details")
+    return BROKEN
 
 
 def leave_stdout() -> None:
@@ -83,25 +116,27 @@ def state_directory() -> Path:
 
 
 def open_log(file: Path | None, level: str, session: str) -> Path:
-    """Send this process's log to `file`, by default SESSION.log in the state directory; a long log is rotated.
+    """Send this process's log to `file`, by default SESSION.log in the state directory; a long log is rotated. `-` and
+    `stderr` (or /dev/stderr) are stderr, `stdout` (or /dev/stdout) is stdout.
 
     Raises ConfigError where it can't be written.
     """
-    path = file if file is not None else state_directory() / f"{session}.log"
+    path = STREAMS.get(str(file)) or (file if file is not None else state_directory() / f"{session}.log")
+    handler: logging.Handler
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size > LOG_KEEPS_BYTES:
-            path.replace(path.with_suffix(path.suffix + ".1"))
-        # Private: it shows who was filmed, when and where.
-        path.touch(mode=0o600)
-        handler = logging.FileHandler(path, encoding="utf-8")
+        if is_stream(path):
+            handler = QuietStream(path, "supervisor")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Private: it shows who was filmed, when and where.
+            handler = LogFile(path, "supervisor")
+            handler.rotate()
     except OSError as error:
         advice = "name another as 'log.file' in config.yaml" if file else "set XDG_STATE_HOME to a folder of yours"
         raise ConfigError(f"the log {path} can't be written ({error.strerror}); {advice}") from error
     os.environ["BIMODAL_LOG_LEVEL"] = level
-    handler.setFormatter(ConfidentialFormatter("%(asctime)s supervisor %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    return path.resolve()
+    return path if is_stream(path) else path.resolve()
 
 
 def keep_unexpected(error: Exception) -> int:
@@ -155,7 +190,7 @@ def fit(columns: tuple[Column, ...], rows: list[tuple[str, ...]], width: int, ro
 
 def plain(table: Table) -> list[str]:
     """Format a table as lines of text with aligned columns."""
-    grid = [tuple(column.title for column in table.columns), *table.rows]
+    grid = [tuple(column.title for column in table.columns), *(tuple(map(clean, row)) for row in table.rows)]
     widths = [max(len(row[place]) for row in grid) for place in range(len(table.columns))]
     lines = []
     for row in grid:
@@ -184,5 +219,5 @@ def drawn(table: Table, styles: dict[str, str], *, fold: bool = False) -> RichTa
         overflow="fold" if fold else "ellipsis",
     )
     for row in table.rows:
-        shown.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
+        shown.add_row(*(Text(clean(cell), style=styles.get(cell, "")) for cell in row))
     return shown

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 SILENT_NS = 5_000_000_000
 MOST_NAME = 64
+# Of a heartbeat: figures, models, and characters of a text.
+MOST_FIGURES, MOST_WORDS = 32, 500
 
 
 def admit(envelope: Envelope, user: str, now_ns: int) -> Envelope:
@@ -48,15 +50,34 @@ def _admitted(envelope: Envelope, name: str, now_ns: int) -> Body:
     match body:
         case Hello(role="worker") if body.modality is not None:
             return msgspec.structs.replace(body, pid=0)
-        case Ready() | JobFailed():
+        case Ready():
             return body
+        case JobFailed():
+            return msgspec.structs.replace(body, because=_words(body.because))
         case FaceResult() | SpeechResult():
             queue_ns = max(0, now_ns - body.grab_ns - body.inference_ns)
             return msgspec.structs.replace(body, queue_ns=queue_ns)
         case Heartbeat():
-            return msgspec.structs.replace(body, name=name, incarnation=envelope.incarnation, pid=0)
+            return msgspec.structs.replace(
+                body,
+                name=name,
+                incarnation=envelope.incarnation,
+                pid=0,
+                because=_words(body.because) if body.because is not None else None,
+                figures={_words(key): value for key, value in list(body.figures.items())[:MOST_FIGURES]},
+                models={_words(kind): _words(name) for kind, name in list(body.models.items())[:MOST_FIGURES]},
+                address=None,
+            )
         case _:
             raise MessageError(f"{name} sent a {type(body).__name__}, which is not a worker's to send")
+
+
+def _words(text: str) -> str:
+    """Words of another machine as they may be shown: bounded, and without characters that steer a terminal."""
+    short = text[:MOST_WORDS]
+    if short.isprintable():
+        return short
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in short)
 
 
 @dataclass

@@ -24,6 +24,8 @@ Getter: TypeAlias = "Callable[[Emotion, TrackedFace | None], Cell]"
 
 DECIMALS = 6
 SCHEMA_VERSION = "1"
+# Text that begins so is a formula to a spreadsheet; an apostrophe makes it text again.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ROWS_IN_A_GROUP = 4_096
 
 
@@ -129,10 +131,13 @@ def _lines(table: Iterable[Row]) -> bytes:
 
 
 def _text(cell: Cell) -> Cell:
-    """Round numbers; put text on one line, so that tools that read line by line work."""
+    """Round numbers; put text on one line, so that tools that read line by line work, and so that no spreadsheet takes
+    it for a formula."""
     if isinstance(cell, float):
         return round(cell, DECIMALS)
-    return " ".join(cell.splitlines()) if isinstance(cell, str) else cell
+    if not isinstance(cell, str):
+        return cell
+    return ("'" if cell.startswith(FORMULA) else "") + " ".join(cell.splitlines())
 
 
 def schema() -> pa.Schema:

@@ -25,7 +25,8 @@ import setproctitle
 from bimodal.broker.mailbox import Beats, Mailbox
 from bimodal.broker.messages import Ack, Body, Delivery, Heartbeat, Hello, LaneMessage, Modality, Role, State, Welcome
 from bimodal.errors import BimodalError
-from bimodal.workers.logs import ConfidentialFormatter, log_uncaught_errors, redact
+from bimodal.workers.logs import STDERR, LogFile, QuietStream, log_uncaught_errors, reopen
+from bimodal.workers.redaction import safe
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class Pulse:
             incarnation=self._settings.incarnation,
             state=state,
             pid=os.getpid(),
-            because=redact(because) if because is not None else None,
+            because=safe(because) if because is not None else None,
             figures=figures or {},
             models=self.models,
             address=self.address,
@@ -196,6 +197,9 @@ class Stop:
     def __init__(self, *, alone: bool = False) -> None:
         self.asked = False
         signal.signal(signal.SIGTERM, self._ask)
+        if not alone and hasattr(signal, "SIGHUP"):
+            # logrotate sends it to all of us.
+            signal.signal(signal.SIGHUP, lambda *_: reopen())
         # Ctrl-C reaches the whole process group; only the supervisor reacts, and stops its children in order.
         signal.signal(signal.SIGINT, self._ask if alone else signal.SIG_IGN)
 
@@ -230,13 +234,11 @@ def set_up(settings: ActorSettings) -> Stop:
 
 def start_log(path: str | None, name: str) -> None:
     """Send the log, and anything libraries print, to a file; without a path to stderr."""
-    if path is not None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        os.close(descriptor)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(ConfidentialFormatter(f"%(asctime)s {name} %(levelname)s %(message)s"))
+    handler: logging.Handler
+    try:
+        handler = QuietStream(STDERR, name) if path is None else LogFile(Path(path), name, outputs=True)
+    except OSError:  # its folder is gone, or its disk is full: work goes on without a log
+        handler = QuietStream(STDERR, name)
     logging.basicConfig(level=os.environ.get("BIMODAL_LOG_LEVEL", "INFO"), handlers=[handler])
     log_uncaught_errors()
 

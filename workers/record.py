@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +37,8 @@ class RecordActor(LaneReader):
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         super().__init__(mailbox)
         mine = own(settings, RecordActorSettings)
+        if mine.record.private:
+            os.umask(0o077)
         self._folder = Path(mine.record.folder)
         self._split_s = mine.record.split_minutes * 60
         self._sources = {stream: unpack(file) for stream, file in mine.sources.items()}

@@ -103,6 +103,7 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         video: whether films are written, with sound.
         annotated: whether results are drawn into the pictures.
         faces: `hide` films boxes on a plain ground.
+        private: whether nobody but this user may read them (0600, folders 0700); else they follow the umask.
         min_free_mb: least free space on the disk at which films are written, in MiB.
     """
 
@@ -112,6 +113,7 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     video: bool = False
     annotated: bool = True
     faces: Literal["show", "hide"] = "show"
+    private: bool = True
     min_free_mb: Annotated[int, msgspec.Meta(ge=10)] = 1000
 
 

@@ -20,12 +20,14 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import events_endpoint
 from bimodal.config import Config
-from bimodal.console import is_terminal, open_log, say, takes_more, user_errors
+from bimodal.console import is_terminal, open_log, put, say, takes_more, user_errors
 from bimodal.options import DEFAULT, ConfigOption, SessionOption, config_of
 from bimodal.supervisor.live import LiveSystem
 from bimodal.supervisor.session import PARENT_KEY, Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import SystemFailedError
+from bimodal.workers.logs import reopen
+from bimodal.workers.redaction import clean_lines
 from bimodal.workers.system_state import StreamState, SystemState
 
 PLAIN_LINE_EVERY_S = 1.0
@@ -52,7 +54,7 @@ def up(
     with user_errors(log_file):
         stop = StopSignal()
         with running_system(loaded, file, session, log_file) as (system, bus):
-            typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
+            put(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
             _show(system, bus, stop, for_seconds)
 
 
@@ -120,7 +122,7 @@ class Screen:
             if self._live is not None:
                 self._live.console.print(sentence, highlight=False)
             else:
-                typer.echo(sentence)
+                put(sentence)
 
     def draw(self, system: SystemState) -> None:
         """Draw the newest lines when they are due."""
@@ -130,16 +132,17 @@ class Screen:
             return
         if self._live is not None:
             self._due = now + DRAWN_EVERY_S
-            self._live.update(Text("\n".join(texts), no_wrap=True, overflow="ellipsis"), refresh=True)
+            with contextlib.suppress(OSError):
+                self._live.update(Text(clean_lines("\n".join(texts)), no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
             self._due = now + PLAIN_LINE_EVERY_S
-            typer.echo("\n".join(texts))
+            put("\n".join(texts))
 
     def last(self, system: SystemState) -> None:
         """Print the last lines where they are not drawn in place."""
         texts = live_lines(system, time.monotonic())
         if self._live is None and texts and takes_more(sys.stdout):
-            typer.echo("\n".join(texts))
+            put("\n".join(texts))
 
 
 # Lines of the live display. Pure.
@@ -196,15 +199,26 @@ def _page(system: SystemState) -> str | None:
 TURN_S = 0.05
 
 
+def _has_terminal() -> bool:
+    """True where this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 class StopSignal:
-    """Set by Ctrl-C, SIGTERM, and SIGHUP at the end of the terminal (unless started by `nohup`)."""
+    """Set by Ctrl-C, SIGTERM, and SIGHUP at the end of the terminal (unless started by `nohup`). Without a terminal,
+    SIGHUP opens the log again."""
 
     def __init__(self) -> None:
         self.asked = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-            signal.signal(signal.SIGHUP, self._ask)
+            # Without a terminal nobody's end is meant: logrotate asks to open the log again.
+            signal.signal(signal.SIGHUP, self._ask if _has_terminal() else lambda *_: reopen())
 
     def _ask(self, _number: int, _frame: object) -> None:
         self.asked = True

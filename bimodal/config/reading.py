@@ -6,9 +6,11 @@ from pathlib import Path
 
 import yaml
 
+from bimodal.config.expansion import expand
 from bimodal.config.schema import SHORT_FORMS, Config
 from bimodal.values import WrongValueError, convert
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.redaction import remember_address
 
 MAX_BYTES = 1 << 20
 
@@ -49,9 +51,13 @@ def check_config(values: object, origin: str) -> Config:
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} must hold keys and values, not a {type(values).__name__}")
     try:
-        return convert(values, Config, SHORT_FORMS)
+        config = convert(expand(values), Config, SHORT_FORMS)
     except WrongValueError as error:
         raise ConfigError(f"{origin}: {error}") from error
+    for stream in config.streams.values():
+        if stream.url is not None:
+            remember_address(stream.url)
+    return config
 
 
 def _yaml_place(error: yaml.YAMLError) -> str:

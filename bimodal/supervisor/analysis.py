@@ -100,7 +100,7 @@ class Analysis:
             undo.callback(self._session.close)
             described = describe_session(config, "analysis", self._session.name, datetime.now().astimezone())
             self._record = RecordActorSettings(
-                record=RecordSettings(folder=str(out)),
+                record=RecordSettings(folder=str(out), private=False),
                 sources={analysed.name: pack(analysed.file.absolute()) for analysed in self.inputs},
                 session=msgspec.to_builtins(described),
             )

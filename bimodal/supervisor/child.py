@@ -21,11 +21,21 @@ from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Usage, UsageMonitor, waited_s
 from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
 from bimodal.workers.backoff import BackOff
+from bimodal.workers.logs import STDOUT, is_stream
 
 # Measurements of the waiting for a processor that are kept, one a second.
 WAITS_KEPT = 120
 
 Phase = Literal["active", "loading", "draining"]
+
+
+def output_for(log_file: Path | None) -> int | None:
+    """Where stdout and stderr of a process go: nowhere until it opens its log file, or to the log's own stream."""
+    if log_file is None:
+        return None
+    if not is_stream(log_file):
+        return subprocess.DEVNULL
+    return 1 if log_file == STDOUT else 2
 
 
 class Child:
@@ -66,7 +76,7 @@ class Child:
             modality=spec.kind.modality,
             directory=str(session.directory),
             slots=str(session.slots),
-            log=str(log_file) if log_file else None,
+            log=str(log_file) if log_file is not None and not is_stream(log_file) else None,
             parent=os.getpid(),
             cores=spec.cores,
             own=msgspec.to_builtins(spec.settings),
@@ -74,12 +84,13 @@ class Child:
         self.heartbeat = None
         self.restarting = self.stop_requested = False
         self._started_at = now
+        output = output_for(log_file)
         self.process = subprocess.Popen(
             python_command("bimodal.workers", spec.kind.entry),
             env=child_environment({ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()}),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if log_file else None,
-            stderr=subprocess.DEVNULL if log_file else None,
+            stdout=output,
+            stderr=output,
         )
         self._usage_monitor = UsageMonitor(self.process.pid)
         self._waits.clear()

@@ -19,7 +19,7 @@ from bimodal.models.scan import onnx_properties
 from bimodal.recordings.recording import describe, replace_text
 from bimodal.recordings.records import SESSION_FILE, FileRecord, Host, ModelRecord, SessionRecord, pretty
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.logs import redact
+from bimodal.workers.redaction import redact
 from bimodal.workers.settings import RecordActorSettings
 
 LIBRARIES = ("onnxruntime-gpu", "onnxruntime", "numpy", "opencv-python", "av", "soxr", "pyzmq", "msgspec", "pyarrow")
@@ -115,23 +115,27 @@ def begin_session(config: Config, session: str, now: datetime) -> RecordActorSet
     if wanted is None:
         return None
     record = describe_session(config, "live", session, now)
-    folder = _make(Path(wanted.folder).expanduser().absolute(), f"{session}-{now:%Y-%m-%dT%H-%M-%S}")
+    folder = _make(
+        Path(wanted.folder).expanduser().absolute(), f"{session}-{now:%Y-%m-%dT%H-%M-%S}", private=wanted.private
+    )
     try:
         replace_text(folder / SESSION_FILE, pretty(record))
+        if wanted.private:
+            (folder / SESSION_FILE).chmod(0o600)
     except OSError as error:
         raise ConfigError(describe(error, folder / SESSION_FILE)) from error
     files = {name: str(Path(stream.file).absolute()) for name, stream in config.streams.items() if stream.file}
     return RecordActorSettings(record=msgspec.structs.replace(wanted, folder=str(folder)), sources=files)
 
 
-def _make(parent: Path, name: str) -> Path:
+def _make(parent: Path, name: str, *, private: bool) -> Path:
     """Make a new folder; two sessions of one name in one second get two folders."""
     tried = 1
     while True:
         folder = parent / (name if tried == 1 else f"{name}-{tried}")
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
+            folder.mkdir(mode=0o700 if private else 0o777)
         except FileExistsError:
             if not parent.is_dir() or tried > 100:
                 raise ConfigError(f"{parent} can't hold recordings: it is no folder") from None
@@ -159,5 +163,7 @@ def end_session(folder: Path, now: datetime) -> bool:
             return False
         record = msgspec.json.decode((folder / SESSION_FILE).read_bytes(), type=SessionRecord)
         record.ended, record.files = record.ended or now.isoformat(timespec="milliseconds"), files
+        mode = (folder / SESSION_FILE).stat().st_mode & 0o777
         replace_text(folder / SESSION_FILE, pretty(record))
+        (folder / SESSION_FILE).chmod(mode)
     return bool(files)

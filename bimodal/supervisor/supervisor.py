@@ -36,6 +36,7 @@ from bimodal.supervisor.reconcile import Reconciler
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Pressure, PressureMonitor, UsageMonitor, cores
 from bimodal.workers.actor import BEAT_EVERY_S, DONE, REFUSED
+from bimodal.workers.logs import rotate
 from bimodal.workers.progress import Progress
 
 # Sentences on what is wrong: pure functions over the supervisor's state.
@@ -266,6 +267,7 @@ class Supervisor:
             return
         self._measure_at = now + MEASURE_EVERY_S
         self._session.repair()
+        rotate()
         usage = self._own_usage.read()
         self._usage = usage._asdict() if usage is not None else {}
         self._pressure = self._pressures.read()

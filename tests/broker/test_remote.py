@@ -15,9 +15,11 @@ from bimodal.broker.messages import (
     Gone,
     Heartbeat,
     Hello,
+    JobFailed,
     Ready,
     Reconfigure,
     StreamEnded,
+    failed,
 )
 from bimodal.broker.remote import SILENT_NS, RemotePeers, admit
 from bimodal.broker.remote_mailbox import MOST_HELD, ReceivedData
@@ -124,3 +126,22 @@ def test_only_the_newest_data_is_kept() -> None:
         delivered.put(each, bytes(12))
     assert not delivered.holds(jobs[0])
     assert all(delivered.holds(each) for each in jobs[1:])
+
+
+def test_words_of_another_machine_are_cleaned() -> None:
+    beat = Heartbeat(
+        name="x", incarnation=1, state="ready", pid=7, because="\x1b[2J\nall is well\u202e" + "x" * 10_000,
+        figures={f"f{number}\x07": 1.0 for number in range(100)}, models={"face-static": "a\n@1"},
+        address="http://evil.example/",
+    )  # fmt: skip
+    body = admit(sealed(beat, sender="face 1"), "gpu", NOW_NS).body
+    assert isinstance(body, Heartbeat)
+    assert str(body.because).startswith(r"\x1b[2J\nall is well\u202e")
+    assert len(str(body.because)) < 1000
+    assert body.models == {"face-static": r"a\n@1"}
+    assert len(body.figures) == 32
+    assert all(name.isprintable() for name in body.figures)
+    assert (body.name, body.pid, body.address) == ("gpu: face 1", 0, None)
+    lost = admit(sealed(failed(job("a", 1), "no\nface")), "gpu", NOW_NS).body
+    assert isinstance(lost, JobFailed)
+    assert lost.because == r"no\nface"

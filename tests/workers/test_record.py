@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +28,14 @@ class Post:
 
     def send(self, body: Body) -> None:
         self.sent.append(body)
+
+
+@pytest.fixture(autouse=True)
+def own_umask() -> Iterator[None]:
+    """A recorder of live streams changes that of its process."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 def recorder(folder: Path, post: Post, **settings: object) -> RecordActor:
@@ -135,3 +145,25 @@ def test_a_live_stream_is_tried_again_by_itself(tmp_path: Path, monkeypatch: pyt
     found.close()
     (clip,) = clips(tmp_path / "desk")
     assert [one.seq for one, _ in clip.events()] == [0, 1, 2]
+
+
+def test_a_live_recording_is_private(tmp_path: Path) -> None:
+    found = recorder(tmp_path, Post())
+    found.receive(live(run=3))  # type: ignore[arg-type]
+    found.receive(felt(0))  # type: ignore[arg-type]
+    found.close()
+    made = [path for path in tmp_path.rglob("*") if path != tmp_path]
+    assert made
+    assert {path.stat().st_mode & 0o077 for path in made} == {0}
+
+
+def test_results_of_files_follow_the_umask(tmp_path: Path) -> None:
+    own = RecordActorSettings(record=RecordSettings(folder=str(tmp_path), private=False))
+    told = ActorSettings(
+        name="record", incarnation=1, role="recorder", directory="", slots="", own=msgspec.to_builtins(own)
+    )
+    found = RecordActor(told, cast("Mailbox", Post()))
+    found.receive(opened())
+    found.receive(event(0))
+    found.receive(StreamClosed(stream="clip", run=3, frames=1))
+    assert (tmp_path / "clip.jsonl").stat().st_mode & 0o777 == 0o644

@@ -24,7 +24,7 @@ from bimodal.workers.capture.files import Report, aspect_of, nano
 from bimodal.workers.capture.pixels import PixelConverter, SampleConverter
 from bimodal.workers.capture.types import Connected, Interruption, Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
-from bimodal.workers.logs import redact
+from bimodal.workers.redaction import clean, escape_hint, shown_address
 
 NANO = 1_000_000_000
 OPEN_S, READ_S = 5.0, 3.0
@@ -133,7 +133,7 @@ class _Connection:
     ) -> None:
         self._choice = choice
         self.reason = "it was stopped"
-        self._url, self._name, self._line, self._limits_s = url, redact(url), line, limits_s
+        self._url, self._name, self._line, self._limits_s = url, clean(shown_address(url)), line, limits_s
         self._max_height, self._undecoded_s, self._report = max_height, undecoded_s, report
         self._queue: queue.Queue[Item | SourceError | None] = queue.Queue(QUEUED)
         self._closed = threading.Event()
@@ -173,7 +173,8 @@ class _Connection:
         except SourceError as error:
             self.reason = str(error)
         except (av.FFmpegError, OSError, ValueError) as error:
-            self.reason = f"{self._name}: {_reason(error)}"
+            hint = escape_hint(self._url)
+            self.reason = f"{self._name}: {_reason(error)}" + (f" ({hint})" if hint is not None else "")
         self._put_until_closed(last)
 
     def _open(self) -> av.container.InputContainer:

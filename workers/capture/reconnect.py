@@ -14,7 +14,7 @@ from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.capture.microphone import Microphone
 from bimodal.workers.capture.types import Connected, Damage, Interruption, OpenSource, Part, Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
-from bimodal.workers.logs import redact
+from bimodal.workers.redaction import clean, remember_address, shown_address
 
 AUTO = "auto"
 DAMAGE_SHOWN_S = 10.0
@@ -85,7 +85,8 @@ def device_source(
 
 def network_source(url: str, max_height: int, choice: Choice = DEFAULT) -> OpenSource:
     """Open a network stream. It need not exist yet; what it carries is known once it is connected."""
-    name = redact(url)
+    remember_address(url)
+    name = clean(shown_address(url))
     info = SourceInfo(
         has_picture=True,
         has_sound=True,

@@ -42,6 +42,8 @@ class FilmActor(FrameObserver):
         os.nice(NICENESS)
         cv2.setNumThreads(1)
         mine = own(settings, RecordSettings)
+        if mine.private:
+            os.umask(0o077)
         self._settings = mine
         self._folder = Path(mine.folder)
         self._style = Style(faces=mine.faces)

@@ -1,0 +1,90 @@
+"""Values of config.yaml from the environment and from files: `${CAM_PASSWORD}`, `${file:/run/secrets/door}`, and
+`token_file: PATH` in place of `token`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from bimodal.values import WrongValueError
+from bimodal.workers.redaction import SECRET_WORDS, remember_secret
+
+MOST_BYTES = 64 * 1024
+FILE_KEY, VALUE_KEY = "token_file", "token"
+
+_PLACEHOLDER = re.compile(r"\$(?:\$(?=\{)|\{(?P<name>[^{}]*)\})")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(SECRET_WORDS, re.IGNORECASE)
+_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^@]*$")
+
+
+def expand(values: object, environment: Mapping[str, str] = os.environ, place: tuple[str, ...] = ()) -> object:
+    """Replace placeholders in all texts of values from YAML; `$${` stands for `${`.
+
+    What is put into the user name and password of an address is escaped. Raises WrongValueError, with the place, for a
+    variable that is not set and a file that can't be read.
+    """
+    if isinstance(values, dict):
+        found = {key: expand(item, environment, (*place, str(key))) for key, item in values.items()}
+        return _with_token(found, place)
+    if isinstance(values, list):
+        return [expand(item, environment, (*place, str(number))) for number, item in enumerate(values)]
+    return _expand_text(values, environment, place) if isinstance(values, str) else values
+
+
+def _with_token(values: dict[object, object], place: tuple[str, ...]) -> dict[object, object]:
+    file = values.get(FILE_KEY)
+    if file is None:
+        return values
+    if VALUE_KEY in values:
+        raise WrongValueError(f"take '{VALUE_KEY}' or '{FILE_KEY}', not both", *place)
+    if not isinstance(file, str):
+        raise WrongValueError("must be the path of a file", *place, FILE_KEY)
+    rest = {key: value for key, value in values.items() if key != FILE_KEY}
+    return {**rest, VALUE_KEY: _read(file, (*place, FILE_KEY))}
+
+
+def _expand_text(text: str, environment: Mapping[str, str], place: tuple[str, ...]) -> str:
+    parts: list[str] = []
+    end = 0
+    for match in _PLACEHOLDER.finditer(text):
+        parts.append(text[end : match.start()])
+        end = match.end()
+        name = match["name"]
+        value = "$" if name is None else _value(name, environment, place)
+        # Before an @ of an address it is a user name or a password.
+        if name is not None and "@" in text[end:] and _CREDENTIALS.match(text[: match.start()]):
+            value = quote(value, safe="")
+        parts.append(value)
+    return "".join(parts) + text[end:]
+
+
+def _value(name: str, environment: Mapping[str, str], place: tuple[str, ...]) -> str:
+    if name.startswith("file:"):
+        return _read(name.removeprefix("file:"), place)
+    if not _NAME.fullmatch(name):
+        raise WrongValueError(f"'${{{name}}}' names no variable; write $${{ for a plain ${{", *place)
+    value = environment.get(name)
+    if value is None:
+        raise WrongValueError(f"the environment variable {name} is not set", *place)
+    if _SECRET.search(name):
+        remember_secret(value)
+    return value
+
+
+def _read(file: str, place: tuple[str, ...]) -> str:
+    """The content of a file with a secret, without the line break at its end."""
+    try:
+        data = Path(file).expanduser().read_bytes()[: MOST_BYTES + 1]
+        text = data.decode().strip("\r\n")
+    except OSError as error:
+        raise WrongValueError(f"the file {file} can't be read: {error.strerror}", *place) from error
+    except UnicodeDecodeError as error:
+        raise WrongValueError(f"the file {file} is no text", *place) from error
+    if not text or len(data) > MOST_BYTES:
+        raise WrongValueError(f"the file {file} is {'empty' if not text else 'too long'}", *place)
+    remember_secret(text)
+    return text
