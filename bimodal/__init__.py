@@ -20,17 +20,31 @@ if TYPE_CHECKING:
     from bimodal.api.detector import Detector, Face, Voice
     from bimodal.api.listen import Events, listen
     from bimodal.api.run import System, run
-    from bimodal.broker.events import Emotion
+    from bimodal.broker.events import Emotion, Hop
 
     __version__: str
 
-__all__ = ["Detector", "Emotion", "Events", "Face", "Result", "System", "Voice", "analyze", "errors", "listen", "run"]
+__all__ = [
+    "Detector",
+    "Emotion",
+    "Events",
+    "Face",
+    "Hop",
+    "Result",
+    "System",
+    "Voice",
+    "analyze",
+    "errors",
+    "listen",
+    "run",
+]
 
 _HOMES = {
     "Detector": "bimodal.api.detector",
     "Emotion": "bimodal.broker.events",
     "Events": "bimodal.api.listen",
     "Face": "bimodal.api.detector",
+    "Hop": "bimodal.broker.events",
     "Result": "bimodal.api.analyze",
     "System": "bimodal.api.run",
     "Voice": "bimodal.api.detector",

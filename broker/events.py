@@ -93,6 +93,32 @@ class Emotion(Message, frozen=True, tag="emotion"):
     size: Size | None = None
 
 
+class Hop(Message, frozen=True, tag="hop"):
+    """Fusion → everyone, one per hop of sound and voice: what the voice carries, whether a frame takes it up or not.
+
+    Attributes:
+        seq: number of the hop in the stream, from 0.
+        t: its end, in seconds on the stream's time line.
+        channel: of which channel it is, where each channel is a voice of its own; else None.
+        label, confidence, probabilities: None where it was gated (`because` says why) or failed.
+        voice: share of the hop that is voice, 0…1; None where it failed.
+    """
+
+    stream: str
+    seq: Whole
+    t: float
+    channel: str | None
+    label: str | None
+    confidence: float | None
+    probabilities: Probabilities | None
+    voice: float | None
+    because: str | None
+    latency_ms: Latency
+    models: dict[str, str]
+    failed: str | None = None
+    run: Whole = 0
+
+
 Accord = Literal["none", "agree", "differ", "conflict"]
 
 # Face and voice with different labels contradict each other if their agreement (1 − Jensen–Shannon divergence) is

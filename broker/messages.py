@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from bimodal.broker.errors import MessageError
-from bimodal.broker.events import Emotion, Message, Probabilities, Size, Whole
+from bimodal.broker.events import Emotion, Hop, Message, Probabilities, Size, Whole
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -136,6 +136,8 @@ class StreamOpened(Message, frozen=True, tag="stream_opened"):
     again (after a restart of broker or fusion, policy `latest`) continues: nothing before `next_face_seq` and
     `next_speech_seq` will come any more.
     Hop k of the sound ends at sound_start_ns + (k + 1) · hop_ns.
+    `channels` are the names of the voices where each channel is one: hop k of voice c is then speech job
+    k · len(channels) + c.
     """
 
     stream: str
@@ -153,6 +155,7 @@ class StreamOpened(Message, frozen=True, tag="stream_opened"):
     hop_ns: int = 0
     next_face_seq: Whole = 0
     next_speech_seq: Whole = 0
+    channels: tuple[str, ...] = ()
 
 
 class Job(Message, frozen=True, tag="job"):
@@ -401,7 +404,7 @@ class Ack(Message, frozen=True, tag="ack"):
 
 
 LaneMessage: TypeAlias = (
-    StreamOpened | FaceResult | SpeechResult | JobFailed | Dropped | StreamEnded | StreamClosed | Emotion
+    StreamOpened | FaceResult | SpeechResult | JobFailed | Dropped | StreamEnded | StreamClosed | Emotion | Hop
 )
 
 
@@ -471,6 +474,7 @@ Body: TypeAlias = (
     | Dropped
     | Ack
     | Emotion
+    | Hop
     | Delivery
     | Status
 )

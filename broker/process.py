@@ -14,7 +14,7 @@ import msgspec
 import zmq
 
 from bimodal.broker.errors import BrokerError, MessageError, RingGoneError, SlotError
-from bimodal.broker.events import Emotion
+from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.keys import keys_folder
 from bimodal.broker.messages import (
     Assignment,
@@ -300,7 +300,7 @@ class BrokerProcess:
     def _publish(
         self,
         name: str,
-        body: Emotion | Job | StreamOpened | StreamClosed | Heartbeat | Status,
+        body: Emotion | Hop | Job | StreamOpened | StreamClosed | Heartbeat | Status,
         data: bytes | None = None,
     ) -> None:
         topic = topic_of(body, name)

@@ -14,7 +14,7 @@ import msgspec
 
 from bimodal.broker.answers import fault
 from bimodal.broker.dispatch import Dispatch
-from bimodal.broker.events import Emotion
+from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.lanes import BUNDLE, Lane, Lanes
 from bimodal.broker.messages import (
     Ack,
@@ -66,7 +66,7 @@ class Publish:
     """Put `body` on the event bus; `name` is its stream or process."""
 
     name: str
-    body: Emotion | Job | StreamOpened | StreamClosed | Heartbeat | Status
+    body: Emotion | Hop | Job | StreamOpened | StreamClosed | Heartbeat | Status
 
 
 Out: TypeAlias = Send | Publish
@@ -159,6 +159,8 @@ class Router:
                 out = self._on_ack(sender, body)
             case Emotion():
                 out = self._on_emotion(body)
+            case Hop():
+                out = self._on_hop(body)
             case StreamOpened():
                 out = self._on_stream_opened(sender, body)
             case StreamEnded():
@@ -339,6 +341,13 @@ class Router:
             stream.leases.remove(("face", emotion.seq))
             stream.settled.append(emotion.seq)
         return out + (self._release_settled(stream) if not backlog or len(stream.settled) >= BUNDLE else [])
+
+    def _on_hop(self, hop: Hop) -> list[Out]:
+        stream = self._current(hop.stream, hop.run)
+        if stream is None:
+            return []
+        self._lanes.send("recorder", hop, later=self._has_backlog(stream))
+        return [Publish(hop.stream, hop)]
 
     def _has_backlog(self, stream: OpenStream) -> bool:
         """True if so many frames of a file wait for workers that earlier results may be delivered later, in bundles."""

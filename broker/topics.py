@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bimodal.broker.events import Emotion, Message
+from bimodal.broker.events import Emotion, Hop, Message
 from bimodal.broker.messages import Heartbeat, Job, Modality, Status, StreamClosed, StreamOpened
 
 
@@ -23,6 +23,7 @@ class Topic(NamedTuple):
 
 TOPICS: tuple[Topic, ...] = (
     Topic("emotion.{stream}", Emotion, "fusion", "one per video frame"),
+    Topic("speech.{stream}", Hop, "fusion", "one per hop of sound and voice"),
     Topic("frame.{stream}", Job, "capture", "one per video frame, before it is analysed"),
     Topic("sound.{stream}", Job, "capture", "one per speech window"),
     Topic("stream.{stream}", StreamOpened, "capture", "when a stream begins or is announced again"),

@@ -12,9 +12,10 @@ from typing import TypeVar
 
 import msgspec
 
-from bimodal.broker.events import Emotion
+from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.messages import StreamOpened
-from bimodal.recordings.recording import LINES, SUMMARY, RecordError, Recording, replace_text
+from bimodal.recordings.parts import replace_text
+from bimodal.recordings.recording import HOP_LINES, LINES, SUMMARY, RecordError, Recording
 from bimodal.recordings.records import (
     CLIP_SUFFIX,
     SESSION_FILE,
@@ -86,7 +87,18 @@ def read_events(path: Path) -> Iterator[Emotion]:
 
     Raises RecordError, naming file and line, if any other line is no event.
     """
-    decoder = msgspec.json.Decoder(Emotion)
+    return _read_lines(path, Emotion)
+
+
+def read_hops(path: Path) -> Iterator[Hop]:
+    """Iterate over the hops of the voice that belong to a file of lines NAME.jsonl; none where there is no
+    NAME.speech.jsonl (no sound, or a result of 0.2 and older). Raises as `read_events`."""
+    place = path.with_name(path.name.removesuffix(LINES) + HOP_LINES)
+    return _read_lines(place, Hop) if place.is_file() else iter(())
+
+
+def _read_lines(path: Path, kind: type[_R]) -> Iterator[_R]:
+    decoder = msgspec.json.Decoder(kind)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -105,7 +117,7 @@ def clips(place: Path) -> list[Clip]:
 
     Raises RecordError if there is none.
     """
-    if place.is_file() and place.name.endswith(LINES):
+    if place.is_file() and place.name.endswith(LINES) and not place.name.endswith(HOP_LINES):
         return [_file_clip(place)]
     if not place.is_dir():
         raise RecordError(
@@ -116,11 +128,16 @@ def clips(place: Path) -> list[Clip]:
     elif (place / STREAM_FILE).is_file():
         found = [_stream_clip(place, _read(place.parent / SESSION_FILE, SessionRecord))]
     else:
-        found = [_file_clip(path) for path in sorted(place.glob(f"[!.]*{LINES}"))]
+        found = [_file_clip(path) for path in _line_files(place)]
     found = [clip for clip in found if clip.parts]
     if not found:
         raise RecordError(f"{place} holds no recording: no file that ends with {LINES}")
     return found
+
+
+def _line_files(folder: Path) -> list[Path]:
+    """The files of events in a folder, without those of hops."""
+    return sorted(path for path in folder.glob(f"[!.]*{LINES}") if not path.name.endswith(HOP_LINES))
 
 
 def _session_clips(folder: Path) -> list[Clip]:
@@ -131,7 +148,7 @@ def _session_clips(folder: Path) -> list[Clip]:
 def _stream_clip(folder: Path, session: SessionRecord | None) -> Clip:
     record = _read(folder / STREAM_FILE, StreamRecord)
     known = {part.name: part for part in record.parts} if record is not None else {}
-    paths = {path.name.removesuffix(LINES): path for path in sorted(folder.glob(f"[!.]*{LINES}"))}
+    paths = {path.name.removesuffix(LINES): path for path in _line_files(folder)}
     # Files that the record does not list (it was lost, or could not be written) come last, by name.
     names = [name for name in known if name in paths] + [name for name in paths if name not in known]
     parts = tuple(_live_parts([(paths[name], known.get(name)) for name in names]))
@@ -225,6 +242,8 @@ def _complete(clip: Clip, part: Part) -> PartRecord:
     for event in itertools.chain([first] if first is not None else [], events):
         recording.add(event)
         last = event
+    for hop in read_hops(part.path):
+        recording.add_hop(hop)
     took_s = last.t - first.t if first is not None and last is not None else 0.0
     frames = recording.frames
     recording.close(took_s)

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
-from bimodal.broker.events import Emotion
+from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.messages import StreamOpened
 from bimodal.errors import BimodalError
+from bimodal.recordings.parts import PartFile, folder_lock, leftovers, sweep
 from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord, pretty
 from bimodal.recordings.summary import Summarizer
-from bimodal.recordings.tables import TableFile, csv_header, csv_lines, event_line, rows
+from bimodal.recordings.tables import HOP_COLUMNS, TableFile, csv_header, csv_lines, event_line, hop_row, rows
 
 LINES, CSV, TABLE, SUMMARY = ".jsonl", ".csv", ".parquet", ".summary.json"
+SPEECH = ".speech"
+HOP_LINES, HOP_CSV, HOP_TABLE = (SPEECH + suffix for suffix in (LINES, CSV, TABLE))
+MADE_FROM_RESULTS = (".html", ".annotated.mp4")
 LONGEST_NAME = 200
 PENDING_BYTES = 1024 * 1024
 
 
 class Recording:
-    """Writer of NAME.jsonl, NAME.csv, NAME.parquet, NAME.summary.json and (with `clip`) NAME.session.json.
+    """Writer of NAME.jsonl, NAME.csv, NAME.parquet, the same of the voice (NAME.speech.…) where the stream has sound,
+    NAME.summary.json and (with `clip`) NAME.session.json.
 
-    For a file (policy `every`), results of an earlier run are replaced only when this one is complete. The lines of a
+    For a file (policy `every`), results of an earlier run are replaced only when this one is complete, all at one
+    moment. Temporary files are of this run alone: those of dead runs are deleted, and where another run is writing
+    results of this name, this one is refused. The lines of a
     live stream have their final name from the beginning. After a RecordError the recording is over and nothing needs
     to be cleaned up: temporaries of a file are deleted, since it can be analysed again; of a live stream, which can't
     be repeated, all lines of the last flush are kept.
@@ -38,9 +43,11 @@ class Recording:
         source_file: `file` of the summary.
         now: monotonic seconds at the start of the work.
         clip: returns the content of NAME.session.json, called at the end; None writes none.
-        lines: False writes no NAME.jsonl, and makes all other files for lines that exist already.
+        lines: False writes no NAME.jsonl and no NAME.speech.jsonl, and makes all other files for lines that exist.
+        guard: called when everything is written and nothing is renamed yet; returns why results that lie there may not
+            be replaced, else None.
 
-    Raises RecordError if the files can't be created.
+    Raises RecordError if the files can't be created, or another run is writing them.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class Recording:
         *,
         clip: Callable[[], ClipRecord] | None = None,
         lines: bool = True,
+        guard: Callable[[], str | None] = lambda: None,
     ) -> None:
         _check_name(name)
         self.folder = folder
@@ -61,23 +69,41 @@ class Recording:
         self._started = now
         self._clip = clip
         self._summary = Summarizer(opened, source_file.encode("utf-8", "replace").decode())
+        self._guard = guard
         self._texts: dict[str, PartFile] = {}
-        self._table: TableFile | None = None
+        self._tables: dict[str, TableFile] = {}
         self._unflushed = 0
         self._current = folder / name
-        wanted = [LINES] * lines + [CSV, TABLE] + [CLIP_SUFFIX] * (clip is not None) + [SUMMARY]
+        voice = opened.has_sound
+        wanted = [LINES] * lines + [CSV, TABLE] + [HOP_LINES] * (voice and lines) + [HOP_CSV, HOP_TABLE] * voice
+        wanted += [CLIP_SUFFIX] * (clip is not None) + [SUMMARY]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for suffix in wanted:
-                self._current = folder / f"{name}{suffix}"
-                if suffix == TABLE:
-                    self._table = TableFile(self._current)
-                else:
-                    self._texts[suffix] = PartFile(self._current, at_once=self._live and suffix == LINES)
+            self._current = folder
+            with folder_lock(folder):
+                self._open(wanted)
         except OSError as error:
             self.abandon()
             raise RecordError(describe(error, self._current)) from error
         self._texts[CSV].write(csv_header())
+        if voice:
+            self._texts[HOP_CSV].write(csv_header(HOP_COLUMNS))
+
+    def _open(self, wanted: list[str]) -> None:
+        """Delete what dead runs have left, and create the files. Raises OSError; RecordError if a run is alive."""
+        if sweep(leftovers(self.folder, {f"{self.name}{suffix}" for suffix in wanted})):
+            raise RecordError(
+                f"another run is writing the results of {self.name} into {self.folder}; wait for it, or use another "
+                "folder"
+            )
+        for suffix in wanted:
+            self._current = self.folder / f"{self.name}{suffix}"
+            if suffix in (TABLE, HOP_TABLE):
+                columns = {} if suffix == TABLE else {"columns": HOP_COLUMNS}
+                self._tables[suffix] = TableFile(self._current, **columns)
+            else:
+                at_once = self._live and suffix in (LINES, HOP_LINES)
+                self._texts[suffix] = PartFile(self._current, at_once=at_once)
 
     @property
     def next_seq(self) -> int:
@@ -94,7 +120,7 @@ class Recording:
 
         Raises RecordError if the event is out of order, the recording is over, or writing fails.
         """
-        table_file = self._check_open()
+        self._check_open()
         if event.seq < self._summary.next_seq:
             raise self._given_up(
                 f"frame {event.seq} of {event.stream} came when frame {self._summary.next_seq} was due, "
@@ -103,13 +129,29 @@ class Recording:
         table = rows(event)
         lines = csv_lines(table)
         self._texts[CSV].write(lines)
-        table_file.add(table)
+        self._tables[TABLE].add(table)
         self._unflushed += len(lines)
         if LINES in self._texts:
             line = event_line(event)
             self._texts[LINES].write(line)
             self._unflushed += len(line)
         self._summary.add(event)
+        if self._unflushed > PENDING_BYTES:
+            self.flush()
+
+    def add_hop(self, hop: Hop) -> None:
+        """Add the next hop of the voice; ignored where the stream was announced without sound. Raises as `add`."""
+        self._check_open()
+        if HOP_CSV not in self._texts:
+            return
+        row = hop_row(hop)
+        lines = csv_lines([row], HOP_COLUMNS)
+        self._texts[HOP_CSV].write(lines)
+        self._tables[HOP_TABLE].add([row])
+        self._unflushed += len(lines)
+        if HOP_LINES in self._texts:
+            self._texts[HOP_LINES].write(event_line(hop))
+        self._summary.add_hop(hop)
         if self._unflushed > PENDING_BYTES:
             self.flush()
 
@@ -128,7 +170,7 @@ class Recording:
         self._unflushed = 0
 
     def close(self, now: float, frames_offered: int | None = None) -> tuple[Path, ...]:
-        """Write table and summary, rename all files, and return their paths: lines, CSV, table, summary.
+        """Write tables and summary, rename all files, and return their paths: lines, CSV, table, … summary.
 
         The summary is renamed last: where there is one, the other files are complete.
 
@@ -147,14 +189,23 @@ class Recording:
             for file in self._files():
                 self._current = file.final
                 file.finish()
-            for file in self._files():
-                self._current = file.final
-                file.rename()
+            self._current = self.folder
+            with folder_lock(self.folder):
+                refused = self._guard()
+                if refused is None:
+                    self._rename()
         except OSError as error:
             raise self._failed(error) from error
+        if refused is not None:
+            raise self._given_up(refused)
         paths = tuple(file.final for file in self._files())
         self._forget()
         return paths
+
+    def _rename(self) -> None:
+        for file in self._files():
+            self._current = file.final
+            file.rename()
 
     def stop(self, now: float) -> tuple[Path, ...]:
         """End before the stream has ended: complete a live stream's results, abandon a file's.
@@ -173,19 +224,20 @@ class Recording:
         self._forget()
 
     def _files(self) -> list[PartFile | TableFile]:
-        """The files in the order in which they are renamed."""
+        """The files in the order in which they are renamed: the lines first, the summary last."""
         texts = dict(self._texts)
         last = [texts.pop(SUMMARY)] if SUMMARY in texts else []
-        return [*texts.values(), *([self._table] if self._table is not None else []), *last]
+        first = [texts.pop(suffix) for suffix in (LINES, CSV) if suffix in texts]
+        tables = dict(self._tables)
+        return [*first, *([tables.pop(TABLE)] if TABLE in tables else []), *texts.values(), *tables.values(), *last]
 
     def _forget(self) -> None:
         self._texts.clear()
-        self._table = None
+        self._tables.clear()
 
-    def _check_open(self) -> TableFile:
-        if self._table is None:
+    def _check_open(self) -> None:
+        if not self._tables:
             raise RecordError(f"the recording {self.name} is over; start a new one")
-        return self._table
 
     def _failed(self, error: OSError) -> RecordError:
         return self._given_up(describe(error, self._current))
@@ -205,75 +257,6 @@ def _check_name(name: str) -> None:
     plain = name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}
     if not plain or len(os.fsencode(name)) > LONGEST_NAME:
         raise RecordError(f"'{name[:80]}' can't name a result: use at most {LONGEST_NAME} bytes without slashes")
-
-
-# Files of a recording
-
-
-class PartFile:
-    """A file under its temporary name `.NAME.part`; whole lines are buffered until `flush` writes them.
-
-    With `at_once` it has its final name from the beginning and never replaces an older file, so that a live stream
-    can be read while it is recorded, and after a crash.
-
-    Raises OSError as the system does.
-    """
-
-    def __init__(self, final: Path, *, at_once: bool = False) -> None:
-        self.final = final
-        self.part = final if at_once else final.with_name(f".{final.name}.part")
-        self._pending: list[bytes] = []
-        self._written = 0
-        self._file: BinaryIO | None = self.part.open("xb" if at_once else "wb", buffering=0)
-
-    def write(self, lines: bytes) -> None:
-        """Buffer whole lines for the next flush."""
-        self._pending.append(lines)
-
-    def flush(self) -> None:
-        """Write all buffered lines at once, so that a reader of the file sees whole lines only."""
-        data = memoryview(b"".join(self._pending))
-        self._pending.clear()
-        size = len(data)
-        while self._file is not None and data:
-            data = data[self._file.write(data) :]
-        self._written += size
-
-    def finish(self) -> None:
-        """Write all buffered lines, sync to disk and close; the name stays."""
-        self.flush()
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
-
-    def rename(self) -> None:
-        """Rename to the final name, replacing an older result."""
-        self.part.replace(self.final)
-
-    def keep(self) -> None:
-        """Close, and keep what complete flushes have written under the present name; never raises."""
-        with contextlib.suppress(OSError):
-            if self._file is not None:
-                os.ftruncate(self._file.fileno(), self._written)
-                self._file.close()
-        self._file = None
-
-    def discard(self) -> None:
-        """Close and delete the file; never raises."""
-        with contextlib.suppress(OSError):
-            if self._file is not None:
-                self._file.close()
-        self._file = None
-        with contextlib.suppress(OSError):
-            self.part.unlink(missing_ok=True)
-
-
-def replace_text(path: Path, data: bytes) -> None:
-    """Replace a small file atomically: readers see the old or the new one. Raises OSError."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
 
 
 # Errors

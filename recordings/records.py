@@ -66,9 +66,11 @@ class SessionRecord(msgspec.Struct, kw_only=True):
 
 
 class SourceRecord(msgspec.Struct, kw_only=True):
-    """The source of a stream. `file`, `bytes` and `sha256` are set only if it was a file.
+    """The source of a stream. `file`, `path`, `bytes` and `sha256` are set only if it was a file.
 
     Attributes:
+        file: absolute path; a name that is no UTF-8 is packed (broker/paths.py).
+        path: the same, relative to its root: for a file that was named, the folder that it lies in.
         sha256: of the file's bytes; None if there was no time to compute it.
     """
 
@@ -76,6 +78,7 @@ class SourceRecord(msgspec.Struct, kw_only=True):
     file: str | None = None
     bytes: int | None = None
     sha256: str | None = None
+    path: str | None = None
 
 
 class PartRecord(msgspec.Struct, kw_only=True):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from bimodal.recordings.parts import ENDING, final_path
 from bimodal.recordings.records import FORMAT, SESSION_FILE, STREAM_FILE, SessionRecord
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,9 @@ LOOK_EVERY_S = 3600.0
 UNENDED_DAYS = 1.0
 REPORT = "report.html"
 # Files that recorders, films and reports write into a stream's folder; "-2" if a name was taken; ".part" if unfinished.
-OURS = re.compile(r"\.?\d{4,}-\d{4,}(-\d+)?\.(jsonl|csv|parquet|summary\.json|mp4|annotated\.mp4|html)(\.part)?")
+OURS = re.compile(
+    r"\.?\d{4,}-\d{4,}(-\d+)?(\.speech)?\.(jsonl|csv|parquet|summary\.json|mp4|annotated\.mp4|html)" + rf"({ENDING})?"
+)
 
 
 def expired(parent: Path, days: float, now: float) -> list[Path]:
@@ -53,7 +56,11 @@ def delete_session(folder: Path) -> bool:
         if not _is_file(inner / STREAM_FILE):
             continue
         for path in list(inner.iterdir()):
-            if path.name in (REPORT, f".{STREAM_FILE}.part") or OURS.fullmatch(path.name):
+            if (
+                path.name == REPORT
+                or (path.name != STREAM_FILE and final_path(path).name == STREAM_FILE)
+                or OURS.fullmatch(path.name)
+            ):
                 _delete(path)
         if [path.name for path in inner.iterdir()] == [STREAM_FILE]:
             _delete(inner / STREAM_FILE)

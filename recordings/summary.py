@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from bimodal.broker.events import Emotion, Size
+from bimodal.broker.events import Emotion, Hop, Size
 from bimodal.broker.messages import StreamOpened
 from bimodal.recordings.records import size_of
 
@@ -59,6 +59,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     fps: float
     models: dict[str, str]
     size: Size | None = None
+    hops: int = 0
+    hops_failed: int = 0
 
 
 class Labels:
@@ -110,7 +112,11 @@ class Summarizer:
         self._opened = opened
         self._file = source_file
         self._frames = self._lost = self._with_face = self._most_faces = 0
-        self._next_seq = opened.next_face_seq if opened.has_picture else opened.next_speech_seq
+        voices = max(1, len(opened.channels))
+        self._next_seq = opened.next_face_seq if opened.has_picture else opened.next_speech_seq // voices
+        self._hops = self._hops_failed = 0
+        self._hop_labels = Labels()
+        self._hop_because: Counter[str] = Counter()
         self._span: tuple[float, float] | None = None
         self._labels = {"video": Labels(), "speech": Labels(), "emotion": Labels()}
         self._because: dict[str, Counter[str]] = {"speech": Counter(), "emotion": Counter(), "failed": Counter()}
@@ -146,6 +152,17 @@ class Summarizer:
             if identity not in used:
                 used.append(identity)
 
+    def add_hop(self, hop: Hop) -> None:
+        """Add a hop of the voice. Where there are any, the shares of speech count hops, each once."""
+        self._hops += 1
+        if hop.failed is not None:
+            self._hops_failed += 1
+            self._because["failed"][kind_of_reason(hop.failed)] += 1
+        if hop.label is not None:
+            self._hop_labels.add(hop.label, hop.confidence or 0.0)
+        elif hop.because is not None:
+            self._hop_because[kind_of_reason(hop.because)] += 1
+
     def _add_faces(self, event: Emotion) -> None:
         self._with_face += bool(event.faces)
         self._most_faces = max(self._most_faces, len(event.faces))
@@ -176,6 +193,8 @@ class Summarizer:
             wall_s: seconds that the work has taken.
             frames_offered: number of frames that the stream had, if known: missing ones at the end count as lost.
         """
+        counted = self._labels | ({"speech": self._hop_labels} if self._hops else {})
+        reasons = self._because | ({"speech": self._hop_because} if self._hops else {})
         missing = 0 if frames_offered is None else max(0, frames_offered - self._next_seq)
         return Summary(
             file=self._file,
@@ -186,15 +205,17 @@ class Summarizer:
             duration_s=round(self._duration_s(), DECIMALS),
             faces=len(self._tracks),
             max_faces_at_once=self._most_faces,
-            dominant={what: labels.dominant for what, labels in self._labels.items()},
-            share={what: labels.share for what, labels in self._labels.items()},
+            dominant={what: labels.dominant for what, labels in counted.items()},
+            share={what: labels.share for what, labels in counted.items()},
             tracks=[track.summary(number) for number, track in sorted(self._tracks.items())],
-            because={what: dict(counter.most_common()) for what, counter in self._because.items()},
+            because={what: dict(counter.most_common()) for what, counter in reasons.items()},
             latency_ms=self._latency(),
             wall_s=round(wall_s, DECIMALS),
             fps=round(self._frames / wall_s, DECIMALS) if wall_s > 0 else 0.0,
             models={kind: ", ".join(used) for kind, used in self._models.items()},
             size=size_of(self._opened),
+            hops=self._hops,
+            hops_failed=self._hops_failed,
         )
 
     def _latency(self) -> LatencySummary:

@@ -1,4 +1,7 @@
-"""Events as tables (CSV and Parquet, one row per frame and face) and as lines of JSON; see docs/events.md."""
+"""Events as tables (CSV and Parquet: a row per frame and face, a row per hop of the voice) and as lines of JSON.
+
+docs/events.md describes both.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from bimodal.broker.events import Emotion, Probabilities, Speech, TrackedFace
+from bimodal.broker.events import Emotion, Hop, Probabilities, Speech, TrackedFace
 from bimodal.models.emotions import EMOTIONS
+from bimodal.recordings.parts import opened, part_path, sync
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Cell: TypeAlias = "str | int | float | None"
 Row: TypeAlias = "tuple[Cell, ...]"
-Getter: TypeAlias = "Callable[[Emotion, TrackedFace | None], Cell]"
+Getter: TypeAlias = "Callable[[Any, TrackedFace | None], Cell]"
 
 DECIMALS = 6
 SCHEMA_VERSION = "1"
@@ -34,7 +38,7 @@ class Column(NamedTuple):
 
     Attributes:
         type: Arrow type of its cells.
-        get: its cell for an event and one of its faces, or None in a frame without faces.
+        get: its cell for an event and one of its faces, or None in a frame without faces; or for a hop.
         null: whether cells may be null.
         csv: whether the CSV table has it too.
     """
@@ -58,7 +62,7 @@ def _model(kind: str) -> Getter:
     return lambda event, _: event.models.get(kind)
 
 
-def _emotions(prefix: str, get: Callable[[Emotion, TrackedFace | None], Probabilities | None]) -> list[Column]:
+def _emotions(prefix: str, get: Callable[[Any, TrackedFace | None], Probabilities | None]) -> list[Column]:
     """Seven columns, one per emotion; a cell is null if its emotion is unknown."""
 
     def probability(emotion: str) -> Getter:
@@ -105,7 +109,23 @@ COLUMNS: tuple[Column, ...] = (
     Column("model_face_dynamic", "string", _model("face-dynamic"), csv=False),
     Column("model_speech", "string", _model("speech"), csv=False),
 )
-_IN_CSV = [column.csv for column in COLUMNS]
+
+HOP_COLUMNS: tuple[Column, ...] = (
+    Column("stream", "string", lambda hop, _: hop.stream, null=False),
+    Column("seq", "int64", lambda hop, _: hop.seq, null=False),
+    Column("t", "float64", lambda hop, _: hop.t, null=False),
+    Column("channel", "string", lambda hop, _: hop.channel),
+    Column("speech_label", "string", lambda hop, _: hop.label),
+    Column("speech_confidence", "float64", lambda hop, _: hop.confidence),
+    Column("speech_voice", "float64", lambda hop, _: hop.voice),
+    Column("speech_because", "string", lambda hop, _: hop.because),
+    *_emotions("speech", lambda hop, _: hop.probabilities),
+    Column("latency_queue_ms", "float64", lambda hop, _: hop.latency_ms.queue),
+    Column("latency_inference_ms", "float64", lambda hop, _: hop.latency_ms.inference),
+    Column("latency_total_ms", "float64", lambda hop, _: hop.latency_ms.total),
+    Column("failed", "string", lambda hop, _: hop.failed),
+    Column("model_speech", "string", _model("speech"), csv=False),
+)
 
 
 def rows(event: Emotion) -> list[Row]:
@@ -113,20 +133,26 @@ def rows(event: Emotion) -> list[Row]:
     return [tuple(column.get(event, face) for column in COLUMNS) for face in event.faces or (None,)]
 
 
-def csv_header() -> bytes:
-    """The first line of the CSV table, UTF-8."""
-    return _lines([tuple(column.name for column in COLUMNS)])
+def hop_row(hop: Hop) -> Row:
+    """The hop's row in the order of HOP_COLUMNS."""
+    return tuple(column.get(hop, None) for column in HOP_COLUMNS)
 
 
-def csv_lines(table: Iterable[Row]) -> bytes:
-    """Rows as lines of the CSV table, UTF-8; docs/events.md describes how a cell is written."""
-    return _lines(table)
+def csv_header(columns: tuple[Column, ...] = COLUMNS) -> bytes:
+    """The first line of a CSV table, UTF-8."""
+    return _lines([tuple(column.name for column in columns)], columns)
 
 
-def _lines(table: Iterable[Row]) -> bytes:
+def csv_lines(table: Iterable[Row], columns: tuple[Column, ...] = COLUMNS) -> bytes:
+    """Rows as lines of a CSV table, UTF-8; docs/events.md describes how a cell is written."""
+    return _lines(table, columns)
+
+
+def _lines(table: Iterable[Row], columns: tuple[Column, ...]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_text(cell) for cell in compress(row, _IN_CSV)] for row in table)
+    kept = [column.csv for column in columns]
+    writer.writerows([_text(cell) for cell in compress(row, kept)] for row in table)
     return text.getvalue().encode()
 
 
@@ -140,30 +166,31 @@ def _text(cell: Cell) -> Cell:
     return ("'" if cell.startswith(FORMULA) else "") + " ".join(cell.splitlines())
 
 
-def schema() -> pa.Schema:
-    """The Parquet schema of COLUMNS."""
+def schema(columns: tuple[Column, ...] = COLUMNS) -> pa.Schema:
+    """The Parquet schema of a table."""
     # Imported here, because pyarrow is slow to load and only needed once many rows or the end of a file are written.
     import pyarrow as pa
 
-    fields = [pa.field(column.name, pa.type_for_alias(column.type), nullable=column.null) for column in COLUMNS]
+    fields = [pa.field(column.name, pa.type_for_alias(column.type), nullable=column.null) for column in columns]
     return pa.schema(fields, metadata={"bimodal.schema": SCHEMA_VERSION, "bimodal.docs": "docs/recordings.md"})
 
 
 class TableFile:
-    """A Parquet file under its temporary name `.NAME.part`, written in groups of rows, so that memory stays bounded.
+    """A Parquet file under its temporary name, written in groups of rows, so that memory stays bounded.
 
     Raises OSError as the system does. The file can't be read before `finish`, which writes its index at the end.
     """
 
-    def __init__(self, final: Path) -> None:
+    def __init__(self, final: Path, columns: tuple[Column, ...] = COLUMNS) -> None:
         self.final = final
-        self.part = final.with_name(f".{final.name}.part")
+        self.part = part_path(final)
+        self._columns = columns
         self._rows: list[Row] = []
-        self._file: BinaryIO | None = self.part.open("wb")
+        self._file: BinaryIO | None = opened(self.part)
         self._writer: Any = None
 
     def add(self, table: list[Row]) -> None:
-        """Take an event's rows; `flush` writes them when there are enough."""
+        """Take rows; `flush` writes them when there are enough."""
         self._rows += table
 
     def flush(self) -> None:
@@ -175,38 +202,42 @@ class TableFile:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        wanted = schema(self._columns)
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file, schema(), compression="zstd")
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(COLUMNS)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema(), strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=schema()))
+            self._writer = pq.ParquetWriter(self._file, wanted, compression="zstd")
+        columns = list(zip(*self._rows, strict=True)) or [()] * len(self._columns)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, wanted, strict=True)]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=wanted))
         self._rows.clear()
 
     def finish(self) -> None:
-        """Write the remaining rows and the index; the temporary name stays."""
+        """Write the remaining rows and the index, and sync to disk; name and lock stay."""
         self._write_group()
         self._writer.close()
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            sync(self._file)
 
     def rename(self) -> None:
-        """Take the finished name, replacing an older result."""
+        """Take the finished name, replacing an older result, and close."""
         self.part.replace(self.final)
+        self._close()
 
     def discard(self) -> None:
         """Close and delete the temporary file; never raises."""
         self._rows.clear()
+        with contextlib.suppress(OSError):
+            self.part.unlink(missing_ok=True)
+        self._close()
+
+    keep = discard
+
+    def _close(self) -> None:
         for closing in (self._writer, self._file):
-            # pyarrow raises errors of its own, and the file is deleted anyway.
+            # pyarrow raises errors of its own, and what is written is written.
             with contextlib.suppress(Exception):
                 if closing is not None:
                     closing.close()
         self._writer = self._file = None
-        with contextlib.suppress(OSError):
-            self.part.unlink(missing_ok=True)
-
-    keep = discard
 
 
 # Lines of JSON
@@ -215,8 +246,8 @@ class TableFile:
 WIRE_ONLY = ("type", "run")
 
 
-def event_line(event: Emotion) -> bytes:
-    """An event as one line of UTF-8 JSON with a line feed at its end. Numbers keep full precision; NaN becomes null.
+def event_line(event: Emotion | Hop) -> bytes:
+    """An event or a hop as a line of UTF-8 JSON with a line feed at its end. Numbers keep full precision, NaN is null.
 
     `msgspec.json.decode(line, type=Emotion)` returns the event again, with `run` 0.
     """

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from bimodal.broker.events import Emotion
+from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.messages import StreamOpened
-from bimodal.recordings.recording import LINES, RecordError, Recording, describe, replace_text
+from bimodal.broker.paths import pack, shown
+from bimodal.recordings.identity import belongs_to, refusal
+from bimodal.recordings.parts import replace_text
+from bimodal.recordings.recording import LINES, MADE_FROM_RESULTS, RecordError, Recording, describe
 from bimodal.recordings.records import (
     STREAM_FILE,
     ClipRecord,
@@ -83,21 +86,33 @@ class LiveRecording:
         assert self._recording is not None
         self._recording.add(event)
         entry = self._record.parts[-1]
+        entry.first_t = event.t if entry.first_t is None else entry.first_t
         entry.frames, entry.last_t = self._recording.frames, event.t
 
-    def _begin_part(self, part: int, event: Emotion) -> None:
+    def add_hop(self, hop: Hop) -> None:
+        """Add the next hop of the voice, to the part of the events around it. Raises as `add`."""
+        if self._recording is None:
+            self._begin_part(part_of(hop.t, self._split_s), None)
+        assert self._recording is not None
+        self._recording.add_hop(hop)
+
+    def _begin_part(self, part: int, event: Emotion | None) -> None:
         opened = self._endless
         if self._recording is not None:
             following = self._recording.next_seq
             self.close()
         else:  # the first event may precede the announced one: fusion held it when the stream was announced again
-            following = min(event.seq, opened.next_face_seq if opened.has_picture else opened.next_speech_seq)
-        opened = msgspec.structs.replace(opened, next_face_seq=following, next_speech_seq=following)
+            voices = max(1, len(opened.channels))
+            following = opened.next_face_seq if opened.has_picture else opened.next_speech_seq // voices
+            following = following if event is None else min(event.seq, following)
+        opened = msgspec.structs.replace(opened, next_face_seq=following, next_speech_seq=following, channels=())
         self._part = part
         name = part_name(self._folder, opened.run, part)
         self._recording = Recording(self._folder, name, opened, opened.source, self._monotonic())
         begun = self._wall().isoformat(timespec="milliseconds")
-        self._record.parts.append(PartRecord(name=name, run=opened.run, begun=begun, first_t=event.t))
+        self._record.parts.append(
+            PartRecord(name=name, run=opened.run, begun=begun, first_t=event.t if event is not None else None)
+        )
         self._write_record()
 
     def flush(self) -> None:
@@ -148,6 +163,7 @@ class FileRecording:
         session: session record for NAME.session.json; None writes none.
         check: checksum of the source.
         monotonic: clock, in seconds.
+        overwrite: whether results of another source are replaced.
 
     Raises RecordError if the files can't be created.
     """
@@ -159,14 +175,19 @@ class FileRecording:
         session: SessionRecord | None,
         check: SourceChecksum,
         monotonic: Callable[[], float],
+        *,
+        overwrite: bool = False,
     ) -> None:
         self.opened = opened
+        self._folder, self._overwrite = folder, overwrite
         self._session = session
         self._check = check
         self._monotonic = monotonic
         self._span: tuple[float, float] | None = None
         clip = self._clip if session is not None else None
-        self._recording = Recording(folder, opened.stream, opened, opened.source, monotonic(), clip=clip)
+        self._recording = Recording(
+            folder, opened.stream, opened, opened.source, monotonic(), clip=clip, guard=self._refusal
+        )
 
     def _clip(self) -> ClipRecord:
         assert self._session is not None
@@ -184,6 +205,23 @@ class FileRecording:
             )
         ]
         return ClipRecord(session=self._session, stream=stream)
+
+    def _refusal(self) -> str | None:
+        """Why results that lie there may not be replaced; what was made from those of another source is deleted."""
+        mine, name = self._check.file, self.opened.stream
+        if mine is None:
+            return None
+        if not self._overwrite:
+            return refusal(self._folder, name, self._check.identity or "", mine)
+        before = belongs_to(self._folder, name)
+        if before is not None and before.file != self._check.identity:
+            for ending in MADE_FROM_RESULTS:
+                (self._folder / f"{name}{ending}").unlink(missing_ok=True)
+        return None
+
+    def add_hop(self, hop: Hop) -> None:
+        """Add the next hop of the voice. Raises RecordError, after which all files are deleted."""
+        self._recording.add_hop(hop)
 
     def add(self, event: Emotion) -> None:
         """Add the stream's next event. Raises RecordError, after which all files are deleted."""
@@ -214,8 +252,15 @@ class SourceChecksum:
     `record` may be called at any time.
     """
 
-    def __init__(self, name: str, file: Path | None) -> None:
-        """Start the thread, if there is a file. `name` is the stream's name of its source."""
+    def __init__(self, name: str, file: Path | None, given: str | None = None) -> None:
+        """Start the thread, if there is a file.
+
+        Args:
+            name: the stream's name of its source.
+            given: of a file that is a copy (of stdin, of an address): what the user has named.
+        """
+        self.file = file
+        self.identity = given if given is not None or file is None else pack(file)
         self._name = name
         self._file = file
         self._bytes: int | None = None
@@ -244,7 +289,8 @@ class SourceChecksum:
         whole = not self._thread.is_alive()
         return SourceRecord(
             name=self._name,
-            file=str(self._file),
+            file=self.identity,
+            path=shown(self._file.name),
             bytes=self._bytes if whole else None,
             sha256=self._sha256 if whole else None,
         )

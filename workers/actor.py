@@ -1,7 +1,7 @@
 """The actor runtime: settings, main loop from start to clean stop, heartbeats, signals, the log.
 
 A process is started as `python -m bimodal.workers MODULE:CLASS` with its ActorSettings as JSON in the environment
-variable BIMODAL_ACTOR; `run` builds the actor and runs its main loop.
+variable BIMODAL_ACTOR, or on stdin where that is "-"; `run` builds the actor and runs its main loop.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from bimodal.workers.redaction import safe
 log = logging.getLogger(__name__)
 
 ENVIRONMENT_KEY = "BIMODAL_ACTOR"
+FROM_STDIN = "-"
 BEAT_EVERY_S = 0.5
 IDLE_S = 0.25
 
@@ -208,8 +209,9 @@ class Stop:
 
 
 def read_settings() -> ActorSettings:
-    """Read this process's settings from the environment."""
-    return msgspec.json.decode(os.environ.pop(ENVIRONMENT_KEY), type=ActorSettings)
+    """Read this process's settings from the environment, or from stdin if that says so."""
+    told: str | bytes = os.environ.pop(ENVIRONMENT_KEY)
+    return msgspec.json.decode(sys.stdin.buffer.read() if told == FROM_STDIN else told, type=ActorSettings)
 
 
 def own(settings: ActorSettings, kind: type[_T]) -> _T:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from bimodal.broker.events import Emotion
+from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import LaneMessage, StreamClosed, StreamOpened
+from bimodal.broker.paths import unpack
 from bimodal.errors import BimodalError
 from bimodal.recordings.records import SessionRecord
 from bimodal.recordings.retention import Retention
 from bimodal.recordings.writers import FileRecording, LiveRecording, SourceChecksum
 from bimodal.workers.actor import ActorSettings, LaneReader, own
-from bimodal.workers.paths import unpack
 from bimodal.workers.settings import RecordActorSettings
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ class RecordActor(LaneReader):
         self._folder = Path(mine.record.folder)
         self._split_s = mine.record.split_minutes * 60
         self._sources = {stream: unpack(file) for stream, file in mine.sources.items()}
+        self._given = mine.given
+        self._overwrite = mine.overwrite
         self._session = msgspec.convert(mine.session, SessionRecord) if mine.session else None
         self._recordings: dict[str, FileRecording | LiveRecording] = {}
         self._failed: dict[str, tuple[StreamOpened, str, float]] = {}
@@ -58,6 +60,8 @@ class RecordActor(LaneReader):
                 self._open(message)
             case Emotion():
                 self._add(message)
+            case Hop():
+                self._add_hop(message)
             case StreamClosed():
                 self._close(message)
             case _:
@@ -78,9 +82,10 @@ class RecordActor(LaneReader):
             self._give_up(opened, error)
 
     def _begin(self, opened: StreamOpened) -> FileRecording | LiveRecording:
-        check = SourceChecksum(opened.source, self._sources.get(opened.stream))
+        stream = opened.stream
+        check = SourceChecksum(opened.source, self._sources.get(stream), self._given.get(stream))
         if opened.policy == "every":
-            return FileRecording(self._folder, opened, self._session, check, time.monotonic)
+            return FileRecording(self._folder, opened, self._session, check, time.monotonic, overwrite=self._overwrite)
         folder = self._folder / opened.stream
         return LiveRecording(folder, opened, self._split_s, check, time.monotonic, _wall)
 
@@ -92,6 +97,15 @@ class RecordActor(LaneReader):
         try:
             recording.add(emotion)
             self._frames += 1
+        except BimodalError as error:
+            self._give_up(recording.opened, error)
+
+    def _add_hop(self, hop: Hop) -> None:
+        recording = self._recordings.get(hop.stream)
+        if recording is None or recording.opened.run != hop.run:
+            return
+        try:
+            recording.add_hop(hop)
         except BimodalError as error:
             self._give_up(recording.opened, error)
 

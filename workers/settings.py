@@ -122,14 +122,18 @@ class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         record: its folder is that of the results of files, or the session folder of live streams.
-        sources: path of the source file by stream, where there is one.
+        sources: path of the source file by stream, where there is one; packed (broker/paths.py).
         session: record of the session (bimodal/supervisor/provenance.py), as JSON-like values, to be written next to
             the results of each file; empty where it is in the session folder already.
+        given: of sources that are no files of their own (stdin, an address): what their results belong to, by stream.
+        overwrite: whether results of another source are replaced.
     """
 
     record: RecordSettings
     sources: dict[str, str] = {}
     session: dict[str, object] = {}
+    given: dict[str, str] = {}
+    overwrite: bool = False
 
 
 class WindowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

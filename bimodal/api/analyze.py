@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -16,16 +17,17 @@ from numpy.typing import NDArray
 
 from bimodal.api.detector import Detector
 from bimodal.api.sources import ConfigLike, Source, choice_of, config_of
-from bimodal.broker.events import Emotion, Probabilities, fused, leading
+from bimodal.broker.events import Emotion, Hop, Probabilities, fused, leading
 from bimodal.console import state_directory
 from bimodal.drawing.style import Style
 from bimodal.models.emotions import EMOTIONS
 from bimodal.options import with_counts
-from bimodal.recordings.reading import clips
+from bimodal.recordings.reading import clips, read_hops
 from bimodal.recordings.segments import Segment, segments
-from bimodal.recordings.tables import rows, schema
+from bimodal.recordings.tables import HOP_COLUMNS, hop_row, rows, schema
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.annotation import annotate_file
+from bimodal.supervisor.inputs import gather
 from bimodal.workers.capture.choice import Channel
 from bimodal.workers.errors import SourceError, WorkerError
 
@@ -50,6 +52,7 @@ def analyze(
     video_track: int | None = None,
     audio_track: int | None = None,
     channel: Channel = "mix",
+    overwrite: bool = False,
     fps: float | None = None,
     sound: NDArray[Any] | None = None,
     rate: int | None = None,
@@ -63,8 +66,8 @@ def analyze(
             samples float32 [S] or [S, C] in −1…1 with `rate`.
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         out: the folder for the files that `bimodal analyze` writes; None writes none. Files only.
-        face_workers, audio_workers, speed, report, annotate, hide_faces, video_track, audio_track, channel: the options
-            of `bimodal analyze`.
+        face_workers, audio_workers, speed, report, annotate, hide_faces, video_track, audio_track, channel, overwrite:
+            the options of `bimodal analyze`.
 
     Raises SourceError where the source can't be read, another `bimodal.errors.BimodalError` where the config, its
     models or the folder can't be used.
@@ -73,8 +76,9 @@ def analyze(
         if out is not None or report or annotate:
             raise WorkerError("out=, report= and annotate= go with a media file, which they name their files after")
         with Detector(config) as detector:
-            events = list(detector.events(source, fps=fps, sound=sound, rate=rate, channel=channel))
-        return Result("array", events)
+            found = list(detector.events(source, fps=fps, sound=sound, rate=rate, channel=channel, hops=True))
+        events = [event for event in found if isinstance(event, Emotion)]
+        return Result("array", events, hops=[hop for hop in found if isinstance(hop, Hop)])
     if (report or annotate) and out is None:
         raise WorkerError("report= and annotate= write files: name the folder as out=")
     if fps is not None or sound is not None or rate is not None:
@@ -82,10 +86,12 @@ def analyze(
     settings = with_counts(config_of(config), face_workers, audio_workers)
     log_file = state_directory() / "analyze.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    with _folder(out) as folder:
-        choice = choice_of(video_track, audio_track, channel)
+    choice = choice_of(video_track, audio_track, channel)
+    with _folder(out) as folder, tempfile.TemporaryDirectory(prefix="bimodal-analyze-") as scratch:
+        inputs = gather([os.fspath(source)], Path(scratch))
+        realtime = speed == "realtime"
         analysis = Analysis(
-            settings, [Path(source)], folder, realtime=speed == "realtime", log_file=log_file, choice=choice
+            settings, inputs, folder, realtime=realtime, log_file=log_file, choice=choice, overwrite=overwrite
         )
         try:
             analysis.run(lambda: None)
@@ -95,23 +101,18 @@ def analyze(
         if analysed.reason is not None:
             raise SourceError(analysed.reason)
         (clip,) = clips(folder / f"{analysed.name}.jsonl")
-        notes = [] if analysed.note is None else [analysed.note]
+        notes = [analysed.note, analysed.lost]
         if report:
             from bimodal.recordings.report.page import write_report
 
             write_report(clip, datetime.now().astimezone())
         if annotate:
             style = Style(faces="hide" if hide_faces else "show")
-            missing = annotate_file(
-                Path(source),
-                folder,
-                analysed.name,
-                style=style,
-                choice=choice,
-                log_file=log_file,
-            )
-            notes += [] if missing is None else [missing]
-        return Result(analysed.name, [event for event, _ in clip.events()], "; ".join(notes) or None)
+            film = annotate_file(analysed.file, folder, analysed.name, style=style, choice=choice, log_file=log_file)
+            notes.append(film)
+        events = [event for event, _ in clip.events()]
+        hops = [hop for part in clip.parts for hop in read_hops(part.path)]
+        return Result(analysed.name, events, "; ".join(note for note in notes if note is not None) or None, hops)
 
 
 @contextlib.contextmanager
@@ -136,12 +137,14 @@ class Result:
         name: of the clip.
         events: one a frame, in order (`bimodal.Emotion`).
         note: what was wrong with a clip that has results all the same (damaged, cut off), else None.
+        hops: of the voice, one a hop of sound (and voice), in order (`bimodal.Hop`).
     """
 
-    def __init__(self, name: str, events: list[Emotion], note: str | None = None) -> None:
+    def __init__(self, name: str, events: list[Emotion], note: str | None = None, hops: Sequence[Hop] = ()) -> None:
         self.name = name
         self.events = events
         self.note = note
+        self.hops = list(hops)
 
     @cached_property
     def frames(self) -> pa.Table:
@@ -150,6 +153,16 @@ class Result:
 
         columns = schema()
         cells = [row for event in self.events for row in rows(event)]
+        arrays = [pa.array([row[place] for row in cells], field.type) for place, field in enumerate(columns)]
+        return pa.Table.from_arrays(arrays, schema=columns)
+
+    @cached_property
+    def speech(self) -> pa.Table:
+        """One row a hop of the voice: the table of NAME.speech.parquet."""
+        import pyarrow as pa
+
+        columns = schema(HOP_COLUMNS)
+        cells = [hop_row(hop) for hop in self.hops]
         arrays = [pa.array([row[place] for row in cells], field.type) for place, field in enumerate(columns)]
         return pa.Table.from_arrays(arrays, schema=columns)
 

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.api.sources import ConfigLike, Source, check_pictures, choice_of, config_of, open_media, voices_of
-from bimodal.broker.events import Emotion, Probabilities
+from bimodal.broker.events import Emotion, Hop, Probabilities
 from bimodal.broker.messages import (
     Assignment,
     FaceResult,
@@ -27,6 +27,7 @@ from bimodal.broker.messages import (
     JobFailed,
     Modality,
     SpeechResult,
+    StreamClosed,
     StreamEnded,
     failed,
 )
@@ -38,7 +39,7 @@ from bimodal.workers.capture.choice import Channel
 from bimodal.workers.capture.run import stream_opened
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.capture.types import OpenSource
-from bimodal.workers.capture.windows import HopCutter
+from bimodal.workers.capture.windows import VoiceCutter
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.face import actor as face
 from bimodal.workers.face.pipeline import FacePipeline
@@ -159,6 +160,7 @@ class Detector:
         label, confidence = top(reading.probabilities) if reading.probabilities is not None else (None, None)
         return Voice(label, confidence, reading.probabilities, reading.voice, reading.reason)
 
+    @overload
     def events(
         self,
         source: Source,
@@ -170,7 +172,35 @@ class Detector:
         video_track: int | None = None,
         audio_track: int | None = None,
         channel: Channel = "mix",
-    ) -> Iterator[Emotion]:
+        hops: Literal[False] = False,
+    ) -> Iterator[Emotion]: ...
+    @overload
+    def events(
+        self,
+        source: Source,
+        *,
+        fps: float | None = None,
+        sound: NDArray[Any] | None = None,
+        rate: int | None = None,
+        name: str | None = None,
+        video_track: int | None = None,
+        audio_track: int | None = None,
+        channel: Channel = "mix",
+        hops: Literal[True],
+    ) -> Iterator[Emotion | Hop]: ...
+    def events(
+        self,
+        source: Source,
+        *,
+        fps: float | None = None,
+        sound: NDArray[Any] | None = None,
+        rate: int | None = None,
+        name: str | None = None,
+        video_track: int | None = None,
+        audio_track: int | None = None,
+        channel: Channel = "mix",
+        hops: bool = False,
+    ) -> Iterator[Any]:
         """Look at a whole clip; gives its events one after another, one a frame (one a hop, where it has no picture).
 
         Args:
@@ -181,6 +211,7 @@ class Detector:
             name: of the stream in the events; by default the file's stem.
             video_track, audio_track: number of a track from 1; by default the one flagged as default.
             channel: "mix", "left", "right", a number from 1, or "each": one voice a channel.
+            hops: also give a `bimodal.Hop` for every hop of sound (and voice), in order among the `bimodal.Emotion`s.
 
         Raises SourceError where the source can't be read.
         """
@@ -195,9 +226,10 @@ class Detector:
             realtime=False,
             speech=self._voices is not None,
         )
-        return self._events(opened, settings)
+        events = self._events(opened, settings)
+        return events if hops else (event for event in events if isinstance(event, Emotion))
 
-    def _events(self, source: OpenSource, settings: CaptureActorSettings) -> Iterator[Emotion]:
+    def _events(self, source: OpenSource, settings: CaptureActorSettings) -> Iterator[Emotion | Hop]:
         fusion = Fusion(self._fusion.settings.fusion, self._fusion.models)
         opened = stream_opened(settings, source.info, RUNS_A_LIFE)
         fusion.receive(opened, time.monotonic_ns())
@@ -213,7 +245,7 @@ class Detector:
             )
             counts[item.modality] += 1
             for event in fusion.receive(message, time.monotonic_ns()):
-                if isinstance(event, Emotion):
+                if not isinstance(event, StreamClosed):
                     yield event
 
     def _answer(self, job: Job, data: NDArray[Any]) -> FaceResult | SpeechResult | JobFailed:
@@ -267,7 +299,7 @@ def _pictures(source: OpenSource) -> Iterator[_Item]:
 
 def _windows(source: OpenSource, settings: CaptureActorSettings) -> Iterator[_Item]:
     assert source.sounds is not None
-    cutter = HopCutter(settings.capture.window_s, settings.capture.hop_s)
+    cutter = VoiceCutter(len(source.info.channels), settings.capture.window_s, settings.capture.hop_s)
     last_ns = 0
     pieces = (window for sound in source.sounds() for window in cutter.feed(sound))
     for windows in (pieces, cutter.flush()):

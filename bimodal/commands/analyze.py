@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
 from datetime import datetime
 from enum import StrEnum
@@ -16,16 +17,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from bimodal.broker.paths import shown
 from bimodal.console import open_log, say, user_errors
 from bimodal.drawing.style import Style
 from bimodal.options import ConfigOption, config_of, with_counts
 from bimodal.recordings.reading import clips
 from bimodal.supervisor.analysis import Analysed, Analysis
 from bimodal.supervisor.annotation import annotate_file
+from bimodal.supervisor.inputs import gather
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.paths import shown
 
 
 class Speed(StrEnum):
@@ -36,7 +38,10 @@ class Speed(StrEnum):
 
 
 def analyze(
-    files: Annotated[list[Path], typer.Argument(help="Videos or sound files; anything FFmpeg reads.", metavar="FILE…")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Videos, sound, pictures: anything FFmpeg reads; https://…; - for stdin.", metavar="FILE…"),
+    ],
     out: Annotated[Path, typer.Option(help="The folder for the results; made where it is missing.")],
     config: ConfigOption = None,
     face_workers: Annotated[
@@ -48,6 +53,12 @@ def analyze(
     speed: Annotated[
         Speed, typer.Option(help="[b]fast[/b]: as fast as the pipeline takes it; [b]realtime[/b]: its own pace.")
     ] = Speed.FAST,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the results of a single input; by default its file's.", metavar="NAME")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results of other sources that lie at the same place.")
+    ] = False,
     video_track: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Of several video tracks this one; by default the file's.")
     ] = None,
@@ -72,11 +83,13 @@ def analyze(
     ] = False,
 ) -> None:
     """Look at every frame of media files and write, for each, NAME.jsonl (one event per frame), NAME.csv and
-    NAME.parquet (one row per frame and face), NAME.summary.json, and NAME.session.json (where it all comes from).
+    NAME.parquet (one row per frame and face), the same of its voice (NAME.speech.…, one row per hop of sound),
+    NAME.summary.json, and NAME.session.json (where it all comes from).
 
     Files run several at once. One that can't be read costs one sentence and exit code 1, after the others are done.
     One that is damaged or cut off has results for what is there, and costs a sentence.
-    A file's results appear under their names only when they are complete.
+    A file's results appear under their names only when they are complete. Results of another file are never replaced,
+    unless with [b]--overwrite[/b].
 
     Example: [b]bimodal analyze interview.mp4 talk.mov --out results/[/b]
     """
@@ -88,22 +101,25 @@ def analyze(
     with user_errors(log_file):
         loaded = with_counts(config_of(config), face_workers, audio_workers)
         _check_folder(out)
-        analysis = Analysis(
-            loaded, files, out.absolute(), realtime=speed is Speed.REALTIME, log_file=log_file, choice=choice
-        )
         signal.signal(signal.SIGTERM, _interrupt)
-        begun = time.monotonic()
-        try:
-            _watch(analysis)
-        except KeyboardInterrupt:
-            say("stopped; files that were not complete have no results")
-            raise typer.Exit(130) from None
-        finally:
-            analysis.close()
-        wall_s = time.monotonic() - begun
-        if report:
-            _write_reports(analysis.inputs, out)
-        lost = _films(analysis.inputs, out, hide_faces, log_file, choice) if annotate else []
+        with tempfile.TemporaryDirectory(prefix="bimodal-analyze-") as scratch:
+            inputs = gather(files, Path(scratch), name=name)
+            realtime = speed is Speed.REALTIME
+            analysis = Analysis(
+                loaded, inputs, out.absolute(), realtime=realtime, log_file=log_file, choice=choice, overwrite=overwrite
+            )
+            begun = time.monotonic()
+            try:
+                _watch(analysis)
+            except KeyboardInterrupt:
+                say("stopped; files that were not complete have no results")
+                raise typer.Exit(130) from None
+            finally:
+                analysis.close()
+            wall_s = time.monotonic() - begun
+            if report:
+                _write_reports(analysis.inputs, out)
+            lost = _films(analysis.inputs, out, hide_faces, log_file, choice) if annotate else []
         _report(analysis.inputs, out, wall_s, lost)
 
 
@@ -148,52 +164,96 @@ def _check_folder(out: Path) -> None:
         raise ConfigError(f"the folder {out} can't be written to")
 
 
+MANY = 8
+"""With more files than this the progress shows those at work and a line for all."""
+
+
 def _watch(analysis: Analysis) -> None:
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.fields[whole]} frames"),
+        TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        tasks: dict[str, TaskID] = {}
+        drawn = _Drawn(progress, len(analysis.inputs))
 
         def changed() -> None:
-            for analysed in analysis.inputs:
-                _draw(progress, tasks, analysed)
+            drawn.update(analysis.inputs)
 
         analysis.run(changed)
         changed()
 
 
-def _draw(progress: Progress, tasks: dict[str, TaskID], analysed: Analysed) -> None:
-    if analysed.frames == 0 and not analysed.done:
-        return
-    whole = analysed.frames if analysed.done else analysed.frames_estimate
-    if analysed.name not in tasks:
-        tasks[analysed.name] = progress.add_task(analysed.name, total=None, whole="?")
-    shown = str(whole) if whole else "?"
-    progress.update(tasks[analysed.name], completed=analysed.frames, total=whole, whole=shown)
+class _Drawn:
+    """The lines of the progress."""
+
+    def __init__(self, progress: Progress, count: int) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        self._all = progress.add_task("all files", total=count, amount="") if count > MANY else None
+
+    def update(self, inputs: list[Analysed]) -> None:
+        """Draw what has changed."""
+        over = 0
+        for analysed in inputs:
+            ended = analysed.done or analysed.reason is not None
+            over += ended
+            if ended and self._all is not None:
+                if analysed.name in self._tasks:
+                    self._progress.remove_task(self._tasks.pop(analysed.name))
+            elif analysed.done or analysed.frames or analysed.hops:
+                self._draw(analysed)
+        if self._all is not None:
+            self._progress.update(self._all, completed=over, amount=f"{over}/{len(inputs)} files")
+
+    def _draw(self, analysed: Analysed) -> None:
+        name = analysed.name
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=None, amount="")
+        now, whole, amount = progress_of(analysed)
+        self._progress.update(self._tasks[name], completed=now, total=whole, amount=amount)
+
+
+def progress_of(analysed: Analysed) -> tuple[float, float | None, str]:
+    """How far a file is, of how much, and both in words: frames, or seconds of a file without picture."""
+    if analysed.has_picture is False:
+        whole = max(analysed.seconds, analysed.duration_s or 0.0) if analysed.done else analysed.duration_s
+        shown_whole = f"{whole:.1f}" if whole else "?"
+        now = whole if analysed.done and whole else analysed.seconds
+        return now, whole, f"{now:.1f}/{shown_whole} s of sound"
+    frames = analysed.frames if analysed.done else analysed.frames_estimate
+    return analysed.frames, frames, f"{analysed.frames}/{frames or '?'} frames"
 
 
 def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -> None:
     failed = [analysed for analysed in inputs if analysed.reason is not None]
-    frames = sum(analysed.frames for analysed in inputs if analysed.done)
-    done = len(inputs) - len(failed)
+    done = [analysed for analysed in inputs if analysed.done]
     if done:
-        files = "1 file" if done == 1 else f"{done} files"
-        typer.echo(f"{files}, {frames} frames in {wall_s:.1f} s ({frames / wall_s:.1f} frames a second) → {out}/")
+        typer.echo(f"{summary_of(done, wall_s)} → {shown(out)}/")
     sys.stdout.flush()
     for analysed in inputs:
-        if analysed.note is not None:
-            say(f"{shown(analysed.file)}: {analysed.note}")
+        for sentence in (analysed.note, analysed.lost):
+            if sentence is not None:
+                say(f"{analysed.given}: {sentence}")
     for analysed in failed:
-        say(analysed.reason or f"{shown(analysed.file)} failed")
+        say(analysed.reason or f"{analysed.given} failed")
     for sentence in lost:
         say(sentence)
-    if failed or lost:
+    if failed or lost or any(analysed.lost for analysed in inputs):
         raise typer.Exit(REFUSED)
+
+
+def summary_of(done: list[Analysed], wall_s: float) -> str:
+    """What was done, in one line: files, frames (hops, of files without picture), seconds, pace."""
+    files = "1 file" if len(done) == 1 else f"{len(done)} files"
+    frames = sum(analysed.frames for analysed in done)
+    hops = sum(analysed.hops for analysed in done if analysed.has_picture is False)
+    amounts = [f"{frames} frames"] if frames or not hops else []
+    amounts += [f"{hops} hops of sound"] if hops else []
+    pace = f"{frames / wall_s:.1f} frames a second" if frames else f"{hops / wall_s:.1f} hops a second"
+    return f"{files}, {' and '.join(amounts)} in {wall_s:.1f} s ({pace})"
 
 
 # Annotated films, each made by a process of its own: a failure there costs the film alone.

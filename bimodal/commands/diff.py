@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bimodal.broker.events import Emotion
+from bimodal.broker.paths import unpack
 from bimodal.config import Config, check_config
 from bimodal.console import open_log, say, user_errors
 from bimodal.models.catalog import sha256_of
@@ -26,6 +28,7 @@ from bimodal.recordings.reading import Clip, Part, clips, read_events
 from bimodal.recordings.recording import RecordError
 from bimodal.recordings.report.facts import frame_seconds, tenths
 from bimodal.supervisor.analysis import Analysis
+from bimodal.supervisor.inputs import gather
 from bimodal.supervisor.provenance import model_records
 from bimodal.workers.film.writer import BEGINS
 
@@ -105,7 +108,13 @@ def _footage_diff(footage: Footage, config: Config, notes: list[str], log_file: 
 def _analyse_again(footage: Footage, config: Config, log_file: Path) -> list[Emotion]:
     """Events of a new analysis; raises RecordError where the media can't be read any more."""
     with tempfile.TemporaryDirectory(prefix="bimodal-diff-") as folder:
-        analysis = Analysis(config, [footage.media], Path(folder), realtime=False, log_file=log_file)
+        analysis = Analysis(
+            config,
+            gather([os.fspath(footage.media)], Path(folder, "fetched")),
+            Path(folder),
+            realtime=False,
+            log_file=log_file,
+        )
         (analysed,) = analysis.inputs
         console = Console(stderr=True)
         try:
@@ -223,7 +232,7 @@ def _source(clip: Clip) -> Footage:
         raise RecordError(
             f"nothing says what {clip.name} was made from: there is no {clip.name}.session.json beside it"
         )
-    media = Path(source.file)
+    media = unpack(source.file)
     if not media.is_file():
         raise RecordError(f"{clip.name} can't be looked at again: its source {media} is not there any more")
     if source.sha256 is not None and (media.stat().st_size != source.bytes or sha256_of(media) != source.sha256):

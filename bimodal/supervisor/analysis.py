@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,15 @@ from pathlib import Path
 import msgspec
 
 from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
+from bimodal.broker.paths import pack
 from bimodal.config import Config
 from bimodal.errors import BimodalError
+from bimodal.recordings.identity import refusal
+from bimodal.recordings.recording import SUMMARY
+from bimodal.recordings.summary import Summary
 from bimodal.supervisor.autoscale import checked_counts, describe_scale
 from bimodal.supervisor.child import Child
+from bimodal.supervisor.inputs import Input
 from bimodal.supervisor.processes import ProcessSpec, Role, Wanted, limited, processes, source
 from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
@@ -25,7 +30,6 @@ from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import SystemFailedError
-from bimodal.workers.paths import pack, shown
 from bimodal.workers.settings import RecordActorSettings, RecordSettings
 
 log = logging.getLogger(__name__)
@@ -40,35 +44,30 @@ class Analysed:
 
     Attributes:
         name: of its results and its stream.
-        frames: analysed so far.
+        given: as the user named it.
+        frames: analysed so far; 0 of a file without picture.
+        hops: of sound, so far.
+        seconds, duration_s: how far its sound is read, and how long the file is, where known.
         frames_estimate: total number, where known.
+        has_picture: None until that is known.
         reason: why it failed, one sentence; else None.
-        note: damage in a file that has results all the same (damaged packets, cut off), else None.
+        note: what a user should know of a file that has results all the same (damaged, cut off, further tracks).
+        lost: that frames or hops were lost or failed, else None.
     """
 
     file: Path
     name: str
+    given: str = ""
     frames: int = 0
+    hops: int = 0
+    seconds: float = 0.0
+    duration_s: float | None = None
+    has_picture: bool | None = None
     frames_estimate: int | None = None
     reason: str | None = None
     note: str | None = None
+    lost: str | None = None
     done: bool = False
-
-
-def result_names(files: Iterable[Path]) -> list[str]:
-    """Name each input's results: its stem, or its whole name (and a number) where stems would collide."""
-    files = list(files)
-    stems = Counter(shown(file.stem) for file in files)
-    names: list[str] = []
-    for file in files:
-        name = shown(file.stem)
-        if stems[name] > 1:
-            name = shown(file.name)
-        unique, number = name, 2
-        while unique in names:
-            unique, number = f"{name}-{number}", number + 1
-        names.append(unique)
-    return names
 
 
 class Analysis:
@@ -77,22 +76,29 @@ class Analysis:
     def __init__(
         self,
         config: Config,
-        files: list[Path],
+        inputs: Sequence[Input],
         out: Path,
         *,
         realtime: bool,
         log_file: Path | None,
         choice: Choice = DEFAULT,
+        overwrite: bool = False,
     ) -> None:
-        """Start the system.
+        """Start the system. Inputs whose place holds results of another source have failed already.
+
+        Args:
+            overwrite: replace those results.
 
         Raises EndpointError, CatalogError and the like where it can't be.
         """
-        self.inputs = [Analysed(file, name) for file, name in zip(files, result_names(files), strict=True)]
+        self.inputs = [Analysed(one.file, one.name, given=one.given) for one in inputs]
+        self._out = out
+        for one, analysed in zip(inputs, self.inputs, strict=True):
+            analysed.reason = None if overwrite else refusal(out, one.name, one.identity, one.file)
         self._config = config
         self._realtime = realtime
         self._choice = choice
-        self._waiting = deque(self.inputs)
+        self._waiting = deque(analysed for analysed in self.inputs if analysed.reason is None)
         self._running: dict[str, Analysed] = {}
         self._counts: dict[Role, int] = {}
         self._session = Session(f"analyze-{os.getpid()}", unique=True)
@@ -101,7 +107,9 @@ class Analysis:
             described = describe_session(config, "analysis", self._session.name, datetime.now().astimezone())
             self._record = RecordActorSettings(
                 record=RecordSettings(folder=str(out), private=False),
-                sources={analysed.name: pack(analysed.file.absolute()) for analysed in self.inputs},
+                sources={one.name: pack(one.file) for one in inputs},
+                given={one.name: one.identity for one in inputs if one.identity != pack(one.file)},
+                overwrite=overwrite,
                 session=msgspec.to_builtins(described),
             )
             specs = self._rows()
@@ -147,7 +155,7 @@ class Analysis:
     def _fill(self) -> None:
         while self._waiting and len(self._running) < AT_ONCE:
             analysed = self._waiting.popleft()
-            file = StreamSettings(file=pack(analysed.file.absolute()), **msgspec.structs.asdict(self._choice))
+            file = StreamSettings(file=pack(analysed.file), **msgspec.structs.asdict(self._choice))
             spec = source(self._config, analysed.name, file, policy="every", realtime=self._realtime)
             (spec,) = limited([spec], self._config.workers.max_memory_mb)
             self._supervisor.reconciler.add(spec)
@@ -157,14 +165,13 @@ class Analysis:
         for name, analysed in list(self._running.items()):
             child = self._supervisor.children[name]
             if child.heartbeat is not None:
-                analysed.frames = int(child.heartbeat.figures.get("frames", analysed.frames))
-                estimate = child.heartbeat.figures.get("frames_estimate")
-                analysed.frames_estimate = int(estimate) if estimate else analysed.frames_estimate
+                _take(analysed, child.heartbeat.figures)
             if child.finished or child.life.state == "failed":
                 analysed.done = child.finished
                 analysed.reason = None if child.finished else (child.life.reason or "it could not be read")
                 analysed.note = child.life.reason if child.finished else None
-                log.info("%s: %s", shown(analysed.file), analysed.reason or analysed.note or "done")
+                analysed.lost = lost_in(self._out, analysed.name) if child.finished else None
+                log.info("%s: %s", analysed.given, analysed.reason or analysed.note or "done")
                 del self._running[name]
                 self._supervisor.reconciler.remove(name)
 
@@ -183,3 +190,32 @@ class Analysis:
         self._supervisor.stop()
         self._control.close()
         self._session.close()
+
+
+def _take(analysed: Analysed, figures: dict[str, float]) -> None:
+    """Take the progress from the figures of a capture process."""
+    analysed.frames = int(figures.get("frames", analysed.frames))
+    analysed.hops = int(figures.get("windows", analysed.hops))
+    analysed.seconds = figures.get("seconds", analysed.seconds)
+    analysed.duration_s = figures.get("duration_s", analysed.duration_s)
+    estimate = figures.get("frames_estimate")
+    analysed.frames_estimate = int(estimate) if estimate else analysed.frames_estimate
+    if "has_picture" in figures:
+        analysed.has_picture = bool(figures["has_picture"])
+
+
+def lost_in(folder: Path, name: str) -> str | None:
+    """Say that frames or hops of a complete result were lost or failed, in one sentence; None where none were."""
+    try:
+        summary = msgspec.json.decode((folder / f"{name}{SUMMARY}").read_bytes(), type=Summary)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    parts = []
+    if summary.frames_lost:
+        parts.append(f"{summary.frames_lost} of {max(summary.frames, summary.frames_lost)} frames")
+    if summary.hops_failed:
+        parts.append(f"{summary.hops_failed} of {summary.hops} hops of sound")
+    if not parts:
+        return None
+    reasons = ", ".join(summary.because.get("failed", {})) or "they were lost"
+    return f"{' and '.join(parts)} could not be analysed ({reasons})"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
+from bimodal.broker.paths import pack
 from bimodal.child_process import child_environment, python_command
 from bimodal.drawing.style import Style
 from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, film_name, part_name
-from bimodal.workers.paths import pack
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections import deque
 from pathlib import Path
@@ -19,7 +20,7 @@ from bimodal.child_process import child_environment, python_command
 from bimodal.supervisor.processes import ProcessSpec
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Usage, UsageMonitor, waited_s
-from bimodal.workers.actor import ENVIRONMENT_KEY, ActorSettings
+from bimodal.workers.actor import ENVIRONMENT_KEY, FROM_STDIN, ActorSettings
 from bimodal.workers.backoff import BackOff
 from bimodal.workers.logs import STDOUT, is_stream
 
@@ -85,13 +86,17 @@ class Child:
         self.restarting = self.stop_requested = False
         self._started_at = now
         output = output_for(log_file)
-        self.process = subprocess.Popen(
-            python_command("bimodal.workers", spec.kind.entry),
-            env=child_environment({ENVIRONMENT_KEY: msgspec.json.encode(settings).decode()}),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
+        # Not in the environment: one variable holds 128 KiB, and a recorder is told of thousands of files.
+        with tempfile.TemporaryFile() as told:
+            told.write(msgspec.json.encode(settings))
+            told.seek(0)
+            self.process = subprocess.Popen(
+                python_command("bimodal.workers", spec.kind.entry),
+                env=child_environment({ENVIRONMENT_KEY: FROM_STDIN}),
+                stdin=told,
+                stdout=output,
+                stderr=output,
+            )
         self._usage_monitor = UsageMonitor(self.process.pid)
         self._waits.clear()
 

@@ -16,7 +16,8 @@ import msgspec
 from bimodal.config import Config
 from bimodal.models.catalog import resolve, sha256_of
 from bimodal.models.scan import onnx_properties
-from bimodal.recordings.recording import describe, replace_text
+from bimodal.recordings.parts import replace_text
+from bimodal.recordings.recording import describe
 from bimodal.recordings.records import SESSION_FILE, FileRecord, Host, ModelRecord, SessionRecord, pretty
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.redaction import redact

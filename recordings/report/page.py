@@ -8,8 +8,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bimodal.models.emotions import EMOTIONS
+from bimodal.recordings.parts import replace_text
 from bimodal.recordings.reading import Clip
-from bimodal.recordings.recording import RecordError, describe, replace_text
+from bimodal.recordings.recording import RecordError, describe
 from bimodal.recordings.report import facts
 from bimodal.recordings.report.charts import clock, timeline
 from bimodal.recordings.report.statistics import Tally

@@ -13,6 +13,7 @@ import bimodal
 from tests.media import scene, speech
 
 RESULTS = {"talking.csv", "talking.jsonl", "talking.parquet", "talking.session.json", "talking.summary.json"}
+RESULTS |= {"talking.speech.csv", "talking.speech.jsonl", "talking.speech.parquet"}
 
 
 @pytest.fixture(scope="module")

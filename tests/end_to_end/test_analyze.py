@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bimodal.broker.events import Emotion
-from tests.end_to_end.driving import Driven, events_of, run, summary_of
+from tests.end_to_end.driving import REPOSITORY, Driven, events_of, run, summary_of
 from tests.media import face_clip, noise, scene, silence, speech, write_clip
 
 RESULTS = (".csv", ".jsonl", ".parquet", ".session.json", ".summary.json")
+VOICE = (".speech.csv", ".speech.jsonl", ".speech.parquet")
 SEVEN = {"neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"}
 
 
@@ -37,7 +42,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def names(results: Path) -> list[str]:
-    return sorted(path.name.removesuffix(".jsonl") for path in results.glob("*.jsonl"))
+    found = {path.name.removesuffix(".jsonl") for path in results.glob("*.jsonl")}
+    return sorted(name for name in found if not name.endswith(".speech"))
 
 
 def check_distribution(values: dict[str, float]) -> None:
@@ -49,7 +55,21 @@ def check_distribution(values: dict[str, float]) -> None:
 def test_every_file_has_its_results_and_nothing_else_is_left(results: Path) -> None:
     expected = ["in and out", "late picture", "nobody", "noisy", "talking", "two faces", "voice"]
     assert names(results) == expected
-    assert {path.name for path in results.iterdir()} == {name + suffix for name in expected for suffix in RESULTS}
+    files = {name + suffix for name in expected for suffix in RESULTS}
+    files |= {name + suffix for name in expected if name != "in and out" for suffix in VOICE}
+    assert {path.name for path in results.iterdir()} == files
+
+
+def test_every_hop_of_sound_has_a_row_also_where_no_picture_is(results: Path) -> None:
+    hops = {name: events_of(results, f"{name}.speech") for name in names(results) if name != "in and out"}
+    assert [hop["seq"] for hop in hops["late picture"]] == list(range(8))
+    assert [hop["t"] for hop in hops["late picture"]] == pytest.approx([0.5 * (n + 1) for n in range(8)])
+    assert any(hop["label"] for hop in hops["late picture"][:2])
+    assert [hop["label"] for hop in hops["voice"]] == [
+        event["speech"]["label"] for event in events_of(results, "voice")
+    ]
+    for name, said in hops.items():
+        assert summary_of(results, name)["hops"] == len(said), name
 
 
 def test_each_frame_is_present_in_order(results: Path) -> None:
@@ -193,7 +213,7 @@ def test_broken_files_cost_one_sentence_each_after_the_others_are_done(tmp_path:
     for sentence, file in zip(sentences, broken, strict=True):
         assert sentence.startswith("bimodal: ")
         assert file.name in sentence
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"good{suffix}" for suffix in RESULTS}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"good{suffix}" for suffix in RESULTS + VOICE}
 
 
 def test_two_files_of_one_stem_do_not_overwrite_each_other(tmp_path: Path) -> None:
@@ -236,3 +256,52 @@ def test_ctrl_c_leaves_no_process_and_no_half_result(tmp_path: Path) -> None:
         assert not [child for child in children.values() if child.is_running() and child.status() != "zombie"]
         assert driven.left_behind() == []
     assert list((tmp_path / "out").glob("[!.]*")) == []
+
+
+def test_results_belong_to_their_source(tmp_path: Path) -> None:
+    """One person's session is not replaced by another's; bad names and lost files cost nobody else anything."""
+    for person, faces in (("p01", 1), ("p02", 2)):
+        (tmp_path / person).mkdir()
+        face_clip(tmp_path / person / "session.mp4", 0.6, faces=faces, voice=False)
+    strange = face_clip(tmp_path / "clip.mp4", 0.4, voice=False).rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    out = tmp_path / "out"
+    code, said, err = run("analyze", tmp_path / "p01" / "session.mp4", strange, tmp_path / "none.mp4", "--out", out)
+    assert (code, said.startswith("2 files, 25 frames")) == (1, True), err
+    assert "there is no file" in err
+    assert len(events_of(out, "caf%E9")) == 10
+    before = (out / "session.jsonl").read_bytes()
+    code, _, err = run("analyze", tmp_path / "p02" / "session.mp4", "--out", out)
+    assert (code, (out / "session.jsonl").read_bytes()) == (1, before)
+    assert err.count("\n") == 1
+    assert "p01/session.mp4" in err
+    assert "--overwrite" in err
+    code, _, err = run("analyze", tmp_path / "p02" / "session.mp4", "--out", out, "--overwrite")
+    assert code == 0, err
+    assert len(events_of(out, "session")[0]["faces"]) == 2
+    assert not [path for path in out.iterdir() if path.name.endswith(".part")]
+
+
+def test_media_from_stdin_and_two_voices_in_two_channels(tmp_path: Path) -> None:
+    voice, rate = speech(2.0)
+    clip = write_clip(tmp_path / "clip.wav", sound=np.stack([voice, 0 * voice]), rate=rate, sound_codec="pcm_s16le")
+    command = [sys.executable, "-m", "bimodal", "analyze", "-", "--name", "talk", "--channel", "each", "--out", "out"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with clip.open("rb") as media:
+        ran = subprocess.run(
+            command,
+            stdin=media,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stderr
+    assert "4 hops of sound" in ran.stdout or "8 hops of sound" in ran.stdout
+    hops = events_of(tmp_path / "out", "talk.speech")
+    assert [(hop["seq"], hop["channel"]) for hop in hops] == [(n, side) for n in range(4) for side in ("left", "right")]
+    assert {hop["because"] for hop in hops if hop["channel"] == "right"} == {"too quiet"}
+    assert any(hop["label"] for hop in hops if hop["channel"] == "left")
+    events = events_of(tmp_path / "out", "talk")
+    assert [event["speech"]["label"] for event in events] == [h["label"] for h in hops if h["channel"] == "left"]

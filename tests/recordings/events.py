@@ -65,7 +65,7 @@ def opened(**changes: object) -> StreamOpened:
         "policy": "every",
         "source": "clip.mp4",
         "has_picture": True,
-        "has_sound": True,
+        "has_sound": False,
         "fps": 25.0,
         **changes,
     }

@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from bimodal.broker.events import Emotion, Verdict
+from bimodal.broker.events import Emotion, Hop, Latency, Verdict
+from bimodal.recordings.reading import clips, read_hops
 from bimodal.recordings.recording import RecordError, Recording
 from bimodal.recordings.tables import COLUMNS, rows, schema
-from tests.recordings.events import event, event_lists, face, opened, speech
+from tests.recordings.disk import fill_disk, names, temporary
+from tests.recordings.events import event, event_lists, face, one_hot, opened, speech
 
 ROOT = Path(__file__).parents[2]
 FINISHED = ["clip.csv", "clip.jsonl", "clip.parquet", "clip.summary.json"]
@@ -28,10 +30,6 @@ LIVE_PARTS = [".clip.csv.part", ".clip.summary.json.part", "clip.jsonl"]
 
 def start(folder: Path, name: str = "clip", **changes: object) -> Recording:
     return Recording(folder, name, opened(**changes), "films/clip.mp4", now=100.0)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -66,9 +64,9 @@ def test_finished_names_appear_only_when_complete(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     recording.add(event(0, faces=[face()]))
     assert names(folder) == PARTS
-    assert (folder / PARTS[1]).read_bytes() == b""
+    assert temporary(folder, "clip.jsonl").read_bytes() == b""
     recording.flush()
-    assert (folder / PARTS[1]).read_bytes().endswith(b"}\n")
+    assert temporary(folder, "clip.jsonl").read_bytes().endswith(b"}\n")
     closed = [path.name for path in recording.close(now=101.0)]
     assert closed == ["clip.jsonl", "clip.csv", "clip.parquet", "clip.summary.json"]
     assert names(folder) == FINISHED
@@ -125,7 +123,7 @@ def test_a_killed_recorder_leaves_no_finished_file(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=False, timeout=60)
     assert run.returncode == -signal.SIGKILL
     assert names(tmp_path) == PARTS
-    assert len((tmp_path / PARTS[1]).read_bytes().splitlines()) == 50
+    assert len(temporary(tmp_path, "clip.jsonl").read_bytes().splitlines()) == 50
     again = start(tmp_path)
     again.add(event(0))
     again.close(now=101.0)
@@ -134,9 +132,11 @@ def test_a_killed_recorder_leaves_no_finished_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("part", PARTS)
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, part: str) -> None:
-    (tmp_path / part).symlink_to("/dev/full")
+@pytest.mark.parametrize("name", FINISHED)
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch, name)
     recording = start(tmp_path)
     recording.add(event(0))
     with pytest.raises(RecordError, match=r"^the disk is full: .* free some space, then start again$"):
@@ -179,6 +179,69 @@ def test_stopping_early_finishes_a_live_stream_and_abandons_a_file(
     assert names(tmp_path) == left
     assert recording.stop(now=102.0) == ()
     assert names(tmp_path) == left
+
+
+def test_two_runs_at_once_don_t_mix_and_what_dead_ones_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / ".clip.csv.part").write_text("of 0.2")
+    (tmp_path / ".clip.jsonl.4711-1000.part").write_text("of a dead run")
+    (tmp_path / ".other.jsonl.4711-1000.part").write_text("not ours")
+    first = start(tmp_path)
+    first.add(event(0))
+    with pytest.raises(RecordError, match=r"^another run is writing the results of clip into .*; wait for it, or use"):
+        start(tmp_path)
+    first.close(now=101.0)
+    assert names(tmp_path) == [".other.jsonl.part", *FINISHED]
+    start(tmp_path).close(now=102.0)
+
+
+def test_results_that_may_not_be_replaced_stay_as_they_are(tmp_path: Path) -> None:
+    start(tmp_path).close(now=101.0)
+    before = (tmp_path / "clip.jsonl").read_bytes()
+    second = Recording(tmp_path, "clip", opened(), "clip.mp4", 0.0, guard=lambda: "clip belongs to another")
+    second.add(event(0))
+    with pytest.raises(RecordError, match="clip belongs to another"):
+        second.close(now=102.0)
+    assert (tmp_path / "clip.jsonl").read_bytes() == before
+    assert names(tmp_path) == FINISHED
+
+
+def hop(seq: int, label: str | None = "sad", **changes: object) -> Hop:
+    return Hop(
+        stream="clip",
+        seq=seq,
+        t=0.5 * (seq + 1),
+        channel=None,
+        label=label,
+        confidence=None if label is None else 0.6,
+        probabilities=None if label is None else one_hot(label, 0.6),
+        voice=0.9,
+        because="no voice" if label is None else None,
+        latency_ms=Latency(queue=1.0, inference=2.0, total=3.0),
+        models={"speech": "tiny@1"},
+        run=3,
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def test_the_voice_has_rows_of_its_own(tmp_path: Path) -> None:
+    recording = start(tmp_path, has_sound=True)
+    recording.add(event(0))
+    said = [hop(0), hop(1, None), msgspec.structs.replace(hop(2, None), failed="it broke", because="speech failed")]
+    for one in said:
+        recording.add_hop(one)
+    recording.close(now=101.0)
+    voice = [f"clip.speech.{ending}" for ending in ("csv", "jsonl", "parquet")]
+    assert names(tmp_path) == sorted([*FINISHED, *voice])
+    (clip,) = clips(tmp_path)
+    assert [msgspec.structs.replace(found, run=3) for found in read_hops(clip.parts[0].path)] == said
+    typed = pq.read_table(tmp_path / "clip.speech.parquet").to_pylist()
+    assert [row["speech_label"] for row in typed] == ["sad", None, None]
+    with (tmp_path / "clip.speech.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["speech_because"] for row in csv.DictReader(file)] == ["", "no voice", "speech failed"]
+    summary = json.loads((tmp_path / "clip.summary.json").read_bytes())
+    assert (summary["frames"], summary["hops"], summary["hops_failed"]) == (1, 3, 1)
+    assert summary["dominant"]["speech"] == "sad"
+    assert summary["because"]["failed"] == {"it broke": 1}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "x" * 300, "nul\0"])

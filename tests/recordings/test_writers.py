@@ -20,6 +20,7 @@ from bimodal.recordings.reading import clips, complete, read_events
 from bimodal.recordings.recording import RecordError
 from bimodal.recordings.records import StreamRecord
 from bimodal.recordings.writers import LiveRecording, SourceChecksum, part_of
+from tests.recordings.disk import fill_disk
 from tests.recordings.events import event, face, opened
 
 ROOT = Path(__file__).parents[2]
@@ -196,9 +197,9 @@ def test_parts_that_the_list_does_not_name_are_found_all_the_same(tmp_path: Path
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_ends_the_part_with_a_sentence(tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_part_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_disk(monkeypatch, "1000-0001.csv")
     recording = start(tmp_path, live())
-    (tmp_path / ".1000-0001.csv.part").symlink_to("/dev/full")
     recording.add(event(0))
     with pytest.raises(RecordError, match="the disk is full"):
         recording.flush()

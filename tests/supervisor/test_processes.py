@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bimodal.config import Config, check_config
 from bimodal.models.errors import CatalogError
-from bimodal.supervisor.analysis import result_names
+from bimodal.supervisor.inputs import result_names
 from bimodal.supervisor.processes import TABLE, ProcessSpec, Wanted, limited, processes
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.errors import ConfigError

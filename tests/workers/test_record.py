@@ -17,6 +17,7 @@ from bimodal.workers import record as actor
 from bimodal.workers.actor import ActorSettings
 from bimodal.workers.record import RecordActor
 from bimodal.workers.settings import RecordActorSettings, RecordSettings
+from tests.recordings.disk import fill_disk
 from tests.recordings.events import event, face, opened
 
 
@@ -90,8 +91,8 @@ def test_a_new_run_of_a_live_stream_leaves_the_old_one_complete(tmp_path: Path) 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_fails_a_file(tmp_path: Path) -> None:
-    (tmp_path / ".clip.csv.part").symlink_to("/dev/full")
+def test_a_full_disk_fails_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_disk(monkeypatch, "clip.csv")
     post = Post()
     found = recorder(tmp_path, post)
     found.receive(opened())
@@ -107,9 +108,7 @@ def test_a_full_disk_fails_a_file(tmp_path: Path) -> None:
 def test_a_full_disk_costs_a_live_stream_its_recording_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "desk").mkdir()
-    blocker = tmp_path / "desk" / ".0003-0001.csv.part"
-    blocker.symlink_to("/dev/full")
+    fill_disk(monkeypatch, "0003-0001.csv")
     monkeypatch.setattr(actor, "FLUSH_EVERY_S", 0.0)
     post = Post()
     found = recorder(tmp_path, post)
@@ -131,8 +130,7 @@ def test_a_full_disk_costs_a_live_stream_its_recording_until_there_is_room(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_live_stream_is_tried_again_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "desk").mkdir()
-    (tmp_path / "desk" / ".0003-0001.csv.part").symlink_to("/dev/full")
+    fill_disk(monkeypatch, "0003-0001.csv")
     monkeypatch.setattr(actor, "FLUSH_EVERY_S", 0.0)
     monkeypatch.setattr(actor, "RETRY_AFTER_S", 0.0)
     found = recorder(tmp_path, Post())

@@ -75,6 +75,10 @@ class CaptureActor:
         if self._run is None:
             return {}
         figures = {"frames": float(self._run.offered("face")), "windows": float(self._run.offered("speech"))}
+        figures["has_picture"] = float(self._source.info.has_picture)
+        figures["seconds"] = self._run.sound_ns / 1e9
+        if self._source.info.duration_ns:
+            figures["duration_s"] = self._source.info.duration_ns / 1e9
         if self._source.info.frames_estimate:
             figures["frames_estimate"] = float(self._source.info.frames_estimate)
         return figures

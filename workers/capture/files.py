@@ -18,12 +18,12 @@ from typing import Any
 import av
 import av.container
 
+from bimodal.broker.paths import shown
 from bimodal.workers.capture import photos
 from bimodal.workers.capture.choice import DEFAULT, Choice, channel_names, passed_over, picture_stream, sound_stream
 from bimodal.workers.capture.pixels import PixelConverter, SampleConverter
 from bimodal.workers.capture.types import Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
-from bimodal.workers.paths import shown
 
 # Looped files (the demo) have one time line that never runs backwards.
 NANO = 1_000_000_000

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from bimodal.broker.paths import unpack
 from bimodal.workers.capture.choice import Choice
 from bimodal.workers.capture.types import Damage, OpenSource
 from bimodal.workers.demo import DEMO
 from bimodal.workers.errors import SourceError
-from bimodal.workers.paths import unpack
 from bimodal.workers.settings import CaptureActorSettings
 
 LOOP_DAMAGE_SHOWN_S = 10.0

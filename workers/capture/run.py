@@ -18,7 +18,7 @@ from bimodal.broker.messages import Modality, StreamEnded, StreamOpened
 from bimodal.workers.capture.checks import Stillness, uneven
 from bimodal.workers.capture.publisher import JobPublisher
 from bimodal.workers.capture.types import Connected, OpenSource, Picture, SourceInfo
-from bimodal.workers.capture.windows import HopCutter, Window
+from bimodal.workers.capture.windows import VoiceCutter, Window
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.settings import CaptureActorSettings
 
@@ -66,6 +66,7 @@ def stream_opened(settings: CaptureActorSettings, info: SourceInfo, run: int) ->
         duration_ns=info.duration_ns,
         sound_start_ns=info.sound_start_ns,
         hop_ns=round(settings.capture.hop_s * 1e9),
+        channels=info.channels if settings.speech else (),
     )
 
 
@@ -160,6 +161,11 @@ class Run:
         """Number of jobs published so far."""
         return self._publishers[modality].next_seq
 
+    @property
+    def sound_ns(self) -> int:
+        """End of the newest window of sound, on the stream's time line."""
+        return self._publishers["speech"].offered_ns
+
     def degraded_reason(self) -> str | None:
         """The source's problems, now or at its end, in one sentence; else None."""
         problems = self._source.problems
@@ -228,10 +234,11 @@ class Run:
             if not going:
                 return
 
-    def _cutter(self) -> HopCutter:
+    def _cutter(self) -> VoiceCutter:
         """Make the stream's hop cutter; for a live source a gap longer than a window starts a new window."""
         window_s, hop_s = self._settings.capture.window_s, self._settings.capture.hop_s
-        return HopCutter(window_s, hop_s, most_gap_s=window_s if self._source.info.live else None)
+        voices = len(self._source.info.channels)
+        return VoiceCutter(voices, window_s, hop_s, most_gap_s=window_s if self._source.info.live else None)
 
     def _put_picture(self, picture: Picture) -> bool:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)

@@ -6,6 +6,7 @@ Samples are counted in whole numbers from the origin, so nothing drifts at rates
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -149,3 +150,34 @@ class HopCutter:
     def _time_ns(self, sample: int) -> int:
         """Time of a sample on the stream's time line."""
         return self._origin_ns + (sample * NANO // self._rate if self._rate else 0)
+
+
+class VoiceCutter:
+    """Cuts the sound of one voice, or of several channels that are voices of their own, on one grid.
+
+    Windows come hop by hop, each hop in the order of the channels.
+    """
+
+    def __init__(self, voices: int, window_s: float, hop_s: float, most_gap_s: float | None = None) -> None:
+        """`voices`: how many there are; 0 is one. The others as for HopCutter."""
+        self._cutters = [HopCutter(window_s, hop_s, most_gap_s) for _ in range(max(1, voices))]
+        self._waiting: list[deque[Window]] = [deque() for _ in self._cutters]
+
+    def feed(self, sound: Sound) -> Iterator[Window]:
+        """Yield every window that this sound completes, once those of all channels are there."""
+        if len(self._cutters) == 1:
+            yield from self._cutters[0].feed(sound)
+            return
+        self._waiting[sound.channel].extend(self._cutters[sound.channel].feed(sound))
+        yield from self._in_step()
+
+    def flush(self) -> Iterator[Window]:
+        """Yield the last, incomplete hop as HopCutter does."""
+        for cutter, waiting in zip(self._cutters, self._waiting, strict=True):
+            waiting.extend(cutter.flush())
+        yield from self._in_step()
+
+    def _in_step(self) -> Iterator[Window]:
+        while all(self._waiting):
+            for waiting in self._waiting:
+                yield waiting.popleft()

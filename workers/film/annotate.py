@@ -18,6 +18,7 @@ import numpy as np
 import setproctitle
 
 from bimodal.broker.events import Emotion
+from bimodal.broker.paths import unpack
 from bimodal.drawing.overlay import ground, overlay
 from bimodal.drawing.style import Pixels, Style
 from bimodal.errors import BimodalError
@@ -27,7 +28,6 @@ from bimodal.workers.capture import files
 from bimodal.workers.capture.choice import DEFAULT, Choice, sound_stream
 from bimodal.workers.film.order import ENVIRONMENT_KEY, FilmProgress, Order, part_name
 from bimodal.workers.film.writer import FilmError, FilmWriter, aac_rate, film_error
-from bimodal.workers.paths import unpack
 
 VOICE_ONLY = (640, 360)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bimodal.broker.events import Emotion, Latency, Probabilities, Speech, TrackedFace, Verdict
+from bimodal.broker.events import Emotion, Hop, Latency, Probabilities, Speech, TrackedFace, Verdict
 from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult
 from bimodal.workers.fusion.combine import top, unit
 from bimodal.workers.fusion.scene import FusedFace, FusionModels, SceneEmotion
@@ -51,6 +51,34 @@ def emotion(
         models=models,
         failed=outcome.because if isinstance(outcome, JobFailed) else None,
         size=None if isinstance(outcome, SpeechResult) else outcome.size,
+    )
+
+
+def hop(
+    outcome: SpeechResult | JobFailed, heard: JoinedSpeech | None, channels: tuple[str, ...], *, now_ns: int
+) -> Hop:
+    """Make the event of one hop of one voice; speech job k · voices + c is hop k of voice c.
+
+    Args:
+        heard: the speech of a hop that did not fail.
+    """
+    number, voice = divmod(outcome.seq, max(1, len(channels)))
+    failed = outcome.because if isinstance(outcome, JobFailed) else None
+    label, confidence = top(heard.probabilities) if heard is not None and heard.probabilities else (None, None)
+    return Hop(
+        stream=outcome.stream,
+        run=outcome.run,
+        seq=number,
+        t=round(outcome.pts_ns / 1e9, 6),
+        channel=channels[voice] if channels else None,
+        label=label,
+        confidence=round(confidence, DECIMALS) if confidence is not None else None,
+        probabilities=_rounded(heard.probabilities) if heard is not None and heard.probabilities else None,
+        voice=round(unit(outcome.voice), DECIMALS) if isinstance(outcome, SpeechResult) else None,
+        because=heard.reason if heard is not None else f"speech failed: {failed}",
+        latency_ms=_latency(outcome, now_ns),
+        models={} if isinstance(outcome, JobFailed) else dict(outcome.models),
+        failed=failed,
     )
 
 

@@ -60,8 +60,10 @@ class SpeechLine:
         self._on_grid = opened.policy == "every" and opened.has_sound and opened.hop_ns > 0
         self._start_ns = opened.sound_start_ns
         self._hop_ns = max(0, opened.hop_ns)
+        self._voices = max(1, len(opened.channels))
         self._live = opened.policy == "latest"
-        self._turn = TurnEvidence(settings.turn_s, settings.turn_pause_s)
+        self._turns = [TurnEvidence(settings.turn_s, settings.turn_pause_s) for _ in range(self._voices)]
+        self._hop_turns = [TurnEvidence(settings.turn_s, settings.turn_pause_s) for _ in range(self._voices)]
         self.reconfigure(settings)
         self._coming: dict[int, SpeechResult | JobFailed] = {}
         self._newest = -1
@@ -74,20 +76,26 @@ class SpeechLine:
         self._delay_ns = round(settings.speech_delay_ms * 1e6)
         self._max_age_ns = round(settings.speech_max_age_s * 1e9)
         self._kept = settings.order_limit if self._live else None
-        self._turn.reconfigure(settings.turn_s, settings.turn_pause_s)
+        for turn in (*self._turns, *self._hop_turns):
+            turn.reconfigure(settings.turn_s, settings.turn_pause_s)
 
     def awaited(self, pts_ns: int) -> int:
-        """Number of hops, from the first, that must be resolved before a frame of this time can be joined."""
+        """Number of speech jobs, from the first, that must be resolved before a frame of this time can be joined."""
+        return self._hops_awaited(pts_ns) * self._voices
+
+    def _hops_awaited(self, pts_ns: int) -> int:
         if not self._on_grid:
             return 0
         reach = pts_ns - self._delay_ns - self._start_ns - self._hop_ns // 2
         return reach // self._hop_ns + 1 if reach >= 0 else 0
 
     def add(self, outcome: SpeechResult | JobFailed) -> None:
-        """Take a resolved hop, in any order. To be called once a hop."""
-        if outcome.seq <= self._newest:
+        """Take a resolved hop, in any order, once a hop and voice. Of several voices the one that speaks counts."""
+        hop = outcome.seq // self._voices
+        if hop <= self._newest:
             return
-        self._coming[outcome.seq] = outcome
+        held = self._coming.get(hop)
+        self._coming[hop] = outcome if held is None else leading_voice(held, outcome)
         if self._kept is not None and len(self._coming) > self._kept:
             del self._coming[min(self._coming)]
 
@@ -104,7 +112,7 @@ class SpeechLine:
                 self._failure = hop
             else:
                 self._result, self._failure = hop, None
-                self._probabilities = self._gathered(hop)
+                self._probabilities = self._gathered(hop, self._turns)
                 spans.append(self._span(hop))
         return self._joined(pts_ns, tuple(spans))
 
@@ -130,7 +138,7 @@ class SpeechLine:
         """
         if not self._on_grid:
             return list(self._coming)
-        first, beyond = self._newest + 1, self.awaited(pts_ns)
+        first, beyond = self._newest + 1, self._hops_awaited(pts_ns)
         if beyond - first > len(self._coming):
             return [seq for seq in self._coming if seq < beyond]
         return [seq for seq in range(first, beyond) if seq in self._coming]
@@ -141,15 +149,31 @@ class SpeechLine:
     def of_hop(self, outcome: FaceResult | SpeechResult | JobFailed) -> JoinedSpeech:
         """The speech at the time of a hop itself, for a stream without picture. To be called for hops in order."""
         if isinstance(outcome, SpeechResult):
-            return judge(outcome, self._gathered(outcome), 0, 1.0, ())
+            return judge(outcome, self._gathered(outcome, self._turns), 0, 1.0, ())
         return JoinedSpeech(None, None, "no speech yet")
 
-    def _gathered(self, hop: SpeechResult) -> Probabilities | None:
-        """The evidence of the turn up to a hop; None where the hop has none."""
+    def of_voice(self, outcome: SpeechResult) -> JoinedSpeech:
+        """The speech of a hop of one voice, for the hop's own event. To be called for all hops in order."""
+        return judge(outcome, self._gathered(outcome, self._hop_turns), 0, 1.0, ())
+
+    def _gathered(self, hop: SpeechResult, turns: list[TurnEvidence]) -> Probabilities | None:
+        """The evidence of the turn of the hop's voice up to it; None where the hop has none."""
         probabilities = clean(hop.probabilities)
         if probabilities is None or combine.unit(hop.voice) <= 0:
             return probabilities
-        return self._turn.update(hop.pts_ns, self._hop_ns, combine.unit(hop.voice), probabilities)
+        turn = turns[hop.seq % self._voices]
+        return turn.update(hop.pts_ns, self._hop_ns, combine.unit(hop.voice), probabilities)
+
+
+def leading_voice(first: SpeechResult | JobFailed, second: SpeechResult | JobFailed) -> SpeechResult | JobFailed:
+    """Of the same hop of two voices the one that speaks: with a label first, then with more voice, then the first."""
+
+    def rank(outcome: SpeechResult | JobFailed) -> tuple[bool, bool, float]:
+        if isinstance(outcome, JobFailed):
+            return False, False, 0.0
+        return True, outcome.probabilities is not None, combine.unit(outcome.voice)
+
+    return max(first, second, key=lambda outcome: (*rank(outcome), -outcome.seq))
 
 
 def judge(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import reduce
 from typing import Generic, TypeAlias, TypeVar
 
-from bimodal.broker.events import Emotion
+import msgspec
+
+from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.messages import (
     Dropped,
     FaceResult,
@@ -20,16 +23,18 @@ from bimodal.broker.messages import (
 from bimodal.workers.fusion import events
 from bimodal.workers.fusion.scene import NO_MODELS, FusionModels, Scene, SceneEmotion
 from bimodal.workers.fusion.settings import FusionSettings
-from bimodal.workers.fusion.speech import SpeechLine
+from bimodal.workers.fusion.speech import SpeechLine, leading_voice
 
+FusionEvent: TypeAlias = Emotion | Hop | StreamClosed
 Outcome: TypeAlias = FaceResult | SpeechResult | JobFailed
 
 
 class StreamFusion:
     """One run of one stream, from its opening to its close. Holds no clock and no socket.
 
-    One event a video frame, or one a hop where the stream has no picture. A failed job gives an event, a dropped one
-    none. Under policy `every` the events do not depend on the order in which the two modalities' results arrive.
+    One Emotion a video frame, or one a hop where the stream has no picture; and one Hop a hop and voice, in order. A
+    failed job gives an event, a dropped one none. Under policy `every` the events do not depend on the order in which
+    the two modalities' results arrive.
     """
 
     def __init__(
@@ -50,7 +55,10 @@ class StreamFusion:
         self._shown: Modality = "face" if opened.has_picture else "speech"
         self._speech = SpeechLine(opened, settings)
         self._scene = Scene(settings, models)
+        self._voices = max(1, len(opened.channels))
         self._frames: deque[Outcome] = deque()
+        self._hops: deque[SpeechResult | JobFailed] = deque()
+        self._hop: list[SpeechResult | JobFailed] = []
         self._events = 0
 
     def reconfigure(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
@@ -66,7 +74,7 @@ class StreamFusion:
         """Number of results that wait for an earlier one or for their speech."""
         return len(self._frames) + sum(lane.waiting for lane in self._lanes.values())
 
-    def receive(self, message: LaneMessage, now_ns: int) -> list[Emotion | StreamClosed]:
+    def receive(self, message: LaneMessage, now_ns: int) -> list[FusionEvent]:
         """Take a message from the broker; returns the events that it completes, and the close after the last.
 
         Args:
@@ -105,14 +113,41 @@ class StreamFusion:
         self._take(modality, self._lanes[modality].resume(next_seq))
 
     def _take(self, modality: Modality, outcomes: list[Outcome]) -> None:
-        if modality == self._shown:
+        if modality == "face":
             self._frames.extend(outcomes)
+            return
+        for outcome in outcomes:
+            if isinstance(outcome, FaceResult):
+                continue
+            self._hops.append(outcome)
+            if self._shown == "speech":
+                self._take_voice(outcome)
 
-    def _complete(self, now_ns: int) -> list[Emotion | StreamClosed]:
-        complete: list[Emotion | StreamClosed] = []
+    def _take_voice(self, outcome: SpeechResult | JobFailed) -> None:
+        """Without pictures, of each hop the voice that speaks is the event; hops come whole, or lack dropped voices."""
+        if self._hop and self._hop[0].seq // self._voices != outcome.seq // self._voices:
+            self._end_hop()
+        self._hop.append(outcome)
+        if (outcome.seq + 1) % self._voices == 0:
+            self._end_hop()
+
+    def _end_hop(self) -> None:
+        if self._hop:
+            self._frames.append(reduce(leading_voice, self._hop))
+            self._hop = []
+
+    def _complete(self, now_ns: int) -> list[FusionEvent]:
+        complete: list[FusionEvent] = []
+        while self._hops:
+            outcome = self._hops.popleft()
+            heard = self._speech.of_voice(outcome) if isinstance(outcome, SpeechResult) else None
+            complete.append(events.hop(outcome, heard, self.opened.channels, now_ns=now_ns))
+        if self._lanes["speech"].ended:
+            self._end_hop()
+        frames = len(self._frames)
         while self._frames and self._ready(self._frames[0].pts_ns):
             complete.append(self._event(self._frames.popleft(), now_ns))
-        self._events += len(complete)
+        self._events += frames - len(self._frames)
         if not self._frames and all(lane.ended for lane in self._lanes.values()):
             self.closed = StreamClosed(stream=self.opened.stream, run=self.opened.run, frames=self._events)
             complete.append(self.closed)
@@ -136,6 +171,8 @@ class StreamFusion:
             case JobFailed():
                 what = "frame" if self._shown == "face" else "speech"
                 faces, overall = (), SceneEmotion(None, reason=f"{what} failed: {outcome.because}")
+        if isinstance(outcome, SpeechResult | JobFailed) and self._shown == "speech" and self._voices > 1:
+            outcome = msgspec.structs.replace(outcome, seq=outcome.seq // self._voices)
         return events.emotion(
             outcome,
             faces,
@@ -172,7 +209,7 @@ class Fusion:
         """Number of waiting results in all streams."""
         return sum(stream.held for stream in self._streams.values())
 
-    def receive(self, message: LaneMessage, now_ns: int) -> list[Emotion | StreamClosed]:
+    def receive(self, message: LaneMessage, now_ns: int) -> list[FusionEvent]:
         """Take a message from the broker; returns the events that it completes.
 
         A new run of a stream replaces the old one with all its results. Messages of older runs and of streams that were

@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimodal.broker.events import Emotion, Latency
+from bimodal.broker.events import Emotion, Hop, Latency
 from bimodal.broker.messages import LaneMessage, StreamClosed, StreamOpened
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import StreamFusion
@@ -79,7 +79,22 @@ def events(film: Film, order: list[LaneMessage]) -> list[Emotion | StreamClosed]
     return [
         msgspec.structs.replace(event, latency_ms=NO_LATENCY) if isinstance(event, Emotion) else event
         for event in found
+        if not isinstance(event, Hop)
     ]
+
+
+def hops(film: Film, order: list[LaneMessage]) -> list[Hop]:
+    stream = StreamFusion(film.opening, FusionSettings())
+    found = [event for message in order for event in stream.receive(message, 0)]
+    return [msgspec.structs.replace(event, latency_ms=NO_LATENCY) for event in found if isinstance(event, Hop)]
+
+
+@given(films(), st.data())
+@settings(max_examples=30, deadline=None)
+def test_every_hop_is_an_event_whatever_comes_first(film: Film, data: st.DataObject) -> None:
+    expected = hops(film, [*film.sounds, *film.pictures])
+    assert [hop.seq for hop in expected] == list(range(len(film.sounds) - 1))
+    assert hops(film, data.draw(st.permutations([*film.pictures, *film.sounds]))) == expected
 
 
 @given(films(), st.data())
@@ -104,7 +119,9 @@ def test_results_told_twice_change_nothing(film: Film, data: st.DataObject) -> N
     stream = StreamFusion(film.opening, FusionSettings())
     found = [event for message in twice for event in stream.receive(message, 0)]
     once = StreamFusion(film.opening, FusionSettings())
-    assert found == [event for message in messages for event in once.receive(message, 0)]
+    first = [event for message in messages for event in once.receive(message, 0)]
+    for kind in (Emotion, Hop, StreamClosed):
+        assert [event for event in found if isinstance(event, kind)] == [e for e in first if isinstance(e, kind)]
 
 
 @given(films(), st.data())

@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.paths import pack, shown, unpack
+from bimodal.broker.paths import pack, shown, unpack
 
 
 @given(st.binary(min_size=1).filter(lambda name: b"\0" not in name))
