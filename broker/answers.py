@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 
 import msgspec
@@ -89,3 +90,52 @@ def _finite(value: object) -> bool:
     if isinstance(value, msgspec.Struct):
         return all(_finite(getattr(value, name)) for name in value.__struct_fields__)
     return True
+
+
+# Agreement of workers that are tried with those on duty.
+
+MOST_JOBS = 256
+
+
+def label_of(answer: FaceResult | SpeechResult) -> str | None:
+    """The most probable emotion of an answer, of the largest face; None where it has none."""
+    if isinstance(answer, SpeechResult):
+        probabilities = answer.probabilities or {}
+    else:
+        largest = max(answer.faces, key=lambda face: face.box[2] * face.box[3], default=None)
+        probabilities = largest.probabilities if largest is not None else {}
+    return max(probabilities, key=probabilities.__getitem__, default=None)
+
+
+class Agreement:
+    """Compares the labels of tried workers with those of the workers on duty, job by job, whichever comes first."""
+
+    def __init__(self) -> None:
+        self._duty: OrderedDict[tuple[str, int, str, int], str | None] = OrderedDict()
+        self._tried: OrderedDict[tuple[str, int, str, int], list[tuple[str, str | None]]] = OrderedDict()
+        self._counts: dict[str, list[int]] = {}
+
+    def add(self, tried: str | None, job: Job, label: str | None) -> None:
+        """Add an answer of a worker that is `tried`, or of one on duty (None)."""
+        key = (job.stream, job.run, job.modality, job.seq)
+        if tried is None:
+            self._duty[key] = label
+            for name, other in self._tried.pop(key, []):
+                self._count(name, other == label)
+        elif key in self._duty:
+            self._count(tried, self._duty[key] == label)
+        else:
+            self._tried.setdefault(key, []).append((tried, label))
+        for kept in (self._duty, self._tried):
+            while len(kept) > MOST_JOBS:
+                kept.popitem(last=False)
+
+    def _count(self, name: str, same: bool) -> None:
+        counts = self._counts.setdefault(name, [0, 0])
+        counts[0] += 1
+        counts[1] += same
+
+    def of(self, name: str) -> tuple[int, int]:
+        """Jobs compared, and those with the same label."""
+        compared, agreed = self._counts.get(name, (0, 0))
+        return compared, agreed

@@ -24,6 +24,8 @@ from bimodal.broker.messages import (
     OffDuty,
     Reconfigure,
     Reconfigured,
+    Shadow,
+    Shadowed,
     State,
     Status,
     StreamStatus,
@@ -79,6 +81,7 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
         refused: why the newest edit of the config was refused, else None.
         given_up: why the newest change of config or scale was given up, else None.
         streams: the broker's counters, as of the last second.
+        tried: how the workers of the newest change did on real frames beforehand, None if they were not tried.
     """
 
     session: str
@@ -90,6 +93,7 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
     given_up: str | None
     processes: tuple[ProcessReport, ...]
     streams: tuple[StreamStatus, ...]
+    tried: str | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
@@ -212,8 +216,8 @@ NAME = "supervisor"
 # Bounded, so that a flood of heartbeats can't keep the supervisor from its children.
 MOST_BEATS_PER_TURN = 1024
 
-Order: TypeAlias = Gone | Heartbeat | OffDuty | Reconfigure | StreamWithdrawn
-Report: TypeAlias = Heartbeat | Welcome | Reconfigured | Status | Dismissed
+Order: TypeAlias = Gone | Heartbeat | OffDuty | Reconfigure | Shadow | StreamWithdrawn
+Report: TypeAlias = Heartbeat | Welcome | Reconfigured | Status | Dismissed | Shadowed
 
 
 class SupervisorChannel:
@@ -238,7 +242,7 @@ class SupervisorChannel:
         self._connections.ended.clear()
         found: list[Report] = []
         while (body := self._mailbox.receive(0.0)) is not None:
-            if isinstance(body, Welcome | Reconfigured | Status | Dismissed):
+            if isinstance(body, Welcome | Reconfigured | Status | Dismissed | Shadowed):
                 found.append(body)
         deadline = time.monotonic() + timeout_s
         for _ in range(MOST_BEATS_PER_TURN):

@@ -20,12 +20,14 @@ from collections.abc import Collection, Iterator, Mapping
 from bimodal.broker.messages import Job, Modality, Policy
 from bimodal.broker.queues import (
     Action,
+    Assign,
     DispatchState,
     Drop,
     Fail,
     HeldJob,
     JobCounts,
     Queue,
+    ShadowCounts,
     StreamKey,
     WaitingJob,
     Worker,
@@ -42,11 +44,16 @@ EVERY_TIMES, EVERY_DEADLINE_NS, FIRST_DEADLINE_NS = 30, 20_000_000_000, 120_000_
 
 
 class Dispatch:
-    """The state of all queues and workers."""
+    """The state of all queues and workers.
+
+    Attributes:
+        shadows: the workers that are tried on copies of live jobs, and how they do.
+    """
 
     def __init__(self, deadline_ns: int = LATEST_DEADLINE_NS) -> None:
         self._deadline_ns = deadline_ns
         self._state = state = DispatchState()
+        self.shadows: dict[str, ShadowCounts] = {}
         self._queues, self._workers, self._turns, self._idle = state.queues, state.workers, state.turns, state.idle
 
     # -------------------------------------------------------------------------------- streams
@@ -86,7 +93,50 @@ class Dispatch:
         queue.counts.next_seq = job.seq + 1
         queue.waiting.append(WaitingJob(job, now_ns))
         self._turns[job.modality].setdefault(key)
-        return actions + match(self._state, job.modality, now_ns)
+        actions += match(self._state, job.modality, now_ns)
+        return actions + (self._shadow(job, now_ns) if queue.policy == "latest" else [])
+
+    # -------------------------------------------------------------------------------- shadows
+
+    def shadow(self, workers: Collection[str]) -> None:
+        """Give copies of live jobs to exactly these workers, while they are off duty."""
+        self.shadows = {name: self.shadows.get(name, ShadowCounts()) for name in workers}
+
+    def _shadow(self, job: Job, now_ns: int) -> list[Action]:
+        actions: list[Action] = []
+        for name, counts in self.shadows.items():
+            entry = self._workers.get(name)
+            off_duty = name in self._state.off_duty
+            if entry is not None and entry.modality == job.modality and off_duty and not entry.held:
+                entry.assigned += 1
+                entry.held[entry.assigned] = HeldJob(WaitingJob(job, now_ns), "latest", now_ns, True, True)
+                counts.asked += 1
+                actions.append(Assign(name, entry.assigned, job))
+        return actions
+
+    def shadow_job(self, worker: str, number: int) -> Job | None:
+        """The job of which this assignment is a copy, else None."""
+        entry = self._workers.get(worker)
+        held = entry.held.get(number) if entry is not None else None
+        return held.waiting.job if held is not None and held.shadow else None
+
+    def shadow_answered(self, worker: str, number: int, reason: str | None, *, stale: bool, now_ns: int) -> None:
+        """Count the answer to a copy; `reason`: why it failed, None where it is good; `stale`: its slot had gone."""
+        entry, counts = self._workers[worker], self.shadows.get(worker, ShadowCounts())
+        held = entry.held.pop(number)
+        if stale:
+            counts.asked -= 1
+        elif reason is not None:
+            counts.failed, counts.reason = counts.failed + 1, reason
+        else:
+            counts.done += 1
+            counts.spent_ns += now_ns - held.since_ns
+        self._mark_idle(worker, entry)
+
+    def service_ms(self, worker: str) -> float:
+        """Mean time of a job of this worker's kind, in milliseconds."""
+        entry = self._workers.get(worker)
+        return self._state.service_ns[entry.modality] / 1e6 if entry is not None else 0.0
 
     # -------------------------------------------------------------------------------- workers
 

@@ -100,6 +100,35 @@ class OffDuty(Message, frozen=True, tag="off_duty"):
     workers: tuple[str, ...]
 
 
+class Shadow(Message, frozen=True, tag="shadow"):
+    """Supervisor → broker: give copies of live jobs to exactly these workers, which are off duty. Answers only count
+    in the `Shadowed` that the broker sends each second: new workers are tried on real frames before they take over."""
+
+    workers: tuple[str, ...]
+
+
+class Shadowed(Message, frozen=True, tag="shadowed"):
+    """Broker → supervisor: how a worker does on copies of live jobs.
+
+    Attributes:
+        asked, done, failed: jobs so far.
+        compared, agreed: of those done, how many the workers on duty answered too, and how many with the same label.
+        mean_ms, duty_ms: mean time of a job, and that of the workers on duty.
+        because: why the newest failed, else None.
+    """
+
+    name: str
+    incarnation: Whole
+    asked: int = 0
+    done: int = 0
+    failed: int = 0
+    compared: int = 0
+    agreed: int = 0
+    mean_ms: float = 0.0
+    duty_ms: float = 0.0
+    because: str | None = None
+
+
 class Reconfigure(Message, frozen=True, tag="reconfigure"):
     """Supervisor → broker → actor `to`: use these settings from now on. Repeated until it is answered.
 
@@ -457,6 +486,8 @@ Body: TypeAlias = (
     | Heartbeat
     | Dismissed
     | OffDuty
+    | Shadow
+    | Shadowed
     | Reconfigure
     | Reconfigured
     | StreamWithdrawn

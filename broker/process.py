@@ -141,6 +141,8 @@ class BrokerProcess:
         status = msgspec.structs.replace(self._router.status(), **self._traffic)
         self._publish("", status)
         self._send(SUPERVISOR, status)
+        for found in self._router.shadowed():
+            self._send(SUPERVISOR, found)
         now_ns = time.monotonic_ns()
         gone = self._remote.disconnect_all() if self._listeners.enforce_keys() else self._remote.expire(now_ns)
         for message in gone:

@@ -68,12 +68,25 @@ class WaitingJob:
 
 @dataclass
 class HeldJob:
-    """A job assigned to a worker at `since_ns`; once `given_up`, its answer is ignored."""
+    """A job assigned to a worker at `since_ns`; once `given_up`, its answer is ignored. `shadow`: a copy of a job,
+    for a worker that is tried."""
 
     waiting: WaitingJob
     policy: Policy
     since_ns: int
     given_up: bool = False
+    shadow: bool = False
+
+
+@dataclass
+class ShadowCounts:
+    """How a worker does on copies of live jobs."""
+
+    asked: int = 0
+    done: int = 0
+    failed: int = 0
+    spent_ns: int = 0
+    reason: str | None = None
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from bimodal.broker.answers import fault
+from bimodal.broker.answers import Agreement, fault, label_of
 from bimodal.broker.dispatch import Dispatch
 from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.lanes import BUNDLE, Lane, Lanes
@@ -35,6 +35,8 @@ from bimodal.broker.messages import (
     Reconfigured,
     Release,
     Role,
+    Shadow,
+    Shadowed,
     SpeechResult,
     StartAgain,
     Status,
@@ -88,6 +90,7 @@ class Router:
         self._peers: dict[str, _Peer] = {}
         self._streams: dict[str, OpenStream] = {}
         self._lanes = Lanes(self.dispatch, self._streams)
+        self._agreement = Agreement()
 
     # -------------------------------------------------------------------------------- peers
 
@@ -173,7 +176,7 @@ class Router:
             case Heartbeat():
                 reason = self.dispatch.dismissed(sender)
                 out = [Publish(body.name, body if reason is None else msgspec.structs.replace(body, because=reason))]
-            case OffDuty() | Reconfigure() | StreamWithdrawn():
+            case OffDuty() | Shadow() | Reconfigure() | StreamWithdrawn():
                 out = self._on_order(sender, body, now_ns)
             case Reconfigured():
                 out = [Send(SUPERVISOR, body)]
@@ -181,13 +184,18 @@ class Router:
                 pass
         return out + self._due_deliveries()
 
-    def _on_order(self, sender: str, order: OffDuty | Reconfigure | StreamWithdrawn, now_ns: int) -> list[Out]:
+    def _on_order(self, sender: str, order: OffDuty | Shadow | Reconfigure | StreamWithdrawn, now_ns: int) -> list[Out]:
         """Apply a message that only the supervisor may send."""
         if self._peers[sender].role != "supervisor":
             return []
         match order:
             case OffDuty():
                 return self._carry_out(self.dispatch.off_duty(order.workers, now_ns))
+            case Shadow():
+                self.dispatch.shadow(order.workers)
+                if not order.workers:
+                    self._agreement = Agreement()
+                return []
             case Reconfigure():
                 return [Send(order.to, order)] if order.to in self._peers else []
             case StreamWithdrawn():
@@ -284,6 +292,9 @@ class Router:
         )
 
     def _on_answer(self, sender: str, answer: FaceResult | SpeechResult | JobFailed, now_ns: int) -> list[Out]:
+        copy = self.dispatch.shadow_job(sender, answer.number)
+        if copy is not None:
+            return self._on_shadow_answer(sender, answer, copy, now_ns)
         asked = self.dispatch.held(sender, answer.number)
         wrong = fault(answer, asked) if asked is not None else None
         if wrong is not None:
@@ -298,10 +309,48 @@ class Router:
                     answer = failed(job, answer.because)
                 else:
                     self.dispatch.count_stale(job, "removed" if answer.gone else "overwritten")
+            if self.dispatch.shadows and not isinstance(answer, JobFailed):
+                self._agreement.add(None, job, label_of(answer))
             if isinstance(answer, FaceResult):
                 self._streams[job.stream].last_seen.remember(answer)
             self._lanes.send("fusion", answer, later=self._has_backlog(self._streams[job.stream]))
         return self._carry_out(actions)
+
+    def _on_shadow_answer(
+        self, sender: str, answer: FaceResult | SpeechResult | JobFailed, copy: Job, now_ns: int
+    ) -> list[Out]:
+        """Count the answer of a worker that is tried; nobody else gets it."""
+        reason = fault(answer, copy)
+        stale = isinstance(answer, JobFailed) and answer.stale
+        if isinstance(answer, JobFailed):
+            reason = reason or answer.because
+        elif reason is None:
+            self._agreement.add(sender, copy, label_of(answer))
+        self.dispatch.shadow_answered(sender, answer.number, reason, stale=stale, now_ns=now_ns)
+        return []
+
+    def shadowed(self) -> list[Shadowed]:
+        """How the workers that are tried do."""
+        found = []
+        for name, counts in self.dispatch.shadows.items():
+            peer = self._peers.get(name)
+            if peer is not None:
+                compared, agreed = self._agreement.of(name)
+                found.append(
+                    Shadowed(
+                        name=name,
+                        incarnation=peer.incarnation,
+                        asked=counts.asked,
+                        done=counts.done,
+                        failed=counts.failed,
+                        compared=compared,
+                        agreed=agreed,
+                        mean_ms=round(counts.spent_ns / counts.done / 1e6, 2) if counts.done else 0.0,
+                        duty_ms=round(self.dispatch.service_ms(name), 2),
+                        because=counts.reason,
+                    )
+                )
+        return found
 
     def _dismissals(self) -> list[Out]:
         """Tell the supervisor about workers that were let go since the last call."""

@@ -82,6 +82,8 @@ def _draw(reply: StatusReply) -> None:
     place = f"config {reply.config}" if reply.config is not None else "built-in config"
     state = "a change is on its way" if reply.changing else "in force" if reply.refused is None else "not taken over"
     console.print(Text(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}"), soft_wrap=True)
+    if reply.tried is not None:
+        console.print(Text(f"newest change: {reply.tried}"), soft_wrap=True)
     for address in (process.address for process in reply.processes if process.address is not None):
         console.print(Text(f"live page at {address}"), soft_wrap=True)
     for trouble in troubles(reply):

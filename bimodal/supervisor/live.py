@@ -19,12 +19,14 @@ from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Requ
 from bimodal.config import Between, Config, load_config
 from bimodal.errors import BimodalError
 from bimodal.supervisor.autoscale import KINDS, Load, LoadFollower, checked_counts, describe_scale
+from bimodal.supervisor.probation import Key, Probation
 from bimodal.supervisor.processes import TABLE, ProcessSpec, Role, Wanted, limited, processes
 from bimodal.supervisor.provenance import begin_session, end_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.settings import RecordActorSettings, RecordSettings
+from bimodal.workers.view.listening import check_page
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,10 @@ class LiveSystem:
         self._in_force = self._target = Target(config=config)
         self._followers: dict[Role, LoadFollower] = {}
         self._follow_at = 0.0
+        self._last_good = self._target
+        self._probation: Probation | None = None
+        self._shares: dict[Key, float] = {}
+        self._failing_before: frozenset[str] = frozenset()
         self._follow_config()
         rows = self._rows(self._target)
         self._control = ControlServer(session.directory)
@@ -78,6 +84,7 @@ class LiveSystem:
         if now >= self._follow_at:
             self._follow_at = now + FOLLOW_EVERY_S
             self._follow(now)
+            self._judge(now)
 
     @property
     def streams(self) -> set[str]:
@@ -93,8 +100,56 @@ class LiveSystem:
     def _change(self, target: Target) -> None:
         """Set another target. Raises a BimodalError, and changes nothing, where its rows can't be made."""
         rows = self._rows(target)
+        self._check_page(target.config)
+        self._remember_before()
         self._target = target
         self.supervisor.reconciler.change(rows, self.supervisor.now)
+
+    def _remember_before(self) -> None:
+        """Note what works before a change, to judge it by."""
+        self._probation = None
+        self._shares = self.supervisor.shares()
+        children = self.supervisor.children.items()
+        self._failing_before = frozenset(name for name, child in children if child.life.failing)
+
+    def _check_page(self, config: Config) -> None:
+        """Raise ViewError where the live page would be served elsewhere, or otherwise, and can't be."""
+        wanted, now = config.outputs.view, self._in_force.config.outputs.view
+        keys = ("enabled", "host", "port", "tls_certificate", "tls_key")
+        if wanted.enabled and any(getattr(wanted, key) != getattr(now, key) for key in keys):
+            check_page(wanted)
+
+    def _judge(self, now: float) -> None:
+        """Go back to the last good config where the newest change has made things worse."""
+        if self._probation is None or self.supervisor.reconciler.changing:
+            return
+        failing = {
+            name: child.life.reason
+            for name, child in self.supervisor.children.items()
+            if child.life.failing and name not in self._failing_before and child.spec.stream is None
+        }
+        reason = self._probation.regression(self.supervisor.streams, failing, now)
+        if reason is not None:
+            log.warning("the change is rolled back: %s", reason)
+            self._probation = None
+            with contextlib.suppress(BimodalError):
+                self._change(self._last_good)
+            self.supervisor.refused = f"it was rolled back to the config before: {reason}"
+        elif self._probation.over(now):
+            self._probation = None
+
+    def _begin_probation(self, before: Target) -> None:
+        """Watch the change that was just carried out; `before` is what to go back to."""
+        if before.config is self._in_force.config or self._target is self._last_good:
+            return
+        same = {
+            name
+            for name, stream in self._in_force.config.streams.items()
+            if before.config.streams.get(name) == stream and before.config.capture == self._in_force.config.capture
+        }
+        shares = {key: share for key, share in self._shares.items() if key[0] in same}
+        self._last_good = before
+        self._probation = Probation(shares, self.supervisor.streams, self.supervisor.now)
 
     def _settle(self) -> None:
         """Take over the target once its change is carried out, or drop it where that was given up."""
@@ -103,7 +158,8 @@ class LiveSystem:
             return
         given_up = self.supervisor.reconciler.given_up
         if given_up is None:
-            self._in_force = self._target
+            before, self._in_force = self._in_force, self._target
+            self._begin_probation(before)
         else:
             if self._target.config is not self._in_force.config:
                 self.supervisor.refused = given_up

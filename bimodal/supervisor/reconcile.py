@@ -11,8 +11,8 @@ from typing import Literal
 import msgspec
 
 from bimodal.broker.control import Order
-from bimodal.broker.messages import Reconfigure, Reconfigured
-from bimodal.supervisor.child import Child, Life
+from bimodal.broker.messages import Reconfigure, Reconfigured, Shadowed
+from bimodal.supervisor.child import START_LIMIT_S, Child, Life
 from bimodal.supervisor.processes import TABLE, ProcessSpec, Role
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,12 @@ class Reconciler:
 
     Attributes:
         given_up: why the newest change was given up; None where it was carried out or is in progress.
+        tried: how the new workers of the newest change did on real frames; None if they were not tried.
     """
 
     def __init__(self, children: dict[str, Child], send: Callable[[Order], None]) -> None:
         self.given_up: str | None = None
+        self.tried: str | None = None
         self._children = children
         self._send = send
         self._change: Change | None = None
@@ -82,8 +84,25 @@ class Reconciler:
             if spec.name not in self._children:
                 self.add(spec, loading=True)
         self._revision += 1
-        self._change = Change(steps, self._revision)
+        self._change = Change(steps, self._revision, self._untried(steps))
         log.info("changing: %s", describe(steps))
+
+    def _untried(self, steps: Plan) -> tuple[str, ...]:
+        """The new workers that differ from all that work now: with other models or settings."""
+        working = [child.spec for child in self._children.values() if child.phase == "active" and child.was_ready]
+        return tuple(
+            row.name for row in steps.start_alongside if not any(interchangeable(row, known) for known in working)
+        )
+
+    def shadows(self) -> tuple[str, ...]:
+        """Names of the workers that are tried on real frames now."""
+        return self._change.trying if self._change is not None else ()
+
+    def on_shadowed(self, found: Shadowed) -> None:
+        """Take the broker's report on a worker that is tried."""
+        child = self._children.get(found.name)
+        if self._change is not None and child is not None and child.life.incarnation == found.incarnation:
+            self._change.on_shadowed(found)
 
     def on_reconfigured(self, answer: Reconfigured) -> None:
         """Take the answer of a process to its new settings."""
@@ -103,8 +122,9 @@ class Reconciler:
                     self._send_settings(row, change.revision)
             case "carry out":
                 self._change = None
+                self.tried = change.tried()
                 self._carry_out(change.plan, now)
-                log.info("changed: %s", describe(change.plan))
+                log.info("changed: %s%s", describe(change.plan), f" ({self.tried})" if self.tried else "")
             case "give up":
                 log.warning("the change was given up, all goes on as it was: %s", change.reason)
                 self._revert()
@@ -292,6 +312,60 @@ def _free_names(role: Role, used: Collection[str]) -> Iterator[str]:
 # One change in progress, as a pure state machine: load alongside, reconfigure, then take over all at once. No running
 # process is touched before everything new is ready, so that a change that fails has changed nothing.
 
+# New workers answer so many real frames beside the old ones before they take over. Where none comes within NO_FRAMES_S,
+# there is nothing to try them on.
+ENOUGH_FRAMES, MOST_FAILED = 8, 4
+NO_FRAMES_S, TRIED_WITHIN_S = 5.0, 20.0
+
+
+class Trial:
+    """New workers on copies of real frames, whose answers nobody else gets.
+
+    Attributes:
+        found: the broker's newest report on each.
+    """
+
+    def __init__(self, workers: Sequence[str], now: float) -> None:
+        self.found: dict[str, Shadowed] = {}
+        self._workers = tuple(workers)
+        self._began = now
+
+    def verdict(self, now: float) -> str:
+        """ "go on", "passed", or why the workers can't take over, in one sentence."""
+        verdicts = [self._of(name, now - self._began) for name in self._workers]
+        wrong = next((one for one in verdicts if one not in ("go on", "passed")), None)
+        return wrong or ("go on" if "go on" in verdicts else "passed")
+
+    def _of(self, name: str, passed_s: float) -> str:
+        found = self.found.get(name)
+        if found is None or not found.asked:
+            return "passed" if passed_s > NO_FRAMES_S else "go on"
+        if found.failed >= MOST_FAILED and found.failed >= found.done:
+            return (
+                f"{name} failed on {found.failed} of {found.failed + found.done} real frames that it was tried on: "
+                f"{found.because}"
+            )
+        if found.done >= ENOUGH_FRAMES:
+            return "passed"
+        if passed_s <= TRIED_WITHIN_S:
+            return "go on"
+        if found.done > found.failed:
+            return "passed"
+        return f"{name} answered {found.done} of the real frames that it was tried on within {TRIED_WITHIN_S:g} s"
+
+    def told(self) -> str:
+        """How they did, in one sentence."""
+        reports = [found for found in self.found.values() if found.asked]
+        if not reports:
+            return "no frame came on which the new workers could be tried"
+        done, compared, agreed = (sum(getattr(one, what) for one in reports) for what in ("done", "compared", "agreed"))
+        mean_ms = sum(one.mean_ms * one.done for one in reports) / max(1, done)
+        return (
+            f"the new workers were tried on {done} real frames: {agreed} of {compared} labels are those of the old "
+            f"ones, {mean_ms:.0f} ms a frame, the old ones {reports[0].duty_ms:.0f} ms"
+        )
+
+
 RESEND_EVERY_S = 1.0
 ANSWER_WITHIN_S = 60.0
 
@@ -304,12 +378,16 @@ class Change:
     Attributes:
         revision: number of the settings that are sent with it.
         reason: why it is given up, one sentence; else None.
+        trying: names of the new workers that are tried on real frames now.
     """
 
-    def __init__(self, plan: Plan, revision: int) -> None:
+    def __init__(self, plan: Plan, revision: int, untried: Sequence[str] = ()) -> None:
         self.plan = plan
         self.revision = revision
         self.reason: str | None = None
+        self.trying: tuple[str, ...] = ()
+        self._untried = tuple(untried)
+        self._trial: Trial | None = None
         self._accepted: dict[str, int] = {}
         self._sending_since: float | None = None
         self._sent_at = 0.0
@@ -331,14 +409,43 @@ class Change:
         """The step that is due now; `lives` are those of all processes, by name."""
         added = [lives[row.name] for row in self.plan.start_alongside]
         failed = next((life for life in added if life.failing), None)
+        overdue = next((row.name for row in self.plan.start_alongside if lives[row.name].overdue), None)
         if failed is not None:
             self.reason = failed.reason
+        elif overdue is not None:
+            self.reason = f"{overdue} was not ready within {START_LIMIT_S:g} s"
         if self.reason is not None:
             return "give up"
         if any(life.state != "ready" for life in added):
             return "wait"
+        if not self._is_tried(now):
+            return "give up" if self.reason is not None else "wait"
         pending = self.pending(lives)
         return self._due_sending(pending, now) if pending else "carry out"
+
+    def _is_tried(self, now: float) -> bool:
+        """True once the new workers have answered real frames, or none came; sets `reason` where they can't."""
+        if not self._untried:
+            return True
+        if self._trial is None:
+            self._trial, self.trying = Trial(self._untried, now), self._untried
+        verdict = self._trial.verdict(now)
+        if verdict == "go on":
+            return False
+        self.trying = ()
+        if verdict == "passed":
+            return True
+        self.reason = verdict
+        return False
+
+    def on_shadowed(self, found: Shadowed) -> None:
+        """Take a report on a worker that is tried."""
+        if self._trial is not None:
+            self._trial.found[found.name] = found
+
+    def tried(self) -> str | None:
+        """How the new workers did, in one sentence; None where they were not tried."""
+        return self._trial.told() if self._trial is not None else None
 
     def _due_sending(self, pending: list[ProcessSpec], now: float) -> Verdict:
         if self._sending_since is None:

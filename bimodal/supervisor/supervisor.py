@@ -22,8 +22,11 @@ from bimodal.broker.messages import (
     Dismissed,
     Gone,
     Heartbeat,
+    Modality,
     OffDuty,
     Reconfigured,
+    Shadow,
+    Shadowed,
     Status,
     StreamStatus,
     StreamWithdrawn,
@@ -37,7 +40,7 @@ from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Pressure, PressureMonitor, UsageMonitor, cores
 from bimodal.workers.actor import BEAT_EVERY_S, DONE, REFUSED
 from bimodal.workers.logs import rotate
-from bimodal.workers.progress import Progress
+from bimodal.workers.progress import NOUNS, Progress
 
 # Sentences on what is wrong: pure functions over the supervisor's state.
 
@@ -128,6 +131,7 @@ class Supervisor:
         self._starving: dict[str, str] = {}
         self._dismissed: dict[str, tuple[str, float]] = {}
         self._off_duty: tuple[str, ...] = ()
+        self._tried: tuple[str, ...] = ()
         self._progress = Progress()
         self.refused: str | None = None
         self.streams: tuple[StreamStatus, ...] = ()
@@ -135,6 +139,15 @@ class Supervisor:
         self.reconciler = Reconciler(self.children, self._channel.send)
         for spec in specs:
             self.reconciler.add(spec)
+
+    def shares(self) -> dict[tuple[str, Modality], float]:
+        """Share of the jobs of the last seconds that were done, by stream and modality, where it is known."""
+        found = {
+            (stream.stream, modality): self._progress.share(stream.stream, modality)
+            for stream in self.streams
+            for modality in NOUNS
+        }
+        return {key: share for key, share in found.items() if share is not None}
 
     def busy_s(self, role: str) -> float:
         """Seconds that the workers of this role have spent on jobs so far, from their heartbeats."""
@@ -159,6 +172,7 @@ class Supervisor:
             given_up=self.reconciler.given_up,
             processes=(itself, *(child.report(self.now) for child in self.children.values())),
             streams=self.streams,
+            tried=self.reconciler.tried,
         )
 
     @property
@@ -219,10 +233,12 @@ class Supervisor:
                 case Status():
                     self.streams = report.streams
                     self._progress.on_status(report, time.monotonic())
+                case Shadowed():
+                    self.reconciler.on_shadowed(report)
                 case Dismissed():
                     self._on_dismissed(report)
                 case Welcome():
-                    self._off_duty = ()  # a new broker: send it again
+                    self._off_duty = self._tried = ()  # a new broker: send it again
 
     def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
         child = self.children.get(heartbeat.name)
@@ -279,6 +295,10 @@ class Supervisor:
                 self.reconciler.restart(child, reason, now)
 
     def _send_off_duty(self) -> None:
+        tried = self.reconciler.shadows()
+        if tried != self._tried:
+            self._tried = tried
+            self._channel.send(Shadow(workers=tried))
         off_duty = self.reconciler.off_duty()
         if off_duty != self._off_duty:
             self._off_duty = off_duty

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from bimodal.broker.answers import MOST_FACES, fault
 from bimodal.broker.dispatch import EVERY_DEADLINE_NS, EVERY_TIMES, FIRST_DEADLINE_NS, MOST_STRIKES, Dispatch
-from bimodal.broker.messages import Dismissed, Face, FaceResult, Hello, JobFailed, Ready, SpeechResult, failed
+from bimodal.broker.messages import (
+    Assignment,
+    Dismissed,
+    Face,
+    FaceResult,
+    Hello,
+    JobFailed,
+    OffDuty,
+    Ready,
+    Shadow,
+    SpeechResult,
+    failed,
+)
 from bimodal.broker.queues import Action, Assign, Fail
 from bimodal.broker.router import Router, Send
 from tests.broker.making import job, opened
@@ -169,3 +181,44 @@ def test_a_worker_that_answers_wrongly_three_times_is_let_go_and_the_supervisor_
     settled = line.router.dispatch.counts("s", "face").failed + line.router.dispatch.waiting()
     held = [line.router.dispatch.held("face 1", number) for number in (1, 2)]
     assert settled + sum(found is not None for found in held) == MOST_STRIKES, "no job is lost"
+
+
+# Workers that are tried on copies of live jobs.
+
+
+def test_a_worker_that_is_tried_gets_copies_and_its_answers_reach_nobody() -> None:
+    router = Router()
+    for name, hello in (
+        ("supervisor", Hello(role="supervisor")),
+        ("capture", Hello(role="capture")),
+        ("fusion", Hello(role="fusion")),
+        ("face 1", Hello(role="worker", modality="face")),
+        ("face 2", Hello(role="worker", modality="face")),
+    ):
+        router.hello(name, 1, hello, 0)
+    router.handle("supervisor", OffDuty(workers=("face 2",)), 0)
+    router.handle("supervisor", Shadow(workers=("face 2",)), 0)
+    router.handle("capture", opened("s", "latest"), 0)
+    for name in ("face 1", "face 2"):
+        router.handle(name, Ready(), 0)
+    sad = msgspec.structs.replace(GOOD, probabilities={"sad": 1.0})
+    for seq in range(4):
+        out = router.handle("capture", job("s", seq), seq)
+        given = {item.to: item.body for item in out if isinstance(item, Send) and isinstance(item.body, Assignment)}
+        assert set(given) == {"face 1", "face 2"}, "each frame is given to both"
+        for name, assignment in given.items():
+            face = sad if name == "face 2" and seq % 2 else GOOD
+            told = answer(number=assignment.number, seq=seq, pts_ns=job("s", seq).pts_ns, faces=(face,))
+            back = router.handle(name, told, seq + 5_000_000)
+            to_fusion = [item for item in back if isinstance(item, Send) and item.to == "fusion"]
+            assert bool(to_fusion) == (name == "face 1")
+    (found,) = router.shadowed()
+    assert (found.name, found.asked, found.done, found.failed) == ("face 2", 4, 4, 0)
+    assert (found.compared, found.agreed) == (4, 2)
+    assert router.dispatch.counts("s", "face").done == 4
+    router.handle("capture", job("s", 4), 0)
+    failing = failed(job("s", 4), "it broke", number=5)
+    router.handle("face 2", failing, 10)
+    assert (router.shadowed()[0].failed, router.shadowed()[0].because) == (1, "it broke")
+    router.handle("supervisor", Shadow(workers=()), 0)
+    assert router.shadowed() == []

@@ -14,7 +14,8 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Body, Heartbeat
 from bimodal.commands.keys import make_certificate
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view.server import Server, address_of, listen
+from bimodal.workers.view.listening import address_of, listen
+from bimodal.workers.view.server import Server
 from bimodal.workers.view.state import View
 from tests.browser import PATIENCE_MS, Seen, chromium, fake_devices, write_wav, write_y4m
 from tests.end_to_end.driving import Driven

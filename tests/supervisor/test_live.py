@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import setproctitle
 
-from bimodal.supervisor.live import POLL_EVERY_S, SETTLED_S, ConfigWatch
+from bimodal.broker.control import StatusReply
+from bimodal.config import load_config
+from bimodal.supervisor import reconcile
+from bimodal.supervisor.live import POLL_EVERY_S, SETTLED_S, ConfigWatch, LiveSystem
+from bimodal.supervisor.processes import ProcessSpec
+from bimodal.supervisor.session import Session
 from bimodal.workers.errors import ConfigError
+from tests.end_to_end.driving import PATIENCE_S
+from tests.end_to_end.living import Living
+from tests.end_to_end.test_swap_regressions import only_black
 
 GOOD = "fusion: {video_weight: 0.6}\n"
 
@@ -102,3 +113,48 @@ def test_a_file_that_was_not_there_is_an_edit(tmp_path: Path) -> None:
     path.write_text(GOOD)
     assert not watch.poll(1.0)
     assert watch.poll(2.0)
+
+
+def test_a_regression_goes_back_to_the_last_good_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if the model failed only after it was tried.
+    monkeypatch.setattr(reconcile, "ENOUGH_FRAMES", 0)
+    monkeypatch.setattr(reconcile, "MOST_FAILED", 10**6)
+    title = setproctitle.getproctitle()
+    living = Living(tmp_path)
+    session = Session("test-rollback")
+    system = LiveSystem(load_config(living.path), living.path, session, tmp_path / "log")
+    wanted = str(living.models["first"])
+
+    def until(reached: Callable[[StatusReply], bool]) -> StatusReply:
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            system.step(0.05)
+            reply = system.supervisor.report("test-rollback")
+            if reached(reply):
+                return reply
+            assert time.monotonic() < end, reply
+
+    def works(reply: StatusReply) -> bool:
+        models = {model for process in reply.processes for model in process.models.values()}
+        return not reply.changing and "first@1" in models and reply.streams[0].done["face"] > 50
+
+    try:
+        until(lambda reply: bool(reply.streams) and works(reply))
+        living.write(models={"face-static": str(only_black(living, "later", hangs=False))})
+        reply = until(lambda reply: reply.refused is not None)
+        assert str(reply.refused).startswith("it was rolled back to the config before: ")
+        assert "failed after it" in str(reply.refused)
+        done = reply.streams[0].done["face"]
+        reply = until(lambda reply: works(reply) and reply.streams[0].done["face"] > done + 20)
+        assert str(reply.because).startswith("a change was not made: it was rolled back"), (
+            "it is said until the next edit"
+        )
+        assert wanted in {setting for row in system.supervisor.reconciler.rows() for setting in models_of(row)}
+    finally:
+        system.close()
+        session.close()
+        setproctitle.setproctitle(title)
+
+
+def models_of(row: ProcessSpec) -> tuple[str, ...]:
+    return getattr(row.settings, "static", ()) if row.role == "face" else ()

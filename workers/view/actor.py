@@ -16,8 +16,9 @@ from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.errors import ViewError
 from bimodal.workers.observer import FramedEvent, FrameObserver
 from bimodal.workers.settings import ViewActorSettings
+from bimodal.workers.view.listening import RememberedPort, address_of, listen
 from bimodal.workers.view.live_socket import frame_message
-from bimodal.workers.view.server import Server, address_of, listen
+from bimodal.workers.view.server import Server
 from bimodal.workers.view.state import View
 
 log = logging.getLogger(__name__)
@@ -50,10 +51,10 @@ class ViewActor(FrameObserver):
 
     @staticmethod
     def _bind(mine: ViewActorSettings, remembered: Path) -> socket.socket:
-        """Prefer the port that this process had before a restart."""
-        before = remembered.read_text() if remembered.exists() else ""
-        bound = listen(mine, int(before) if before.isdigit() else None)
-        remembered.write_text(str(bound.getsockname()[1]))
+        """Prefer the port that this process had before a restart, unless the config asks for another now."""
+        port = RememberedPort(remembered, mine)
+        bound = listen(mine, port.read())
+        port.write(bound.getsockname()[1])
         return bound
 
     def wants_pixels(self, stream: str) -> bool:

@@ -22,7 +22,6 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bimodal.workers.errors import ViewError
-from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view import events_socket, live_socket, metrics, visitor
 from bimodal.workers.view.access import AccessControl, Decision, is_trustworthy, security_headers
 from bimodal.workers.view.state import View
@@ -82,8 +81,6 @@ PARTS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (
     metrics.routes,
 )
 
-TRY_PORTS = 32
-BACKLOG = 128
 # The largest message that anyone may send is a visitor's picture.
 MOST_MESSAGE_BYTES = 1024 * 1024
 STOP_WITHIN_S = 1.0
@@ -94,39 +91,6 @@ def application(view: View) -> Starlette:
     app = Starlette(routes=[route for part in PARTS for route in part(view)])
     app.add_middleware(AccessMiddleware, access=view.access, camera=bool(view.visitors))
     return app
-
-
-def listen(settings: ViewActorSettings, before: int | None = None) -> socket.socket:
-    """Open a socket at the configured port, or at the next free one.
-
-    Args:
-        before: the port that the process had before a restart; open pages reconnect to it, so it is tried first.
-
-    Raises ViewError where the host does not belong to this machine or no port is free.
-    """
-    last: OSError | None = None
-    ports = range(settings.port, settings.port + (TRY_PORTS if settings.port else 1))
-    for port in ports if before is None else (before, *ports):
-        try:
-            family, _, _, _, address = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)[0]
-            return socket.create_server(address, family=family, backlog=BACKLOG)
-        except socket.gaierror as error:
-            raise ViewError(f"the live page can't be served at '{settings.host}': there is no such host") from error
-        except (OSError, OverflowError) as error:
-            last = error if isinstance(error, OSError) else last
-    reason = last.strerror if last is not None else "no such port"
-    raise ViewError(
-        f"the live page can't be served at {settings.host}, port {settings.port} and following ({reason}); "
-        "change outputs.view in config.yaml"
-    )
-
-
-def address_of(settings: ViewActorSettings, bound: socket.socket) -> str:
-    """URL of the page, as a person types it."""
-    host, port = bound.getsockname()[:2]
-    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)  # noqa: S104
-    scheme = "https" if settings.tls_certificate else "http"
-    return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
 
 
 class Server:

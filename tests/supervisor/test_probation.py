@@ -1,0 +1,53 @@
+"""A change that makes things worse is found out in its first half minute."""
+
+from __future__ import annotations
+
+from bimodal.broker.messages import StreamStatus
+from bimodal.supervisor.probation import OVER_S, WATCHED_S, Probation
+
+
+def streams(offered: int, done: int, failed: int = 0) -> tuple[StreamStatus, ...]:
+    return (
+        StreamStatus(
+            stream="desk", policy="latest", source="camera 0", offered={"face": offered}, done={"face": done},
+            dropped={}, failed={"face": failed},
+        ),
+    )  # fmt: skip
+
+
+def test_a_change_that_works_as_well_as_before_is_kept() -> None:
+    watched = Probation({("desk", "face"): 0.9}, streams(0, 0), 0.0)
+    for second in range(1, int(WATCHED_S) + 2):
+        assert watched.regression(streams(30 * second, 26 * second, second), {}, float(second)) is None
+    assert watched.over(WATCHED_S + 1)
+
+
+def test_a_share_that_falls_is_a_regression() -> None:
+    watched = Probation({("desk", "face"): 0.9}, streams(0, 0), 0.0)
+    found = [watched.regression(streams(30 * second, 2 * second), {}, float(second)) for second in range(1, 10)]
+    assert found[: int(OVER_S) - 1] == [None] * (int(OVER_S) - 1)
+    assert found[-1] == "after it 7% of the jobs of desk were done, and 90% before"
+
+
+def test_overload_that_was_there_before_is_none() -> None:
+    watched = Probation({("desk", "face"): 0.1}, streams(0, 0), 0.0)
+    for second in range(1, 20):
+        assert watched.regression(streams(30 * second, 2 * second), {}, float(second)) is None
+    unknown = Probation({}, streams(0, 0), 0.0)
+    assert unknown.regression(streams(300, 1), {}, 10.0) is None, "a stream that the change touched is not compared"
+
+
+def test_failures_in_a_row_are_a_regression() -> None:
+    watched = Probation({}, streams(0, 0), 0.0)
+    assert watched.regression(streams(20, 0, 5), {}, 1.0) is None
+    assert watched.regression(streams(60, 1, 30), {}, 2.0) == "30 of 31 jobs of desk failed after it"
+
+
+def test_a_process_that_fails_is_a_regression() -> None:
+    watched = Probation({}, (), 0.0)
+    assert watched.regression((), {"view": "no port is free"}, 1.0) == "view failed after it: no port is free"
+
+
+def test_a_stream_that_began_anew_is_not_compared_with_its_past() -> None:
+    watched = Probation({("desk", "face"): 0.9}, streams(1000, 900), 0.0)
+    assert watched.regression(streams(30, 0), {}, 7.0) is None
