@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from bimodal.broker.messages import Job, Modality, Policy
+from bimodal.broker.messages import ELSEWHERE, Job, Modality, Policy
 from bimodal.broker.queues import (
     Action,
     Assign,
@@ -37,6 +37,8 @@ from bimodal.broker.queues import (
 
 MOST_ATTEMPTS = 3
 MOST_STRIKES = 3
+# A live job on another machine is given to another worker after so many times that machine's mean, and no sooner than:
+ELSEWHERE_TIMES, ELSEWHERE_DEADLINE_NS = 4, 150_000_000
 LATEST_DEADLINE_NS = 2_000_000_000
 # A job of a file is assigned again after so many times the mean time of a job, and no sooner than after
 # EVERY_DEADLINE_NS; the first job of all may take longer (a GPU compiles its kernels).
@@ -183,6 +185,10 @@ class Dispatch:
         self._mark_idle(worker, entry)
         return (job if valid else None), match(self._state, entry.modality, now_ns)
 
+    def on_duty(self, worker: str) -> bool:
+        """True for a worker that the supervisor has not taken off duty."""
+        return worker not in self._state.off_duty
+
     def held(self, worker: str, number: int) -> Job | None:
         """The job of an assignment whose answer counts; None where there is none."""
         entry = self._workers.get(worker)
@@ -236,6 +242,7 @@ class Dispatch:
 
     def gone(self, worker: str, now_ns: int) -> list[Action]:
         """Remove a worker that is lost, with all its assignments."""
+        self._state.refused.pop(worker, None)
         entry = self._workers.pop(worker, None)
         if entry is None:
             return []
@@ -269,14 +276,45 @@ class Dispatch:
                 actions += self._take_back(worker, entry)
                 continue
             for held in entry.held.values():
-                late = now_ns - held.since_ns > self._deadline_ns
+                late = now_ns - held.since_ns > self._deadline_of(worker, entry)
                 if held.policy == "latest" and late and not held.given_up:
                     held.given_up = True
                     queue = self._queue_of(held.waiting.job)
+                    if queue is not None and self._give_again(worker, held, queue):
+                        continue
                     if queue is not None:
                         actions.append(self._drop(queue, held.waiting.job, "late", "no worker answered in time"))
         waiting = [modality for modality, turns in self._turns.items() if turns]
         return actions + [action for modality in waiting for action in match(self._state, modality, now_ns)]
+
+    def _deadline_of(self, worker: str, entry: Worker) -> float:
+        """Time after which a live job is given up. A line to another machine may die: much sooner there."""
+        if ELSEWHERE not in worker:
+            return self._deadline_ns
+        return min(self._deadline_ns, max(ELSEWHERE_DEADLINE_NS, ELSEWHERE_TIMES * entry.service_ns))
+
+    def _give_again(self, worker: str, held: HeldJob, queue: Queue) -> bool:
+        """Queue a live job again that is overdue on another machine, unless a newer one waits already."""
+        if ELSEWHERE not in worker or queue.waiting or held.waiting.attempts > 1 or held.shadow:
+            return False
+        job = held.waiting.job
+        queue.waiting.append(WaitingJob(job, held.waiting.since_ns, held.waiting.attempts))
+        enqueued(self._state, queue, job.modality)
+        self._turns[job.modality].setdefault((job.stream, job.modality))
+        return True
+
+    def refuse(self, worker: str, reason: str | None, now_ns: int) -> list[Action]:
+        """Give no jobs to a worker, known yet or not, or give it jobs again (None)."""
+        if reason is None:
+            self._state.refused.pop(worker, None)
+        else:
+            self._state.refused[worker] = reason
+        entry = self._workers.get(worker)
+        if entry is None:
+            return []
+        self._idle[entry.modality].pop(worker, None)
+        self._mark_idle(worker, entry)
+        return match(self._state, entry.modality, now_ns)
 
     def _is_overdue(self, entry: Worker, now_ns: int) -> bool:
         """True where the job of a file that a worker is at takes far longer than jobs did so far."""
@@ -340,7 +378,7 @@ class Dispatch:
 
     def _mark_idle(self, worker: str, entry: Worker) -> None:
         """Make a worker available if it holds no job and is on duty."""
-        if not entry.held and worker not in self._state.off_duty and entry.dismissed is None:
+        if not entry.held and self._state.works(worker):
             self._idle[entry.modality].setdefault(worker)
 
     def _queue_of(self, job: Job) -> Queue | None:

@@ -15,6 +15,14 @@ class MessageError(BrokerError):
     """Bytes that are no message of this protocol version."""
 
 
+class VersionError(MessageError):
+    """A message of another protocol version, `version`."""
+
+    def __init__(self, version: int, ours: int) -> None:
+        super().__init__(f"it speaks protocol version {version}, and this machine {ours}")
+        self.version = version
+
+
 class SlotError(BrokerError):
     """Shared memory can't be created, or a slot no longer holds what a job says it holds."""
 

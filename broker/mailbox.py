@@ -9,14 +9,16 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import zmq
 
-from bimodal.broker.errors import MessageError
+from bimodal.broker.errors import MessageError, VersionError
 from bimodal.broker.messages import (
     Body,
     Envelope,
     Heartbeat,
     Hello,
+    Refusal,
     Welcome,
     decode,
     seal,
@@ -50,6 +52,10 @@ class Mailbox:
         self._poller = zmq.Poller()
         self._poller.register(self._broker, zmq.POLLIN)
         self._supervisor = self._to_supervisor()
+
+    def introduce(self, product: str, models: dict[str, str]) -> None:
+        """Say with which version and models this worker works; to be called before the first `receive`."""
+        self._hello = msgspec.structs.replace(self._hello, product=product, models=models)
 
     def _to_broker(self) -> zmq.Socket[bytes]:
         return connect(self._context, zmq.DEALER, mailbox_endpoint(self._directory))
@@ -97,6 +103,9 @@ class Mailbox:
             elif time.monotonic() >= deadline:
                 return None
 
+    def on_refused(self, reason: str | None) -> None:
+        """Take the sentence why the broker gives no jobs; None once it does. Only workers elsewhere are refused."""
+
     def _wait_readable(self, wait_s: float) -> bool:
         if self.waiting():
             return True
@@ -109,7 +118,13 @@ class Mailbox:
     def _read(self) -> Body | None:
         try:
             envelope = self._receive_envelope()
+        except VersionError as error:
+            self.on_refused(f"{error}, the other one: install the same version of bimodal on both")
+            return None
         except MessageError:
+            return None
+        if isinstance(envelope.body, Refusal):
+            self.on_refused(envelope.body.because)
             return None
         if isinstance(envelope.body, Welcome):
             if envelope.epoch == self.epoch:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from bimodal.broker.errors import MessageError
+from bimodal.broker.errors import MessageError, VersionError
 from bimodal.broker.events import Emotion, Hop, Message, Probabilities, Size, Whole
 
 PROTOCOL_VERSION = 1
@@ -24,6 +24,8 @@ MAX_DATA_BYTES = 128 * 1024 * 1024
 # Faces of one frame that are passed on as hints, and how many frames in a row may use them.
 MOST_REGIONS = 64
 MOST_FOLLOWED = 100
+# In the names of workers on other machines, after the name of their key.
+ELSEWHERE = ": "
 
 Modality = Literal["face", "speech"]
 Policy = Literal["latest", "every"]
@@ -38,18 +40,27 @@ State = Literal["starting", "ready", "draining", "stopped", "failed"]
 class Hello(Message, frozen=True, tag="hello"):
     """Actor → broker, twice a second: the actor is present. Answered by Welcome, whose envelope carries the epoch.
 
-    A broker that does not know the sender's incarnation takes it as new and forgets older ones of that name.
+    A broker that does not know the sender's incarnation takes it as new and forgets older ones of that name. A worker
+    says with which `product` version it works, and with which `models`: sha256 by kind.
     """
 
     role: Role
     modality: Modality | None = None
     pid: int = 0
+    product: str = ""
+    models: dict[str, str] = {}
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
     """Broker → actor: answer to Hello. `fresh` is true if the broker did not know this incarnation before."""
 
     fresh: bool
+
+
+class Refusal(Message, frozen=True, tag="refusal"):
+    """Broker → worker on another machine: it gets no jobs, and why; `because` is None once it gets some again."""
+
+    because: str | None = None
 
 
 class Gone(Message, frozen=True, tag="gone"):
@@ -83,11 +94,12 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 
 
 class Dismissed(Message, frozen=True, tag="dismissed"):
-    """Broker → supervisor: this worker gets no more jobs, because it answered three in a row wrongly or not at all."""
+    """Broker → supervisor: this worker gets no more jobs, because it answered three in a row wrongly or not at all, or
+    works with other models; `because` is None once it gets some again."""
 
     name: str
     incarnation: Whole
-    because: str
+    because: str | None
 
 
 # ---------------------------------------------------------------------------------- orders of the supervisor
@@ -482,6 +494,7 @@ class Status(Message, frozen=True, tag="status"):
 Body: TypeAlias = (
     Hello
     | Welcome
+    | Refusal
     | Gone
     | Heartbeat
     | Dismissed
@@ -551,7 +564,22 @@ def decode(data: bytes | memoryview) -> Envelope:
     try:
         envelope = _decoder.decode(data)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, ValueError) as error:
+        _check_version(data)
         raise MessageError(f"not a message of this protocol: {error}") from error
     if envelope.v != PROTOCOL_VERSION:
-        raise MessageError(f"protocol version {envelope.v} is not {PROTOCOL_VERSION}")
+        raise VersionError(envelope.v, PROTOCOL_VERSION)
     return envelope
+
+
+class _Header(msgspec.Struct, frozen=True):
+    v: int
+
+
+def _check_version(data: bytes | memoryview) -> None:
+    """Raise VersionError where a message that can't be decoded is of another version."""
+    try:
+        version = msgspec.msgpack.decode(data, type=_Header).v
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, ValueError):
+        return
+    if version != PROTOCOL_VERSION:
+        raise VersionError(version, PROTOCOL_VERSION)

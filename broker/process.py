@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import zmq
 
-from bimodal.broker.errors import BrokerError, MessageError, RingGoneError, SlotError
+from bimodal.broker.errors import BrokerError, MessageError, RingGoneError, SlotError, VersionError
 from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.keys import keys_folder
 from bimodal.broker.messages import (
     Assignment,
     Body,
+    Dismissed,
     Envelope,
     Heartbeat,
     Hello,
@@ -200,10 +201,20 @@ class BrokerProcess:
                 ):
                     self._apply(self._router.handle(self._name, gone, now_ns))
                 self._receive(envelope)
+            except VersionError as error:
+                self._refuse_version(mailbox, frames, error)
             except MessageError as error:
                 self._drop(error)
             if not readable(mailbox):
                 return
+
+    def _refuse_version(self, mailbox: zmq.Socket[bytes], frames: list[zmq.Frame], error: VersionError) -> None:
+        """Answer a worker of another protocol version in ours, by which it knows, and tell the supervisor."""
+        self._drop(error)
+        mailbox.send_multipart([frames[0].bytes, self._sealed(Welcome(fresh=False))])
+        reason = f"{error}: install the same version of bimodal on both"
+        name = f"{frames[1].get('User-Id')}: a worker"
+        self._send(SUPERVISOR, Dismissed(name=name, incarnation=0, because=reason))
 
     def _drop(self, error: MessageError) -> None:
         self._traffic["undecodable"] += 1

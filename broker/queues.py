@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from bimodal.broker.messages import Job, Modality, Policy
+from bimodal.broker.messages import ELSEWHERE, Job, Modality, Policy
 
 StreamKey: TypeAlias = "tuple[str, Modality]"
 
@@ -145,6 +145,7 @@ class DispatchState:
         turns: streams with waiting jobs, in round-robin order.
         idle: workers on duty that hold no job, longest idle first.
         off_duty: names of workers that get no jobs, known yet or not.
+        refused: names of workers that get no jobs because they do not fit, known yet or not, with the reason.
         several: true once any worker takes several jobs at a time.
         live: true while any open stream is live (policy `latest`).
         service_ns: mean time of a job, by modality; 0 before the first.
@@ -160,6 +161,7 @@ class DispatchState:
         default_factory=lambda: {"face": OrderedDict(), "speech": OrderedDict()}
     )
     off_duty: frozenset[str] = frozenset()
+    refused: dict[str, str] = field(default_factory=dict)
     several: bool = False
     live: bool = False
     service_ns: dict[Modality, float] = field(default_factory=lambda: {"face": 0.0, "speech": 0.0})
@@ -169,8 +171,12 @@ class DispatchState:
         """The number of workers on duty, by modality."""
         counts = {"face": 0, "speech": 0}
         for name, worker in self.workers.items():
-            counts[worker.modality] += name not in self.off_duty and worker.dismissed is None
+            counts[worker.modality] += self.works(name)
         return counts
+
+    def works(self, name: str) -> bool:
+        """True for a worker that gets jobs."""
+        return name not in self.off_duty and name not in self.refused and self.workers[name].dismissed is None
 
 
 # Matching of waiting jobs with workers
@@ -181,6 +187,10 @@ IN_ADVANCE = 2
 # fresher under overload. A stream that asked for less than its share may be up to MOST_BEHIND jobs behind, and so goes
 # first.
 TOLERANCE, MOST_BEHIND = 1.0, 3.0
+# The way to a worker on another machine and back, before it is measured.
+UNKNOWN_WAY_NS = 20_000_000
+# A worker that takes so many times its mean time is not waited for.
+LATE_TIMES = 3
 
 
 def match(state: DispatchState, modality: Modality, now_ns: int) -> list[Action]:
@@ -194,11 +204,54 @@ def match(state: DispatchState, modality: Modality, now_ns: int) -> list[Action]
     assigned: list[Action] = []
     turns, idle = state.turns[modality], state.idle[modality]
     while turns and idle:
-        worker, _ = idle.popitem(last=False)
+        worker = _soonest(state, modality, now_ns)
+        if worker is None:
+            break
+        del idle[worker]
         assigned.append(_assign(state, worker, _next_stream(state, turns), now_ns))
     if turns:
         assigned += _match_in_advance(state, modality, now_ns)
     return assigned
+
+
+def _soonest(state: DispatchState, modality: Modality, now_ns: int) -> str | None:
+    """The idle worker that is expected to finish a job first, by its measured times with the way there and back.
+
+    None where a worker that is busy here is expected to finish it before any idle one elsewhere: the job waits for it.
+    """
+    idle = state.idle[modality]
+    if all(ELSEWHERE not in name for name in idle):
+        return next(iter(idle))
+    expected = {name: _expected_ns(state, name) for name in idle}
+    best = min(idle, key=expected.__getitem__)
+    if ELSEWHERE not in best:
+        return best
+    waiting = sum(len(state.queues[key].waiting) for key in state.turns[modality])
+    here = [
+        worker
+        for name, worker in state.workers.items()
+        if worker.modality == modality
+        and ELSEWHERE not in name
+        and worker.held
+        and name not in state.off_duty
+        and worker.service_ns
+        and not any(held.given_up for held in worker.held.values())
+    ]
+    for worker in here:
+        began_ns = max(next(iter(worker.held.values())).since_ns, worker.answered_ns)
+        if now_ns - began_ns > LATE_TIMES * worker.service_ns:
+            continue  # it may hang
+        left_ns = max(0.0, began_ns + worker.service_ns - now_ns)
+        if left_ns + worker.service_ns * (1 + (waiting - 1) // len(here)) < expected[best]:
+            return None
+    return best
+
+
+def _expected_ns(state: DispatchState, name: str) -> float:
+    """Time in which a worker is expected to do a job; of one that has done none yet, the mean, and more elsewhere."""
+    worker = state.workers[name]
+    known = worker.service_ns or state.service_ns[worker.modality]
+    return known + (UNKNOWN_WAY_NS if not worker.service_ns and ELSEWHERE in name else 0)
 
 
 def enqueued(state: DispatchState, queue: Queue, modality: Modality) -> None:
@@ -233,7 +286,13 @@ def _match_in_advance(state: DispatchState, modality: Modality, now_ns: int) -> 
         more = False
         workers = state.workers.items()
         for name, worker in sorted(workers, key=_load) if state.several else workers:
-            if worker.modality == modality and worker.held and name not in state.off_duty and worker.dismissed is None:
+            if (
+                worker.modality == modality
+                and worker.held
+                and name not in state.off_duty
+                and worker.dismissed is None
+                and name not in state.refused
+            ):
                 key = _next_stream_for_busy(state, worker, turns)
                 if key is not None:
                     assigned.append(_assign(state, name, key, now_ns))

@@ -49,7 +49,8 @@ def _admitted(envelope: Envelope, name: str, now_ns: int) -> Body:
     body = envelope.body
     match body:
         case Hello(role="worker") if body.modality is not None:
-            return msgspec.structs.replace(body, pid=0)
+            models = {_words(kind): _words(found) for kind, found in list(body.models.items())[:MOST_FIGURES]}
+            return msgspec.structs.replace(body, pid=0, product=_words(body.product), models=models)
         case Ready():
             return body
         case JobFailed():

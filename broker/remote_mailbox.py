@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ class RemoteMailbox(Mailbox):
     Attributes:
         data: the data of assigned jobs.
         failed_reason: `because` of a heartbeat of state "failed", else None.
+        refused: why the other machine gives no jobs, else None.
+        tell: called with that sentence whenever it changes.
     """
 
     def __init__(self, endpoint: str, login: Login, name: str, incarnation: int, hello: Hello) -> None:
@@ -84,6 +87,8 @@ class RemoteMailbox(Mailbox):
         self._endpoint, self._login = endpoint, login
         self.data = ReceivedData()
         self.failed_reason: str | None = None
+        self.refused: str | None = None
+        self.tell: Callable[[str], None] = lambda _sentence: None
         super().__init__(Path(), name, incarnation, hello)
 
     def _to_broker(self) -> zmq.Socket[bytes]:
@@ -91,6 +96,12 @@ class RemoteMailbox(Mailbox):
 
     def _to_supervisor(self) -> zmq.Socket[bytes] | None:
         return None
+
+    def on_refused(self, reason: str | None) -> None:
+        """Keep the sentence, and tell it once."""
+        if reason != self.refused:
+            self.refused = reason
+            self.tell(f"{self._endpoint} gives no jobs: {reason}" if reason else f"{self._endpoint} gives jobs again")
 
     def beats(self) -> Beats:
         """Create a second connection to the broker, for heartbeats only."""

@@ -7,7 +7,7 @@ out. Sockets, epochs and clocks stay in broker/process.py.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import msgspec
@@ -17,6 +17,7 @@ from bimodal.broker.dispatch import Dispatch
 from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.lanes import BUNDLE, Lane, Lanes
 from bimodal.broker.messages import (
+    ELSEWHERE,
     Ack,
     Assignment,
     Body,
@@ -33,6 +34,7 @@ from bimodal.broker.messages import (
     Ready,
     Reconfigure,
     Reconfigured,
+    Refusal,
     Release,
     Role,
     Shadow,
@@ -79,7 +81,10 @@ class _Peer:
     incarnation: int
     role: Role
     modality: Modality | None
+    product: str = ""
+    models: dict[str, str] = field(default_factory=dict)
     dismissed: bool = False
+    refused: str | None = None
 
 
 class Router:
@@ -110,7 +115,9 @@ class Router:
         if peer is not None and peer.incarnation >= incarnation:
             return False, []
         out = self._forget(name, now_ns)
-        self._peers[name] = _Peer(incarnation, hello.role, hello.modality)
+        self._peers[name] = _Peer(incarnation, hello.role, hello.modality, hello.product, hello.models)
+        if hello.role == "worker":
+            out += self._compare(now_ns)
         if hello.role in ("fusion", "recorder"):
             lane = self._lanes.open(name, hello.role)
             for stream in self._streams.values():
@@ -128,6 +135,31 @@ class Router:
         stream.restarting = True
         opened = stream.opened
         return [Send(stream.capture, StartAgain(stream=opened.stream, run=opened.run, because=f"{newcomer} is new"))]
+
+    def _compare(self, now_ns: int) -> list[Out]:
+        """Compare the workers of other machines with those here: with other models or another version, one stream's
+        results would come from two models. Returns what each side is told where that has changed."""
+        out: list[Out] = []
+        for name, peer in self._peers.items():
+            if peer.role != "worker" or ELSEWHERE not in name:
+                continue
+            here = [
+                other
+                for known, other in self._peers.items()
+                if other.role == "worker"
+                and other.modality == peer.modality
+                and ELSEWHERE not in known
+                and self.dispatch.on_duty(known)
+                and other.models
+            ]
+            reason = _misfit(peer, here) if here else None
+            if reason != peer.refused:
+                peer.refused = reason
+                out += self._carry_out(self.dispatch.refuse(name, reason, now_ns))
+                log.warning("%s %s", name, f"gets no jobs: {reason}" if reason else "gets jobs")
+                out.append(Send(name, Refusal(because=reason)))
+                out.append(Send(SUPERVISOR, Dismissed(name=name, incarnation=peer.incarnation, because=reason)))
+        return out
 
     def _forget(self, name: str, now_ns: int) -> list[Out]:
         if self._peers.pop(name, None) is None:
@@ -174,7 +206,7 @@ class Router:
                 if self.knows(body.name, body.incarnation):
                     out = self._forget(body.name, now_ns)
             case Heartbeat():
-                reason = self.dispatch.dismissed(sender)
+                reason = self.dispatch.dismissed(sender) or self._peers[sender].refused
                 out = [Publish(body.name, body if reason is None else msgspec.structs.replace(body, because=reason))]
             case OffDuty() | Shadow() | Reconfigure() | StreamWithdrawn():
                 out = self._on_order(sender, body, now_ns)
@@ -190,7 +222,7 @@ class Router:
             return []
         match order:
             case OffDuty():
-                return self._carry_out(self.dispatch.off_duty(order.workers, now_ns))
+                return self._carry_out(self.dispatch.off_duty(order.workers, now_ns)) + self._compare(now_ns)
             case Shadow():
                 self.dispatch.shadow(order.workers)
                 if not order.workers:
@@ -422,6 +454,18 @@ class Router:
 
     def _due_deliveries(self, *, everything: bool = False) -> list[Out]:
         return [Send(name, delivery) for name, delivery in self._lanes.take(everything=everything)]
+
+
+def _misfit(peer: _Peer, here: list[_Peer]) -> str | None:
+    """Why a worker of another machine does not fit those here, in one sentence; None where it fits."""
+    if any((other.product, other.models) == (peer.product, peer.models) for other in here):
+        return None
+    home = here[0]
+    if peer.product != home.product:
+        return f"it runs bimodal {peer.product or 'of an unknown version'}, and this machine {home.product}"
+    kinds = sorted({*home.models, *peer.models})
+    differing = [kind for kind in kinds if home.models.get(kind) != peer.models.get(kind)]
+    return f"its models differ from those here ({', '.join(differing)}): give both machines the same files"
 
 
 def _release(stream: OpenStream, modality: Modality, seqs: list[int]) -> Send:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
+import importlib.metadata
 import logging
 import os
 import signal
@@ -290,6 +291,9 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, heart: Heart,
         actor = build(settings, mailbox)
         pulse.models = actor.models
         pulse.address = getattr(actor, "address", None)
+        fingerprints = getattr(actor, "fingerprints", None)
+        if fingerprints is not None:
+            mailbox.introduce(_product(), fingerprints())
         # Everything loaded so far lives as long as the process, so the collector need not scan it again.
         gc.collect()
         gc.freeze()
@@ -310,6 +314,13 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, heart: Heart,
     finally:
         if actor is not None:
             actor.close()
+
+
+def _product() -> str:
+    try:
+        return importlib.metadata.version("bimodal-emotion")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, heart: Heart, stop: Stop) -> int:

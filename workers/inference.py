@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -106,6 +107,14 @@ class JobWorker:
         if isinstance(self._slots, ReceivedData):
             self._slots.most = TIMES_IN_HAND * batching.most + 2
         return self._batcher
+
+    def fingerprints(self) -> dict[str, str]:
+        """The sha256 of the model files, by kind; several of one kind joined."""
+        found: dict[str, list[str]] = {}
+        for artifact in self.artifacts:
+            digest = hashlib.sha256(Path(artifact.path).read_bytes()).hexdigest()
+            found.setdefault(artifact.metadata.kind, []).append(digest)
+        return {kind: "+".join(digests) for kind, digests in found.items()}
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult | SpeechResult:
         """Compute the result of a job; `data` is a read-only view of its slot."""
@@ -245,8 +254,8 @@ class JobWorker:
         return {"done": float(self._done), "mean_ms": round(mean_ms, 3)}
 
     def degraded_reason(self) -> str | None:
-        """None: a failure here fails a job or the process."""
-        return None
+        """Why the broker of another machine gives no jobs; else None: a failure here fails a job or the process."""
+        return self._mailbox.refused if isinstance(self._mailbox, RemoteMailbox) else None
 
     def finished(self) -> int | None:
         """None: a worker runs until it is stopped."""

@@ -49,6 +49,7 @@ def work(
         settings = _settings(rows[0], kind)
         hello = Hello(role="worker", modality=rows[0].kind.modality)
         mailbox = RemoteMailbox(at, login, settings.name, settings.incarnation, hello)
+        mailbox.tell = say
         setproctitle.setproctitle(f"bimodal: {settings.name}")
         stop = Stop(alone=True)
         allow = f"bimodal keys allow {shlex.quote(login.own.public)} --name NAME --work"

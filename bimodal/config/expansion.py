@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from bimodal.values import WrongValueError
 from bimodal.workers.redaction import SECRET_WORDS, remember_secret
 
 MOST_BYTES = 64 * 1024
+MOST_DEPTH, MOST_VALUES = 32, 100_000
 FILE_KEY, VALUE_KEY = "token_file", "token"
 
 _PLACEHOLDER = re.compile(r"\$(?:\$(?=\{)|\{(?P<name>[^{}]*)\})")
@@ -25,13 +27,19 @@ def expand(values: object, environment: Mapping[str, str] = os.environ, place: t
     """Replace placeholders in all texts of values from YAML; `$${` stands for `${`.
 
     What is put into the user name and password of an address is escaped. Raises WrongValueError, with the place, for a
-    variable that is not set and a file that can't be read.
+    variable that is not set and a file that can't be read, and for values that hold themselves or too many others.
     """
+    return _expand(values, environment, place, itertools.count())
+
+
+def _expand(values: object, environment: Mapping[str, str], place: tuple[str, ...], visited: Iterator[int]) -> object:
+    if len(place) > MOST_DEPTH or next(visited) > MOST_VALUES:
+        raise WrongValueError("nests too deeply, or holds too much", *place[:2])
     if isinstance(values, dict):
-        found = {key: expand(item, environment, (*place, str(key))) for key, item in values.items()}
+        found = {key: _expand(item, environment, (*place, str(key)), visited) for key, item in values.items()}
         return _with_token(found, place)
     if isinstance(values, list):
-        return [expand(item, environment, (*place, str(number))) for number, item in enumerate(values)]
+        return [_expand(item, environment, (*place, str(number)), visited) for number, item in enumerate(values)]
     return _expand_text(values, environment, place) if isinstance(values, str) else values
 
 

@@ -262,8 +262,11 @@ class Supervisor:
     def _on_dismissed(self, report: Dismissed) -> None:
         """Start a worker of ours again that the broker has let go; remember one of another machine for a while."""
         child = self.children.get(report.name)
-        if child is None:
-            self._dismissed[report.name] = (f"{report.name} was let go: {report.because}", self.now + DISMISSED_SHOWN_S)
+        if report.because is None:
+            self._dismissed.pop(report.name, None)
+        elif child is None:
+            sentence = f"{report.name} gets no jobs: {report.because}"
+            self._dismissed[report.name] = (sentence, self.now + DISMISSED_SHOWN_S)
         elif child.life.incarnation == report.incarnation and child.phase == "active":
             self.reconciler.restart(child, report.because, self.now)
 

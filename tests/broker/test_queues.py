@@ -123,3 +123,56 @@ def test_frames_are_fresh_under_overload(count: int, seed: int) -> None:
     played = Played([30.0] * count, workers=2, service_s=service_s, seed=seed)
     ages = sorted(played.ages_ns)
     assert ages[int(0.99 * len(ages))] <= (2 * service_s * 1.1 + 1.05 / 30) * NANO
+
+
+# Workers on other machines: a job goes where it is expected to be finished first.
+
+MS = 1_000_000
+
+
+def with_remote(here_ms: int, there_ms: int) -> tuple[Dispatch, int]:
+    """A live stream, a worker here and one elsewhere, whose times are known."""
+    dispatch = Dispatch()
+    dispatch.open_stream("s", 1, "latest", {"face": 0, "speech": 0})
+    now = 0
+    for name, spent in (("gpu: face 1", there_ms), ("face 1", here_ms)):
+        dispatch.ready(name, "face", 0, now)
+        dispatch.offer(job("s", now), now)
+        dispatch.answered(name, 1, now + spent * MS)
+        dispatch.off_duty([name], now)
+        now += 1000 * MS
+    dispatch.off_duty([], now)
+    return dispatch, now
+
+
+def given(actions: list[Action]) -> list[str]:
+    return [action.worker for action in actions if isinstance(action, Assign)]
+
+
+def test_a_job_goes_where_it_is_finished_first() -> None:
+    dispatch, now = with_remote(15, 150)
+    assert given(dispatch.offer(job("s", 2 * now), now)) == ["face 1"]
+    assert given(dispatch.offer(job("s", 2 * now + 1), now + 5 * MS)) == [], "10 + 15 ms here are less than 150 there"
+    _, actions = dispatch.answered("face 1", 2, now + 15 * MS)
+    assert given(actions) == ["face 1"]
+    quick, now = with_remote(200, 20)
+    assert given(quick.offer(job("s", 2 * now), now)) == ["gpu: face 1"]
+
+
+def test_under_load_the_slow_one_works_too() -> None:
+    dispatch, now = with_remote(50, 60)
+    assert given(dispatch.offer(job("s", 2 * now), now)) == ["face 1"]
+    assert given(dispatch.offer(job("s", 2 * now + 1), now + MS)) == ["gpu: face 1"], "49 + 50 ms here are more"
+
+
+def test_a_job_that_is_overdue_elsewhere_is_given_to_another() -> None:
+    dispatch, now = with_remote(200, 20)
+    assert given(dispatch.offer(job("s", 2 * now), now)) == ["gpu: face 1"]
+    assert dispatch.expire(now + 100 * MS) == []
+    assert given(dispatch.expire(now + 151 * MS)) == ["face 1"], "the line has died"
+    found, _ = dispatch.answered("face 1", 2, now + 300 * MS)
+    assert found is not None
+    counts = dispatch.counts("s", "face")
+    assert (counts.done, counts.dropped) == (3, 0)
+    late, _ = dispatch.answered("gpu: face 1", 2, now + 400 * MS)
+    assert late is None, "a late answer counts no more"

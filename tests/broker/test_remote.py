@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.errors import MessageError, SlotError
+from bimodal.broker.errors import MessageError, SlotError, VersionError
 from bimodal.broker.messages import (
+    Assignment,
     Body,
     FaceResult,
     Gone,
@@ -19,10 +20,12 @@ from bimodal.broker.messages import (
     Ready,
     Reconfigure,
     StreamEnded,
+    decode,
     failed,
 )
 from bimodal.broker.remote import SILENT_NS, RemotePeers, admit
 from bimodal.broker.remote_mailbox import MOST_HELD, ReceivedData
+from bimodal.broker.router import Out, Router, Send
 from tests.broker.making import job, opened
 from tests.broker.test_messages import emotion, sealed
 
@@ -145,3 +148,46 @@ def test_words_of_another_machine_are_cleaned() -> None:
     lost = admit(sealed(failed(job("a", 1), "no\nface")), "gpu", NOW_NS).body
     assert isinstance(lost, JobFailed)
     assert lost.because == r"no\nface"
+
+
+def told(out: list[Out], to: str) -> list[str | None]:
+    return [
+        item.body.because for item in out if isinstance(item, Send) and item.to == to and hasattr(item.body, "because")
+    ]
+
+
+def test_a_worker_with_other_models_or_another_version_gets_no_jobs_and_both_sides_are_told() -> None:
+    router = Router()
+    router.hello("supervisor", 1, Hello(role="supervisor"), 0)
+    router.hello("capture", 1, Hello(role="capture"), 0)
+    home = Hello(role="worker", modality="face", product="1.0", models={"face-static": "aa", "face-detector": "dd"})
+    router.hello("face 1", 1, home, 0)
+    other = msgspec.structs.replace(home, models={"face-static": "bb", "face-detector": "dd"})
+    _, out = router.hello("gpu: face 1", 1, other, 0)
+    sentence = "its models differ from those here (face-static): give both machines the same files"
+    assert told(out, "gpu: face 1") == [sentence]
+    assert told(out, "supervisor") == [sentence]
+    router.handle("capture", opened("s", "latest"), 0)
+    router.handle("gpu: face 1", Ready(), 0)
+    router.handle("capture", job("s", 0), 0)
+    assert router.dispatch.waiting() == 1, "it is no worker of this system"
+    assert router.dispatch.workers()["face"] == 0
+    beat = Heartbeat(name="gpu: face 1", incarnation=1, state="ready", pid=0)
+    (published,) = router.handle("gpu: face 1", beat, 0)
+    assert published.body.because == sentence  # type: ignore[union-attr]
+    _, out = router.hello("old: face 1", 1, msgspec.structs.replace(home, product="0.9"), 0)
+    assert told(out, "old: face 1") == ["it runs bimodal 0.9, and this machine 1.0"]
+    # A swap here: the workers that take over have the other's models.
+    _, out = router.hello("face 2", 1, other, 0)
+    assert told(out, "gpu: face 1") == [None]
+    assert [item.to for item in out if isinstance(item, Send) and isinstance(item.body, Assignment)] == ["gpu: face 1"]
+
+
+def test_another_protocol_version_is_told_from_noise() -> None:
+    later = msgspec.msgpack.encode(
+        {"v": 2, "epoch": 0, "sender": "face 1", "incarnation": 1, "body": {"type": "greet"}}
+    )
+    with pytest.raises(VersionError, match="it speaks protocol version 2, and this machine 1"):
+        decode(later)
+    with pytest.raises(MessageError, match="not a message"):
+        decode(b"noise")

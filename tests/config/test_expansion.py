@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.config import check_config
+from bimodal.config import check_config, read_config
 from bimodal.config.expansion import expand
 from bimodal.workers import redaction
 from bimodal.workers.errors import ConfigError
@@ -58,3 +58,11 @@ def test_what_is_missing_is_named_with_its_place(values: dict[str, object], sent
     with pytest.raises(ConfigError) as caught:
         check_config(values, "config")
     assert sentence in str(caught.value)
+
+
+def test_values_that_hold_themselves_are_refused() -> None:
+    with pytest.raises(ConfigError, match="nests too deeply"):
+        read_config(b"a: &a [*a]\n", "config")
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+    with pytest.raises(ConfigError, match="too much"):
+        read_config(bomb.encode(), "config")

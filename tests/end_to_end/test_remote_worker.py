@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,8 @@ import pytest
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Heartbeat, Status
-from tests.end_to_end.driving import Driven
+from tests.artifacts import make_face_static
+from tests.end_to_end.driving import PATIENCE_S, REPOSITORY, Driven
 from tests.end_to_end.test_curve import Machine, free_port
 from tests.media import face_clip
 
@@ -90,3 +94,60 @@ def test_it_is_sent_the_pixels_and_finds_the_face(
         assert worker.finish()[0] == 0
     # It is gone: nobody tells the broker but its silence.
     driven.wait_for(lambda body: isinstance(body, Status) and body.workers["face"] <= 1)
+
+
+def line_of_stderr(worker: Driven, wanted: str) -> str:
+    assert worker.process.stderr is not None
+    for line in worker.process.stderr:
+        if wanted in line:
+            return line
+    raise AssertionError(f"it never said {wanted!r}")
+
+
+def test_a_worker_with_another_model_gets_no_jobs_and_both_sides_say_so(
+    live: tuple[Driven, str], server: Machine, tmp_path: Path, port: int
+) -> None:
+    driven, key = live
+    away = Machine(tmp_path / "away")
+    assert server.run("keys", "allow", away.key(), "--name", "other", "--work")[0] == 0
+    config = tmp_path / "other.yaml"
+    config.write_text(f"models: {{face-static: '{make_face_static(tmp_path / 'other.onnx')}'}}\n")
+    work = ("work", "face", "--at", f"tcp://127.0.0.1:{port}", "--server-key", key, "--config", config)
+    with Driven(*work, session=SESSION, environment=away.environment) as worker:
+        assert "its models differ from those here (face-static)" in line_of_stderr(worker, "gives no jobs")
+        beat = driven.wait_for(
+            lambda body: isinstance(body, Heartbeat) and body.name.startswith("other: ") and body.because is not None
+        )
+        assert isinstance(beat, Heartbeat)
+        assert "its models differ" in str(beat.because)
+        assert beat.figures.get("done", 0) == 0
+        code, out, _ = server.run("status", "--session", SESSION)
+        assert code == 3
+        assert "gets no jobs: its models differ" in out
+
+
+def test_a_worker_of_another_protocol_version_is_told_and_so_is_this_machine(
+    live: tuple[Driven, str], server: Machine, tmp_path: Path, port: int
+) -> None:
+    _, key = live
+    away = Machine(tmp_path / "away")
+    assert server.run("keys", "allow", away.key(), "--name", "later", "--work")[0] == 0
+    program = (
+        "import sys, bimodal.broker.messages as messages; messages.PROTOCOL_VERSION = 99; "
+        f"sys.argv = ['bimodal', 'work', 'face', '--at', 'tcp://127.0.0.1:{port}', '--server-key', {key!r}]; "
+        "from bimodal.cli import main; main()"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", program], env=away.environment, cwd=REPOSITORY, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert worker.stderr is not None
+        assert any("install the same version of bimodal on both" in line for line in worker.stderr)
+        end = time.monotonic() + PATIENCE_S
+        while "it speaks protocol version 99" not in server.run("status", "--session", SESSION)[1]:
+            assert time.monotonic() < end, "this machine never said so"
+    finally:
+        worker.terminate()
+        worker.wait()
+        worker.stderr.close() if worker.stderr else None
