@@ -77,7 +77,7 @@ class Emotion(Message, frozen=True, tag="emotion"):
     `failed` says why a frame could not be analysed (it keeps its place); None for every other frame.
     `size` is (width, height) of the picture as it is shown (upright, square pixels, before `capture.max_height`), in
     whose pixels all boxes are; None without a picture, and in events of older versions, whose boxes were in pixels of
-    the scaled frame.
+    the scaled frame. `shot` counts the hard cuts of a film so far: each ends all tracks.
     """
 
     stream: str
@@ -91,6 +91,7 @@ class Emotion(Message, frozen=True, tag="emotion"):
     failed: str | None = None
     run: Whole = 0
     size: Size | None = None
+    shot: Whole = 0
 
 
 class Hop(Message, frozen=True, tag="hop"):

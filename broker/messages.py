@@ -209,6 +209,7 @@ class Job(Message, frozen=True, tag="job"):
         shape: uint8 [H, W, 3] RGB of a frame, float32 [samples] of a window.
         rate, fresh: Hz, and how many samples at the window's end are new since the hop before. Speech only.
         size: (width, height) of a picture as it is shown; its frame may be smaller (`capture.max_height`).
+        shot: number of the shot of a frame, from 0; a hard cut begins the next.
     """
 
     stream: str
@@ -224,6 +225,7 @@ class Job(Message, frozen=True, tag="job"):
     rate: int = 0
     fresh: int = 0
     size: Size | None = None
+    shot: Whole = 0
 
 
 class StreamEnded(Message, frozen=True, tag="stream_ended"):
@@ -329,6 +331,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
         mouth: opening of the lips relative to the distance of the eyes, 0 = closed.
         probabilities: of the static model, calibrated, over the emotions it knows.
         embedding: float16 little-endian bytes of the static model's embedding, or None where it has none.
+        identity: float16 little-endian bytes of an embedding that tells people apart; None without such a model.
     """
 
     box: tuple[float, float, float, float]
@@ -337,6 +340,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     mouth: float
     probabilities: Probabilities
     embedding: bytes | None = None
+    identity: bytes | None = None
 
 
 class FaceResult(Message, frozen=True, tag="face_result"):
@@ -361,6 +365,7 @@ class FaceResult(Message, frozen=True, tag="face_result"):
     hints: Hints | None = None
     frame: Size | None = None
     size: Size | None = None
+    shot: Whole = 0
 
 
 class SpeechResult(Message, frozen=True, tag="speech_result"):
@@ -405,6 +410,7 @@ class JobFailed(Message, frozen=True, tag="job_failed"):
     because: str
     stale: bool = False
     size: Size | None = None
+    shot: Whole = 0
     gone: bool = False
 
 
@@ -421,6 +427,7 @@ def failed(job: Job, reason: str, *, number: int = 0, stale: bool = False, gone:
         because=reason,
         stale=stale,
         size=job.size,
+        shot=job.shot,
         gone=gone,
     )
 

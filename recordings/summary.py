@@ -14,6 +14,7 @@ from bimodal.recordings.records import size_of
 
 Shares: TypeAlias = dict[str, float]
 DECIMALS = 4
+APART = "tracks end at cuts, and nothing tells whether a person comes back: there is no identity model"
 
 
 def kind_of_reason(reason: str) -> str:
@@ -61,6 +62,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     size: Size | None = None
     hops: int = 0
     hops_failed: int = 0
+    shots: int = 1
+    people: str | None = None
 
 
 class Labels:
@@ -114,6 +117,7 @@ class Summarizer:
         self._frames = self._lost = self._with_face = self._most_faces = 0
         voices = max(1, len(opened.channels))
         self._next_seq = opened.next_face_seq if opened.has_picture else opened.next_speech_seq // voices
+        self._shots = 1
         self._hops = self._hops_failed = 0
         self._hop_labels = Labels()
         self._hop_because: Counter[str] = Counter()
@@ -139,6 +143,7 @@ class Summarizer:
         self._lost += event.seq - self._next_seq
         self._next_seq = event.seq + 1
         self._frames += 1
+        self._shots = max(self._shots, event.shot + 1)
         self._span = (event.t if self._span is None else self._span[0], event.t)
         self._latency_sum += event.latency_ms.total
         self._latency_largest = max(self._latency_largest, event.latency_ms.total)
@@ -216,6 +221,8 @@ class Summarizer:
             size=size_of(self._opened),
             hops=self._hops,
             hops_failed=self._hops_failed,
+            shots=self._shots,
+            people=None if self._shots < 2 or "face-identity" in self._models else APART,
         )
 
     def _latency(self) -> LatencySummary:

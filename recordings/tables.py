@@ -105,6 +105,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("failed", "string", lambda event, _: event.failed),
     Column("picture_width", "int32", lambda event, _: event.size[0] if event.size is not None else None),
     Column("picture_height", "int32", lambda event, _: event.size[1] if event.size is not None else None),
+    Column("shot", "int32", lambda event, _: event.shot),
     Column("model_face_static", "string", _model("face-static"), csv=False),
     Column("model_face_dynamic", "string", _model("face-dynamic"), csv=False),
     Column("model_speech", "string", _model("speech"), csv=False),

@@ -38,6 +38,7 @@ from bimodal.workers.capture.actor import RUNS_A_LIFE
 from bimodal.workers.capture.choice import Channel
 from bimodal.workers.capture.run import stream_opened
 from bimodal.workers.capture.settings import StreamSettings
+from bimodal.workers.capture.shots import ShotCounter
 from bimodal.workers.capture.types import OpenSource
 from bimodal.workers.capture.windows import VoiceCutter
 from bimodal.workers.errors import ConfigError
@@ -282,6 +283,7 @@ class _Item(NamedTuple):
     rate: int = 0
     fresh: int = 0
     size: tuple[int, int] | None = None
+    shot: int = 0
 
 
 def _ended(modality: Modality, pts_ns: int = -(2**62)) -> Iterator[_Item]:
@@ -290,10 +292,10 @@ def _ended(modality: Modality, pts_ns: int = -(2**62)) -> Iterator[_Item]:
 
 def _pictures(source: OpenSource) -> Iterator[_Item]:
     assert source.pictures is not None
-    last_ns = 0
+    last_ns, shots = 0, ShotCounter()
     for picture in source.pictures():
-        last_ns = picture.pts_ns
-        yield _Item(last_ns, "face", picture.grab_ns, picture.pixels, size=picture.size)
+        last_ns, shot = picture.pts_ns, shots.shot(picture.pixels)
+        yield _Item(last_ns, "face", picture.grab_ns, picture.pixels, size=picture.size, shot=shot)
     yield from _ended("face", last_ns)
 
 
@@ -325,6 +327,7 @@ def _job(stream: str, run: int, seq: int, item: _Item) -> Job:
         rate=item.rate,
         fresh=item.fresh,
         size=item.size,
+        shot=item.shot,
     )
 
 

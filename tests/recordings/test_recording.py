@@ -95,7 +95,7 @@ def test_lines_carry_what_users_need_and_nothing_of_the_wire(tmp_path: Path) -> 
     recording = start(tmp_path)
     recording.add(event(0, faces=[face()], heard=speech()))
     line = json.loads(recording.close(now=101.0)[0].read_bytes())
-    keys = ["stream", "seq", "t", "faces", "speech", "emotion", "latency_ms", "models", "failed", "size"]
+    keys = ["stream", "seq", "t", "faces", "speech", "emotion", "latency_ms", "models", "failed", "size", "shot"]
     assert list(line) == keys
     assert line["faces"][0]["box"] == [10, 20, 30, 40]
 

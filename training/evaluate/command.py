@@ -195,6 +195,33 @@ def evaluate_clips(
             typer.echo(f"report: {write_report(out, f'Clips of {folder.name}', evaluations, rows)}")
 
 
+@evaluate.command("tracks")
+def evaluate_tracks(
+    data: Annotated[
+        Path | None, typer.Option(help="Clips or pictures of three people or more; by default the demo's portrait.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="config.yaml for the pipeline.")] = None,
+    json: Json = None,
+) -> None:
+    """Who is who, on composed clips whose people are known: cuts, crossings, occlusion, leaves and returns.
+
+    "right" is how many tracks are to be expected without an identity model: then a person who returns after a cut, or
+    after a long time, counts again.
+
+    Example: bimodal evaluate tracks --data ../shared/data/clips
+    """
+    with one_sentence_errors():
+        from bimodal.training.evaluate.report import write_json
+        from bimodal.training.evaluate.tracks import evaluate_tracks as measure_tracks
+        from bimodal.training.evaluate.tracks import lines_of
+
+        figures = measure_tracks(data, config)
+        for line in lines_of(figures):
+            typer.echo(line)
+        if json is not None:
+            write_json(json, {one.name: one._asdict() for one in figures})
+
+
 def _require_report(name: str, out: Path | None) -> None:
     """Check, before measuring, that a report can be drawn. Raises MissingPackageError."""
     if out is not None:

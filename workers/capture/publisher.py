@@ -55,12 +55,13 @@ class JobPublisher:
         fresh: int = 0,
         largest: int = 0,
         size: tuple[int, int] | None = None,
+        shot: int = 0,
     ) -> bool:
         """Write an array into a slot and publish it as a job.
 
         Args:
             largest: size in bytes for which slots are made, if larger than the array.
-            size: (width, height) of a picture as it is shown.
+            size, shot: of a picture: its (width, height) as it is shown, and the number of its shot.
 
         Returns False if the publisher was stopped meanwhile. Raises SlotError if shared memory is full,
         RingGoneError if its folder was removed.
@@ -93,6 +94,7 @@ class JobPublisher:
                 rate=rate,
                 fresh=fresh,
                 size=size,
+                shot=shot,
             )
         )
         return True

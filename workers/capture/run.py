@@ -17,6 +17,7 @@ from bimodal.broker.mailbox import Sender
 from bimodal.broker.messages import Modality, StreamEnded, StreamOpened
 from bimodal.workers.capture.checks import Stillness, uneven
 from bimodal.workers.capture.publisher import JobPublisher
+from bimodal.workers.capture.shots import ShotCounter
 from bimodal.workers.capture.types import Connected, OpenSource, Picture, SourceInfo
 from bimodal.workers.capture.windows import VoiceCutter, Window
 from bimodal.workers.errors import WorkerError
@@ -91,6 +92,9 @@ class Run:
         self._announced = False
         self._no_room = False
         self._stillness: Stillness | None = None
+        # A camera has no cuts; what looks like one is a lamp, or a hand before the lens.
+        cut = settings.source.file is not None or settings.source.url is not None
+        self._shots = ShotCounter() if cut else None
         self._over: dict[Modality, StreamEnded] = {}
         self._pace = Pace(settings.realtime and not source.info.live, self._stopped)
         budget = settings.capture.memory_mb * 2**20
@@ -251,6 +255,7 @@ class Run:
             grab_ns=grab_ns,
             largest=self._source.largest_picture,
             size=picture.size,
+            shot=self._shots.shot(picture.pixels) if self._shots is not None else 0,
         )
 
     def _put_windows(self, windows: Iterator[Window]) -> bool:

@@ -66,6 +66,7 @@ def face_result(
         hints=hints,
         frame=(pixels.shape[1], pixels.shape[0]),
         size=job.size,
+        shot=job.shot,
     )
 
 

@@ -51,6 +51,7 @@ def emotion(
         models=models,
         failed=outcome.because if isinstance(outcome, JobFailed) else None,
         size=None if isinstance(outcome, SpeechResult) else outcome.size,
+        shot=0 if isinstance(outcome, SpeechResult) else outcome.shot,
     )
 
 

@@ -143,7 +143,7 @@ class Scene:
         self._settings = settings
         self._model = models.dynamic
         self._strategy = strategy_of(settings, models.learned)
-        self._tracker = FaceTracker(settings.track_memory_s)
+        self._tracker = FaceTracker(settings.track_memory_s, settings.track_memory_frames)
         self._speakers = SpeakerFinder(settings.speaker_window_s)
         self._track_states: dict[int, _TrackState] = {}
         self._voice = Smoother(settings.smoothing_s)
@@ -156,7 +156,7 @@ class Scene:
         Another dynamic model starts with an empty window: it can't use the embeddings of the one before.
         """
         self._settings, self._strategy = settings, strategy_of(settings, models.learned)
-        self._tracker.reconfigure(settings.track_memory_s)
+        self._tracker.reconfigure(settings.track_memory_s, settings.track_memory_frames)
         self._speakers.reconfigure(settings.speaker_window_s)
         self._voice.reconfigure(settings.smoothing_s)
         another, self._model = models.dynamic is not self._model, models.dynamic
@@ -178,12 +178,12 @@ class Scene:
         return SceneEmotion(self._smoothed_voice)
 
     def on_frame(
-        self, pts_ns: int, faces: tuple[Face, ...], speech: JoinedSpeech, models: Mapping[str, str]
+        self, pts_ns: int, faces: tuple[Face, ...], speech: JoinedSpeech, models: Mapping[str, str], shot: int = 0
     ) -> tuple[tuple[FusedFace, ...], SceneEmotion]:
         """Fuse a frame: its faces, in the order of their tracks, and the emotion as a whole.
 
         `models` names the models of the faces: embeddings of different static models are not comparable, and those the
-        dynamic model was not trained for are ignored.
+        dynamic model was not trained for are ignored. Another `shot` than that of the frame before ends all tracks.
         """
         readable = [face for face in map(_decode, faces) if face is not None]
         static = models.get("face-static")
@@ -191,7 +191,7 @@ class Scene:
             readable = [face._replace(embedding=None) for face in readable]
         else:
             self._note_static_model(static)
-        numbers = self._tracker.update(pts_ns, [Observation(each.face.box, each.embedding) for each in readable])
+        numbers = self._tracker.update(pts_ns, [_observation(each) for each in readable], shot)
         mouths = [
             SeenMouth(number, each.face.mouth, each.face.box[2] * each.face.box[3])
             for number, each in zip(numbers, readable, strict=True)
@@ -248,6 +248,10 @@ class Scene:
         alive = self._tracker.alive
         self._track_states = {number: state for number, state in self._track_states.items() if number in alive}
         self._speakers.forget(alive)
+
+
+def _observation(each: _Readable) -> Observation:
+    return Observation(each.face.box, each.embedding, decode_embedding(each.face.identity))
 
 
 def _decode(face: Face) -> _Readable | None:

@@ -24,7 +24,8 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             of 0 counts only where the other modality is missing.
         static_weight, dynamic_weight: relative weights of the two face models.
         smoothing_s: time constant of the exponential smoothing of fused probabilities, in seconds; 0 switches it off.
-        track_memory_s: longest time out of sight in which a face keeps its track, in seconds.
+        track_memory_s, track_memory_frames: longest time out of sight in which a face keeps its track, in seconds, and
+            in frames of the stream's own pace: the longer one counts, so that a picture each 5 s makes tracks too.
         min_confidence: a verdict with less confidence has no label. The default, 0.3, is twice the chance of one in
             seven: probabilities spread over three emotions still get a label, those spread over four, or uniform ones,
             do not.
@@ -47,7 +48,8 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     static_weight: NotNegative = 0.5
     dynamic_weight: NotNegative = 0.5
     smoothing_s: NotNegative = 0.3
-    track_memory_s: NotNegative = 1.0
+    track_memory_s: NotNegative = 1.5
+    track_memory_frames: Annotated[int, msgspec.Meta(ge=0)] = 3
     min_confidence: Share = 0.3
     speech_delay_ms: NotNegative = 120.0
     speech_max_age_s: Positive = 2.0

@@ -165,7 +165,9 @@ class StreamFusion:
         self._scene.on_speech(outcome.pts_ns, speech)
         match outcome:
             case FaceResult():
-                faces, overall = self._scene.on_frame(outcome.pts_ns, outcome.faces, speech, outcome.models)
+                faces, overall = self._scene.on_frame(
+                    outcome.pts_ns, outcome.faces, speech, outcome.models, outcome.shot
+                )
             case SpeechResult():
                 faces, overall = (), self._scene.voice_only(speech, "no picture")
             case JobFailed():

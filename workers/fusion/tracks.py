@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,13 +26,23 @@ VELOCITY_TIME_S = 0.15
 COASTING_TIME_S = 0.5
 """Time constant with which a face out of sight slows down."""
 EMBEDDING_TIME_S = 1.0
+PACE_FRAMES = 5
+"""The pace of a stream is the median of so many newest steps from frame to frame."""
+SURE_SAME = 0.5
+"""Least cosine of two identity embeddings of one person, as networks trained with angular margins give them."""
+SURE_MARGIN = 0.1
+"""Least lead over the next best person."""
+MOST_REMEMBERED = 64
 
 
 class Observation(NamedTuple):
-    """One face of a frame: box [x, y, width, height] in pixels, width and height > 0, and its embedding or None."""
+    """One face of a frame: box [x, y, width, height] in pixels, width and height > 0; its embedding by the static
+    model, and one that tells people apart; None where there is none.
+    """
 
     box: tuple[float, float, float, float]
     embedding: NDArray[np.float32] | None = None
+    identity: NDArray[np.float32] | None = None
 
 
 @dataclass
@@ -43,6 +55,7 @@ class Track:
     seen_ns: int
     velocity: tuple[float, float] | None = None
     embedding: NDArray[np.float32] | None = None
+    identity: NDArray[np.float32] | None = None
 
     def expected(self, pts_ns: int) -> tuple[float, float]:
         """Expected centre: at the same velocity, slower the longer the face is out of sight."""
@@ -61,6 +74,8 @@ class Track:
             self.velocity = _towards(self.velocity, measured, -math.expm1(-gap / VELOCITY_TIME_S))
         if face.embedding is not None:
             self.embedding = _blend(self.embedding, face.embedding, -math.expm1(-gap / EMBEDDING_TIME_S))
+        if face.identity is not None:
+            self.identity = _blend(self.identity, face.identity, -math.expm1(-gap / EMBEDDING_TIME_S))
         self.centre, self.size, self.seen_ns = centre, face.box[2:], pts_ns
 
 
@@ -70,41 +85,98 @@ class FaceTracker:
     All faces of a frame are assigned to tracks at once with the least sum of costs. A cost is the sum of distance from
     the expected place (in face sizes), lack of overlap, change of size, cosine distance of the embeddings where there
     are any, and time out of sight, so that a face in view goes before one that is out of it.
+
+    A hard cut ends all tracks: places say nothing about who is who after it. A person who comes back, after a cut or
+    after a long time, gets their number again only where identity embeddings are sure; without such a model they are
+    counted again.
     """
 
-    def __init__(self, memory_s: float) -> None:
-        """`memory_s`: longest time out of sight that a track survives, in seconds."""
-        self._memory_s = memory_s
+    def __init__(self, memory_s: float, memory_frames: int = 0) -> None:
+        """
+        Args:
+            memory_s: longest time out of sight that a track survives, in seconds.
+            memory_frames: the same in frames of the stream's own pace; the longer one counts.
+        """
+        self._memory_s, self._memory_frames = memory_s, memory_frames
         self._tracks: list[Track] = []
+        self._ended: list[Track] = []
         self._count = 0
+        self._shot = 0
+        self._frame_ns: int | None = None
+        self._steps_ns: deque[int] = deque(maxlen=PACE_FRAMES)
 
-    def reconfigure(self, memory_s: float) -> None:
+    def reconfigure(self, memory_s: float, memory_frames: int = 0) -> None:
         """Use another memory; no track is lost that the new one keeps."""
-        self._memory_s = memory_s
+        self._memory_s, self._memory_frames = memory_s, memory_frames
 
     @property
     def alive(self) -> frozenset[int]:
         """Numbers of the tracks that are still kept."""
         return frozenset(track.number for track in self._tracks)
 
-    def update(self, pts_ns: int, faces: Sequence[Observation]) -> list[int]:
-        """Track numbers of the faces of the frame at `pts_ns`, in the order of `faces`. Frames come in order."""
-        memory_ns = round(self._memory_s * 1e9)
-        self._tracks = [track for track in self._tracks if abs(pts_ns - track.seen_ns) <= memory_ns]
+    def update(self, pts_ns: int, faces: Sequence[Observation], shot: int = 0) -> list[int]:
+        """Track numbers of the faces of the frame at `pts_ns`, in the order of `faces`. Frames come in order.
+
+        Args:
+            shot: number of the frame's shot; another one than before is a hard cut.
+        """
+        memory_ns = self._memory_ns(pts_ns)
+        kept = [track for track in self._tracks if shot == self._shot and abs(pts_ns - track.seen_ns) <= memory_ns]
+        self._end([track for track in self._tracks if track not in kept])
+        self._tracks, self._shot = kept, shot
+        matched = self._match(pts_ns, faces)
+        again = self._recognised([face if track is None else None for face, track in zip(faces, matched, strict=True)])
         numbers: list[int] = []
-        for face, track in zip(faces, self._match(pts_ns, faces), strict=True):
+        for face, track, known in zip(faces, matched, again, strict=True):
             if track is None:
-                track = self._begin(pts_ns, face)
+                track = self._begin(pts_ns, face, known)
             else:
                 track.update(pts_ns, face)
             numbers.append(track.number)
         return numbers
 
-    def _begin(self, pts_ns: int, face: Observation) -> Track:
-        self._count += 1
-        track = Track(self._count, _centre(face.box), face.box[2:], pts_ns)
+    def _memory_ns(self, pts_ns: int) -> float:
+        """How long a track may be out of sight, at the pace of the newest frames."""
+        if self._frame_ns is not None and pts_ns > self._frame_ns:
+            self._steps_ns.append(pts_ns - self._frame_ns)
+        self._frame_ns = pts_ns
+        pace_ns = statistics.median(self._steps_ns) if self._steps_ns else 0
+        return max(self._memory_s * 1e9, self._memory_frames * pace_ns)
+
+    def _end(self, tracks: Sequence[Track]) -> None:
+        """Remember the people of ended tracks, the newest ones, where something tells them apart."""
+        known = [track for track in tracks if track.identity is not None]
+        self._ended = [*self._ended, *known][-MOST_REMEMBERED:]
+
+    def _recognised(self, faces: Sequence[Observation | None]) -> list[Track | None]:
+        """For each new face the ended track of the same person, where that is sure; the surest pairs first."""
+        found: list[Track | None] = [None] * len(faces)
+        pairs = []
+        for place, face in enumerate(faces):
+            if face is None or face.identity is None:
+                continue
+            alike = sorted(
+                ((1 - _cosine_distance(t.identity, face.identity), t.number) for t in self._ended), reverse=True
+            )
+            if alike and alike[0][0] >= SURE_SAME and (len(alike) < 2 or alike[0][0] - alike[1][0] >= SURE_MARGIN):
+                pairs.append((alike[0][0], place, alike[0][1]))
+        for _, place, number in sorted(pairs, reverse=True):
+            track = next((track for track in self._ended if track.number == number), None)
+            if track is not None:
+                found[place] = track
+                self._ended.remove(track)
+        return found
+
+    def _begin(self, pts_ns: int, face: Observation, known: Track | None) -> Track:
+        """Begin a track, under the number of a `known` person or a new one."""
+        if known is None:
+            self._count += 1
+        track = Track(known.number if known is not None else self._count, _centre(face.box), face.box[2:], pts_ns)
         if face.embedding is not None:
             track.embedding = _blend(None, face.embedding, 1.0)
+        if face.identity is not None:
+            held = known.identity if known is not None else None
+            track.identity = _blend(held, face.identity, 1.0 if held is None else 0.5)
         self._tracks.append(track)
         return track
 

@@ -167,3 +167,58 @@ def test_embeddings_that_can_not_be_compared_do_no_harm() -> None:
     assert tracker.update(40 * MS, [at(100, embedding=np.ones(3, np.float32))]) == [1]
     assert tracker.update(80 * MS, [at(100, embedding=np.ones(5, np.float32))]) == [1]
     assert tracker.update(120 * MS, [at(100)]) == [1]
+
+
+def test_a_cut_ends_every_track() -> None:
+    tracker = FaceTracker(1.5)
+    assert tracker.update(0, [at(100), at(400)], shot=0) == [1, 2]
+    assert tracker.update(40 * MS, [at(100), at(400)], shot=0) == [1, 2]
+    assert tracker.update(80 * MS, [at(100)], shot=1) == [3]
+    assert tracker.alive == {3}
+    assert tracker.update(120 * MS, [at(100), at(400)], shot=2) == [4, 5]
+
+
+def test_a_picture_each_few_seconds_makes_one_track_of_one_person() -> None:
+    tracker = FaceTracker(1.5, 3)
+    found = [tracker.update(n * 5 * SECOND, [at(300 + 20 * (n % 3))]) for n in range(20)]
+    assert found[0] == [1]
+    assert {number for numbers in found[1:] for number in numbers} == {1}
+
+
+def test_frames_count_at_the_stream_s_own_pace_only() -> None:
+    """A camera that was away for ten minutes: the next face may be anybody's."""
+    tracker = FaceTracker(1.5, 3)
+    for n in range(20):
+        tracker.update(n * 40 * MS, [at(300)])
+    assert tracker.update(600 * SECOND, [at(300)]) == [2]
+
+
+def someone(seed: int, noise: float = 0.0) -> np.ndarray:
+    base = np.random.default_rng(seed).normal(size=128)
+    return (base + noise * np.random.default_rng(seed + 100).normal(size=128)).astype(np.float32)
+
+
+def known(x: float, person: int, noise: float = 0.3) -> Observation:
+    return at(x)._replace(identity=someone(person, noise))
+
+
+def test_a_person_who_comes_back_after_a_cut_has_their_number_again_where_that_is_sure() -> None:
+    tracker = FaceTracker(1.5)
+    assert tracker.update(0, [known(100, 1), known(400, 2)], shot=0) == [1, 2]
+    assert tracker.update(40 * MS, [known(250, 3)], shot=1) == [3]
+    assert tracker.update(80 * MS, [known(400, 1), known(100, 2)], shot=2) == [1, 2]
+    assert tracker.update(120 * MS, [known(250, 4)], shot=3) == [4]
+    assert tracker.update(160 * MS, [known(100, 3), at(400)], shot=4) == [3, 5]
+
+
+def test_after_a_long_time_too() -> None:
+    tracker = FaceTracker(1.5)
+    assert tracker.update(0, [known(100, 1)]) == [1]
+    assert tracker.update(60 * SECOND, [known(500, 2)]) == [2]
+    assert tracker.update(120 * SECOND, [known(300, 1)]) == [1]
+
+
+def test_twins_stay_apart() -> None:
+    tracker = FaceTracker(1.5)
+    tracker.update(0, [known(100, 1, 0.05), at(400)._replace(identity=someone(1, 0.1))], shot=0)
+    assert tracker.update(40 * MS, [known(250, 1)], shot=1) == [3]
