@@ -169,6 +169,11 @@ def verify_installed(name: str) -> None:
     """
     path = installed().get(name)
     if path is None:
+        download = next((download for download in downloads() if download.name == name), None)
+        if download is not None:
+            raise CatalogError(
+                f"model '{name}' is in the catalog, but not on this machine: 'bimodal models fetch {name}'"
+            )
         raise _unknown(name, CATALOG)
     note = path.with_name("entry.json")
     try:

@@ -124,6 +124,24 @@ LIMITS = """## Limits
 - Figures hold for people like those of the data, recorded like them."""
 
 
+CHANCE = 1.2
+"""A UAR of at most so many times chance is no better than chance."""
+TEMPERATURES = (0.1, 10.0)
+"""Outside of these a temperature says that the network's scores are worth nothing."""
+
+
+def doubts(metadata: Metadata) -> list[str]:
+    """Why a model should not be used, one sentence each: no better than chance, or an absurd temperature."""
+    found = []
+    uar, labels = (metadata.metrics or {}).get("uar"), len(metadata.labels or ())
+    if isinstance(uar, int | float) and labels and uar <= CHANCE / labels:
+        found.append(f"its UAR of {uar:.3f} is no better than chance, which is {1 / labels:.3f} for {labels} classes")
+    temperature = metadata.temperature
+    if temperature is not None and not TEMPERATURES[0] < temperature < TEMPERATURES[1]:
+        found.append(f"its temperature of {temperature:g} is absurd: its scores say little about how sure it is")
+    return found
+
+
 def write_card(folder: Path, metadata: Metadata, command: str, progress: Progress, about: str = "") -> None:
     """Write `folder`/card.md from an artifact's metadata, unless a person wrote the existing one.
 
@@ -132,6 +150,8 @@ def write_card(folder: Path, metadata: Metadata, command: str, progress: Progres
         about: additional text.
     """
     path = folder / "card.md"
+    for doubt in doubts(metadata):
+        progress(f"WARNING: {metadata.name} should not be used: {doubt}; check the data and their labels")
     if path.is_file() and MARK not in path.read_text(encoding="utf-8"):
         progress(f"{path} was written by hand and stays as it is: compare its figures with the artifact's")
         return
@@ -147,6 +167,7 @@ def card_of(metadata: Metadata, command: str, about: str = "") -> str:
     lines = [
         MARK, f"# {metadata.name}", "",
         f"A {metadata.kind} model, version {metadata.version}: {metadata.source}. {about}".rstrip(), "",
+        *(line for doubt in doubts(metadata) for line in (f"> **Do not use this model: {doubt}.**", "")),
         "| | |", "|---|---|", *_facts(metadata), "",
         "## Data and licence", f"{metadata.license}.",
         f"Trained on: {', '.join(str(part) for part in learnt) if isinstance(learnt, list) else learnt}.", "",

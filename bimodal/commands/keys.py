@@ -7,6 +7,7 @@ import ipaddress
 import os
 import shlex
 import socket
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -77,24 +78,46 @@ def show(name: KeyName = keys.OWN) -> None:
     Example: [b]bimodal keys show[/b]
     """
     with user_errors():
-        typer.echo(shlex.quote(keys.own(keys.keys_folder(), name).public))
+        public = keys.own(keys.keys_folder(), name).public
+        # On a terminal to be copied into a shell, so in quotes; into "$(bimodal keys show)" as it is.
+        typer.echo(shlex.quote(public) if sys.stdout.isatty() else public)
 
 
 @app.command()
 def allow(
     public_key: Annotated[str, typer.Argument(help="What 'bimodal keys show' prints on the other machine, in quotes.")],
-    name: Annotated[str, typer.Option(help="What to call the other machine: laptop, robot …")],
+    name: Annotated[
+        str | None, typer.Option(help="What to call the other machine: laptop, robot …; by default a number.")
+    ] = None,
     work: Annotated[
         bool, typer.Option("--work", help="It may run workers, and so is sent the pictures; else it may read events.")
     ] = False,
 ) -> None:
     """Let the holder of a public key connect; counts at once, also while bimodal runs.
 
-    Example: [b]bimodal keys allow 'PUBLIC KEY' --name laptop[/b]
+    Example: [b]bimodal keys allow 'PUBLIC KEY' --name laptop[/b], or, on one machine,
+    [b]bimodal keys allow "$(bimodal keys show)"[/b]
     """
     with user_errors():
-        keys.allow(keys.keys_folder(), public_key, name, "workers" if work else "events")
+        folder, public = keys.keys_folder(), unquoted(public_key)
+        name = name or free_name(folder, public)
+        keys.allow(folder, public, name, "workers" if work else "events")
         typer.echo(f"'{name}' may {'run workers' if work else 'read events'}")
+
+
+def unquoted(key: str) -> str:
+    """The key without the quotes that 'bimodal keys show' prints around it for a shell."""
+    key = key.strip()
+    return key[1:-1] if len(key) > 2 and key[0] == key[-1] in "'\"" else key
+
+
+def free_name(folder: Path, public: str) -> str:
+    """The name under which a key is allowed already, else the first free one of machine-1, machine-2 …"""
+    known = {key: called for scope in keys.SCOPES for key, called in keys.allowed(folder, scope).items()}
+    taken, number = set(known.values()), 1
+    while f"machine-{number}" in taken:
+        number += 1
+    return known.get(public, f"machine-{number}")
 
 
 @app.command("list")

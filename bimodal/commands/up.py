@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -32,6 +33,7 @@ from bimodal.workers.system_state import StreamState, SystemState
 
 PLAIN_LINE_EVERY_S = 1.0
 DRAWN_EVERY_S = 1 / 8
+NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def up(
@@ -40,8 +42,13 @@ def up(
         float | None, typer.Option("--for", min=0.1, help="Stop by itself after so many seconds.", metavar="SECONDS")
     ] = None,
     session: SessionOption = "default",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Into a pipe or a file, too: a line a second for every stream.")
+    ] = False,
 ) -> None:
     """Start every process, watch them, and show each stream's emotion until Ctrl-C.
+
+    On a terminal the lines are drawn in place. Into a pipe or a file go the addresses, and problems when they are new.
 
     Without a config file it takes the first camera and microphone, and where there is none plays the demo clip.
 
@@ -55,13 +62,13 @@ def up(
         stop = StopSignal()
         with running_system(loaded, file, session, log_file) as (system, bus):
             put(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
-            _show(system, bus, stop, for_seconds)
+            _show(system, bus, stop, for_seconds, verbose=verbose)
 
 
-def _show(system: LiveSystem, bus: Subscriber, stop: StopSignal, for_seconds: float | None) -> None:
+def _show(system: LiveSystem, bus: Subscriber, stop: StopSignal, for_seconds: float | None, *, verbose: bool) -> None:
     shown = SystemState()
     end = time.monotonic() + for_seconds if for_seconds is not None else None
-    screen = Screen()
+    screen = Screen(verbose)
     with screen:
         while not stop.asked and not _orphaned() and (end is None or time.monotonic() < end):
             system.step(TURN_S)
@@ -97,9 +104,12 @@ def _window_closed(supervisor: Supervisor) -> bool:
 
 
 class Screen:
-    """Draws lines in place on a terminal, and prints them once a second elsewhere; skips while stdout would block."""
+    """Draws lines in place on a terminal. Elsewhere it prints problems when they are new, or, with `verbose`, all lines
+    once a second. Skips while stdout would block."""
 
-    def __init__(self) -> None:
+    def __init__(self, verbose: bool = False) -> None:
+        self._verbose = verbose
+        self._problems: set[str] = set()
         # Without a thread of Live's own, which would block on a terminal that was stopped (Ctrl-S), and we on it.
         self._live = Live(console=Console(), auto_refresh=False, transient=False) if is_terminal() else None
         self._due = 0.0
@@ -136,13 +146,22 @@ class Screen:
                 self._live.update(Text(clean_lines("\n".join(texts)), no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
             self._due = now + PLAIN_LINE_EVERY_S
+            self._print(texts)
+
+    def _print(self, texts: list[str]) -> None:
+        if not self._verbose:
+            # The same problem with other numbers ("trying again in 4 s") is not new; one that was over is.
+            problems = {NUMBER.sub("#", text): text for text in texts if text.startswith("! ")}
+            texts = [text for kind, text in problems.items() if kind not in self._problems]
+            self._problems = set(problems)
+        if texts:
             put("\n".join(texts))
 
     def last(self, system: SystemState) -> None:
         """Print the last lines where they are not drawn in place."""
         texts = live_lines(system, time.monotonic())
         if self._live is None and texts and takes_more(sys.stdout):
-            put("\n".join(texts))
+            self._print(texts)
 
 
 # Lines of the live display. Pure.

@@ -11,14 +11,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from bimodal.models.contract import Crop
+from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
 from bimodal.training.commands import train
 from bimodal.training.errors import TrainingError
 from bimodal.training.evaluate.command import actors_of, evaluate
 from bimodal.training.evaluate.conditions import CONDITIONS
-from bimodal.training.to_artifact import set_metadata
+from bimodal.training.to_artifact import set_metadata, write_card
 from tests.artifacts import make_face_static, make_speech
 from tests.end_to_end.driving import events_of, run
 from tests.media import face_clip
@@ -212,3 +212,33 @@ def test_what_was_trained_runs_in_the_live_pipeline(face: Path, speech: Path, tm
     assert named["speech"] == "tiny-speech@2"
     assert any(event["faces"] for event in events)
     assert any((event["speech"] or {}).get("probabilities") for event in events)
+
+
+@pytest.mark.parametrize(
+    ("uar", "temperature", "words"),
+    [
+        (0.9, 1.3, []),
+        (0.17, 1.3, ["no better than chance"]),
+        (0.9, 20.0, ["absurd"]),
+        (0.14, 0.05, ["chance", "absurd"]),
+    ],
+)
+def test_a_model_that_is_worth_nothing_is_marked(
+    tmp_path: Path, uar: float, temperature: float, words: list[str]
+) -> None:
+    metadata = Metadata(
+        contract=CONTRACT_VERSION,
+        kind="face-static",
+        name="mine",
+        version="1",
+        license="mine",
+        source="mine",
+        labels=EMOTIONS,
+        crop=Crop(scale=1.0, shift_y=0.0, rotate=True),
+        temperature=temperature,
+        metrics={"uar": uar, "protocol": "mine"},
+    )
+    said: list[str] = []
+    write_card(tmp_path, metadata, "bimodal train face", said.append)
+    assert len(said) == len(words) == (tmp_path / "card.md").read_text(encoding="utf-8").count("Do not use this model")
+    assert all(word in sentence and sentence.startswith("WARNING") for word, sentence in zip(words, said, strict=True))

@@ -70,14 +70,17 @@ def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, progre
 
 def _metadata(config: FaceConfig, temperature: float, metrics: dict[str, object] | None) -> Metadata:
     reader = reader_of(config.data, ["picture"])
-    fer2013 = reader.name.startswith("fer2013")
-    name = config.data.name if reader.name == "manifest" else reader.name
+    fer2013 = reader.name == "fer2013"
+    # A folder a class may hold anybody's pictures: they are named, and their licence is their owner's to tell.
+    own = reader.name in ("manifest", "fer2013-folders")
+    name = config.data.resolve().name if own else reader.name
+    licence = "whose licence their owner knows" if reader.name == "fer2013-folders" else reader.licence
     return Metadata(
         contract=CONTRACT_VERSION,
         kind="face-static",
         name=config.name,
         version=config.version,
-        license=LICENSE if fer2013 else f"as the data it was trained on: {name}, {reader.licence}",
+        license=LICENSE if fer2013 else f"as the data it was trained on: {name}, {licence}",
         source=SOURCE if fer2013 and config.labels != "fer2013" else f"trained with bimodal on {name}",
         labels=EMOTIONS,
         embedding_space=f"{config.name}@{config.version}",

@@ -16,6 +16,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from bimodal.workers.capture.choice import Channel
+from bimodal.workers.capture.hdr import is_hdr, tone_mapped
 from bimodal.workers.errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,10 @@ class PixelConverter:
         return ShownPixels(turn.apply(self.rgb(frame, width, height)), self._shown)
 
     def rgb(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
-        """Convert a frame as it is stored, scaled to a size."""
+        """Convert a frame as it is stored, scaled to a size; HDR as an ordinary screen shows it."""
+        if is_hdr(int(frame.color_trc)):
+            wide = self._reformatter.reformat(frame, width=width, height=height, format="rgb48le")
+            return tone_mapped(wide.to_ndarray().astype(np.uint16, copy=False), int(frame.color_trc))
         rgb = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation=Interpolation.FAST_BILINEAR
         )
