@@ -214,7 +214,8 @@ def _timed(
             yield frame, heapq.heappop(counts) if counts else None
         return
     depth = REORDERED if stream.codec_context.reorder_depth else 0
-    leap = round(LEAP_NS / NANO / stream.time_base) if stream.time_base else 0
+    leap_ns = max(LEAP_NS, round(REORDERED * NANO / _fps(stream)))
+    leap = round(leap_ns / NANO / stream.time_base) if stream.time_base else 0
     found = decoded(container, stream, name, report)
     yield from in_order(((frame, frame.pts) for frame in found if isinstance(frame, av.VideoFrame)), depth, leap)
 
@@ -413,7 +414,7 @@ def _period_ns(path: Path | str, choice: Choice) -> int:
 
 # Time stamps of containers, made strictly increasing.
 STEP_NS = 1_000_000
-LEAP_NS = 1_000_000_000
+LEAP_NS = 400_000_000
 
 
 class Timeline:
@@ -422,7 +423,7 @@ class Timeline:
     The rules:
     - an item without a time stamp is placed at the end of the previous one;
     - one that is not later than the previous one is placed `STEP_NS` (1 ms) after it;
-    - one more than `LEAP_NS` (1 s) before the previous one begins a new count (two files joined, an encoder
+    - one more than `LEAP_NS` (0.4 s) before the previous one begins a new count (two files joined, an encoder
       restarted): it is placed at the end of the previous one, and all that follow are shifted by the same amount;
     - the first is placed at 0 or later.
     """

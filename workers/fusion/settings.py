@@ -48,7 +48,7 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     static_weight: NotNegative = 0.5
     dynamic_weight: NotNegative = 0.5
     smoothing_s: NotNegative = 0.3
-    track_memory_s: NotNegative = 1.5
+    track_memory_s: NotNegative = 2.0
     track_memory_frames: Annotated[int, msgspec.Meta(ge=0)] = 3
     min_confidence: Share = 0.3
     speech_delay_ms: NotNegative = 120.0
