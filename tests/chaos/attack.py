@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from bimodal.broker.errors import BrokerError
 from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
-from tests.chaos.blows import Blow
+from tests.chaos.around import Bursts, answer_wrongly, flooding, starving
+from tests.chaos.blows import AROUND, Blow
 from tests.chaos.footprint import Footprint, look, steady
 from tests.end_to_end.driving import PATIENCE_S
 from tests.end_to_end.living import Living
@@ -27,6 +29,7 @@ SOME_EVENTS = 5
 # Frames are 40 ms apart; on a busy machine an event may be late by a few of them.
 STOPPED_S = 0.25
 MODELS = ("first", "second")
+SUBSCRIPTIONS, FLOODED_S, STARVED_S, ROGUE_S = 100_000, 4.0, 8.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,16 @@ class Attack:
         self.directory, self.slots = session_directory(self.session), slots_directory(self.session)
         self._living = Living(folder)
         outputs = {"view": {"port": 0}, "record": str(folder / "recordings")}
-        self._living.write(outputs=outputs, **sections)
+        self._bursts = Bursts(self._living.clip)
+        streams = self._living.values["streams"] | {"bursty": {"url": self._bursts.address}}
+        self._living.write(outputs=outputs, streams=streams, **sections)
         self._said = (folder / "said").open("w")
         self._driven = self._living.up(self.session, said=self._said)
         self._bus = Subscriber(events_endpoint(self.directory), ["emotion."])
         self._model = 0
         self._times: list[float] = []
         self._named: str | None = None
+        self._bursty = 0
         self._seen: set[psutil.Process] = set()
 
     def __enter__(self) -> Attack:
@@ -72,6 +78,7 @@ class Attack:
 
     def __exit__(self, *_: object) -> None:
         self._bus.close()
+        self._bursts.close()
         self._driven.__exit__()
         self._said.close()
 
@@ -81,7 +88,9 @@ class Attack:
         """Take in events for so long."""
         end = time.monotonic() + timeout_s
         while (found := self._bus.receive(max(0.0, end - time.monotonic()))) is not None:
-            if isinstance(found[1], Emotion):
+            if isinstance(found[1], Emotion) and found[1].stream == "bursty":
+                self._bursty += 1
+            elif isinstance(found[1], Emotion):
                 self._times.append(time.monotonic())
                 self._named = found[1].models.get("face-static")
 
@@ -136,6 +145,8 @@ class Attack:
         if blow.kind == "swap":
             wanted = self._swap()
             self.read(blow.wait_s)
+        elif blow.kind in AROUND:
+            self._around(blow)
         victim = self._hit(blow) if blow.role is not None else None
         struck = len(self._times)
         while time.monotonic() - begun < PATIENCE_S:
@@ -143,12 +154,32 @@ class Attack:
             told = self.status()
             changed = wanted is None or self._named == wanted
             replaced = victim is None or blow.kind == "resume" or _replaced(victim, told)
-            if told is not None and _well(told) and changed and replaced:
+            going = blow.kind != "burst" or self._bursty > 0
+            if told is not None and _well(told) and changed and replaced and going:
                 whole_s = time.monotonic() - begun
                 self._some_more(struck)
                 killed = victim is not None and _replaced(victim, told)
                 return self._recovery(blow, victim, begun, whole_s, killed)
         raise AssertionError(f"after '{blow}' {self._story(told)}")
+
+    def _around(self, blow: Blow) -> None:
+        """Strike what is around the processes."""
+        match blow.kind:
+            case "sweep":
+                shutil.rmtree(self.slots)
+            case "evict":
+                shutil.rmtree(self.directory)
+            case "rogue":
+                answer_wrongly(self.directory, ROGUE_S)
+            case "flood":
+                with flooding(self.directory, SUBSCRIPTIONS):
+                    self.read(FLOODED_S)
+            case "starve":
+                with starving(4 * (os.cpu_count() or 1)):
+                    self.read(STARVED_S)
+            case _:
+                self._bursty = 0
+                self._bursts.hang_up()
 
     def _swap(self) -> str:
         self._model = 1 - self._model
@@ -162,7 +193,7 @@ class Attack:
         found = [process for process in told.processes if process.role == blow.role and process.pid is not None]
         victim = found[int(blow.choice * len(found))]
         assert victim.pid is not None
-        os.kill(victim.pid, signal.SIGKILL if blow.kind in ("kill", "swap") else signal.SIGSTOP)
+        os.kill(victim.pid, signal.SIGSTOP if blow.kind in ("resume", "hang") else signal.SIGKILL)
         if blow.kind == "resume":
             self.read(blow.wait_s)
             # It may have been taken for one that hangs, where the machine is slow.

@@ -16,7 +16,10 @@ RESUMED_AFTER_S = (0.5, 3.0)
 PAUSE_S = (0.2, 1.5)
 DURING_SWAP_S = (0.0, 2.0)
 
-Kind = Literal["kill", "resume", "hang", "swap"]
+Kind = Literal["kill", "resume", "hang", "swap", "sweep", "evict", "rogue", "flood", "starve", "burst"]
+# Blows to the session and the machine around the processes; the first two kill one of these roles as well.
+AROUND: tuple[Kind, ...] = ("sweep", "evict", "rogue", "flood", "starve", "burst")
+HOMELESS = ("face", "capture", "audio", "view")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,10 @@ class Blow:
 
     Attributes:
         kind: "kill": SIGKILL; "resume": SIGSTOP, then SIGCONT; "hang": SIGSTOP, and the watchdog has to find out;
-            "swap": the config names another model.
+            "swap": the config names another model; "sweep": the shared slots are removed, then a process is killed;
+            "evict": the same with the folder of sockets; "rogue": a worker answers wrongly; "flood": a reader with
+            100,000 subscriptions; "starve": all cores are taken by others for some seconds; "burst": the bursty source
+            hangs up and comes back.
         role: the kind of process that is hit; of a swap, who is killed while it is on its way, or None.
         choice: 0 to 1, which of several processes of that role.
         pause_s: seconds before it falls.
@@ -41,11 +47,14 @@ class Blow:
     def __str__(self) -> str:
         if self.kind == "swap":
             return f"swap, {self.role} killed after {self.wait_s:.2f} s" if self.role else "swap"
+        if self.role is None:
+            return self.kind
         return f"{self.kind} {self.role}" + (f" after {self.wait_s:.2f} s" if self.kind == "resume" else "")
 
 
-ROUND = len(ROLES) + 4
-"""Blows of a round: every role is killed once, one is resumed, one hangs, and the model is swapped twice."""
+ROUND = len(ROLES) + 4 + len(AROUND)
+"""Blows of a round: every role is killed once, one is resumed, one hangs, the model is swapped twice, and each blow to
+what is around the processes falls once."""
 
 
 def blows(seed: int) -> Iterator[Blow]:
@@ -56,6 +65,7 @@ def blows(seed: int) -> Iterator[Blow]:
     while True:
         dealt: list[tuple[Kind, str | None]] = [("kill", role) for role in ROLES]
         dealt += [("resume", next(resumed)), ("hang", next(hung)), ("swap", None), ("swap", next(swapped))]
+        dealt += [(kind, chance.choice(HOMELESS) if kind in ("sweep", "evict") else None) for kind in AROUND]
         chance.shuffle(dealt)
         yield from (_blow(chance, kind, role) for kind, role in dealt)
 

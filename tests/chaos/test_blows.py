@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.supervisor.child import SILENT_S
-from tests.chaos.blows import PAUSE_S, RESUMED_AFTER_S, ROLES, ROUND, blows, first
+from tests.chaos.blows import AROUND, HOMELESS, PAUSE_S, RESUMED_AFTER_S, ROLES, ROUND, blows, first
 
 seeds = st.integers(0, 2**32)
 
@@ -25,7 +25,9 @@ def test_every_round_kills_each_kind_of_process_resumes_one_hangs_one_and_swaps(
     for _ in range(3):
         found = [next(coming) for _ in range(ROUND)]
         assert {blow.role for blow in found if blow.kind == "kill"} == set(ROLES)
-        assert Counter(blow.kind for blow in found) == {"kill": len(ROLES), "resume": 1, "hang": 1, "swap": 2}
+        counts = {"kill": len(ROLES), "resume": 1, "hang": 1, "swap": 2} | dict.fromkeys(AROUND, 1)
+        assert Counter(blow.kind for blow in found) == counts
+        assert all(blow.role in HOMELESS for blow in found if blow.kind in ("sweep", "evict"))
 
 
 @given(seeds)

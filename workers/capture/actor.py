@@ -79,6 +79,8 @@ class CaptureActor:
         figures["seconds"] = self._run.sound_ns / 1e9
         if self._source.info.duration_ns:
             figures["duration_s"] = self._source.info.duration_ns / 1e9
+        if self._source.delay_s is not None:
+            figures["delay_ms"] = round(self._source.delay_s * 1000, 1)
         if self._source.info.frames_estimate:
             figures["frames_estimate"] = float(self._source.info.frames_estimate)
         return figures

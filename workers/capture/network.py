@@ -10,7 +10,7 @@ import errno
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import av
@@ -21,6 +21,7 @@ from bimodal.workers.capture.choice import DEFAULT, Choice, picture_stream, soun
 from bimodal.workers.capture.clocks import ClockMap
 from bimodal.workers.capture.device_io import put_until_closed
 from bimodal.workers.capture.files import Report, aspect_of, nano
+from bimodal.workers.capture.pace import Pacer, Repeats
 from bimodal.workers.capture.pixels import PixelConverter, SampleConverter
 from bimodal.workers.capture.types import Connected, Interruption, Picture, Sound, SourceInfo
 from bimodal.workers.errors import SourceError
@@ -38,6 +39,12 @@ LEAP_NS = 2_000_000_000
 AHEAD_NS = 1_000_000_000
 # These formats carry no times of their own: a picture's time is its arrival.
 UNTIMED_FORMATS = {"mpjpeg", "mjpeg", "image2pipe"}
+# One picture an address (a snapshot camera): it is polled.
+SNAPSHOT_FORMATS = {"jpeg_pipe", "png_pipe", "webp_pipe", "bmp_pipe", "image2"}
+SNAPSHOT_FPS = 2.0
+# These come in bursts and are played at their own pace; a playlist may begin with what was played already.
+PLAYLISTS = ("hls", "dash")
+BURSTY = ("http://", "https://", "tcp://")
 LOST = {errno.EIO, errno.EPIPE, errno.ECONNRESET}
 OPTIONS = {"analyzeduration": "2000000"}
 
@@ -56,6 +63,8 @@ def watch(
     undecoded_s: float = UNDECODED_S,
     report: Report | None = None,
     choice: Choice = DEFAULT,
+    snapshot_fps: float = SNAPSHOT_FPS,
+    on_delay: Callable[[float], None] = lambda _seconds: None,
 ) -> Iterator[News]:
     """Yield pictures and sounds of a network stream until `stop` is set, connecting again after every loss.
 
@@ -69,13 +78,17 @@ def watch(
         undecoded_s: seconds after which data of which nothing can be decoded counts as a loss.
         report: called, in another thread, with the reason for each packet that can't be decoded and is skipped.
         choice: what to take where it carries several tracks or channels.
+        snapshot_fps: how often an address that gives one picture is polled, a second.
+        on_delay: called, in another thread, with the seconds by which a bursty source is played later than it began.
 
     Raises SourceError if the address can't be right, whatever the server does.
     """
     line = _Line(time.monotonic_ns() if anchor_ns is None else anchor_ns)
     waits = back_off or BackOff()
     while not stop.is_set():
-        connection = _Connection(url, line, max_height, limits_s, undecoded_s, report, choice)
+        connection = _Connection(
+            url, line, max_height, limits_s, undecoded_s, report, choice, 1 / snapshot_fps, on_delay
+        )
         try:
             for item in connection.items(stop):
                 if not isinstance(item, Connected):
@@ -95,6 +108,7 @@ class _Line:
 
     def __init__(self, anchor_ns: int) -> None:
         self.anchor_ns = anchor_ns
+        self.repeats = Repeats()
         self._last_picture_ns = -STEP_NS
         self._end_ns = 0
 
@@ -130,8 +144,12 @@ class _Connection:
         undecoded_s: float,
         report: Report | None,
         choice: Choice,
+        snapshot_s: float,
+        on_delay: Callable[[float], None],
     ) -> None:
         self._choice = choice
+        self._snapshot_s, self._on_delay = snapshot_s, on_delay
+        self._pacer: Pacer | None = None
         self.reason = "it was stopped"
         self._url, self._name, self._line, self._limits_s = url, clean(shown_address(url)), line, limits_s
         self._max_height, self._undecoded_s, self._report = max_height, undecoded_s, report
@@ -166,8 +184,12 @@ class _Connection:
         last: SourceError | None = None
         try:
             with self._open() as container:
+                if container.format.name in SNAPSHOT_FORMATS:
+                    self._poll(container)
+                    return
                 self._read_all(container)
-            self.reason = f"{self._name} ended the stream"
+                ended = _has_an_end(container)
+            self.reason = f"{self._name} {'ended the stream' if ended else 'closed the connection'}"
         except av.ProtocolNotFoundError:
             last = SourceError(f"{self._name} is no address that can be opened: its protocol is unknown")
         except SourceError as error:
@@ -191,7 +213,10 @@ class _Connection:
         if video is not None:
             video.thread_type = "SLICE"  # threads over frames would hold frames back
         timed = container.format.name not in UNTIMED_FORMATS
-        recording = container.duration is not None and container.duration > 0
+        playlist = any(name in container.format.name for name in PLAYLISTS)
+        bursty = timed and (playlist or self._url.startswith(BURSTY))
+        self._pacer = Pacer() if bursty else None
+        recording = container.duration is not None and container.duration > 0 and not bursty
         pixels, samples = PixelConverter(self._max_height), SampleConverter(self._choice.channel)
         self._put_until_closed(Connected(self._info(video, audio)))
         decoded_ns = time.monotonic_ns()
@@ -201,6 +226,9 @@ class _Connection:
             for frame in self._decoded(packet):
                 if self._closed.is_set():
                     return
+                decoded_ns = time.monotonic_ns()
+                if not self._is_due(frame, playlist):
+                    continue
                 grab_ns = decoded_ns = time.monotonic_ns()
                 pts_ns = self._pts_ns(frame, grab_ns, timed)
                 if recording:
@@ -213,6 +241,42 @@ class _Connection:
                     (mono,) = samples(frame)
                     pts_ns = self._line.sound(pts_ns, mono.size * NANO // samples.rate)
                     self._put_until_closed(Sound(pts_ns, grab_ns, mono, samples.rate))
+
+    def _is_due(self, frame: av.VideoFrame | av.AudioFrame, playlist: bool) -> bool:
+        """Hold a frame of a bursty source until its time; False for one that was played already."""
+        if self._pacer is None or frame.pts is None or frame.time_base is None:
+            return True
+        source_ns, now_ns = nano(frame.pts, frame.time_base), time.monotonic_ns()
+        kind = "picture" if isinstance(frame, av.VideoFrame) else "sound"
+        if playlist and self._line.repeats.is_repeated(kind, source_ns, now_ns):
+            return False
+        self._closed.wait(self._pacer.wait_ns(source_ns, now_ns) / NANO)
+        self._on_delay(self._pacer.delay_ns / NANO)
+        return True
+
+    def _poll(self, container: av.container.InputContainer) -> None:
+        """Read the picture of an address that gives one, again and again."""
+        video = picture_stream(container, self._choice)
+        if video is None:
+            raise SourceError(f"{self._name} carries no picture")
+        pixels = PixelConverter(self._max_height)
+        self._put_until_closed(Connected(self._info(video, None)))
+        due_s = time.monotonic()
+        current: av.container.InputContainer | None = container
+        while not self._closed.is_set():
+            with current or self._open() as opened:
+                current = None
+                stream = picture_stream(opened, self._choice)
+                frame = next(opened.decode(stream), None) if stream is not None else None
+                if frame is None:
+                    raise SourceError(f"{self._name} sends no picture that can be read")
+                grab_ns = time.monotonic_ns()
+                shown = pixels(frame, aspect_of(video))
+            pts_ns = self._line.picture(grab_ns - self._line.anchor_ns)
+            self._put_until_closed(Picture(pts_ns, grab_ns, *shown))
+            # A camera that answers slowly is not asked more often for it.
+            due_s = max(due_s + self._snapshot_s, time.monotonic())
+            self._closed.wait(due_s - time.monotonic())
 
     def _decoded(self, packet: av.Packet[Any]) -> list[Any]:
         """Decode a packet; a damaged one has no frames (the next key frame repairs the picture)."""
@@ -254,6 +318,13 @@ class _Connection:
 
     def _put_until_closed(self, item: Item | SourceError | None) -> None:
         put_until_closed(item, self._queue, self._closed)
+
+
+def _has_an_end(container: av.container.InputContainer) -> bool:
+    """True for a recording of known length, and a playlist that says so; a live stream that ends has been cut off."""
+    if container.duration is not None and container.duration > 0:
+        return True
+    return container.format.name not in UNTIMED_FORMATS and container.size > 0
 
 
 def _reason(error: Exception) -> str:

@@ -34,7 +34,7 @@ def open_source(settings: CaptureActorSettings, directory: Path, *, again: bool 
     from bimodal.workers.capture import reconnect
 
     if wanted.url is not None:
-        return reconnect.network_source(wanted.url, max_height, wanted.choice)
+        return reconnect.network_source(wanted.url, max_height, wanted.choice, wanted.snapshot_fps)
     if wanted.auto:
         return _auto_source(directory / f"{settings.stream}.devices", max_height, again=again)
     found = reconnect.device_source(wanted.camera, wanted.microphone, max_height, patient=again)

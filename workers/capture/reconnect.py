@@ -83,7 +83,9 @@ def device_source(
     return source
 
 
-def network_source(url: str, max_height: int, choice: Choice = DEFAULT) -> OpenSource:
+def network_source(
+    url: str, max_height: int, choice: Choice = DEFAULT, snapshot_fps: float = network.SNAPSHOT_FPS
+) -> OpenSource:
     """Open a network stream. It need not exist yet; what it carries is known once it is connected."""
     remember_address(url)
     name = clean(shown_address(url))
@@ -100,13 +102,27 @@ def network_source(url: str, max_height: int, choice: Choice = DEFAULT) -> OpenS
         name=name,
     )
     source = OpenSource(info=info)
-    source.mixed = partial(_watched, source, url, max_height, choice)
+    source.mixed = partial(_watched, source, url, max_height, choice, snapshot_fps)
     return source
 
 
-def _watched(source: OpenSource, url: str, max_height: int, choice: Choice) -> Iterator[Picture | Sound | Connected]:
+def _watched(
+    source: OpenSource, url: str, max_height: int, choice: Choice, snapshot_fps: float
+) -> Iterator[Picture | Sound | Connected]:
+    def on_delay(seconds: float) -> None:
+        source.delay_s = seconds
+
     damage = Damage(source.problems, DAMAGE_SHOWN_S)
-    for item in network.watch(url, source.stopped, max_height=max_height, report=damage, choice=choice):
+    watching = network.watch(
+        url,
+        source.stopped,
+        max_height=max_height,
+        report=damage,
+        choice=choice,
+        snapshot_fps=snapshot_fps,
+        on_delay=on_delay,
+    )
+    for item in watching:
         if isinstance(item, Interruption):
             source.degraded_reason = f"{item.reason}; trying again in {item.retry_s:g} s"
             continue

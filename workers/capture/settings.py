@@ -16,7 +16,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """One source: `auto`, or a camera and/or a microphone, or a url, or a file, or visitors' browsers.
 
     `loop` repeats a file without end. `video_track`, `audio_track` and `channel` choose among several of a file or an
-    address (workers/capture/choice.py).
+    address (workers/capture/choice.py). `snapshot_fps` is how often a `url` that gives one picture is polled.
     """
 
     auto: bool = False
@@ -29,6 +29,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     video_track: TrackNumber | None = None
     audio_track: TrackNumber | None = None
     channel: Channel = "mix"
+    snapshot_fps: Annotated[float, msgspec.Meta(ge=0.01, le=30)] = 2.0
 
     def __post_init__(self) -> None:
         devices = self.camera is not None or self.microphone is not None

@@ -187,6 +187,7 @@ class OpenSource:
         largest_picture: greatest size of a picture in bytes, if sizes vary; slots are made for it.
         stopped: ends live readers soon once it is set.
         problems: the current problems of its parts.
+        delay_s: by how much a bursty source is played later than it began, in seconds; None for others.
     """
 
     info: SourceInfo
@@ -196,6 +197,7 @@ class OpenSource:
     largest_picture: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
     problems: SourceProblems = field(default_factory=SourceProblems)
+    delay_s: float | None = None
 
     @property
     def degraded_reason(self) -> str | None:
