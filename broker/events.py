@@ -27,6 +27,7 @@ class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
     track: int
     box: tuple[int, int, int, int]
     score: float
+    presence: float = 1.0
     static: Probabilities
     dynamic: Probabilities | None
     video: Probabilities

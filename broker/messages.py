@@ -291,6 +291,7 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
         score: detection score, 0…1.
         box: detection box relative to the box around the landmarks: offset of its centre (x, y), then width and
             height, in sides of the square.
+        mesh: whether the landmark model was sure of it, so that it can be followed without the detector.
     """
 
     x: float
@@ -299,16 +300,21 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     angle: float
     score: float
     box: tuple[float, float, float, float]
+    mesh: bool = True
 
 
 class Hints(msgspec.Struct, frozen=True, kw_only=True):
     """The faces of a frame, for the next frames; empty if it has none.
 
-    Frames before seq `until` may search these regions only; that frame and later ones run detection.
+    Frames before seq `until`, and before `until_ns` on the stream's time line where that is given, may search these
+    regions only; that frame and later ones run detection in full. From `coarse` on, where that is given, they look
+    for new, large faces beside them.
     """
 
     regions: Annotated[tuple[Region, ...], msgspec.Meta(max_length=MOST_REGIONS)]
     until: Whole
+    until_ns: int | None = None
+    coarse: Whole | None = None
 
 
 class Assignment(Message, frozen=True, tag="assignment"):
@@ -327,8 +333,10 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         box: [x, y, width, height] in pixels of the frame.
         score: detection score, 0…1.
+        presence: confidence of the landmark model that its crop shows a face, 0…1; low in profile and in the dark,
+            where the crop follows the detector's points, and gets less weight in fusion.
         sharpness: 0…1; a blurred crop gets less weight in fusion.
-        mouth: opening of the lips relative to the distance of the eyes, 0 = closed.
+        mouth: opening of the lips relative to the distance of the eyes, 0 = closed; NaN without a mesh.
         probabilities: of the static model, calibrated, over the emotions it knows.
         embedding: float16 little-endian bytes of the static model's embedding, or None where it has none.
         identity: float16 little-endian bytes of an embedding that tells people apart; None without such a model.
@@ -336,6 +344,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
 
     box: tuple[float, float, float, float]
     score: float
+    presence: float = 1.0
     sharpness: float
     mouth: float
     probabilities: Probabilities

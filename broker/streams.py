@@ -40,7 +40,8 @@ class LastSeen:
         if job.modality != "face" or self.hints is None:
             return None
         until = min(self.hints.until, self.seq + MOST_FOLLOWED)
-        return self.hints if self.seq < job.seq < until else None
+        in_time = self.hints.until_ns is None or job.pts_ns < self.hints.until_ns
+        return self.hints if self.seq < job.seq < until and in_time else None
 
 
 @dataclass

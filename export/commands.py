@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -45,6 +46,7 @@ MaxSize = Annotated[int, typer.Option(help="Larger files (MB, with external data
 class Kind(StrEnum):
     """Kinds of artifacts that foreign models can become."""
 
+    FACE_DETECTOR = "face-detector"
     FACE_STATIC = "face-static"
     FACE_DYNAMIC = "face-dynamic"
     SPEECH = "speech"
@@ -159,6 +161,28 @@ def face_api(
         from bimodal.export.pretrained.face_api import export_face_api
 
         export_face_api(out, typer.echo, folder=folder, package=package, pictures=picture or [])
+
+
+@app.command()
+def yunet(
+    file: Annotated[Path, typer.Argument(help="yunet_n_dynamic.onnx, yunet_s_dynamic.onnx or another YuNet file.")],
+    out: Out = Path("models"),
+    name: Name = None,
+    version: Version = None,
+    picture: Picture = None,
+) -> None:
+    """Convert a YuNet face detector of github.com/ShiqiYu/libfacedetection.train, for pictures of any size.
+
+    Example: bimodal export yunet yunet_n_dynamic.onnx --out my-models
+    """
+    with one_sentence():
+        require("export yunet", EXTRA, "onnx")
+        from bimodal.export.onnx.convert import export_onnx
+
+        short = re.match(r"yunet_[a-z0-9]+", file.stem)
+        given = name or (short[0] if short else file.stem).replace("_", "-")
+        description = description_of("yunet", None, {"name": given, "version": version or "0047ac24"})
+        export_onnx(file, description, out, typer.echo, pictures=picture or [])
 
 
 @app.command()

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.export.errors import SourceModelError
-from bimodal.export.pretrained.mediapipe import DETECTOR_GEOMETRY, MESH_GEOMETRY
 from bimodal.models.catalog import resolve
 from bimodal.models.contract import Crop
 from bimodal.models.faces.crop import crop_face
 from bimodal.models.faces.detector import Detector
-from bimodal.models.faces.mesh import Landmarks, cut_out, square_of_detection
+from bimodal.models.faces.geometry import MeshGeometry
+from bimodal.models.faces.mesh import Landmarks, cut_out
 from bimodal.models.faces.resampling import letterbox
 from bimodal.models.session import open_artifact
 
@@ -36,19 +36,24 @@ def faces_of(paths: Sequence[Path], crop: Crop, size: int) -> NDArray[np.uint8]:
     paths = paths or [path for path in [DEMO / "portrait.jpg"] if path.is_file()]
     if not paths:
         return np.zeros((0, size, size, 3), np.uint8)
-    detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"))
+    detector = Detector(open_artifact(resolve("yunet-n"), "face-detector", provider="cpu"))
     landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
     faces = []
     for path in paths:
         picture = read_picture(path)
         found = detector(picture)
-        squares = [square_of_detection(face, landmarks.geometry) for face in found.faces]
+        squares = detector.squares(found, landmarks.geometry.margin)
         if squares:
             faces += [crop_face(picture, mesh, crop, size) for mesh in landmarks(picture, squares).points]
         else:
             faces.append(np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), np.uint8))
     found_all = np.stack(faces)
     return np.concatenate([found_all, found_all[:, :, ::-1]])
+
+
+def pictures_of(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    """Read the pictures; without `paths` the shipped portrait. Raises SourceModelError if a file is no picture."""
+    return [read_picture(path) for path in paths or [path for path in [DEMO / "portrait.jpg"] if path.is_file()]]
 
 
 def sounds_of(paths: Sequence[Path], rate: int) -> list[NDArray[np.float32]]:
@@ -93,20 +98,18 @@ def read_picture(path: Path) -> Pictures:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def detector_inputs(pictures: Sequence[Pictures]) -> Pictures:
-    """Letterbox pictures to the detector's input, uint8 [N, 128, 128, 3]."""
-    size = DETECTOR_GEOMETRY.size
+def detector_inputs(pictures: Sequence[Pictures], size: int) -> Pictures:
+    """Letterbox pictures to a square input, uint8 [N, size, size, 3]."""
     return np.array([letterbox(picture, size) for picture in pictures], np.uint8).reshape(-1, size, size, 3)
 
 
-def mesh_inputs(pictures: Sequence[Pictures], detector: Path) -> Pictures:
+def mesh_inputs(pictures: Sequence[Pictures], detector: Path, geometry: MeshGeometry) -> Pictures:
     """Crop every face that the detector artifact finds in the pictures: uint8 [N, 192, 192, 3]."""
-    size = MESH_GEOMETRY.size
+    size = geometry.size
     find = Detector(open_artifact(detector, "face-detector", provider="cpu"))
     faces = [
-        cut_out(picture, square_of_detection(face, MESH_GEOMETRY), size)
+        cut_out(picture, square, size)
         for picture in pictures
-        for found in [find(picture)]
-        for face in found.faces
+        for square in find.squares(find(picture), geometry.margin)
     ]
     return np.array(faces, np.uint8).reshape(-1, size, size, 3)

@@ -81,6 +81,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("box_width", "int32", _face(lambda face: face.box[2])),
     Column("box_height", "int32", _face(lambda face: face.box[3])),
     Column("score", "float64", _face(lambda face: face.score)),
+    Column("presence", "float64", _face(lambda face: face.presence)),
     *_emotions("static", lambda _, face: face.static if face is not None else None),
     *_emotions("dynamic", lambda _, face: face.dynamic if face is not None else None),
     *_emotions("video", lambda _, face: face.video if face is not None else None),

@@ -65,15 +65,17 @@ class Face:
     Attributes:
         box: (x, y, width, height) in pixels of the picture; may reach over its edges.
         score: of the detection, 0…1.
+        presence: confidence of the landmark model, 0…1; low in profile and in the dark, where there is no mesh.
         label, confidence: the most probable emotion and its probability.
         probabilities: by emotion, over those that the static models know; sum to 1.
         sharpness: of the crop, 0…1.
-        mouth: gap between the lips over the distance of the eyes; 0 is closed.
+        mouth: gap between the lips over the distance of the eyes; 0 is closed, NaN without a mesh.
         embedding: float32 [D] of the first static model, None where it gives none.
     """
 
     box: tuple[float, float, float, float]
     score: float
+    presence: float
     label: str
     confidence: float
     probabilities: Probabilities
@@ -336,6 +338,7 @@ def _face(found: Any) -> Face:
     return Face(
         box=found.box,
         score=found.score,
+        presence=found.presence,
         label=label,
         confidence=confidence,
         probabilities=found.probabilities,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,8 @@ from bimodal.workers.errors import ConfigError
 from bimodal.workers.redaction import remember_address
 
 MAX_BYTES = 1 << 20
+
+log = logging.getLogger(__name__)
 
 
 def load_config(path: Path) -> Config:
@@ -46,10 +49,21 @@ def read_config(data: bytes, origin: str) -> Config:
     return check_config({} if values is None else values, origin)
 
 
+# Keys of older versions by section: accepted, without effect, and answered with a sentence.
+OBSOLETE = {
+    ("face", "tiles"): "the detector looks at the whole frame at the size that 'face.min_size' needs; delete the line"
+}
+
+
 def check_config(values: object, origin: str) -> Config:
-    """Check values from YAML; raises ConfigError, which names `origin`."""
+    """Check values from YAML; raises ConfigError, which names `origin`. Obsolete keys are logged as a warning."""
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} must hold keys and values, not a {type(values).__name__}")
+    for (section, key), sentence in OBSOLETE.items():
+        held = values.get(section)
+        if isinstance(held, dict) and key in held:
+            log.warning("%s: '%s.%s' is no longer used: %s", origin, section, key, sentence)
+            values = {**values, section: {name: value for name, value in held.items() if name != key}}
     try:
         config = convert(expand(values), Config, SHORT_FORMS)
     except WrongValueError as error:

@@ -27,7 +27,7 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Several static ones are averaged, and several speech ones.
     """
 
-    face_detector: str = "blazeface-short"
+    face_detector: str = "yunet-n"
     face_landmarks: str = "facemesh-468"
     face_static: Ensemble = DEFAULTS["face-static"]
     face_dynamic: str = "none"

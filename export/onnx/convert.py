@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bimodal.export.artifact import Progress, ship
 from bimodal.export.errors import SourceModelError
 from bimodal.export.onnx.description import Description
+from bimodal.export.onnx.detectors import adopt_detector
 from bimodal.export.onnx.foreign import LARGEST_MB, ForeignOriginal, Run, read_foreign, session_run
 from bimodal.export.onnx.ports import Ports, face_size, find_ports, window_size
 from bimodal.export.onnx.wrap import Shell, raise_opset, wrap
@@ -52,6 +53,8 @@ def export_onnx(
     Raises ExportError (file, description, parity) or ArtifactError (contract).
     """
     model = read_foreign(path, largest_mb)
+    if description.kind == "face-detector":
+        return adopt_detector(model, path, description, out, progress, pictures=pictures)
     return adopt(model, path, description, out, progress, pictures=pictures, sounds=sounds)
 
 
@@ -92,7 +95,9 @@ def adopt(
 def _complete(description: Description, path: Path) -> Description:
     """Fill in defaults. Raises SourceModelError for missing fields that have none."""
     if description.kind is None:
-        raise SourceModelError(f"say what {path} is: --kind face-static, speech or face-dynamic, or a --preset")
+        raise SourceModelError(
+            f"say what {path} is: --kind face-static, speech, face-dynamic or face-detector, or a --preset"
+        )
     if not description.labels:
         raise SourceModelError(f"say what the classes of {path} are, in the order of its output: --labels")
     try:

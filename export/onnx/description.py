@@ -11,11 +11,39 @@ import yaml
 from bimodal.export.errors import SourceModelError
 from bimodal.export.frontends.pixels import Pixels
 from bimodal.models.contract import Crop
+from bimodal.models.faces.geometry import GridGeometry
 
 PRESETS = Path(__file__).parents[1] / "onnx_presets"
 LARGEST_YAML = 1_000_000
 
-ForeignKind = Literal["face-static", "face-dynamic", "speech"]
+ForeignKind = Literal["face-detector", "face-static", "face-dynamic", "speech"]
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Some columns of a detector's output, all where none are named; the output by its name or its position from 0."""
+
+    output: str | int
+    columns: tuple[int, ...] = ()
+
+
+class DetectorOutputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Outputs of a face detector, each a list of parts in the order of the geometry's grids.
+
+    Attributes:
+        boxes: four values a row.
+        scores: a probability a row.
+        objectness: a second probability a row, multiplied with it.
+        root: whether the score is the square root of that product (YuNet).
+        keypoints: x and y of each keypoint.
+        transposed: whether the outputs have columns before rows (YOLOv8).
+    """
+
+    boxes: tuple[Part, ...]
+    scores: tuple[Part, ...]
+    objectness: tuple[Part, ...] = ()
+    root: bool = False
+    keypoints: tuple[Part, ...] = ()
+    transposed: bool = False
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +60,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         size: side of the square face crops, if the graph does not fix it.
         pixels: pixel values that a face network expects.
         normalise: True if a speech network expects every waveform at mean 0 and variance 1.
+        geometry, outputs: how the rows of a face detector are read, and of which outputs they are made.
     """
 
     kind: ForeignKind | None = None
@@ -55,6 +84,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     size: int | None = None
     pixels: Pixels | None = None
     normalise: bool | None = None
+    geometry: GridGeometry | None = None
+    outputs: DetectorOutputs | None = None
 
     def __post_init__(self) -> None:
         for field in ("sample_rate", "window_s", "minimum_window_s", "interval_s", "temperature", "take", "size"):

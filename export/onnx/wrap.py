@@ -64,7 +64,7 @@ def raise_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 def wrap(model: onnx.ModelProto, description: Description, ports: Ports, shell: Shell) -> onnx.ModelProto:
     """Build the artifact's graph around one of opset 18 or newer, with pre- and postprocessing of values."""
     foreign = compose.add_prefix(model, PREFIX).graph
-    _hold_constants(foreign)
+    hold_constants(foreign)
     if shell.dynamic:
         _free_reshapes(foreign)
     before, after = Draft("before"), Draft("after")
@@ -131,7 +131,7 @@ def _name_last(draft: Draft, last: str, name: str) -> None:
     draft.nodes[-1].output[0] = name
 
 
-def _hold_constants(graph: onnx.GraphProto) -> None:
+def hold_constants(graph: onnx.GraphProto) -> None:
     """Convert Constant nodes to initializers, as everywhere else in artifacts."""
     kept = []
     for node in graph.node:

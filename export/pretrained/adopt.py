@@ -45,11 +45,14 @@ def adopt_mediapipe(
         fresh = folder / "artifacts"
 
         def prove_detector(artifact: Artifact) -> list[Difference]:
-            inputs = {"random": noise(5, 128), "pictures": detector_inputs(pictures)}
+            inputs = {"random": noise(5, 128), "pictures": detector_inputs(pictures, mediapipe.DETECTOR_GEOMETRY.size)}
             return [found for name, some in inputs.items() for found in detector_parity(artifact, detector, name, some)]
 
         def prove_mesh(artifact: Artifact) -> list[Difference]:
-            inputs = {"random": noise(5, 192), "pictures": mesh_inputs(pictures, fresh / "blazeface-short/model.onnx")}
+            inputs = {
+                "random": noise(5, 192),
+                "pictures": mesh_inputs(pictures, fresh / "blazeface-short/model.onnx", mediapipe.MESH_GEOMETRY),
+            }
             return [found for name, some in inputs.items() for found in mesh_parity(artifact, mesh, name, some)]
 
         for graph, kind, prove in (

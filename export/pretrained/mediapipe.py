@@ -20,7 +20,7 @@ from bimodal.export.artifact import OPSET
 from bimodal.export.errors import SourceModelError
 from bimodal.export.parity import Difference, measure
 from bimodal.models.contract import CONTRACT_VERSION, Kind, Metadata
-from bimodal.models.faces.detector import AnchorLayer, DetectorGeometry, MeshGeometry
+from bimodal.models.faces.geometry import AnchorLayer, MeshGeometry, SsdGeometry
 from bimodal.models.session import Artifact
 
 WHEEL = "mediapipe==0.10.21"
@@ -34,7 +34,7 @@ FILES: Mapping[str, str] = {
 
 # mediapipe/modules/face_detection/face_detection_short_range.pbtxt: strides 8, 16, 16, 16 of 128 pixels, two anchors
 # a layer, layers of one stride share a grid.
-DETECTOR_GEOMETRY = DetectorGeometry(
+DETECTOR_GEOMETRY = SsdGeometry(
     size=128,
     scale=128.0,
     anchors=(AnchorLayer(cells=16, repeats=2), AnchorLayer(cells=8, repeats=6)),

@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.models.contract import Crop
-from bimodal.models.faces.mesh import Square, eye_angle
-from bimodal.models.faces.resampling import warp
+from bimodal.models.faces.mesh import eye_angle
+from bimodal.models.faces.resampling import Square, warp
 
 # Outer corners of the eyes in the 468-point mesh, the one further left in an upright picture first.
 EYE_CORNERS = (33, 263)
 # A square is averaged from at most this many samples per pixel and direction; larger ones are halved first.
 LARGEST_STEP = 4
+
+
+class Outline(NamedTuple):
+    """Where a face is: its mesh, or, where the landmark model fails, the square around the landmarks to be expected.
+
+    Attributes:
+        points: mesh float32 [468, 2 or 3] in pixels of the frame; None without one.
+        square: from the detection; used without a mesh.
+    """
+
+    points: NDArray[np.float32] | None
+    square: Square
+
+
+def crop_outline(frame: NDArray[np.uint8], outline: Outline, crop: Crop, size: int) -> NDArray[np.uint8]:
+    """Cut a face out as `crop_face`, with or without its mesh."""
+    if outline.points is not None:
+        return crop_face(frame, outline.points, crop, size)
+    return sample_square(frame, crop_square_of_detection(outline.square, crop), size)
+
+
+def crop_square_of_detection(square: Square, crop: Crop) -> Square:
+    """The square of a crop around the landmarks to be expected, `square` (models/faces/detector.py)."""
+    angle = square.angle if crop.rotate else 0.0
+    down = crop.shift_y * square.side
+    x, y = square.x - math.sin(angle) * down, square.y + math.cos(angle) * down
+    return Square(x, y, max(1.0, square.side * crop.scale), angle)
 
 
 def crop_face(frame: NDArray[np.uint8], points: NDArray[np.float32], crop: Crop, size: int) -> NDArray[np.uint8]:

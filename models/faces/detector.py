@@ -1,27 +1,37 @@
-"""Face detection in a frame with a face-detector artifact.
-
-Decoding follows MediaPipe's TensorsToDetectionsCalculator. The short-range network finds only faces that are large in
-its 128×128 input, so small faces are detected in overlapping square tiles of the frame in addition.
-"""
+"""Face detection in a frame with a face-detector artifact: one look of the right size, close looks where in doubt."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from operator import attrgetter, mul
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-import msgspec
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.models.errors import ArtifactError
-from bimodal.models.faces.resampling import Letterbox, fit, letterbox
+from bimodal.models.faces.decoding import anchor_rows, decode_anchors, decode_grids
+from bimodal.models.faces.detections import Candidate, Detections, Roll, suppression, weighted_suppression
+from bimodal.models.faces.geometry import GridGeometry, SsdGeometry, detector_geometry
+from bimodal.models.faces.resampling import Letterbox, Square, fit, letterbox, warp
 from bimodal.models.session import Artifact
 
-# Scores nearer to 0 or 1 than this are treated as equal to them.
-SCORE_TOLERANCE = 1e-6
+# Smaller pictures are enlarged to this many pixels on their longer side: a face that fills one has no context else.
+LEAST_SIDE = 160
+# A smaller box that lies in a better one by more than this is a part of the same face.
+INSIDE = 0.8
+
+# A close look shows the face in this many directions, as squares of so many pixels, with so many times its width.
+TURNS = 4
+CLOSE_SIZE, CLOSE_SCALE = 64, 2.0
+# The face of a close look lies in its middle, in shares of the picture, and is about as large as it should be.
+OFF_CENTRE, SIZES = 0.2, (0.5, 2.0)
+# Weakest detection that a close look compares.
+CLOSE_SCORE = 0.1
+# A face is turned if another direction scores so much more, and at least that.
+CLEARER, CLEAR = 0.03, 0.85
 
 
 class Detector:
@@ -30,291 +40,223 @@ class Detector:
     Args:
         artifact: an artifact of kind `face-detector`.
         min_score: detections with a lower score are discarded.
+        largest_look: longest side of the network's input in pixels, where it takes any size: the budget of a look.
 
     Raises ArtifactError if the artifact's geometry is invalid.
     """
 
-    def __init__(self, artifact: Artifact, *, min_score: float = 0.5) -> None:
-        self.geometry = geometry_of(artifact, DetectorGeometry)
+    def __init__(self, artifact: Artifact, *, min_score: float = 0.5, largest_look: int = 1280) -> None:
+        self.geometry = detector_geometry(artifact)
         self._artifact = artifact
-        self._anchors = anchor_rows(self.geometry)
         self._min_score = min_score
+        self._largest_look = largest_look
+        names = self.geometry.keypoints
+        if isinstance(self.geometry, SsdGeometry):  # as MediaPipe: level with the eyes
+            names = tuple(name if name in ("right_eye", "left_eye") else "" for name in names)
+        self._roll = Roll(names)
+        height, width = artifact.inputs[0].shape[1:3]
+        self._fixed = (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
-    def __call__(self, frame: NDArray[np.uint8]) -> Detections:
-        """Detect large faces in uint8 [H, W, 3] RGB with one run; best first."""
+    def __call__(self, frame: NDArray[np.uint8], smallest: float = 24.0) -> Detections:
+        """Detect faces in uint8 [H, W, 3] RGB with one run; best first.
+
+        Args:
+            smallest: side of the smallest face wanted, in pixels of the frame. A network of one size ignores it.
+        """
+        geometry = self.geometry
         height, width = frame.shape[:2]
-        return self._joined(self._detect(frame, Tile(0, 0, width, height)))
+        if isinstance(geometry, SsdGeometry):
+            place = fit(0, 0, width, height, geometry.size)
+            raw = self._run_single_shot(letterbox(frame, geometry.size), geometry, place, self._min_score)
+            found = weighted_suppression(raw, geometry.suppression)
+        else:
+            if self._fixed is not None:
+                look = fitted_look(width, height, *self._fixed)
+            else:
+                look = look_of(width, height, smallest, geometry, self._largest_look)
+            raw = self._run_grids(scaled(frame, look), geometry, look.factor, self._min_score)
+            found = suppression(raw, geometry.suppression, INSIDE)
+        return Detections([Candidate(face.score, face.row, self._roll(face.row)) for face in found.faces])
 
-    def detect_small(self, frame: NDArray[np.uint8], large: Detections) -> Detections:
-        """Detect small faces, one run per tile; return them with the faces `large` of the same frame, best first."""
-        height, width = frame.shape[:2]
-        found = list(large.faces)
-        for tile in make_tiles(width, height):
-            seen = self._detect(frame, tile)
-            found += [candidate for candidate in seen if not cut_off(candidate.row, tile, width, height)]
-        return self._joined(found)
+    def square(self, face: Candidate) -> Square:
+        """The square around the landmarks to be expected, turned as the face is."""
+        x, y, width, height = face.row[:4]
+        scale, lower = self.geometry.landmarks
+        side = max(width, height)
+        down = lower * side
+        return Square(
+            x + width / 2 - math.sin(face.angle) * down,
+            y + height / 2 + math.cos(face.angle) * down,
+            max(1.0, side * scale),
+            face.angle,
+        )
 
-    def _joined(self, found: list[Candidate]) -> Detections:
-        return weighted_suppression(found, self.geometry.suppression)
+    def squares(self, found: Detections, margin: float) -> list[Square]:
+        """The squares of all faces in which a landmark model of that margin looks."""
+        return [self.square(face).scaled(margin) for face in found.faces]
 
-    def _detect(self, frame: NDArray[np.uint8], tile: Tile) -> list[Candidate]:
-        part = frame[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
-        size = self.geometry.size
-        raw = self._artifact.run(image=letterbox(part, size)[None])
-        place = fit(tile.left, tile.top, tile.width, tile.height, size)
-        return decode(raw["boxes"][0], raw["scores"][0, :, 0], self._anchors, self.geometry, place, self._min_score)
+    def look_closely(self, frame: NDArray[np.uint8], faces: Sequence[Candidate]) -> list[CloseLook]:
+        """Look at each face again at one size, in four directions, all in as few runs as the network's input allows.
 
+        What is no face is seldom one at another size, and a face is found best when it is upright.
+        """
+        if not faces:
+            return []
+        squares = [self.square(face).scaled(CLOSE_SCALE) for face in faces]
+        turned = [
+            Square(square.x, square.y, square.side, square.angle + turn * 2 * math.pi / TURNS)
+            for square in squares
+            for turn in range(TURNS)
+        ]
+        seen: list[Candidate | None] = []
+        most = self._most_close_looks()
+        for start in range(0, len(turned), most):
+            seen += self._close_looks(frame, turned[start : start + most])
+        return [
+            close_look(seen[place : place + TURNS], turned[place : place + TURNS])
+            for place in range(0, len(seen), TURNS)
+        ]
 
-def anchor_rows(geometry: DetectorGeometry) -> NDArray[np.float32]:
-    """The offsets that `decode` adds to raw rows: float32 [K, 4 + 2P] in raw units, 0 for widths and heights."""
-    return _spread(make_anchors(geometry.anchors) * geometry.scale, 4 + 2 * len(geometry.keypoints))
+    def _most_close_looks(self) -> int:
+        """Number of close looks that one run takes."""
+        if isinstance(self.geometry, SsdGeometry):
+            return (self.geometry.size // CLOSE_SIZE) ** 2
+        wide, high = self._fixed or (self._largest_look, self._largest_look)
+        return max(1, (wide // CLOSE_SIZE) * (high // CLOSE_SIZE))
 
+    def _close_looks(self, frame: NDArray[np.uint8], squares: Sequence[Square]) -> list[Candidate | None]:
+        """The best detection in the middle of each square, with `row` in pixels of its picture; None without one."""
+        geometry = self.geometry
+        if isinstance(geometry, SsdGeometry):
+            width = height = geometry.size
+        elif self._fixed is not None:
+            width, height = self._fixed
+        else:
+            columns = math.ceil(math.sqrt(len(squares)))
+            cells = columns, math.ceil(len(squares) / columns)
+            width, height = (_whole(count * CLOSE_SIZE, geometry.multiple) for count in cells)
+        columns = width // CLOSE_SIZE
+        picture = np.zeros((height, width, 3), np.uint8)
+        for place, square in enumerate(squares):
+            top, left = (at * CLOSE_SIZE for at in divmod(place, columns))
+            picture[top : top + CLOSE_SIZE, left : left + CLOSE_SIZE] = warp(
+                frame, square.to_frame(CLOSE_SIZE), CLOSE_SIZE
+            )
+        if isinstance(geometry, SsdGeometry):
+            found = self._run_single_shot(picture, geometry, Letterbox(0.0, 0.0, 1.0), CLOSE_SCORE)
+        else:
+            found = self._run_grids(picture, geometry, 1.0, CLOSE_SCORE)
+        best: list[Candidate | None] = [None] * len(squares)
+        usual = CLOSE_SIZE / CLOSE_SCALE / geometry.landmarks[0]
+        for one in found:
+            x, y, wide, high = one.row[:4]
+            column, row = int((x + wide / 2) // CLOSE_SIZE), int((y + high / 2) // CLOSE_SIZE)
+            place = row * columns + column
+            if not (0 <= column < columns and 0 <= place < len(squares)):
+                continue
+            off = max(
+                abs((x + wide / 2) % CLOSE_SIZE - CLOSE_SIZE / 2), abs((y + high / 2) % CLOSE_SIZE - CLOSE_SIZE / 2)
+            )
+            fits = off <= OFF_CENTRE * CLOSE_SIZE and SIZES[0] <= max(wide, high) / usual <= SIZES[1]
+            known = best[place]
+            if fits and (known is None or one.score > known.score):
+                best[place] = Candidate(one.score, one.row, self._roll(one.row))
+        return best
 
-def decode(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    anchors: NDArray[np.float32],
-    geometry: DetectorGeometry,
-    place: Letterbox,
-    min_score: float,
-) -> list[Candidate]:
-    """Decode raw boxes float32 [K, 4 + 2P] and scores [K] to candidates of at least `min_score`, not yet suppressed.
+    def _run_single_shot(
+        self, picture: NDArray[np.uint8], geometry: SsdGeometry, place: Letterbox, min_score: float
+    ) -> list[Candidate]:
+        raw = self._artifact.run(image=picture[None])
+        scores = raw["scores"][0, :, 0]
+        return decode_anchors(raw["boxes"][0], scores, anchor_rows(geometry), geometry, place, min_score)
 
-    `anchors` are those of `anchor_rows`.
-    """
-    likely = (scores >= _raw_floor(min_score)).nonzero()[0]
-    if len(likely) == 0:
-        return []
-    rows = boxes[likely]
-    rows += anchors[likely]
-    rows *= geometry.size / geometry.scale / place.factor  # pixels of the frame per raw unit
-    rows += _corner(place, boxes.shape[1])
-    found = []
-    for score, row in zip(scores[likely].tolist(), rows.tolist(), strict=True):
-        clipped = max(-geometry.score_clip, min(geometry.score_clip, score))
-        probability = 1 / (1 + math.exp(-clipped))
-        if probability >= min_score:
-            row[0] -= row[2] / 2
-            row[1] -= row[3] / 2
-            found.append(Candidate(probability, row))
-    return found
-
-
-@lru_cache(maxsize=256)
-def _corner(place: Letterbox, columns: int) -> NDArray[np.float32]:
-    """The offset of the square in the frame, for each number of a row."""
-    return _spread(np.array([[place.left, place.top]], np.float32), columns).reshape(columns)
-
-
-def _spread(places: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
-    """Repeat positions [K, 2] for the box and each keypoint of a row; 0 for width and height."""
-    rows = np.tile(places, columns // 2)
-    rows[:, 2:4] = 0
-    return rows
-
-
-@lru_cache(maxsize=64)
-def _raw_floor(min_score: float) -> float:
-    """A raw score below which no detection reaches `min_score`, so that most anchors are discarded at once."""
-    if min_score < SCORE_TOLERANCE:
-        return -math.inf
-    score = min(min_score, 1 - SCORE_TOLERANCE)
-    return math.log(score / (1 - score)) - 1.0  # a margin far above the rounding of probabilities to float32
-
-
-# Anchors
-
-
-def make_anchors(layers: Sequence[AnchorLayer]) -> NDArray[np.float32]:
-    """Anchor centres float32 [K, 2] (x, y) in 0…1 of the input, in the order of the raw boxes: row by row, repeated.
-
-    As MediaPipe's SsdAnchorsCalculator with fixed_anchor_size.
-    """
-    return np.concatenate([_layer(layer) for layer in layers])
-
-
-def _layer(layer: AnchorLayer) -> NDArray[np.float32]:
-    centres = (np.arange(layer.cells, dtype=np.float32) + np.float32(0.5)) / np.float32(layer.cells)
-    y, x = np.meshgrid(centres, centres, indexing="ij")
-    return np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), layer.repeats, axis=0)
-
-
-# Tiles
-
-# Side of a tile over the shorter side of the frame. The detector finds faces from about a tenth of its input on.
-SHARE = 0.5
-# Share of the side that neighbours have in common, so that a face of up to a third of a tile is whole in one of them.
-OVERLAP = 1 / 3
-# A box nearer to an inner edge of its tile than this share of the side is cut off; another tile has all of it.
-EDGE = 0.02
-
-
-class Tile(NamedTuple):
-    """A rectangle of whole pixels of the frame."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-@lru_cache(maxsize=64)
-def make_tiles(width: int, height: int) -> tuple[Tile, ...]:
-    """Overlapping squares that cover a frame of that size, row by row."""
-    side = max(1, round(min(width, height) * SHARE))
-    return tuple(Tile(left, top, side, side) for top in _starts(height, side) for left in _starts(width, side))
+    def _run_grids(
+        self, picture: NDArray[np.uint8], geometry: GridGeometry, factor: float, min_score: float
+    ) -> list[Candidate]:
+        raw = self._artifact.run(image=picture[None])
+        boxes, scores = raw["boxes"][0], raw["scores"][0, :, 0]
+        columns = 4 + 2 * len(geometry.keypoints)
+        if boxes.shape[1] < columns:
+            raise ArtifactError(f"{self._artifact.path}: 'boxes' has {boxes.shape[1]} columns, 'geometry' {columns}")
+        height, width = picture.shape[:2]
+        return decode_grids(boxes, scores, geometry, (width, height), factor, min_score)
 
 
-def cut_off(box: Sequence[float], tile: Tile, width: int, height: int) -> bool:
-    """True if a box (x, y, width, height, …) reaches an edge of the tile that is not an edge of the frame."""
-    margin = EDGE * tile.width
-    right, bottom = tile.left + tile.width, tile.top + tile.height
-    return (
-        (box[0] < tile.left + margin and tile.left > 0)
-        or (box[1] < tile.top + margin and tile.top > 0)
-        or (box[0] + box[2] > right - margin and right < width)
-        or (box[1] + box[3] > bottom - margin and bottom < height)
-    )
-
-
-def _starts(length: int, side: int) -> list[int]:
-    """The positions of tiles of `side` that cover `length` evenly with at least OVERLAP."""
-    if side >= length:
-        return [0]
-    steps = math.ceil((length - side) / (side * (1 - OVERLAP)))
-    return [round(step * (length - side) / steps) for step in range(steps + 1)]
-
-
-# Detections and their suppression
-
-Floats = NDArray[np.float32]
-_score = attrgetter("score")
-
-
-class Candidate(NamedTuple):
-    """One anchor's detection. Plain numbers, because arrays are slower for the few candidates of a frame.
+class CloseLook(NamedTuple):
+    """What a close look at a face says.
 
     Attributes:
-        score: 0…1.
-        row: x, y, width, height, then x and y of each keypoint (right eye, left eye, nose tip, mouth centre, right ear,
-            left ear), in pixels of the frame.
+        score: of the face in the middle, in the direction chosen, 0…1; 0 where there is none.
+        angle: roll of the face in the frame, in radians, clockwise.
+        turned: whether that is another direction than the detection's.
     """
 
     score: float
-    row: list[float]
+    angle: float
+    turned: bool
 
 
-class Detections(msgspec.Struct, frozen=True):
-    """The D detected faces of one frame, one by one or as arrays."""
-
-    faces: Sequence[Candidate]
-
-    def __len__(self) -> int:
-        """The number of faces."""
-        return len(self.faces)
-
-    @property
-    def boxes(self) -> Floats:
-        """Boxes float32 [D, 4] (x, y, width, height) in pixels of the frame; may reach over its edges."""
-        return np.array([face.row[:4] for face in self.faces], np.float32).reshape(len(self.faces), 4)
-
-    @property
-    def scores(self) -> Floats:
-        """Scores float32 [D] in 0…1."""
-        return np.array([face.score for face in self.faces], np.float32)
-
-    def take(self, index: Iterable[int]) -> Detections:
-        """Select the faces at these positions, in their order."""
-        return Detections([self.faces[place] for place in index])
+def close_look(seen: Sequence[Candidate | None], squares: Sequence[Square]) -> CloseLook:
+    """Choose among the directions of one face, the first being the detection's own."""
+    scores = [0.0 if one is None else one.score for one in seen]
+    best = max(range(len(scores)), key=scores.__getitem__)
+    turned = scores[best] >= max(CLEAR, scores[0] + CLEARER)
+    chosen = best if turned else 0
+    found = seen[chosen]
+    angle = squares[chosen].angle + (found.angle if turned and found is not None else 0.0)
+    return CloseLook(scores[chosen], math.remainder(angle, 2 * math.pi), turned)
 
 
-def overlap(box: Sequence[float], other: Sequence[float]) -> float:
-    """Intersection over union of two boxes (x, y, width, height, …), 0…1; 0 if both are empty."""
-    width = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
-    height = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
-    common = max(width, 0.0) * max(height, 0.0)
-    together = box[2] * box[3] + other[2] * other[3] - common
-    return common / together if together > 0 else 0.0
-
-
-def weighted_suppression(found: Iterable[Candidate], threshold: float) -> Detections:
-    """Merge boxes that overlap more than `threshold` with a better one into their mean weighted by score; best first.
-
-    As MediaPipe's NonMaxSuppressionCalculator with WEIGHTED: a merged face keeps the best score.
-    """
-    left = sorted(found, key=_score, reverse=True)
-    faces: list[Candidate] = []
-    while left:
-        best, *others = left
-        group, left = [best], []
-        for other in others:
-            (group if overlap(best.row, other.row) > threshold else left).append(other)
-        faces.append(Candidate(best.score, _mean(group)))
-    return Detections(faces)
-
-
-def _mean(group: Sequence[Candidate]) -> list[float]:
-    """The mean of all numbers of the candidates, weighted by score."""
-    if len(group) == 1:
-        return group[0].row
-    weights = [candidate.score for candidate in group]
-    total = sum(weights)
-    return [sum(map(mul, weights, numbers)) / total for numbers in zip(*(one.row for one in group), strict=True)]
-
-
-# Geometry in the metadata of detectors and landmark models
-
-
-class AnchorLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A square grid of `cells` × `cells` points with `repeats` anchors each; anchors are points, their size is 1."""
-
-    cells: int
-    repeats: int
-
-
-class DetectorGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters for decoding a single-shot detector's raw boxes (MediaPipe's TensorsToDetectionsCalculator).
+class Look(NamedTuple):
+    """Input of a detector for one frame: the scaled frame at the upper left, black beyond.
 
     Attributes:
-        size: side of the square input in pixels; the frame is scaled to fit, centred, and padded with black.
-        scale: raw box and keypoint values are in units of 1 / scale of the input's side, relative to their anchor.
-        anchors: grids in the order of the raw boxes, row by row.
-        score_clip: raw scores are clipped to ± this before the sigmoid.
-        suppression: boxes with a larger intersection over union are one face.
-        keypoints: names in the order of the raw values; "right" and "left" are the person's own.
+        width, height: of the input, in pixels.
+        factor: pixels of the input per pixel of the frame.
     """
 
-    size: int
-    scale: float
-    anchors: tuple[AnchorLayer, ...]
-    score_clip: float
-    suppression: float
-    keypoints: tuple[str, ...]
+    width: int
+    height: int
+    factor: float
 
 
-class MeshGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Geometry of the face crop for a landmark model (MediaPipe's FaceDetectionFrontDetectionToRoi).
+@lru_cache(maxsize=256)
+def look_of(width: int, height: int, smallest: float, geometry: GridGeometry, largest: int) -> Look:
+    """The smallest input in which a face of `smallest` pixels of a frame of that size can be found.
 
-    Attributes:
-        size: side of the square input in pixels.
-        margin: side of the square over the longer side of the detection (or of the last points' box).
-        eye_points: the two mesh points that are level in the crop, the one further left in it first.
+    Frames are reduced in steps of a half, which is sharp and fast, and not to more than `largest` pixels on the longer
+    side; only small pictures are enlarged.
     """
+    longer = max(width, height)
+    budget = math.ceil(2 * longer / largest) / 2
+    wanted = math.floor(2 * smallest / geometry.smallest) / 2
+    reduction = max(budget, min(wanted, longer / LEAST_SIDE), 1.0)
+    factor = max(1 / reduction, LEAST_SIDE / longer if longer < LEAST_SIDE else 0.0)
+    wide, high = (_whole(side * factor, geometry.multiple) for side in (width, height))
+    return Look(wide, high, factor)
 
-    size: int
-    margin: float
-    eye_points: tuple[int, int]
+
+def fitted_look(width: int, height: int, wide: int, high: int) -> Look:
+    """The input of a network of one size."""
+    return Look(wide, high, min(wide / width, high / height))
 
 
-_G = TypeVar("_G", DetectorGeometry, MeshGeometry)
+def _whole(length: float, multiple: int) -> int:
+    return max(1, math.ceil(round(length) / multiple)) * multiple
 
 
-def geometry_of(artifact: Artifact, kind: type[_G]) -> _G:
-    """Read the typed geometry of an artifact.
-
-    Raises ArtifactError if its metadata are invalid.
-    """
-    try:
-        return msgspec.convert(artifact.metadata.geometry, kind)
-    except msgspec.ValidationError as error:
-        raise ArtifactError(f"{artifact.path}: metadata 'geometry' is wrong: {error}") from error
+def scaled(frame: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
+    """Scale uint8 [H, W, 3] into uint8 [look.height, look.width, 3]."""
+    rows, columns = frame.shape[:2]
+    height = min(max(1, round(rows * look.factor)), look.height)
+    width = min(max(1, round(columns * look.factor)), look.width)
+    if (rows, columns) == (height, width) == (look.height, look.width):
+        return frame
+    picture = np.zeros((look.height, look.width, 3), np.uint8)
+    inner = picture[:height, :width]
+    if (rows, columns) == (height, width):
+        inner[:] = frame
+    else:
+        smooth = cv2.INTER_AREA if look.factor <= 0.5 else cv2.INTER_LINEAR
+        cv2.resize(frame, (width, height), dst=inner, interpolation=smooth)
+    return picture

@@ -10,31 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.faces.detector import Candidate, MeshGeometry, geometry_of
-from bimodal.models.faces.resampling import Affine, stacked, warp
+from bimodal.models.faces.geometry import MeshGeometry, geometry_of
+from bimodal.models.faces.resampling import Square, stacked, warp
 from bimodal.models.session import Artifact
-
-
-class Square(NamedTuple):
-    """A rotated square of the frame.
-
-    Attributes:
-        x, y: centre in pixels.
-        side: in pixels.
-        angle: of its x axis relative to the frame's, in radians, clockwise on screen.
-    """
-
-    x: float
-    y: float
-    side: float
-    angle: float
-
-    def to_frame(self, size: int) -> Affine:
-        """The affine matrix 2×3 from pixels of a crop of this square, `size` pixels wide, to pixels of the frame."""
-        step = self.side / size
-        cos, sin = math.cos(self.angle) * step, math.sin(self.angle) * step
-        half = size / 2
-        return (cos, -sin, self.x - half * (cos - sin)), (sin, cos, self.y - half * (sin + cos))
 
 
 class Mesh(NamedTuple):
@@ -67,13 +45,6 @@ class Landmarks:
         found = self._artifact.run(faces=stacked([cut_out(frame, square, size) for square in squares]))
         points = [to_frame(one, square, size) for one, square in zip(found["points"], squares, strict=True)]
         return Mesh(stacked(points), found["presence"].reshape(-1))
-
-
-def square_of_detection(face: Candidate, geometry: MeshGeometry) -> Square:
-    """The square around a detected face, level with its eyes, which are its first two keypoints."""
-    x, y, width, height, right_x, right_y, left_x, left_y = face.row[:8]
-    angle = math.atan2(left_y - right_y, left_x - right_x)
-    return Square(x + width / 2, y + height / 2, max(width, height) * geometry.margin, angle)
 
 
 def square_of_points(points: NDArray[np.float32], geometry: MeshGeometry) -> Square:

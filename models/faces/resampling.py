@@ -19,6 +19,32 @@ Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
 MARGIN = 2
 
 
+class Square(NamedTuple):
+    """A rotated square of the frame.
+
+    Attributes:
+        x, y: centre in pixels.
+        side: in pixels.
+        angle: of its x axis relative to the frame's, in radians, clockwise on screen.
+    """
+
+    x: float
+    y: float
+    side: float
+    angle: float
+
+    def to_frame(self, size: int) -> Affine:
+        """The affine matrix 2×3 from pixels of a crop of this square, `size` pixels wide, to pixels of the frame."""
+        step = self.side / size
+        cos, sin = math.cos(self.angle) * step, math.sin(self.angle) * step
+        half = size / 2
+        return (cos, -sin, self.x - half * (cos - sin)), (sin, cos, self.y - half * (sin + cos))
+
+    def scaled(self, factor: float) -> Square:
+        """The square around the same centre with `factor` times the side."""
+        return Square(self.x, self.y, self.side * factor, self.angle)
+
+
 def warp(frame: NDArray[np.uint8], affine: Affine, size: int) -> NDArray[np.uint8]:
     """Sample a square picture from a frame, bilinear; the edge repeats beyond the frame.
 

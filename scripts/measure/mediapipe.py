@@ -26,7 +26,8 @@ from bimodal.bench.media import decoded
 from bimodal.bench.plan import Plan
 from bimodal.models.catalog import resolve
 from bimodal.models.faces.detector import Detector
-from bimodal.models.faces.mesh import Landmarks, Square, square_of_detection, square_of_points
+from bimodal.models.faces.mesh import Landmarks, square_of_points
+from bimodal.models.faces.resampling import Square
 from bimodal.models.session import open_artifact
 
 PYTHON_KEY = "BIMODAL_MEDIAPIPE"
@@ -179,7 +180,8 @@ class FaceMesh:
         found = self._detector(frame)
         if not found.faces:
             return None
-        return square_of_detection(max(found.faces, key=lambda face: face.score), self._landmarks.geometry)
+        best = max(found.faces, key=lambda face: face.score)
+        return self._detector.square(best).scaled(self._landmarks.geometry.margin)
 
 
 def prepare(order: MeshOrder) -> Callable[[], int]:

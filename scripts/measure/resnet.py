@@ -29,7 +29,7 @@ from bimodal.models.catalog import resolve
 from bimodal.models.contract import Crop
 from bimodal.models.faces.crop import crop_face
 from bimodal.models.faces.detector import Detector
-from bimodal.models.faces.mesh import Landmarks, square_of_detection
+from bimodal.models.faces.mesh import Landmarks
 from bimodal.models.session import open_artifact
 from bimodal.workers.demo import DEMO
 
@@ -120,12 +120,12 @@ def write_faces(frames: NDArray[np.uint8], folder: Path) -> None:
     Raises BenchError if there are too few faces.
     """
     folder.mkdir(exist_ok=True)
-    detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"), min_score=0.5)
+    detector = Detector(open_artifact(resolve("yunet-n"), "face-detector", provider="cpu"), min_score=0.5)
     landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
     count = 0
     for frame in frames[:: max(1, len(frames) // (2 * FACES))]:
         found = detector(frame)
-        squares = [square_of_detection(face, landmarks.geometry) for face in found.faces]
+        squares = detector.squares(found, landmarks.geometry.margin)
         for points in landmarks(frame, squares).points:
             crop = crop_face(frame, points, CROP, SIDE)
             cv2.imwrite(str(folder / f"{count:04d}.png"), crop[:, :, ::-1])

@@ -25,7 +25,7 @@ from bimodal.models.architectures.emo_affectnet import MEAN_BGR, SIZE
 from bimodal.models.architectures.emo_affectnet_dynamic import STEPS, EmoAffectNetDynamic
 from bimodal.models.catalog import resolve
 from bimodal.models.faces.detector import Detector
-from bimodal.models.faces.mesh import Landmarks, square_of_detection
+from bimodal.models.faces.mesh import Landmarks
 from bimodal.models.session import open_artifact
 from scripts.measure.resnet import FOLDER, random_network, resnet_artifacts, with_static
 
@@ -179,7 +179,7 @@ class SeedProgram:
     def _faces(self, frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         """Crop the meshes' bounding boxes and stretch them to ResNet-50's input size, without smoothing."""
         found = self._detector(frame)
-        squares = [square_of_detection(face, self._landmarks.geometry) for face in found.faces[:1]]
+        squares = self._detector.squares(found, self._landmarks.geometry.margin)[:1]
         faces = []
         for points in self._landmarks(frame, squares).points:
             low, high = points[:, :2].min(axis=0).astype(int), points[:, :2].max(axis=0).astype(int)

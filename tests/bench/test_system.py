@@ -27,7 +27,7 @@ MANY_KEYS = {
     "models": {"face-static": ["face-compact", "fer-plus"], "face-dynamic": "none"},
     "runtime": {"threads": "auto", "spinning": True},
     "workers": {"face": {"count": {"min": 1, "max": 3}, "cores": [0]}, "max_memory_mb": None},
-    "face": {"max_faces": 3, "tiles": "off"},
+    "face": {"max_faces": 3, "detect_every": 2},
     "fusion": {"smoothing_s": 0.0},
     "outputs": {
         "view": {"port": 9000, "visitors": {"max_fps": 15}},

@@ -76,7 +76,7 @@ def test_a_word_means_the_same_bare_and_in_quotes(place: str, value: str) -> Non
 def test_the_comments_are_read() -> None:
     words = set(offered())
     assert {
-        ("face.tiles", "off"), ("face.tiles", "always"), ("runtime.cuda_graph", "off"), ("runtime.provider", "cuda"),
+        ("face.detect_every", "auto"), ("runtime.cuda_graph", "off"), ("runtime.provider", "cuda"),
         ("outputs.view.faces", "hide"), ("outputs.record.faces", "hide"), ("outputs.lsl", "machine"),
         ("models.speech", "none"), ("models.speech", "[speech-voice, speech-compact]"),
         ("workers.face.count", "{min: 1, max: 4}"), ("workers.face.cores", "[0, 1]"),

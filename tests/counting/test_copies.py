@@ -34,7 +34,7 @@ def frame() -> NDArray[np.uint8]:
 def look(tmp_path_factory: pytest.TempPathFactory) -> FacePipeline:
     detector, landmarks = (open_artifact(resolve(name), provider="cpu") for name in ("blazeface-short", "facemesh-468"))
     static = open_artifact(make_face_static(tmp_path_factory.mktemp("static") / "model.onnx"), "face-static")
-    return FacePipeline(detector, landmarks, static, FaceSettings(tiles="off"))
+    return FacePipeline(detector, landmarks, static, FaceSettings(detect_every=1))
 
 
 def most_bytes(work: Callable[[], object]) -> int:

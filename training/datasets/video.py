@@ -14,15 +14,12 @@ from numpy.typing import NDArray
 from bimodal.models.catalog import resolve
 from bimodal.models.contract import Crop
 from bimodal.models.faces.crop import crop_face
-from bimodal.models.faces.detector import Detections, Detector
-from bimodal.models.faces.mesh import Landmarks, square_of_detection
+from bimodal.models.faces.locate import FaceLocator
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.errors import DatasetError
 
 HEIGHT = 720
 """Higher frames are first scaled down to this, as in capture."""
-PRESENCE = 0.5
-"""Least score of the detector × presence of the mesh for a face, as in the worker."""
 INTERVAL_S = 0.2
 DEFAULT_SIDE = 112
 
@@ -38,23 +35,14 @@ class FaceFinder:
     """Finds the mesh of the largest face of a frame, with the artifacts of the live worker."""
 
     def __init__(self) -> None:
-        self._detector = Detector(open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu"))
-        self._landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
+        detector, landmarks = (open_artifact(resolve(name), provider="cpu") for name in ("yunet-n", "facemesh-468"))
+        self._locate = FaceLocator(detector, landmarks)
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """RGB [H, W, 3] → points float32 [468, 3] in its pixels, or None. Searches tiles if the whole shows no face."""
-        large = self._detector(frame)
-        face = self._largest(frame, large)
-        return face if face is not None else self._largest(frame, self._detector.detect_small(frame, large))
-
-    def _largest(self, frame: NDArray[np.uint8], found: Detections) -> NDArray[np.float32] | None:
-        if not len(found):
-            return None
-        squares = [square_of_detection(face, self._landmarks.geometry) for face in found.faces]
-        mesh = self._landmarks(frame, squares)
-        areas = np.where(mesh.presence * found.scores >= PRESENCE, found.boxes[:, 2] * found.boxes[:, 3], 0)
-        best = int(areas.argmax())
-        return mesh.points[best] if areas[best] > 0 else None
+        """RGB [H, W, 3] → points float32 [468, 3] in its pixels, or None."""
+        meshed = [one for one in self._locate(frame) if one.outline.points is not None]
+        best = max(meshed, key=lambda one: one.face.row[2] * one.face.row[3], default=None)
+        return None if best is None else best.outline.points
 
 
 class FaceCutter:

@@ -105,6 +105,43 @@ def evaluate_crop(
             typer.echo(line)
 
 
+@evaluate.command("detection")
+def evaluate_detection(
+    faces: Annotated[
+        Path | None, typer.Option(help="Clips, or pictures of 48×48 as in FER2013, whose faces are put into pictures.")
+    ] = None,
+    wider: Annotated[
+        Path | None, typer.Option(help="Annotations in WIDER Face's form, such as wider_face_val_bbx_gt.txt.")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="The folder that the paths of --wider begin in.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A detector by name or path. May be repeated.")] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="A detector of others, as in opencv=FILE, mediapipe=FILE, haar=FILE. May be repeated."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Composed pictures of each condition.")] = 25,
+    blank: Annotated[int, typer.Option("--empty", min=0, help="Pictures without a face.")] = 100,
+    min_size: Annotated[int, typer.Option(min=1, help="As face.min_size in config.yaml.")] = 24,
+    json: Json = None,
+) -> None:
+    """Measure face detection: recall by size, turn, light, blur and number of faces, and false positives.
+
+    Example: bimodal evaluate detection --faces videos --model yunet-n --model blazeface-short
+    """
+    with one_sentence_errors():
+        import msgspec
+
+        from bimodal.training.evaluate import detection
+
+        finders = detection.finders_of(model or ["yunet-n"], peer or [], min_size)
+        for line in detection.table(
+            found := detection.evaluate(finders, faces, (wider, pictures), count=count, blank=blank)
+        ):
+            typer.echo(line)
+        if json is not None:
+            json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
+
+
 @evaluate.command("speech")
 def evaluate_speech(
     data: Data,

@@ -23,7 +23,7 @@ from bimodal.models.contract import Crop
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.faces.crop import EYE_CORNERS, crop_face
 from bimodal.models.faces.detector import Detector
-from bimodal.models.faces.mesh import Landmarks, square_of_detection
+from bimodal.models.faces.mesh import Landmarks
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets import names
 from bimodal.training.datasets.fer2013 import SIDE, load_fer2013
@@ -123,8 +123,8 @@ class Finder:
         found = self._detector(picture)
         if not found.faces:
             return None
-        square = square_of_detection(found.faces[0], self._landmarks.geometry)
-        mesh = self._landmarks(picture, [square])
+        squares = self._detector.squares(found.take([0]), self._landmarks.geometry.margin)
+        mesh = self._landmarks(picture, squares)
         return mesh.points[0] if mesh.presence[0] >= PRESENCE else None
 
 

@@ -50,7 +50,7 @@ def face_result(
 ) -> FaceResult:
     """Analyse the faces of one frame, uint8 [H, W, 3] RGB, and return the answer to its assignment."""
     job = assignment.job
-    found, hints = pipeline.look(pixels, job.seq, assignment.hints)
+    found, hints = pipeline.look(pixels, job.seq, job.pts_ns, assignment.hints)
     return FaceResult(
         number=assignment.number,
         stream=job.stream,

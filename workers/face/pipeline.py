@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.messages import Face, Hints, Region
-from bimodal.models.faces.detector import Candidate, Detections, Detector, MeshGeometry, overlap
-from bimodal.models.faces.mesh import Landmarks, Mesh, Square, mouth_opening, square_of_detection, square_of_points
+from bimodal.models.faces.crop import Outline
+from bimodal.models.faces.detections import Candidate, overlap
+from bimodal.models.faces.locate import FaceLocator, Located
+from bimodal.models.faces.mesh import cut_out, mouth_opening, sharpness, square_of_points
 from bimodal.models.session import Artifact
+from bimodal.workers.face.following import any_overlap, box_of, moved, region_of, square_of, usable
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.face.static import StaticModels
 
-DOUBT = 0.03
-"""Faces with a presence from this to `min_presence` get a second run of the landmark model; those below it do not."""
+COARSE_FRAMES, FULL_FRAMES, FULL_NS = 5, 15, 500_000_000
+"""`detect_every: auto`: frames from one coarse look to the next, and from one full look to the next, or the time."""
+COARSE = 2.0
+"""Smallest face of a coarse look, in smallest faces of a full one: a quarter of its pixels."""
 
-SPARE = 8
-"""Number of detections kept above `max_faces`, since some turn out to be no face."""
+KNOWN_SIZE = 0.6
+"""Between two looks for new faces, those without a mesh are searched from this share of their last size on."""
 
-CLOSE_UP, CLOSE_UP_PRESENCE = 0.25, 0.9
-"""A face of this height, in shorter sides of the frame, with this presence is a close-up."""
+SHARPNESS_CROP = 64
 
 
 class FacePipeline:
@@ -41,17 +44,27 @@ class FacePipeline:
     def __init__(
         self, detector: Artifact, landmarks: Artifact, static: Artifact | Sequence[Artifact], settings: FaceSettings
     ) -> None:
-        self._detector = Detector(detector, min_score=settings.min_score)
-        self._landmarks = Landmarks(landmarks)
+        self.locate = FaceLocator(
+            detector,
+            landmarks,
+            min_score=settings.min_score,
+            min_size=settings.min_size,
+            min_presence=settings.min_presence,
+            max_faces=settings.max_faces,
+            largest_look=settings.largest_look,
+        )
+        self._landmarks = self.locate.landmarks
         self._static = StaticModels([static] if isinstance(static, Artifact) else static)
         self._settings = settings
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """uint8 [H, W, 3] RGB → at most `max_faces` faces, the largest first, without hints."""
-        return self._read(pixels, *self._detect(pixels))
+        """uint8 [H, W, 3] RGB → at most `max_faces` faces, the most important first, without hints."""
+        return self._read(pixels, self._important(pixels, self.locate(pixels)))
 
-    def look(self, pixels: NDArray[np.uint8], seq: int, hints: Hints | None) -> tuple[list[Face], Hints | None]:
-        """The same for frame `seq` of a live stream: the faces, and hints for the worker of the next frame.
+    def look(
+        self, pixels: NDArray[np.uint8], seq: int, pts_ns: int, hints: Hints | None
+    ) -> tuple[list[Face], Hints | None]:
+        """The same for a frame of a live stream: the faces, and hints for the worker of the next frame.
 
         With `hints` only the landmark model runs, unless it loses one of the faces: then the detector runs too, on
         this same frame.
@@ -59,171 +72,86 @@ class FacePipeline:
         every = self._settings.detect_every
         if every == 1:
             return self(pixels), None
-        followed = None if hints is None else self._follow(pixels, hints.regions)
-        if hints is not None and followed is not None:
-            found, mesh, regions = followed
-            return self._read(pixels, found, mesh), Hints(regions=regions, until=hints.until)
-        found, mesh = self._detect(pixels)
+        if hints is not None and usable(hints.regions):
+            found, coarse = self._follow(pixels, hints.regions), hints.coarse
+            if found is not None and coarse is not None and seq >= coarse:
+                found = self._important(pixels, [*found, *self._newcomers(pixels, found)])
+                coarse = seq + COARSE_FRAMES
+            if found is not None:
+                return self._read(pixels, found), self._hints(found, hints.until, hints.until_ns, coarse)
+        found = self._important(pixels, self.locate(pixels))
+        if every == "auto":
+            timing = seq + FULL_FRAMES, pts_ns + FULL_NS, seq + COARSE_FRAMES
+            return self._read(pixels, found), self._hints(found, *timing)
+        return self._read(pixels, found), self._hints(found, seq + every, None, None)
+
+    def _newcomers(self, pixels: NDArray[np.uint8], known: Sequence[Located]) -> list[Located]:
+        """The large faces of a coarse look that are not among those known."""
+        found = self.locate(pixels, COARSE * self._settings.min_size)
+        threshold = self.locate.detector.geometry.suppression
+        return [one for one in found if all(overlap(one.face.row, other.face.row) <= threshold for other in known)]
+
+    def _hints(self, found: Sequence[Located], until: int, until_ns: int | None, coarse: int | None) -> Hints:
         regions = tuple(
-            region_of(points, face.row[:4], face.score, self._landmarks.geometry)
-            for points, face in zip(mesh.points, found.faces, strict=True)
+            region_of(
+                one.outline.square
+                if one.outline.points is None
+                else square_of_points(one.outline.points, self._landmarks.geometry),
+                one.face.row[:4],
+                one.face.score,
+                mesh=one.outline.points is not None,
+            )
+            for one in found
         )
-        return self._read(pixels, found, mesh), Hints(regions=regions, until=seq + every)
+        return Hints(regions=regions, until=until, until_ns=until_ns, coarse=coarse)
 
-    def _follow(
-        self, pixels: NDArray[np.uint8], regions: Sequence[Region]
-    ) -> tuple[Detections, Mesh, tuple[Region, ...]] | None:
-        """The faces at their new places, the largest first; None where one is lost or overlaps another."""
-        if not usable(regions):
-            return None
-        mesh = self._landmarks(pixels, [square_of(region) for region in regions])
-        sure = [presence * region.score for presence, region in zip(mesh.presence.tolist(), regions, strict=True)]
-        if min(sure, default=1.0) < self._settings.min_presence:
-            return None
-        now = [moved(one, points, self._landmarks.geometry) for one, points in zip(regions, mesh.points, strict=True)]
-        boxes = [box_of(region) for region in now]
-        small = any(box[2] < self._settings.min_size for box in boxes)
-        if small or any_overlap(boxes, self._detector.geometry.suppression):
-            return None
-        order = sorted(range(len(now)), key=lambda face: -boxes[face][2] * boxes[face][3])
-        found = Detections([Candidate(now[face].score, list(boxes[face])) for face in order])
-        return found, Mesh(mesh.points[order], mesh.presence[order]), tuple(now[face] for face in order)
+    def _follow(self, pixels: NDArray[np.uint8], regions: Sequence[Region]) -> list[Located] | None:
+        """The faces at their new places; None where one is lost, too small, or overlaps another.
 
-    def _detect(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
-        """The faces with enough score × presence, the largest first."""
-        found, mesh = self._find(pixels)
-        # Letters and foliage may pass for a face with one of the two networks, seldom with both.
-        least = self._settings.min_presence
-        both = zip(mesh.presence.tolist(), found.faces, strict=True)
-        sure = [place for place, (presence, face) in enumerate(both) if presence * face.score >= least]
-        largest = sure[: self._settings.max_faces]
-        if len(largest) < len(found.faces):
-            found, mesh = found.take(largest), Mesh(mesh.points[largest], mesh.presence[largest])
-        return found, mesh
-
-    def _find(self, pixels: NDArray[np.uint8]) -> tuple[Detections, Mesh]:
-        """Detections and their landmarks, with tiles as the settings say."""
-        large = self._detector(pixels)
-        if self._settings.tiles == "always":
-            return self._with_mesh(pixels, self._detector.detect_small(pixels, large))
-        found, mesh = self._with_mesh(pixels, large)
-        if self._settings.tiles == "off" or close_up(found, mesh, min(pixels.shape[:2])):
-            return found, mesh
-        return self._with_mesh(pixels, self._detector.detect_small(pixels, large))
-
-    def _with_mesh(self, pixels: NDArray[np.uint8], found: Detections) -> tuple[Detections, Mesh]:
-        found = self._candidates(found)
-        squares = [square_of_detection(face, self._landmarks.geometry) for face in found.faces]
-        return found, self._retry_doubtful(pixels, self._landmarks(pixels, squares))
-
-    def _candidates(self, found: Detections) -> Detections:
-        """The largest detections, SPARE more than `max_faces`: not all of them are faces."""
-        large = [face for face in found.faces if face.row[2] >= self._settings.min_size]
-        large.sort(key=lambda face: -face.row[2] * face.row[3])
-        return Detections(large[: self._settings.max_faces + SPARE])
-
-    def _retry_doubtful(self, pixels: NDArray[np.uint8], mesh: Mesh) -> Mesh:
-        """Run the landmark model again on doubtful faces, in the square around their points; the higher presence wins.
-
-        A face in profile fits badly into the square around its detection; the second run finds many of those.
+        Faces without a mesh can't be followed: with one among them, all are detected anew, from the smallest known on.
         """
-        presences = mesh.presence.tolist()
-        doubtful = [face for face, sure in enumerate(presences) if DOUBT <= sure < self._settings.min_presence]
-        if not doubtful:
-            return mesh
-        squares = [square_of_points(mesh.points[face], self._landmarks.geometry) for face in doubtful]
-        retried = self._landmarks(pixels, squares)
-        points, presence = mesh.points.copy(), mesh.presence.copy()
-        for face, new_points, new_presence in zip(doubtful, retried.points, retried.presence, strict=True):
-            if new_presence > presence[face]:
-                points[face], presence[face] = new_points, new_presence
-        return Mesh(points, presence)
+        if not all(region.mesh for region in regions):
+            again = self.locate(pixels, KNOWN_SIZE * min(max(box_of(region)[2:]) for region in regions))
+            return None if len(again) < len(regions) else self._important(pixels, again)
+        mesh = self._landmarks(pixels, [square_of(region) for region in regions])
+        found = []
+        for region, points, presence in zip(regions, mesh.points, mesh.presence.tolist(), strict=True):
+            box = box_of(moved(region, square_of_points(points, self._landmarks.geometry)))
+            if presence * region.score < self._settings.min_presence or self.locate.too_small(box):
+                return None
+            found.append(Located(Candidate(region.score, list(box)), presence, Outline(points, square_of(region))))
+        if any_overlap([one.face.row for one in found], self.locate.detector.geometry.suppression):
+            return None
+        return found
 
-    def _read(self, pixels: NDArray[np.uint8], found: Detections, mesh: Mesh) -> list[Face]:
-        """Run the static models on every face."""
-        if not found.faces:
+    def _important(self, pixels: NDArray[np.uint8], found: Sequence[Located]) -> list[Located]:
+        """The `max_faces` most important faces, by size × sharpness."""
+        if len(found) <= self._settings.max_faces:
+            return list(found)
+
+        def worth(one: Located) -> float:
+            return one.face.row[2] * one.face.row[3] * sharpness(cut_out(pixels, one.outline.square, SHARPNESS_CROP))
+
+        return sorted(found, key=worth, reverse=True)[: self._settings.max_faces]
+
+    def _read(self, pixels: NDArray[np.uint8], found: Sequence[Located]) -> list[Face]:
+        """Run the static models on every face; the most important face first."""
+        if not found:
             return []
-        results = self._static(pixels, mesh.points)
-        embeddings = [None] * len(found.faces) if results.embeddings is None else results.embeddings
-        return [
+        results = self._static(pixels, [one.outline for one in found])
+        embeddings = [None] * len(found) if results.embeddings is None else results.embeddings
+        faces = [
             Face(
-                box=cast("tuple[float, float, float, float]", tuple(face.row[:4])),
-                score=face.score,
+                box=cast("tuple[float, float, float, float]", tuple(one.face.row[:4])),
+                score=one.face.score,
+                presence=one.presence,
                 sharpness=sharp,
-                mouth=mouth_opening(points),
+                mouth=math.nan if one.outline.points is None else mouth_opening(one.outline.points),
                 probabilities=probabilities,
                 embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
             )
-            for face, points, sharp, probabilities, embedding in zip(
-                found.faces, mesh.points, results.sharpness, results.probabilities, embeddings, strict=True
+            for one, sharp, probabilities, embedding in zip(
+                found, results.sharpness, results.probabilities, embeddings, strict=True
             )
         ]
-
-
-def close_up(found: Detections, mesh: Mesh, side: int) -> bool:
-    """True where a large, certain face fills much of a frame with this shorter side: then tiles are skipped."""
-    return any(
-        face.row[3] >= CLOSE_UP * side and presence >= CLOSE_UP_PRESENCE
-        for face, presence in zip(found.faces, mesh.presence.tolist(), strict=True)
-    )
-
-
-# Faces followed from one frame to the next without the detector, as in MediaPipe. Pure.
-
-Box = tuple[float, float, float, float]
-
-LARGEST = 1e5
-"""Upper limit of coordinates and sides, in pixels."""
-
-
-def region_of(points: NDArray[np.float32], box: Sequence[float], score: float, geometry: MeshGeometry) -> Region:
-    """Region of a detected face in which the next frame's landmark model runs.
-
-    Args:
-        points: its mesh float32 [468, 3], in pixels of the frame.
-        box: of its detection (x, y, width, height); kept relative to the mesh, so that it moves with the face and does
-            not jump when the detector runs again.
-        score: of its detection.
-    """
-    square = square_of_points(points, geometry)
-    x, y, width, height = box
-    middle = ((x + width / 2 - square.x) / square.side, (y + height / 2 - square.y) / square.side)
-    return Region(
-        x=square.x,
-        y=square.y,
-        side=square.side,
-        angle=square.angle,
-        score=score,
-        box=(*middle, width / square.side, height / square.side),
-    )
-
-
-def moved(region: Region, points: NDArray[np.float32], geometry: MeshGeometry) -> Region:
-    """Move the region to the face's mesh in a later frame."""
-    square = square_of_points(points, geometry)
-    return Region(x=square.x, y=square.y, side=square.side, angle=square.angle, score=region.score, box=region.box)
-
-
-def square_of(region: Region) -> Square:
-    """The square in which the landmark model runs."""
-    return Square(region.x, region.y, region.side, region.angle)
-
-
-def box_of(region: Region) -> Box:
-    """The face's box (x, y, width, height) in pixels of the frame."""
-    across, down, width, height = (value * region.side for value in region.box)
-    return region.x + across - width / 2, region.y + down - height / 2, width, height
-
-
-def usable(regions: Sequence[Region]) -> bool:
-    """True where all are valid places in a picture: regions may come from another machine."""
-    numbers = [(one.x, one.y, one.side, one.angle, one.score, *one.box) for one in regions]
-    return all(
-        math.isfinite(sum(row)) and all(abs(value) < LARGEST for value in row) and row[2] >= 1 and min(row[-2:]) > 0
-        for row in numbers
-    )
-
-
-def any_overlap(boxes: Sequence[Box], threshold: float) -> bool:
-    """True where two boxes overlap more than `threshold`: they may follow the same face."""
-    return any(overlap(first, second) > threshold for first, second in combinations(boxes, 2))
+        return sorted(faces, key=lambda face: -face.box[2] * face.box[3] * face.sharpness)

@@ -12,7 +12,7 @@ from bimodal.broker.events import Probabilities
 from bimodal.models.contract import Crop
 from bimodal.models.emotions import LabelMap
 from bimodal.models.errors import ArtifactError
-from bimodal.models.faces.crop import crop_face
+from bimodal.models.faces.crop import Outline, crop_outline
 from bimodal.models.faces.mesh import sharpness
 from bimodal.models.faces.resampling import stacked
 from bimodal.models.session import Artifact
@@ -48,17 +48,16 @@ class StaticModels:
     def __init__(self, artifacts: Sequence[Artifact]) -> None:
         self._models = [_Static(artifact) for artifact in artifacts]
 
-    def __call__(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> StaticResults:
-        """Frame uint8 [H, W, 3] RGB and meshes float32 [N, 468, 3] in its pixels, N ≥ 1 → results, with one run of
-        each model."""
+    def __call__(self, pixels: NDArray[np.uint8], outlines: Sequence[Outline]) -> StaticResults:
+        """Frame uint8 [H, W, 3] RGB and its N ≥ 1 faces → results, with one run of each model."""
         first, *others = self._models
-        crops = first.crop(pixels, points)
+        crops = first.crop(pixels, outlines)
         # Before the model runs, while the crops are still in the processor's caches.
         sharp = [sharpness(crop) for crop in crops]
         probabilities, embeddings = first(crops)
         if not others:
             return StaticResults(sharp, probabilities, embeddings)
-        answers = [probabilities, *(model(model.crop(pixels, points))[0] for model in others)]
+        answers = [probabilities, *(model(model.crop(pixels, outlines))[0] for model in others)]
         together = [
             average([Opinion(str(number), each, 1.0) for number, each in enumerate(face)])
             for face in zip(*answers, strict=True)
@@ -75,9 +74,9 @@ class _Static:
         self._crop = cast("Crop", artifact.metadata.crop)
         self._size = crop_size(artifact)
 
-    def crop(self, pixels: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def crop(self, pixels: NDArray[np.uint8], outlines: Sequence[Outline]) -> NDArray[np.uint8]:
         """Crop the faces for the model: uint8 [N, size, size, 3]."""
-        return stacked([crop_face(pixels, face, self._crop, self._size) for face in points])
+        return stacked([crop_outline(pixels, face, self._crop, self._size) for face in outlines])
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[list[Probabilities], NDArray[np.float32] | None]:
         """Probabilities by face, and embeddings float32 [N, D] where the model has any."""

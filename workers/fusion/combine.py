@@ -207,9 +207,13 @@ def unit(value: float) -> float:
     return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
 
 
-def of_face(score: float, sharpness: float) -> float:
-    """Detection score × sharpness of the crop."""
-    return unit(score) * unit(sharpness)
+WITHOUT_MESH = 0.5
+"""Reliability of a face that the landmark model does not see, relative to one of which it is sure."""
+
+
+def of_face(score: float, sharpness: float, presence: float = 1.0) -> float:
+    """Detection score × sharpness of the crop × presence, which counts from WITHOUT_MESH to 1."""
+    return unit(score) * unit(sharpness) * (WITHOUT_MESH + (1 - WITHOUT_MESH) * unit(presence))
 
 
 def of_speech(voice: float, freshness: float) -> float:

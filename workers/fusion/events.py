@@ -101,6 +101,7 @@ def _face(fused: FusedFace, scale: tuple[float, float]) -> TrackedFace:
         track=fused.track,
         box=(round(x), round(y), round(width), round(height)),
         score=round(unit(fused.face.score), DECIMALS),
+        presence=round(unit(fused.face.presence), DECIMALS),
         static=static,
         dynamic=_rounded(fused.dynamic) if fused.dynamic is not None else None,
         # Equal without a dynamic model.

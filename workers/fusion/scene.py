@@ -214,7 +214,7 @@ class Scene:
         if dynamic is not None:
             opinions.append(Opinion("dynamic", dynamic, self._settings.dynamic_weight))
         video = average(opinions)
-        worth = {"video": combine.of_face(each.face.score, each.face.sharpness)}
+        worth = {"video": combine.of_face(each.face.score, each.face.sharpness, each.face.presence)}
         voice = speech.probabilities if speech is not None else None
         if speech is not None and voice is not None:
             worth["speech"] = speech.reliability

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.faces.detector import overlap
+from bimodal.models.faces.detections import overlap
 
 NEW_TRACK_COST = 3.0
 """Cost of a new track: a pair that costs more is not the same face."""

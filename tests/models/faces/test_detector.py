@@ -1,65 +1,49 @@
-"""Anchors, letterbox, decoding, joining and tiles: the arithmetic around the detector."""
+"""The detector around its artifact: sizes of looks, close looks, and real faces."""
 
 from __future__ import annotations
 
-import itertools
 import math
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bimodal.models.catalog import resolve
+from bimodal.models.errors import ArtifactError
+from bimodal.models.faces.decoding import make_anchors
+from bimodal.models.faces.detections import Candidate
 from bimodal.models.faces.detector import (
-    OVERLAP,
-    AnchorLayer,
-    Candidate,
-    Detections,
+    CLEAR,
+    LEAST_SIDE,
     Detector,
-    DetectorGeometry,
-    Tile,
-    anchor_rows,
-    cut_off,
-    decode,
-    geometry_of,
-    make_anchors,
-    make_tiles,
-    overlap,
-    weighted_suppression,
+    close_look,
+    fitted_look,
+    look_of,
+    scaled,
 )
-from bimodal.models.faces.resampling import Letterbox, fit, letterbox
+from bimodal.models.faces.geometry import Grid, GridGeometry, SsdGeometry, detector_geometry, geometry_of
+from bimodal.models.faces.resampling import Square, fit, letterbox
 from bimodal.models.session import open_artifact
+from bimodal.workers.demo import DEMO
 
 SIDES = st.integers(16, 3000)
-LAYERS = (AnchorLayer(cells=16, repeats=2), AnchorLayer(cells=8, repeats=6))
-GEOMETRY = DetectorGeometry(
-    size=128, scale=128.0, anchors=LAYERS, score_clip=100.0, suppression=0.3, keypoints=("a", "b", "c", "d", "e", "f")
-)
+GRIDS = GridGeometry(grids=(Grid(stride=8), Grid(stride=32)), multiple=32, smallest=16)
+DETECTORS = ("yunet-n", "yunet-s", "blazeface-short")
 
 
-def _found(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Detections:
-    keypoints = np.repeat((boxes[:, None, :2] + boxes[:, None, 2:] / 2), 6, axis=1)
-    rows = np.concatenate([boxes, keypoints.reshape(len(boxes), 12)], axis=1).tolist()
-    return Detections([Candidate(score, row) for score, row in zip(scores.tolist(), rows, strict=True)])
+def detector(name: str, **how: float) -> Detector:
+    return Detector(open_artifact(resolve(name), "face-detector", provider="cpu"), **how)  # type: ignore[arg-type]
 
 
-@st.composite
-def detections(draw: st.DrawFn) -> Detections:
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    count = draw(st.integers(0, 30))
-    boxes = np.concatenate([random.uniform(0, 300, (count, 2)), random.uniform(5, 150, (count, 2))], axis=1)
-    return _found(boxes.astype(np.float32), random.uniform(0.5, 1, count).astype(np.float32))
-
-
-def test_anchors_are_those_of_the_short_range_detector() -> None:
-    anchors = make_anchors(LAYERS)
-    assert anchors.shape == (896, 2)
-    np.testing.assert_allclose(anchors[0], (0.5 / 16, 0.5 / 16))
-    np.testing.assert_allclose(anchors[2], (1.5 / 16, 0.5 / 16))  # x runs first, two a place
-    np.testing.assert_allclose(anchors[512:518], np.full((6, 2), 0.5 / 8))
-    np.testing.assert_allclose(anchors[-1], (7.5 / 8, 7.5 / 8))
+@pytest.fixture(scope="module")
+def portrait() -> NDArray[np.uint8]:
+    """The shipped portrait on a wider ground, so that turned it is whole."""
+    picture = cv2.cvtColor(cv2.imread(str(DEMO.parent / "portrait.jpg")), cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.copyMakeBorder(picture, 80, 80, 80, 80, cv2.BORDER_REPLICATE), np.uint8)
 
 
 @given(SIDES, SIDES, st.integers(0, 500), st.integers(0, 500))
@@ -80,109 +64,127 @@ def test_letterbox_pads_with_black_and_keeps_the_picture() -> None:
     assert (square[98:] == 0).all()
 
 
-def test_a_raw_box_is_read_relative_to_its_anchor() -> None:
-    anchors = make_anchors(LAYERS)
-    boxes, scores = np.zeros((896, 16), np.float32), np.full(896, -1000, np.float32)
-    boxes[100, :4], boxes[100, 4:6], scores[100] = (8, -4, 32, 16), (1, 2), 3.0
-    found = decode(boxes, scores, anchor_rows(GEOMETRY), GEOMETRY, Letterbox(10, 20, 0.5), 0.5)
-    (face,) = found
-    x, y = anchors[100] * 128
-    assert face.row[:4] == pytest.approx(((x + 8 - 16) * 2 + 10, (y - 4 - 8) * 2 + 20, 64, 32))
-    assert face.row[4:6] == pytest.approx(((x + 1) * 2 + 10, (y + 2) * 2 + 20))
-    assert face.row[6:] == pytest.approx([x * 2 + 10, y * 2 + 20] * 5)
-    assert face.score == pytest.approx(1 / (1 + np.exp(-3)))
+@given(SIDES, SIDES, st.integers(4, 400), st.sampled_from([320, 640, 1280]))
+def test_a_look_is_as_small_as_the_smallest_face_allows(width: int, height: int, smallest: int, largest: int) -> None:
+    look = look_of(width, height, smallest, GRIDS, largest)
+    assert look.width % 32 == look.height % 32 == 0
+    assert max(width, height) * look.factor <= max(largest, LEAST_SIDE) + 1
+    assert look.width >= min(round(width * look.factor), largest)
+    bounded = max(width, height) * look.factor > largest / 1.5 or max(width, height) <= LEAST_SIDE
+    assert bounded or look.factor == 1 or smallest * look.factor >= GRIDS.smallest * 0.99
 
 
-def test_nothing_likely_is_an_empty_answer() -> None:
-    raw = np.full(896, -np.float32(1e6))
-    found = decode(np.zeros((896, 16), np.float32), raw, anchor_rows(GEOMETRY), GEOMETRY, Letterbox(0, 0, 1), 0.5)
-    assert found == []
-    assert len(weighted_suppression(found, 0.3)) == 0
+def test_looks_at_usual_pictures() -> None:
+    assert look_of(1280, 720, 24, GRIDS, 1280) == (864, 480, pytest.approx(1 / 1.5))
+    assert look_of(1280, 720, 48, GRIDS, 1280) == (448, 256, pytest.approx(1 / 3))
+    assert look_of(3840, 2160, 24, GRIDS, 1280)[:2] == (1280, 736)
+    assert look_of(48, 48, 24, GRIDS, 1280) == (160, 160, pytest.approx(160 / 48))
+    assert fitted_look(1280, 720, 640, 640) == (640, 640, 0.5)
 
 
-@given(st.floats(0, 1), st.floats(-30, 30))
-def test_a_score_is_enough_or_not_whatever_it_is_told_by(min_score: float, raw: float) -> None:
-    scores = np.full(1, raw, np.float32)
-    found = decode(
-        np.zeros((1, 16), np.float32), scores, anchor_rows(GEOMETRY)[:1], GEOMETRY, Letterbox(0, 0, 1), min_score
-    )
-    assert len(found) == (1 / (1 + math.exp(-float(scores[0]))) >= min_score)
+@given(SIDES.filter(lambda side: side < 900), SIDES.filter(lambda side: side < 900), st.integers(8, 200))
+def test_a_scaled_frame_lies_at_the_upper_left(width: int, height: int, smallest: int) -> None:
+    look = look_of(width, height, smallest, GRIDS, 640)
+    picture = scaled(np.full((height, width, 3), 200, np.uint8), look)
+    assert picture.shape == (look.height, look.width, 3)
+    inside = min(round(height * look.factor), look.height), min(round(width * look.factor), look.width)
+    assert (picture[: inside[0], : inside[1]] == 200).all()
+    assert (picture[inside[0] :] == 0).all()
+    assert (picture[:, inside[1] :] == 0).all()
 
 
-@given(detections())
-@settings(deadline=None)
-def test_overlaps_are_symmetric_shares(found: Detections) -> None:
-    boxes = [candidate.row for candidate in found.faces]
-    for box, other in itertools.product(boxes, boxes):
-        assert overlap(box, other) == overlap(other, box)
-        assert 0 <= overlap(box, other) <= 1 + 1e-9
-    assert [overlap(box, box) for box in boxes] == pytest.approx([1] * len(boxes))
+@pytest.mark.parametrize("name", DETECTORS)
+def test_shipped_detectors_say_the_geometry_that_the_decoding_needs(name: str) -> None:
+    artifact = open_artifact(resolve(name), "face-detector", provider="cpu")
+    geometry = detector_geometry(artifact)
+    columns = 4 + 2 * len(geometry.keypoints)
+    if isinstance(geometry, SsdGeometry):
+        assert artifact.inputs[0].shape == (1, geometry.size, geometry.size, 3)
+        assert artifact.outputs[0].shape == (1, len(make_anchors(geometry.anchors)), columns)
+    else:
+        assert artifact.outputs[0].shape[2] == columns
+        rows = artifact.run(image=np.zeros((1, 64, 96, 3), np.uint8))
+        assert rows["boxes"].shape[1] == rows["scores"].shape[1] == 12 * 8 + 6 * 4 + 3 * 2
 
 
-def test_boxes_that_share_a_third_or_nothing() -> None:
-    assert overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
-    assert overlap((0, 0, 10, 10), (10, 0, 10, 10)) == 0
-    assert overlap((0, 0, 10, 10), (-20, -20, 10, 10)) == 0
-    assert overlap((3, 3, 0, 0), (3, 3, 0, 0)) == 0
+def test_a_geometry_of_nothing_known_is_refused() -> None:
+    artifact = open_artifact(resolve("facemesh-468"), provider="cpu")
+    with pytest.raises(ArtifactError, match="geometry"):
+        detector_geometry(artifact)
+    with pytest.raises(ArtifactError, match="geometry"):
+        geometry_of(artifact, SsdGeometry)
 
 
-@given(detections(), st.floats(0.1, 0.9))
-@settings(deadline=None)
-def test_joining_keeps_the_best_and_stays_within_what_was_found(found: Detections, threshold: float) -> None:
-    kept = weighted_suppression(found.faces, threshold)
-    assert len(kept) <= len(found)
-    assert (np.diff(kept.scores) <= 0).all()
-    assert set(kept.scores.tolist()) <= set(found.scores.tolist())
-    if len(found):
-        assert kept.scores[0] == found.scores.max()
-        assert kept.boxes[:, :2].min() >= found.boxes[:, :2].min() - 0.01
-        right_eyes = np.array([face.row[4:6] for face in kept.faces])
-        np.testing.assert_allclose(right_eyes, kept.boxes[:, :2] + kept.boxes[:, 2:] / 2, atol=0.05)
-
-
-@given(detections())
-@settings(deadline=None)
-def test_faces_apart_are_left_as_they_are(found: Detections) -> None:
-    apart = found.boxes.copy()
-    apart[:, 0] += np.arange(len(found), dtype=np.float32) * 1000
-    kept = weighted_suppression(_found(apart, found.scores).faces, 0.3)
-    assert len(kept) == len(found)
-
-
-def test_two_looks_at_one_face_become_their_weighted_mean() -> None:
-    boxes = np.array([[0, 0, 100, 100], [10, 0, 100, 100]], np.float32)
-    kept = weighted_suppression(_found(boxes, np.array([0.6, 0.9], np.float32)).faces, 0.3)
-    np.testing.assert_allclose(kept.boxes, [[6, 0, 100, 100]], rtol=1e-5)
-    np.testing.assert_allclose(kept.scores, [0.9])
-
-
-@given(SIDES, SIDES)
-def test_tiles_cover_the_frame_and_overlap(width: int, height: int) -> None:
-    tiles = make_tiles(width, height)
-    for start, length, of in (("left", "width", width), ("top", "height", height)):
-        starts = sorted({getattr(tile, start) for tile in tiles})
-        side = getattr(tiles[0], length)
-        assert starts[0] == 0
-        assert starts[-1] + side == of
-        assert all(after - before <= side * (1 - OVERLAP) + 1 for before, after in itertools.pairwise(starts))
-
-
-def test_boxes_at_inner_edges_of_a_tile_are_cut_off() -> None:
-    boxes = ((0, 50, 20, 20), (85, 50, 20, 20), (40, 40, 20, 20))
-    assert [cut_off(box, Tile(0, 0, 100, 100), 300, 100) for box in boxes] == [False, True, False]
-
-
-def test_shipped_detector_says_the_geometry_that_the_decoding_needs() -> None:
-    artifact = open_artifact(resolve("blazeface-short"), "face-detector", provider="cpu")
-    geometry = geometry_of(artifact, DetectorGeometry)
-    assert artifact.inputs[0].shape == (1, geometry.size, geometry.size, 3)
-    assert artifact.outputs[0].shape == (1, len(make_anchors(geometry.anchors)), 4 + 2 * len(geometry.keypoints))
-
-
+@pytest.mark.parametrize("name", DETECTORS)
 @pytest.mark.parametrize("shape", [(48, 64, 3), (7, 300, 3), (1, 1, 3)])
-def test_an_empty_scene_has_no_face(shape: tuple[int, int, int]) -> None:
-    detector = Detector(open_artifact(resolve("blazeface-short"), provider="cpu"))
-    frame = np.full(shape, 127, np.uint8)
-    large = detector(frame)
-    assert len(large) == 0
-    assert len(detector.detect_small(frame, large)) == 0
+def test_an_empty_scene_has_no_face(name: str, shape: tuple[int, int, int]) -> None:
+    assert len(detector(name)(np.full(shape, 127, np.uint8))) == 0
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_same_face_is_found_at_the_same_place(name: str, portrait: NDArray[np.uint8]) -> None:
+    find = detector(name)
+    (face,) = find(portrait).faces
+    assert face.score > 0.8
+    assert abs(face.angle) < 0.3
+    square, usual = find.square(face), detector("yunet-n").square(detector("yunet-n")(portrait).faces[0])
+    assert math.dist(square[:2], usual[:2]) < 0.35 * usual.side
+    assert 0.6 < square.side / usual.side < 1.6
+
+
+def test_a_square_goes_with_the_roll_of_its_face() -> None:
+    """MediaPipe's is level with the eyes, and no larger or lower than the box."""
+    square = detector("blazeface-short").square(Candidate(0.9, [80, 90, 100, 60], math.pi / 4))
+    assert square == pytest.approx((130, 120, 100, math.pi / 4))
+    below = detector("yunet-n").square(Candidate(0.9, [80, 90, 100, 60], math.pi))
+    assert below == pytest.approx((130, 120 - 4.5, 90, math.pi))
+
+
+@pytest.mark.parametrize("name", ["yunet-n", "blazeface-short"])
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_a_close_look_tells_which_way_is_up(name: str, turn: int, portrait: NDArray[np.uint8]) -> None:
+    picture = np.ascontiguousarray(np.rot90(portrait, -turn))  # clockwise
+    find = detector(name, min_score=0.2)
+    face = find(picture).faces[0]
+    (look,) = find.look_closely(picture, [face])
+    assert look.score > 0.8
+    if name == "yunet-n":
+        assert math.remainder(look.angle - turn * math.pi / 2, 2 * math.pi) == pytest.approx(0, abs=0.5)
+
+
+def test_a_close_look_at_nothing_finds_nothing(portrait: NDArray[np.uint8]) -> None:
+    find = detector("yunet-n")
+    corner = Candidate(0.6, [0.0, 0.0, 30.0, 40.0])
+    looks = find.look_closely(portrait, [corner] * 9)
+    assert len(looks) == 9
+    assert all(look.score < 0.4 for look in looks)
+    assert find.look_closely(portrait, []) == []
+
+
+def test_only_what_is_clearly_better_turns_a_face() -> None:
+    squares = [Square(0, 0, 64, turn * math.pi / 2) for turn in range(4)]
+
+    def turned(*scores: float) -> tuple[float, bool]:
+        seen = [Candidate(score, [0.0] * 4, 0.1) if score else None for score in scores]
+        look = close_look(seen, squares)
+        return look.score, look.turned
+
+    assert turned(0.9, 0.0, 0.92, 0.0) == (0.9, False)
+    assert turned(0.7, 0.0, 0.92, 0.1) == (0.92, True)
+    assert turned(0.5, 0.0, CLEAR - 0.01, 0.1) == (0.5, False)
+    assert turned(0.0, 0.0, 0.0, 0.0) == (0.0, False)
+    look = close_look([None, None, Candidate(0.93, [0.0] * 4, 0.2), None], squares)
+    assert look.angle == pytest.approx(math.remainder(math.pi + 0.2, 2 * math.pi))
+
+
+@pytest.mark.shared
+def test_a_file_of_the_authors_is_what_shipped(shared: Path, tmp_path: Path) -> None:
+    """Exported again, the artifact is the one that ships, byte for byte."""
+    from typer.testing import CliRunner
+
+    from bimodal.export.commands import app
+
+    source = shared / "models/yunet_n_dynamic.onnx"
+    result = CliRunner().invoke(app, ["yunet", str(source), "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "yunet-n/model.onnx").read_bytes() == resolve("yunet-n").read_bytes()

@@ -14,19 +14,18 @@ from numpy.typing import NDArray
 from bimodal.models.catalog import resolve
 from bimodal.models.contract import Crop
 from bimodal.models.faces.crop import crop_face, crop_square
-from bimodal.models.faces.detector import Candidate, MeshGeometry, geometry_of
+from bimodal.models.faces.geometry import MeshGeometry, geometry_of
 from bimodal.models.faces.mesh import (
     Landmarks,
-    Square,
     cut_out,
     eye_distance,
     frontalness,
     mouth_opening,
     sharpness,
-    square_of_detection,
     square_of_points,
     to_frame,
 )
+from bimodal.models.faces.resampling import Square
 from bimodal.models.session import open_artifact
 
 GEOMETRY = MeshGeometry(size=192, margin=1.5, eye_points=(33, 263))
@@ -84,12 +83,6 @@ def test_points_go_back_to_where_the_cut_out_came_from(square: Square) -> None:
 def test_cut_out_shows_what_lies_in_the_square() -> None:
     picture = cut_out(dot(300, 200), Square(300, 200, 100, 0.7), 192)
     np.testing.assert_allclose(place_of_dot(picture), (96, 96), atol=1.5)  # MediaPipe's own half pixel
-
-
-def test_square_of_a_detection_is_level_with_its_eyes() -> None:
-    face = Candidate(0.9, [80, 90, 100, 60, 100, 100, 150, 150, *[0.0] * 8])
-    square = square_of_detection(face, GEOMETRY)
-    assert square == pytest.approx((130, 120, 150, math.pi / 4))
 
 
 @given(st.floats(-1, 1))

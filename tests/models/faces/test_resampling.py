@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bimodal.models.faces.crop import LARGEST_STEP, sample_square
-from bimodal.models.faces.mesh import Square
-from bimodal.models.faces.resampling import fit, letterbox, stacked, warp
+from bimodal.models.faces.resampling import Square, fit, letterbox, stacked, warp
 
 FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 

@@ -6,26 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bimodal.broker.messages import Face, FaceResult, Hints, Region
+from bimodal.broker.messages import Face, FaceResult, Hints, Job, Region
 from bimodal.broker.streams import LastSeen
 from bimodal.models.catalog import resolve
-from bimodal.models.faces.detector import MeshGeometry
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.workers.face.pipeline import FacePipeline, any_overlap, box_of, moved, region_of, usable
+from bimodal.workers.face.pipeline import COARSE_FRAMES, FULL_FRAMES, FacePipeline
 from bimodal.workers.face.settings import FaceSettings
 from tests.broker.making import job
 from tests.workers.face.test_pipeline import EMPTY, frames
 
-GEOMETRY = MeshGeometry(size=192, margin=1.5, eye_points=(33, 263))
-POINTS = np.random.default_rng(0).uniform(100, 200, (468, 3)).astype(np.float32)
-BOX = (110.0, 90.0, 80.0, 85.0)
 EVERY = 5
+FRAME_NS = 33_000_000
 
 
 class Counted:
@@ -44,9 +40,7 @@ class Counted:
 
 @pytest.fixture(scope="module")
 def artifacts() -> list[Artifact]:
-    return [
-        open_artifact(resolve(name), provider="cpu") for name in ("blazeface-short", "facemesh-468", "face-compact")
-    ]
+    return [open_artifact(resolve(name), provider="cpu") for name in ("yunet-n", "facemesh-468", "face-compact")]
 
 
 def pipeline(artifacts: Sequence[Artifact], runs: Counter[str], settings: FaceSettings) -> FacePipeline:
@@ -58,10 +52,14 @@ def live(find: FacePipeline, pictures: Iterable[NDArray[np.uint8]]) -> list[list
     """The faces in them as frames of a live stream, with hints as the broker passes them."""
     last, seen = LastSeen(), []
     for seq, picture in enumerate(pictures):
-        faces, hints = find.look(picture, seq, last.for_job(job("desk", seq)))
+        faces, hints = find.look(picture, seq, seq * FRAME_NS, last.for_job(at(seq, seq * FRAME_NS)))
         last.remember(said(seq, hints))
         seen.append(faces)
     return seen
+
+
+def at(seq: int, pts_ns: int) -> Job:
+    return msgspec.structs.replace(job("desk", seq), pts_ns=pts_ns)
 
 
 def said(seq: int, hints: Hints | None) -> FaceResult:
@@ -70,55 +68,25 @@ def said(seq: int, hints: Hints | None) -> FaceResult:
     )
 
 
-# ---------------------------------------------------------------------------------- pure
-
-
-def test_a_box_comes_back_as_it_was() -> None:
-    assert box_of(region_of(POINTS, BOX, 0.9, GEOMETRY)) == pytest.approx(BOX)
-
-
-@given(st.floats(-50, 300), st.floats(-50, 300), st.floats(0.5, 3))
-def test_a_box_goes_with_its_face(x: float, y: float, scale: float) -> None:
-    points = (POINTS * np.float32(scale) + np.array((x, y, 0), np.float32)).astype(np.float32)
-    box = box_of(moved(region_of(POINTS, BOX, 0.9, GEOMETRY), points, GEOMETRY))
-    expected = (BOX[0] * scale + x, BOX[1] * scale + y, BOX[2] * scale, BOX[3] * scale)
-    assert box == pytest.approx(expected, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("x", float("nan")), ("y", float("inf")), ("side", 0.0), ("side", -5.0), ("side", 1e9)]
-)
-def test_places_outside_any_picture_are_not_looked_at(field: str, value: float) -> None:
-    good = {"x": 1.0, "y": 2.0, "side": 30.0, "angle": 0.0, "score": 0.9, "box": (0.0, 0.0, 1.0, 1.0)}
-    assert usable([Region(**good)])  # type: ignore[arg-type]
-    assert not usable([Region(**good), Region(**good | {field: value})])  # type: ignore[arg-type]
-
-
-def test_two_that_follow_one_face_meet() -> None:
-    assert any_overlap([(0, 0, 10, 10), (50, 0, 10, 10), (1, 1, 10, 10)], 0.3)
-    assert not any_overlap([(0, 0, 10, 10), (50, 0, 10, 10)], 0.3)
-    assert not any_overlap([], 0.3)
-
-
 def test_hints_that_make_no_sense_are_as_none(artifacts: list[Artifact]) -> None:
     runs: Counter[str] = Counter()
-    find = pipeline(artifacts, runs, FaceSettings(detect_every=EVERY, tiles="off"))
+    find = pipeline(artifacts, runs, FaceSettings(detect_every=EVERY))
     wild = Region(x=float("nan"), y=0.0, side=10.0, angle=0.0, score=0.9, box=(0.0, 0.0, 1.0, 1.0))
-    faces, hints = find.look(EMPTY, 3, Hints(regions=(wild,), until=9))
+    faces, hints = find.look(EMPTY, 3, 0, Hints(regions=(wild,), until=9))
     assert (faces, hints, runs["face-detector"]) == ([], Hints(regions=(), until=3 + EVERY), 1)
 
 
 def test_where_nobody_was_nobody_looks_until_it_is_time(artifacts: list[Artifact]) -> None:
     runs: Counter[str] = Counter()
-    find = pipeline(artifacts, runs, FaceSettings(detect_every=EVERY, tiles="off"))
+    find = pipeline(artifacts, runs, FaceSettings(detect_every=EVERY))
     assert live(find, [EMPTY] * (2 * EVERY)) == [[]] * (2 * EVERY)
     assert runs == {"face-detector": 2}
 
 
 def test_with_one_no_hints_are_made_or_followed(artifacts: list[Artifact]) -> None:
     runs: Counter[str] = Counter()
-    find = pipeline(artifacts, runs, FaceSettings(tiles="off"))
-    assert find.look(EMPTY, 1, Hints(regions=(), until=9)) == ([], None)
+    find = pipeline(artifacts, runs, FaceSettings(detect_every=1))
+    assert find.look(EMPTY, 1, 0, Hints(regions=(), until=9)) == ([], None)
     assert runs == {"face-detector": 1}
 
 
@@ -132,7 +100,7 @@ def test_a_steady_shot_shows_the_same_faces(artifacts: list[Artifact], shared: P
     runs: Counter[str] = Counter()
     followed = live(pipeline(artifacts, runs, FaceSettings(detect_every=EVERY)), pictures)
     assert runs == {"face-detector": 9, "face-landmarks": 41, "face-static": 41}
-    find = pipeline(artifacts, Counter(), FaceSettings())
+    find = pipeline(artifacts, Counter(), FaceSettings(detect_every=1))
     apart, mouths = [], []
     for picture, faces in zip(pictures, followed, strict=True):
         (expected,), (face,) = find(picture), faces
@@ -148,7 +116,7 @@ def test_a_steady_shot_shows_the_same_faces(artifacts: list[Artifact], shared: P
 @pytest.mark.shared
 def test_a_new_face_is_found_at_most_so_many_frames_late(artifacts: list[Artifact], shared: Path) -> None:
     pictures = list(frames(shared / "data/clips/pyfeat_noface_face.mov", 1))[60:130]
-    settings = FaceSettings(tiles="off", detect_every=EVERY)
+    settings = FaceSettings(detect_every=EVERY)
     find = pipeline(artifacts, Counter(), settings)
     first = next(number for number, picture in enumerate(pictures) if find(picture))
     followed = live(find, pictures)
@@ -163,7 +131,7 @@ def test_a_place_of_another_shot_is_no_face(artifacts: list[Artifact], shared: P
     (person, *_) = frames(shared / "data/clips/pyfeat_single_face.mp4", 20)
     (room, *_) = frames(shared / "data/clips/pyfeat_no_face.mp4", 20)
     elsewhere = np.ascontiguousarray(np.roll(person, 220, axis=1))
-    find = pipeline(artifacts, Counter(), FaceSettings(tiles="off", detect_every=50))
+    find = pipeline(artifacts, Counter(), FaceSettings(detect_every=50))
     seen = live(find, [person, person, room[: person.shape[0], : person.shape[1]], person])
     assert [len(faces) for faces in seen] == [1, 1, 0, 0]
     _, (face,) = live(find, [person, elsewhere])
@@ -175,6 +143,45 @@ def test_many_faces_take_one_run_of_each_model(artifacts: list[Artifact], shared
     one, other = (next(frames(shared / "data/clips" / name, 20)) for name in ("grid_bbaf2n.mpg", "grid_lrwp9a.mpg"))
     both = np.concatenate([one, other], axis=1)
     runs: Counter[str] = Counter()
-    find = pipeline(artifacts, runs, FaceSettings(tiles="off", detect_every=EVERY))
+    find = pipeline(artifacts, runs, FaceSettings(detect_every=EVERY))
     assert [len(faces) for faces in live(find, [both, both])] == [2, 2]
     assert runs == {"face-detector": 1, "face-landmarks": 2, "face-static": 2}
+
+
+# ---------------------------------------------------------------------------------- detect_every: auto
+
+
+def test_an_empty_room_is_looked_at_coarsely_in_turn_and_in_full_seldom(artifacts: list[Artifact]) -> None:
+    runs: Counter[str] = Counter()
+    find = pipeline(artifacts, runs, FaceSettings())
+    assert live(find, [EMPTY] * (2 * FULL_FRAMES)) == [[]] * (2 * FULL_FRAMES)
+    assert runs == {"face-detector": 2 * FULL_FRAMES // COARSE_FRAMES}
+
+
+def test_at_few_frames_a_second_the_clock_decides(artifacts: list[Artifact]) -> None:
+    runs: Counter[str] = Counter()
+    find = pipeline(artifacts, runs, FaceSettings())
+    last = LastSeen()
+    for seq in range(4):
+        pts_ns = seq * 400_000_000
+        _, hints = find.look(EMPTY, seq, pts_ns, last.for_job(at(seq, pts_ns)))
+        last.remember(said(seq, hints))
+    assert runs == {"face-detector": 2}
+
+
+@pytest.mark.shared
+def test_a_new_close_face_is_found_by_a_coarse_look(artifacts: list[Artifact], shared: Path) -> None:
+    pictures = list(frames(shared / "data/clips/pyfeat_noface_face.mov", 1))[60:130]
+    find = pipeline(artifacts, Counter(), FaceSettings())
+    first = next(number for number, picture in enumerate(pictures) if find(picture))
+    late = next(number for number, faces in enumerate(live(find, pictures)) if faces)
+    assert late - first <= COARSE_FRAMES
+
+
+@pytest.mark.shared
+def test_faces_in_profile_are_kept_between_looks(artifacts: list[Artifact], shared: Path) -> None:
+    pictures = list(frames(shared / "data/clips/hamilton_crowd.mp4", 1))[222:240]
+    find = pipeline(artifacts, Counter(), FaceSettings())
+    apart = [len(find(picture)) for picture in pictures]
+    followed = [len(faces) for faces in live(find, pictures)]
+    assert sum(followed) >= 0.9 * sum(apart)

@@ -10,7 +10,8 @@ import pytest
 from bimodal.config import Config, check_config
 from bimodal.models.contract import Crop
 from bimodal.models.errors import CatalogError
-from bimodal.models.faces.crop import crop_face
+from bimodal.models.faces.crop import Outline, crop_face
+from bimodal.models.faces.resampling import Square
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.supervisor.processes import Wanted, processes
 from bimodal.workers.errors import ConfigError
@@ -19,6 +20,7 @@ from bimodal.workers.settings import FaceActorSettings, FusionActorSettings
 from tests.artifacts import make_face_static
 
 POINTS = np.random.default_rng(0).uniform(20, 180, (2, 468, 3)).astype(np.float32)
+OUTLINES = [Outline(points, Square(0, 0, 1, 0)) for points in POINTS]
 FRAME = np.random.default_rng(1).integers(0, 256, (200, 200, 3), dtype=np.uint8)
 SIX = ("sad", "happy", "neutral", "anger", "fear", "disgust")
 
@@ -33,7 +35,7 @@ def config(value: object) -> Config:
 
 def test_one_model_says_what_it_says(tmp_path: Path) -> None:
     model = static(tmp_path / "a.onnx")
-    seen = StaticModels([model])(FRAME, POINTS)
+    seen = StaticModels([model])(FRAME, OUTLINES)
     crop = model.metadata.crop
     assert crop is not None
     expected = model.run(faces=np.stack([crop_face(FRAME, face, crop, 48) for face in POINTS]))
@@ -45,8 +47,8 @@ def test_one_model_says_what_it_says(tmp_path: Path) -> None:
 
 def test_each_emotion_is_averaged_over_the_models_that_know_it(tmp_path: Path) -> None:
     first, second = static(tmp_path / "a.onnx"), static(tmp_path / "b.onnx", labels=SIX, embedding=None)
-    together = StaticModels([first, second])(FRAME, POINTS)
-    one, other = StaticModels([first])(FRAME, POINTS), StaticModels([second])(FRAME, POINTS)
+    together = StaticModels([first, second])(FRAME, OUTLINES)
+    one, other = StaticModels([first])(FRAME, OUTLINES), StaticModels([second])(FRAME, OUTLINES)
     for face, said in enumerate(together.probabilities):
         alone, six = one.probabilities[face], other.probabilities[face]
         masses = {emotion: (alone[emotion] + six[emotion]) / 2 for emotion in six} | {"surprise": alone["surprise"]}
@@ -59,7 +61,7 @@ def test_the_order_decides_only_whose_embedding_it_is(tmp_path: Path) -> None:
     """Each model gets its own crop, whatever the other's."""
     first = static(tmp_path / "a.onnx", embedding=8)
     second = static(tmp_path / "b.onnx", embedding=16, size=64, crop=Crop(scale=1.5, rotate=False))
-    ahead, behind = StaticModels([first, second])(FRAME, POINTS), StaticModels([second, first])(FRAME, POINTS)
+    ahead, behind = StaticModels([first, second])(FRAME, OUTLINES), StaticModels([second, first])(FRAME, OUTLINES)
     for one, other in zip(ahead.probabilities, behind.probabilities, strict=True):
         assert one == pytest.approx(other)
     assert ahead.embeddings is not None
@@ -69,7 +71,7 @@ def test_the_order_decides_only_whose_embedding_it_is(tmp_path: Path) -> None:
 
 def test_a_first_model_without_embedding_gives_none(tmp_path: Path) -> None:
     first, second = static(tmp_path / "a.onnx", embedding=None), static(tmp_path / "b.onnx")
-    assert StaticModels([first, second])(FRAME, POINTS).embeddings is None
+    assert StaticModels([first, second])(FRAME, OUTLINES).embeddings is None
 
 
 def test_a_name_and_a_list_of_it_are_the_same() -> None:
