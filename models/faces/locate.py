@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.models.faces.crop import Outline
-from bimodal.models.faces.detections import Candidate, Detections
+from bimodal.models.faces.detections import Candidate, overlap
 from bimodal.models.faces.detector import Detector
 from bimodal.models.faces.mesh import Landmarks
 from bimodal.models.session import Artifact
@@ -70,14 +70,20 @@ class FaceLocator:
         self._min_score, self._min_size, self._min_presence = min_score, min_size, min_presence
         self._max_faces = max_faces
 
-    def __call__(self, pixels: NDArray[np.uint8], smallest: float = 0.0) -> list[Located]:
+    def __call__(
+        self, pixels: NDArray[np.uint8], smallest: float = 0.0, known: Sequence[Sequence[float]] = ()
+    ) -> list[Located]:
         """Find the faces in uint8 [H, W, 3] RGB of at least `min_size` and about `smallest` pixels, in no order.
 
         Weak detections are looked at closely, which confirms them and tells which way is up. A face counts where the
         landmark model agrees with the detector (letters and foliage may pass for a face with one of the two, seldom
         with both), or where the close look is sure: in profile, turned away, dark or small faces have no mesh.
+        Faces at the boxes `known` are left out.
         """
-        faces = self._candidates(self.detector(pixels, max(self._min_size, smallest)))
+        seen = self.detector(pixels, max(self._min_size, smallest)).faces
+        limit = self.detector.geometry.suppression
+        fresh = [face for face in seen if all(overlap(face.row, box) <= limit for box in known)]
+        faces = self._candidates(fresh)
         doubtful = [place for place, face in enumerate(faces) if face.score < CERTAIN]
         looks = self.detector.look_closely(pixels, [faces[place] for place in doubtful])
         sure = {place for place in range(len(faces)) if place not in doubtful}
@@ -93,8 +99,8 @@ class FaceLocator:
         """Whether a box (x, y, width, height, …) is smaller than the faces wanted."""
         return max(box[2:4]) < SIZE_TOLERANCE * self._min_size
 
-    def _candidates(self, found: Detections) -> list[Candidate]:
-        large = [face for face in found.faces if not self.too_small(face.row)]
+    def _candidates(self, found: Sequence[Candidate]) -> list[Candidate]:
+        large = [face for face in found if not self.too_small(face.row)]
         large.sort(key=lambda face: -face.row[2] * face.row[3] * face.score**2)
         return large[: self._max_faces + SPARE]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bimodal.broker.messages import Face, Hints, Region
 from bimodal.models.faces.crop import Outline
-from bimodal.models.faces.detections import Candidate, overlap
+from bimodal.models.faces.detections import Candidate
 from bimodal.models.faces.locate import FaceLocator, Located
 from bimodal.models.faces.mesh import cut_out, mouth_opening, sharpness, square_of_points
 from bimodal.models.session import Artifact
@@ -75,7 +75,9 @@ class FacePipeline:
         if hints is not None and usable(hints.regions):
             found, coarse = self._follow(pixels, hints.regions), hints.coarse
             if found is not None and coarse is not None and seq >= coarse:
-                found = self._important(pixels, [*found, *self._newcomers(pixels, found)])
+                known = [one.face.row for one in found]
+                found += self.locate(pixels, COARSE * self._settings.min_size, known)
+                found = self._important(pixels, found)
                 coarse = seq + COARSE_FRAMES
             if found is not None:
                 return self._read(pixels, found), self._hints(found, hints.until, hints.until_ns, coarse)
@@ -84,12 +86,6 @@ class FacePipeline:
             timing = seq + FULL_FRAMES, pts_ns + FULL_NS, seq + COARSE_FRAMES
             return self._read(pixels, found), self._hints(found, *timing)
         return self._read(pixels, found), self._hints(found, seq + every, None, None)
-
-    def _newcomers(self, pixels: NDArray[np.uint8], known: Sequence[Located]) -> list[Located]:
-        """The large faces of a coarse look that are not among those known."""
-        found = self.locate(pixels, COARSE * self._settings.min_size)
-        threshold = self.locate.detector.geometry.suppression
-        return [one for one in found if all(overlap(one.face.row, other.face.row) <= threshold for other in known)]
 
     def _hints(self, found: Sequence[Located], until: int, until_ns: int | None, coarse: int | None) -> Hints:
         regions = tuple(
