@@ -18,6 +18,7 @@ PARTS = {
     "single": Part(
         "scripts.measure.single", "one process with bimodal.Detector, against the pipeline and bimodal analyze"
     ),
+    "faces": Part("scripts.measure.faces", "what looking for faces costs a frame, live and in files"),
     "broker": Part("scripts.measure.broker", "the broker alone with up to 128 simulated workers, and fusion alone"),
     "resnet": Part("scripts.measure.resnet", "pipeline and scaling with ResNet-50, fp32 and INT8"),
     "torch": Part("scripts.measure.torch_loop", "the usual demo's loop in torch eager, against the pipeline"),

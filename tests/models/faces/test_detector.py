@@ -88,9 +88,9 @@ def test_a_scaled_frame_lies_at_the_upper_left(width: int, height: int, smallest
     picture = scaled(np.full((height, width, 3), 200, np.uint8), look)
     assert picture.shape == (look.height, look.width, 3)
     inside = min(round(height * look.factor), look.height), min(round(width * look.factor), look.width)
-    assert (picture[: inside[0], : inside[1]] == 200).all()
-    assert (picture[inside[0] :] == 0).all()
-    assert (picture[:, inside[1] :] == 0).all()
+    assert (picture[: inside[0] - 1, : inside[1] - 1] == 200).all()
+    assert (picture[inside[0] + 1 :] == 0).all()
+    assert (picture[:, inside[1] + 1 :] == 0).all()
 
 
 @pytest.mark.parametrize("name", DETECTORS)
