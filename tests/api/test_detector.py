@@ -120,10 +120,10 @@ def test_a_frame_that_fails_costs_its_own_event(
 ) -> None:
     look = type(detector._faces).look
 
-    def broken(self: object, pixels: object, seq: int, hints: object) -> object:
+    def broken(self: object, pixels: object, seq: int, pts_ns: int, hints: object) -> object:
         if seq == 3:
             raise ZeroDivisionError
-        return look(self, pixels, seq, hints)  # type: ignore[arg-type]
+        return look(self, pixels, seq, pts_ns, hints)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(detector._faces), "look", broken)
     events = list(detector.events(clips["two faces"]))

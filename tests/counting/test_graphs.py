@@ -13,6 +13,8 @@ MODELS = Path(__file__).parents[2] / "models"
 # Nodes in all, and of those the kinds that ONNX Runtime can't fuse or that cost a copy.
 NODES = {
     "blazeface-short": (98, {"Transpose": 5, "Reshape": 4, "Cast": 1}),
+    "yunet-n": (200, {"Transpose": 13, "Reshape": 24, "Cast": 26}),
+    "yunet-s": (191, {"Transpose": 13, "Reshape": 24, "Cast": 26}),
     "facemesh-468": (171, {"Transpose": 1, "Reshape": 2, "Cast": 1}),
     "face-compact": (97, {"Transpose": 0, "Reshape": 0, "Cast": 1}),
     "face-api-expression": (66, {"Transpose": 1, "Reshape": 0, "Cast": 1}),
