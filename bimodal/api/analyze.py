@@ -172,7 +172,7 @@ class Result:
         import pyarrow as pa
 
         kinds = [pa.float64(), pa.float64(), pa.int32(), pa.string(), pa.float64(), pa.int64()]
-        found = segments(self.events)
+        found = segments(self.events, self.hops)
         arrays = [pa.array([row[place] for row in found], kind) for place, kind in enumerate(kinds)]
         return pa.Table.from_arrays(arrays, names=list(Segment._fields))
 

@@ -7,8 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.events import Emotion, Latency, Speech, TrackedFace, Verdict
+from bimodal.broker.events import Emotion, Hop, Latency, Speech, TrackedFace, Verdict
 from bimodal.recordings.segments import frame_seconds, segments
+from tests.recordings.events import event as plain
 
 LABELS = ("happy", "sad", "neutral")
 
@@ -68,3 +69,31 @@ def test_every_face_of_every_frame_is_in_one_segment(frames: list[dict[int, str]
         counted[segment.track, segment.label] += segment.frames
     assert counted == Counter((track, label) for faces in frames for track, label in faces.items())
     assert [s.start for s in found] == sorted(s.start for s in found)
+
+
+def test_the_voice_has_segments_where_no_picture_is() -> None:
+    """One picture and a talk, in two channels."""
+
+    def hop(seq: int, label: str | None, channel: str | None = None) -> Hop:
+        return Hop(
+            stream="clip",
+            seq=seq,
+            t=0.5 * (seq + 1),
+            channel=channel,
+            label=label,
+            confidence=None if label is None else 0.6,
+            probabilities=None,
+            voice=1.0,
+            because=None,
+            latency_ms=Latency(queue=0.0, inference=0.0, total=0.0),
+            models={},
+        )
+
+    said = [hop(n, label) for n, label in enumerate(["sad", "sad", None, None, "happy"])]
+    found = segments([plain(0)], said)
+    assert [(one.start, one.end, one.track, one.label, one.frames) for one in found] == [
+        (0.0, 1.0, None, "sad", 2),
+        (2.0, 2.5, None, "happy", 1),
+    ]
+    both = [hop(n, "sad" if side == "left" else None, side) for n in range(4) for side in ("left", "right")]
+    assert [(one.start, one.end) for one in segments([plain(0)], both)] == [(0.0, 2.0)]

@@ -70,7 +70,7 @@ def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, progre
 
 def _metadata(config: FaceConfig, temperature: float, metrics: dict[str, object] | None) -> Metadata:
     reader = reader_of(config.data, ["picture"])
-    fer2013 = reader.name == "fer2013"
+    fer2013 = reader.name in ("fer2013", "fer2013-table")
     # A folder a class may hold anybody's pictures: they are named, and their licence is their owner's to tell.
     own = reader.name in ("manifest", "fer2013-folders")
     name = config.data.resolve().name if own else reader.name
