@@ -16,7 +16,6 @@ from collections import Counter
 from pathlib import Path
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from bimodal.broker.sockets import readable
 
@@ -72,10 +71,10 @@ class Connections:
     def update(self) -> None:
         """Take in who came and went. Descriptors that ended, or were given to somebody new, are added to `ended`."""
         while readable(self._monitor):
-            event = recv_monitor_message(self._monitor)
-            descriptor = int(event["value"])
+            # zmq.utils.monitor reads these too, but imports asyncio, which no process of the system needs.
+            event, descriptor = struct.unpack("=Hi", self._monitor.recv_multipart()[0])
             self.ended.append(descriptor)
-            if event["event"] == zmq.EVENT_DISCONNECTED:
+            if event == zmq.EVENT_DISCONNECTED:
                 self._open.discard(descriptor)
             elif self.full and not _is_own(descriptor):
                 self._refuse(descriptor)

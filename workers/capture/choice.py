@@ -1,27 +1,28 @@
-"""Which of a file's streams and channels are looked at and listened to."""
+"""Which of a file's streams and channels are looked at and listened to.
+
+The command and the supervisor import this for its settings, so PyAV waits until a file is open.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-import av
-import av.container
 import msgspec
-from av.stream import Disposition
 
 from bimodal.workers.errors import SourceError
+
+if TYPE_CHECKING:
+    import av
+    import av.container
 
 TrackNumber = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Channel = Literal["mix", "each", "left", "right"] | Annotated[int, msgspec.Meta(ge=1, le=64)]
 
-COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
-# Commentary, sound for people who don't see or hear well: taken only where there is nothing else.
-BESIDES = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.dub
 # AVIF and HEIF sequences hold a still picture of themselves, too.
 SEQUENCE_BRANDS = {"avis", "hevc", "hevx", "msf1"}
 
-_Stream = TypeVar("_Stream", av.VideoStream, av.AudioStream)
+_Stream = TypeVar("_Stream", "av.VideoStream", "av.AudioStream")
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +65,9 @@ def sound_stream(container: av.container.InputContainer, choice: Choice = DEFAUL
 
 def video_tracks(container: av.container.InputContainer) -> list[av.VideoStream]:
     """The video streams that can be decoded: no covers, and no tiles of a larger picture."""
-    beside = COVERS | Disposition.dependent
+    from av.stream import Disposition
+
+    beside = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
     return [s for s in container.streams.video if s.codec_context is not None and not s.disposition & beside]
 
 
@@ -75,9 +78,13 @@ def audio_tracks(container: av.container.InputContainer) -> list[av.AudioStream]
 
 def _flagged(streams: Sequence[_Stream]) -> _Stream | None:
     """The stream that a player takes: flagged as default, else the first that is not for a special audience."""
+    from av.stream import Disposition
+
+    # Commentary, sound for people who don't see or hear well: taken only where there is nothing else.
+    special = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.dub
     wishes = (
         lambda stream: stream.disposition & Disposition.default,
-        lambda stream: not stream.disposition & BESIDES,
+        lambda stream: not stream.disposition & special,
         lambda _: True,
     )
     return next((stream for wish in wishes for stream in streams if wish(stream)), None)
@@ -102,6 +109,8 @@ def passed_over(container: av.container.InputContainer, choice: Choice) -> tuple
 
 
 def _sentence(streams: Sequence[_Stream], taken: _Stream | None, what: str, verb: str, option: str) -> str:
+    from av.stream import Disposition
+
     number = next(number for number, stream in enumerate(streams, 1) if stream is taken)
     why = ", its default," if taken is not None and taken.disposition & Disposition.default else ""
     language = (taken.metadata.get("language") if taken is not None else None) or ""
