@@ -122,6 +122,7 @@ def evaluate_detection(
     count: Annotated[int, typer.Option(min=1, help="Composed pictures of each condition.")] = 25,
     blank: Annotated[int, typer.Option("--empty", min=0, help="Pictures without a face.")] = 100,
     min_size: Annotated[int, typer.Option(min=1, help="As face.min_size in config.yaml.")] = 24,
+    draw: Annotated[Path | None, typer.Option(help="Write a composed picture with what the first model finds.")] = None,
     json: Json = None,
 ) -> None:
     """Measure face detection: recall by size, turn, light, blur and number of faces, and false positives.
@@ -134,6 +135,10 @@ def evaluate_detection(
         from bimodal.training.evaluate import detection
 
         finders = detection.finders_of(model or ["yunet-n"], peer or [], min_size)
+        if draw is not None:
+            if faces is None:
+                raise TrainingError("--draw needs --faces: whose faces to put into the picture")
+            detection.draw(next(iter(finders.values())), detection.cutouts_of(faces), draw)
         for line in detection.table(
             found := detection.evaluate(finders, faces, (wider, pictures), count=count, blank=blank)
         ):

@@ -12,12 +12,15 @@ from typer.testing import CliRunner
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.command import evaluate
 from bimodal.training.evaluate.detection import (
+    FOUND,
+    MISSED,
     Box,
     Found,
     Labelled,
     by_size,
     composed,
     cutouts_of,
+    draw,
     empty,
     finders_of,
     matches,
@@ -95,6 +98,16 @@ def test_opencv_with_the_authors_file_is_a_peer(shared: Path) -> None:
     picture = cv2.cvtColor(cv2.imread(str(DEMO.parent / "portrait.jpg")), cv2.COLOR_BGR2RGB)
     found = opencv_finder(shared / "models/yunet_n_dynamic.onnx")(np.asarray(picture, np.uint8))
     assert len(found) == 1
+
+
+def test_what_is_found_can_be_looked_at(tmp_path: Path) -> None:
+    cutouts = cutouts_of(DEMO.parent)
+    draw(our_finder("yunet-n", 24), cutouts, tmp_path / "found.png")
+    picture = cv2.cvtColor(cv2.imread(str(tmp_path / "found.png")), cv2.COLOR_BGR2RGB)
+    assert (picture == FOUND).all(axis=2).sum() > 500
+    assert (picture == MISSED).all(axis=2).sum() < 500
+    with pytest.raises(DatasetError, match="can't be written"):
+        draw(lambda _: [], cutouts, tmp_path / "no" / "found.png")
 
 
 def test_an_unknown_peer_and_a_missing_file_are_named(tmp_path: Path) -> None:
