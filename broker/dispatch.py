@@ -156,6 +156,9 @@ class Dispatch:
         entry.capacity, entry.in_advance = capacity, in_advance
         self._state.several = self._state.several or capacity > 1
         actions: list[Action] = []
+        for number in [number for number, held in entry.held.items() if held.given_up and number > last]:
+            # Who is ready holds nothing: an assignment that was given up was lost on its way, with its connection.
+            del entry.held[number]
         for number in [number for number in entry.held if number <= last]:
             actions += self._lose(entry.held.pop(number), "its answer was lost")
             actions += self._strike(worker, entry, "it did not answer a job")

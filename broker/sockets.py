@@ -159,8 +159,7 @@ class SocketFile:
         self._look_at = now + LOOK_EVERY_S
         if self._path.exists() or not self._path.parent.is_dir():
             return False
-        with contextlib.suppress(zmq.ZMQError):
-            self._socket.unbind(self._endpoint)
+        # Without unbinding it first, which would close its connections, with what is under way on them.
         with contextlib.suppress(EndpointError):
             bind_also(self._socket, self._endpoint)
             log.warning("the socket file %s had been removed; it was made again", self._path)

@@ -128,7 +128,7 @@ class LiveSystem:
             for name, child in self.supervisor.children.items()
             if child.life.failing and name not in self._failing_before and child.spec.stream is None
         }
-        reason = self._probation.regression(self.supervisor.streams, failing, now)
+        reason = self._probation.regression(self.supervisor.streams, failing, now, self._starts())
         if reason is not None:
             log.warning("the change is rolled back: %s", reason)
             self._probation = None
@@ -137,6 +137,10 @@ class LiveSystem:
             self.supervisor.refused = f"it was rolled back to the config before: {reason}"
         elif self._probation.over(now):
             self._probation = None
+
+    def _starts(self) -> int:
+        """Starts of all processes so far."""
+        return sum(child.life.incarnation for child in self.supervisor.children.values())
 
     def _begin_probation(self, before: Target) -> None:
         """Watch the change that was just carried out; `before` is what to go back to."""

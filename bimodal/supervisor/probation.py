@@ -47,27 +47,33 @@ class Probation:
         """`shares`: part of the jobs that were done before the change, of the streams that it does not touch."""
         self._shares = dict(shares)
         self._began = now
+        self._restarts = 0
         self._known: list[tuple[float, dict[Key, Counts]]] = [(now, counts_of(streams))]
 
     def over(self, now: float) -> bool:
         """True once it is watched no more."""
         return now - self._began > WATCHED_S
 
-    def regression(self, streams: Sequence[StreamStatus], failing: Mapping[str, str | None], now: float) -> str | None:
+    def regression(
+        self, streams: Sequence[StreamStatus], failing: Mapping[str, str | None], now: float, restarts: int = 0
+    ) -> str | None:
         """Why the change must be undone, in one sentence; None while all goes well.
 
-        `failing`: the processes that have failed since, with their reasons.
+        `failing`: the processes that have failed since, with their reasons; `restarts`: starts of all processes so far.
         """
         for name, reason in failing.items():
             return f"{name} failed after it: {reason}"
         newest = counts_of(streams)
+        if restarts != self._restarts:
+            # What a process that ended has cost is no fault of the change.
+            self._restarts, self._known = restarts, []
         self._known.append((now, newest))
         while len(self._known) > 2 and now - self._known[1][0] >= OVER_S:
             self._known.pop(0)
         began, oldest = self._known[0]
         for key, last in newest.items():
             first = oldest.get(key)
-            if first is None or last.offered < first.offered:
+            if first is None or any(after < before for after, before in zip(last, first, strict=True)):
                 continue  # a stream that began anew
             offered, done, failed = (after - before for after, before in zip(last, first, strict=True))
             share = self._shares.get(key)

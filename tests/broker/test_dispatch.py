@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from bimodal.broker.dispatch import MOST_ATTEMPTS, Dispatch
+from bimodal.broker.dispatch import LATEST_DEADLINE_NS, MOST_ATTEMPTS, Dispatch
 from bimodal.broker.messages import Job, Policy
 from bimodal.broker.queues import MOST_BEHIND, Action, Assign, Drop, Fail
 from tests.broker.making import job
@@ -431,3 +431,15 @@ def test_of_the_streams_that_wait_the_one_with_the_newest_job_goes_first_and_non
     assert done.index("slow") <= 2 * MOST_BEHIND + 2
     assert done.count("slow") == 1
     assert abs(done.count("fast") - done.count("faster")) <= 1
+
+
+def test_an_assignment_that_never_came_to_its_worker_holds_it_up_no_longer_than_its_deadline() -> None:
+    dispatch = Dispatch()
+    dispatch.open_stream("a", 1, "latest", {"face": 0, "speech": 0})
+    dispatch.ready("face 1", "face", 0, 0)
+    assert assigned(dispatch.offer(job("a", 0), 0)) == [("a", 0)]
+    dispatch.expire(LATEST_DEADLINE_NS + 1)
+    dispatch.offer(job("a", 1), LATEST_DEADLINE_NS + 2)
+    assert dispatch.waiting() == 1
+    # Its connection was lost with the assignment: it has answered none, and is idle.
+    assert assigned(dispatch.ready("face 1", "face", 0, LATEST_DEADLINE_NS + 3)) == [("a", 1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +171,10 @@ class Attack:
             case "evict":
                 shutil.rmtree(self.directory)
             case "rogue":
-                answer_wrongly(self.directory, ROGUE_S)
+                rogue = threading.Thread(target=answer_wrongly, args=(self.directory, ROGUE_S))
+                rogue.start()
+                self.read(ROGUE_S)
+                rogue.join()
             case "flood":
                 with flooding(self.directory, SUBSCRIPTIONS):
                     self.read(FLOODED_S)

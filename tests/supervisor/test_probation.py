@@ -51,3 +51,14 @@ def test_a_process_that_fails_is_a_regression() -> None:
 def test_a_stream_that_began_anew_is_not_compared_with_its_past() -> None:
     watched = Probation({("desk", "face"): 0.9}, streams(1000, 900), 0.0)
     assert watched.regression(streams(30, 0), {}, 7.0) is None
+
+
+def test_what_the_end_of_a_process_costs_is_no_regression() -> None:
+    watched = Probation({("desk", "face"): 0.9}, streams(0, 0), 0.0)
+    assert watched.regression(streams(30, 27), {}, 1.0, restarts=5) is None
+    assert watched.regression(streams(200, 27), {}, 7.0, restarts=6) is None, "a worker was killed meanwhile"
+    for second in range(8, 13):
+        assert watched.regression(streams(200 + 30 * (second - 7), 27), {}, float(second), restarts=6) is None
+    assert watched.regression(streams(400, 27), {}, 13.5, restarts=6) is not None
+    new = Probation({("desk", "face"): 0.9}, streams(1000, 900), 0.0)
+    assert new.regression(streams(2000, 10), {}, 7.0) is None, "its counters began anew"
