@@ -46,7 +46,7 @@ def ready_again(name: str, pid: int) -> object:
 
 
 def test_it_runs_shows_a_line_and_stops_by_itself(config: Path) -> None:
-    code, out, err = run("up", "--config", config, "--session", "test-for", "--for", "12", "--verbose")
+    code, out, err = run("up", "--config", config, "--session", "test-for", "--for", "30", "--verbose")
     assert code == 0, err
     lines = [line for line in out.splitlines() if line.startswith("clip: ")]
     assert any("1 face" in line and "fps" in line for line in lines), out
