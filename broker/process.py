@@ -109,8 +109,8 @@ class BrokerProcess:
         self._mailbox = bind(self._context, zmq.ROUTER, mailbox_endpoint(directory))
         self._connections = Connections(self._mailbox, "the mailbox")
         self._files = [
-            SocketFile(self._mailbox, mailbox_endpoint(directory)),
-            SocketFile(self._events.socket, events_endpoint(directory)),
+            SocketFile(self._mailbox, mailbox_endpoint(directory), keep_connections=True),
+            SocketFile(self._events.socket, events_endpoint(directory), keep_connections=True),
         ]
         self._poller = zmq.Poller()
         self._remote_mailbox: zmq.Socket[bytes] | None = None

@@ -144,11 +144,12 @@ def bind(
 
 
 class SocketFile:
-    """Watches the file of a bound socket, and binds it again where somebody has removed it: connections stay, but
-    nobody could connect any more."""
+    """Watches the file of a bound socket, and binds it again where somebody has removed it, so that nobody new could
+    connect."""
 
-    def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
-        self._socket, self._endpoint = socket, endpoint
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str, *, keep_connections: bool = False) -> None:
+        """`keep_connections`: leave the connections of the old file open; it costs a descriptor for each repair."""
+        self._socket, self._endpoint, self._keep = socket, endpoint, keep_connections
         self._path = Path(endpoint.removeprefix("ipc://"))
         self._look_at = 0.0
 
@@ -159,7 +160,10 @@ class SocketFile:
         self._look_at = now + LOOK_EVERY_S
         if self._path.exists() or not self._path.parent.is_dir():
             return False
-        # Without unbinding it first, which would close its connections, with what is under way on them.
+        if not self._keep:
+            # This closes its connections, with what is under way on them; peers connect again.
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.unbind(self._endpoint)
         with contextlib.suppress(EndpointError):
             bind_also(self._socket, self._endpoint)
             log.warning("the socket file %s had been removed; it was made again", self._path)

@@ -40,6 +40,7 @@ class JobPublisher:
         self._leased = policy == "every"
         self._budget_bytes = budget_bytes
         self._rings: list[Ring] = []
+        self._made = 0
         self._allocator: SlotAllocator | None = None
         self._leases: dict[int, tuple[SlotAllocator, int]] = {}
         self._freed = threading.Condition()
@@ -106,7 +107,13 @@ class JobPublisher:
 
     def _room(self, size: int) -> tuple[Ring, SlotAllocator]:
         """The ring for arrays of `size` bytes; new if pictures have grown or the last one was removed."""
-        if self._allocator is None or size > self._rings[-1].slot_bytes or self._rings[-1].gone:
+        if self.lost:
+            if self._leased:
+                raise RingGoneError(f"the shared memory {self._rings[-1].path} was removed")
+            # Nothing of a removed ring is kept: its memory would stay taken.
+            self._rings.pop()
+            self._allocator = None
+        if self._allocator is None or not self._rings or size > self._rings[-1].slot_bytes:
             if not self._folder.is_dir():
                 raise RingGoneError(f"the session's folder of shared memory, {self._folder}, was removed")
             # Several streams share a small /dev/shm (64 MB in a container): make fewer slots rather than fail.
@@ -115,7 +122,8 @@ class JobPublisher:
                 # Grow by half at least: a source that grows pixel by pixel must not leave a ring behind each time.
                 size = max(size, self._rings[-1].slot_bytes * 3 // 2)
             slots = slots_for(budget, size)
-            name = ring_name(self._stream, self._run, self._modality, len(self._rings))
+            name = ring_name(self._stream, self._run, self._modality, self._made)
+            self._made += 1
             self._rings.append(Ring(self._folder, name, slots, size))
             self._allocator = SlotAllocator(slots, self._leased)
         return self._rings[-1], self._allocator

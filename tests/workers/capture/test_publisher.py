@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bimodal.broker.errors import RingGoneError
 from bimodal.broker.frames import RingReader
 from bimodal.broker.messages import Body, Job, Policy
 from bimodal.workers.capture.publisher import JobPublisher
@@ -119,3 +120,31 @@ def test_a_source_that_grows_by_a_little_each_time_leaves_few_rings(tmp_path: Pa
     assert RingReader(tmp_path / wire.jobs[-1].ring).view(wire.jobs[-1]).shape == (255, 255, 3)
     out.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_slots_that_were_removed_are_made_anew_for_a_live_stream(tmp_path: Path) -> None:
+    wire = Wire()
+    out = publisher(tmp_path, "latest", wire)
+    out.put(picture(1), pts_ns=0, grab_ns=0)
+    (tmp_path / wire.jobs[0].ring).unlink()
+    assert out.lost
+    out.put(picture(2), pts_ns=1, grab_ns=1)
+    assert wire.jobs[1].ring != wire.jobs[0].ring
+    assert RingReader(tmp_path / wire.jobs[1].ring).view(wire.jobs[1]).max() == 2
+    assert len(out._rings) == 1, "the memory of the old one is not kept"
+    shutil.rmtree(tmp_path)
+    with pytest.raises(RingGoneError, match="was removed"):
+        out.put(picture(3), pts_ns=2, grab_ns=2)
+    tmp_path.mkdir()
+    assert out.put(picture(4), pts_ns=3, grab_ns=3), "it goes on once there is a folder again"
+
+
+def test_slots_of_a_file_that_were_removed_are_said_to_be_lost(tmp_path: Path) -> None:
+    wire = Wire()
+    out = publisher(tmp_path, "every", wire)
+    out.put(picture(1), pts_ns=0, grab_ns=0)
+    assert not out.lost
+    (tmp_path / wire.jobs[0].ring).unlink()
+    with pytest.raises(RingGoneError, match="was removed"):
+        out.put(picture(2), pts_ns=1, grab_ns=1)
+    assert out.lost, "the file must be started again: what is leased could not be read"
