@@ -340,6 +340,8 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
         probabilities: of the static model, calibrated, over the emotions it knows.
         embedding: float16 little-endian bytes of the static model's embedding, or None where it has none.
         identity: float16 little-endian bytes of an embedding that tells people apart; None without such a model.
+        novelty: how unlike the face is to what the static model learnt; above 1 is rare. None where the model does not
+            say.
     """
 
     box: tuple[float, float, float, float]
@@ -350,6 +352,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     probabilities: Probabilities
     embedding: bytes | None = None
     identity: bytes | None = None
+    novelty: float | None = None
 
 
 class FaceResult(Message, frozen=True, tag="face_result"):

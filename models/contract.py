@@ -118,6 +118,7 @@ OUTPUTS: Mapping[Kind, tuple[TensorSpec, ...]] = {
     "face-static": (
         TensorSpec("probabilities", FLOAT, (None, None)),
         TensorSpec("embedding", FLOAT, (None, None), optional=True),
+        TensorSpec("novelty", FLOAT, (None, 1), optional=True),
     ),
     "face-dynamic": (TensorSpec("probabilities", FLOAT, (None, None)),),
     "speech": (TensorSpec("probabilities", FLOAT, (None, None)),),

@@ -49,6 +49,22 @@ def train_face(config: ConfigFile = None, data: Data = None, output: Output = No
         make_face(_settings(config or CONFIGS / "face-compact.yaml", FaceConfig, data, output, fresh), typer.echo)
 
 
+@train.command("face-robust")
+def train_face_robust(config: ConfigFile = None, data: Data = None, output: Output = None) -> None:
+    """Join face-compact's network and face-api.js's in one model, as a product of experts fitted on held-out pictures.
+
+    Example: bimodal train face-robust
+    """
+    with one_sentence_errors():
+        require("train face-robust", f"{EXTRA},convert", *PACKAGES, "onnxslim")
+        from bimodal.training.config import RobustConfig, load_config
+        from bimodal.training.face.robust import make_robust
+
+        settings = load_config(config or CONFIGS / "face-robust.yaml", RobustConfig)
+        given = {name: value for name, value in (("data", data), ("output", output)) if value is not None}
+        make_robust(msgspec.structs.replace(settings, **given), typer.echo)
+
+
 @train.command("speech")
 def train_speech(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
     """Validate a speech model by speaker, then train it on all of them.

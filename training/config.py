@@ -68,10 +68,13 @@ class FaceConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
         crop_scale, crop_shift_y, crop_rotate: crop of live faces that looks like FER2013's; measure it with
             `python -m bimodal.training.face.framing`.
         labels: the votes of FER+ (as soft labels) or the one label of FER2013, where a data set has both.
-        start_from: best.pt of another run of the same network, to fine-tune; None trains from scratch.
-        augmentation: everything that a live camera does to a face, or only moves and covers, for a benchmark's
-            pictures, which no camera takes.
+        start_from: best.pt of another run of the same network, or a face-compact artifact (.onnx), to fine-tune; None
+            trains from scratch.
+        augmentation: everything that a live camera does to a face; `hard`: also talking mouths, masks, covered eyes,
+            motion, distance and darkness; `moves`: only moves and covers, for a benchmark's pictures, which no camera
+            takes.
         smoothing: label smoothing.
+        frozen: so many of the first layers (of `FaceCompact.features`) stay as they are, which saves time.
     """
 
     sizes: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)]
@@ -86,8 +89,48 @@ class FaceConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     crop_rotate: bool = True
     labels: Labels = "auto"
     start_from: Path | None = None
-    augmentation: Literal["camera", "moves"] = "camera"
+    augmentation: Literal["camera", "hard", "moves"] = "camera"
     smoothing: Part = 0.0
+    frozen: CountOrNone = 0
+
+
+class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """face-robust: two networks in one graph. Nothing is trained; the rule that joins them is fitted.
+
+    Attributes:
+        name, version, output, seed, threads: as of Config.
+        data: FER2013 with the votes of FER+.
+        first: a face-compact artifact, or best.pt of a run of its network; widths and depth are its own.
+        second: folder with the weights of face-api.js's expression network; None fetches the npm package.
+        first_temperature, second_temperature: of their logits before they are joined.
+        tau, share: of the rule, see Rule; None, both, chooses them.
+        grey_side: side of the picture that the first network sees.
+        novelty_pictures: greatest number of pictures to fit the output `novelty` on; 0: there is none.
+        quantized: number of pictures to quantize the first network with; 0 leaves it as it is.
+        calibration_every, crop_scale, crop_shift_y, crop_rotate: as of FaceConfig.
+    """
+
+    name: str
+    version: str
+    data: Path
+    output: Path
+    first: Path
+    second: Path | None = None
+    first_temperature: Positive = 1.0
+    second_temperature: Positive = 1.0
+    tau: NotNegative | None = None
+    share: Share | None = None
+    grey_side: Count = 48
+    widths: tuple[int, ...] = (64, 128, 224)
+    depth: Count = 2
+    novelty_pictures: CountOrNone = 0
+    quantized: CountOrNone = 120
+    calibration_every: Several = 20
+    crop_scale: Positive = 1.2
+    crop_shift_y: float = 0.0
+    crop_rotate: bool = True
+    seed: int = 0
+    threads: Count = 1
 
 
 class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,7 +184,7 @@ NOT_LEARNT_FROM = {
 }
 """Fields of a config that do not change the weights: a run may continue with other values."""
 
-AnyConfig = TypeVar("AnyConfig", bound=Config)
+AnyConfig = TypeVar("AnyConfig", bound=msgspec.Struct)
 
 
 def learnt_from(config: Config, *but: str) -> dict[str, Any]:

@@ -95,6 +95,9 @@ def _arrays(example: Example) -> tuple[NDArray[Any], ...]:
 def _export(graph: nn.Module, metadata: Metadata, example: Example, dynamic: Mapping[int, str], path: Path) -> None:
     arrays = _arrays(example)
     axes = {axis: torch.export.Dim(name) for axis, name in dynamic.items()}
+    with torch.inference_mode():
+        answers = graph(*map(torch.from_numpy, arrays))
+    count = len(answers) if isinstance(answers, tuple) else 1
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecated calls
@@ -103,7 +106,7 @@ def _export(graph: nn.Module, metadata: Metadata, example: Example, dynamic: Map
             tuple(map(torch.from_numpy, arrays)),
             str(path),
             input_names=[want.name for want in INPUTS[metadata.kind]],
-            output_names=[want.name for want in OUTPUTS[metadata.kind]],
+            output_names=[want.name for want in OUTPUTS[metadata.kind]][:count],
             dynamic_shapes=(axes,) * len(arrays),
             opset_version=OPSET,
             external_data=False,

@@ -71,6 +71,47 @@ def quantize(artifact: Path, path: Path, calibration: Iterable[NDArray[Any]], *,
     return write(model, path)
 
 
+PART = ("Conv", "Add", "AveragePool", "Relu")
+"""Operators that are quantized where only one of several networks in a graph is."""
+
+
+def quantize_part(model: onnx.ModelProto, prefix: str, calibration: Iterable[NDArray[Any]]) -> onnx.ModelProto:
+    """Quantize the convolutions of one of several networks in a graph, and what lies between them.
+
+    Args:
+        model: whose weights of that network have names that begin with `prefix`.
+        calibration: as of `quantize`.
+
+    Weights have 7 bits, so that every CPU gives the same sums. Raises QuantizationError as `quantize`.
+    """
+    model = _simplified(model)
+    chosen = nodes_of(model.graph, prefix)
+    if not chosen:
+        raise QuantizationError(f"the graph has no layer whose weights begin with '{prefix}'")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            return _static(model, chosen, calibration, Path(scratch), reduce_range=True)
+        except Exception as error:  # the quantiser raises whatever its parts do
+            raise QuantizationError(f"the graph can't be quantised: {_first_line(error)}") from error
+
+
+def nodes_of(graph: onnx.GraphProto, prefix: str) -> set[str]:
+    """Names of the nodes of PART that see the network whose weights begin with `prefix`, and no other's, up to its last
+    convolution: what is computed from its features (an embedding, distances) must not be clipped."""
+    held = {weights.name for weights in graph.initializer}
+    makers = {name: node.name for node in graph.node for name in node.output}
+    origins: dict[str, set[bool]] = {}
+    for node in graph.node:  # in topological order
+        own = {name.startswith(prefix) for name in node.input if name in held} if node.op_type in LEARNED else set()
+        origins[node.name] = own.union(*(origins[makers[name]] for name in node.input if name in makers))
+    needed: set[str] = set()
+    for node in reversed(graph.node):
+        if node.op_type == "Conv" or not needed.isdisjoint(node.output):
+            needed.update(node.input)
+    before = {node.name for node in graph.node if node.op_type == "Conv" or not needed.isdisjoint(node.output)}
+    return {node.name for node in graph.node if node.op_type in PART and origins[node.name] == {True}} & before
+
+
 def note(metadata: Metadata, facts: dict[str, object]) -> Metadata:
     """Add facts about the quantization to the metadata's `metrics`, keeping the original's."""
     return msgspec.structs.replace(metadata, metrics={**(metadata.metrics or {}), "quantization": facts})

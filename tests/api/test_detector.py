@@ -44,7 +44,10 @@ def test_its_events_equal_those_of_analyze_on_real_clips(detector: bimodal.Detec
 
 
 def test_with_other_settings_too(clips: dict[str, Path]) -> None:
-    config = {"fusion": {"smoothing_s": 0.0, "strategy": "product"}, "models": {"face-dynamic": "face-dynamic-compact"}}
+    config = {
+        "fusion": {"smoothing_s": 0.0, "strategy": "product"},
+        "models": {"face-static": "face-compact", "face-dynamic": "face-dynamic-compact"},
+    }
     wanted = bimodal.analyze(clips["talking"], config=config)
     assert any(face.dynamic is not None for event in wanted.events for face in event.faces)
     with bimodal.Detector(config) as detector:

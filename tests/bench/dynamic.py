@@ -14,7 +14,9 @@ from bimodal.workers.fusion.actor import Loaded, load
 from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.settings import FusionActorSettings
 
-WITH_DYNAMIC = check_config({"models": {"face-dynamic": "face-dynamic-compact", "speech": "none"}}, "tests")
+WITH_DYNAMIC = check_config(
+    {"models": {"face-static": "face-compact", "face-dynamic": "face-dynamic-compact", "speech": "none"}}, "tests"
+)
 
 
 def counted_runs(monkeypatch: pytest.MonkeyPatch, module: str) -> list[tuple[int, ...]]:

@@ -80,7 +80,7 @@ def test_the_comments_are_read() -> None:
         ("outputs.view.faces", "hide"), ("outputs.record.faces", "hide"), ("outputs.lsl", "machine"),
         ("models.speech", "none"), ("models.speech", "[speech-voice, speech-compact]"),
         ("workers.face.count", "{min: 1, max: 4}"), ("workers.face.cores", "[0, 1]"),
-        ("models.face-static", "[face-compact, fer-plus]"), ("fusion.strategy", "learned"), ("log.level", "DEBUG"),
+        ("models.face-static", "[face-robust, fer-plus]"), ("fusion.strategy", "learned"), ("log.level", "DEBUG"),
         ("audio.resampler", "VHQ"), ("outputs.window", "{faces: show, latency: true}"), ("face.detect_every", "5"),
         ("workers.max_memory_mb", "null"), ("log.file", "null"), ("outputs.window", "true"),
     } <= words  # fmt: skip

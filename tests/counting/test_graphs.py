@@ -17,6 +17,7 @@ NODES = {
     "yunet-s": (191, {"Transpose": 13, "Reshape": 24, "Cast": 26}),
     "facemesh-468": (171, {"Transpose": 1, "Reshape": 2, "Cast": 1}),
     "face-compact": (97, {"Transpose": 0, "Reshape": 0, "Cast": 1}),
+    "face-robust": (265, {"Transpose": 3, "Reshape": 0, "Cast": 1}),
     "face-api-expression": (66, {"Transpose": 1, "Reshape": 0, "Cast": 1}),
     "face-dynamic-compact": (39, {"Transpose": 3, "Reshape": 2, "Loop": 0}),
     "fusion-learned": (31, {"Transpose": 0, "Loop": 0}),

@@ -37,7 +37,7 @@ def test_the_doctor_finds_the_libraries_the_provider_and_every_model_well() -> N
     _, out, err = run("doctor", "--json")
     findings = {finding["check"]: finding for finding in json.loads(out)}
     assert "Traceback" not in err
-    for check in ("pyzmq", "opencv-python", "onnxruntime", "provider", "model face-compact", "model speech-voice"):
+    for check in ("pyzmq", "opencv-python", "onnxruntime", "provider", "model face-robust", "model speech-voice"):
         assert findings[check]["verdict"] == "ok", findings[check]
     assert "is active" in findings["provider"]["found"]
     assert {"camera", "microphone", "shared memory"} <= set(findings)

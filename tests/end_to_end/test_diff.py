@@ -28,7 +28,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_model_says_the_same(analysed: Path) -> None:
-    code, out, err = run("diff", analysed / "out", "--model", "face-static=face-compact", "--json")
+    code, out, err = run("diff", analysed / "out", "--model", "face-static=face-robust", "--json")
     assert code == 0, err
     (found,) = json.loads(out)
     assert found["notes"] == []

@@ -82,7 +82,7 @@ def test_it_is_sent_the_pixels_and_finds_the_face(
             lambda body: isinstance(body, Heartbeat) and body.name.startswith("gpu: face ") and body.figures != {}
         )
         assert isinstance(beat, Heartbeat)
-        assert beat.models["face-static"].startswith("face-compact@")
+        assert beat.models["face-static"].startswith("face-robust@")
         done = driven.wait_for(
             lambda body: isinstance(body, Heartbeat) and body.name == beat.name and body.figures.get("done", 0) >= 10
         )

@@ -109,7 +109,7 @@ def test_the_page_shows_what_happens(browser: Browser, running: tuple[Driven, st
         page.wait_for_selector("#processes tr[data-name='face 1'] .ready")
         rows = page.eval_on_selector_all("#processes tbody tr", "rows => rows.map(row => row.dataset.name)")
         assert {"broker", "face 1", "audio 1", "fusion", "view", "capture clip", "capture radio"} <= set(rows)
-        assert "face-compact@" in page.inner_text("#processes tr[data-name='face 1']")
+        assert "face-robust@" in page.inner_text("#processes tr[data-name='face 1']")
         assert seen.errors == []
         assert seen.hosts == {url.removeprefix("http://").rstrip("/")}
 

@@ -18,6 +18,8 @@ from bimodal.training.datasets.readers import reader_of
 from bimodal.training.errors import DatasetError
 
 Labels = Literal["auto", "ferplus", "fer2013"]
+ALL = "all"
+"""In place of a split: every item, whatever its split."""
 RATERS = 10.0
 SEED = 0
 
@@ -25,11 +27,14 @@ SEED = 0
 def picture_items(folder: Path, split: str) -> list[Item]:
     """Find the pictures of one split of a folder, in the reader's order.
 
-    If the data set has speakers but no splits, a fifth of them is `valid` and the others are `train`.
+    If the data set has speakers but no splits, a fifth of them is `valid` and the others are `train`. `all` is every
+    picture.
     Raises DatasetError, listing the splits.
     """
     reader = reader_of(folder, ["picture"])
     items = [item for item in reader.read(folder) if item.medium == "picture"]
+    if split == ALL:
+        return items
     splits = sorted({item.split for item in items})
     if splits == [""] and split in ("train", "valid") and all(item.speaker for item in items):
         held_out = held_out_speakers([item.speaker for item in items], SEED)

@@ -43,7 +43,7 @@ def evaluate_face(
     model: Annotated[
         str | None, typer.Option("--model", help="Name or path, or several with commas; else the default config's.")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, valid, test, or a name of the data set's own.")] = "valid",
+    split: Annotated[str, typer.Option(help="train, valid, test, all, or a name of the data set's own.")] = "valid",
     labels: WhichLabels = Labels.AUTO,
     conditions: Annotated[
         bool, typer.Option("--conditions", help="Also in the dark, blurred, covered, small, compressed and tinted.")
@@ -262,6 +262,35 @@ def evaluate_tracks(
             typer.echo(line)
         if json is not None:
             write_json(json, {one.name: one._asdict() for one in figures})
+
+
+@evaluate.command("everything")
+def evaluate_everything(
+    data: Annotated[Path, typer.Option("--data", help="A data set, or a folder of data sets.")],
+    conditions: Annotated[
+        bool, typer.Option("--conditions", help="Faces also under the conditions of 'face'.")
+    ] = False,
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Measure what the default config runs on every data set of a folder: one table, one page.
+
+    Example: bimodal evaluate everything --data data --out report
+    """
+    with one_sentence_errors():
+        _require_report("everything", out)
+        from bimodal.training.evaluate.everything import evaluate_everything as measure_all
+        from bimodal.training.evaluate.everything import markdown, table_rows
+        from bimodal.training.evaluate.report import figures_json, write_json, write_report
+
+        evaluations = measure_all(data, conditions, lambda line: typer.echo(line, err=True))
+        rows = table_rows(evaluations)
+        for line in markdown(rows):
+            typer.echo(line)
+        if json is not None:
+            write_json(json, [{"data": each.data, **figures_json(each)} for each in evaluations])
+        if out is not None:
+            typer.echo(f"report: {write_report(out, f'Everything in {data.name}', evaluations, rows)}")
 
 
 def _require_report(name: str, out: Path | None) -> None:

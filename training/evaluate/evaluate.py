@@ -19,7 +19,7 @@ from bimodal.models.emotions import EMOTIONS, LabelMap, emotion_of
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.datasets.items import Item
-from bimodal.training.datasets.loading import Labels, colour, fitted, picture_items, votes_of
+from bimodal.training.datasets.loading import ALL, Labels, colour, fitted, picture_items, votes_of
 from bimodal.training.datasets.ravdess import Recording
 from bimodal.training.datasets.readers import reader_of
 from bimodal.training.errors import DatasetError, TrainingError
@@ -144,7 +144,7 @@ def evaluate_face(
         model="+".join(artifact.identity for artifact in artifacts),
         data=f"{data.name}/{split}",
         protocol=protocol,
-        seen_in_training=any({part_of(data, split)} & trained_on(artifact.metadata) for artifact in artifacts),
+        seen_in_training=any(parts_of(data, split) & trained_on(artifact.metadata) for artifact in artifacts),
         figures=measure(true, found, EMOTIONS),
         conditions={name: figures.uar for name, figures in under.items()},
         under=under,
@@ -213,6 +213,13 @@ def sized(artifact: Artifact, items: Sequence[Item], condition: str | None = Non
         crop = fitted(picture, min(*picture.shape[:2], LIVE_SIDE))
         changed.append(fitted(changed_by(condition, crop, first + place), size))
     return np.stack(changed)
+
+
+def parts_of(data: Path, split: str) -> set[str]:
+    """Names in `trained_on` of the splits that are measured: several for `all`."""
+    if split != ALL:
+        return {part_of(data, split)}
+    return {part_of(data, each) for each in {item.split for item in picture_items(data, ALL)} | {"train"}}
 
 
 def part_of(data: Path, split: str) -> str:

@@ -50,7 +50,8 @@ seen.aurc] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr>
 {{ part.cost.answers }}, one at a time), {{ "%.2f"|format(part.cost.megabytes) }} MB.</p>{% endif %}
 {% for picture in part.pictures %}<p><img alt="" src="data:image/png;base64,{{ picture }}"></p>{% endfor %}
 {% endfor %}
-{% if rows %}<h2>Each clip</h2><table><tr>{% for name in rows[0] %}<th>{{ name }}</th>{% endfor %}</tr>
+{% if rows %}<h2>{{ "Each clip" if "clip" in rows[0] else "All figures" }}</h2>
+<table><tr>{% for name in rows[0] %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr>{% for value in row.values() %}<td>{{ value }}</td>{% endfor %}</tr>{% endfor %}</table>
 {% endif %}
 <p>A shown emotion is not a felt one. Do not use these figures to judge people.</p>
@@ -125,6 +126,8 @@ def write_report(
     parts = []
     for evaluation in evaluations:
         before = "" if len(evaluations) == 1 else f"{_file_name(evaluation.model)}-"
+        if before and sum(each.model == evaluation.model for each in evaluations) > 1:
+            before = f"{_file_name(f'{evaluation.model} {evaluation.data}')}-"
         paths = [out / f"{before}{CONFUSION}", out / f"{before}{RELIABILITY}"]
         draw_confusion(evaluation.figures, f"{evaluation.model} on {evaluation.data}", paths[0])
         draw_reliability(evaluation, paths[1])

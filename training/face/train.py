@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,11 @@ from bimodal.models.architectures.face_compact import FaceCompact, standardise
 from bimodal.models.emotions import EMOTIONS
 from bimodal.training.config import FaceConfig, learnt_from
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
-from bimodal.training.errors import DatasetError, TrainingError
+from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.metrics import accuracy, uar
-from bimodal.training.loop import Plan, Watched, fingerprint, fit, load, mixed, pick_device
+from bimodal.training.face.augment import augment, augment_hard, move_and_cover
+from bimodal.training.face.start import begin_with, marks_of
+from bimodal.training.loop import Plan, Watched, fingerprint, fit, mixed, pick_device
 
 Progress = Callable[[str], None]
 MINIMUM_SHARE = 0.5
@@ -99,13 +99,11 @@ class FaceTask:
         self._watch = watch.take(watch.majority != LEFT_OUT)
         self._device = pick_device(config.device)
         self._generator = torch.Generator().manual_seed(config.seed)
-        self._augment = augment if config.augmentation == "camera" else move_and_cover
+        self._marks = marks_of(config, faces) if config.augmentation == "hard" else None
         targets = soft_targets(faces.votes)
         self._weights = draw_weights(targets, config.balance)
         self._targets = smoothed(targets, config.smoothing)
-        self.network = FaceCompact(len(EMOTIONS), config.widths, config.depth, config.dropout)
-        if config.start_from is not None:
-            begin_with(self.network, config.start_from)
+        self.network = new_network(config, faces)
         self.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), config.learning_rate, momentum=0.9, nesterov=True,
@@ -123,18 +121,26 @@ class FaceTask:
 
     def epoch(self, number: int) -> Iterator[float]:
         """Train on balanced, augmented batches at this epoch's size; yields the losses."""
-        config, faces = self._config, self._faces
+        config = self._config
+        freeze(self.network, config.frozen)
         for chosen in _batches(self._weights, config.batch, np.random.default_rng((config.seed, number))):
-            changed = self._augment(torch.from_numpy(faces.pictures[chosen]), config.sizes[number], self._generator)
+            changed = self._augmented(chosen, config.sizes[number])
             pictures, targets = standardise(changed), torch.from_numpy(self._targets[chosen])
             yield _step(self.network, self.optimizer, pictures.to(self._device), targets.to(self._device), config)
             self.schedule.step()
+
+    def _augmented(self, chosen: NDArray[np.int64], size: int) -> Tensor:
+        pictures = torch.from_numpy(self._faces.pictures[chosen])
+        if self._marks is not None:
+            return augment_hard(pictures, size, self._generator, torch.from_numpy(self._marks[chosen]))
+        change = augment if self._config.augmentation == "camera" else move_and_cover
+        return change(pictures, size, self._generator)
 
     def watch(self) -> Watched | None:
         """Measure accuracy and UAR on the held-out pictures."""
         if not len(self._watch):
             return None
-        found = logits_of(self.network, self._watch.pictures).argmax(axis=1)
+        found = logits_of(self.network, self._watch.pictures, side=self._config.sizes[-1]).argmax(axis=1)
         return Watched(accuracy(self._watch.majority, found), uar(self._watch.majority, found))
 
     def random_state(self) -> dict[str, Any]:
@@ -146,28 +152,32 @@ class FaceTask:
         self._generator.set_state(state["augmentation"])
 
 
-def begin_with(network: FaceCompact, path: Path) -> None:
-    """Load the best weights of another run.
-
-    Raises TrainingError if `path` does not hold weights of this network.
-    """
-    state = load(path)
-    if state is None:
-        raise TrainingError(f"there are no weights {path} to start from: run 'bimodal train face' first")
-    try:
-        network.load_state_dict(state["network"])
-    except (KeyError, RuntimeError) as error:
-        raise TrainingError(f"the weights in {path} are another network's: give both configs the same sizes") from error
+def new_network(config: FaceConfig, faces: Faces) -> FaceCompact:
+    """The network of a config, with the weights it starts from. Raises TrainingError where there are none."""
+    network = FaceCompact(len(EMOTIONS), config.widths, config.depth, config.dropout)
+    if config.start_from is not None:
+        begin_with(network, config.start_from, faces.pictures[:: max(1, len(faces) // 2048)])
+    return network
 
 
-def logits_of(network: FaceCompact, pictures: NDArray[np.uint8], batch: int = 128) -> NDArray[np.float32]:
-    """Compute logits float32 [N, 7] of pictures uint8 [N, 48, 48]."""
+def freeze(network: FaceCompact, layers: int) -> None:
+    """Keep the first layers as they are, their batch statistics too."""
+    for layer in list(network.features)[:layers]:
+        layer.eval().requires_grad_(False)
+
+
+def logits_of(
+    network: FaceCompact, pictures: NDArray[np.uint8], batch: int = 128, side: int | None = None
+) -> NDArray[np.float32]:
+    """Compute logits float32 [N, 7] of pictures uint8 [N, 48, 48], resized to `side` where given."""
     network.eval()
     device = next(network.parameters()).device
     rows = []
     with torch.inference_mode():
         for start in range(0, len(pictures), batch):
             part = torch.from_numpy(pictures[start : start + batch])[:, None].to(device, torch.float32)
+            if side is not None and side != part.shape[-1]:
+                part = functional.interpolate(part, (side, side), mode="bilinear", antialias=True)
             rows.append(network(standardise(part))[0].float().cpu().numpy())
     return np.concatenate(rows) if rows else np.zeros((0, len(EMOTIONS)), np.float32)
 
@@ -190,97 +200,3 @@ def _step(
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimizer.step()
     return float(loss.detach())
-
-
-# Augmentation: the effects of a live camera on a face that FER2013's pictures lack. Batches of float32 [N, 1, H, W] in
-# 0…255, with an explicit generator, so that a seed repeats a run.
-
-DEGREES = 15.0
-SCALES = (0.85, 1.2)
-SHIFT = 0.08
-
-
-def augment(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Augment uint8 [N, 48, 48] to float32 [N, 1, size, size] in 0…255: move, mirror, blur, relight, noise, cover."""
-    moved = move(pictures[:, None].to(torch.float32), size, generator)
-    seen = add_noise(relight(blur(moved, generator), generator), generator)
-    return cover(torch.round(seen.clamp(0, 255)), generator)
-
-
-def move_and_cover(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Augment as `augment`, but only move, mirror and cover."""
-    return cover(torch.round(move(pictures[:, None].to(torch.float32), size, generator)), generator)
-
-
-def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Draw float32 [count] between low and high."""
-    return torch.rand(count, generator=generator) * (high - low) + low
-
-
-def move(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Rotate, scale, shift and mirror, sampled at `size`; the border is repeated."""
-    count = len(pictures)
-    angle = uniform(count, -DEGREES, DEGREES, generator) * math.pi / 180
-    scale = uniform(count, *SCALES, generator)
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-    shift = uniform(2 * count, -2 * SHIFT, 2 * SHIFT, generator).view(count, 2)
-    theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0] = scale * mirror * torch.cos(angle)
-    theta[:, 0, 1] = -scale * torch.sin(angle)
-    theta[:, 1, 0] = scale * mirror * torch.sin(angle)
-    theta[:, 1, 1] = scale * torch.cos(angle)
-    theta[:, :, 2] = shift
-    grid = functional.affine_grid(theta, [count, 1, size, size], align_corners=False)
-    return functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-
-
-def blur(pictures: Tensor, generator: torch.Generator, share: float = 0.35) -> Tensor:
-    """Blur a share of the pictures by 0.4–1.4 px (Gaussian), like small or moving faces."""
-    count, _, height, width = pictures.shape
-    sigma = uniform(count, 0.4, 1.4, generator)
-    sigma[torch.rand(count, generator=generator) >= share] = 0.1
-    taps = torch.exp(-(torch.arange(-2.0, 3.0) ** 2) / (2 * sigma[:, None] ** 2))
-    taps = taps / taps.sum(dim=1, keepdim=True)
-    stack = functional.pad(pictures.view(1, count, height, width), (2, 2, 2, 2), mode="replicate")
-    stack = functional.conv2d(stack, taps.view(count, 1, 5, 1), groups=count)
-    return functional.conv2d(stack, taps.view(count, 1, 1, 5), groups=count).view_as(pictures)
-
-
-def relight(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Change gamma, side light, contrast and brightness; highlights clip as in a sensor."""
-    count, _, height, width = pictures.shape
-    gamma = torch.exp(uniform(count, -0.4, 0.4, generator)).view(-1, 1, 1, 1)
-    lit = 255 * (pictures / 255).clamp(1e-4, 1) ** gamma
-    slope = uniform(2 * count, -0.3, 0.3, generator).view(2, count, 1, 1, 1)
-    across = torch.linspace(-1, 1, width).view(1, 1, 1, width)
-    down = torch.linspace(-1, 1, height).view(1, 1, height, 1)
-    lit = lit * (1 + slope[0] * across + slope[1] * down).clamp(min=0.2)
-    contrast = uniform(count, 0.6, 1.3, generator).view(-1, 1, 1, 1)
-    brightness = uniform(count, -25, 25, generator).view(-1, 1, 1, 1)
-    lit = ((lit - 128) * contrast + 128 + brightness).clamp(0, 255)
-    dark = uniform(count, 0.12, 0.4, generator)
-    dark[torch.rand(count, generator=generator) >= 0.12] = 1.0
-    return lit * dark.view(-1, 1, 1, 1)
-
-
-def add_noise(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Add sensor noise of 0–6 grey levels to half of the pictures."""
-    count = len(pictures)
-    level = uniform(count, 0, 6, generator)
-    level[torch.rand(count, generator=generator) < 0.5] = 0.0
-    return pictures + level.view(-1, 1, 1, 1) * torch.randn(pictures.shape, generator=generator)
-
-
-def cover(pictures: Tensor, generator: torch.Generator, share: float = 0.4) -> Tensor:
-    """Cover a share of the pictures with a grey rectangle of up to 0.4 × 0.4 of the side, like hands or hair."""
-    count, _, height, width = pictures.shape
-    rows, columns = torch.arange(height).view(1, 1, -1, 1), torch.arange(width).view(1, 1, 1, -1)
-
-    def band(places: Tensor, side: int) -> Tensor:
-        length = (uniform(count, 0.1, 0.4, generator) * side).view(-1, 1, 1, 1)
-        start = (torch.rand(count, generator=generator) * side).view(-1, 1, 1, 1) - length / 2
-        return (places >= start) & (places < start + length)
-
-    covered = band(rows, height) & band(columns, width)
-    covered &= (torch.rand(count, generator=generator) < share).view(-1, 1, 1, 1)
-    return torch.where(covered, uniform(count, 0, 255, generator).view(-1, 1, 1, 1), pictures)

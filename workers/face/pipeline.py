@@ -136,6 +136,7 @@ class FacePipeline:
             return []
         results = self._static(pixels, [one.outline for one in found])
         embeddings = [None] * len(found) if results.embeddings is None else results.embeddings
+        novelties = [None] * len(found) if results.novelty is None else results.novelty
         faces = [
             Face(
                 box=cast("tuple[float, float, float, float]", tuple(one.face.row[:4])),
@@ -145,9 +146,10 @@ class FacePipeline:
                 mouth=math.nan if one.outline.points is None else mouth_opening(one.outline.points),
                 probabilities=probabilities,
                 embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
+                novelty=novelty,
             )
-            for one, sharp, probabilities, embedding in zip(
-                found, results.sharpness, results.probabilities, embeddings, strict=True
+            for one, sharp, probabilities, embedding, novelty in zip(
+                found, results.sharpness, results.probabilities, embeddings, novelties, strict=True
             )
         ]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3] * face.sharpness)

@@ -29,11 +29,13 @@ class StaticResults(NamedTuple):
         sharpness: of each crop of the first model, 0…1.
         probabilities: one mapping for each face, over the emotions that any model knows; each sums to 1.
         embeddings: of the first model, float32 [N, D]; None where it has none.
+        novelty: of the first model, by face; None where it has none.
     """
 
     sharpness: list[float]
     probabilities: list[Probabilities]
     embeddings: NDArray[np.float32] | None
+    novelty: list[float] | None = None
 
 
 class StaticModels:
@@ -54,15 +56,15 @@ class StaticModels:
         crops = first.crop(pixels, outlines)
         # Before the model runs, while the crops are still in the processor's caches.
         sharp = [sharpness(crop) for crop in crops]
-        probabilities, embeddings = first(crops)
+        probabilities, embeddings, novelty = first(crops)
         if not others:
-            return StaticResults(sharp, probabilities, embeddings)
+            return StaticResults(sharp, probabilities, embeddings, novelty)
         answers = [probabilities, *(model(model.crop(pixels, outlines))[0] for model in others)]
         together = [
             average([Opinion(str(number), each, 1.0) for number, each in enumerate(face)])
             for face in zip(*answers, strict=True)
         ]
-        return StaticResults(sharp, together, embeddings)
+        return StaticResults(sharp, together, embeddings, novelty)
 
 
 class _Static:
@@ -78,10 +80,13 @@ class _Static:
         """Crop the faces for the model: uint8 [N, size, size, 3]."""
         return stacked([crop_outline(pixels, face, self._crop, self._size) for face in outlines])
 
-    def __call__(self, crops: NDArray[np.uint8]) -> tuple[list[Probabilities], NDArray[np.float32] | None]:
-        """Probabilities by face, and embeddings float32 [N, D] where the model has any."""
+    def __call__(
+        self, crops: NDArray[np.uint8]
+    ) -> tuple[list[Probabilities], NDArray[np.float32] | None, list[float] | None]:
+        """Probabilities by face; embeddings float32 [N, D] and novelty by face where the model has them."""
         answer = self._artifact.run(faces=crops)
-        return self._labels.apply(answer["probabilities"]), answer.get("embedding")
+        novelty = answer["novelty"][:, 0].tolist() if "novelty" in answer else None
+        return self._labels.apply(answer["probabilities"]), answer.get("embedding"), novelty
 
 
 def crop_size(static: Artifact) -> int:

@@ -211,9 +211,19 @@ WITHOUT_MESH = 0.5
 """Reliability of a face that the landmark model does not see, relative to one of which it is sure."""
 
 
-def of_face(score: float, sharpness: float, presence: float = 1.0) -> float:
-    """Detection score × sharpness of the crop × presence, which counts from WITHOUT_MESH to 1."""
-    return unit(score) * unit(sharpness) * (WITHOUT_MESH + (1 - WITHOUT_MESH) * unit(presence))
+def of_face(
+    score: float,
+    sharpness: float,
+    presence: float = 1.0,
+    novelty: float | None = None,
+    max_novelty: float = math.inf,
+) -> float:
+    """Detection score × sharpness of the crop × presence, which counts from WITHOUT_MESH to 1; falls linearly to 0 from
+    a novelty of 1 to `max_novelty`."""
+    known = 1.0
+    if novelty is not None and math.isfinite(max_novelty) and max_novelty > 1:
+        known = 1.0 - unit((novelty - 1.0) / (max_novelty - 1.0))
+    return unit(score) * unit(sharpness) * (WITHOUT_MESH + (1 - WITHOUT_MESH) * unit(presence)) * known
 
 
 def of_speech(voice: float, freshness: float) -> float:

@@ -132,6 +132,7 @@ def _verdict(overall: SceneEmotion, min_confidence: float) -> Verdict:
     label, confidence = top(overall.probabilities)
     confidence = round(confidence, DECIMALS)
     unsure = f"confidence {confidence:g} is below {min_confidence:g}" if confidence < min_confidence else None
+    unsure = overall.reason or unsure
     return Verdict(
         label=label if unsure is None else None,
         confidence=confidence,

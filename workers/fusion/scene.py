@@ -50,17 +50,18 @@ class Smoother:
         """Go on with another time constant, from the present value."""
         self._time_constant_ns = time_constant_s * 1e9
 
-    def update(self, pts_ns: int, probabilities: Probabilities) -> Probabilities:
+    def update(self, pts_ns: int, probabilities: Probabilities, over_s: float | None = None) -> Probabilities:
         """The smoothed value at `pts_ns`, over exactly the classes of `probabilities`.
 
         A new class starts at its own value; the mass of a missing one goes to the others. Without progress of time the
-        value stays as it is.
+        value stays as it is. `over_s` is the time constant of this step, where it is not the usual one.
         """
         before, last = self._value, self._input
-        if before is None or last is None or self._time_constant_ns <= 0:
+        constant_ns = self._time_constant_ns if over_s is None else over_s * 1e9
+        if before is None or last is None or constant_ns <= 0:
             value = probabilities
         else:
-            h = max(0, pts_ns - self._pts_ns) / self._time_constant_ns
+            h = max(0, pts_ns - self._pts_ns) / constant_ns
             kept, previous, newest = _factors(h)
             before, last = _over(probabilities, before), _over(probabilities, last)
             value = normalised(
@@ -103,7 +104,7 @@ class FusedFace(NamedTuple):
 
 
 class SceneEmotion(NamedTuple):
-    """Emotion of a moment as a whole: `probabilities` None where nothing is usable, and `reason` says why."""
+    """Emotion of a moment; `probabilities` None where nothing is usable, `reason` says why there is no label."""
 
     probabilities: Probabilities | None
     agreement: float | None = None
@@ -119,6 +120,11 @@ class FusionModels(NamedTuple):
 
 NO_MODELS = FusionModels()
 
+BEFORE_S = 0.5
+"""Time constant, in seconds, of what a face showed before it began to talk."""
+
+UNLIKE = "unlike what the model learnt"
+
 
 class _Readable(NamedTuple):
     """A face with finite numbers."""
@@ -130,9 +136,10 @@ class _Readable(NamedTuple):
 
 @dataclass
 class _TrackState:
-    """State of a track."""
+    """State of a track: `evidence` gathers what a face shows while it talks."""
 
     smoother: Smoother
+    evidence: Smoother
     dynamic: DynamicTrack | None
 
 
@@ -162,6 +169,7 @@ class Scene:
         another, self._model = models.dynamic is not self._model, models.dynamic
         for state in self._track_states.values():
             state.smoother.reconfigure(settings.smoothing_s)
+            state.evidence.reconfigure(settings.talking_s)
             if another:
                 state.dynamic = self._dynamic_track()
 
@@ -204,7 +212,13 @@ class Scene:
         if speaking is None:
             return fused, self.voice_only(speech, "face not readable" if faces else "no face")
         shared = agreement(speaking.video, speech.probabilities) if speech.probabilities is not None else None
-        return fused, SceneEmotion(speaking.fused, shared)
+        return fused, SceneEmotion(speaking.fused, shared, self._unlike(speaking))
+
+    def _unlike(self, seen: FusedFace) -> str | None:
+        """Why a face gets no label: it is unlike what its model learnt, and no voice says more."""
+        novelty = seen.face.novelty
+        far = novelty is not None and novelty >= self._settings.max_novelty
+        return UNLIKE if far and seen.weights["speech"] <= 0 else None
 
     def _fuse(self, pts_ns: int, number: int, each: _Readable, speech: JoinedSpeech | None) -> FusedFace:
         """Fuse one face; `speech` where it is the speaker, else None."""
@@ -213,8 +227,13 @@ class Scene:
         opinions = [Opinion("static", each.static, self._settings.static_weight)]
         if dynamic is not None:
             opinions.append(Opinion("dynamic", dynamic, self._settings.dynamic_weight))
-        video = average(opinions)
-        worth = {"video": combine.of_face(each.face.score, each.face.sharpness, each.face.presence)}
+        video = self._gathered(state, pts_ns, average(opinions), self._speakers.talks(number))
+        face = each.face
+        worth = {
+            "video": combine.of_face(
+                face.score, face.sharpness, face.presence, face.novelty, self._settings.max_novelty
+            )
+        }
         voice = speech.probabilities if speech is not None else None
         if speech is not None and voice is not None:
             worth["speech"] = speech.reliability
@@ -225,13 +244,22 @@ class Scene:
         fused = state.smoother.update(pts_ns, self._strategy(modalities))
         return FusedFace(number, each.face, each.static, dynamic, video, fused, weights)
 
+    def _gathered(self, state: _TrackState, pts_ns: int, seen: Probabilities, talks: bool) -> Probabilities:
+        """What a face shows: over `talking_s` while it talks, beginning with the half second before, else now."""
+        if self._settings.talking_s <= 0:
+            return seen
+        gathered = state.evidence.update(pts_ns, seen, None if talks else min(BEFORE_S, self._settings.talking_s))
+        return gathered if talks else seen
+
     @property
     def _weights(self) -> dict[str, float]:
         return {"video": self._settings.video_weight, "speech": self._settings.speech_weight}
 
     def _track_state(self, number: int) -> _TrackState:
         if number not in self._track_states:
-            self._track_states[number] = _TrackState(Smoother(self._settings.smoothing_s), self._dynamic_track())
+            self._track_states[number] = _TrackState(
+                Smoother(self._settings.smoothing_s), Smoother(self._settings.talking_s), self._dynamic_track()
+            )
         return self._track_states[number]
 
     def _dynamic_track(self) -> DynamicTrack | None:

@@ -24,11 +24,15 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             of 0 counts only where the other modality is missing.
         static_weight, dynamic_weight: relative weights of the two face models.
         smoothing_s: time constant of the exponential smoothing of fused probabilities, in seconds; 0 switches it off.
+        talking_s: time constant of the evidence of a face that talks, in seconds: moving mouths look like other
+            emotions, so its probabilities are gathered for longer; 0 judges every frame by itself.
         track_memory_s, track_memory_frames: longest time out of sight in which a face keeps its track, in seconds, and
             in frames of the stream's own pace: the longer one counts, so that a picture each 5 s makes tracks too.
         min_confidence: a verdict with less confidence has no label. The default, 0.3, is twice the chance of one in
             seven: probabilities spread over three emotions still get a label, those spread over four, or uniform ones,
             do not.
+        max_novelty: a face that is less like what its model learnt than this (1: what one in a hundred held-out
+            pictures exceeds) has no label, and counts for less from 1 on; models that have no novelty are not asked.
         speech_delay_ms: a frame is joined with the newest hop that ended at least so long before it: the time that a
             live hop needs to be ready, so that live and offline results are the same.
         speech_max_age_s: time after its successor was due in which a hop still counts; its weight falls linearly to 0.
@@ -48,9 +52,11 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     static_weight: NotNegative = 0.5
     dynamic_weight: NotNegative = 0.5
     smoothing_s: NotNegative = 0.3
+    talking_s: NotNegative = 1.5
     track_memory_s: NotNegative = 2.0
     track_memory_frames: Annotated[int, msgspec.Meta(ge=0)] = 3
     min_confidence: Share = 0.3
+    max_novelty: Positive = 2.0
     speech_delay_ms: NotNegative = 120.0
     speech_max_age_s: Positive = 2.0
     turn_s: NotNegative = MEMORY_S

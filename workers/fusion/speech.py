@@ -203,6 +203,8 @@ SLOW_NS = 250_000_000
 around it in real clips: 0.03…0.10 while talking, up to 0.035 for a posed, silent expression, 0.005 for a still face."""
 LEAST_MOVEMENT = 0.015
 """Movement of the mouth's opening (in distances of the eyes) below which a mouth counts as still."""
+TALKING = 0.03
+"""Movement of the mouth's opening from which, with voice, a face counts as talking."""
 CLEAR_MARGIN = 1.5
 """Least ratio of the speaker's movement to that of every other mouth."""
 LARGER = 1.3
@@ -232,6 +234,7 @@ class SpeakerFinder:
         self._mouths: dict[int, deque[tuple[int, float]]] = {}
         self._speaker: int | None = None
         self._largest: int | None = None
+        self._talking: frozenset[int] = frozenset()
 
     def reconfigure(self, window_s: float) -> None:
         """Go on with another window; a longer one fills from now on."""
@@ -257,6 +260,10 @@ class SpeakerFinder:
             return self._speaker
         return self._largest_face(faces)
 
+    def talks(self, track: int) -> bool:
+        """True while the mouth of a track in view moves as in speech, and there is voice."""
+        return track in self._talking
+
     def forget(self, alive: Collection[int]) -> None:
         """Forget all tracks but these."""
         self._mouths = {track: mouth for track, mouth in self._mouths.items() if track in alive}
@@ -267,6 +274,7 @@ class SpeakerFinder:
 
     def _find(self, faces: Sequence[SeenMouth]) -> None:
         movements = sorted(((self._movement(face.track), -face.track) for face in faces), reverse=True)
+        self._talking = frozenset(-track for movement, track in movements if movement >= TALKING)
         if not movements or movements[0][0] < LEAST_MOVEMENT:
             return
         if len(movements) == 1 or movements[0][0] >= CLEAR_MARGIN * movements[1][0]:

@@ -125,7 +125,8 @@ def test_clips_run_through_the_whole_pipeline(tmp_path: Path) -> None:
     write_clip(tmp_path / "mead_W002_sad.mp4", [scene(0)] * 10)
     config = tmp_path / "config.yaml"
     config.write_text(
-        "models: {face-dynamic: face-dynamic-compact, fusion: fusion-learned}\nfusion: {strategy: learned}\n"
+        "models: {face-static: face-compact, "
+        "face-dynamic: face-dynamic-compact, fusion: fusion-learned}\nfusion: {strategy: learned}\n"
     )
     places = ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "figures.json"), "--config", str(config)]
     arguments = ["clips", str(tmp_path), *places]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -330,3 +331,56 @@ def test_what_is_rounded_still_sums_to_one() -> None:
     for probabilities in (seen.static, seen.video, seen.fused):
         assert sum(probabilities.values()) == pytest.approx(1.0, abs=1e-3)
         assert all(value == round(value, 4) for value in probabilities.values())
+
+
+def talking(seconds: float, settings: FusionSettings, hops: str | None = "neutral") -> list[Emotion]:
+    """A neutral face for a second, then talking: every third frame of its mouth looks like surprise."""
+    stream = StreamFusion(opened(), settings)
+    events = []
+    for seq in range(round(seconds * 25)):
+        moving = seq >= 25
+        mouth = 0.2 + 0.1 * math.sin(2 * math.pi * 4 * seq * 0.04) if moving else 0.02
+        shows = sure("surprise") if moving and seq % 3 == 0 else sure("neutral", 0.6)
+        if seq % 5 == 0:
+            stream.receive(hop(seq // 5, hops, voice=1.0 if hops else 0.0), NOW)
+        events += emotions(stream.receive(frame(seq, face(mouth=mouth, probabilities=shows)), NOW))
+    return events
+
+
+def test_a_talking_face_is_judged_by_what_it_shows_over_seconds() -> None:
+    each = talking(5, FusionSettings(smoothing_s=0.0, speech_weight=0.0, talking_s=0.0))
+    gathered = talking(5, FusionSettings(smoothing_s=0.0, speech_weight=0.0, talking_s=1.5))
+
+    def flips(events: list[Emotion]) -> int:
+        labels = [event.faces[0].label for event in events]
+        return sum(one != other for one, other in pairwise(labels))
+
+    assert flips(each) > 40
+    assert flips(gathered) < flips(each) / 4
+    last = gathered[-1].faces[0]
+    assert last.label == "neutral"
+    assert last.video["neutral"] > last.video["surprise"] > 0.1
+
+
+def test_a_mouth_that_moves_without_voice_does_not_talk() -> None:
+    silent_mouth = talking(4, FusionSettings(smoothing_s=0.0), hops=None)
+    for event in silent_mouth:
+        assert event.faces[0].video == event.faces[0].static
+
+
+def test_a_face_unlike_what_the_model_learnt_has_no_label_unless_a_voice_says_more() -> None:
+    wide = FusionSettings(smoothing_s=0.0, max_novelty=2.0)
+    strange = msgspec.structs.replace(face(probabilities=sure("fear")), novelty=3.0)
+    (event,) = emotions(StreamFusion(silent, wide).receive(frame(0, strange), NOW))
+    assert event.emotion.label is None
+    assert event.emotion.because == "unlike what the model learnt"
+    assert event.faces[0].label == "fear"
+    rare = msgspec.structs.replace(strange, novelty=1.2)
+    (event,) = emotions(StreamFusion(silent, wide).receive(frame(0, rare), NOW))
+    assert event.emotion.label == "fear"
+    stream = StreamFusion(opened(), wide)
+    for number in range(2):
+        stream.receive(hop(number, "sad"), NOW)
+    heard = emotions(stream.receive(frame(0, strange, pts_ns=13 * FRAME_NS), NOW))[-1]
+    assert heard.faces[0].weights == {"video": 0.0, "speech": 1.0}
+    assert heard.emotion.label == "sad"

@@ -1,0 +1,163 @@
+"""Two networks as one: the rule that joins them is fitted, and the graph follows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bimodal.export.quantize.quantize import nodes_of, quantize_part
+from bimodal.models.architectures.face_api_expression import FaceApiExpression
+from bimodal.models.architectures.face_compact import FaceCompact
+from bimodal.models.architectures.face_robust import (
+    SIDE,
+    FaceRobustGraph,
+    Novelty,
+    Rule,
+    area_weights,
+    even_light,
+)
+from bimodal.models.catalog import ROOT
+from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
+from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import open_artifact
+from bimodal.training.evaluate.metrics import accuracy, softmax, uar
+from bimodal.training.face.robust import SHARES, TAUS, Answers, cross_fitted, fit_rule, pooled
+from bimodal.training.to_artifact import write_artifact
+
+PRIOR = np.array([0.34, 0.27, 0.15, 0.11, 0.03, 0.02, 0.08])
+
+
+def answers(count: int = 600, seed: int = 0) -> Answers:
+    """A first network that knows frequent emotions, and a second that knows them all a little."""
+    random = np.random.default_rng(seed)
+    true = random.choice(7, count, p=PRIOR)
+    hot = np.eye(7)[true]
+    first = softmax(2.5 * hot + 1.5 * np.log(PRIOR) + random.normal(0, 1, (count, 7)))
+    second = softmax(2.0 * hot + random.normal(0, 1.2, (count, 7)))
+    return Answers(np.log(first), np.log(second), true.astype(np.int64))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(TAUS), st.sampled_from(SHARES), st.floats(0.2, 3))
+def test_graph_computes_the_rule_that_was_fitted(tau: float, share: float, temperature: float) -> None:
+    some = answers(20)
+    rule = Rule(PRIOR.tolist(), tau, share, temperature)
+    with torch.inference_mode():
+        found = rule(torch.from_numpy(some.first).float(), torch.from_numpy(some.second).float()).numpy()
+    np.testing.assert_allclose(found, softmax(pooled(some, PRIOR, tau, share), temperature), atol=1e-5)
+
+
+def test_rule_is_better_than_the_first_network_alone_also_where_it_was_not_fitted() -> None:
+    fitted_on, held = answers(seed=1), answers(seed=2)
+    rule = fit_rule(fitted_on, PRIOR)
+    found = pooled(held, PRIOR, rule.tau, rule.share).argmax(axis=1)
+    alone = held.first.argmax(axis=1)
+    assert rule.tau > 0
+    assert uar(held.true, found) > uar(held.true, alone) + 0.05
+    assert accuracy(held.true, found) > accuracy(held.true, alone) - 0.03
+
+
+def test_folds_are_never_fitted_on_themselves() -> None:
+    some = answers(500)
+    rows = cross_fitted(some, PRIOR)
+    np.testing.assert_allclose(rows.sum(axis=1), 1)
+    first = np.arange(500) % 5 == 0
+    rule = fit_rule(some.take(~first), PRIOR)
+    wanted = softmax(pooled(some.take(first), PRIOR, rule.tau, rule.share), rule.temperature)
+    np.testing.assert_allclose(rows[first], wanted)
+
+
+def test_pictures_shrink_by_area() -> None:
+    weights = area_weights(112, 40)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(weights.sum(axis=0), 40 / 112, atol=1e-6)
+    np.testing.assert_allclose(area_weights(4, 2), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
+
+
+def test_dark_pictures_get_light_and_bright_ones_stay() -> None:
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    bright = torch.linspace(0, 255, 48).expand(1, 3, 48, 48)
+    assert torch.allclose(even_light(bright, luma), bright, atol=1e-3)
+    dark = bright * 0.12
+    lit = even_light(dark, luma)
+    assert lit.std() > 0.6 * 50
+    assert 80 < lit.mean() < 140
+    blank = torch.full((1, 3, 48, 48), 7.0)
+    assert even_light(blank, luma).isfinite().all()
+
+
+def test_novelty_is_the_distance_to_the_nearest_mean_in_units() -> None:
+    means = np.array([[0.0, 0.0], [10.0, 0.0]])
+    whiten = np.diag([1.0, 0.5])  # the second direction has twice the deviation
+    novelty = Novelty(means, whiten, 2.0)
+    with torch.inference_mode():
+        found = novelty(torch.tensor([[0.0, 0.0], [10.0, 4.0], [7.0, 0.0], [0.0, -8.0]]))
+    np.testing.assert_allclose(found, [[0.0], [1.0], [1.5], [2.0]], atol=1e-5)
+
+
+def graph() -> FaceRobustGraph:
+    torch.manual_seed(0)
+    rule = Rule(PRIOR.tolist(), 0.3, 0.2, 1.0)
+    return FaceRobustGraph(FaceCompact(7, (8, 16, 24), 1).eval(), FaceApiExpression().eval(), rule).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("robust") / "model.onnx"
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+    metadata = Metadata(
+        contract=CONTRACT_VERSION, kind="face-static", name="tiny", version="1", license="none", source="a test",
+        labels=EMOTIONS, embedding_space="tiny@1", crop=Crop(),
+    )  # fmt: skip
+    assert write_artifact(graph(), metadata, noise[:2], {0: "batch"}, [noise, noise[:1]], path) < 1e-4
+    return path
+
+
+def test_only_the_first_network_is_quantized_and_the_answer_stays_near(exported: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(str(exported))
+    noise = np.random.default_rng(1).integers(0, 256, (6, 1, SIDE, SIDE, 3), dtype=np.uint8)
+    small = quantize_part(model, "first.", iter(noise))
+    kinds = [node.op_type for node in small.graph.node]
+    assert kinds.count("QuantizeLinear") > 5
+    held = {entry.name for entry in small.graph.initializer}
+    second = [
+        node for node in small.graph.node if node.op_type == "Conv" and any("second." in name for name in node.input)
+    ]
+    assert len(second) == 31
+    assert all(set(node.input[1:]) <= held for node in second), "its weights stay floating point"
+    path = tmp_path / "int8.onnx"
+    onnx.save(small, str(path))
+    before, after = (
+        open_artifact(each, provider="cpu").run(faces=noise[0])["probabilities"] for each in (exported, path)
+    )
+    np.testing.assert_allclose(before, after, atol=0.05)
+
+
+def test_nodes_of_a_network_are_those_that_see_no_other(exported: Path) -> None:
+    import onnx
+
+    model = onnx.load(str(exported))
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
+    first, second = nodes_of(model.graph, "first."), nodes_of(model.graph, "second.")
+    assert first
+    assert second
+    assert not first & second
+    assert nodes_of(model.graph, "third.") == set()
+
+
+@pytest.mark.skipif(not (ROOT / "face-robust/model.onnx").is_file(), reason="the artifact is not made yet")
+def test_shipped_artifact_knows_a_face_from_its_own_colours() -> None:
+    artifact = open_artifact(ROOT / "face-robust/model.onnx", "face-static", provider="cpu")
+    assert artifact.metadata.labels == EMOTIONS
+    grey = np.full((1, SIDE, SIDE, 3), 128, np.uint8)
+    found = artifact.run(faces=grey)["probabilities"]
+    assert found.sum() == pytest.approx(1, abs=1e-4)

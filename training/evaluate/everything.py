@@ -1,0 +1,127 @@
+"""Measure all that the default config runs on every data set of a folder: one table, one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bimodal.models.catalog import DEFAULTS
+from bimodal.training.datasets.items import Medium
+from bimodal.training.datasets.loading import ALL, has_split
+from bimodal.training.datasets.readers import reader_of
+from bimodal.training.errors import DatasetError, TrainingError
+from bimodal.training.evaluate.clips import evaluate_clips, find_videos
+from bimodal.training.evaluate.evaluate import Evaluation, evaluate_face, find_model
+from bimodal.training.evaluate.face_conditions import CONDITIONS as SEEN
+from bimodal.training.evaluate.metrics import Figures
+from bimodal.training.evaluate.speech import evaluate_speech
+
+Progress = Callable[[str], None]
+HELD_OUT = ("valid", "test")
+"""Splits that are measured, the first that there is; a data set without splits is measured as a whole."""
+
+
+class DataSet(NamedTuple):
+    """A data set of a folder, and its medium."""
+
+    folder: Path
+    medium: Medium
+
+
+def find_data_sets(folder: Path) -> list[DataSet]:
+    """Find the data sets in a folder: its subfolders in the order of their names, or itself.
+
+    It is one data set itself where all that its subfolders hold has the same form: actors, splits, classes.
+    Raises DatasetError if there is none.
+    """
+    whole = _form(folder)
+    parts = {}
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []:
+        form = _form(place)
+        if form is not None:
+            parts[place] = form
+    if whole is not None and set(parts.values()) <= {whole}:
+        return [DataSet(folder, whole[1])]
+    if not parts:
+        raise DatasetError(f"{folder} holds no data set that bimodal knows: see 'bimodal data list'")
+    return [DataSet(place, medium) for place, (_, medium) in parts.items()]
+
+
+def _form(folder: Path) -> tuple[str, Medium] | None:
+    """(reader, medium) of a folder with labelled items; None if it is no data set."""
+    media: tuple[Medium, ...] = ("picture", "sound")
+    for medium in media:
+        try:
+            reader = reader_of(folder, [medium])
+            items = reader.read(folder)
+        except DatasetError:
+            continue
+        if any(item.medium == medium and item.label is not None for item in items):
+            return reader.name, medium
+    try:
+        find_videos(folder)
+    except DatasetError:
+        return None
+    return "videos", "video"
+
+
+def evaluate_everything(folder: Path, conditions: bool, progress: Progress) -> list[Evaluation]:
+    """Measure the default models on each data set: faces on pictures, speech on sounds, the whole pipeline on videos.
+
+    What can't be measured is said by `progress`, and the rest goes on. Raises DatasetError if there is no data set.
+    """
+    evaluations: list[Evaluation] = []
+    for found in find_data_sets(folder):
+        progress(f"{found.folder.name} …")
+        try:
+            evaluations += _measure(found, conditions)
+        except (DatasetError, TrainingError) as error:
+            progress(f"{found.folder.name} is left out: {error}")
+    if not evaluations:
+        raise DatasetError(f"nothing in {folder} could be measured")
+    return evaluations
+
+
+def _measure(found: DataSet, conditions: bool) -> list[Evaluation]:
+    match found.medium:
+        case "picture":
+            split = next((split for split in HELD_OUT if has_own_split(found.folder, split)), ALL)
+            models = [find_model(name) for name in DEFAULTS["face-static"]]
+            return [evaluate_face(models, found.folder, split, conditions=tuple(SEEN) if conditions else ())]
+        case "sound":
+            return [evaluate_speech([find_model(name) for name in DEFAULTS["speech"]], found.folder)]
+        case "video":
+            return evaluate_clips(found.folder)[0]
+
+
+def has_own_split(folder: Path, split: str) -> bool:
+    """True if a picture data set itself has that split."""
+    splits = {item.split for item in reader_of(folder, ["picture"]).read(folder)}
+    return split in splits and has_split(folder, split)
+
+
+COLUMNS = ("data", "model", "under", "n", "accuracy", "UAR", "ECE", "AURC", "note")
+
+
+def table_rows(evaluations: Iterable[Evaluation]) -> list[dict[str, object]]:
+    """One row for each evaluation, for each of its further protocols, and for each condition."""
+    rows = []
+    for each in evaluations:
+        note = "seen in training: no figures to report" if each.seen_in_training else ""
+        parts: list[tuple[str, Figures]] = [("", each.figures), *each.further.items(), *each.under.items()]
+        for under, figures in parts:
+            values = (
+                each.data, each.model, under, figures.n, f"{figures.accuracy:.3f}", f"{figures.uar:.3f}",
+                f"{figures.ece:.3f}", f"{figures.aurc:.3f}", note,
+            )  # fmt: skip
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows
+
+
+def markdown(rows: Sequence[dict[str, object]]) -> Iterator[str]:
+    """Yield the rows as a Markdown table."""
+    yield "| " + " | ".join(COLUMNS) + " |"
+    yield "|---" * len(COLUMNS) + "|"
+    for row in rows:
+        yield "| " + " | ".join(str(row[name]) for name in COLUMNS) + " |"
