@@ -23,7 +23,7 @@ from bimodal.models.errors import CatalogError
 ROOT = Path(__file__).parent
 CATALOG = ROOT / "catalog.yaml"
 
-DEFAULTS: Mapping[str, tuple[str, ...]] = {"face-static": ("face-robust",), "speech": ("speech-voice",)}
+DEFAULTS: Mapping[str, tuple[str, ...]] = {"face-static": ("face-robust",), "speech": ("speech-whisper",)}
 """The models of the default config for kinds that several may serve, by kind."""
 
 

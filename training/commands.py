@@ -66,7 +66,15 @@ def train_face_robust(config: ConfigFile = None, data: Data = None, output: Outp
 
 
 @train.command("speech")
-def train_speech(config: ConfigFile = None, data: Data = None, output: Output = None, fresh: Fresh = False) -> None:
+def train_speech(
+    config: ConfigFile = None,
+    data: Data = None,
+    output: Output = None,
+    fresh: Fresh = False,
+    leave_one_corpus_out: Annotated[
+        bool, typer.Option("--leave-one-corpus-out", help="Only measure: train with each corpus left out altogether.")
+    ] = False,
+) -> None:
     """Validate a speech model by speaker, then train it on all of them.
 
     Example: bimodal train speech --data RAVDESS
@@ -74,9 +82,15 @@ def train_speech(config: ConfigFile = None, data: Data = None, output: Output = 
     with one_sentence_errors():
         require("train speech", EXTRA, *PACKAGES)
         from bimodal.training.config import SpeechConfig
+        from bimodal.training.speech.artifact import leave_one_corpus_out as measure
         from bimodal.training.speech.artifact import make_speech
 
-        make_speech(_settings(config or CONFIGS / "speech-voice.yaml", SpeechConfig, data, output, fresh), typer.echo)
+        path = config or CONFIGS / "speech-voice.yaml"
+        settings = _settings(path, SpeechConfig, data, output, fresh)
+        if leave_one_corpus_out:
+            measure(settings, typer.echo)
+        else:
+            make_speech(settings, typer.echo)
 
 
 @train.command("dynamic")

@@ -138,13 +138,21 @@ class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Attributes:
         epochs: passes over the clips, of each fold and of the shipped network.
-        folds: of the cross-validation by actor.
-        network: `compact`, trained from scratch, or `voice`, which starts from a speaker encoder's lower layers.
+        folds: of the cross-validation by speaker.
+        also: folders of further corpora; every fold leaves out some speakers of each.
+        shares: share of a corpus in the loss, by name; one that is not named counts by its number of clips.
+        lowered: how much lower the logits of labels that a clip's corpus lacks count in the loss (they are no negatives
+            there).
+        network: `compact`, trained from scratch; `voice`, which starts from a speaker encoder's lower layers; or
+            `whisper`: small networks on the lower layers of a speech recogniser, which are not trained.
         channels, hidden: see SpeechCompact.
         dropout: of either.
-        backbone: the wheel of resemblyzer 0.1.4 with the speaker encoder; None lets pip fetch it.
-        backbone_learning_rate: highest rate of the speaker encoder; `learning_rate` is that of the rest.
-        frozen_epochs: epochs in which the speaker encoder is not trained.
+        backbone: the wheel with the encoder (voice: resemblyzer 0.1.4, whisper: pipecat-ai 1.14.0); None lets pip
+            fetch it.
+        backbone_learning_rate: highest rate of the encoder; `learning_rate` is that of the rest.
+        frozen_epochs: epochs in which the encoder is not trained.
+        copies: number of windows through channels (equaliser, telephone band, coding, clipping; mixed.py) of each clip
+            beside its middle and its live windows (whisper).
         rise: share of the steps of learning-rate warm-up.
         full_windows: share of the batches that are as long as the longest window.
         mixup: alpha of the Beta distribution of mixup; 0 for none.
@@ -156,13 +164,17 @@ class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     epochs: Count
     folds: Several = 5
-    network: Literal["compact", "voice"] = "compact"
+    also: tuple[Path, ...] = ()
+    shares: dict[str, Positive] = {}
+    lowered: NotNegative = 3.0
+    network: Literal["compact", "voice", "whisper"] = "compact"
     channels: Count = 128
     hidden: Count = 96
     dropout: Part = 0.3
     backbone: Path | None = None
     backbone_learning_rate: Positive = 4e-4
     frozen_epochs: CountOrNone = 0
+    copies: Count = 3
     rise: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.3
     full_windows: Share = 0.0
     mixup: NotNegative = 0.3
@@ -176,6 +188,7 @@ NOT_LEARNT_FROM = {
     "output",
     "runs",
     "data",
+    "also",
     "threads",
     "device",
     "crop_scale",

@@ -37,7 +37,7 @@ def test_the_doctor_finds_the_libraries_the_provider_and_every_model_well() -> N
     _, out, err = run("doctor", "--json")
     findings = {finding["check"]: finding for finding in json.loads(out)}
     assert "Traceback" not in err
-    for check in ("pyzmq", "opencv-python", "onnxruntime", "provider", "model face-robust", "model speech-voice"):
+    for check in ("pyzmq", "opencv-python", "onnxruntime", "provider", "model face-robust", "model speech-whisper"):
         assert findings[check]["verdict"] == "ok", findings[check]
     assert "is active" in findings["provider"]["found"]
     assert {"camera", "microphone", "shared memory"} <= set(findings)
@@ -58,7 +58,15 @@ def test_models_are_listed_shown_and_verified() -> None:
     code, out, _ = run("models", "list", "--json")
     assert code == 0
     names = {entry["name"] for entry in json.loads(out)}
-    assert {"blazeface-short", "facemesh-468", "face-compact", "speech-voice", "speech-compact", "silero-vad"} <= names
+    assert {
+        "blazeface-short",
+        "facemesh-468",
+        "face-compact",
+        "speech-whisper",
+        "speech-voice",
+        "speech-compact",
+        "silero-vad",
+    } <= names
     code, out, _ = run("models", "show", "face-compact")
     assert code == 0
     assert "FER2013" in out

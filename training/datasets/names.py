@@ -163,7 +163,7 @@ LANGUAGES = {
 
 def sex_of(corpus: str, speaker: str) -> str | None:
     """'female' or 'male' by a corpus and its name of a speaker; None where neither tells."""
-    corpus = _reader(corpus)
+    corpus = reader_of_corpus(corpus)
     if corpus in FEMALE:
         return "female" if speaker in FEMALE[corpus] else "male"
     number = re.fullmatch(r"Actor_(\d+)", speaker)
@@ -175,10 +175,10 @@ def sex_of(corpus: str, speaker: str) -> str | None:
 
 def language_of(corpus: str) -> str | None:
     """Language of a corpus; None where it is not known."""
-    return LANGUAGES.get(_reader(corpus))
+    return LANGUAGES.get(reader_of_corpus(corpus))
 
 
-def _reader(corpus: str) -> str:
+def reader_of_corpus(corpus: str) -> str:
     """Name of the reader of a folder that is named like its corpus (`emodb`: emo-db)."""
     plain = {name.replace("-", ""): name for name in LANGUAGES}
     return plain.get(corpus.lower().replace("-", "").replace("_", ""), corpus)

@@ -77,7 +77,7 @@ def speech_opinions(
         temperature = fit_temperature(
             np.concatenate([other.live for other in others]), np.concatenate([other.live_true for other in others])
         )
-        heard = [recording for recording in recordings if recording.clip.actor in fold.actors]
+        heard = [recording for recording in recordings if recording.clip.part in fold.speakers]
         worth = np.concatenate([voice_shares(recording) for recording in heard])
         rows.append(np.hstack([softmax(fold.live, temperature), worth[:, None]]))
         labels.append(fold.live_true)

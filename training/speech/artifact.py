@@ -1,56 +1,131 @@
-"""Make a speech artifact from raw files: cross-validate by actor, calibrate, train on all, export."""
+"""Make a speech artifact from raw files: cross-validate by speaker, calibrate, train on all, export."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bimodal.export.pretrained.smart_turn import WHEEL
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
 from bimodal.models.emotions import EMOTIONS
 from bimodal.training.config import SpeechConfig
-from bimodal.training.datasets.loading import load_recordings
+from bimodal.training.datasets import names
 from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
-from bimodal.training.datasets.readers import reader_of
+from bimodal.training.datasets.readers import READERS, reader_of
 from bimodal.training.evaluate.conditions import CONDITIONS
 from bimodal.training.evaluate.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
-from bimodal.training.evaluate.metrics import cross_fitted, fit_temperature, measure, recall_intervals, uar
+from bimodal.training.evaluate.metrics import cross_fitted, fit_temperature, measure, recall_intervals, softmax, uar
+from bimodal.training.speech.corpora import corpora_of, load_corpora
 from bimodal.training.speech.sound import Listening, centre_window
-from bimodal.training.speech.train import BACKBONE, Fold, Parts, Progress, cross_validate_run, train_speech_run
+from bimodal.training.speech.train import (
+    BACKBONE,
+    Fold,
+    Parts,
+    Progress,
+    cross_validate_run,
+    leave_corpora_out,
+    train_speech_run,
+)
 from bimodal.training.to_artifact import write_artifact, write_card
 
 LICENSE = "CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on"
 SOURCE = "trained by this project on RAVDESS speech"
 BEGINNINGS = {
     "compact": "",
+    "whisper": f", from the lower layers of the encoder in {WHEEL} (Daily, BSD-2-Clause; OpenAI's Whisper, MIT)",
     "voice": f", from the lower two layers of the voice encoder in {BACKBONE} (Resemble AI, Apache-2.0)",
 }
 
 
 def make_speech(config: SpeechConfig, progress: Progress) -> Path:
-    """Cross-validate by actor, train on all actors with the same settings, export. Returns the artifact's path.
+    """Cross-validate by speaker, train on all speakers with the same settings, export. Returns the artifact's path.
 
+    With several corpora each is also left out altogether, for its figures and for the temperature of unlike voices.
     Raises DatasetError for the data, TrainingError if the exported graph does not answer as torch does.
     """
-    recordings = load_recordings(config.data)
+    recordings = load_corpora([config.data, *config.also])
     folds = cross_validate_run(config, recordings, progress, conditions=CONDITIONS)
-    metrics = out_of_fold_metrics(folds, config.data.name)
-    progress(f"UAR {metrics['uar']} on actors left out, by fold {metrics['uar_folds']}")
+    left_out = leave_corpora_out(config, recordings, progress) if config.also else {}
+    temperature = pooled_temperature([*folds, *left_out.values()])
+    metrics = corpora_metrics(folds, left_out) if config.also else out_of_fold_metrics(folds, config.data.name)
+    by = "corpus" if config.also else "fold"
+    progress(f"UAR {metrics['uar']} on speakers left out, by {by} {metrics['uar_folds']}")
     for name, heard in uar_under(folds).items():
         progress(f"  UAR under {name}: {heard}")
-    progress("the network that ships learns from all actors")
+    progress("the network that ships learns from all speakers")
     parts = train_speech_run(config, recordings, "all", progress)
     metrics["trained_on"] = voices(recordings)
-    return ship_speech(config, parts, pooled_temperature(folds), metrics, recordings, progress)
+    return ship_speech(config, parts, temperature, metrics, recordings, progress)
+
+
+def leave_one_corpus_out(config: SpeechConfig, progress: Progress) -> dict[str, object]:
+    """Train with each corpus left out altogether, and measure it: UAR and ECE of each, and their means.
+
+    Raises DatasetError for the data, or if the config names one corpus only.
+    """
+    recordings = load_corpora([config.data, *config.also])
+    found = left_out_metrics(leave_corpora_out(config, recordings, progress))
+    progress(f"mean UAR of a corpus that was left out: {found['uar']}, mean ECE {found['ece']}")
+    return found
 
 
 def pooled_temperature(folds: Sequence[Fold]) -> float:
-    """Fit one temperature to the live windows of all folds, each predicted by the fold that holds out its actor."""
+    """Fit one temperature to the live windows of folds or left-out corpora, each predicted by a network without it."""
     logits = np.concatenate([fold.live for fold in folds])
     return round(fit_temperature(logits, np.concatenate([fold.live_true for fold in folds])), 4)
+
+
+def corpora_metrics(folds: Sequence[Fold], left_out: Mapping[str, Fold]) -> dict[str, object]:
+    """Figures by corpus: of held-out speakers (by fold), and of the corpus left out altogether.
+
+    Probabilities of a fold are calibrated on the other folds and the left-out corpora; those of a left-out corpus on
+    the other left-out ones.
+    """
+    others = [[each for each in folds if each is not fold] for fold in folds]
+    fits = [pooled_temperature([*some, *left_out.values()]) for some in others]
+    centre = np.concatenate([softmax(fold.logits, fit) for fit, fold in zip(fits, folds, strict=True)])
+    live = np.concatenate([softmax(fold.live, fit) for fit, fold in zip(fits, folds, strict=True)])
+    true, live_true = _stacked([f.true for f in folds]), _stacked([f.live_true for f in folds])
+    corpus = np.concatenate([np.array(f.corpus) for f in folds])
+    live_corpus = np.concatenate([np.array(f.corpus)[f.live_clip] for f in folds])
+    found: dict[str, dict[str, float]] = {}
+    recalls: dict[str, list[float]] = {label: [] for label in EMOTIONS}
+    for name in dict.fromkeys(corpus.tolist()):
+        rows, heard = corpus == name, live_corpus == name
+        middle, window = measure(true[rows], centre[rows], EMOTIONS), measure(live_true[heard], live[heard], EMOTIONS)
+        for label, value in middle.recall.items():
+            recalls[label].append(value)
+        found[name] = {
+            "uar": round(middle.uar, 4), "accuracy": round(middle.accuracy, 4), "ece": round(middle.ece, 4),
+            "n": middle.n, "live_uar": round(window.uar, 4), "live_ece": round(window.ece, 4), "live_n": window.n,
+        }  # fmt: skip
+    by_corpus = {name: figures["uar"] for name, figures in found.items()}
+    metrics: dict[str, object] = {
+        "uar": round(float(np.mean(list(by_corpus.values()))), 4),
+        "uar_folds": by_corpus,
+        "accuracy": round(float(np.mean([figures["accuracy"] for figures in found.values()])), 4),
+        "recall": {label: round(float(np.mean(values)), 4) for label, values in recalls.items() if values},
+        "corpora": found,
+        "protocol": f"{', '.join(found)}, {len(folds)} folds by speaker: {SPEECH_PROTOCOL}; live: {LIVE_PROTOCOL}",
+    }
+    if left_out:
+        metrics["left_out"] = left_out_metrics(left_out)
+    return metrics | ({"conditions": uar_under(folds)} if uar_under(folds) else {})
+
+
+def left_out_metrics(left_out: Mapping[str, Fold]) -> dict[str, object]:
+    """UAR and ECE of each corpus that was left out, calibrated on the other left-out ones, and their means."""
+    rows = {}
+    for name, fold in left_out.items():
+        fit = pooled_temperature([each for other, each in left_out.items() if other != name])
+        found = measure(fold.true, softmax(fold.logits, fit), EMOTIONS)
+        rows[name] = {"uar": round(found.uar, 4), "ece": round(found.ece, 4), "n": found.n}
+    means = {key: round(float(np.mean([row[key] for row in rows.values()])), 4) for key in ("uar", "ece")}
+    return {**means, "corpora": rows}
 
 
 def out_of_fold_metrics(folds: Sequence[Fold], data: str = "RAVDESS speech") -> dict[str, object]:
@@ -94,15 +169,15 @@ def ship_speech(
 ) -> Path:
     """Export with temperature and figures, and check parity with torch on random and real sound."""
     listening = Listening()
-    reader = reader_of(config.data, ["sound"])
-    name = config.data.name if reader.name == "manifest" else reader.name
+    corpora = corpora_of(recordings)
     metadata = Metadata(
         contract=CONTRACT_VERSION,
         kind="speech",
         name=config.name,
         version=config.version,
-        license=LICENSE if name == "ravdess" else f"as the data it was trained on: {name}, {reader.licence}",
-        source=(SOURCE if name == "ravdess" else f"trained with bimodal on {name}") + BEGINNINGS[config.network],
+        license=LICENSE if corpora == ["ravdess"] else f"as the data it was trained on: {licences_of(config)}",
+        source=(SOURCE if corpora == ["ravdess"] else f"trained with bimodal on {', '.join(corpora)}")
+        + BEGINNINGS[config.network],
         labels=EMOTIONS,
         sample_rate=SAMPLE_RATE,
         window_s=listening.window_s,
@@ -115,10 +190,22 @@ def ship_speech(
     example = np.zeros((2, SAMPLE_RATE // 4), np.float32)  # short: the exporter unrolls an LSTM while it looks at it
     checks = _checks(config.seed, recordings)
     graph = parts.graph(temperature)
-    difference = write_artifact(graph, metadata, example, {0: "batch", 1: "samples"}, checks, path)
+    difference = write_artifact(
+        graph, metadata, example, {0: "batch", 1: "samples"}, checks, path, config.network == "whisper"
+    )
     write_card(config.output, metadata, "bimodal train speech", progress)
     progress(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
     return path
+
+
+def licences_of(config: SpeechConfig) -> str:
+    """Name and licence of each corpus of a config, in words."""
+    found = []
+    for folder in (config.data, *config.also):
+        reader = reader_of(folder, ["sound"])
+        known = next((each for each in READERS if each.name == names.reader_of_corpus(folder.name)), reader)
+        found.append(f"{folder.name if reader.name == 'manifest' else reader.name} ({known.licence})")
+    return ", ".join(found)
 
 
 def _stacked(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -130,7 +217,8 @@ def _exponents(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _actors(fold: Fold) -> str:
-    return f"actors {min(fold.actors)}-{max(fold.actors)}"
+    numbers = [int(speaker.rpartition("_")[2]) for speaker in fold.speakers if speaker.startswith("ravdess/Actor_")]
+    return f"actors {min(numbers)}-{max(numbers)}" if numbers else ", ".join(sorted(fold.speakers))
 
 
 def _checks(seed: int, recordings: Sequence[Recording]) -> list[NDArray[Any]]:

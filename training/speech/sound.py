@@ -59,6 +59,57 @@ def random_window(recording: Recording, length: int, random: np.random.Generator
     return np.asarray(np.clip((window + noise) * gain, -1, 1), dtype=np.float32)
 
 
+# Channels: what other microphones, rooms, networks and archives do to a voice. Float32 [n] in and out, same length.
+
+TELEPHONE_HZ = (3_200.0, 7_500.0)
+"""Range of the upper edge of a narrowed band."""
+
+
+def channel_window(recording: Recording, length: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Draw a window as `random_window`, through a random channel: equaliser, narrow band, coding, clipping."""
+    window = random_window(recording, length, random)
+    if random.random() < 0.5:
+        window = equalised(window, random)
+    if random.random() < 0.25:
+        window = narrowed(window, random)
+    if random.random() < 0.15:
+        window = coded(window, random)
+    if random.random() < 0.1:
+        loudest = float(np.abs(window).max())
+        window = np.clip(window, -loudest * random.uniform(0.2, 0.7), loudest * random.uniform(0.2, 0.7))
+    return np.asarray(window, np.float32)
+
+
+def equalised(waveform: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Apply a smooth random frequency response, up to about ±12 dB."""
+    frequencies = np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE)
+    mel = np.log1p(frequencies / 700)
+    decibels = np.interp(mel, np.linspace(0, mel[-1], 8), random.normal(0, 1, 8) * random.uniform(0, 6))
+    return _filtered(waveform, 10 ** (decibels / 20))
+
+
+def narrowed(waveform: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Cut high frequencies off, and in two of five windows those below 300 Hz, as telephones do."""
+    frequencies = np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE)
+    response = 1 / (1 + (frequencies / random.uniform(*TELEPHONE_HZ)) ** 24)
+    if random.random() < 0.4:
+        response /= 1 + (300 / np.maximum(frequencies, 1)) ** 8
+    return _filtered(waveform, response)
+
+
+def coded(waveform: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Quantise by μ-law with 6 to 8 bits, as coders do."""
+    loudest = float(np.abs(waveform).max()) + 1e-6
+    steps = float(random.choice([32, 64, 127]))
+    compressed = np.sign(waveform) * np.log1p(255 * np.abs(waveform) / loudest) / np.log1p(255)
+    rounded = np.round(compressed * steps) / steps
+    return np.asarray(np.sign(rounded) * np.expm1(np.abs(rounded) * np.log1p(255)) / 255 * loudest, np.float32)
+
+
+def _filtered(waveform: NDArray[np.float32], response: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.asarray(np.fft.irfft(np.fft.rfft(waveform) * response, len(waveform)), np.float32)
+
+
 def tilt(waveform: NDArray[np.float32], amount: float) -> NDArray[np.float32]:
     """Raise (amount > 0) or lower (< 0) high frequencies by a first difference or sum, as microphones and rooms do."""
     changed = waveform.copy()

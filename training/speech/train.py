@@ -1,10 +1,10 @@
-"""Train speech models: cross-validation by actor, and resumable runs."""
+"""Train speech models: cross-validation by speaker, one corpus left out, and resumable runs."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bimodal.export.pretrained.smart_turn import encoder_weights
 from bimodal.export.wheels import download_wheel, extract
-from bimodal.models.architectures import speech_compact, speech_voice
+from bimodal.models.architectures import speech_compact, speech_voice, speech_whisper
 from bimodal.models.emotions import EMOTIONS
 from bimodal.training.config import SpeechConfig, learnt_from
-from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording, actor_folds
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.conditions import in_a_room, under_condition
 from bimodal.training.evaluate.metrics import accuracy, softmax, uar
 from bimodal.training.loop import Elsewhere, Plan, Watched, fingerprint, fit, pick_device
+from bimodal.training.speech.corpora import (
+    corpora_of,
+    corpus_of,
+    label_offsets,
+    labels_of_corpora,
+    loss_weights,
+    repeats,
+    speaker_folds,
+)
+from bimodal.training.speech.pool import KINDS, Pool
 from bimodal.training.speech.sound import (
     LONGEST_S,
     centre_window,
@@ -42,23 +53,43 @@ def cross_validate_run(
     only: int | None = None,
     conditions: Iterable[str] = (),
 ) -> list[Fold]:
-    """Train each fold by actor, and predict the held-out actors. Finished folds are not trained again.
+    """Train each fold by speaker, and predict the held-out speakers. Finished folds are not trained again.
 
     Args:
         only: number of folds, the first ones; None for all.
-        conditions: additional conditions for the held-out actors (training/evaluate/conditions.py).
+        conditions: additional conditions for the held-out speakers (training/evaluate/conditions.py).
     """
     folds = []
-    splits = list(actor_folds([recording.clip.actor for recording in recordings], config.folds))[:only]
+    splits = list(speaker_folds(recordings, config.folds))[:only]
     for number, (training, validation) in enumerate(splits, start=1):
-        progress(f"fold {number}/{config.folds}: actors {', '.join(map(str, sorted(validation)))} are left out")
-        learnt = [recording for recording in recordings if recording.clip.actor in training]
+        progress(f"fold {number}/{config.folds}: {', '.join(sorted(validation))} are left out")
+        learnt = [recording for recording in recordings if recording.clip.part in training]
         parts = train_speech_run(config, learnt, f"fold-{number}", progress)
-        left_out = [recording for recording in recordings if recording.clip.actor in validation]
+        left_out = [recording for recording in recordings if recording.clip.part in validation]
         fold = predict(parts, left_out, conditions)
-        progress(f"fold {number}/{config.folds}: UAR {uar(fold.true, fold.logits.argmax(axis=1)):.3f}")
+        for corpus, (true, logits) in fold.by_corpus().items():
+            progress(f"fold {number}/{config.folds}: {corpus}: UAR {uar(true, logits.argmax(axis=1)):.3f}")
         folds.append(fold)
     return folds
+
+
+def leave_corpora_out(config: SpeechConfig, recordings: Sequence[Recording], progress: Progress) -> dict[str, Fold]:
+    """Train with each corpus left out altogether, and predict it. Finished runs are not trained again.
+
+    Raises DatasetError if there is one corpus only.
+    """
+    names = corpora_of(recordings)
+    if len(names) < 2:
+        raise DatasetError(f"leaving a corpus out needs two corpora at least, and there is {names[0]} only")
+    found = {}
+    for name in names:
+        progress(f"{name} is left out")
+        learnt = [recording for recording in recordings if corpus_of(recording) != name]
+        parts = train_speech_run(config, learnt, f"without-{name}", progress)
+        fold = predict(parts, [recording for recording in recordings if corpus_of(recording) == name])
+        progress(f"{name}: UAR {uar(fold.true, fold.logits.argmax(axis=1)):.3f}")
+        found[name] = fold
+    return found
 
 
 def train_speech_run(config: SpeechConfig, recordings: Sequence[Recording], part: str, progress: Progress) -> Parts:
@@ -92,12 +123,12 @@ def keep_back(recordings: Sequence[Recording], speakers: int) -> tuple[list[Reco
 
     Raises DatasetError if no speaker would be left to train on.
     """
-    actors = sorted({recording.clip.actor for recording in recordings})
-    if speakers and speakers >= len(actors):
-        raise DatasetError(f"watched_speakers is {speakers}, but there are only {len(actors)} speakers to learn from")
-    back = set(actors[len(actors) - speakers :]) if speakers else set()
-    learnt = [recording for recording in recordings if recording.clip.actor not in back]
-    return learnt, [recording for recording in recordings if recording.clip.actor in back]
+    everyone = sorted({(recording.clip.actor, recording.clip.part) for recording in recordings})
+    if speakers and speakers >= len(everyone):
+        raise DatasetError(f"watched_speakers is {speakers}, but there are only {len(everyone)} speakers to learn from")
+    back = {part for _, part in everyone[len(everyone) - speakers :]} if speakers else set()
+    learnt = [recording for recording in recordings if recording.clip.part not in back]
+    return learnt, [recording for recording in recordings if recording.clip.part in back]
 
 
 class SpeechTask:
@@ -107,9 +138,16 @@ class SpeechTask:
         self._config, self._recordings, self._watched = config, recordings, watched
         self._random = np.random.default_rng(config.seed)
         self._rooms = np.random.default_rng((config.seed, 1))
+        times = {} if config.network == "whisper" else repeats(recordings)
+        self._epoch = np.repeat(np.arange(len(recordings)), [times.get(corpus_of(each), 1) for each in recordings])
+        self._targets = Targets.of(config, recordings, times)
         self._batch = min(config.batch, len(recordings))
         self._device = pick_device(config.device)
         self._parts = parts_of(config)
+        self._pool: Pool | None = None
+        if isinstance(self._parts.network, speech_whisper.SpeechHeads):
+            self._pool = Pool(self._parts.front_end, recordings, config.copies, config.reverb, config.seed)
+            self._parts.network.normalise_by(self._pool.all())
         if self._device.type != "cpu":
             elsewhere = Elsewhere(self._parts.network.to(self._device), self._device, config.precision)
             self._parts = replace(self._parts, network=elsewhere)
@@ -128,17 +166,34 @@ class SpeechTask:
     @property
     def steps_an_epoch(self) -> int:
         """Number of full batches."""
-        return len(self._recordings) // self._batch
+        return len(self._epoch) * (KINDS if self._pool is not None else 1) // self._batch
 
     def epoch(self, number: int) -> Iterator[float]:
         """Train on a random window of every clip; yields the losses."""
         if self._parts.backbone is not None:
             self._parts.backbone.requires_grad_(number >= self._config.frozen_epochs)
-        order = self._random.permutation(len(self._recordings))
-        for start in range(0, len(order) - self._batch + 1, self._batch):
-            chosen = [self._augmented(self._recordings[index]) for index in order[start : start + self._batch]]
-            yield learn(self._config, self._parts, self.optimizer, chosen, self._random)
+        if self._pool is not None:
+            for rows, statistics in self._pool.batches(self._batch, self._random):
+                yield learn(
+                    self._config, self._parts, self.optimizer, statistics, self._targets.take(rows), self._random
+                )
+                self.schedule.step()
+            return
+        for rows, windows in self._drawn():
+            with torch.no_grad():
+                features = self._parts.mask(self._parts.front_end(torch.from_numpy(windows)), self._random)
+            yield learn(self._config, self._parts, self.optimizer, features, self._targets.take(rows), self._random)
             self.schedule.step()
+
+    def _drawn(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Rows and windows of each batch: random windows of one length, augmented."""
+        order = self._random.permutation(self._epoch)
+        for start in range(0, len(order) - self._batch + 1, self._batch):
+            rows = order[start : start + self._batch]
+            chosen = [self._augmented(self._recordings[index]) for index in rows.tolist()]
+            full = self._config.full_windows and self._random.random() < self._config.full_windows
+            length = round(LONGEST_S * SAMPLE_RATE) if full else draw_length(self._random)
+            yield rows, np.stack([random_window(recording, length, self._random) for recording in chosen])
 
     def _augmented(self, recording: Recording) -> Recording:
         if self._config.reverb and self._rooms.random() < self._config.reverb:
@@ -176,10 +231,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Fold:
-    """Predictions for the held-out actors of a fold.
+    """Predictions for the held-out speakers of a fold.
 
     Attributes:
-        actors: the held-out actors.
+        speakers: the held-out speakers, as parts of their corpora (`ravdess/Actor_01`).
+        corpus: name of each clip's corpus.
         true: int64 [N], indices into EMOTIONS.
         logits: float32 [N, 7], of the centre window of each clip.
         live: float32 [M, 7], logits of the live windows, clip by clip.
@@ -187,7 +243,8 @@ class Fold:
         under: float32 [N, 7] by condition, logits of the centre windows under each of `conditions`.
     """
 
-    actors: frozenset[int]
+    speakers: frozenset[str]
+    corpus: tuple[str, ...]
     true: NDArray[np.int64]
     logits: NDArray[np.float32]
     live: NDArray[np.float32]
@@ -204,17 +261,23 @@ class Fold:
         probabilities = softmax(self.live)
         return np.stack([probabilities[self.live_clip == clip].mean(axis=0) for clip in range(len(self.true))])
 
+    def by_corpus(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """(true labels, logits of the centre windows) of each corpus."""
+        places = {name: [at for at, corpus in enumerate(self.corpus) if corpus == name] for name in self.corpus}
+        return {name: (self.true[rows], self.logits[rows]) for name, rows in places.items()}
+
 
 def predict(parts: Parts, recordings: Sequence[Recording], conditions: Iterable[str] = ()) -> Fold:
     """Run a network on recordings: the centre window, also under conditions, and the live windows of each."""
-    live = [logits_of(parts, live_windows(recording)) for recording in recordings]
+    live = [live_windows(recording) for recording in recordings]
     centre = [centre_window(recording) for recording in recordings]
     return Fold(
-        actors=frozenset(recording.clip.actor for recording in recordings),
+        speakers=frozenset(recording.clip.part for recording in recordings),
+        corpus=tuple(map(corpus_of, recordings)),
         true=labels_of(recordings),
         logits=logits_of(parts, centre),
-        live=np.concatenate(live),
-        live_clip=np.repeat(np.arange(len(recordings)), [len(rows) for rows in live]),
+        live=logits_of(parts, [window for windows in live for window in windows]),
+        live_clip=np.repeat(np.arange(len(recordings)), [len(windows) for windows in live]),
         under={name: logits_of(parts, under_condition(name, centre, SAMPLE_RATE)) for name in conditions},
     )
 
@@ -232,28 +295,67 @@ def logits_of(parts: Parts, windows: Sequence[NDArray[np.float32]]) -> NDArray[n
     return np.stack(rows) if rows else np.zeros((0, len(EMOTIONS)), np.float32)
 
 
+@dataclass(frozen=True)
+class Targets:
+    """What recordings should be taken for.
+
+    Attributes:
+        labels: int64 [N], indices into EMOTIONS.
+        offsets: float32 [N, 7], of the logits in the loss (`label_offsets`).
+        weights: float32 [N], in the loss.
+    """
+
+    labels: Tensor
+    offsets: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, config: SpeechConfig, recordings: Sequence[Recording], times: Mapping[str, int]) -> Targets:
+        """One corpus: every clip counts alike. Several: balanced, and labels that a corpus lacks are no negatives."""
+        labels = torch.from_numpy(labels_of(recordings))
+        if not config.also:
+            return cls(labels, torch.zeros(len(recordings), len(EMOTIONS)), torch.ones(len(recordings)))
+        offsets = label_offsets(recordings, labels_of_corpora(recordings), config.lowered)
+        weights = loss_weights(recordings, config.shares, times)
+        return cls(labels, torch.from_numpy(offsets), torch.from_numpy(weights))
+
+    def take(self, rows: NDArray[np.int64] | Tensor) -> Targets:
+        """Select rows."""
+        return Targets(self.labels[rows], self.offsets[rows], self.weights[rows])
+
+    def loss(self, logits: Tensor, smoothing: float) -> Tensor:
+        """Mean weighted cross entropy of logits float32 [N, 7]; the smoothing is spread over the known labels."""
+        logarithms = functional.log_softmax(logits + self.offsets, dim=1)
+        known = (self.offsets == 0).to(logits.dtype)
+        spread = torch.where(known > 0, logarithms, torch.zeros_like(logarithms)).sum(dim=1) / known.sum(dim=1)
+        right = logarithms.gather(1, self.labels[:, None])[:, 0]
+        return -(self.weights * ((1 - smoothing) * right + smoothing * spread)).mean()
+
+
 def learn(
     config: SpeechConfig,
     parts: Parts,
     optimizer: torch.optim.Optimizer,
-    recordings: Sequence[Recording],
+    features: Tensor,
+    targets: Targets,
     random: np.random.Generator,
 ) -> float:
-    """Train one step on random windows of these recordings. Returns the loss."""
-    full = config.full_windows and random.random() < config.full_windows
-    length = round(LONGEST_S * SAMPLE_RATE) if full else draw_length(random)
-    windows = np.stack([random_window(recording, length, random) for recording in recordings])
-    with torch.no_grad():
-        features = parts.mask(parts.front_end(torch.from_numpy(windows)), random)
-    targets = functional.one_hot(torch.from_numpy(labels_of(recordings)), len(EMOTIONS)).to(torch.float32)
+    """Train one step on features, as the network takes them. Returns the loss."""
+    share, others = 1.0, targets
     if config.mixup:
         share = float(random.beta(config.mixup, config.mixup))
-        partner = torch.from_numpy(random.permutation(len(recordings)))
+        partner = torch.from_numpy(random.permutation(len(features)))
         features = share * features + (1 - share) * features[partner]
-        targets = share * targets + (1 - share) * targets[partner]
+        others = targets.take(partner)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
-        logits = parts.network(features)
-    loss = functional.cross_entropy(logits.float(), targets, label_smoothing=config.smoothing)
+        network = parts.network
+        answers = network.each(features) if isinstance(network, speech_whisper.SpeechHeads) else [network(features)]
+    losses = [
+        share * targets.loss(logits.float(), config.smoothing)
+        + (1 - share) * others.loss(logits.float(), config.smoothing)
+        for logits in answers
+    ]
+    loss = torch.stack(losses).sum()  # each head of several learns for itself
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(parts.network.parameters(), 5.0)
@@ -292,7 +394,7 @@ class Parts:
             return [{"params": list(self.network.parameters())}], [config.learning_rate]
         slow = list(self.backbone.parameters())
         known = {id(parameter) for parameter in slow}
-        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
+        rest = [each for each in self.network.parameters() if id(each) not in known]
         return [{"params": slow}, {"params": rest}], [config.backbone_learning_rate, config.learning_rate]
 
     def graph(self, temperature: float) -> nn.Module:
@@ -310,6 +412,11 @@ def parts_of(config: SpeechConfig) -> Parts:
         return Parts(
             speech_compact.FrontEnd(), compact, lambda heard, random: mask(heard, speech_compact.BANDS, random)
         )
+    if config.network == "whisper":
+        encoder = speech_whisper.WhisperStatistics().eval()
+        encoder.start_from(encoder_weights(config.backbone))
+        heads = speech_whisper.SpeechHeads(encoder.size, len(EMOTIONS), dropout=config.dropout)
+        return Parts(encoder, heads, lambda statistics, _: statistics)
     voice = speech_voice.SpeechVoice(len(EMOTIONS), config.dropout)
     voice.start_from(backbone_weights(config.backbone))
     return Parts(speech_voice.VoiceFrontEnd(), voice, mask_power, voice.encoder)
