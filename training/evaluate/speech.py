@@ -77,7 +77,7 @@ def evaluate_speech(
         protocol=SPEECH_PROTOCOL,
         seen_in_training=any(parts & trained_on(artifact.metadata) for artifact in artifacts),
         figures=measure(true, centre, EMOTIONS),
-        further=live_figures(true, live) | turn_figures(heard, live, listening.hop_s),
+        further=live_figures(true, live) | turn_figures([r.clip.part for r in heard], true, live, listening.hop_s),
         conditions={
             name: uar(true, expert_probabilities(artifacts, under_condition(name, windows, rate)).argmax(axis=1))
             for name in conditions
@@ -111,25 +111,25 @@ def expert_probabilities(artifacts: Sequence[Artifact], windows: Windows) -> NDA
     return np.asarray(total / total.sum(axis=1, keepdims=True))
 
 
-def turn_figures(recordings: Sequence[Recording], live: Windows, hop_s: float) -> dict[str, Figures]:
-    """Figures of the live windows of composed turns: gathered over the turn, and each for itself.
+def turn_figures(speakers: Sequence[str], true: NDArray[np.int64], live: Windows, hop_s: float) -> dict[str, Figures]:
+    """Figures of the live windows [windows, 7] of clips in composed turns: gathered over the turn, and each for itself.
 
     A turn is CLIPS_A_TURN clips of one speaker and emotion, one after another in the order of their names; what is left
     over is not measured. Empty if there is no turn.
     """
     by_voice: dict[tuple[str, int], list[int]] = {}
-    for place, recording in enumerate(recordings):
-        by_voice.setdefault((recording.clip.part, recording.clip.emotion), []).append(place)
-    alone, gathered, true = [], [], []
+    for place, voice in enumerate(zip(speakers, true.tolist(), strict=True)):
+        by_voice.setdefault(voice, []).append(place)
+    alone, gathered, said = [], [], []
     for (_, emotion), places in by_voice.items():
         for start in range(0, len(places) - CLIPS_A_TURN + 1, CLIPS_A_TURN):
             rows = np.concatenate([live[place] for place in places[start : start + CLIPS_A_TURN]])
             alone.append(rows)
             gathered.append(gathered_over(rows, hop_s))
-            true += [emotion] * len(rows)
-    if not true:
+            said += [emotion] * len(rows)
+    if not said:
         return {}
-    labels = np.array(true, np.int64)
+    labels = np.array(said, np.int64)
     return {
         TURN_PROTOCOL: measure(labels, np.concatenate(gathered), EMOTIONS),
         LONE_PROTOCOL: measure(labels, np.concatenate(alone), EMOTIONS),

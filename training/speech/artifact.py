@@ -18,7 +18,16 @@ from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
 from bimodal.training.datasets.readers import READERS, reader_of
 from bimodal.training.evaluate.conditions import CONDITIONS
 from bimodal.training.evaluate.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
-from bimodal.training.evaluate.metrics import cross_fitted, fit_temperature, measure, recall_intervals, softmax, uar
+from bimodal.training.evaluate.metrics import (
+    Figures,
+    cross_fitted,
+    fit_temperature,
+    measure,
+    recall_intervals,
+    softmax,
+    uar,
+)
+from bimodal.training.evaluate.speech import LONE_PROTOCOL, TURN_PROTOCOL, turn_figures
 from bimodal.training.speech.corpora import corpora_of, load_corpora
 from bimodal.training.speech.sound import Listening, centre_window
 from bimodal.training.speech.train import (
@@ -97,11 +106,13 @@ def corpora_metrics(folds: Sequence[Fold], left_out: Mapping[str, Fold]) -> dict
     for name in dict.fromkeys(corpus.tolist()):
         rows, heard = corpus == name, live_corpus == name
         middle, window = measure(true[rows], centre[rows], EMOTIONS), measure(live_true[heard], live[heard], EMOTIONS)
+        turns = turns_of(folds, fits, name)
         for label, value in middle.recall.items():
             recalls[label].append(value)
         found[name] = {
             "uar": round(middle.uar, 4), "accuracy": round(middle.accuracy, 4), "ece": round(middle.ece, 4),
             "n": middle.n, "live_uar": round(window.uar, 4), "live_ece": round(window.ece, 4), "live_n": window.n,
+            **{key: round(turns[protocol].uar, 4) for key, protocol in TURNS.items() if protocol in turns},
         }  # fmt: skip
     by_corpus = {name: figures["uar"] for name, figures in found.items()}
     metrics: dict[str, object] = {
@@ -115,6 +126,23 @@ def corpora_metrics(folds: Sequence[Fold], left_out: Mapping[str, Fold]) -> dict
     if left_out:
         metrics["left_out"] = left_out_metrics(left_out)
     return metrics | ({"conditions": uar_under(folds)} if uar_under(folds) else {})
+
+
+def turns_of(folds: Sequence[Fold], temperatures: Sequence[float], corpus: str) -> dict[str, Figures]:
+    """Figures of composed turns of one corpus (`turn_figures`), each clip predicted by the fold without its speaker."""
+    voices_, true, live = list[str](), list[int](), list[NDArray[np.float64]]()
+    for fold, temperature in zip(folds, temperatures, strict=True):
+        probabilities = softmax(fold.live, temperature)
+        for clip, voice in enumerate(fold.voices):
+            if fold.corpus[clip] == corpus:
+                voices_.append(voice)
+                true.append(int(fold.true[clip]))
+                live.append(probabilities[fold.live_clip == clip])
+    return turn_figures(voices_, np.array(true, np.int64), live, Listening().hop_s)
+
+
+TURNS = {"turn_uar": TURN_PROTOCOL, "turn_window_uar": LONE_PROTOCOL}
+"""Names of the figures of turns in the metadata: gathered, and each window for itself."""
 
 
 def left_out_metrics(left_out: Mapping[str, Fold]) -> dict[str, object]:

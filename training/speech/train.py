@@ -235,7 +235,7 @@ class Fold:
 
     Attributes:
         speakers: the held-out speakers, as parts of their corpora (`ravdess/Actor_01`).
-        corpus: name of each clip's corpus.
+        voices: speaker of each clip, as in `speakers`; the part before the slash is its corpus.
         true: int64 [N], indices into EMOTIONS.
         logits: float32 [N, 7], of the centre window of each clip.
         live: float32 [M, 7], logits of the live windows, clip by clip.
@@ -244,12 +244,17 @@ class Fold:
     """
 
     speakers: frozenset[str]
-    corpus: tuple[str, ...]
+    voices: tuple[str, ...]
     true: NDArray[np.int64]
     logits: NDArray[np.float32]
     live: NDArray[np.float32]
     live_clip: NDArray[np.int64]
     under: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def corpus(self) -> tuple[str, ...]:
+        """Name of each clip's corpus."""
+        return tuple(voice.partition("/")[0] for voice in self.voices)
 
     @property
     def live_true(self) -> NDArray[np.int64]:
@@ -273,7 +278,7 @@ def predict(parts: Parts, recordings: Sequence[Recording], conditions: Iterable[
     centre = [centre_window(recording) for recording in recordings]
     return Fold(
         speakers=frozenset(recording.clip.part for recording in recordings),
-        corpus=tuple(map(corpus_of, recordings)),
+        voices=tuple(recording.clip.part for recording in recordings),
         true=labels_of(recordings),
         logits=logits_of(parts, centre),
         live=logits_of(parts, [window for windows in live for window in windows]),

@@ -51,9 +51,11 @@ def test_a_turn_is_made_of_clips_of_one_speaker_and_emotion(tmp_path: Path) -> N
     write_sound(tmp_path / "SF2_F1_S001.wav", tone(200, 1.5))
     recordings = load_recordings(tmp_path)
     live = [np.full((2, 7), 1 / 7) for _ in recordings]
-    figures = turn_figures(recordings, live, 0.5)
+    parts = [each.clip.part for each in recordings]
+    true = np.array([each.clip.emotion for each in recordings])
+    figures = turn_figures(parts, true, live, 0.5)
     assert {name: found.n for name, found in figures.items()} == {TURN_PROTOCOL: 6, LONE_PROTOCOL: 6}
-    assert turn_figures(recordings[:1], live[:1], 0.5) == {}
+    assert turn_figures(parts[:1], true[:1], live[:1], 0.5) == {}
 
 
 def test_evidence_gathers_over_a_turn() -> None:
