@@ -37,6 +37,7 @@ def attack_for(folder: Path, seed: int, seconds: float, tell: Callable[[str], No
     recoveries: list[Recovery] = []
     with Attack(folder) as attack:
         attack.settled()
+        attack.warm_up()
         before, begun = attack.footprint(), time.monotonic()
         for number, blow in enumerate(blows(seed), start=1):
             found = attack.strike(blow)
