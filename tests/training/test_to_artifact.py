@@ -35,7 +35,7 @@ SPEECH = {
     "folds": 2, "channels": 16, "hidden": 8,
 }  # fmt: skip
 
-KEYS = {"accuracy", "uar", "f1", "ece", "n", "per_class", "confusion", "labels", "model", "seconds"}
+KEYS = {"accuracy", "uar", "f1", "ece", "aurc", "n", "per_class", "confusion", "labels", "model", "seconds"}
 
 
 def write_config(folder: Path, values: dict[str, object]) -> Path:
@@ -123,7 +123,7 @@ def test_a_speech_model_is_measured_on_chosen_actors(speech: Path, tmp_path: Pat
     result = runner.invoke(evaluate, [*arguments, "--split", "2-3", "--json", str(tmp_path / "figures.json")])
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "figures.json").read_text())
-    assert set(found) == KEYS
+    assert set(found) == KEYS | {"further"}
     assert found["n"] == 16
     assert "no figures to report" in result.output
 
@@ -141,7 +141,7 @@ def test_a_speech_model_is_heard_under_other_conditions(speech: Path, tmp_path: 
     told = runner.invoke(evaluate, [*arguments, "--split", "2", "--conditions", "--json", str(tmp_path / "found.json")])
     assert told.exit_code == 0, told.output
     found = json.loads((tmp_path / "found.json").read_text())
-    assert set(found) == KEYS | {"conditions"}
+    assert set(found) == KEYS | {"conditions", "further"}
     for name, value in found["conditions"].items():
         assert f"centre windows under {name}: UAR {value:.4f}" in told.output
     assert "ms of one core an answer to 19200 values" in told.output
