@@ -123,7 +123,7 @@ def test_a_speech_model_is_measured_on_chosen_actors(speech: Path, tmp_path: Pat
     result = runner.invoke(evaluate, [*arguments, "--split", "2-3", "--json", str(tmp_path / "figures.json")])
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "figures.json").read_text())
-    assert set(found) == KEYS | {"further"}
+    assert set(found) == KEYS | {"further", "groups"}
     assert found["n"] == 16
     assert "no figures to report" in result.output
 
