@@ -214,7 +214,7 @@ class Detector:
             name: of the stream in the events; by default the file's stem.
             video_track, audio_track: number of a track from 1; by default the one flagged as default.
             channel: "mix", "left", "right", a number from 1, or "each": one voice a channel.
-            hops: also give a `bimodal.Hop` for every hop of sound (and voice), in order among the `bimodal.Emotion`s.
+            hops: also give a `bimodal.Hop` for every hop of sound (and voice), in order among the events of frames.
 
         Raises SourceError where the source can't be read.
         """
