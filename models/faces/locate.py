@@ -20,8 +20,8 @@ CANDIDATE = 0.6
 """Detections from this share of the least score on are candidates: a close look may confirm them."""
 CERTAIN = 0.92
 """Faces with a lower detection score are looked at closely: upright, frontal ones reach 0.93, others at most 0.91."""
-CONFIRMED = 0.55
-"""Least score of a close look for a face without a mesh: what is no face stays below 0.35, a blurred profile above."""
+CONFIRMED, CONFIRMED_ALONE = 0.55, 0.7
+"""Least score of a close look for a face without a mesh; the second where the first look was too weak by itself."""
 SIZE_TOLERANCE = 0.9
 """Faces from this share of the least size on are kept, since a small box is measured only so well."""
 
@@ -88,9 +88,10 @@ class FaceLocator:
         looks = self.detector.look_closely(pixels, [faces[place] for place in doubtful])
         sure = {place for place in range(len(faces)) if place not in doubtful}
         for place, look in zip(doubtful, looks, strict=True):
-            faces[place] = Candidate(max(faces[place].score, look.score), faces[place].row, look.angle)
-            if look.score >= CONFIRMED:
+            enough = CONFIRMED if faces[place].score >= self._min_score else CONFIRMED_ALONE
+            if look.score >= enough:
                 sure.add(place)
+            faces[place] = Candidate(max(faces[place].score, look.score), faces[place].row, look.angle)
         kept = [place for place, face in enumerate(faces) if face.score >= self._min_score]
         found = self._with_mesh(pixels, [faces[place] for place in kept])
         return [one for place, one in zip(kept, found, strict=True) if one.outline.points is not None or place in sure]
