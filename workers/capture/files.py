@@ -5,7 +5,6 @@ Items come as fast as they are decoded; workers/capture/run.py holds them back f
 
 from __future__ import annotations
 
-import gc
 import heapq
 import time
 from collections import deque
@@ -33,8 +32,6 @@ DEFAULT_FPS = Fraction(25)
 # FFmpeg opens any text file as a picture of a terminal; these are no media files.
 NO_MEDIA_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 MOST_READ_ERRORS = 100
-# Pictures of one file from which on its memory is given back at its end; for a few it is not worth the time.
-COLLECTED_FROM = 25
 FORMATS_WITH_ASPECT = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 # Formats whose header holds the length; for others FFmpeg guesses it from the file's size.
 FORMATS_WITH_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
@@ -123,15 +120,7 @@ def pictures(
 
     Raises SourceError if the file can't be opened, or none of its pictures can be decoded.
     """
-    count = 0
-    for count, picture in enumerate(_pictures(Path(path), max_height, report, choice), 1):  # noqa: B007
-        yield picture
-    if count >= COLLECTED_FROM:
-        # PyAV's containers and streams refer to each other, and the collector does not see how much they hold.
-        gc.collect()
-
-
-def _pictures(path: Path, max_height: int | None, report: Report | None, choice: Choice) -> Iterator[Picture]:
+    path = Path(path)
     _check_file(path)
     if photos.is_animated_webp(path):
         for timed in photos.webp_pictures(path, max_height):

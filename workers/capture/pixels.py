@@ -144,13 +144,14 @@ class PixelConverter:
         self._reformatter = VideoReformatter()
         self._shown: tuple[int, int] | None = None
         self._sizes: set[tuple[int, int]] = set()
+        self._turned: tuple[tuple[int, int, int], Orientation] | None = None
 
     def __call__(self, frame: av.VideoFrame, aspect: Fraction | None = None) -> ShownPixels:
         """Convert a frame whose pixels have the aspect ratio `aspect`, width by height; None: square.
 
         Raises av.FFmpegError if its pixel format can't be converted.
         """
-        turn = orientation(frame)
+        turn = self._orientation(frame)
         stored = squared(frame.width, frame.height, aspect)
         upright = (stored[1], stored[0]) if turn.transposed else stored
         if self._shown is None or upright not in self._sizes:
@@ -160,6 +161,17 @@ class PixelConverter:
         size = scaled_size(*self._shown, self._max_height)
         width, height = reversed(size) if turn.transposed else size
         return ShownPixels(turn.apply(self.rgb(frame, width, height)), self._shown)
+
+    def _orientation(self, frame: av.VideoFrame) -> Orientation:
+        """Read the display matrix where the frame's rotation or size is another than before.
+
+        PyAV's list of side data and its frame refer to each other: asked of every frame, whole pictures stay in memory
+        until the collector runs.
+        """
+        told = (frame.rotation, frame.width, frame.height)
+        if self._turned is None or self._turned[0] != told:
+            self._turned = told, orientation(frame)
+        return self._turned[1]
 
     def rgb(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
         """Convert a frame as it is stored, scaled to a size; HDR as an ordinary screen shows it."""
