@@ -336,7 +336,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
         presence: confidence of the landmark model that its crop shows a face, 0…1; low in profile and in the dark,
             where the crop follows the detector's points, and gets less weight in fusion.
         sharpness: 0…1; a blurred crop gets less weight in fusion.
-        mouth: opening of the lips relative to the distance of the eyes, 0 = closed; NaN without a mesh.
+        mouth: opening of the lips relative to the distance of the eyes, 0 = closed; None without a mesh.
         probabilities: of the static model, calibrated, over the emotions it knows.
         embedding: float16 little-endian bytes of the static model's embedding, or None where it has none.
         identity: float16 little-endian bytes of an embedding that tells people apart; None without such a model.
@@ -348,7 +348,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     presence: float = 1.0
     sharpness: float
-    mouth: float
+    mouth: float | None = None
     probabilities: Probabilities
     embedding: bytes | None = None
     identity: bytes | None = None

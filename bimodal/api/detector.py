@@ -69,7 +69,7 @@ class Face:
         label, confidence: the most probable emotion and its probability.
         probabilities: by emotion, over those that the static models know; sum to 1.
         sharpness: of the crop, 0…1.
-        mouth: gap between the lips over the distance of the eyes; 0 is closed, NaN without a mesh.
+        mouth: gap between the lips over the distance of the eyes; 0 is closed, None without a mesh.
         embedding: float32 [D] of the first static model, None where it gives none.
     """
 
@@ -80,7 +80,7 @@ class Face:
     confidence: float
     probabilities: Probabilities
     sharpness: float
-    mouth: float
+    mouth: float | None
     embedding: NDArray[np.float32] | None
 
 

@@ -56,7 +56,7 @@ def test_one_part_that_fails_costs_its_sentence_and_the_others_go_on(
     assert found.failed == {"start": "this machine has no clock"}
     assert [outcome.part for outcome in found.outcomes] == ["limit"]
     assert found.machine.cores >= 1
-    assert found.machine.models["face-static"].startswith("face-compact@")
+    assert found.machine.models["face-static"].startswith("face-robust@")
     assert (tmp_path / "found.png").stat().st_size > 0
     assert json.loads((tmp_path / "found.json").read_text())["machine"]["versions"]["numpy"]
 

@@ -29,6 +29,7 @@ print("subscribed", flush=True)
 time.sleep(600)
 """
 BURST_S = 1.0
+LONGEST_S = 60.0
 
 
 @contextlib.contextmanager
@@ -46,8 +47,9 @@ def flooding(directory: Path, subscriptions: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def starving(processes: int) -> Iterator[None]:
-    """So many processes that take all the time they get, while the context lasts."""
-    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    """So many processes that take all the time they get, while the context lasts, a minute at most."""
+    spin = f"import time; end = time.monotonic() + {LONGEST_S}\nwhile time.monotonic() < end: pass"
+    spinning = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(processes)]
     try:
         yield
     finally:

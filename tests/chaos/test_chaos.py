@@ -20,6 +20,7 @@ from tests.chaos.table import table
 MINUTES = float(os.environ.get("BIMODAL_CHAOS", "0"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_whatever_is_killed_stopped_or_swapped_the_stream_goes_on_and_nothing_grows(tmp_path: Path) -> None:
     found = attack_for(tmp_path, seed=20, seconds=60 * MINUTES, tell=print)

@@ -72,8 +72,8 @@ RUN: dict[str, Sequence[str]] = {
 NOT_RUN = {
     r"bimodal train .*|make test(-slow)?": "takes long",
     r"bimodal (evaluate|data prepare|export quantize) .*": "needs a data set",
-    r"bimodal export (onnx|torch|keras) .*": "needs a model file of others; tests/export converts files of each kind",
-    r"bimodal export (mediapipe|silero) .*|bimodal models fetch.*": "loads a file from the network",
+    r"bimodal export (onnx|torch|keras|yunet) .*": "needs a model file of others; see tests/export",
+    r"bimodal export (mediapipe|silero|face-api) .*|bimodal models fetch.*": "loads a file from the network",
     r"bimodal models verify emo-affectnet": "needs a model that was fetched",
     r"bimodal models pin": "writes the catalog of the repository",
     r"bimodal diff .* --model speech=\./mine\.onnx.*": "needs a film, and a model of one's own; see test_diff.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -21,8 +20,8 @@ from bimodal.workers.face.static import StaticModels
 
 COARSE_FRAMES, FULL_FRAMES, FULL_NS = 5, 15, 500_000_000
 """`detect_every: auto`: frames from one coarse look to the next, and from one full look to the next, or the time."""
-COARSE = 2.0
-"""Smallest face of a coarse look, in smallest faces of a full one: a quarter of its pixels."""
+COARSE = 3.0
+"""Smallest face of a coarse look, in smallest faces of a full one: a ninth of its pixels."""
 
 KNOWN_SIZE = 0.6
 """Between two looks for new faces, those without a mesh are searched from this share of their last size on."""
@@ -143,7 +142,7 @@ class FacePipeline:
                 score=one.face.score,
                 presence=one.presence,
                 sharpness=sharp,
-                mouth=math.nan if one.outline.points is None else mouth_opening(one.outline.points),
+                mouth=None if one.outline.points is None else mouth_opening(one.outline.points),
                 probabilities=probabilities,
                 embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
                 novelty=novelty,

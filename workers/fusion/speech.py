@@ -215,7 +215,7 @@ class SeenMouth(NamedTuple):
     """One face of a frame: its track, the opening of its mouth, the area of its box in pixels²."""
 
     track: int
-    mouth: float
+    mouth: float | None
     area: float
 
 
@@ -249,7 +249,7 @@ class SpeakerFinder:
     def on_frame(self, pts_ns: int, faces: Sequence[SeenMouth]) -> int | None:
         """The track of the speaker among the faces of this frame; None without faces."""
         for face in faces:
-            if math.isfinite(face.mouth):
+            if face.mouth is not None and math.isfinite(face.mouth):
                 self._mouths.setdefault(face.track, deque()).append((pts_ns, face.mouth))
         for mouth in self._mouths.values():
             while mouth and mouth[0][0] < pts_ns - self._window_ns:

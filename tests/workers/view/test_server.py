@@ -16,7 +16,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from bimodal.workers.errors import ViewError
 from bimodal.workers.settings import ViewActorSettings
-from bimodal.workers.view.server import Server, listen
+from bimodal.workers.view.listening import listen
+from bimodal.workers.view.server import Server
 from bimodal.workers.view.viewers import MOST_VIEWERS
 from tests.workers.view.making import PATIENCE_S, Page, beat
 from tests.workers.view.test_live_socket import unpacked

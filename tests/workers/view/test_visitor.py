@@ -19,7 +19,8 @@ from bimodal.broker.events import Emotion, Latency, Verdict
 from bimodal.broker.visitors import Left, Media, PageAt, VisitorNote, VisitorReceiver
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view import events_socket, visitor
-from bimodal.workers.view.server import Server, address_of, listen
+from bimodal.workers.view.listening import address_of, listen
+from bimodal.workers.view.server import Server
 from bimodal.workers.view.settings import VisitorSettings
 from bimodal.workers.view.state import View
 from bimodal.workers.view.visitor_message import HEADER, MAGIC, VERSION
