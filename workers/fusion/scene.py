@@ -201,9 +201,7 @@ class Scene:
             self._note_static_model(static)
         numbers = self._tracker.update(pts_ns, [_observation(each) for each in readable], shot)
         mouths = [
-            SeenMouth(
-                number, math.nan if each.face.mouth is None else each.face.mouth, each.face.box[2] * each.face.box[3]
-            )
+            SeenMouth(number, each.face.mouth, each.face.box[2] * each.face.box[3])
             for number, each in zip(numbers, readable, strict=True)
         ]
         self._forget()
