@@ -82,6 +82,7 @@ NOT_RUN = {
     r"bimodal bench( --json .*| (latency|start)| limit pipeline( --seconds.*)?)?": "takes minutes; see tests/bench",
     r"python -m scripts\.measure .*": "takes minutes, some parts with more packages; see tests/scripts",
     r"python -m tests\.(chaos|fuzz\.\w+) .*": "takes long; a round of each is in tests/chaos and tests/fuzz",
+    r"python -m tests\.tried.*": "takes minutes; see tests/tried",
     r"make run": "needs a desk",
     r"make docs|sphinx-build .*": "tests/test_site.py looks at what it makes",
     r"make .*|ruff .*|mypy|lint-imports|python -m pytest.*": "is how these tests are run",
