@@ -20,7 +20,7 @@ MOST_NS = 10**15
 
 
 def fault(answer: Answer, job: Job) -> str | None:
-    """What is wrong with an answer to `job`, in a few words; None where nothing is."""
+    """Name the fault of an answer to `job` in a few words; None where there is none."""
     modality = (
         answer.modality if isinstance(answer, JobFailed) else "face" if isinstance(answer, FaceResult) else "speech"
     )

@@ -80,7 +80,7 @@ class HeldJob:
 
 @dataclass
 class ShadowCounts:
-    """How a worker does on copies of live jobs."""
+    """Figures of a worker on copies of live jobs."""
 
     asked: int = 0
     done: int = 0

@@ -42,7 +42,7 @@ def raise_descriptor_limit() -> None:
 
 
 def most_connections() -> int:
-    """How many connections a socket may have: fewer where few descriptors are allowed."""
+    """Limit of connections of a socket: fewer where few descriptors are allowed."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS

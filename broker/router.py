@@ -362,7 +362,7 @@ class Router:
         return []
 
     def shadowed(self) -> list[Shadowed]:
-        """How the workers that are tried do."""
+        """Report on the workers that are tried."""
         found = []
         for name, counts in self.dispatch.shadows.items():
             peer = self._peers.get(name)

@@ -76,7 +76,7 @@ def open_media(
 
 
 def choice_of(video_track: int | None, audio_track: int | None, channel: Channel) -> Choice:
-    """What to take of a source that holds several. Raises SourceError for a track or channel that is none."""
+    """Make the choice among several tracks and channels. Raises SourceError for one that can't be."""
     try:
         return msgspec.convert({"video_track": video_track, "audio_track": audio_track, "channel": channel}, Choice)
     except msgspec.ValidationError as error:

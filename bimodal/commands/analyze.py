@@ -217,7 +217,7 @@ class _Drawn:
 
 
 def progress_of(analysed: Analysed) -> tuple[float, float | None, str]:
-    """How far a file is, of how much, and both in words: frames, or seconds of a file without picture."""
+    """Progress of a file: done, total, and both in words; in frames, or in seconds of a file without picture."""
     if analysed.has_picture is False:
         whole = max(analysed.seconds, analysed.duration_s or 0.0) if analysed.done else analysed.duration_s
         shown_whole = f"{whole:.1f}" if whole else "?"
@@ -246,7 +246,7 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -
 
 
 def summary_of(done: list[Analysed], wall_s: float) -> str:
-    """What was done, in one line: files, frames (hops, of files without picture), seconds, pace."""
+    """Summary of the run in one line: files, frames (hops, of files without picture), seconds, pace."""
     files = "1 file" if len(done) == 1 else f"{len(done)} files"
     frames = sum(analysed.frames for analysed in done)
     hops = sum(analysed.hops for analysed in done if analysed.has_picture is False)

@@ -55,7 +55,7 @@ def missing_imports(modules: Sequence[str]) -> dict[str, str]:
 
 
 def advice(error: str) -> str | None:
-    """What to install where an import failed with this error; None where that is not known."""
+    """Name what to install where an import failed with this error; None where that is not known."""
     library = _LIBRARY.search(error)
     name = library[1] if library else error
     package = next((package for start, package in PACKAGES.items() if start in name), None)

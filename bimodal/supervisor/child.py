@@ -31,7 +31,7 @@ Phase = Literal["active", "loading", "draining"]
 
 
 def output_for(log_file: Path | None) -> int | None:
-    """Where stdout and stderr of a process go: nowhere until it opens its log file, or to the log's own stream."""
+    """Target of stdout and stderr of a process: nowhere until it opens its log file, or the log's own stream."""
     if log_file is None:
         return None
     if not is_stream(log_file):

@@ -354,7 +354,7 @@ class Trial:
         return f"{name} answered {found.done} of the real frames that it was tried on within {TRIED_WITHIN_S:g} s"
 
     def told(self) -> str:
-        """How they did, in one sentence."""
+        """Describe in one sentence how they did."""
         reports = [found for found in self.found.values() if found.asked]
         if not reports:
             return "no frame came on which the new workers could be tried"
@@ -444,7 +444,7 @@ class Change:
             self._trial.found[found.name] = found
 
     def tried(self) -> str | None:
-        """How the new workers did, in one sentence; None where they were not tried."""
+        """Describe in one sentence how the new workers did; None where they were not tried."""
         return self._trial.told() if self._trial is not None else None
 
     def _due_sending(self, pending: list[ProcessSpec], now: float) -> Verdict:

@@ -124,7 +124,7 @@ def _is_file(path: Path, descriptor: int) -> bool:
 
 
 def read_owner(path: Path) -> Owner | None:
-    """Who holds, or held, a lock; None where the file does not say."""
+    """Read the present or last owner of a lock; None where the file does not say."""
     try:
         data = path.read_bytes()[:MOST_OWNER_BYTES]
         return msgspec.json.decode(data, type=Owner)

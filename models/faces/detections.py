@@ -56,19 +56,21 @@ class Detections(msgspec.Struct, frozen=True):
 
 def overlap(box: Sequence[float], other: Sequence[float]) -> float:
     """Intersection over union of two boxes (x, y, width, height, …), 0…1; 0 if both are empty."""
-    width = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
-    height = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
-    common = max(width, 0.0) * max(height, 0.0)
+    common = _common_area(box, other)
     together = box[2] * box[3] + other[2] * other[3] - common
     return common / together if together > 0 else 0.0
 
 
 def contains(box: Sequence[float], other: Sequence[float]) -> float:
     """Share of the smaller of two boxes (x, y, width, height, …) that lies in the other, 0…1."""
+    smaller = min(box[2] * box[3], other[2] * other[3])
+    return _common_area(box, other) / smaller if smaller > 0 else 0.0
+
+
+def _common_area(box: Sequence[float], other: Sequence[float]) -> float:
     width = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
     height = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
-    smaller = min(box[2] * box[3], other[2] * other[3])
-    return max(width, 0.0) * max(height, 0.0) / smaller if smaller > 0 else 0.0
+    return max(width, 0.0) * max(height, 0.0)
 
 
 def weighted_suppression(found: Iterable[Candidate], threshold: float) -> Detections:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bimodal.models.errors import ArtifactError
 from bimodal.models.faces.decoding import anchor_rows, decode_anchors, decode_grids
 from bimodal.models.faces.detections import Candidate, Detections, Roll, suppression, weighted_suppression
-from bimodal.models.faces.geometry import GridGeometry, SsdGeometry, detector_geometry
+from bimodal.models.faces.geometry import DetectorGeometry, GridGeometry, SsdGeometry, detector_geometry
 from bimodal.models.faces.resampling import Letterbox, Square, fit, letterbox, warp
 from bimodal.models.session import Artifact
 
@@ -54,8 +54,7 @@ class Detector:
         if isinstance(self.geometry, SsdGeometry):  # as MediaPipe: level with the eyes
             names = tuple(name if name in ("right_eye", "left_eye") else "" for name in names)
         self._roll = Roll(names)
-        height, width = artifact.inputs[0].shape[1:3]
-        self._fixed = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+        self._fixed = fixed_size(artifact, self.geometry)
 
     def __call__(self, frame: NDArray[np.uint8], smallest: float = 24.0) -> Detections:
         """Detect faces in uint8 [H, W, 3] RGB with one run; best first.
@@ -119,19 +118,16 @@ class Detector:
 
     def _most_close_looks(self) -> int:
         """Number of close looks that one run takes."""
-        if isinstance(self.geometry, SsdGeometry):
-            return (self.geometry.size // CLOSE_SIZE) ** 2
         wide, high = self._fixed or (self._largest_look, self._largest_look)
         return max(1, (wide // CLOSE_SIZE) * (high // CLOSE_SIZE))
 
     def _close_looks(self, frame: NDArray[np.uint8], squares: Sequence[Square]) -> list[Candidate | None]:
         """The best detection in the middle of each square, with `row` in pixels of its picture; None without one."""
         geometry = self.geometry
-        if isinstance(geometry, SsdGeometry):
-            width = height = geometry.size
-        elif self._fixed is not None:
+        if self._fixed is not None:
             width, height = self._fixed
         else:
+            assert isinstance(geometry, GridGeometry)  # a single-shot network has one size
             columns = math.ceil(math.sqrt(len(squares)))
             cells = columns, math.ceil(len(squares) / columns)
             width, height = (_whole(count * CLOSE_SIZE, geometry.multiple) for count in cells)
@@ -180,6 +176,14 @@ class Detector:
             raise ArtifactError(f"{self._artifact.path}: 'boxes' has {boxes.shape[1]} columns, 'geometry' {columns}")
         height, width = picture.shape[:2]
         return decode_grids(boxes, scores, geometry, (width, height), factor, min_score)
+
+
+def fixed_size(artifact: Artifact, geometry: DetectorGeometry) -> tuple[int, int] | None:
+    """Width and height of a detector's input; None where it takes any size."""
+    if isinstance(geometry, SsdGeometry):
+        return geometry.size, geometry.size
+    height, width = artifact.inputs[0].shape[1:3]
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 class CloseLook(NamedTuple):

@@ -26,7 +26,7 @@ _Stream = TypeVar("_Stream", "av.VideoStream", "av.AudioStream")
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What to take of a source that holds several.
+    """A choice among several tracks and channels of a source.
 
     Attributes:
         video_track, audio_track: number of a track among those of its kind, from 1; None: the one flagged as default,

@@ -50,7 +50,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def choice(self) -> Choice:
-        """What to take of a source that holds several tracks or channels."""
+        """The choice among several tracks and channels of the source."""
         return Choice(video_track=self.video_track, audio_track=self.audio_track, channel=self.channel)
 
     @property
