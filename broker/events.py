@@ -22,7 +22,11 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
 
 
 class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
-    """A tracked face in one frame; docs/protocol.md describes every field."""
+    """A tracked face in one frame; docs/events.md describes every field.
+
+    `sharpness`, `light`, `eyes_seen` and `mouth_seen` are those of messages.Face (None in events of older versions);
+    `doubts` says in words what of it is bad enough to make the answer less sure.
+    """
 
     track: int
     box: tuple[int, int, int, int]
@@ -35,16 +39,29 @@ class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     confidence: float
     weights: dict[str, float]
+    sharpness: float | None = None
+    light: float | None = None
+    eyes_seen: float | None = None
+    mouth_seen: float | None = None
+    doubts: tuple[str, ...] = ()
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
-    """The speech window joined to a frame. If gated, label and probabilities are None and `because` says why."""
+    """The speech window joined to a frame. If gated, label and probabilities are None and `because` says why.
+
+    `snr_db`, `bandwidth_hz` and `clipped` are those of messages.SpeechResult; `doubts` says in words what of it is bad
+    enough to make the answer less sure.
+    """
 
     label: str | None
     probabilities: Probabilities | None
     voice: float
     age_ms: float
     because: str | None = None
+    snr_db: float | None = None
+    bandwidth_hz: float | None = None
+    clipped: float | None = None
+    doubts: tuple[str, ...] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +121,7 @@ class Hop(Message, frozen=True, tag="hop"):
         channel: of which channel it is, where each channel is a voice of its own; else None.
         label, confidence, probabilities: None where it was gated (`because` says why) or failed.
         voice: share of the hop that is voice, 0…1; None where it failed.
+        snr_db, bandwidth_hz, clipped, doubts: as those of Speech; None and empty where the hop was gated or failed.
     """
 
     stream: str
@@ -119,6 +137,10 @@ class Hop(Message, frozen=True, tag="hop"):
     models: dict[str, str]
     failed: str | None = None
     run: Whole = 0
+    snr_db: float | None = None
+    bandwidth_hz: float | None = None
+    clipped: float | None = None
+    doubts: tuple[str, ...] = ()
 
 
 Accord = Literal["none", "agree", "differ", "conflict"]

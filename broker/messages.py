@@ -336,6 +336,9 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
         presence: confidence of the landmark model that its crop shows a face, 0…1; low in profile and in the dark,
             where the crop follows the detector's points, and gets less weight in fusion.
         sharpness: 0…1; a blurred crop gets less weight in fusion.
+        light: mean brightness of the face, 0 black … 1 white; None where a worker does not say.
+        eyes_seen, mouth_seen: how much can be seen where the eyes and the mouth are, 0 nothing (they are covered) … 1
+            as in an open face; None without a mesh.
         mouth: opening of the lips relative to the distance of the eyes, 0 = closed; None without a mesh.
         probabilities: of the static model, calibrated, over the emotions it knows.
         embedding: float16 little-endian bytes of the static model's embedding, or None where it has none.
@@ -348,6 +351,9 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     presence: float = 1.0
     sharpness: float
+    light: float | None = None
+    eyes_seen: float | None = None
+    mouth_seen: float | None = None
     mouth: float | None = None
     probabilities: Probabilities
     embedding: bytes | None = None
@@ -388,6 +394,9 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
         voice: share of the newest hop that is voice, 0…1.
         probabilities: None if the window was gated, so that the model did not run.
         because: why it was gated ("no voice", "too quiet", "not enough sound yet"), else None.
+        snr_db: level of the voice over the noise between and below it; None where the window was gated.
+        bandwidth_hz: highest frequency that the voice reaches, as far as the speech model hears; None likewise.
+        clipped: share of the samples that are cut off at full scale, 0…1; None likewise.
     """
 
     number: Whole
@@ -403,6 +412,9 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
     inference_ns: int = 0
     models: dict[str, str] = {}
     waited_ns: int = 0
+    snr_db: float | None = None
+    bandwidth_hz: float | None = None
+    clipped: float | None = None
 
 
 class JobFailed(Message, frozen=True, tag="job_failed"):

@@ -62,6 +62,11 @@ def _model(kind: str) -> Getter:
     return lambda event, _: event.models.get(kind)
 
 
+def _listed(doubts: tuple[str, ...]) -> str | None:
+    """Doubts as one cell, with semicolons; null where there is none."""
+    return "; ".join(doubts) or None
+
+
 def _emotions(prefix: str, get: Callable[[Any, TrackedFace | None], Probabilities | None]) -> list[Column]:
     """Seven columns, one per emotion; a cell is null if its emotion is unknown."""
 
@@ -107,6 +112,15 @@ COLUMNS: tuple[Column, ...] = (
     Column("picture_width", "int32", lambda event, _: event.size[0] if event.size is not None else None),
     Column("picture_height", "int32", lambda event, _: event.size[1] if event.size is not None else None),
     Column("shot", "int32", lambda event, _: event.shot),
+    Column("sharpness", "float64", _face(lambda face: face.sharpness)),
+    Column("light", "float64", _face(lambda face: face.light)),
+    Column("eyes_seen", "float64", _face(lambda face: face.eyes_seen)),
+    Column("mouth_seen", "float64", _face(lambda face: face.mouth_seen)),
+    Column("doubts", "string", _face(lambda face: _listed(face.doubts))),
+    Column("speech_snr_db", "float64", _speech(lambda speech: speech.snr_db)),
+    Column("speech_bandwidth_hz", "float64", _speech(lambda speech: speech.bandwidth_hz)),
+    Column("speech_clipped", "float64", _speech(lambda speech: speech.clipped)),
+    Column("speech_doubts", "string", _speech(lambda speech: _listed(speech.doubts))),
     Column("model_face_static", "string", _model("face-static"), csv=False),
     Column("model_face_dynamic", "string", _model("face-dynamic"), csv=False),
     Column("model_speech", "string", _model("speech"), csv=False),
@@ -126,6 +140,10 @@ HOP_COLUMNS: tuple[Column, ...] = (
     Column("latency_inference_ms", "float64", lambda hop, _: hop.latency_ms.inference),
     Column("latency_total_ms", "float64", lambda hop, _: hop.latency_ms.total),
     Column("failed", "string", lambda hop, _: hop.failed),
+    Column("speech_snr_db", "float64", lambda hop, _: hop.snr_db),
+    Column("speech_bandwidth_hz", "float64", lambda hop, _: hop.bandwidth_hz),
+    Column("speech_clipped", "float64", lambda hop, _: hop.clipped),
+    Column("speech_doubts", "string", lambda hop, _: _listed(hop.doubts)),
     Column("model_speech", "string", _model("speech"), csv=False),
 )
 
