@@ -133,6 +133,21 @@ class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     threads: Count = 1
 
 
+class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Training of an encoder's upper layer together with heads that were trained before.
+
+    Attributes:
+        epochs: passes over the clips.
+        batch: windows in a step.
+        learning_rate, encoder_rate: highest learning rates of the heads and of the layer.
+    """
+
+    epochs: Count
+    batch: Count = 32
+    learning_rate: Positive = 3e-4
+    encoder_rate: Positive = 1.5e-4
+
+
 class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A speech network.
 
@@ -144,15 +159,18 @@ class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True
         lowered: how much lower the logits of labels that a clip's corpus lacks count in the loss (they are no negatives
             there).
         network: `compact`, trained from scratch; `voice`, which starts from a speaker encoder's lower layers; or
-            `whisper`: small networks on the lower layers of a speech recogniser, which are not trained.
+            `whisper`: small networks on the lower layers of a speech recogniser.
         channels, hidden: see SpeechCompact.
         dropout: of either.
         backbone: the wheel with the encoder (voice: resemblyzer 0.1.4, whisper: pipecat-ai 1.14.0); None lets pip
             fetch it.
         backbone_learning_rate: highest rate of the encoder; `learning_rate` is that of the rest.
         frozen_epochs: epochs in which the encoder is not trained.
-        copies: number of windows through channels (equaliser, telephone band, coding, clipping; mixed.py) of each clip
+        tuning: how the upper of those layers learns with the small networks, after these have learnt alone (whisper);
+            None: not at all.
+        copies: number of windows through channels (equaliser, telephone band, coding, clipping; sound.py) of each clip
             beside its middle and its live windows (whisper).
+        conditions: also measure the folds under every condition of training/evaluate/conditions.py.
         rise: share of the steps of learning-rate warm-up.
         full_windows: share of the batches that are as long as the longest window.
         mixup: alpha of the Beta distribution of mixup; 0 for none.
@@ -174,7 +192,9 @@ class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True
     backbone: Path | None = None
     backbone_learning_rate: Positive = 4e-4
     frozen_epochs: CountOrNone = 0
+    tuning: Tuning | None = None
     copies: Count = 3
+    conditions: bool = True
     rise: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.3
     full_windows: Share = 0.0
     mixup: NotNegative = 0.3
@@ -185,6 +205,7 @@ class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 NOT_LEARNT_FROM = {
     "backbone",
+    "conditions",
     "output",
     "runs",
     "data",

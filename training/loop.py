@@ -270,3 +270,12 @@ class Elsewhere(nn.Module):
         with mixed(self._device, self._precision):
             logits: Tensor = self.network(features.to(self._device))
         return logits.float().cpu()
+
+    def each(self, features: Tensor) -> list[Tensor]:
+        """Logits of each of several small networks whose mean it gives; else its own."""
+        each = getattr(self.network, "each", None)
+        if each is None:
+            return [self(features)]
+        with mixed(self._device, self._precision):
+            logits: list[Tensor] = each(features.to(self._device))
+        return [values.float().cpu() for values in logits]

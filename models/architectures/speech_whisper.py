@@ -2,8 +2,8 @@
 
 Whisper-tiny's encoder (Radford et al. 2022, arXiv:2212.04356, MIT) as it was trained further for Smart Turn v3 (Daily,
 BSD-2-Clause), which ships in the package `pipecat-ai`: log-mel bands, two convolutions, then layers of self-attention.
-Only the first two layers are used, on pairs of frames averaged to 25 a second: half of the work for 0.01 of UAR. Mean
-and deviation over time of what both layers give, and two small networks on them.
+Only the first two layers are used, on pairs of frames averaged to 25 a second: half of the work for 0.01 of UAR. The
+first stays as it came; the second learns further, with two small networks on mean and deviation over time of both.
 """
 
 from __future__ import annotations
@@ -106,22 +106,17 @@ class WhisperStem(nn.Module):
         return pairs + self.places[: pairs.shape[1]]
 
 
-class WhisperStatistics(nn.Module):
-    """The encoder as it came, and its summary: waveform float32 [N, S], 1 to 8 s → float32 [N, 768 · layers].
+class WhisperStates(nn.Module):
+    """The encoder's lower part as it came: waveform float32 [N, S], 1 to 8 s → states float32 [N, S / 640, 384].
 
-    Mean and deviation over time of what each layer gives. Never trained.
+    Never trained, so the states of a window can be computed once.
     """
 
-    def __init__(self, layers: int = 2) -> None:
+    def __init__(self, layers: int = 1) -> None:
         super().__init__()
         self.front_end, self.stem = WhisperFrontEnd(), WhisperStem()
         self.layers = nn.ModuleList(EncoderLayer() for _ in range(layers))
         self.requires_grad_(False)
-
-    @property
-    def size(self) -> int:
-        """Number of values that it gives."""
-        return 2 * WIDE * len(self.layers)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Load the lower part of an encoder's state dict (`conv1.weight`, `layers.0.fc1.weight` …).
@@ -132,17 +127,19 @@ class WhisperStatistics(nn.Module):
             layer = getattr(self.stem, name)
             layer.load_state_dict({"weight": weights[f"{name}.weight"], "bias": weights[f"{name}.bias"]})
         self.stem.places.copy_(weights["embed_positions.weight"][: 2 * PLACES].reshape(PLACES, 2, WIDE).mean(dim=1))
-        for number, block in enumerate(self.layers):
-            own = block.state_dict()
-            block.load_state_dict({name: weights[f"layers.{number}.{name}"] for name in own})
+        load_layers(self.layers, weights, 0)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        sound, found = self.stem(self.front_end(waveform)), []
+        states: Tensor = self.stem(self.front_end(waveform))
         for block in self.layers:
-            sound = block(sound)
-            mean = sound.mean(dim=1)
-            found += [mean, torch.sqrt(((sound - mean[:, None]) ** 2).mean(dim=1) + 1e-6)]
-        return torch.cat(found, dim=1)
+            states = block(states)
+        return states
+
+
+def load_layers(layers: nn.ModuleList, weights: Mapping[str, Tensor], first: int) -> None:
+    """Load layers `first`, `first` + 1 … of an encoder's state dict."""
+    for number, block in enumerate(layers, start=first):
+        block.load_state_dict({name: weights[f"layers.{number}.{name}"] for name in block.state_dict()})
 
 
 class SpeechHeads(nn.Module):
@@ -186,3 +183,37 @@ class SpeechHeads(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         return torch.stack(self.each(statistics)).mean(dim=0)
+
+
+class SpeechWhisper(nn.Module):
+    """The part that learns: states float32 [N, T, 384] → logits float32 [N, classes].
+
+    The encoder's next layers, mean and deviation over time of the states and of what each of these layers gives, and
+    small networks on them.
+    """
+
+    def __init__(self, classes: int = 7, layers: int = 1, dropout: float = 0.4) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer() for _ in range(layers))
+        self.heads = SpeechHeads(2 * WIDE * (1 + layers), classes, dropout=dropout)
+
+    def statistics(self, states: Tensor) -> Tensor:
+        """Mean and deviation over time of the states and of each layer: float32 [N, 768 · (1 + layers)]."""
+        found = list(_moments(states))
+        for block in self.layers:
+            states = block(states)
+            found += _moments(states)
+        return torch.cat(found, dim=1)
+
+    def each(self, states: Tensor) -> list[Tensor]:
+        """Logits of each of the small networks."""
+        return self.heads.each(self.statistics(states))
+
+    def forward(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.heads(self.statistics(states))
+        return logits
+
+
+def _moments(states: Tensor) -> tuple[Tensor, Tensor]:
+    mean = states.mean(dim=1)
+    return mean, torch.sqrt(((states - mean[:, None]) ** 2).mean(dim=1) + 1e-6)

@@ -28,17 +28,11 @@ from bimodal.training.evaluate.metrics import (
     uar,
 )
 from bimodal.training.evaluate.speech import LONE_PROTOCOL, TURN_PROTOCOL, turn_figures
+from bimodal.training.loop import Progress
 from bimodal.training.speech.corpora import corpora_of, load_corpora
+from bimodal.training.speech.networks import BACKBONE, Parts
 from bimodal.training.speech.sound import Listening, centre_window
-from bimodal.training.speech.train import (
-    BACKBONE,
-    Fold,
-    Parts,
-    Progress,
-    cross_validate_run,
-    leave_corpora_out,
-    train_speech_run,
-)
+from bimodal.training.speech.train import Fold, cross_validate_run, leave_corpora_out, train_speech_run
 from bimodal.training.to_artifact import write_artifact, write_card
 
 LICENSE = "CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on"
@@ -57,7 +51,7 @@ def make_speech(config: SpeechConfig, progress: Progress) -> Path:
     Raises DatasetError for the data, TrainingError if the exported graph does not answer as torch does.
     """
     recordings = load_corpora([config.data, *config.also])
-    folds = cross_validate_run(config, recordings, progress, conditions=CONDITIONS)
+    folds = cross_validate_run(config, recordings, progress, conditions=CONDITIONS if config.conditions else ())
     left_out = leave_corpora_out(config, recordings, progress) if config.also else {}
     temperature = pooled_temperature([*folds, *left_out.values()])
     metrics = corpora_metrics(folds, left_out) if config.also else out_of_fold_metrics(folds, config.data.name)

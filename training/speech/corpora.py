@@ -39,6 +39,11 @@ def corpora_of(recordings: Sequence[Recording]) -> list[str]:
     return list(dict.fromkeys(map(corpus_of, recordings)))
 
 
+def labels_of(recordings: Sequence[Recording]) -> NDArray[np.int64]:
+    """int64 [N], indices into EMOTIONS."""
+    return np.array([recording.clip.emotion for recording in recordings], dtype=np.int64)
+
+
 def labels_of_corpora(recordings: Sequence[Recording]) -> dict[str, tuple[int, ...]]:
     """Indices of the emotions that occur in each corpus."""
     found: dict[str, set[int]] = {}

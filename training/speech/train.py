@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
-from bimodal.export.pretrained.smart_turn import encoder_weights
-from bimodal.export.wheels import download_wheel, extract
-from bimodal.models.architectures import speech_compact, speech_voice, speech_whisper
-from bimodal.models.emotions import EMOTIONS
 from bimodal.training.config import SpeechConfig, learnt_from
 from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.conditions import in_a_room, under_condition
 from bimodal.training.evaluate.metrics import accuracy, softmax, uar
-from bimodal.training.loop import Elsewhere, Plan, Watched, fingerprint, fit, pick_device
-from bimodal.training.speech.corpora import (
-    corpora_of,
-    corpus_of,
-    label_offsets,
-    labels_of_corpora,
-    loss_weights,
-    repeats,
-    speaker_folds,
-)
-from bimodal.training.speech.pool import KINDS, Pool
-from bimodal.training.speech.sound import (
-    LONGEST_S,
-    centre_window,
-    draw_length,
-    live_windows,
-    mask,
-    mask_power,
-    random_window,
-)
+from bimodal.training.loop import Elsewhere, Plan, Progress, Watched, fingerprint, fit, pick_device
+from bimodal.training.speech.corpora import corpora_of, corpus_of, labels_of, repeats, speaker_folds
+from bimodal.training.speech.networks import Parts, logits_of, parts_of
+from bimodal.training.speech.pool import Pool
+from bimodal.training.speech.sound import LONGEST_S, centre_window, draw_length, live_windows, random_window
+from bimodal.training.speech.step import Targets, learn
+from bimodal.training.speech.whisper import clip_logits, pool_of, train_whisper
 
 
 def cross_validate_run(
@@ -66,7 +45,7 @@ def cross_validate_run(
         learnt = [recording for recording in recordings if recording.clip.part in training]
         parts = train_speech_run(config, learnt, f"fold-{number}", progress)
         left_out = [recording for recording in recordings if recording.clip.part in validation]
-        fold = predict(parts, left_out, conditions)
+        fold = predict(parts, left_out, conditions, _pool(config, parts))
         for corpus, (true, logits) in fold.by_corpus().items():
             progress(f"fold {number}/{config.folds}: {corpus}: UAR {uar(true, logits.argmax(axis=1)):.3f}")
         folds.append(fold)
@@ -86,7 +65,8 @@ def leave_corpora_out(config: SpeechConfig, recordings: Sequence[Recording], pro
         progress(f"{name} is left out")
         learnt = [recording for recording in recordings if corpus_of(recording) != name]
         parts = train_speech_run(config, learnt, f"without-{name}", progress)
-        fold = predict(parts, [recording for recording in recordings if corpus_of(recording) == name])
+        left_out = [recording for recording in recordings if corpus_of(recording) == name]
+        fold = predict(parts, left_out, pool=_pool(config, parts))
         progress(f"{name}: UAR {uar(fold.true, fold.logits.argmax(axis=1)):.3f}")
         found[name] = fold
     return found
@@ -102,8 +82,7 @@ def train_speech_run(config: SpeechConfig, recordings: Sequence[Recording], part
         raise DatasetError(f"{config.data} has {len(learnt)} recordings to train on, and training needs at least 2")
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    task = SpeechTask(config, learnt, watched)
-    settings = learnt_from(config, "folds")
+    settings = learnt_from(config, "folds", "tuning")
     names = [(str(recording.clip.path.name), recording.clip.emotion) for recording in recordings]
     plan = Plan(
         f"{config.name}, {part}",
@@ -113,6 +92,9 @@ def train_speech_run(config: SpeechConfig, recordings: Sequence[Recording], part
         config.patience,
         config.keep,
     )
+    if config.network == "whisper":
+        return train_whisper(config, learnt, watched, plan, progress)
+    task = SpeechTask(config, learnt, watched)
     seconds = fit(task, plan, progress)
     progress(f"{plan.title}: learning took {seconds:.0f} s")
     return task.trained()
@@ -131,23 +113,23 @@ def keep_back(recordings: Sequence[Recording], speakers: int) -> tuple[list[Reco
     return learnt, [recording for recording in recordings if recording.clip.part in back]
 
 
+def _pool(config: SpeechConfig, parts: Parts) -> Pool | None:
+    return pool_of(config, parts) if config.network == "whisper" else None
+
+
 class SpeechTask:
-    """The training task of a speech network."""
+    """The training task of speech-compact and speech-voice."""
 
     def __init__(self, config: SpeechConfig, recordings: Sequence[Recording], watched: Sequence[Recording]) -> None:
         self._config, self._recordings, self._watched = config, recordings, watched
         self._random = np.random.default_rng(config.seed)
         self._rooms = np.random.default_rng((config.seed, 1))
-        times = {} if config.network == "whisper" else repeats(recordings)
-        self._epoch = np.repeat(np.arange(len(recordings)), [times.get(corpus_of(each), 1) for each in recordings])
+        times = repeats(recordings)
+        self._epoch = np.repeat(np.arange(len(recordings)), [times[corpus_of(each)] for each in recordings])
         self._targets = Targets.of(config, recordings, times)
         self._batch = min(config.batch, len(recordings))
         self._device = pick_device(config.device)
         self._parts = parts_of(config)
-        self._pool: Pool | None = None
-        if isinstance(self._parts.network, speech_whisper.SpeechHeads):
-            self._pool = Pool(self._parts.front_end, recordings, config.copies, config.reverb, config.seed)
-            self._parts.network.normalise_by(self._pool.all())
         if self._device.type != "cpu":
             elsewhere = Elsewhere(self._parts.network.to(self._device), self._device, config.precision)
             self._parts = replace(self._parts, network=elsewhere)
@@ -166,23 +148,16 @@ class SpeechTask:
     @property
     def steps_an_epoch(self) -> int:
         """Number of full batches."""
-        return len(self._epoch) * (KINDS if self._pool is not None else 1) // self._batch
+        return len(self._epoch) // self._batch
 
     def epoch(self, number: int) -> Iterator[float]:
         """Train on a random window of every clip; yields the losses."""
         if self._parts.backbone is not None:
             self._parts.backbone.requires_grad_(number >= self._config.frozen_epochs)
-        if self._pool is not None:
-            for rows, statistics in self._pool.batches(self._batch, self._random):
-                yield learn(
-                    self._config, self._parts, self.optimizer, statistics, self._targets.take(rows), self._random
-                )
-                self.schedule.step()
-            return
         for rows, windows in self._drawn():
             with torch.no_grad():
                 features = self._parts.mask(self._parts.front_end(torch.from_numpy(windows)), self._random)
-            yield learn(self._config, self._parts, self.optimizer, features, self._targets.take(rows), self._random)
+            yield learn(self._config, self.network, self.optimizer, features, self._targets.take(rows), self._random)
             self.schedule.step()
 
     def _drawn(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
@@ -224,9 +199,7 @@ class SpeechTask:
         self._rooms.bit_generator.state = json.loads(state["rooms"])
 
 
-# One training step, and predictions.
-
-Progress = Callable[[str], None]
+# Predictions.
 
 
 @dataclass(frozen=True)
@@ -272,169 +245,25 @@ class Fold:
         return {name: (self.true[rows], self.logits[rows]) for name, rows in places.items()}
 
 
-def predict(parts: Parts, recordings: Sequence[Recording], conditions: Iterable[str] = ()) -> Fold:
-    """Run a network on recordings: the centre window, also under conditions, and the live windows of each."""
-    live = [live_windows(recording) for recording in recordings]
-    centre = [centre_window(recording) for recording in recordings]
+def predict(
+    parts: Parts, recordings: Sequence[Recording], conditions: Iterable[str] = (), pool: Pool | None = None
+) -> Fold:
+    """Run a network on recordings: the centre window, also under conditions, and the live windows of each.
+
+    pool: of states that were computed before, on which it runs instead of the sound.
+    """
+    middles = [centre_window(recording) for recording in recordings]
+    if pool is not None:
+        centre, live = clip_logits(parts, pool, recordings)
+    else:
+        centre = logits_of(parts, middles)
+        live = [logits_of(parts, live_windows(recording)) for recording in recordings]
     return Fold(
         speakers=frozenset(recording.clip.part for recording in recordings),
         voices=tuple(recording.clip.part for recording in recordings),
         true=labels_of(recordings),
-        logits=logits_of(parts, centre),
-        live=logits_of(parts, [window for windows in live for window in windows]),
+        logits=centre,
+        live=np.concatenate(live),
         live_clip=np.repeat(np.arange(len(recordings)), [len(windows) for windows in live]),
-        under={name: logits_of(parts, under_condition(name, centre, SAMPLE_RATE)) for name in conditions},
+        under={name: logits_of(parts, under_condition(name, middles, SAMPLE_RATE)) for name in conditions},
     )
-
-
-def labels_of(recordings: Sequence[Recording]) -> NDArray[np.int64]:
-    """int64 [N], indices into EMOTIONS."""
-    return np.array([recording.clip.emotion for recording in recordings], dtype=np.int64)
-
-
-def logits_of(parts: Parts, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Compute logits float32 [N, 7] of windows float32 [S] of any lengths."""
-    parts.network.eval()
-    with torch.inference_mode():
-        rows = [parts.network(parts.front_end(torch.from_numpy(window)[None]))[0].numpy() for window in windows]
-    return np.stack(rows) if rows else np.zeros((0, len(EMOTIONS)), np.float32)
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What recordings should be taken for.
-
-    Attributes:
-        labels: int64 [N], indices into EMOTIONS.
-        offsets: float32 [N, 7], of the logits in the loss (`label_offsets`).
-        weights: float32 [N], in the loss.
-    """
-
-    labels: Tensor
-    offsets: Tensor
-    weights: Tensor
-
-    @classmethod
-    def of(cls, config: SpeechConfig, recordings: Sequence[Recording], times: Mapping[str, int]) -> Targets:
-        """One corpus: every clip counts alike. Several: balanced, and labels that a corpus lacks are no negatives."""
-        labels = torch.from_numpy(labels_of(recordings))
-        if not config.also:
-            return cls(labels, torch.zeros(len(recordings), len(EMOTIONS)), torch.ones(len(recordings)))
-        offsets = label_offsets(recordings, labels_of_corpora(recordings), config.lowered)
-        weights = loss_weights(recordings, config.shares, times)
-        return cls(labels, torch.from_numpy(offsets), torch.from_numpy(weights))
-
-    def take(self, rows: NDArray[np.int64] | Tensor) -> Targets:
-        """Select rows."""
-        return Targets(self.labels[rows], self.offsets[rows], self.weights[rows])
-
-    def loss(self, logits: Tensor, smoothing: float) -> Tensor:
-        """Mean weighted cross entropy of logits float32 [N, 7]; the smoothing is spread over the known labels."""
-        logarithms = functional.log_softmax(logits + self.offsets, dim=1)
-        known = (self.offsets == 0).to(logits.dtype)
-        spread = torch.where(known > 0, logarithms, torch.zeros_like(logarithms)).sum(dim=1) / known.sum(dim=1)
-        right = logarithms.gather(1, self.labels[:, None])[:, 0]
-        return -(self.weights * ((1 - smoothing) * right + smoothing * spread)).mean()
-
-
-def learn(
-    config: SpeechConfig,
-    parts: Parts,
-    optimizer: torch.optim.Optimizer,
-    features: Tensor,
-    targets: Targets,
-    random: np.random.Generator,
-) -> float:
-    """Train one step on features, as the network takes them. Returns the loss."""
-    share, others = 1.0, targets
-    if config.mixup:
-        share = float(random.beta(config.mixup, config.mixup))
-        partner = torch.from_numpy(random.permutation(len(features)))
-        features = share * features + (1 - share) * features[partner]
-        others = targets.take(partner)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
-        network = parts.network
-        answers = network.each(features) if isinstance(network, speech_whisper.SpeechHeads) else [network(features)]
-    losses = [
-        share * targets.loss(logits.float(), config.smoothing)
-        + (1 - share) * others.loss(logits.float(), config.smoothing)
-        for logits in answers
-    ]
-    loss = torch.stack(losses).sum()  # each head of several learns for itself
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(parts.network.parameters(), 5.0)
-    optimizer.step()
-    return float(loss.detach())
-
-
-# The speech networks: front end, masking, and pretrained part of each.
-
-BACKBONE = "resemblyzer==0.1.4"
-BACKBONE_FILE = "resemblyzer/pretrained.pt"
-BACKBONE_SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
-
-Mask = Callable[[Tensor, np.random.Generator], Tensor]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A speech network with its front end.
-
-    Attributes:
-        front_end: waveform float32 [N, S] → features.
-        network: features → logits [N, classes].
-        mask: SpecAugment on these features.
-        backbone: the pretrained part, trained later and at a lower rate, else None.
-    """
-
-    front_end: nn.Module
-    network: nn.Module
-    mask: Mask
-    backbone: nn.Module | None = None
-
-    def groups(self, config: SpeechConfig) -> tuple[list[dict[str, Any]], list[float]]:
-        """(groups of parameters, the highest learning rate of each)."""
-        if self.backbone is None:
-            return [{"params": list(self.network.parameters())}], [config.learning_rate]
-        slow = list(self.backbone.parameters())
-        known = {id(parameter) for parameter in slow}
-        rest = [each for each in self.network.parameters() if id(each) not in known]
-        return [{"params": slow}, {"params": rest}], [config.backbone_learning_rate, config.learning_rate]
-
-    def graph(self, temperature: float) -> nn.Module:
-        """The module to export."""
-        return speech_compact.SpeechGraph(self.front_end, self.network, temperature)
-
-
-def parts_of(config: SpeechConfig) -> Parts:
-    """Build the network that a config names, with new weights, and those of the backbone if it has one.
-
-    Raises SourceModelError if the backbone can't be fetched, or its checksum differs.
-    """
-    if config.network == "compact":
-        compact = speech_compact.SpeechCompact(len(EMOTIONS), config.channels, config.hidden, config.dropout)
-        return Parts(
-            speech_compact.FrontEnd(), compact, lambda heard, random: mask(heard, speech_compact.BANDS, random)
-        )
-    if config.network == "whisper":
-        encoder = speech_whisper.WhisperStatistics().eval()
-        encoder.start_from(encoder_weights(config.backbone))
-        heads = speech_whisper.SpeechHeads(encoder.size, len(EMOTIONS), dropout=config.dropout)
-        return Parts(encoder, heads, lambda statistics, _: statistics)
-    voice = speech_voice.SpeechVoice(len(EMOTIONS), config.dropout)
-    voice.start_from(backbone_weights(config.backbone))
-    return Parts(speech_voice.VoiceFrontEnd(), voice, mask_power, voice.encoder)
-
-
-def backbone_weights(wheel: Path | None) -> dict[str, Tensor]:
-    """Read the voice encoder's state dict from the wheel of resemblyzer (never installed); None lets pip fetch it.
-
-    Raises SourceModelError if it can't be fetched or read, or holds other weights.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        extract(wheel or download_wheel(BACKBONE, folder), {BACKBONE_FILE: BACKBONE_SHA256}, folder)
-        state = torch.load(folder / Path(BACKBONE_FILE).name, map_location="cpu", weights_only=True)
-    weights: dict[str, Tensor] = state["model_state"]
-    return weights

@@ -11,7 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from bimodal.models.architectures.speech_compact import SpeechGraph
-from bimodal.models.architectures.speech_whisper import PLACES, WIDE, SpeechHeads, WhisperFrontEnd, WhisperStatistics
+from bimodal.models.architectures.speech_whisper import (
+    PLACES,
+    WIDE,
+    SpeechHeads,
+    SpeechWhisper,
+    WhisperFrontEnd,
+    WhisperStates,
+    load_layers,
+)
 
 
 def sound(samples: int, seed: int = 0) -> NDArray[Any]:
@@ -21,11 +29,11 @@ def sound(samples: int, seed: int = 0) -> NDArray[Any]:
 @pytest.fixture(scope="module")
 def graph() -> SpeechGraph:
     torch.manual_seed(0)
-    encoder = WhisperStatistics()
-    heads = SpeechHeads(encoder.size)
+    lower, upper = WhisperStates().eval(), SpeechWhisper().eval()
     with torch.inference_mode():
-        heads.normalise_by(torch.cat([encoder(torch.from_numpy(sound(16_000, seed))[None]) for seed in range(3)]))
-    return SpeechGraph(encoder, heads, 1.0).eval()
+        heard = [upper.statistics(lower(torch.from_numpy(sound(16_000, seed))[None])) for seed in range(3)]
+        upper.heads.normalise_by(torch.cat(heard))
+    return SpeechGraph(lower, upper, 1.0).eval()
 
 
 @pytest.mark.parametrize("samples", [16_000, 20_037, 48_000])
@@ -56,16 +64,28 @@ def test_windows_of_any_length_and_silence_give_probabilities(graph: SpeechGraph
             assert torch.allclose(found.sum(dim=1), torch.ones(len(found)), atol=1e-5)
 
 
-def test_it_starts_from_an_encoders_lower_part() -> None:
-    whole = WhisperStatistics(layers=3)
+def test_it_starts_from_an_encoders_lower_part_of_which_the_first_layer_never_learns() -> None:
+    whole = WhisperStates(layers=3)
     state = {f"layers.{name}": values for name, values in whole.layers.state_dict().items()}
     state |= {name: values for name, values in whole.stem.state_dict().items() if name.startswith("conv")}
     state["embed_positions.weight"] = torch.randn(2 * PLACES, WIDE)
-    made = WhisperStatistics()
-    made.start_from(state)
-    assert torch.equal(made.state_dict()["layers.1.fc1.weight"], whole.state_dict()["layers.1.fc1.weight"])
-    assert torch.allclose(made.stem.places[3], state["embed_positions.weight"][6:8].mean(dim=0), atol=1e-6)
-    assert not any(values.requires_grad for values in made.parameters())
+    lower, upper = WhisperStates(), SpeechWhisper()
+    lower.start_from(state)
+    load_layers(upper.layers, state, len(lower.layers))
+    assert torch.equal(lower.state_dict()["layers.0.fc1.weight"], state["layers.0.fc1.weight"])
+    assert torch.equal(upper.state_dict()["layers.0.fc1.weight"], state["layers.1.fc1.weight"])
+    assert torch.allclose(lower.stem.places[3], state["embed_positions.weight"][6:8].mean(dim=0), atol=1e-6)
+    assert not any(values.requires_grad for values in lower.parameters())
+    assert all(values.requires_grad for values in upper.parameters())
+
+
+def test_statistics_are_mean_and_deviation_of_both_layers() -> None:
+    upper, states = SpeechWhisper().eval(), torch.randn(2, 9, WIDE)
+    found = upper.statistics(states)
+    above = upper.layers[0](states)
+    parts = [part for sound in (states, above) for part in (sound.mean(dim=1), sound.std(dim=1, unbiased=False))]
+    assert torch.allclose(found, torch.cat(parts, dim=1), atol=1e-5)
+    assert torch.allclose(upper(states), torch.stack(upper.each(states)).mean(dim=0), atol=1e-6)
 
 
 def test_logits_of_the_heads_are_averaged() -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from bimodal.models.session import open_artifact
 from bimodal.training.commands import train
-from bimodal.training.speech.train import Targets
+from bimodal.training.speech.step import Targets
 from tests.training.trees import tone, write_ravdess, write_sound
 
 runner = CliRunner()
