@@ -80,8 +80,7 @@ def ship(
     folder's.
     """
     name = metadata.name
-    if not name or name in (".", "..") or any(character in name for character in '/\\:\0"') or name != name.strip():
-        raise ExportError(f"'{name}' can't be the name of a model: it becomes the name of a folder")
+    check_name(name)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
         set_metadata(model, metadata)
@@ -95,6 +94,13 @@ def ship(
         set_metadata(model, msgspec.structs.replace(metadata, metrics=metrics))
         write(model, path)
         return _move(path, out / name / "model.onnx", progress)
+
+
+def check_name(name: str) -> None:
+    """Raise ExportError if the name can't be a folder's."""
+    strange = any(character in '/\\:\0"' or not character.isprintable() for character in name)
+    if not name or name in (".", "..") or strange or name != name.strip():
+        raise ExportError(f"{name!r} can't be the name of a model: it becomes the name of a folder; say --name")
 
 
 def _move(path: Path, target: Path, progress: Progress) -> Path:

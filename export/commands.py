@@ -30,7 +30,10 @@ Config = Annotated[Path | None, typer.Option(help="A YAML file with the descript
 Preset = Annotated[str | None, typer.Option(help="A description that ships; see --list-presets.")]
 Name = Annotated[str | None, typer.Option(help="Name of the artifact, and of its folder.")]
 Version = Annotated[str | None, typer.Option(help="Version of the artifact.")]
-Labels = Annotated[str | None, typer.Option(help="Classes in the order of the output, with commas between.")]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="Classes in the order of the output, with commas between; word=happy says what one means."),
+]
 License = Annotated[str | None, typer.Option(help="Licence of the weights, in words.")]
 Origin = Annotated[str | None, typer.Option(help="Where the weights come from, in words.")]
 Crop = Annotated[
@@ -60,6 +63,15 @@ class Colour(StrEnum):
     GREY = "grey"
 
 
+class ScoresName(StrEnum):
+    """What the numbers of an output are."""
+
+    SOFTMAX = "softmax"
+    LOGITS = "logits"
+    SIGMOID = "sigmoid"
+    PERCENT = "percent"
+
+
 class Layout(StrEnum):
     """Position of a network's channel axis."""
 
@@ -82,7 +94,28 @@ Window = Annotated[float | None, typer.Option(help="Longest stretch it sees, in 
 MinimumWindow = Annotated[float | None, typer.Option(help="Shortest stretch it hears, in seconds.")]
 Interval = Annotated[float | None, typer.Option(help="Seconds between two steps (face-dynamic) or hops (speech).")]
 Normalise = Annotated[bool | None, typer.Option(help="Every waveform to mean 0 and variance 1.")]
-Logits = Annotated[bool | None, typer.Option("--logits/--probabilities", help="Whether a softmax is still needed.")]
+Logits = Annotated[
+    bool | None, typer.Option("--logits/--probabilities", help="Short for --scores logits and --scores softmax.")
+]
+ScoresFlag = Annotated[
+    ScoresName | None,
+    typer.Option("--scores", help="What the output's numbers are; found out from examples where left out."),
+]
+Independent = Annotated[
+    bool | None, typer.Option("--independent", help="Keep scores of a sigmoid too, in the output 'scores'.")
+]
+FeedFlag = Annotated[
+    list[str] | None,
+    typer.Option("--feed", help="What a further input gets: NAME=length, =ones, =zeros or a number. May be repeated."),
+]
+AffectFlag = Annotated[
+    str | None,
+    typer.Option("--affect", help="Output, or columns such as 8,9, with valence and arousal; none drops them."),
+]
+Categories = Annotated[
+    str | None, typer.Option(help="Classes that are kept by name though none of the seven, with commas between.")
+]
+Gain = Annotated[float | None, typer.Option(help="What a sample of 1.0 is for the network, such as 32768.")]
 Take = Annotated[int | None, typer.Option(help="So many columns of the output are classes, from the first.", min=1)]
 Input = Annotated[str | None, typer.Option("--input", help="Name of the foreign input, where it has several.")]
 Output = Annotated[str | None, typer.Option(help="Name of the foreign output with classes; its first otherwise.")]
@@ -252,18 +285,24 @@ def onnx(
     offset: Offset = None,
     mean: Mean = None,
     deviation: Deviation = None,
+    scores: ScoresFlag = None,
     logits: Logits = None,
+    independent: Independent = None,
     temperature: Temperature = None,
     take: Take = None,
+    categories: Categories = None,
     input_name: Input = None,
+    feed: FeedFlag = None,
     output: Output = None,
     embedding: Embedding = None,
+    affect: AffectFlag = None,
     embedding_space: Space = None,
     sample_rate: SampleRate = None,
     window: Window = None,
     minimum_window: MinimumWindow = None,
     interval: Interval = None,
     normalise: Normalise = None,
+    gain: Gain = None,
     picture: Picture = None,
     sound: Sound = None,
     max_size: MaxSize = 500,
@@ -289,8 +328,10 @@ def onnx(
                 "kind": kind, "name": name, "version": version, "labels": words(labels), "license": license,
                 "source": source, "crop": crop, "size": size, "colour": colour, "layout": layout, "scale": scale,
                 "offset": offset, "mean": numbers(mean, "--mean"), "deviation": numbers(deviation, "--deviation"),
-                "logits": logits, "temperature": temperature, "take": take, "input": input_name, "output": output,
-                "embedding": embedding, "embedding_space": embedding_space, "sample_rate": sample_rate,
+                "scores": _scores(scores, logits), "independent": independent, "temperature": temperature, "take": take,
+                "categories": words(categories), "input": input_name, "feed": feed or None, "output": output,
+                "embedding": embedding, "affect": affect, "gain": gain, "embedding_space": embedding_space,
+                "sample_rate": sample_rate,
                 "window_s": window, "minimum_window_s": minimum_window, "interval_s": interval,
                 "normalise": normalise,
             },
@@ -416,6 +457,15 @@ def _show(report: object, as_json: bool) -> None:
     )
     if report.speedup < WORTH_IT:
         typer.echo("it is hardly faster: keep the original")
+
+
+def _scores(scores: ScoresName | None, logits: bool | None) -> str | None:
+    """What the numbers are, by --scores or its short forms. Raises SourceModelError if both are given."""
+    if logits is None:
+        return None if scores is None else scores.value
+    if scores is not None:
+        raise SourceModelError("say --scores, or its short form --logits or --probabilities, but not both")
+    return "logits" if logits else "softmax"
 
 
 PIXEL_FLAGS = ("colour", "layout", "scale", "offset", "mean", "deviation")

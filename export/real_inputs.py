@@ -67,6 +67,28 @@ def sounds_of(paths: Sequence[Path], rate: int) -> list[NDArray[np.float32]]:
     return [_read_sound(path, rate) for path in paths]
 
 
+def example_faces(faces: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Examples that differ: up to four faces, one darker and one blurred, black, white: uint8 [N, size, size, 3]."""
+    plain = [np.full((size, size, 3), value, np.uint8) for value in (0, 255)]
+    if not len(faces):
+        return np.stack(plain)
+    dark = (faces[0] * 0.3).astype(np.uint8)
+    blurred = np.asarray(cv2.blur(faces[0], (max(3, size // 8), max(3, size // 8))), np.uint8)
+    return np.stack([*faces[:4], dark, blurred, *plain])
+
+
+def example_windows(sounds: Sequence[NDArray[np.float32]], samples: int) -> NDArray[np.float32]:
+    """Examples that differ: up to five stretches of each sound, and near-silence: float32 [N, samples]."""
+    windows = [
+        np.resize(sound[start : start + samples], samples)
+        for sound in sounds
+        if sound.size
+        for start in np.linspace(0, max(0, sound.size - samples), 5).astype(int)
+    ]
+    quiet = np.random.default_rng(1).normal(0, 1e-4, samples).astype(np.float32)
+    return np.stack([*windows[:15], quiet]).astype(np.float32)
+
+
 def _read_sound(path: Path, rate: int) -> NDArray[np.float32]:
     parts, wanted = [], round(LONGEST_S * rate)
     try:

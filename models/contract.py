@@ -48,6 +48,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         labels: the classes in output order.
+        categories: those of the labels that are the model's own, none of the seven emotions.
         embedding_space: identifies the network that makes the embeddings; a dynamic model only accepts the space it
             was trained on.
         sample_rate: sample rate of the waveform of a speech or voice-activity model, in Hz.
@@ -66,6 +67,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     license: Prose
     source: Prose
     labels: Labels | None = None
+    categories: Labels | None = None
     embedding_space: Line | None = None
     sample_rate: Rate | None = None
     window_s: Seconds | None = None
@@ -119,9 +121,15 @@ OUTPUTS: Mapping[Kind, tuple[TensorSpec, ...]] = {
         TensorSpec("probabilities", FLOAT, (None, None)),
         TensorSpec("embedding", FLOAT, (None, None), optional=True),
         TensorSpec("novelty", FLOAT, (None, 1), optional=True),
+        TensorSpec("valence_arousal", FLOAT, (None, 2), optional=True),
+        TensorSpec("scores", FLOAT, (None, None), optional=True),
     ),
     "face-dynamic": (TensorSpec("probabilities", FLOAT, (None, None)),),
-    "speech": (TensorSpec("probabilities", FLOAT, (None, None)),),
+    "speech": (
+        TensorSpec("probabilities", FLOAT, (None, None)),
+        TensorSpec("arousal_dominance_valence", FLOAT, (None, 3), optional=True),
+        TensorSpec("scores", FLOAT, (None, None), optional=True),
+    ),
     "voice-activity": (
         TensorSpec("probability", FLOAT, (None, None)),
         TensorSpec("next_state", FLOAT, (2, None, None)),
@@ -199,10 +207,15 @@ def check(metadata: Metadata, inputs: Sequence[Tensor], outputs: Sequence[Tensor
         _check_labels(metadata, outputs, path)
 
 
+def label_map(metadata: Metadata) -> LabelMap:
+    """How an artifact's classes map to the seven emotions. Raises LabelError for an unknown word."""
+    return LabelMap(metadata.labels or (), metadata.categories or ())
+
+
 def _check_labels(metadata: Metadata, outputs: Sequence[Tensor], path: str) -> None:
     labels = cast("tuple[str, ...]", metadata.labels)
     try:
-        LabelMap(labels)
+        label_map(metadata)
     except LabelError as error:
         raise ArtifactError(f"{path}: {error}") from error
     classes = next(tensor for tensor in outputs if tensor.name == "probabilities").shape[1]

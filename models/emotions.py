@@ -19,47 +19,41 @@ if TYPE_CHECKING:
 
 EMOTIONS: tuple[str, ...] = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
 
-OUTSIDE = frozenset({"contempt", "unknown", "other", "none", "nf", "not-a-face"})
+OTHER = "other"
+"""The label of a class that is left out."""
+OUTSIDE = frozenset({"contempt", "unknown", OTHER, "others", "none", "nf", "not-a-face", "oth"})
 
-SYNONYMS: Mapping[str, str] = {
-    "neutral": "neutral",
-    "neutrality": "neutral",
-    "calm": "neutral",
-    "happy": "happy",
-    "happiness": "happy",
-    "joy": "happy",
-    "joyful": "happy",
-    "hap": "happy",
-    "sad": "sad",
-    "sadness": "sad",
-    "surprise": "surprise",
-    "surprised": "surprise",
-    "pleasant_surprise": "surprise",
-    "ps": "surprise",
-    "fear": "fear",
-    "fearful": "fear",
-    "afraid": "fear",
-    "scared": "fear",
-    "disgust": "disgust",
-    "disgusted": "disgust",
-    "anger": "anger",
-    "angry": "anger",
-    "ang": "anger",
+_WORDS = {
+    "neutral": "neutral neutrality neu ne calm calmness no_emotion",
+    "happy": "happy happiness joy joyful hap ha happily",
+    "sad": "sad sadness sa sorrow",
+    "surprise": "surprise surprised surprising sur su ps pleasant_surprise pleasant_surprised pleasantly_surprised",
+    "fear": "fear fearful afraid scared fea fe",
+    "disgust": "disgust disgusted disgusting dis di",
+    "anger": "anger angry ang an mad",
 }
+SYNONYMS: Mapping[str, str] = {word: emotion for emotion, words in _WORDS.items() for word in words.split()}
+"""Words that data sets and models use, abbreviations of JAFFE, CREMA-D, IEMOCAP and TESS among them → emotion."""
 
 
-def emotion_of(label: str) -> str | None:
+def emotion_of(label: str, categories: Sequence[str] = ()) -> str | None:
     """The emotion that a foreign label means, or None if it lies outside the seven.
 
-    Raises LabelError for a word that is in neither list, rather than guess.
+    Args:
+        categories: labels of a model's own that lie outside the seven.
+
+    Raises LabelError for a word that is in no list, rather than guess.
     """
-    word = label.strip().lower().replace(" ", "_")
-    if word in OUTSIDE:
+    if label in categories:
+        return None
+    word = label.strip().lower().replace(" ", "_").replace("-", "_")
+    if word in OUTSIDE or word.replace("_", "-") in OUTSIDE:
         return None
     if word not in SYNONYMS:
         raise LabelError(
-            f"label '{label}' is none of the emotions bimodal knows; "
-            f"use one of {', '.join(EMOTIONS)} or a synonym of them"
+            f"label '{label}' is none of the emotions bimodal knows; use one of {', '.join(EMOTIONS)}, a word that "
+            "means "
+            "one, or other to leave the class out"
         )
     return SYNONYMS[word]
 
@@ -72,8 +66,8 @@ class LabelMap:
         known: the emotions that the model knows, in the order of EMOTIONS.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        targets = [emotion_of(label) for label in labels]
+    def __init__(self, labels: Sequence[str], categories: Sequence[str] = ()) -> None:
+        targets = [emotion_of(label, categories) for label in labels]
         self.labels = tuple(labels)
         self.known = tuple(emotion for emotion in EMOTIONS if emotion in targets)
         if not self.known:

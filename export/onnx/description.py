@@ -10,6 +10,8 @@ import yaml
 
 from bimodal.export.errors import SourceModelError
 from bimodal.export.frontends.pixels import Pixels
+from bimodal.export.frontends.speech import Step
+from bimodal.export.scores import SCORES, Scores
 from bimodal.models.contract import Crop
 from bimodal.models.faces.geometry import GridGeometry
 
@@ -46,20 +48,32 @@ class DetectorOutputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     transposed: bool = False
 
 
+POSITIVE = ("sample_rate", "window_s", "minimum_window_s", "interval_s", "temperature", "take", "size", "gain")
+
+
 class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A (partial) description: a preset, a file and flags can each give some of the fields.
 
     Attributes:
         kind: of the artifact; its contract is in models/contract.py.
         name, version, license, source, labels, crop, embedding_space, sample_rate, window_s, minimum_window_s,
-            interval_s, temperature: the metadata of those names; labels in the order of the network's output.
-        input, output: names in the foreign graph; optional for a single input and for the first output.
+            interval_s, temperature: the metadata of those names; labels in the order of the network's output, each a
+            word or word=emotion; those that the file itself carries where left out.
+        aliases: words of other languages → emotion, or `other`.
+        categories: labels that are kept by their names, though they are none of the seven emotions.
+        input, output: names in the foreign graph; optional where there is only one, or where its shape tells.
+        feed: what its other inputs get, each NAME=length, NAME=ones, NAME=zeros or NAME=NUMBER.
         embedding: a tensor of the foreign graph, output or not, that becomes the output `embedding`.
-        logits: True if the output needs a softmax.
-        take: number of leading output columns that are classes; the rest is dropped.
+        affect: columns that become the output `valence_arousal` (face) or `arousal_dominance_valence` (speech): NAME of
+            an output, NAME:0,1, 8,9 (columns of the classes' output), or NAME;NAME. `none` drops them.
+        scores: what the output's numbers are (see export/scores.py); found out where left out.
+        independent: whether scores of a sigmoid are kept as they are too, in the output `scores`.
+        take: number of leading output columns that are classes.
         size: side of the square face crops, if the graph does not fix it.
         pixels: pixel values that a face network expects.
         normalise: True if a speech network expects every waveform at mean 0 and variance 1.
+        gain: a speech network's samples are −1…1 times this (32768 for the scale of 16 bits).
+        steps: from the waveform to the features that a speech network takes; see docs/export-keras.md.
         geometry, outputs: how the rows of a face detector are read, and of which outputs they are made.
     """
 
@@ -69,6 +83,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     license: str | None = None
     source: str | None = None
     labels: tuple[str, ...] | None = None
+    aliases: dict[str, str] | None = None
+    categories: tuple[str, ...] | None = None
     crop: Crop | None = None
     embedding_space: str | None = None
     sample_rate: int | None = None
@@ -78,17 +94,22 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     temperature: float | None = None
     input: str | None = None
     output: str | None = None
+    feed: tuple[str, ...] | None = None
     embedding: str | None = None
-    logits: bool | None = None
+    affect: str | None = None
+    scores: Scores | None = None
+    independent: bool | None = None
     take: int | None = None
     size: int | None = None
     pixels: Pixels | None = None
     normalise: bool | None = None
+    gain: float | None = None
+    steps: tuple[Step, ...] | None = None
     geometry: GridGeometry | None = None
     outputs: DetectorOutputs | None = None
 
     def __post_init__(self) -> None:
-        for field in ("sample_rate", "window_s", "minimum_window_s", "interval_s", "temperature", "take", "size"):
+        for field in POSITIVE:
             value = getattr(self, field)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{field} must be above 0, but is {value}")
@@ -121,6 +142,12 @@ def describe(fields: Any, where: str) -> Description:
 
     Raises SourceModelError, naming `where` it came from, if a field is unknown or of the wrong type.
     """
+    if isinstance(fields, dict) and "logits" in fields:
+        fields = dict(fields)
+        logits = fields.pop("logits")
+        if "scores" in fields:
+            raise SourceModelError(f"{where}: say either logits or scores, which is one of {', '.join(SCORES)}")
+        fields["scores"] = "logits" if logits else "softmax"
     try:
         return msgspec.convert(fields, Description)
     except msgspec.ValidationError as error:

@@ -24,9 +24,9 @@ from bimodal.export.frontends.draft import Draft
 from bimodal.export.frontends.faces import as_numpy, factor_and_shift
 from bimodal.export.frontends.pixels import Pixels
 from bimodal.export.onnx.description import Description, DetectorOutputs, Part
-from bimodal.export.onnx.foreign import NUMPY_TYPES, opset
+from bimodal.export.onnx.feeds import FLOATS, WHOLE, port_of
+from bimodal.export.onnx.foreign import as_type, opset
 from bimodal.export.onnx.graph import canonicalize, has_inner_graphs
-from bimodal.export.onnx.ports import FLOATS
 from bimodal.export.onnx.wrap import NEWEST_OF_IR_10, PREFIX, hold_constants, raise_opset
 from bimodal.export.real_inputs import pictures_of
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
@@ -97,8 +97,8 @@ class Network:
             listed = ", ".join(f"'{value.name}'" for value in inputs)
             raise SourceModelError(f"{path} has the inputs {listed}, but a detector takes one picture")
         tensor = inputs[0].type.tensor_type
-        if tensor.elem_type not in FLOATS:
-            raise SourceModelError(f"{path}: input '{inputs[0].name}' takes no floating point numbers")
+        if tensor.elem_type not in (*FLOATS, *WHOLE):
+            raise SourceModelError(f"{path}: input {port_of(inputs[0])} takes no numbers that a picture could give")
         shape = [dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim]
         channel = 1 if pixels.layout == "nchw" else 3
         if len(shape) != 4 or shape[channel] not in (None, pixels.channels):
@@ -120,7 +120,7 @@ class Network:
 
     def __call__(self, image: NDArray[np.uint8]) -> list[Values]:
         """All outputs for uint8 [1, H, W, 3] RGB."""
-        values: Values = as_numpy(self.pixels, image).astype(NUMPY_TYPES[self.type])
+        values: Values = as_type(as_numpy(self.pixels, image), self.type)
         try:
             return list(self._session.run(self.outputs, {self.name: values}))
         except Exception as error:
@@ -254,6 +254,7 @@ def _feed(draft: Draft, network: Network, foreign: onnx.GraphProto) -> None:
     for operator, values, neutral in (("Mul", factor, 1.0), ("Add", shift, 0.0)):
         if not np.all(values == neutral):
             last = draft.node(operator, last, draft.floats(values.reshape(-1, 1, 1) if first else values))
+    last = draft.node("Round", last) if network.type in WHOLE else last
     draft.nodes.append(helper.make_node("Cast", [last], [PREFIX + network.name], to=network.type))
     del foreign.input[:]
 

@@ -12,13 +12,15 @@ import onnx
 import onnxruntime as ort
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from bimodal.export.errors import SourceModelError
 from bimodal.export.frontends.faces import as_numpy
+from bimodal.export.frontends.speech import SpeechFrontend
 from bimodal.export.onnx.description import Description
 from bimodal.export.onnx.graph import names_of, nodes_of, tensors_of, write_functions_out
 from bimodal.export.onnx.ports import Ports
+from bimodal.export.scores import Treatment
 
 MEGABYTE = 1_000_000
 LARGEST_MB = 500
@@ -130,18 +132,16 @@ def _check_operators(model: onnx.ModelProto, path: Path) -> None:
 
 Values = NDArray[Any]
 Run = Callable[[Values], Sequence[Values]]
-"""The foreign network itself: its own input → the tensor with classes and, if named, the embedding."""
-
-NUMPY_TYPES = {1: np.float32, 10: np.float16, 11: np.float64, 7: np.int64, 6: np.int32, 9: np.bool_}
-"""Supported ONNX element types of inputs."""
+"""The foreign network itself: its own input → the tensors of `Ports.wanted`, in that order."""
+MakeRun = Callable[[Ports], Run]
 
 
 def session_run(model: onnx.ModelProto, ports: Ports, path: Path, threads: int = 1) -> Run:
-    """Open the file in ONNX Runtime, unchanged but for an additional output asked for by name.
+    """Open the file in ONNX Runtime, unchanged but for additional outputs asked for by name.
 
     Raises SourceModelError if ONNX Runtime can't open it, or later can't run it.
     """
-    wanted = [ports.output] + ([ports.embedding] if ports.embedding else [])
+    wanted = ports.wanted
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     known = {value.name for value in copy.graph.output}
@@ -154,9 +154,9 @@ def session_run(model: onnx.ModelProto, ports: Ports, path: Path, threads: int =
         raise SourceModelError(f"{path} can't be opened by ONNX Runtime {ort.__version__}: {_reason(error)}") from error
 
     def run(values: Values) -> Sequence[Values]:
-        feed: dict[str, Values] = {ports.input: values.astype(NUMPY_TYPES[ports.type])}
-        if ports.mask is not None:
-            feed["attention_mask"] = np.ones((values.shape[0], values.shape[-1]), NUMPY_TYPES[ports.mask])
+        feed: dict[str, Values] = {ports.input: values}
+        for other in ports.feeds:
+            feed[other.port.name] = other.array(len(values), _length_of(values, ports))
         try:
             found: Sequence[Values] = session.run(wanted, feed)
         except Exception as error:
@@ -166,6 +166,20 @@ def session_run(model: onnx.ModelProto, ports: Ports, path: Path, threads: int =
     return run
 
 
+def _length_of(values: Values, ports: Ports) -> int:
+    """Samples or steps of each input; see Ports.length_axis."""
+    return int(values.shape[ports.length_axis])
+
+
+def as_type(values: Values, element: int) -> Values:
+    """Convert to an ONNX element type; whole numbers are rounded and clipped to their range."""
+    dtype = helper.tensor_dtype_to_np_dtype(element)
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max).astype(dtype)
+    return values.astype(dtype)
+
+
 class ForeignOriginal:
     """The reference for parity: the contract's inputs in, its outputs out.
 
@@ -173,40 +187,88 @@ class ForeignOriginal:
         run: the network.
         description: preprocessing and postprocessing.
         ports: of the network.
+
+    Attributes:
+        treatment: how its numbers become probabilities; probabilities themselves until it is set.
+        sums: matrix that adds up classes of equal name, or None.
     """
 
     def __init__(self, run: Run, description: Description, ports: Ports) -> None:
         self._run = run
         self._description = description
         self._ports = ports
+        self.treatment = Treatment("softmax")
+        self.sums: NDArray[np.float32] | None = None
 
     def __call__(self, batch: Values) -> dict[str, Values]:
-        """Compute `probabilities` float32 [N, C] and, if named, `embedding` [N, D]."""
-        classes, *embedding = self.raw(batch)
-        if self._description.logits:
-            classes = _softmax(classes.astype(np.float64) / (self._description.temperature or 1.0))
-        answers = {"probabilities": classes.astype(np.float32)}
-        if embedding:
-            answers["embedding"] = embedding[0].astype(np.float32)
+        """Compute `probabilities` float32 [N, C], and what else is described: embedding, dimensions, scores."""
+        found = self.raw(batch)
+        classes = self.classes(found)
+        probabilities = self.treatment(classes)
+        if self.sums is not None:
+            probabilities = probabilities @ self.sums
+        answers = {"probabilities": probabilities.astype(np.float32)}
+        if self._ports.embedding:
+            answers["embedding"] = found[self._ports.embedding].astype(np.float32)
+        if self._ports.affect:
+            columns = [found[each.tensor][:, each.column] for each in self._ports.affect]
+            answers[AFFECT[self._description.kind or ""]] = np.stack(columns, axis=1).astype(np.float32)
+        if self._description.independent:
+            answers["scores"] = self.treatment.independent(classes).astype(np.float32)
         return answers
 
-    def raw(self, batch: Values) -> list[Values]:
-        """Compute the network's outputs, each [N, …] flattened to [N, D], classes cut to their columns."""
-        values = self._prepare(batch)
+    def raw(self, batch: Values) -> dict[str, Values]:
+        """Compute the network's outputs by tensor, each [N, …] flattened to [N, D]."""
+        values = as_type(self._prepare(batch), self._ports.type)
         parts = [values] if self._ports.batches else [values[n : n + 1] for n in range(len(values))]
         answers = [self._run(part) for part in parts]
-        flat = [np.concatenate([a.reshape(len(part), -1) for a, part in zip(answer, parts, strict=True)])
-                for answer in zip(*answers, strict=True)]  # fmt: skip
-        flat[0] = flat[0][:, : self._description.take]
-        return flat
+        return {
+            name: np.concatenate([flat(answer, len(part)) for answer, part in zip(column, parts, strict=True)])
+            for name, column in zip(self._ports.wanted, zip(*answers, strict=True), strict=True)
+        }
+
+    def classes(self, found: Mapping[str, Values]) -> Values:
+        """The columns of the classes, [N, C]."""
+        return found[self._ports.output][:, : self._description.take]
 
     def _prepare(self, batch: Values) -> Values:
         if self._description.kind == "face-static" and self._description.pixels is not None:
-            return as_numpy(self._description.pixels, batch)
+            values = as_numpy(self._description.pixels, batch)
+            if len(self._ports.shape) == 2:
+                return values.reshape(len(values), -1)
+            return values.reshape(len(values), *batch.shape[1:3]) if len(self._ports.shape) == 3 else values
         if self._description.kind == "speech":
-            values = unit_variance(batch) if self._description.normalise else batch
-            return values[:, None] if len(self._ports.shape) == 3 else values
+            return self._prepare_sound(batch)
         return batch
+
+    def _prepare_sound(self, batch: Values) -> Values:
+        if self._description.steps:
+            from bimodal.export.frontends.reference import features
+
+            frontend = frontend_of(self._description)
+            return np.stack([features(frontend, waveform) for waveform in batch])
+        values = batch * np.float32(self._description.gain or 1.0)
+        values = unit_variance(values) if self._description.normalise else values
+        return values[:, None] if len(self._ports.shape) == 3 else values
+
+
+AFFECT = {"face-static": "valence_arousal", "speech": "arousal_dominance_valence"}
+"""Names of the outputs that hold the dimensions."""
+
+
+def frontend_of(description: Description) -> SpeechFrontend:
+    """The steps from a waveform to features, as described."""
+    window = description.window_s or 3.0
+    shortest = min(window, description.minimum_window_s or 1.0)
+    rate = description.sample_rate or 16_000
+    return SpeechFrontend(sample_rate=rate, window_s=window, minimum_window_s=shortest, steps=description.steps or ())
+
+
+def flat(values: Values, count: int) -> Values:
+    """Flatten an output [N, …] to [N, D]. Raises SourceModelError if it is not one row for each of `count` inputs."""
+    if values.ndim == 0 or values.size % count:
+        raise SourceModelError(f"an output of shape {list(values.shape)} is not one row for each of {count} inputs")
+    return values.reshape(count, -1)
 
 
 def unit_variance(waveforms: Values) -> Values:
@@ -214,11 +276,6 @@ def unit_variance(waveforms: Values) -> Values:
     values = waveforms.astype(np.float64)
     centred = values - values.mean(axis=1, keepdims=True)
     return np.asarray(centred / np.sqrt(values.var(axis=1, keepdims=True) + 1e-7), np.float32)
-
-
-def _softmax(logits: Values) -> Values:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _reason(error: Exception) -> str:

@@ -130,6 +130,48 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]
             yield from _graph_tensors(graph)
 
 
+# What computes a tensor.
+
+SHAPING = frozenset(
+    ("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "QuantizeLinear",
+     "DequantizeLinear", "Gather")
+)  # fmt: skip
+
+
+def last_operator(model: onnx.ModelProto, tensor: str) -> tuple[str | None, float | None]:
+    """(the operator that computes a tensor, behind all that only shape it; the constant that it is multiplied with)."""
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    constants = {value.name: value for value in model.graph.initializer}
+    factor = None
+    for _ in range(DEEPEST):
+        node = makers.get(tensor)
+        if node is None or not node.input:
+            return None, factor
+        if node.op_type == "Mul":
+            held = [_scalar(name, constants, makers) for name in node.input]
+            known = [value for value in held if value is not None]
+            if len(known) != 1:
+                return node.op_type, factor
+            factor = known[0] * (factor or 1.0)
+            tensor = node.input[held.index(None)]
+        elif node.op_type in SHAPING:
+            tensor = node.input[0]
+        else:
+            return node.op_type, factor
+    return None, factor
+
+
+def _scalar(name: str, constants: Mapping[str, onnx.TensorProto], makers: Mapping[str, onnx.NodeProto]) -> float | None:
+    value = constants.get(name)
+    node = makers.get(name)
+    if value is None and node is not None and node.op_type == "Constant" and node.attribute[0].name == "value":
+        value = node.attribute[0].t
+    if value is None:
+        return None
+    array = numpy_helper.to_array(value)
+    return float(array.reshape(-1)[0]) if array.size == 1 else None
+
+
 # Canonical form: node order and names depend on the graph alone. Converters number tensors differently in each run.
 
 

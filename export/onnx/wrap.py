@@ -16,9 +16,11 @@ from bimodal.export.frontends.draft import Draft
 from bimodal.export.frontends.faces import pixel_nodes
 from bimodal.export.frontends.levels import Standardise
 from bimodal.export.onnx.description import Description
-from bimodal.export.onnx.foreign import NUMPY_TYPES, opset
+from bimodal.export.onnx.feeds import WHOLE
+from bimodal.export.onnx.foreign import AFFECT, frontend_of, opset
 from bimodal.export.onnx.graph import canonicalize, has_inner_graphs
-from bimodal.export.onnx.ports import MASK, Ports
+from bimodal.export.onnx.ports import Ports
+from bimodal.export.scores import Treatment
 
 NEWEST_OF_IR_10 = 22
 PREFIX = "foreign/"
@@ -34,15 +36,25 @@ class Shell:
 
     Attributes:
         shape: of its input without the batch; names for axes of any size.
-        classes: number of columns of `probabilities`.
+        columns: number of columns that the network gives for its classes.
         dimensions: of `embedding`; None if there is none.
         dynamic: True for a free batch size; else 1.
+        treatment: how its numbers become probabilities.
+        sums: matrix that adds up classes of equal name, or None.
     """
 
     shape: Sequence[int | str]
-    classes: int
+    columns: int
     dimensions: int | None
     dynamic: bool
+    treatment: Treatment = Treatment("softmax")  # noqa: RUF009 - frozen
+    sums: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None = None
+
+    @property
+    def classes(self) -> int:
+        """Number of columns of `probabilities`."""
+        own = 2 if self.treatment.pair else self.columns
+        return own if self.sums is None else self.sums.shape[1]
 
 
 def raise_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -69,12 +81,17 @@ def wrap(model: onnx.ModelProto, description: Description, ports: Ports, shell: 
         _free_reshapes(foreign)
     before, after = Draft("before"), Draft("after")
     _feed(before, description, ports)
-    _answer(after, description, ports)
+    _answer(after, description, ports, shell)
     batch: int | str = "batch" if shell.dynamic else 1
     outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, shell.classes])]
     if shell.dimensions is not None:
         outputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [batch, shell.dimensions]))
     kind = description.kind or "face-static"
+    if ports.affect:
+        outputs.append(helper.make_tensor_value_info(AFFECT[kind], TensorProto.FLOAT, [batch, len(ports.affect)]))
+    if description.independent:
+        own = 2 if shell.treatment.pair else shell.columns
+        outputs.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, own]))
     elements = TensorProto.UINT8 if kind == "face-static" else TensorProto.FLOAT
     graph = helper.make_graph(
         [*before.nodes, *foreign.node, *after.nodes],
@@ -97,32 +114,57 @@ def _feed(draft: Draft, description: Description, ports: Ports) -> None:
         draft.nodes += nodes
         draft.constants += constants
         last = "before:pixels"
+        if len(ports.shape) == 2:
+            last = draft.node("Flatten", last, axis=1)
+        elif len(ports.shape) == 3:
+            last = draft.node("Squeeze", last, draft.integers([1 if description.pixels.layout == "nchw" else 3]))
     if description.kind == "speech":
-        if ports.mask is not None:
-            one = numpy_helper.from_array(np.ones(1, NUMPY_TYPES[ports.mask]))
-            shape = draft.node("Shape", last)
-            _name_last(draft, draft.node("ConstantOfShape", shape, value=one), PREFIX + MASK)
-        if description.normalise:
-            last = UNIT_VARIANCE(draft, last)
-        if len(ports.shape) == 3:
-            last = draft.node("Unsqueeze", last, draft.integers([1]))
+        last = _feed_sound(draft, description, ports, last)
+    if ports.type in WHOLE:
+        last = draft.node("Round", last)
+        limits = np.iinfo(helper.tensor_dtype_to_np_dtype(ports.type))
+        last = draft.node("Clip", last, draft.floats(limits.min), draft.floats(limits.max))
+    source = last
     _name_last(draft, draft.node("Cast", last, to=ports.type), PREFIX + ports.input)
+    for feed in ports.feeds:
+        feed.nodes(draft, source, ports.length_axis, PREFIX + feed.port.name)
 
 
-def _answer(draft: Draft, description: Description, ports: Ports) -> None:
+def _feed_sound(draft: Draft, description: Description, ports: Ports, last: str) -> str:
+    if description.steps:
+        return frontend_of(description)(draft, last)
+    if description.gain not in (None, 1.0):
+        last = draft.node("Mul", last, draft.floats(description.gain))
+    if description.normalise:
+        last = UNIT_VARIANCE(draft, last)
+    if len(ports.shape) == 3:
+        last = draft.node("Unsqueeze", last, draft.integers([1]))
+    return last
+
+
+def _answer(draft: Draft, description: Description, ports: Ports, shell: Shell) -> None:
     """Add the postprocessing: from the foreign outputs to the contract's."""
     last = draft.node("Flatten", PREFIX + ports.output, axis=1)
     last = draft.node("Cast", last, to=TensorProto.FLOAT)
     if description.take is not None:
         last = draft.node("Slice", last, draft.integers([0]), draft.integers([description.take]), draft.integers([1]))
-    if description.logits:
-        if description.temperature not in (None, 1.0):
-            last = draft.node("Div", last, draft.floats(description.temperature))
-        last = draft.node("Softmax", last, axis=1)
-    _name_last(draft, last, "probabilities")
+    last, scores = shell.treatment.nodes(draft, last)
+    if shell.sums is not None:
+        last = draft.node("MatMul", last, draft.floats(shell.sums))
+    draft.nodes.append(helper.make_node("Identity", [last], ["probabilities"]))
+    if description.independent:
+        draft.nodes.append(helper.make_node("Identity", [scores], ["scores"]))
     if ports.embedding is not None:
         flat = draft.node("Flatten", PREFIX + ports.embedding, axis=1)
         _name_last(draft, draft.node("Cast", flat, to=TensorProto.FLOAT), "embedding")
+    if ports.affect:
+        columns = []
+        for each in ports.affect:
+            flat = draft.node("Flatten", PREFIX + each.tensor, axis=1)
+            columns.append(draft.node("Gather", flat, draft.integers([each.column]), axis=1))
+        joined = draft.node("Concat", *columns, axis=1)
+        kind = description.kind or "face-static"
+        _name_last(draft, draft.node("Cast", joined, to=TensorProto.FLOAT), AFFECT[kind])
 
 
 def _name_last(draft: Draft, last: str, name: str) -> None:

@@ -22,14 +22,14 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from bimodal.export.artifact import Progress
 from bimodal.export.errors import SourceModelError
 from bimodal.export.onnx.convert import adopt
 from bimodal.export.onnx.description import Description
-from bimodal.export.onnx.foreign import LARGEST_MB, MEGABYTE, read_foreign
+from bimodal.export.onnx.foreign import LARGEST_MB, MEGABYTE, Run, read_foreign
+from bimodal.export.onnx.ports import Ports
 from bimodal.export.torch.architectures import is_torchscript
 
 MOST_CODE_BYTES = 50_000_000
@@ -60,13 +60,20 @@ def export_torchscript(
         exported = Path(scratch) / "module.onnx"
         module(_example(description, path), exported)
         model = read_foreign(exported, largest_mb)
-        wanted = _numbers(model, description)
+        names = [value.name for value in model.graph.output]
 
-        def run(values: NDArray[Any]) -> Sequence[NDArray[Any]]:
-            answers = module(values)
-            return [answers[number] for number in wanted]
+        def make_run(ports: Ports) -> Run:
+            unknown = [name for name in ports.wanted if name not in names]
+            if unknown:
+                raise SourceModelError(f"the module has no output '{unknown[0]}'; it has {', '.join(names)}")
 
-        return adopt(model, path, description, out, progress, run=run, pictures=pictures, sounds=sounds)
+            def run(values: NDArray[Any]) -> Sequence[NDArray[Any]]:
+                answers = module(values)
+                return [answers[names.index(name)] for name in ports.wanted]
+
+            return run
+
+        return adopt(model, path, description, out, progress, make_run=make_run, pictures=pictures, sounds=sounds)
 
 
 def _look_through(path: Path, largest_mb: int) -> None:
@@ -110,16 +117,6 @@ def _example(description: Description, path: Path) -> NDArray[Any]:
     else:
         raise SourceModelError(f"say what {path} is: --kind face-static or speech, or a --preset")
     return random.normal(0, 1, (2, *shape)).astype(np.float32)
-
-
-def _numbers(model: onnx.ModelProto, description: Description) -> list[int]:
-    """Numbers of the used outputs, which are named `output_0`, `output_1` …"""
-    names = [value.name for value in model.graph.output]
-    chosen = [description.output or names[0]] + ([description.embedding] if description.embedding else [])
-    unknown = [name for name in chosen if name not in names]
-    if unknown:
-        raise SourceModelError(f"the module has no output '{unknown[0]}'; it has {', '.join(names)}")
-    return [names.index(name) for name in chosen]
 
 
 # The child process.

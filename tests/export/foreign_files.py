@@ -183,6 +183,82 @@ def external(
     return _rewrite(path, model)
 
 
+def headed(path: Path, head: str, *, factor: float | None = None, **metadata: str) -> Path:
+    """`plain` with another operator than Softmax at its end, and metadata of its own."""
+    model = onnx.load(str(plain(path)))
+    last = model.graph.node.pop()
+    model.graph.node.append(node(head, [last.input[0]], ["h" if factor else "p"]))
+    if factor:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), "factor"))
+        model.graph.node.append(node("Mul", ["h", "factor"], ["p"]))
+    helper.set_model_props(model, metadata)
+    return _rewrite(path, model)
+
+
+def with_head_of_affect(path: Path) -> Path:
+    """[N, 3, 8, 8] → `features` [N, 3], `va` [N, 2] and `scores` [N, 3]: embedding, valence and arousal, logits."""
+    model = onnx.load(str(plain(path)))
+    graph = model.graph
+    del graph.node[-1], graph.output[:]
+    graph.node.extend([node("MatMul", ["mean", "v"], ["t"]), node("Tanh", ["t"], ["va"])])
+    graph.initializer.append(numpy_helper.from_array(random((3, 2), 0.01), "v"))
+    graph.output.extend([value("mean", FLOAT, ["N", 3]), value("va", FLOAT, ["N", 2]), value("l", FLOAT, ["N", 3])])
+    return _rewrite(path, model)
+
+
+def scikit(path: Path, classes: Sequence[str] | Sequence[int] = ("hap", "neu", "sad"), *, zipmap: bool = True) -> Path:
+    """Logistic regression on 8 × 8 grey pixels, as skl2onnx writes it: a label, and a sequence of maps."""
+    kind = "classlabels_strings" if isinstance(classes[0], str) else "classlabels_int64s"
+    names = TensorProto.STRING if isinstance(classes[0], str) else TensorProto.INT64
+    ml = "ai.onnx.ml"
+    weights = random((3, 64), 0.002)
+    linear = {"coefficients": weights.reshape(-1).tolist(), "intercepts": [0.0, 0.1, -0.1], "post_transform": "SOFTMAX"}
+    own = "classlabels_strings" if isinstance(classes[0], str) else "classlabels_ints"
+    nodes = [
+        node("LinearClassifier", ["X"], ["label", "s"], domain=ml, **{own: list(classes)}, **linear),
+        node("Normalizer", ["s"], ["n"], domain=ml, norm="L1"),
+    ]
+    outputs = [value("label", names, ["N"])]
+    if zipmap:
+        nodes.append(node("ZipMap", ["n"], ["probability"], domain=ml, **{kind: list(classes)}))
+        inner = helper.make_map_type_proto(names, helper.make_tensor_type_proto(FLOAT, []))
+        outputs.append(helper.make_value_info("probability", helper.make_sequence_type_proto(inner)))
+    else:
+        outputs.append(value("n", FLOAT, ["N", 3]))
+    graph = helper.make_graph(nodes, "g", [value("X", FLOAT, ["N", 64])], outputs)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(ml, 1)]
+    return _rewrite(path, helper.make_model(graph, opset_imports=opsets, ir_version=8))
+
+
+def typed(path: Path, kind: int, *, layout: str = "nhwc") -> Path:
+    """`plain` that takes [N, 8, 8, 3] of another type."""
+    model = onnx.load(str(plain(path)))
+    graph = model.graph
+    graph.input[0].CopyFrom(value("q", kind, ["N", 8, 8, 3]))
+    graph.node.insert(0, node("Cast", ["q"], ["c"], to=FLOAT))
+    graph.node.insert(1, node("Transpose", ["c"], ["x"], perm=[0, 3, 1, 2]))
+    return _rewrite(path, model)
+
+
+def speech_of(path: Path, others: Mapping[str, tuple[int, Sequence[Any]]], kind: int = FLOAT) -> Path:
+    """[N, S] → three logits: the sum of each waveform over its length, times the sums of the other inputs."""
+    nodes = [node("Cast", ["wave"], ["w"], to=FLOAT), node("ReduceMean", ["w", "axis"], ["m"], keepdims=1)]
+    last = "m"
+    for name in others:
+        nodes += [
+            node("Cast", [name], [f"{name}_f"], to=FLOAT),
+            node("ReduceMean", [f"{name}_f"], [f"{name}_m"], keepdims=0),
+            node("Mul", [last, f"{name}_m"], [f"{name}_p"]),
+        ]
+        last = f"{name}_p"
+    nodes.append(node("MatMul", [last, "v"], ["l"]))
+    constants = [numpy_helper.from_array(array, name) for name, array in
+                 {"axis": ints(1), "v": np.array([[9.0, -5.0, 2.0]], np.float32)}.items()]  # fmt: skip
+    inputs = [value("wave", kind, ["N", "S"]), *(value(name, *rest) for name, rest in others.items())]
+    graph = helper.make_graph(nodes, "g", inputs, [value("l", FLOAT, ["N", 3])], constants)
+    return _rewrite(path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
+
+
 def pictures(count: int, size: int) -> NDArray[np.uint8]:
     """Random pictures with something to see: their brightness and colours differ."""
     generator = np.random.default_rng(5)

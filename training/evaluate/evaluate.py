@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bimodal import models
 from bimodal.models.catalog import installed
-from bimodal.models.contract import Metadata
-from bimodal.models.emotions import EMOTIONS, LabelMap, emotion_of
+from bimodal.models.contract import Metadata, label_map
+from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.datasets.items import Item
@@ -160,7 +160,7 @@ def expert_probabilities(
 ) -> NDArray[np.float64]:
     """Probabilities over EMOTIONS float64 [N, 7] of several artifacts, averaged over those that know the emotion."""
     answers = [picture_probabilities(artifact, items, condition=condition) for artifact in artifacts]
-    known = [np.isin(EMOTIONS, list(filter(None, map(emotion_of, each.metadata.labels or ())))) for each in artifacts]
+    known = [np.isin(EMOTIONS, label_map(each.metadata).known) for each in artifacts]
     total = np.sum(answers, axis=0) / np.maximum(np.sum(known, axis=0), 1)
     return np.asarray(total / total.sum(axis=1, keepdims=True))
 
@@ -266,7 +266,7 @@ def as_long(artifact: Artifact, window: NDArray[np.float32]) -> NDArray[np.float
 
 def over_emotions(metadata: Metadata, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     """Map a model's own classes to float64 [N, 7] over EMOTIONS; 0 for emotions that it can't name."""
-    mapped = LabelMap(metadata.labels or ()).apply(probabilities)
+    mapped = label_map(metadata).apply(probabilities)
     return np.array([[row.get(emotion, 0.0) for emotion in EMOTIONS] for row in mapped])
 
 

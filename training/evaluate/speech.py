@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.models.contract import label_map
+from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.models.turn import MEMORY_S, PAUSE_S, TurnEvidence
 from bimodal.training.datasets.loading import load_recordings
@@ -106,7 +107,7 @@ def expert_probabilities(artifacts: Sequence[Artifact], windows: Windows) -> NDA
         longest = round(Listening.of(artifact.metadata).window_s * (artifact.metadata.sample_rate or 16_000))
         heard = [np.asarray(window[-longest:], np.float32) for window in windows]
         answers.append(speech_probabilities(artifact, heard))
-        known.append(np.isin(EMOTIONS, list(filter(None, map(emotion_of, artifact.metadata.labels or ())))))
+        known.append(np.isin(EMOTIONS, label_map(artifact.metadata).known))
     total = np.sum(answers, axis=0) / np.maximum(np.sum(known, axis=0), 1)
     return np.asarray(total / total.sum(axis=1, keepdims=True))
 

@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from bimodal.models.emotions import LabelMap
+from bimodal.models.contract import label_map
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact
 from bimodal.workers.audio.settings import AudioSettings, Quality
@@ -123,7 +123,7 @@ class _SpeechModel:
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
-        self._label_map = LabelMap(artifact.metadata.labels or ())
+        self._label_map = label_map(artifact.metadata)
         self.rate = artifact.metadata.sample_rate or 16_000
         self.window_s = artifact.metadata.window_s or 3.0
         self.minimum_window_s = artifact.metadata.minimum_window_s or 0.0

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.events import Probabilities
-from bimodal.models.contract import Crop
-from bimodal.models.emotions import LabelMap
+from bimodal.models.contract import Crop, label_map
 from bimodal.models.errors import ArtifactError
 from bimodal.models.faces.crop import Outline, crop_outline
 from bimodal.models.faces.mesh import sharpness
@@ -72,7 +71,7 @@ class _Static:
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
-        self._labels = LabelMap(cast("tuple[str, ...]", artifact.metadata.labels))
+        self._labels = label_map(artifact.metadata)
         self._crop = cast("Crop", artifact.metadata.crop)
         self._size = crop_size(artifact)
 

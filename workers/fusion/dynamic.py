@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.events import Probabilities
-from bimodal.models.emotions import LabelMap
+from bimodal.models.contract import label_map
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact
 from bimodal.workers.fusion.combine import clean
@@ -64,7 +64,7 @@ def dynamic_model(artifact: Artifact, embedding_space: str | None = None, static
         if not metadata.window_s:
             raise ArtifactError(f"{artifact.path} does not say how many steps it sees; give it 'window_s' metadata")
         steps = max(1, round(metadata.window_s / metadata.interval_s))
-    labels = LabelMap(metadata.labels)
+    labels = label_map(metadata)
 
     def predict(embeddings: NDArray[np.float32]) -> Probabilities:
         return labels.apply(artifact.run(embeddings=embeddings)["probabilities"])[0]

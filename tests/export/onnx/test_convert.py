@@ -255,7 +255,7 @@ def test_a_wrong_description_is_one_sentence(tmp_path: Path, arguments: tuple[st
 
 def test_logits_without_the_flag_are_refused(tmp_path: Path) -> None:
     source = files.hsemotion(tmp_path / "enet.onnx", outputs=8)
-    assert "say --logits" in _refused(tmp_path, str(source), "--preset", "hsemotion-8", "--probabilities")
+    assert "say --scores logits" in _refused(tmp_path, str(source), "--preset", "hsemotion-8", "--probabilities")
 
 
 def test_a_graph_that_mixes_its_batch_is_refused(tmp_path: Path) -> None:
