@@ -14,6 +14,7 @@ Answer = FaceResult | SpeechResult | JobFailed
 
 MOST_FACES = 256
 MOST_NAMES = 64
+MOST_MEASURES = 256
 MOST_WORDS = 500
 MOST_EMBEDDING_BYTES = 1 << 16
 MOST_NS = 10**15
@@ -66,6 +67,10 @@ def _fault_of_face(face: Face, job: Job) -> str | None:
         return f"a face has the score {face.score}"
     if face.embedding is not None and len(face.embedding) > MOST_EMBEDDING_BYTES:
         return f"an embedding has {len(face.embedding)} bytes"
+    measures = face.measures
+    for named in (measures.blend, measures.units) if measures is not None else ():
+        if named is not None and (len(named) > MOST_MEASURES or any(len(name) > MOST_WORDS for name in named)):
+            return "a face has too many measures"
     return _fault_of_probabilities(face.probabilities)
 
 

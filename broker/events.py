@@ -13,6 +13,9 @@ Probabilities: TypeAlias = dict[str, float]
 # Counters: the largest one plus one still fits a message.
 Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
+# Where valence and arousal come from: a model, or the probabilities of emotions.
+Affect = Literal["model", "derived"]
+
 # (width, height) in pixels.
 Size: TypeAlias = tuple[int, int]
 
@@ -21,11 +24,46 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
     """Base of all message bodies."""
 
 
+class FaceMeasures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a face does in one frame; docs/events.md gives units, signs and sources. None: no mesh, or no model for it.
+
+    Attributes:
+        eye_distance: between the centres of the eyes, in pixels, not shortened by turning.
+        yaw_deg, pitch_deg, roll_deg: head pose against the camera's axis.
+        gaze_yaw_deg, gaze_pitch_deg: direction of both eyes against the camera's axis.
+        eye_left_open, eye_right_open: gap between the lids over the length of the person's own left and right eye.
+        mouth_open: gap between the lips over the distance of the eyes.
+        eyes_closed: whether both eyes are closed, judged by how far they were open in the seconds before.
+        blink_ms: duration of a blink that ended with this frame.
+        valence, arousal: −1…1; `affect` says whether a model gave them or they were derived from probabilities.
+        blend: blendshapes by name, 0…1.
+        units: action units derived from blendshapes, by name (`au12_derived`), 0…1.
+    """
+
+    eye_distance: float | None = None
+    yaw_deg: float | None = None
+    pitch_deg: float | None = None
+    roll_deg: float | None = None
+    gaze_yaw_deg: float | None = None
+    gaze_pitch_deg: float | None = None
+    eye_left_open: float | None = None
+    eye_right_open: float | None = None
+    mouth_open: float | None = None
+    eyes_closed: bool | None = None
+    blink_ms: float | None = None
+    valence: float | None = None
+    arousal: float | None = None
+    affect: Affect | None = None
+    blend: dict[str, float] | None = None
+    units: dict[str, float] | None = None
+
+
 class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
     """A tracked face in one frame; docs/events.md describes every field.
 
     `sharpness`, `light`, `eyes_seen` and `mouth_seen` are those of messages.Face (None in events of older versions);
     `doubts` says in words what of it is bad enough to make the answer less sure.
+    `face` is what the face does beside its emotion; None in events of older versions.
     """
 
     track: int
@@ -44,6 +82,7 @@ class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
     eyes_seen: float | None = None
     mouth_seen: float | None = None
     doubts: tuple[str, ...] = ()
+    face: FaceMeasures | None = None
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +116,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     agreement: float | None = None
     because: str | None = None
     probabilities: Probabilities | None = None
+    valence: float | None = None
+    arousal: float | None = None
+    affect: Affect | None = None
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +183,9 @@ class Hop(Message, frozen=True, tag="hop"):
     bandwidth_hz: float | None = None
     clipped: float | None = None
     doubts: tuple[str, ...] = ()
+    valence: float | None = None
+    arousal: float | None = None
+    affect: Affect | None = None
 
 
 Accord = Literal["none", "agree", "differ", "conflict"]

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from bimodal.broker.errors import MessageError, VersionError
-from bimodal.broker.events import Emotion, Hop, Message, Probabilities, Size, Whole
+from bimodal.broker.events import Emotion, FaceMeasures, Hop, Message, Probabilities, Size, Whole
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -345,6 +345,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
         identity: float16 little-endian bytes of an embedding that tells people apart; None without such a model.
         novelty: how unlike the face is to what the static model learnt; above 1 is rare. None where the model does not
             say.
+        measures: what the face does; fusion adds what needs more than one frame.
     """
 
     box: tuple[float, float, float, float]
@@ -359,6 +360,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     embedding: bytes | None = None
     identity: bytes | None = None
     novelty: float | None = None
+    measures: FaceMeasures | None = None
 
 
 class FaceResult(Message, frozen=True, tag="face_result"):

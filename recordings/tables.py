@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from bimodal.broker.events import Emotion, Hop, Probabilities, Speech, TrackedFace
+from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities, Speech, TrackedFace
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.parts import opened, part_path, sync
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Cell: TypeAlias = "str | int | float | None"
+Cell: TypeAlias = "str | int | float | bool | None"
 Row: TypeAlias = "tuple[Cell, ...]"
 Getter: TypeAlias = "Callable[[Any, TrackedFace | None], Cell]"
 
@@ -44,7 +44,7 @@ class Column(NamedTuple):
     """
 
     name: str
-    type: Literal["string", "int32", "int64", "float64"]
+    type: Literal["string", "int32", "int64", "float64", "bool"]
     get: Getter
     null: bool = True
     csv: bool = True
@@ -52,6 +52,15 @@ class Column(NamedTuple):
 
 def _face(get: Callable[[TrackedFace], Cell]) -> Getter:
     return lambda _, face: get(face) if face is not None else None
+
+
+def _measure(name: str) -> Column:
+    """A column of what a face does, named as its field."""
+
+    def get(_: Any, face: TrackedFace | None) -> Cell:
+        return getattr(face.face, name) if face is not None and face.face is not None else None
+
+    return Column(name, "string" if name == "affect" else "bool" if name == "eyes_closed" else "float64", get)
 
 
 def _speech(get: Callable[[Speech], Cell]) -> Getter:
@@ -121,6 +130,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("speech_bandwidth_hz", "float64", _speech(lambda speech: speech.bandwidth_hz)),
     Column("speech_clipped", "float64", _speech(lambda speech: speech.clipped)),
     Column("speech_doubts", "string", _speech(lambda speech: _listed(speech.doubts))),
+    *(_measure(name) for name in FaceMeasures.__struct_fields__ if name not in ("blend", "units")),
+    Column("emotion_valence", "float64", lambda event, _: event.emotion.valence),
+    Column("emotion_arousal", "float64", lambda event, _: event.emotion.arousal),
     Column("model_face_static", "string", _model("face-static"), csv=False),
     Column("model_face_dynamic", "string", _model("face-dynamic"), csv=False),
     Column("model_speech", "string", _model("speech"), csv=False),
@@ -144,6 +156,8 @@ HOP_COLUMNS: tuple[Column, ...] = (
     Column("speech_bandwidth_hz", "float64", lambda hop, _: hop.bandwidth_hz),
     Column("speech_clipped", "float64", lambda hop, _: hop.clipped),
     Column("speech_doubts", "string", lambda hop, _: _listed(hop.doubts)),
+    Column("speech_valence", "float64", lambda hop, _: hop.valence),
+    Column("speech_arousal", "float64", lambda hop, _: hop.arousal),
     Column("model_speech", "string", _model("speech"), csv=False),
 )
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.api.sources import ConfigLike, Source, check_pictures, choice_of, config_of, open_media, voices_of
-from bimodal.broker.events import Emotion, Hop, Probabilities
+from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities
 from bimodal.broker.messages import (
     Assignment,
     FaceResult,
@@ -31,6 +31,7 @@ from bimodal.broker.messages import (
     StreamEnded,
     failed,
 )
+from bimodal.models import affect
 from bimodal.supervisor.processes import ProcessSpec, Wanted, processes
 from bimodal.workers.audio import actor as audio
 from bimodal.workers.audio.pipeline import SpeechPipeline
@@ -71,6 +72,8 @@ class Face:
         sharpness: of the crop, 0…1.
         mouth: gap between the lips over the distance of the eyes; 0 is closed, None without a mesh.
         embedding: float32 [D] of the first static model, None where it gives none.
+        measures: what the face does beside its emotion (docs/events.md): head pose, eyes, mouth …; what needs several
+            pictures (blinks) is None.
     """
 
     box: tuple[float, float, float, float]
@@ -82,6 +85,7 @@ class Face:
     sharpness: float
     mouth: float | None
     embedding: NDArray[np.float32] | None
+    measures: FaceMeasures
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +339,7 @@ def _job(stream: str, run: int, seq: int, item: _Item) -> Job:
 
 def _face(found: Any) -> Face:
     label, confidence = top(found.probabilities)
+    place = affect.derived(found.probabilities)
     return Face(
         box=found.box,
         score=found.score,
@@ -345,6 +350,10 @@ def _face(found: Any) -> Face:
         sharpness=found.sharpness,
         mouth=found.mouth,
         embedding=decode_embedding(found.embedding),
+        measures=msgspec.structs.replace(
+            found.measures,
+            **({} if place is None else {"valence": place.valence, "arousal": place.arousal, "affect": "derived"}),
+        ),
     )
 
 

@@ -64,7 +64,8 @@ def test_every_message_has_its_own_tag_and_a_docstring() -> None:
 def test_the_json_of_an_event_has_the_names_that_are_promised() -> None:
     event = msgspec.json.decode(msgspec.json.encode(emotion()))
     assert {"stream", "seq", "t", "faces", "speech", "emotion", "latency_ms", "models"} <= set(event)
-    assert set(event["emotion"]) == {"label", "confidence", "agreement", "because", "probabilities"}
+    verdict = {"label", "confidence", "agreement", "because", "probabilities", "valence", "arousal", "affect"}
+    assert set(event["emotion"]) == verdict
     assert set(event["latency_ms"]) == {"queue", "inference", "total", "waited"}
 
 

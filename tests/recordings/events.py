@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from bimodal.broker.events import Emotion, Latency, Speech, TrackedFace, Verdict
+from bimodal.broker.events import Emotion, FaceMeasures, Latency, Speech, TrackedFace, Verdict
 from bimodal.broker.messages import StreamOpened
 from bimodal.models.emotions import EMOTIONS
 
@@ -90,6 +90,15 @@ faces = st.builds(
     label=labels,
     confidence=shares,
     weights=st.dictionaries(st.sampled_from(["video", "speech"]), shares),
+    face=st.none()
+    | st.builds(
+        FaceMeasures,
+        yaw_deg=st.none() | st.floats(-180, 180),
+        eyes_closed=st.none() | st.booleans(),
+        blink_ms=st.none() | shares,
+        affect=st.sampled_from([None, "derived", "model"]),
+        blend=st.none() | st.dictionaries(st.sampled_from(["jawOpen", "mouthSmileLeft"]), shares),
+    ),
 )
 speeches = st.builds(
     Speech,

@@ -12,9 +12,11 @@ from bimodal.broker.messages import Face, Hints, Region
 from bimodal.models.faces.crop import Outline
 from bimodal.models.faces.detections import Candidate
 from bimodal.models.faces.locate import FaceLocator, Located
-from bimodal.models.faces.mesh import cut_out, mouth_opening, sharpness, square_of_points
+from bimodal.models.faces.mesh import cut_out, sharpness, square_of_points
+from bimodal.models.faces.pose import Camera
 from bimodal.models.session import Artifact
 from bimodal.workers.face.following import any_overlap, box_of, moved, region_of, square_of, usable
+from bimodal.workers.face.measures import measures_of
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.face.static import StaticModels
 
@@ -136,19 +138,23 @@ class FacePipeline:
         results = self._static(pixels, [one.outline for one in found])
         embeddings = [None] * len(found) if results.embeddings is None else results.embeddings
         novelties = [None] * len(found) if results.novelty is None else results.novelty
+        height, width = pixels.shape[:2]
+        camera = Camera.of(width, height, self._settings.angle_of_view_deg)
+        measures = [measures_of(one.outline.points, camera) for one in found]
         faces = [
             Face(
                 box=cast("tuple[float, float, float, float]", tuple(one.face.row[:4])),
                 score=one.face.score,
                 presence=one.presence,
                 sharpness=sharp,
-                mouth=None if one.outline.points is None else mouth_opening(one.outline.points),
+                mouth=measured.mouth_open,
                 probabilities=probabilities,
                 embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
                 novelty=novelty,
+                measures=measured,
             )
-            for one, sharp, probabilities, embedding, novelty in zip(
-                found, results.sharpness, results.probabilities, embeddings, novelties, strict=True
+            for one, sharp, probabilities, embedding, novelty, measured in zip(
+                found, results.sharpness, results.probabilities, embeddings, novelties, measures, strict=True
             )
         ]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3] * face.sharpness)

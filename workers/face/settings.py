@@ -24,6 +24,7 @@ class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         detect_every: live, the detector runs every so many frames and where a face was lost; between, the landmark
             model follows the faces. A new face is found at most so many frames late. 1: in every frame; auto: every
             fifth, and four times a second at least. For files the detector runs in every frame.
+        angle_of_view_deg: of the camera across the longer side of its picture, for the pose of heads.
     """
 
     max_faces: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
@@ -32,3 +33,4 @@ class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_presence: Share = 0.5
     largest_look: Annotated[int, msgspec.Meta(ge=128, le=4096)] = 1280
     detect_every: Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=MOST_FOLLOWED)] = "auto"
+    angle_of_view_deg: Annotated[float, msgspec.Meta(ge=5, le=170)] = 63.0

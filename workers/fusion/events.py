@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from bimodal.broker.events import Emotion, Hop, Latency, Probabilities, Speech, TrackedFace, Verdict
+from typing import Literal, TypedDict
+
+from bimodal.broker.events import Emotion, FaceMeasures, Hop, Latency, Probabilities, Speech, TrackedFace, Verdict
 from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult
+from bimodal.models import affect
 from bimodal.workers.fusion.combine import top, unit
 from bimodal.workers.fusion.scene import FusedFace, FusionModels, SceneEmotion
 from bimodal.workers.fusion.speech import JoinedSpeech
@@ -80,6 +83,7 @@ def hop(
         latency_ms=_latency(outcome, now_ns),
         models={} if isinstance(outcome, JobFailed) else dict(outcome.models),
         failed=failed,
+        **_affect(heard.probabilities if heard is not None else None),
     )
 
 
@@ -110,7 +114,34 @@ def _face(fused: FusedFace, scale: tuple[float, float]) -> TrackedFace:
         label=label,
         confidence=round(confidence, DECIMALS),
         weights=_rounded(fused.weights),
+        face=_measures(fused, scale),
     )
+
+
+def _measures(fused: FusedFace, scale: tuple[float, float]) -> FaceMeasures:
+    """What the face does: the worker's measures in pixels of the picture as it is shown, blinks, and its affect."""
+    found = fused.face.measures or FaceMeasures()
+    distance = found.eye_distance
+    return FaceMeasures(
+        eye_distance=None if distance is None else round(distance * (scale[0] + scale[1]) / 2, 2),
+        yaw_deg=_round(found.yaw_deg, 2),
+        pitch_deg=_round(found.pitch_deg, 2),
+        roll_deg=_round(found.roll_deg, 2),
+        gaze_yaw_deg=_round(found.gaze_yaw_deg, 2),
+        gaze_pitch_deg=_round(found.gaze_pitch_deg, 2),
+        eye_left_open=_round(found.eye_left_open),
+        eye_right_open=_round(found.eye_right_open),
+        mouth_open=_round(found.mouth_open),
+        eyes_closed=fused.eyes.closed,
+        blink_ms=_round(fused.eyes.blink_ms, 1),
+        **_affect(fused.fused),
+        blend=None if found.blend is None else _rounded(found.blend),
+        units=None if found.units is None else _rounded(found.units),
+    )
+
+
+def _round(value: float | None, decimals: int = DECIMALS) -> float | None:
+    return None if value is None else round(value, decimals)
 
 
 def _speech(speech: JoinedSpeech) -> Speech | None:
@@ -139,7 +170,26 @@ def _verdict(overall: SceneEmotion, min_confidence: float) -> Verdict:
         agreement=round(overall.agreement, DECIMALS) if overall.agreement is not None else None,
         because=unsure,
         probabilities=_rounded(overall.probabilities),
+        **_affect(overall.probabilities),
     )
+
+
+class _AffectFields(TypedDict):
+    valence: float | None
+    arousal: float | None
+    affect: Literal["derived"] | None
+
+
+def _affect(probabilities: Probabilities | None) -> _AffectFields:
+    """Valence and arousal derived from probabilities."""
+    place = affect.derived(probabilities) if probabilities else None
+    if place is None:
+        return {"valence": None, "arousal": None, "affect": None}
+    return {
+        "valence": round(place.valence, DECIMALS),
+        "arousal": round(place.arousal, DECIMALS),
+        "affect": "derived",
+    }
 
 
 def _latency(outcome: FaceResult | SpeechResult | JobFailed, now_ns: int) -> Latency:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bimodal.broker.events import Probabilities
 from bimodal.broker.messages import Face
 from bimodal.workers.fusion import combine
+from bimodal.workers.fusion.blinks import BlinkFinder, EyesState
 from bimodal.workers.fusion.combine import (
     LearnedFusion,
     Opinion,
@@ -92,7 +93,7 @@ def _over(wanted: Probabilities, held: Probabilities) -> Probabilities:
 
 
 class FusedFace(NamedTuple):
-    """One face of a frame. `fused` is smoothed; `weights` of video and speech sum to 1."""
+    """One face of a frame. `fused` is smoothed; `weights` of video and speech sum to 1; `eyes`: closed, or a blink."""
 
     track: int
     face: Face
@@ -101,6 +102,7 @@ class FusedFace(NamedTuple):
     video: Probabilities
     fused: Probabilities
     weights: dict[str, float]
+    eyes: EyesState = EyesState()
 
 
 class SceneEmotion(NamedTuple):
@@ -141,6 +143,7 @@ class _TrackState:
     smoother: Smoother
     evidence: Smoother
     dynamic: DynamicTrack | None
+    blinks: BlinkFinder
 
 
 class Scene:
@@ -242,7 +245,7 @@ class Scene:
         if voice is not None:
             modalities.append(Opinion("speech", voice, weights["speech"], worth.get("speech", 0.0)))
         fused = state.smoother.update(pts_ns, self._strategy(modalities))
-        return FusedFace(number, each.face, each.static, dynamic, video, fused, weights)
+        return FusedFace(number, face, each.static, dynamic, video, fused, weights, _eyes(state, pts_ns, face))
 
     def _gathered(self, state: _TrackState, pts_ns: int, seen: Probabilities, talks: bool) -> Probabilities:
         """What a face shows: over `talking_s` while it talks, beginning with the half second before, else now."""
@@ -258,7 +261,10 @@ class Scene:
     def _track_state(self, number: int) -> _TrackState:
         if number not in self._track_states:
             self._track_states[number] = _TrackState(
-                Smoother(self._settings.smoothing_s), Smoother(self._settings.talking_s), self._dynamic_track()
+                Smoother(self._settings.smoothing_s),
+                Smoother(self._settings.talking_s),
+                self._dynamic_track(),
+                BlinkFinder(),
             )
         return self._track_states[number]
 
@@ -276,6 +282,12 @@ class Scene:
         alive = self._tracker.alive
         self._track_states = {number: state for number, state in self._track_states.items() if number in alive}
         self._speakers.forget(alive)
+
+
+def _eyes(state: _TrackState, pts_ns: int, face: Face) -> EyesState:
+    left = face.measures.eye_left_open if face.measures is not None else None
+    right = face.measures.eye_right_open if face.measures is not None else None
+    return state.blinks.update(pts_ns, None if left is None or right is None else (left + right) / 2)
 
 
 def _observation(each: _Readable) -> Observation:
