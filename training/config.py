@@ -279,7 +279,7 @@ class FusionConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Attributes:
         data: a prepared video tree (pairs are real), or a picture data set (pairs are composed by label).
-        sounds: a speech data set, for composed pairs only.
+        sounds: a speech data set, for composed pairs only; further corpora of `speech_config` train the folds.
         face: name or path of the face-static artifact.
         speech: name or path of the speech artifact, for real pairs.
         speech_config: training config of the speech model, for composed pairs: each fold predicts its held-out speakers

@@ -66,11 +66,14 @@ def speech_opinions(
 ) -> Opinions:
     """Outputs on every live window of every speaker, by the network of the fold that holds out the speaker.
 
-    Probabilities of a fold are calibrated on the other folds if there are several, else on its own.
+    Probabilities of a fold are calibrated on the other folds if there are several, else on its own. Of several corpora
+    only the first one's voices are taken: the others train the folds.
     """
-    from bimodal.training.speech.train import cross_validate_run  # only composing pairs needs torch
+    from bimodal.training.speech.corpora import corpus_of  # only composing pairs needs torch
+    from bimodal.training.speech.train import cross_validate_run
 
     found = cross_validate_run(config, recordings, progress, folds)
+    first = corpus_of(recordings[0])
     rows, labels, people = [], [], []
     for fold in found:
         others = [other for other in found if other is not fold] or [fold]
@@ -79,9 +82,10 @@ def speech_opinions(
         )
         heard = [recording for recording in recordings if recording.clip.part in fold.speakers]
         worth = np.concatenate([voice_shares(recording) for recording in heard])
-        rows.append(np.hstack([softmax(fold.live, temperature), worth[:, None]]))
-        labels.append(fold.live_true)
-        people.append(np.array([heard[clip].clip.actor for clip in fold.live_clip], np.int64))
+        taken = np.array([corpus_of(heard[clip]) == first for clip in fold.live_clip])
+        rows.append(np.hstack([softmax(fold.live, temperature), worth[:, None]])[taken])
+        labels.append(fold.live_true[taken])
+        people.append(np.array([heard[clip].clip.actor for clip in fold.live_clip[taken]], np.int64))
     return np.concatenate(rows).astype(np.float32), np.concatenate(labels), np.concatenate(people)
 
 

@@ -18,7 +18,6 @@ from bimodal.models.contract import CONTRACT_VERSION, Metadata
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
 from bimodal.training.config import FusionConfig, SpeechConfig, learnt_from, load_config
-from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.dynamic.artifact import is_video
 from bimodal.training.errors import TrainingError
 from bimodal.training.evaluate.evaluate import find_model, part_of
@@ -34,6 +33,7 @@ from bimodal.training.fusion.pairs import (
     write_pairs,
 )
 from bimodal.training.loop import Plan, Progress, Watched, fingerprint, fit, mixed, pick_device
+from bimodal.training.speech.corpora import load_corpora
 from bimodal.training.to_artifact import write_artifact, write_card
 
 COMPOSED = (
@@ -78,7 +78,7 @@ def collect(config: FusionConfig, progress: Progress) -> dict[str, Pairs]:
     speech_config = msgspec.structs.replace(
         load_config(config.speech_config, SpeechConfig), data=config.sounds, runs=config.runs
     )
-    recordings = load_recordings(config.sounds)
+    recordings = load_corpora([config.sounds, *speech_config.also])
     voices = speech_opinions(speech_config, recordings, config.speech_folds, progress)
     return compose_pairs(faces, voices, config.pairs, random)
 

@@ -205,9 +205,12 @@ def test_pairs_are_composed_of_held_out_faces_and_voices(tmp_path: Path) -> None
     votes = np.eye(10, dtype=int)[np.arange(70) % 7] * 10
     write_fer2013(tmp_path / "faces", "valid", votes.tolist())
     write_ravdess(tmp_path / "sounds", [1, 2, 3, 4])
+    (tmp_path / "nemo").mkdir()
+    for speaker in ("EB0", "KS0"):
+        write_sound(tmp_path / "nemo" / f"{speaker}_anger_1.wav", tone(200, 1.2))
     speech = write_yaml(
         tmp_path / "speech.yaml", name="tiny-speech", version="1", data="x", output="x", batch=8, learning_rate=0.001,
-        weight_decay=0.0, epochs=1, folds=2, channels=16, hidden=8,
+        weight_decay=0.0, epochs=1, folds=2, channels=16, hidden=8, also=[str(tmp_path / "nemo")],
     )  # fmt: skip
     config = small(
         tmp_path, "tiny-fusion", data=tmp_path / "faces", sounds=tmp_path / "sounds", speech_config=speech, pairs=280,
