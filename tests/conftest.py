@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests.media import ordinary_priority
+
 # The same examples in every run, and no limit of time for one of them: a busy machine fails no test.
 hypothesis.settings.register_profile("bimodal", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("bimodal")
+
+
+@pytest.fixture(autouse=True)
+def _ordinary_priority() -> Iterator[None]:
+    yield
+    ordinary_priority()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache
@@ -95,6 +96,13 @@ def speech(seconds: float = 4.0) -> tuple[Samples, int]:
 
 
 # ------------------------------------------------------------------------------------ files
+
+
+def ordinary_priority() -> None:
+    """Take back the real-time priority that libsvtav1 gives the thread that calls it where that is root's: processes
+    that are started afterwards would inherit it, and one of them that spins would stop the whole machine."""
+    if hasattr(os, "sched_setscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def write_clip(

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import bimodal
+from tests.media import ordinary_priority
 from tests.tried.kinds import KINDS
 from tests.tried.looking import differences
 
@@ -23,6 +24,7 @@ def main() -> int:
                 found = differences(detector, kind, kind.make(folder))
             except Exception as error:
                 found = [f"{type(error).__name__}: {error}"]
+            ordinary_priority()
             wrong += bool(found)
             verdict = "; ".join(found) or "✓"
             cells = (kind.name, kind.container, kind.codec or "–", kind.geometry, kind.time, kind.sound, verdict)
