@@ -85,11 +85,31 @@ class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
     face: FaceMeasures | None = None
 
 
+class VoiceMeasures(msgspec.Struct, frozen=True, kw_only=True):
+    """How the voice of one hop sounds; docs/events.md gives methods. None: not enough voice.
+
+    Attributes:
+        f0_hz, f0_low_hz, f0_high_hz: median, 10th and 90th percentile of the pitch of its voiced frames.
+        voiced: share of its frames that have a pitch, 0…1.
+        loudness_dbfs: root mean square level.
+        loudness_lufs: loudness by ITU-R BS.1770.
+        rate_hz: syllables per second of voice, estimated over the speech window.
+    """
+
+    f0_hz: float | None = None
+    f0_low_hz: float | None = None
+    f0_high_hz: float | None = None
+    voiced: float | None = None
+    loudness_dbfs: float | None = None
+    loudness_lufs: float | None = None
+    rate_hz: float | None = None
+
+
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
     """The speech window joined to a frame. If gated, label and probabilities are None and `because` says why.
 
     `snr_db`, `bandwidth_hz` and `clipped` are those of messages.SpeechResult; `doubts` says in words what of it is bad
-    enough to make the answer less sure.
+    enough to make the answer less sure. `measures` is how its newest hop sounds.
     """
 
     label: str | None
@@ -101,6 +121,7 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     bandwidth_hz: float | None = None
     clipped: float | None = None
     doubts: tuple[str, ...] = ()
+    measures: VoiceMeasures | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +207,7 @@ class Hop(Message, frozen=True, tag="hop"):
     valence: float | None = None
     arousal: float | None = None
     affect: Affect | None = None
+    measures: VoiceMeasures | None = None
 
 
 Accord = Literal["none", "agree", "differ", "conflict"]

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from bimodal.broker.errors import MessageError, VersionError
-from bimodal.broker.events import Emotion, FaceMeasures, Hop, Message, Probabilities, Size, Whole
+from bimodal.broker.events import Emotion, FaceMeasures, Hop, Message, Probabilities, Size, VoiceMeasures, Whole
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -399,6 +399,7 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
         snr_db: level of the voice over the noise between and below it; None where the window was gated.
         bandwidth_hz: highest frequency that the voice reaches, as far as the speech model hears; None likewise.
         clipped: share of the samples that are cut off at full scale, 0…1; None likewise.
+        measures: how the newest hop sounds; None where there was no sound.
     """
 
     number: Whole
@@ -417,6 +418,7 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
     snr_db: float | None = None
     bandwidth_hz: float | None = None
     clipped: float | None = None
+    measures: VoiceMeasures | None = None
 
 
 class JobFailed(Message, frozen=True, tag="job_failed"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities, Speech, TrackedFace
+from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities, Speech, TrackedFace, VoiceMeasures
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.parts import opened, part_path, sync
 
@@ -61,6 +61,19 @@ def _measure(name: str) -> Column:
         return getattr(face.face, name) if face is not None and face.face is not None else None
 
     return Column(name, "string" if name == "affect" else "bool" if name == "eyes_closed" else "float64", get)
+
+
+def _sound(get: Callable[[Any], Speech | Hop | None]) -> list[Column]:
+    """Columns of how a voice sounds, named as its fields."""
+
+    def column(name: str) -> Column:
+        def cell(event: Any, _: TrackedFace | None) -> Cell:
+            voice = get(event)
+            return getattr(voice.measures, name) if voice is not None and voice.measures is not None else None
+
+        return Column(f"voice_{name}", "float64", cell)
+
+    return [column(name) for name in VoiceMeasures.__struct_fields__]
 
 
 def _speech(get: Callable[[Speech], Cell]) -> Getter:
@@ -133,6 +146,7 @@ COLUMNS: tuple[Column, ...] = (
     *(_measure(name) for name in FaceMeasures.__struct_fields__ if name not in ("blend", "units")),
     Column("emotion_valence", "float64", lambda event, _: event.emotion.valence),
     Column("emotion_arousal", "float64", lambda event, _: event.emotion.arousal),
+    *_sound(lambda event: event.speech),
     Column("model_face_static", "string", _model("face-static"), csv=False),
     Column("model_face_dynamic", "string", _model("face-dynamic"), csv=False),
     Column("model_speech", "string", _model("speech"), csv=False),
@@ -158,6 +172,7 @@ HOP_COLUMNS: tuple[Column, ...] = (
     Column("speech_doubts", "string", lambda hop, _: _listed(hop.doubts)),
     Column("speech_valence", "float64", lambda hop, _: hop.valence),
     Column("speech_arousal", "float64", lambda hop, _: hop.arousal),
+    *_sound(lambda hop: hop),
     Column("model_speech", "string", _model("speech"), csv=False),
 )
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.api.sources import ConfigLike, Source, check_pictures, choice_of, config_of, open_media, voices_of
-from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities
+from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities, VoiceMeasures
 from bimodal.broker.messages import (
     Assignment,
     FaceResult,
@@ -97,6 +97,7 @@ class Voice:
         probabilities: by emotion, over those that the speech model knows; None without enough voice.
         voice: share of the sound that is voice, 0…1.
         because: why there is no label ("too quiet", "no voice", "not enough sound yet"), else None.
+        measures: how it sounds (docs/events.md): pitch, loudness, speaking rate; None without sound.
     """
 
     label: str | None
@@ -104,6 +105,7 @@ class Voice:
     probabilities: Probabilities | None
     voice: float
     because: str | None
+    measures: VoiceMeasures | None = None
 
 
 class Detector:
@@ -165,7 +167,7 @@ class Detector:
             raise ConfigError("there is no speech model: 'models.speech' is none")
         reading = self._voices(voices_of(np.asarray(samples), rate)[0], rate, 0)
         label, confidence = top(reading.probabilities) if reading.probabilities is not None else (None, None)
-        return Voice(label, confidence, reading.probabilities, reading.voice, reading.reason)
+        return Voice(label, confidence, reading.probabilities, reading.voice, reading.reason, reading.measures)
 
     @overload
     def events(

@@ -66,6 +66,7 @@ def speech_result(
         voice=reading.voice,
         probabilities=reading.probabilities,
         because=reading.reason,
+        measures=reading.measures,
         queue_ns=taken_ns - job.grab_ns,
         inference_ns=time.monotonic_ns() - taken_ns,
         models=names,

@@ -11,9 +11,11 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from bimodal.broker.events import VoiceMeasures
 from bimodal.models.contract import label_map
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact
+from bimodal.workers.audio.prosody import loudness_of, with_voice
 from bimodal.workers.audio.settings import AudioSettings, Quality
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.fusion.combine import Opinion, average
@@ -30,11 +32,13 @@ class SpeechReading(msgspec.Struct, frozen=True, kw_only=True):
         voice: share of the newest hop that is voice, 0…1.
         probabilities: over the emotions that the model knows, summing to 1; None if the window was gated.
         reason: why it was gated, else None.
+        measures: how the newest hop sounds; None without sound.
     """
 
     voice: float
     probabilities: dict[str, float] | None
     reason: str | None
+    measures: VoiceMeasures | None = None
 
 
 class SpeechPipeline:
@@ -77,16 +81,20 @@ class SpeechPipeline:
         if sound.size == 0:
             return SpeechReading(voice=0.0, probabilities=None, reason=NOT_ENOUGH)
         fresh = fresh if 0 < fresh <= sound.size else sound.size
+        measures = loudness_of(sound[-fresh:], rate)
         if level_dbfs(sound[-fresh:]) < self._settings.energy_floor_dbfs:
-            return SpeechReading(voice=0.0, probabilities=None, reason=TOO_QUIET)
+            return SpeechReading(voice=0.0, probabilities=None, reason=TOO_QUIET, measures=measures)
         hop_s = fresh / rate
         heard = resample(newest(sound, max(self._window_s, hop_s), rate), rate, self._rate, self._settings.resampler)
         voiced = self._voiced(heard)
         voice = float(np.mean(voiced[-max(1, round(hop_s / STEP_S)) :]))
+        if voice > 0:
+            measures = with_voice(measures, heard, self._rate, hop_s, voiced, STEP_S)
         reason = self._gate(voice, voiced, sound.size / rate)
         if reason is not None:
-            return SpeechReading(voice=voice, probabilities=None, reason=reason)
-        return SpeechReading(voice=voice, probabilities=self._recognise(heard, voiced), reason=None)
+            return SpeechReading(voice=voice, probabilities=None, reason=reason, measures=measures)
+        recognised = self._recognise(heard, voiced)
+        return SpeechReading(voice=voice, probabilities=recognised, reason=None, measures=measures)
 
     def _voiced(self, heard: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Detect voice: bool [steps], one per 32 ms; the last step ends where the sound ends."""

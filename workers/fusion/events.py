@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from bimodal.broker.events import Emotion, FaceMeasures, Hop, Latency, Probabilities, Speech, TrackedFace, Verdict
+from bimodal.broker.events import (
+    Emotion,
+    FaceMeasures,
+    Hop,
+    Latency,
+    Probabilities,
+    Speech,
+    TrackedFace,
+    Verdict,
+    VoiceMeasures,
+)
 from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult
 from bimodal.models import affect
 from bimodal.workers.fusion.combine import top, unit
@@ -83,6 +93,7 @@ def hop(
         latency_ms=_latency(outcome, now_ns),
         models={} if isinstance(outcome, JobFailed) else dict(outcome.models),
         failed=failed,
+        measures=_sound(outcome.measures) if isinstance(outcome, SpeechResult) else None,
         **_affect(heard.probabilities if heard is not None else None),
     )
 
@@ -154,7 +165,15 @@ def _speech(speech: JoinedSpeech) -> Speech | None:
         voice=round(unit(speech.result.voice), DECIMALS),
         age_ms=round(speech.age_ns / 1e6, 3),
         because=speech.reason,
+        measures=_sound(speech.result.measures),
     )
+
+
+def _sound(found: VoiceMeasures | None) -> VoiceMeasures | None:
+    """How a hop sounds, rounded."""
+    if found is None:
+        return None
+    return VoiceMeasures(**{name: _round(getattr(found, name), 2) for name in found.__struct_fields__})
 
 
 def _verdict(overall: SceneEmotion, min_confidence: float) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -81,11 +82,16 @@ def test_loud_sound_is_read(pipeline: SpeechPipeline, rate: int) -> None:
     assert set(reading.probabilities) == set(EMOTIONS)
 
 
+def without_measures(reading: SpeechReading) -> SpeechReading:
+    """A reading without its loudness, which every hop has (test_prosody.py)."""
+    return msgspec.structs.replace(reading, measures=None)
+
+
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("dbfs", [-120.0, -80.0, -61.0])
 def test_silence_is_too_quiet(pipeline: SpeechPipeline, rate: int, dbfs: float) -> None:
     reading = pipeline(tone(3.0, rate, dbfs), rate, rate // 4)
-    assert reading == SpeechReading(voice=0.0, probabilities=None, reason=TOO_QUIET)
+    assert without_measures(reading) == SpeechReading(voice=0.0, probabilities=None, reason=TOO_QUIET)
 
 
 def test_digital_silence_with_a_constant_offset_is_too_quiet(pipeline: SpeechPipeline) -> None:
@@ -103,7 +109,9 @@ def test_a_short_window_with_voice_is_not_enough_yet(pipeline: SpeechPipeline) -
 
 def test_a_window_with_hardly_any_voice_is_not_enough_yet(pipeline: SpeechPipeline) -> None:
     click = np.concatenate([tone(2.872, 16_000, -90), tone(0.128, 16_000, -10)])
-    assert pipeline(click, 16_000, 4_096) == SpeechReading(voice=0.5, probabilities=None, reason=NOT_ENOUGH)
+    assert without_measures(pipeline(click, 16_000, 4_096)) == SpeechReading(
+        voice=0.5, probabilities=None, reason=NOT_ENOUGH
+    )
 
 
 @pytest.mark.parametrize(("lead_in_s", "heard_s"), [(0.0, 0.992), (0.5, 1.492), (9.0, 3.0)])
