@@ -210,6 +210,47 @@ class Hop(Message, frozen=True, tag="hop"):
     measures: VoiceMeasures | None = None
 
 
+class Stretch(Message, frozen=True, tag="segment"):
+    """Fusion → everyone, when a stretch has ended: an emotion of a face or of the voice, a turn, a blink, a shot.
+
+    recordings/segments.py describes the fields; `start` and `end` are seconds on the stream's time line.
+    """
+
+    stream: str
+    kind: str
+    start: float
+    end: float
+    track: int | None
+    channel: str | None
+    label: str
+    confidence: float
+    peak: float
+    frames: Whole
+    run: Whole = 0
+
+
+class Changes:
+    """Tells events that say something new from those that repeat the one before: for readers that want changes only.
+
+    New are a label of a face, of the voice or of the verdict, a face that comes or goes, a failure, and a run.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[object, ...]] = {}
+
+    def new(self, event: Emotion) -> bool:
+        """Take the next event of any stream; True where it says something new."""
+        says = (
+            event.run,
+            event.emotion.label,
+            tuple((face.track, face.label) for face in event.faces),
+            event.speech.label if event.speech is not None else None,
+            event.failed,
+        )
+        before, self._last[event.stream] = self._last.get(event.stream), says
+        return says != before
+
+
 Accord = Literal["none", "agree", "differ", "conflict"]
 
 # Face and voice with different labels contradict each other if their agreement (1 − Jensen–Shannon divergence) is

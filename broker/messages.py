@@ -13,7 +13,17 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from bimodal.broker.errors import MessageError, VersionError
-from bimodal.broker.events import Emotion, FaceMeasures, Hop, Message, Probabilities, Size, VoiceMeasures, Whole
+from bimodal.broker.events import (
+    Emotion,
+    FaceMeasures,
+    Hop,
+    Message,
+    Probabilities,
+    Size,
+    Stretch,
+    VoiceMeasures,
+    Whole,
+)
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -554,6 +564,7 @@ Body: TypeAlias = (
     | Ack
     | Emotion
     | Hop
+    | Stretch
     | Delivery
     | Status
 )

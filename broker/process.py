@@ -14,7 +14,7 @@ import msgspec
 import zmq
 
 from bimodal.broker.errors import BrokerError, MessageError, RingGoneError, SlotError, VersionError
-from bimodal.broker.events import Emotion, Hop
+from bimodal.broker.events import Emotion, Hop, Stretch
 from bimodal.broker.keys import keys_folder
 from bimodal.broker.messages import (
     Assignment,
@@ -313,7 +313,7 @@ class BrokerProcess:
     def _publish(
         self,
         name: str,
-        body: Emotion | Hop | Job | StreamOpened | StreamClosed | Heartbeat | Status,
+        body: Emotion | Hop | Stretch | Job | StreamOpened | StreamClosed | Heartbeat | Status,
         data: bytes | None = None,
     ) -> None:
         topic = topic_of(body, name)

@@ -14,7 +14,7 @@ import msgspec
 
 from bimodal.broker.answers import Agreement, fault, label_of
 from bimodal.broker.dispatch import Dispatch
-from bimodal.broker.events import Emotion, Hop
+from bimodal.broker.events import Emotion, Hop, Stretch
 from bimodal.broker.lanes import BUNDLE, Lane, Lanes
 from bimodal.broker.messages import (
     ELSEWHERE,
@@ -70,7 +70,7 @@ class Publish:
     """Put `body` on the event bus; `name` is its stream or process."""
 
     name: str
-    body: Emotion | Hop | Job | StreamOpened | StreamClosed | Heartbeat | Status
+    body: Emotion | Hop | Stretch | Job | StreamOpened | StreamClosed | Heartbeat | Status
 
 
 Out: TypeAlias = Send | Publish
@@ -196,6 +196,8 @@ class Router:
                 out = self._on_emotion(body)
             case Hop():
                 out = self._on_hop(body)
+            case Stretch():
+                out = [Publish(body.stream, body)] if self._current(body.stream, body.run) is not None else []
             case StreamOpened():
                 out = self._on_stream_opened(sender, body)
             case StreamEnded():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bimodal.broker.events import Emotion, Hop, Message
+from bimodal.broker.events import Emotion, Hop, Message, Stretch
 from bimodal.broker.messages import Heartbeat, Job, Modality, Status, StreamClosed, StreamOpened
 
 
@@ -24,6 +24,7 @@ class Topic(NamedTuple):
 TOPICS: tuple[Topic, ...] = (
     Topic("emotion.{stream}", Emotion, "fusion", "one per video frame"),
     Topic("speech.{stream}", Hop, "fusion", "one per hop of sound and voice"),
+    Topic("segment.{stream}", Stretch, "fusion", "when a stretch with one label, a turn or a blink ends"),
     Topic("frame.{stream}", Job, "capture", "one per video frame, before it is analysed"),
     Topic("sound.{stream}", Job, "capture", "one per speech window"),
     Topic("stream.{stream}", StreamOpened, "capture", "when a stream begins or is announced again"),

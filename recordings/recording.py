@@ -14,12 +14,26 @@ from bimodal.broker.messages import StreamOpened
 from bimodal.errors import BimodalError
 from bimodal.recordings.parts import PartFile, folder_lock, leftovers, sweep
 from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord, pretty
+from bimodal.recordings.segments import Segment, SegmentFinder, in_order
 from bimodal.recordings.summary import Summarizer
-from bimodal.recordings.tables import HOP_COLUMNS, TableFile, csv_header, csv_lines, event_line, hop_row, rows
+from bimodal.recordings.tables import (
+    COLUMNS,
+    HOP_COLUMNS,
+    SEGMENT_COLUMNS,
+    TableFile,
+    csv_header,
+    csv_lines,
+    event_line,
+    hop_row,
+    rows,
+    segment_row,
+)
 
 LINES, CSV, TABLE, SUMMARY = ".jsonl", ".csv", ".parquet", ".summary.json"
 SPEECH = ".speech"
+SEGMENT_CSV, SEGMENT_TABLE = (".segments" + suffix for suffix in (CSV, TABLE))
 HOP_LINES, HOP_CSV, HOP_TABLE = (SPEECH + suffix for suffix in (LINES, CSV, TABLE))
+TABLES = {TABLE: COLUMNS, HOP_TABLE: HOP_COLUMNS, SEGMENT_TABLE: SEGMENT_COLUMNS}
 MADE_FROM_RESULTS = (".html", ".annotated.mp4")
 LONGEST_NAME = 200
 PENDING_BYTES = 1024 * 1024
@@ -27,7 +41,7 @@ PENDING_BYTES = 1024 * 1024
 
 class Recording:
     """Writer of NAME.jsonl, NAME.csv, NAME.parquet, the same of the voice (NAME.speech.…) where the stream has sound,
-    NAME.summary.json and (with `clip`) NAME.session.json.
+    NAME.segments.csv and .parquet, NAME.summary.json and (with `clip`) NAME.session.json.
 
     For a file (policy `every`), results of an earlier run are replaced only when this one is complete, all at one
     moment. Temporary files are of this run alone: those of dead runs are deleted, and where another run is writing
@@ -70,12 +84,15 @@ class Recording:
         self._clip = clip
         self._summary = Summarizer(opened, source_file.encode("utf-8", "replace").decode())
         self._guard = guard
+        self._finder = SegmentFinder(hops=opened.has_sound)
+        self._segments: list[Segment] = []
         self._texts: dict[str, PartFile] = {}
         self._tables: dict[str, TableFile] = {}
         self._unflushed = 0
         self._current = folder / name
         voice = opened.has_sound
         wanted = [LINES] * lines + [CSV, TABLE] + [HOP_LINES] * (voice and lines) + [HOP_CSV, HOP_TABLE] * voice
+        wanted += [SEGMENT_CSV, SEGMENT_TABLE]
         wanted += [CLIP_SUFFIX] * (clip is not None) + [SUMMARY]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -98,9 +115,8 @@ class Recording:
             )
         for suffix in wanted:
             self._current = self.folder / f"{self.name}{suffix}"
-            if suffix in (TABLE, HOP_TABLE):
-                columns = {} if suffix == TABLE else {"columns": HOP_COLUMNS}
-                self._tables[suffix] = TableFile(self._current, **columns)
+            if suffix in TABLES:
+                self._tables[suffix] = TableFile(self._current, TABLES[suffix])
             else:
                 at_once = self._live and suffix in (LINES, HOP_LINES)
                 self._texts[suffix] = PartFile(self._current, at_once=at_once)
@@ -136,6 +152,7 @@ class Recording:
             self._texts[LINES].write(line)
             self._unflushed += len(line)
         self._summary.add(event)
+        self._segments += self._finder.on_event(event)
         if self._unflushed > PENDING_BYTES:
             self.flush()
 
@@ -152,6 +169,7 @@ class Recording:
         if HOP_LINES in self._texts:
             self._texts[HOP_LINES].write(event_line(hop))
         self._summary.add_hop(hop)
+        self._segments += self._finder.on_hop(hop)
         if self._unflushed > PENDING_BYTES:
             self.flush()
 
@@ -183,6 +201,9 @@ class Recording:
         self._check_open()
         summary = self._summary.summary(now - self._started, frames_offered)
         self._texts[SUMMARY].write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+        stretches = [segment_row(one) for one in in_order([*self._segments, *self._finder.finish()])]
+        self._texts[SEGMENT_CSV].write(csv_header(SEGMENT_COLUMNS) + csv_lines(stretches, SEGMENT_COLUMNS))
+        self._tables[SEGMENT_TABLE].add(stretches)
         if self._clip is not None:
             self._texts[CLIP_SUFFIX].write(pretty(self._clip()))
         try:

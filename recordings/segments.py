@@ -1,27 +1,46 @@
-"""Events → segments: stretches of one face, or of the voice, with one label. Pure."""
+"""Events → segments: stretches of one face, or of the voice, with one label; turns of speech; blinks; shots. Pure.
+
+A segment is found while events come, and the same ones live and from a file: labels must hold for some time in seconds
+before they count (hysteresis), and short gaps are bridged.
+"""
 
 from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
-from bimodal.broker.events import Emotion, Hop
+from bimodal.broker.events import Emotion, Hop, Stretch
 
-GAP_FRAMES = 2.5
-"""A face or voice that is missing for longer than this many frames ends its segment."""
+Kind = Literal["face", "voice", "turn", "blink", "shot"]
+
+HOLD_S, VOICE_HOLD_S = 0.3, 0.75
+"""A label must hold so long before it ends the one before; the voice's comes once a hop, gathered over seconds."""
+GAP_S, GAP_FRAMES = 0.3, 2.5
+"""A face or voice that is missing for longer than this, and than this many frames, ends its segment."""
+TURN_GAP_S = 1.0
+"""Pauses up to this belong to a turn of speech."""
+FIRST_HOP_S = 0.5
+"""Length of a hop, until a second one tells."""
+PACE_STEPS = 5
+
+SPEAKS, BLINK = "speaks", "blink"
 
 
 class Segment(NamedTuple):
-    """A stretch with one label.
+    """A stretch.
 
     Attributes:
         start, end: seconds on the stream's time line; the last frame counts to its end.
-        track: of the face, None for the voice.
-        label: of the face's fused probabilities, or of the speech.
-        confidence: mean over its frames.
-        frames: how many there are.
+        track: of the face; None for the voice and for a voice without a face.
+        label: of the face's fused probabilities, or of the speech; "speaks", "blink", "shot 0" for other kinds.
+        confidence: mean of the label's probability over its frames; 1 for other kinds than face and voice.
+        frames: how many frames (hops) there are.
+        kind: `face` and `voice`: an emotion; `turn`: someone speaks; `blink`; `shot` of a film with hard cuts.
+        peak: largest probability of the label.
+        channel: of the voice, where each channel is one.
     """
 
     start: float
@@ -30,38 +49,34 @@ class Segment(NamedTuple):
     label: str
     confidence: float
     frames: int
+    kind: Kind = "face"
+    peak: float = 1.0
+    channel: str | None = None
+
+
+def stretch(stream: str, run: int, segment: Segment) -> Stretch:
+    """The message of a segment for the event bus."""
+    times = {"start": round(segment.start, 6), "end": round(segment.end, 6)}
+    return Stretch(stream=stream, run=run, **(segment._asdict() | times))
 
 
 def segments(events: Sequence[Emotion], hops: Sequence[Hop] = ()) -> list[Segment]:
-    """The segments of all tracks and of the voice, by start, the voice before faces that start with it.
+    """All segments of a clip by start, the voice before faces that start with it.
 
     Args:
         hops: of the voice, where they are known: then its segments are made of them, also where no picture is, and
             each channel that is a voice has segments of its own.
     """
-    frame_s = frame_seconds(events)
-    rows: dict[int | None, list[tuple[float, str, float]]] = {}
-    for event in events:
-        speech = event.speech
-        if not hops and speech is not None and speech.label is not None and speech.probabilities is not None:
-            rows.setdefault(None, []).append((event.t, speech.label, speech.probabilities[speech.label]))
-        for face in event.faces:
-            rows.setdefault(face.track, []).append((event.t, face.label, face.confidence))
-    found = [segment for track, of_track in rows.items() for segment in _of_track(track, of_track, frame_s)]
-    found += _of_voices(hops)
-    return sorted(found, key=lambda segment: (segment.start, -1 if segment.track is None else segment.track))
+    finder = SegmentFinder(hops=bool(hops))
+    # Their order makes no difference: voices and faces are followed apart.
+    found = [segment for hop in hops for segment in finder.on_hop(hop)]
+    found += [segment for event in events for segment in finder.on_event(event)]
+    return in_order([*found, *finder.finish()])
 
 
-def _of_voices(hops: Sequence[Hop]) -> list[Segment]:
-    found: list[Segment] = []
-    for channel in dict.fromkeys(hop.channel for hop in hops):
-        own = [hop for hop in hops if hop.channel == channel]
-        # A single hop began half a second before its end, or whenever its stream did.
-        steps = [after.t - before.t for before, after in itertools.pairwise(own)]
-        hop_s = statistics.median(steps) if steps else own[0].t
-        said = [(hop.t - hop_s, hop.label, hop.confidence or 0.0) for hop in own if hop.label is not None]
-        found += _of_track(None, said, hop_s)
-    return found
+def in_order(found: Iterable[Segment]) -> list[Segment]:
+    """Segments by start, then the voice before faces."""
+    return sorted(found, key=lambda one: (one.start, -1 if one.track is None else one.track, one.kind, one.end))
 
 
 def frame_seconds(events: Sequence[Emotion]) -> float:
@@ -70,23 +85,212 @@ def frame_seconds(events: Sequence[Emotion]) -> float:
     return statistics.median(steps) if steps else 0.0
 
 
-def _of_track(track: int | None, rows: Iterable[tuple[float, str, float]], frame_s: float) -> Iterable[Segment]:
-    held: list[tuple[float, str, float]] = []
-    for row in rows:
-        if held and (row[1] != held[-1][1] or row[0] - held[-1][0] > GAP_FRAMES * frame_s):
-            yield _segment(track, held, frame_s)
-            held = []
-        held.append(row)
-    if held:
-        yield _segment(track, held, frame_s)
+_Key: TypeAlias = "tuple[Kind, int | None, str | None]"
 
 
-def _segment(track: int | None, rows: list[tuple[float, str, float]], frame_s: float) -> Segment:
-    return Segment(
-        start=rows[0][0],
-        end=rows[-1][0] + frame_s,
-        track=track,
-        label=rows[0][1],
-        confidence=statistics.fmean(row[2] for row in rows),
-        frames=len(rows),
-    )
+class SegmentFinder:
+    """Finds the segments of one run of a stream; events and hops are given in order, each returns those that ended.
+
+    Args:
+        hops: whether hops are given too; else the voice is that of the events.
+    """
+
+    def __init__(self, *, hops: bool) -> None:
+        self._hops = hops
+        self._lines: dict[_Key, _Line] = {}
+        self._frames = _Pace()
+        self._voices: dict[str | None, _Pace] = {}
+        self._shot: tuple[int, float] | None = None
+        self._count = 0
+
+    def on_event(self, event: Emotion) -> list[Segment]:
+        """Take the next event."""
+        pace = self._frames.step(event.t)
+        ended: list[Segment] = []
+        if self._shot is None or self._shot[0] != event.shot:
+            ended += self._cut(event)
+        self._count += 1
+        seen: dict[_Key, tuple[str, Mapping[str, float]]] = {
+            ("face", face.track, None): (face.label, face.fused) for face in event.faces
+        }
+        speech = event.speech
+        if not self._hops and speech is not None and speech.label is not None:
+            seen["voice", None, None] = (speech.label, speech.probabilities or {})
+        if event.faces or not self._hops:
+            speaks = [face.track for face in event.faces if face.weights.get("speech", 0.0) > 0]
+            if speaks:
+                seen["turn", speaks[0], None] = (SPEAKS, {})
+        for key, (label, probabilities) in seen.items():
+            line = self._lines.setdefault(key, _Line(key, VOICE_HOLD_S if key[0] == "voice" else HOLD_S))
+            ended += line.add(event.t, pace, label, probabilities)
+        for key, line in self._lines.items():
+            if key not in seen and not (self._hops and (key[0] == "voice" or key[1] is None)):
+                ended += line.wait(event.t)
+        # Tracks are never numbered again, but for people who are recognised.
+        self._lines = {key: line for key, line in self._lines.items() if line.open or key[1] is None}
+        for face in event.faces:
+            if face.face is not None and face.face.blink_ms is not None:
+                begun = max(0.0, event.t - face.face.blink_ms / 1000)
+                ended.append(Segment(begun, event.t, face.track, BLINK, 1.0, 1, "blink"))
+        return ended
+
+    def on_hop(self, hop: Hop) -> list[Segment]:
+        """Take the next hop of a voice."""
+        length = self._voices.setdefault(hop.channel, _Pace(min(hop.t, FIRST_HOP_S))).step(hop.t)
+        ended: list[Segment] = []
+        begun = max(0.0, hop.t - length)
+        kinds: tuple[tuple[Kind, str | None, float], ...] = (
+            ("voice", hop.label, VOICE_HOLD_S),
+            ("turn", SPEAKS if (hop.voice or 0.0) >= 0.5 else None, HOLD_S),
+        )
+        for kind, label, hold_s in kinds:
+            key: _Key = (kind, None, hop.channel)
+            line = self._lines.setdefault(key, _Line(key, hold_s))
+            if label is None:
+                ended += line.wait(begun)
+            else:
+                ended += line.add(begun, length, label, hop.probabilities or {label: hop.confidence or 0.0})
+        return ended
+
+    def finish(self) -> list[Segment]:
+        """The segments that are open when the stream ends."""
+        ended = [segment for line in self._lines.values() for segment in line.end()]
+        if self._shot is not None and self._shot[0] > 0:
+            ended.append(self._of_shot(self._frames.end))
+        self._lines.clear()
+        self._shot = None
+        return ended
+
+    def _cut(self, event: Emotion) -> list[Segment]:
+        """A hard cut ends the segments of all faces."""
+        ended = [segment for key, line in self._lines.items() if key[1] is not None for segment in line.end()]
+        if self._shot is not None:
+            ended.append(self._of_shot(event.t))
+        self._shot, self._count = (event.shot, event.t), 0
+        return ended
+
+    def _of_shot(self, end: float) -> Segment:
+        assert self._shot is not None
+        number, begun = self._shot
+        return Segment(begun, end, None, f"shot {number}", 1.0, self._count, "shot")
+
+
+class _Pace:
+    """The usual step from one time to the next, of the newest few; `end` is the end of the last."""
+
+    def __init__(self, first: float = 0.0) -> None:
+        self._first = first
+        self._last: float | None = None
+        self._steps: deque[float] = deque(maxlen=PACE_STEPS)
+        self.end = 0.0
+
+    def step(self, t: float) -> float:
+        if self._last is not None and t > self._last:
+            self._steps.append(t - self._last)
+        self._last = t
+        pace = statistics.median(self._steps) if self._steps else self._first
+        self.end = t + pace
+        return pace
+
+
+class _Sums:
+    """Frames so far: the first and the last one, and sums and largest values of each label's probability."""
+
+    def __init__(self, label: str, t: float) -> None:
+        self.label, self.start, self.end, self.frames = label, t, t, 0
+        self._sums: dict[str, float] = {}
+        self._peaks: dict[str, float] = {}
+
+    def add(self, end: float, probabilities: Mapping[str, float]) -> None:
+        self.end = end
+        self.frames += 1
+        for label, probability in probabilities.items():
+            self._sums[label] = self._sums.get(label, 0.0) + probability
+            self._peaks[label] = max(self._peaks.get(label, 0.0), probability)
+
+    def merge(self, other: _Sums) -> None:
+        """Take the frames of a later stretch."""
+        self.end = max(self.end, other.end)
+        self.frames += other.frames
+        for label, total in other._sums.items():
+            self._sums[label] = self._sums.get(label, 0.0) + total
+            self._peaks[label] = max(self._peaks.get(label, 0.0), other._peaks[label])
+
+    def segment(self, key: _Key) -> Segment:
+        kind, track, channel = key
+        emotion = kind in ("face", "voice")
+        mean = self._sums.get(self.label, 0.0) / self.frames if emotion else 1.0
+        peak = self._peaks.get(self.label, 0.0) if emotion else 1.0
+        return Segment(self.start, self.end, track, self.label, mean, self.frames, kind, peak, channel)
+
+
+class _Line:
+    """The course of labels of one face or voice.
+
+    A label that has held for `hold_s` ends the one before, from where it began; if that one was shorter itself, it is
+    taken over with it. Until then its frames count with the one before.
+    """
+
+    def __init__(self, key: _Key, hold_s: float) -> None:
+        self._key, self._hold_s = key, hold_s
+        self._gap_s = TURN_GAP_S if key[0] == "turn" else GAP_S
+        self._held: _Sums | None = None
+        self._next: _Sums | None = None
+        self._pace = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether a segment has begun."""
+        return self._held is not None
+
+    def add(self, t: float, pace: float, label: str, probabilities: Mapping[str, float]) -> list[Segment]:
+        """Take the label at `t`, which counts for `pace` seconds."""
+        ended = self.wait(t)
+        self._pace = pace
+        if self._held is None:
+            self._held = _Sums(label, t)
+        if label == self._held.label:
+            if self._next is not None:
+                self._held.merge(self._next)
+                self._next = None
+            self._held.add(t + pace, probabilities)
+            return ended
+        if self._next is None or self._next.label != label:
+            if self._next is not None:
+                self._held.merge(self._next)
+            self._next = _Sums(label, t)
+        self._next.add(t + pace, probabilities)
+        # With a hair's breadth, since times are sums of steps.
+        if self._next.end - self._next.start >= self._hold_s - 1e-6:
+            ended += self._change()
+        return ended
+
+    def _change(self) -> list[Segment]:
+        held, following = self._held, self._next
+        assert held is not None
+        assert following is not None
+        self._held, self._next = following, None
+        if following.start - held.start >= self._hold_s - 1e-6:
+            held.end = min(held.end, following.start)
+            return [held.segment(self._key)]
+        held.label = following.label
+        held.merge(following)
+        self._held = held
+        return []
+
+    def wait(self, t: float) -> list[Segment]:
+        """It is missing at `t`: end the segment where that lasts too long."""
+        if self._held is None:
+            return []
+        newest = max(self._held.end, self._next.end if self._next is not None else 0.0)
+        return self.end() if t - newest > max(self._gap_s, (GAP_FRAMES - 1) * self._pace) - 1e-6 else []
+
+    def end(self) -> list[Segment]:
+        """End what is open."""
+        held, following = self._held, self._next
+        self._held = self._next = None
+        if held is None:
+            return []
+        if following is not None:
+            held.merge(following)
+        return [held.segment(self._key)]

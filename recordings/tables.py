@@ -18,6 +18,7 @@ import msgspec
 from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities, Speech, TrackedFace, VoiceMeasures
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.parts import opened, part_path, sync
+from bimodal.recordings.segments import Segment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,6 +176,24 @@ HOP_COLUMNS: tuple[Column, ...] = (
     *_sound(lambda hop: hop),
     Column("model_speech", "string", _model("speech"), csv=False),
 )
+
+
+SEGMENT_COLUMNS: tuple[Column, ...] = (
+    Column("start", "float64", lambda one, _: one.start, null=False),
+    Column("end", "float64", lambda one, _: one.end, null=False),
+    Column("track", "int32", lambda one, _: one.track),
+    Column("label", "string", lambda one, _: one.label, null=False),
+    Column("confidence", "float64", lambda one, _: one.confidence, null=False),
+    Column("frames", "int64", lambda one, _: one.frames, null=False),
+    Column("kind", "string", lambda one, _: one.kind, null=False),
+    Column("peak", "float64", lambda one, _: one.peak, null=False),
+    Column("channel", "string", lambda one, _: one.channel),
+)
+
+
+def segment_row(segment: Segment) -> Row:
+    """The segment's row in the order of SEGMENT_COLUMNS."""
+    return tuple(column.get(segment, None) for column in SEGMENT_COLUMNS)
 
 
 def rows(event: Emotion) -> list[Row]:

@@ -23,8 +23,8 @@ from bimodal.drawing.style import Style
 from bimodal.models.emotions import EMOTIONS
 from bimodal.options import with_counts
 from bimodal.recordings.reading import clips, read_hops
-from bimodal.recordings.segments import Segment, segments
-from bimodal.recordings.tables import HOP_COLUMNS, hop_row, rows, schema
+from bimodal.recordings.segments import segments
+from bimodal.recordings.tables import HOP_COLUMNS, SEGMENT_COLUMNS, hop_row, rows, schema, segment_row
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.annotation import annotate_file
 from bimodal.supervisor.inputs import gather
@@ -168,13 +168,13 @@ class Result:
 
     @cached_property
     def segments(self) -> pa.Table:
-        """One row a stretch with one label: start, end, track (null for the voice), label, confidence, frames."""
+        """One row a stretch (of an emotion, of speaking; a blink; a shot): the table of NAME.segments.parquet."""
         import pyarrow as pa
 
-        kinds = [pa.float64(), pa.float64(), pa.int32(), pa.string(), pa.float64(), pa.int64()]
-        found = segments(self.events, self.hops)
-        arrays = [pa.array([row[place] for row in found], kind) for place, kind in enumerate(kinds)]
-        return pa.Table.from_arrays(arrays, names=list(Segment._fields))
+        columns = schema(SEGMENT_COLUMNS)
+        found = [segment_row(one) for one in segments(self.events, self.hops)]
+        arrays = [pa.array([row[place] for row in found], field.type) for place, field in enumerate(columns)]
+        return pa.Table.from_arrays(arrays, schema=columns)
 
     def to_pandas(self) -> pandas.DataFrame:
         """`frames` as a pandas data frame. Raises WorkerError where pandas is not installed."""

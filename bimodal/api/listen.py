@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from bimodal.broker.errors import ControlError
+from bimodal.broker.events import Changes, Emotion
 from bimodal.broker.keys import OWN
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import events_endpoint, log_in
@@ -22,6 +23,7 @@ def listen(
     address: str | None = None,
     *,
     topic: str = "emotion.",
+    changes: bool = False,
     session: str | None = None,
     server_key: str | None = None,
     key: str = OWN,
@@ -31,6 +33,8 @@ def listen(
     Args:
         address: of its event bus, such as tcp://127.0.0.1:5655; None for a system of this machine.
         topic: a topic or the beginning of one: "emotion.desk", "status", "process." (docs/protocol.md).
+        changes: of the events of frames, only those that say something new: another label of a face, of the voice or of
+            both, a face that comes or goes (`bimodal.broker.events.Changes`).
         session: the name of the system, where this machine runs several.
         server_key: the public key of another machine's system ('bimodal keys show' there).
         key: which own key to show it.
@@ -42,7 +46,8 @@ def listen(
     KeysError for a bad key.
     """
     place = address or events_endpoint(directory_of(session or _only_session()))
-    return Events(Subscriber(place, [topic], None if server_key is None else log_in(server_key, key)))
+    login = None if server_key is None else log_in(server_key, key)
+    return Events(Subscriber(place, [topic], login), Changes() if changes else None)
 
 
 def _only_session() -> str:
@@ -53,12 +58,17 @@ def _only_session() -> str:
     return running[0] if len(running) == 1 else DEFAULT_SESSION
 
 
+def _new(event: object, changes: Changes) -> bool:
+    return not isinstance(event, Emotion) or changes.new(event)
+
+
 class Events(Iterator[Any], AsyncIterator[Any]):
     """Events of a running system, without an end: `bimodal.Emotion` for the topics `emotion.…`, else the topic's
     message. Iterating waits for the next one."""
 
-    def __init__(self, bus: Subscriber) -> None:
+    def __init__(self, bus: Subscriber, changes: Changes | None = None) -> None:
         self._bus: Subscriber | None = bus
+        self._changes = changes
         # `async for` receives in threads; a socket must not be closed under one of them.
         self._lock = threading.Lock()
         self.address = bus.endpoint
@@ -69,7 +79,9 @@ class Events(Iterator[Any], AsyncIterator[Any]):
         """The next event, None where none comes in this time."""
         with self._lock:
             found = self._bus.receive(timeout_s) if self._bus is not None else None
-        return None if found is None else found[1]
+        if found is None or (self._changes is not None and not _new(found[1], self._changes)):
+            return None
+        return found[1]
 
     def __next__(self) -> Any:
         while self._bus is not None:

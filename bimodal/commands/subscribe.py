@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from bimodal.broker.errors import BrokerError
+from bimodal.broker.events import Changes, Emotion
 from bimodal.broker.keys import OWN
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import Login, events_endpoint, log_in
@@ -33,6 +34,9 @@ def subscribe(
         str | None, typer.Option(help="Public key of the other machine ('bimodal keys show' there).", metavar="KEY")
     ] = None,
     key: Annotated[str, typer.Option(help="Which own key to show it.", metavar="NAME")] = OWN,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Of the events of frames, only those that say something new.")
+    ] = False,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
     address: Annotated[bool, typer.Option("--address", help="Print the event bus's address and stop.")] = False,
 ) -> None:
@@ -55,7 +59,7 @@ def subscribe(
         bus = Subscriber(place, [topic], login)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            _print_events(bus, count, _waiting(place, login))
+            _print_events(bus, count, _waiting(place, login), Changes() if changes else None)
         except KeyboardInterrupt:
             pass
         finally:
@@ -75,7 +79,7 @@ def _waiting(place: str, login: Login | None) -> str:
     return f"bimodal: waiting for events at {place}; it must know this machine's key, by: {allow}"
 
 
-def _print_events(bus: Subscriber, count: int | None, waiting: str) -> None:
+def _print_events(bus: Subscriber, count: int | None, waiting: str, changes: Changes | None) -> None:
     encoder = msgspec.json.Encoder()
     begun = time.monotonic()
     announced = False
@@ -88,6 +92,8 @@ def _print_events(bus: Subscriber, count: int | None, waiting: str) -> None:
                 announced = True
             continue
         announced = True
+        if changes is not None and isinstance(found[1], Emotion) and not changes.new(found[1]):
+            continue
         sys.stdout.buffer.write(encoder.encode(found[1]) + b"\n")
         sys.stdout.buffer.flush()
         left = None if left is None else left - 1

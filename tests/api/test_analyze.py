@@ -13,6 +13,7 @@ import bimodal
 from tests.media import scene, speech
 
 RESULTS = {"talking.csv", "talking.jsonl", "talking.parquet", "talking.session.json", "talking.summary.json"}
+RESULTS |= {"talking.segments.csv", "talking.segments.parquet"}
 RESULTS |= {"talking.speech.csv", "talking.speech.jsonl", "talking.speech.parquet"}
 
 
@@ -37,11 +38,11 @@ def test_one_event_a_frame_and_the_table_of_the_parquet_file(
 def test_segments_are_stretches_with_one_label(result: bimodal.Result) -> None:
     rows = result.segments.to_pylist()
     assert rows
-    assert set(rows[0]) == {"start", "end", "track", "label", "confidence", "frames"}
+    assert set(rows[0]) == {"start", "end", "track", "label", "confidence", "frames", "kind", "peak", "channel"}
     for row in rows:
         assert row["end"] > row["start"]
         assert 0 < row["confidence"] <= 1
-    faces = sum(row["frames"] for row in rows if row["track"] is not None)
+    faces = sum(row["frames"] for row in rows if row["kind"] == "face")
     assert faces == sum(len(event.faces) for event in result.events)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bimodal.broker.events import CONFLICT_BELOW, Speech, Verdict, accord, fused, leading
+from bimodal.broker.events import CONFLICT_BELOW, Changes, Speech, Verdict, accord, fused, leading
 from tests.drawing.making import ANGRY, HAPPY, UNKNOWN, VOICE, event, face
 
 
@@ -47,3 +47,10 @@ def test_face_and_voice_contradict_where_they_name_different_emotions_and_are_un
     verdict = Verdict(label="happy", confidence=0.61, agreement=agreement, probabilities=HAPPY)
     assert accord(event([face(1, (0, 0, 9, 9))], emotion=verdict, speech=heard)) == expected
     assert accord(event(emotion=verdict, speech=heard)) == "none", "no face"
+
+
+def test_changes_are_events_that_say_something_new() -> None:
+    one, two = face(1, (0, 0, 90, 90)), face(2, (0, 0, 10, 10))
+    told = [event([one]), event([one]), event([one, two]), event([one]), event([one], emotion=UNKNOWN), event()]
+    changes = Changes()
+    assert [changes.new(one) for one in told] == [True, False, True, True, True, True]

@@ -16,7 +16,7 @@ from bimodal.broker.events import Emotion
 from tests.end_to_end.driving import REPOSITORY, Driven, events_of, run, summary_of
 from tests.media import face_clip, noise, scene, silence, speech, write_clip
 
-RESULTS = (".csv", ".jsonl", ".parquet", ".session.json", ".summary.json")
+RESULTS = (".csv", ".jsonl", ".parquet", ".segments.csv", ".segments.parquet", ".session.json", ".summary.json")
 VOICE = (".speech.csv", ".speech.jsonl", ".speech.parquet")
 SEVEN = {"neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"}
 

@@ -108,6 +108,7 @@ def test_recordings_of_a_live_stream_are_complete_when_it_is_stopped(tmp_path: P
         assert driven.finish()[0] == 0
     (session,) = (tmp_path / "kept").iterdir()
     kept = {path.name for path in (session / "desk").iterdir()}
-    assert kept == {"stream.json", *(f"1000-0001{end}" for end in (".jsonl", ".csv", ".parquet", ".summary.json"))}
+    ends = (".jsonl", ".csv", ".parquet", ".segments.csv", ".segments.parquet", ".summary.json")
+    assert kept == {"stream.json", *(f"1000-0001{end}" for end in ends)}
     lines = (session / "desk" / "1000-0001.jsonl").read_text().splitlines()
     assert len(lines) > 20

@@ -23,9 +23,11 @@ from tests.recordings.disk import fill_disk, names, temporary
 from tests.recordings.events import event, event_lists, face, one_hot, opened, speech
 
 ROOT = Path(__file__).parents[2]
-FINISHED = ["clip.csv", "clip.jsonl", "clip.parquet", "clip.summary.json"]
-PARTS = [".clip.csv.part", ".clip.jsonl.part", ".clip.parquet.part", ".clip.summary.json.part"]
-LIVE_PARTS = [".clip.csv.part", ".clip.summary.json.part", "clip.jsonl"]
+FINISHED = [
+    *("clip.csv", "clip.jsonl", "clip.parquet", "clip.segments.csv", "clip.segments.parquet", "clip.summary.json")
+]
+PARTS = [f".{name}.part" for name in FINISHED]
+LIVE_PARTS = [".clip.csv.part", ".clip.segments.csv.part", ".clip.summary.json.part", "clip.jsonl"]
 
 
 def start(folder: Path, name: str = "clip", **changes: object) -> Recording:
@@ -38,7 +40,7 @@ def test_what_is_kept_can_be_read_back(tmp_path: Path, events: list[Emotion]) ->
     recording = start(tmp_path)
     for one in events:
         recording.add(one)
-    lines_path, table_path, typed_path, summary_path = recording.close(now=101.0)
+    lines_path, table_path, typed_path, *_, summary_path = recording.close(now=101.0)
     lines = lines_path.read_bytes().splitlines(keepends=True) if events else []
     assert [msgspec.json.decode(line, type=Emotion) for line in lines] == events
     with table_path.open(newline="", encoding="utf-8") as file:
@@ -68,7 +70,7 @@ def test_finished_names_appear_only_when_complete(tmp_path: Path) -> None:
     recording.flush()
     assert temporary(folder, "clip.jsonl").read_bytes().endswith(b"}\n")
     closed = [path.name for path in recording.close(now=101.0)]
-    assert closed == ["clip.jsonl", "clip.csv", "clip.parquet", "clip.summary.json"]
+    assert closed == ["clip.jsonl", "clip.csv", "clip.parquet", *FINISHED[3:]]
     assert names(folder) == FINISHED
 
 

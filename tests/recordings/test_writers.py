@@ -24,7 +24,7 @@ from tests.recordings.disk import fill_disk
 from tests.recordings.events import event, face, opened
 
 ROOT = Path(__file__).parents[2]
-ENDS = (".csv", ".jsonl", ".parquet", ".summary.json")
+ENDS = (".csv", ".jsonl", ".parquet", ".segments.csv", ".segments.parquet", ".summary.json")
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

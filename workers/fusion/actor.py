@@ -11,16 +11,18 @@ from pathlib import Path
 
 import msgspec
 
+from bimodal.broker.events import Emotion, Stretch
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Body, FaceResult, LaneMessage, Reconfigure, Reconfigured
+from bimodal.broker.messages import Body, FaceResult, LaneMessage, Reconfigure, Reconfigured, StreamClosed
 from bimodal.errors import BimodalError
 from bimodal.models.scan import metadata_of
 from bimodal.models.session import open_artifact
+from bimodal.recordings.segments import SegmentFinder, stretch
 from bimodal.workers.actor import ActorSettings, LaneReader, own
 from bimodal.workers.fusion.combine import learned_fusion
 from bimodal.workers.fusion.dynamic import DynamicModel, dynamic_model
 from bimodal.workers.fusion.scene import FusionModels
-from bimodal.workers.fusion.streams import Fusion
+from bimodal.workers.fusion.streams import Fusion, FusionEvent
 from bimodal.workers.settings import FusionActorSettings
 
 
@@ -40,6 +42,7 @@ class FusionActor(LaneReader):
         self._loading: Loading | None = None
         self._revision = 0
         self._foreign = ForeignEmbeddings()
+        self._stretches = Stretches()
         self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.models)
         self.models.update(self._in_use.names)
 
@@ -61,7 +64,11 @@ class FusionActor(LaneReader):
         if isinstance(message, FaceResult):
             self._foreign.on_result(self._in_use.models.dynamic, message.models.get("face-static"), time.monotonic())
         for event in self._fusion.receive(message, time.monotonic_ns()):
-            self._mailbox.send_soon(event)
+            # Before the close of a stream come the stretches that it ends.
+            bodies: list[Body] = [*self._stretches.on_event(event)]
+            bodies.insert(len(bodies) if isinstance(event, StreamClosed) else 0, event)
+            for body in bodies:
+                self._mailbox.send_soon(body)
             self._events += 1
 
     def _begin(self, order: Reconfigure) -> None:
@@ -98,6 +105,25 @@ class FusionActor(LaneReader):
 
     def close(self) -> None:
         """Do nothing: the end of the process frees everything."""
+
+
+class Stretches:
+    """The segments of all streams, as they end; of each stream, those of its newest run."""
+
+    def __init__(self) -> None:
+        self._finders: dict[str, tuple[int, SegmentFinder]] = {}
+
+    def on_event(self, event: FusionEvent) -> list[Stretch]:
+        """Take an event; returns the stretches that it ends."""
+        stream, run = event.stream, event.run
+        if isinstance(event, StreamClosed):
+            number, finder = self._finders.pop(stream, (run, None))
+            return [] if finder is None or number != run else [stretch(stream, run, one) for one in finder.finish()]
+        if stream not in self._finders or self._finders[stream][0] != run:
+            self._finders[stream] = run, SegmentFinder(hops=True)
+        finder = self._finders[stream][1]
+        found = finder.on_event(event) if isinstance(event, Emotion) else finder.on_hop(event)
+        return [stretch(stream, run, one) for one in found]
 
 
 # Settings and models, loaded in a thread while others are in use.

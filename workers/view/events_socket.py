@@ -14,7 +14,7 @@ import msgspec
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bimodal.broker.events import Emotion
+from bimodal.broker.events import Changes, Emotion
 from bimodal.broker.messages import Body
 from bimodal.workers.view.access import EVENTS_PATH, SUBPROTOCOL
 from bimodal.workers.view.state import View
@@ -39,10 +39,15 @@ def routes(view: View) -> list[BaseRoute]:
 class _Reader:
     """The outbox of one reader."""
 
-    def __init__(self, stream: str | None) -> None:
+    def __init__(self, stream: str | None, changes: Changes | None) -> None:
         self.stream = stream
+        self._changes = changes
         self.waiting: deque[str] = deque(maxlen=MOST_WAITING)
         self.filled = asyncio.Event()
+
+    def wants(self, event: Emotion) -> bool:
+        """True for an event of its stream, or, with changes only, one that says something new."""
+        return self.stream in (None, event.stream) and (self._changes is None or self._changes.new(event))
 
 
 class EventFeed:
@@ -54,7 +59,7 @@ class EventFeed:
 
     def publish(self, event: Emotion) -> None:
         """Put an event into the outboxes of its readers; it is encoded once, and only if there are any."""
-        readers = [reader for reader in self._readers if reader.stream in (None, event.stream)]
+        readers = [reader for reader in self._readers if reader.wants(event)]
         if not readers:
             return
         text = self._encoder.encode(event).decode()
@@ -68,7 +73,9 @@ class EventFeed:
         if len(self._readers) >= MOST_READERS:
             await socket.close(TRY_AGAIN_LATER, f"{MOST_READERS} programs read events already")
             return
-        reader = _Reader(socket.query_params.get("stream"))
+        reader = _Reader(
+            socket.query_params.get("stream"), Changes() if socket.query_params.get("changes") == "1" else None
+        )
         self._readers.add(reader)
         sending = asyncio.create_task(_send(socket, reader))
         try:

@@ -240,6 +240,14 @@ def event(stream: str, seq: int) -> Emotion:
     )
 
 
+def test_a_reader_may_want_changes_only(page: Page) -> None:
+    with page.open("/events?changes=1") as changes:
+        for seq in range(5):
+            page.tell(event("desk", seq))
+        page.tell(event("door", 9))
+        assert [(one["stream"], one["seq"]) for one in (told(changes), told(changes))] == [("desk", 0), ("door", 9)]
+
+
 def test_events_come_as_json_and_of_one_stream_where_one_is_asked_for(page: Page) -> None:
     with page.open("/events?stream=desk") as desk, page.open("/events") as every:
         for seq, stream in enumerate(["desk", "door", "desk"]):
@@ -249,6 +257,7 @@ def test_events_come_as_json_and_of_one_stream_where_one_is_asked_for(page: Page
     assert [one["stream"] for one in found] == ["desk", "door", "desk"]
     assert found[0]["emotion"] == {
         "label": None, "confidence": None, "agreement": None, "because": "no face, no sound", "probabilities": None,
+        "valence": None, "arousal": None, "affect": None,
     }  # fmt: skip
     assert set(found[0]) == {"type", *Emotion.__struct_fields__}
 
@@ -274,7 +283,7 @@ def test_a_page_of_a_named_site_may_read_events_but_lend_no_camera(serve: Any) -
 
 def test_a_slow_reader_loses_the_oldest_and_holds_nobody_up() -> None:
     feed = events_socket.EventFeed()
-    reader = events_socket._Reader(None)
+    reader = events_socket._Reader(None, None)
     feed._readers.add(reader)
     for seq in range(1000):
         feed.publish(event("desk", seq))
