@@ -74,6 +74,9 @@ def _stand_in(name: str, room: Room) -> Any:
 
 def _load(name: str, room: Room) -> Any:
     found = getattr(importlib.import_module(f"bimodal.{room.module}"), room.attribute)
+    if name == "models" and not any(command.name == "inspect" for command in found.registered_commands):
+        # Models know nothing of foreign formats; the room that does adds its command here.
+        found.command("inspect")(importlib.import_module("bimodal.export.inspect_command").inspect)
     if isinstance(found, typer.Typer):
         found._add_completion = False
         return typer.main.get_command(found)

@@ -13,7 +13,7 @@ from bimodal.export.errors import ExportError
 from bimodal.export.onnx.graph import canonicalize
 from bimodal.export.parity import Cases, Original, as_metrics, compare, require
 from bimodal.models.contract import Metadata, to_properties
-from bimodal.models.session import Artifact, open_artifact
+from bimodal.models.session import Artifact, milliseconds, open_artifact
 
 OPSET = 18
 IR_VERSION = 10
@@ -90,6 +90,7 @@ def ship(
         for difference in differences:
             progress(f"  {difference}")
         require(name, differences)
+        progress(f"  a run of one input takes {milliseconds(artifact):.3g} ms on one thread of this machine")
         metrics = {**(metadata.metrics or {}), **as_metrics(differences)}
         set_metadata(model, msgspec.structs.replace(metadata, metrics=metrics))
         write(model, path)

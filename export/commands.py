@@ -17,7 +17,7 @@ from rich.table import Table
 from bimodal.export.errors import SourceModelError
 from bimodal.export.onnx.description import Description, describe, merge, presets, read_description, read_preset
 from bimodal.extras import require
-from bimodal.models.commands import one_sentence
+from bimodal.models.commands import one_sentence, say
 
 EXTRA = "convert"
 CALIBRATION = 100
@@ -158,7 +158,7 @@ def mediapipe(
         from bimodal.export.real_inputs import read_picture
 
         pictures = [read_picture(path) for path in picture or []]
-        adopt_mediapipe(out, typer.echo, wheel=wheel, tflite_dir=tflite_dir, pictures=pictures)
+        adopt_mediapipe(out, say, wheel=wheel, tflite_dir=tflite_dir, pictures=pictures)
 
 
 @app.command()
@@ -171,7 +171,7 @@ def silero(out: Out = Path("models"), wheel: Wheel = None) -> None:
         require("export silero", EXTRA, "onnx")
         from bimodal.export.pretrained.adopt import adopt_silero
 
-        adopt_silero(out, typer.echo, wheel=wheel)
+        adopt_silero(out, say, wheel=wheel)
 
 
 @app.command("face-api")
@@ -193,7 +193,7 @@ def face_api(
         require("export face-api", EXTRA, "onnx", "torch", "onnxslim")
         from bimodal.export.pretrained.face_api import export_face_api
 
-        export_face_api(out, typer.echo, folder=folder, package=package, pictures=picture or [])
+        export_face_api(out, say, folder=folder, package=package, pictures=picture or [])
 
 
 @app.command()
@@ -215,13 +215,15 @@ def yunet(
         short = re.match(r"yunet_[a-z0-9]+", file.stem)
         given = name or (short[0] if short else file.stem).replace("_", "-")
         description = description_of("yunet", None, {"name": given, "version": version or "0047ac24"})
-        export_onnx(file, description, out, typer.echo, pictures=picture or [])
+        export_onnx(file, description, out, say, pictures=picture or [])
 
 
 @app.command()
 def torch(
     file: Source,
-    architecture: Annotated[Network, typer.Option(help="Whose weights these are.", show_default=False)],
+    architecture: Annotated[
+        Network | None, typer.Option(help="Whose weights these are; a file that holds its whole network needs none.")
+    ] = None,
     out: Out = Path("models"),
     name: Name = None,
     version: Version = None,
@@ -237,32 +239,44 @@ def torch(
     size: Size = None,
     max_size: MaxSize = 500,
 ) -> None:
-    """PyTorch weights of a known network, or any TorchScript file, described as for 'bimodal export onnx'.
+    """PyTorch weights (.pt, .pth, .safetensors) of a known network, or any TorchScript or torch.export file (.pt2).
+
+    The latter are described as for 'bimodal export onnx'.
 
     Example: bimodal export torch FER_static_ResNet50_AffectNet.pt --architecture emo-affectnet
     """
     with one_sentence():
-        require("export torch", EXTRA, "torch", "onnx", "onnxscript", "onnxslim", "librosa")
+        require("export torch", EXTRA, "torch", "onnx", "onnxscript", "onnxslim", "librosa", "safetensors")
         own = {
             "name": name, "version": version, "labels": words(labels), "license": license, "source": source,
             "crop": crop, "temperature": temperature, "size": size,
         }  # fmt: skip
         description = description_of(preset, config, own)
         pictures, sounds = picture or [], sound or []
-        if architecture is Network.TORCHSCRIPT:
+        from bimodal.models.formats import is_program, is_torchscript
+
+        whole = architecture is None and (is_torchscript(file) or is_program(file))
+        if architecture is Network.TORCHSCRIPT or whole:
             from bimodal.export.torch.torchscript import export_torchscript
 
-            export_torchscript(
-                file, description, out, typer.echo, largest_mb=max_size, pictures=pictures, sounds=sounds
-            )
+            export_torchscript(file, description, out, say, largest_mb=max_size, pictures=pictures, sounds=sounds)
             return
+        if architecture is None:
+            known = ", ".join(name for name in Network if name != Network.TORCHSCRIPT)
+            raise SourceModelError(
+                f"{file} holds weights, not the network they belong to: say whose they are with --architecture "
+                f"({known}), or "
+                "save the whole network (torch.onnx.export, torch.export.save or torch.jit.save) and export that file"
+                if file.is_file()
+                else f"there is no file {file}"
+            )
         if preset or config or size:
             raise SourceModelError(
                 f"--preset, --config and --size describe a torchscript file; {architecture} is known"
             )
         from bimodal.export.torch.convert import export_torch
 
-        export_torch(file, architecture, out, typer.echo, description=description, pictures=pictures, sounds=sounds)
+        export_torch(file, architecture, out, say, description=description, pictures=pictures, sounds=sounds)
 
 
 @app.command()
@@ -310,6 +324,8 @@ def onnx(
 ) -> None:
     """Someone else's ONNX file, with its preprocessing put inside: described by a preset, a YAML file, or flags.
 
+    TorchScript, torch.export (.pt2) and TensorFlow Lite files are taken, too, with the same description.
+
     Example: bimodal export onnx enet_b0_8_best_vgaf.onnx --preset hsemotion-8 --name hsemotion
     """
     with one_sentence():
@@ -319,7 +335,7 @@ def onnx(
         if file is None:
             raise SourceModelError("name the file to export: bimodal export onnx FILE --preset NAME")
         require("export onnx", EXTRA, "onnx")
-        from bimodal.export.onnx.convert import export_onnx
+        from bimodal.export.formats import convert
 
         description = description_of(
             preset,
@@ -336,7 +352,72 @@ def onnx(
                 "normalise": normalise,
             },
         )  # fmt: skip
-        export_onnx(file, description, out, typer.echo, largest_mb=max_size, pictures=picture or [], sounds=sound or [])
+        convert(file, description, out, say, largest_mb=max_size, pictures=picture or [], sounds=sound or [])
+
+
+@app.command()
+def auto(
+    file: Source,
+    out: Out = Path("models"),
+    picture_out: Annotated[Path, typer.Option("--draw", help="Where the picture of its answers is written.")] = Path(
+        "auto.png"
+    ),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write it without asking.")] = False,
+    kind: KindFlag = None,
+    name: Name = None,
+    labels: Labels = None,
+    categories: Categories = None,
+    license: License = None,
+    source: Origin = None,
+    colour: ColourFlag = None,
+    layout: LayoutFlag = None,
+    scale: Scale = None,
+    offset: Offset = None,
+    mean: Mean = None,
+    deviation: Deviation = None,
+    size: Size = None,
+    scores: ScoresFlag = None,
+    sample_rate: SampleRate = None,
+    window: Window = None,
+    interval: Interval = None,
+    embedding_space: Space = None,
+    picture: Picture = None,
+    sound: Sound = None,
+) -> None:
+    """Adopt a file as it looks: find out what it is, try it on five examples, draw its answers, ask, and write it.
+
+    What it does not say is tried in the usual forms; flags say it. 'bimodal models inspect' only looks.
+
+    Example: bimodal export auto theirs.onnx --labels angry,happy,sad,neutral
+    """
+    with one_sentence():
+        require("export auto", EXTRA, "onnx")
+        from bimodal.export.auto import export_auto
+
+        given = description_of(
+            None,
+            None,
+            {
+                "kind": kind, "name": name, "labels": words(labels), "categories": words(categories),
+                "license": license, "source": source, "colour": colour, "layout": layout, "scale": scale,
+                "offset": offset, "size": size,
+                "mean": numbers(mean, "--mean"), "deviation": numbers(deviation, "--deviation"),
+                "scores": _scores(scores, None), "sample_rate": sample_rate, "window_s": window, "interval_s": interval,
+                "embedding_space": embedding_space,
+            },
+        )  # fmt: skip
+        made = export_auto(
+            file,
+            given,
+            out,
+            say,
+            picture=picture_out,
+            agree=lambda: yes or typer.confirm("Write it?"),
+            pictures=picture or [],
+            sounds=sound or [],
+        )
+    if made is None:
+        typer.echo("nothing was written")
 
 
 @app.command()
@@ -359,7 +440,10 @@ def keras(
     architecture: Annotated[
         Path | None, typer.Option(help="A YAML file with the layers, for a file that holds weights only.")
     ] = None,
-    logits: Annotated[bool, typer.Option("--logits", help="The network's output still needs a softmax.")] = False,
+    scores: ScoresFlag = None,
+    logits: Logits = None,
+    categories: Categories = None,
+    output: Output = None,
     out: Out = Path("models"),
     version: Version = None,
     license: License = None,
@@ -390,7 +474,9 @@ def keras(
             labels=None if labels is None else tuple(label.strip() for label in labels.split(",")),
             license=license,
             source=source,
-            logits=logits or None,
+            scores=_scores(scores, logits),
+            categories=None if categories is None else tuple(words(categories) or ()),
+            output=output,
             architecture=None if architecture is None else read_architecture(architecture),
         )
         export_keras(
@@ -398,7 +484,7 @@ def keras(
             recipe,
             name or preset or file.stem,
             out,
-            typer.echo,
+            say,
             version=version or "1",
             real=[*(picture or ()), *(sound or ())],
             tolerance=tolerance,

@@ -19,6 +19,7 @@ from platformdirs import user_cache_path, user_data_path
 
 from bimodal.models.contract import Kind
 from bimodal.models.errors import CatalogError
+from bimodal.models.formats import advice
 
 ROOT = Path(__file__).parent
 CATALOG = ROOT / "catalog.yaml"
@@ -126,11 +127,26 @@ def resolve(name_or_path: str, catalog: Path = CATALOG) -> Path:
         return path
     shipped = {entry.name: entry for entry in entries(catalog)}
     if name_or_path not in shipped:
+        _refuse_foreign(name_or_path)
         return _not_shipped(name_or_path, catalog)
     path = path_of(shipped[name_or_path], catalog)
     if not path.is_file():
         raise CatalogError(f"the file of model '{name_or_path}' is missing: {path}; install bimodal again")
     return path
+
+
+FOREIGN = (".pt", ".pth", ".pt2", ".ckpt", ".bin", ".h5", ".hdf5", ".keras", ".tflite", ".safetensors", ".pb", ".pkl")
+"""Endings of model files that are no artifacts."""
+
+
+def _refuse_foreign(name: str) -> None:
+    """Raise CatalogError, saying what makes an artifact of it, if a name is a path to a file that is none."""
+    path = Path(name).expanduser()
+    if name in installed() or not (name.lower().endswith(FOREIGN) or "/" in name or path.is_dir()):
+        return
+    if not path.exists():
+        raise CatalogError(f"there is no model file {name}")
+    raise CatalogError(advice(path))
 
 
 def _not_shipped(name: str, catalog: Path) -> Path:

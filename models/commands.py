@@ -20,6 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Column, Table
+from rich.text import Text
 
 from bimodal.errors import BimodalError
 from bimodal.models.catalog import (
@@ -39,7 +40,7 @@ from bimodal.models.catalog import (
 )
 from bimodal.models.errors import ModelError
 from bimodal.models.fetch import Folders, fetch_model
-from bimodal.models.session import Artifact, open_artifact
+from bimodal.models.session import Artifact, milliseconds, open_artifact
 
 # bimodal models fetch
 
@@ -109,8 +110,27 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except BimodalError as error:
-        typer.echo(f"bimodal: {error}", err=True)
+        typer.echo(f"bimodal: {shown(str(error), lines=False)}", err=True)
         raise typer.Exit(1) from error
+
+
+def shown(text: str, *, lines: bool = True) -> str:
+    """Escape whatever steers a terminal or hides text in the words of others: metadata, names of tensors and files.
+
+    Args:
+        lines: whether line breaks and tabs are kept.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(
+        char if char.isprintable() or char in kept else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def say(text: str) -> None:
+    """Print a line about a model, whose words may be others'."""
+    typer.echo(shown(text))
 
 
 app = typer.Typer(
@@ -146,7 +166,8 @@ def list_models(as_json: AsJson = False) -> None:
     table = Table(*columns, Column("there", min_width=5), Column("licence", no_wrap=True), box=None, pad_edge=False)
     for row in rows:
         there = "yes" if row["present"] else "fetch" if "url" in row else "no"
-        table.add_row(str(row["name"]), str(row["kind"]), there, str(row["license"] or row["source"]))
+        words = (str(row["name"]), str(row["kind"]), there, str(row["license"] or row["source"]))
+        table.add_row(*(Text(shown(word, lines=False)) for word in words))
     console = Console()
     # Lines are not cut off if the output is no terminal.
     console.print(table, width=None if console.is_terminal else 400, soft_wrap=not console.is_terminal)
@@ -156,7 +177,7 @@ def list_models(as_json: AsJson = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(help="A name of the catalog, or an .onnx file.")], as_json: AsJson = False
 ) -> None:
-    """Show what one model says of itself: inputs, outputs and metadata, and whether one run takes a batch.
+    """Show what one model says of itself, whether one run takes a batch, and how long a run takes on one thread here.
 
     Example: [b]bimodal models show face-compact[/b]
     """
@@ -168,7 +189,8 @@ def show(
         return
     table = Table(show_header=False)
     for key, value in facts.items():
-        table.add_row(key, value if isinstance(value, str) else msgspec.json.encode(value).decode())
+        words = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        table.add_row(key, Text(shown(words)))
     Console().print(table)
 
 
@@ -240,6 +262,8 @@ def _facts(artifact: Artifact) -> dict[str, object]:
         "inputs": [msgspec.to_builtins(tensor) for tensor in artifact.inputs],
         "outputs": [msgspec.to_builtins(tensor) for tensor in artifact.outputs],
         "batches": artifact.batches,
+        "bytes": artifact.path.stat().st_size,
+        "milliseconds_a_run": round(milliseconds(artifact), 2),
     }
     return {key: value for key, value in {**metadata, **tensors}.items() if value is not None}
 

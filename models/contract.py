@@ -171,7 +171,9 @@ def read_properties(properties: Mapping[str, str], path: str, kind: Kind | None 
     """
     if CONTRACT_KEY not in properties:
         raise ArtifactError(
-            f"{path} is not a bimodal artifact: it has no '{CONTRACT_KEY}' metadata; wrap it with 'bimodal export onnx'"
+            f"{path} is not a bimodal artifact: it has no '{CONTRACT_KEY}' metadata; wrap it with 'bimodal export "
+            "onnx' "
+            f"('bimodal models inspect {path}' says how)"
         )
     if properties[CONTRACT_KEY] != CONTRACT_VERSION:
         raise ArtifactError(

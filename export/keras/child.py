@@ -66,7 +66,7 @@ def _convert(request: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     versions = {"keras": keras.__version__, "tensorflow": tensorflow.__version__}
     if request["format"] == "saved-model":
-        network, shapes = _saved_model(Path(request["file"]), folder / "network.onnx")
+        network, shapes = _saved_model(request, folder / "network.onnx")
     else:
         network, shapes = _keras_model(request, folder / "network.onnx")
     _answer(network, shapes[0], folder)
@@ -83,10 +83,10 @@ def _keras_model(request: dict[str, Any], out: Path) -> tuple[Any, tuple[list[An
         model.load_weights(request["file"])
     else:
         model = keras.models.load_model(request["file"], compile=False, safe_mode=True)
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise RefusedError(
-            f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs, but one of each is needed"
-        )
+    if len(model.inputs) != 1:
+        raise RefusedError(f"it has the inputs {_listed(model.inputs)}, but only one can be fed: save it with one")
+    model = _one_output(model, request.get("output"), request.get("classes"))
+    _keep_still(model)
     shapes = (list(model.inputs[0].shape), list(model.outputs[0].shape))
 
     def network(batch: Any) -> Any:
@@ -97,6 +97,54 @@ def _keras_model(request: dict[str, Any], out: Path) -> tuple[Any, tuple[list[An
     return network, shapes
 
 
+def _listed(tensors: list[Any]) -> str:
+    return ", ".join(f"'{tensor.name}' {list(tensor.shape)}" for tensor in tensors)
+
+
+def _one_output(model: Any, chosen: str | None, classes: int | None) -> Any:
+    """Cut the model down to the output that holds the classes: the chosen, the only one, or that of their number."""
+    import keras
+
+    names = [str(name) for name in getattr(model, "output_names", [])] or [tensor.name for tensor in model.outputs]
+    if len(model.outputs) == 1 and chosen is None:
+        return model
+    listed = ", ".join(f"'{name}' {list(each.shape)}" for name, each in zip(names, model.outputs, strict=True))
+    if chosen is not None:
+        fitting = [number for number, name in enumerate(names) if chosen in (name, str(number))]
+    else:
+        fitting = [number for number, each in enumerate(model.outputs) if each.shape[-1] == classes]
+    if len(fitting) != 1:
+        raise RefusedError(f"it has the outputs {listed}: say which holds the classes with --output")
+    return keras.Model(model.inputs, model.outputs[fitting[0]])
+
+
+def _keep_still(model: Any) -> None:
+    """Hold constants as numbers, and make layers that change pictures in training only what they are else: nothing.
+
+    Their random numbers have no form in ONNX. A layer that does something at inference, too (RandomCrop), is left.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    for layer in model._flatten_layers(include_self=False):
+        for name, value in list(vars(layer).items()):
+            if isinstance(value, tf.Tensor):  # Normalization's constants: the exporter would make them inputs
+                object.__setattr__(layer, name, value.numpy())
+        if "preprocessing" not in type(layer).__module__:
+            continue
+        try:
+            shape = [size or 2 for size in layer.input.shape]
+        except (AttributeError, ValueError):  # a layer that is called twice
+            shape = [2, 32, 32, 3]
+        drawn = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+        try:
+            still = np.array_equal(np.asarray(layer(drawn, training=False)), drawn)
+        except (TypeError, ValueError):  # a layer without a training mode
+            continue
+        if still:
+            layer.call = lambda data, *_, **__: data
+
+
 def _layer(description: dict[str, Any]) -> Any:
     import keras
 
@@ -105,10 +153,11 @@ def _layer(description: dict[str, Any]) -> Any:
     return make(*inner, **description["settings"])
 
 
-def _saved_model(path: Path, out: Path) -> tuple[Any, tuple[list[Any], list[Any]]]:
+def _saved_model(request: dict[str, Any], out: Path) -> tuple[Any, tuple[list[Any], list[Any]]]:
     import tensorflow as tf
     import tf2onnx
 
+    path = Path(request["file"])
     _refuse_operations(path)
     loaded = tf.saved_model.load(str(path))
     serve = loaded.signatures.get("serving_default")
@@ -116,10 +165,20 @@ def _saved_model(path: Path, out: Path) -> tuple[Any, tuple[list[Any], list[Any]
         raise RefusedError("the SavedModel has no signature 'serving_default'")
     inputs = serve.structured_input_signature[1]
     outputs = serve.structured_outputs
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise RefusedError(f"it has {len(inputs)} inputs and {len(outputs)} outputs, but one of each is needed")
+    if len(inputs) != 1:
+        listed = ", ".join(f"'{key}' {list(value.shape)}" for key, value in inputs.items())
+        raise RefusedError(f"it has the inputs {listed}, but only one can be fed: save it with one")
     ((name, spec),) = inputs.items()
-    ((result, answer),) = outputs.items()
+    fitting = [
+        (key, value)
+        for key, value in outputs.items()
+        if (request.get("output") or key) == key
+        and (len(outputs) == 1 or request.get("output") or value.shape[-1] == request.get("classes"))
+    ]
+    if len(fitting) != 1:
+        listed = ", ".join(f"'{key}' {list(value.shape)}" for key, value in outputs.items())
+        raise RefusedError(f"it has the outputs {listed}: say which holds the classes with --output")
+    ((result, answer),) = fitting
 
     def network(batch: Any) -> Any:
         return serve(**{name: tf.convert_to_tensor(batch)})[result]

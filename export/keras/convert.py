@@ -21,8 +21,10 @@ from bimodal.export.frontends.speech import SpeechFrontend
 from bimodal.export.keras.file import KerasFile, inspect
 from bimodal.export.keras.process import Conversion, convert
 from bimodal.export.keras.recipe import FaceFrontend, Recipe
-from bimodal.export.onnx.graph import has_inner_graphs
-from bimodal.export.real_inputs import faces_of, sounds_of
+from bimodal.export.labels import Classes, carried_by, label_sums, merged, settle_classes
+from bimodal.export.onnx.graph import has_inner_graphs, last_operator
+from bimodal.export.real_inputs import example_faces, example_windows, faces_of, sounds_of
+from bimodal.export.scores import Treatment, judge, settle
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
 
 TOLERANCE = 1e-4
@@ -53,22 +55,34 @@ def export_keras(
     file = inspect(path)
     if file.format == "weights" and recipe.architecture is None:
         raise SourceModelError(f"{path} holds weights only: describe its layers in a file, given with --architecture")
-    if not recipe.labels:
-        raise SourceModelError("the classes of the network have no names: give them with --labels, in output order")
+    named = settle_classes(recipe.labels, carried_by({}, (), path), path, categories=recipe.categories)
     for warning in file.warnings:
         progress(f"warning: {warning}")
     fed = cases(recipe.frontend, real)
-    batches = [batch for some in fed.values() for batch in some]
+    seen = {**fed, "examples": one_and_five(examples(recipe.frontend, fed))}
+    batches = [batch for some in seen.values() for batch in some]
     features = [reference(recipe.frontend, batch) for batch in batches]
     with tempfile.TemporaryDirectory() as scratch:
         architecture = recipe.architecture if file.format == "weights" else None
-        found = convert(file, architecture, features, Path(scratch))
-    _check_classes(path, found, recipe)
-    answers = {
-        _key(batch): _probabilities(theirs, recipe) for batch, theirs in zip(batches, found.answers, strict=True)
-    }
-    metadata = _metadata(file, found, recipe, name, version)
-    model = join(found.network, recipe, metadata)
+        found = convert(file, architecture, features, Path(scratch), classes=len(named.named), output=recipe.output)
+    _check_classes(path, found, named)
+    treatment = settle(
+        np.concatenate(found.answers),
+        recipe.scores,
+        path,
+        proof=last_operator(found.network, found.network.graph.output[0].name),
+        labels=len(named.named),
+    )
+    for sentence in (*named.notes, *([] if recipe.scores else [str(treatment)])):
+        progress(sentence)
+    probabilities = [_probabilities(theirs, treatment, named) for theirs in found.answers]
+    verdict = judge(np.concatenate(probabilities), named.labels, treatment.scores)
+    for warning in verdict.warnings:
+        progress(f"warning: {warning}")
+    answers = {_key(batch): theirs for batch, theirs in zip(batches, probabilities, strict=True)}
+    metadata = _metadata(file, found, recipe, named, name, version)
+    metadata.metrics.update({"scores": str(treatment), **verdict.as_metrics()})  # type: ignore[union-attr]
+    model = join(found.network, recipe.frontend, metadata, treatment, named.named)
     return ship(
         model,
         metadata,
@@ -80,7 +94,7 @@ def export_keras(
     )
 
 
-def _metadata(file: KerasFile, found: Conversion, recipe: Recipe, name: str, version: str) -> Metadata:
+def _metadata(file: KerasFile, found: Conversion, recipe: Recipe, named: Classes, name: str, version: str) -> Metadata:
     speech = recipe.frontend if isinstance(recipe.frontend, SpeechFrontend) else None
     whose = recipe.source or file.path.name
     origin = "" if file.path.is_dir() else f", sha256 {hashlib.sha256(file.path.read_bytes()).hexdigest()}"
@@ -91,7 +105,8 @@ def _metadata(file: KerasFile, found: Conversion, recipe: Recipe, name: str, ver
         version=version,
         license=recipe.license,
         source=f"{whose}: {file.path.name}{origin}",
-        labels=merged(recipe.labels),
+        labels=named.labels,
+        categories=named.categories or None,
         sample_rate=speech.sample_rate if speech else None,
         window_s=speech.window_s if speech else None,
         minimum_window_s=speech.minimum_window_s if speech else None,
@@ -101,22 +116,22 @@ def _metadata(file: KerasFile, found: Conversion, recipe: Recipe, name: str, ver
     )
 
 
-def _check_classes(path: Path, found: Conversion, recipe: Recipe) -> None:
-    if len(found.output_shape) != 2 or found.output_shape[1] != len(recipe.labels):
+def _check_classes(path: Path, found: Conversion, named: Classes) -> None:
+    count = len(named.named)
+    if len(found.output_shape) != 2 or (found.output_shape[1] != count and (found.output_shape[1], count) != (1, 2)):
+        way = "name as many as the last number"
+        if found.output_shape[-1] == 1:
+            way = "name two where it is the probability of the first, such as --labels happy,other"
         raise SourceModelError(
-            f"{path} gives an output of shape {list(found.output_shape)}, but {len(recipe.labels)} labels are named"
+            f"{path} gives an output of shape {list(found.output_shape)}, but {count} labels are named: {way}"
         )
     if found.input_shape[0] is not None:
         raise SourceModelError(f"{path} takes exactly {found.input_shape[0]} inputs at once; save it with a free batch")
 
 
-def _probabilities(scores: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
-    """Convert the original's scores to the artifact's probabilities: softmax if missing, equal labels summed."""
-    exact = scores.astype(np.float64)
-    if recipe.logits:
-        exact = np.exp(exact - exact.max(axis=1, keepdims=True))
-        exact /= exact.sum(axis=1, keepdims=True)
-    answer: NDArray[np.float32] = (exact @ label_sums(recipe.labels)).astype(np.float32)
+def _probabilities(scores: NDArray[np.float32], treatment: Treatment, named: Classes) -> NDArray[np.float32]:
+    """Convert the original's numbers to the artifact's probabilities; equal labels are summed."""
+    answer: NDArray[np.float32] = (treatment(scores) @ label_sums(named.named)).astype(np.float32)
     return answer
 
 
@@ -128,27 +143,33 @@ def _key(batch: NDArray[Any]) -> str:
 # The artifact's graph: front end, network and output under the contract's names.
 
 
-def join(network: onnx.ModelProto, recipe: Recipe, metadata: Metadata) -> onnx.ModelProto:
+def join(
+    network: onnx.ModelProto,
+    frontend: SpeechFrontend | FaceFrontend,
+    metadata: Metadata,
+    treatment: Treatment,
+    labels: Sequence[str],
+) -> onnx.ModelProto:
     """Join the artifact's graph: `waveform` or `faces` → features → network → `probabilities` over the merged labels.
 
     Args:
         network: one float input, one output [N, C], opset 18.
+        treatment: how its numbers become probabilities.
+        labels: of its columns; equal ones are added up.
     """
     inner = compose.add_prefix_graph(network.graph, "network:")
     front, answer = Draft("frontend"), Draft("answer")
-    if isinstance(recipe.frontend, SpeechFrontend):
+    if isinstance(frontend, SpeechFrontend):
         source = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["N", "S"])
-        features = recipe.frontend(front, "waveform")
+        features = frontend(front, "waveform")
     else:
-        source, features = _faces(front, recipe.frontend)
+        source, features = _faces(front, frontend)
     front.nodes.append(helper.make_node("Identity", [features], [inner.input[0].name]))
-    probabilities = inner.output[0].name
-    if recipe.logits:
-        probabilities = answer.node("Softmax", probabilities, axis=1)
-    if len(set(recipe.labels)) < len(recipe.labels):
-        probabilities = answer.node("MatMul", probabilities, answer.floats(label_sums(recipe.labels)))
+    probabilities, _ = treatment.nodes(answer, inner.output[0].name)
+    if len(set(labels)) < len(labels):
+        probabilities = answer.node("MatMul", probabilities, answer.floats(label_sums(labels)))
     answer.nodes.append(helper.make_node("Identity", [probabilities], ["probabilities"]))
-    result = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(merged(recipe.labels))])
+    result = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(merged(labels))])
     graph = helper.make_graph(
         [*front.nodes, *inner.node, *answer.nodes],
         metadata.name,
@@ -158,17 +179,6 @@ def join(network: onnx.ModelProto, recipe: Recipe, metadata: Metadata) -> onnx.M
     )
     _drop_identities(graph)
     return _finished(graph, metadata)
-
-
-def merged(labels: Sequence[str]) -> tuple[str, ...]:
-    """Unique labels, in order of first occurrence."""
-    return tuple(dict.fromkeys(labels))
-
-
-def label_sums(labels: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """Matrix float32 [len(labels), len(merged)] that sums classes of equal label."""
-    names = merged(labels)
-    return np.array([[label == name for name in names] for label in labels], np.float32)
 
 
 def _faces(front: Draft, frontend: FaceFrontend) -> tuple[onnx.ValueInfoProto, str]:
@@ -234,6 +244,15 @@ def cases(frontend: SpeechFrontend | FaceFrontend, real: Sequence[Path]) -> Case
         drawn = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         given = faces_of(real, frontend.crop, frontend.size)
     return {"random": one_and_five(drawn), "real": one_and_five(given)}
+
+
+def examples(frontend: SpeechFrontend | FaceFrontend, fed: Cases) -> NDArray[Any]:
+    """Examples that differ, to judge answers by: faces, dark and blurred, black and white; or stretches of sound."""
+    real = np.concatenate(fed["real"]) if fed["real"] else fed["random"][0][:0]
+    if isinstance(frontend, SpeechFrontend):
+        size = round(frontend.window_s * frontend.sample_rate)
+        return example_windows([*real[1:]], size)
+    return example_faces(real[1:], frontend.size)
 
 
 def reference(frontend: SpeechFrontend | FaceFrontend, batch: NDArray[Any]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from bimodal.export.errors import SourceModelError
+from bimodal.export.keras.names import MODELS, REFUSED, keras_names
 
 Format = Literal["h5", "keras", "weights", "saved-model"]
 Config = dict[str, Any]
@@ -26,7 +27,7 @@ Config = dict[str, Any]
 LARGEST_CONFIG = 64 * 2**20
 ZIP_MEMBERS = frozenset({"config.json", "metadata.json", "model.weights.h5"})
 OWN_MODULES = re.compile(
-    r"(tensorflow\.)?keras(\.(src\.)?(layers|initializers|regularizers|constraints|models|dtype_policies)(\.\w+)*)?"
+    r"(tensorflow\.)?keras(\.(src\.)?(layers|initializers|regularizers|constraints|models|dtype_policies|_legacy)(\.\w+)*)?"
 )
 
 
@@ -154,21 +155,36 @@ def _objects(value: object) -> Iterator[Config]:
 
 
 def _refuse_foreign(path: Path, item: Config) -> None:
-    kind, name = str(item["class_name"]), _name(item)
-    if kind == "Lambda":
-        raise SourceModelError(f"{path}: layer '{name}' is a Lambda, which is code and not arithmetic: it is refused")
+    kind, name, known = str(item["class_name"]), _name(item), keras_names()
+    if kind in REFUSED:
+        raise SourceModelError(
+            f"{path}: layer '{name}' is {REFUSED[kind]}: it is refused; save the model without it, up to the layer "
+            "before "
+            "or from the one behind it"
+        )
+    if kind == "function" and item.get("config") in known.activations:
+        return
     registered = item.get("registered_name")
-    if kind not in LAYERS | MODELS | SETTINGS or (isinstance(registered, str) and ">" in registered):
-        called = registered if isinstance(registered, str) and ">" in registered else kind
-        raise SourceModelError(f"{path}: '{name}' is the custom object '{called}', which Keras itself does not have")
+    own = isinstance(registered, str) and ">" in registered
+    if kind not in known.layers | MODELS | known.settings or own:
+        called = registered if own else kind
+        raise SourceModelError(
+            f"{path}: '{name}' is the custom object '{called}', which Keras {known.version} does not have: save the "
+            "model "
+            "as a SavedModel in the program that knows it (model.export('folder')), and export that folder"
+        )
     module = item.get("module")
     if module is not None and not OWN_MODULES.fullmatch(str(module)):
         raise SourceModelError(f"{path}: '{name}' wants code of the module '{module}', which is not Keras' own")
     settings = item.get("config")
     for key in ("activation", "recurrent_activation"):
         activation = settings.get(key) if isinstance(settings, dict) else None
-        if isinstance(activation, str) and activation not in ACTIVATIONS:
-            raise SourceModelError(f"{path}: layer '{name}' has the custom activation '{activation}'")
+        if isinstance(activation, str) and activation not in known.activations:
+            raise SourceModelError(
+                f"{path}: layer '{name}' has the custom activation '{activation}', which Keras {known.version} does "
+                "not "
+                "have: save the model as a SavedModel in the program that knows it, and export that folder"
+            )
 
 
 def _name(item: Config) -> str:
@@ -199,12 +215,14 @@ class Layer(Struct, frozen=True):
     of: Layer | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in LAYERS:
-            raise ValueError(f"there is no layer '{self.kind}' that can stand in an architecture")
+        known = keras_names()
+        if self.kind not in known.layers:
+            why = f": it is {REFUSED[self.kind]}" if self.kind in REFUSED else f"; Keras {known.version} has none"
+            raise ValueError(f"there is no layer '{self.kind}' that can stand in an architecture{why}")
         if (self.kind in WRAPPERS) != (self.of is not None):
             raise ValueError(f"'of' is for {' and '.join(WRAPPERS)}, which need it")
         for name in ("activation", "recurrent_activation"):
-            if self.settings.get(name, "linear") not in ACTIVATIONS:
+            if self.settings.get(name, "linear") not in known.activations:
                 raise ValueError(f"there is no activation '{self.settings[name]}'")
 
 
@@ -249,49 +267,6 @@ def _spelled_out(layer: Any) -> dict[str, Any]:
     inner = settings.pop("of", None)
     return {"kind": kind, "settings": settings, "of": None if inner is None else _spelled_out(inner)}
 
-
-# Names allowed in a model file: Keras' own layers that do arithmetic, and the objects that configure them. Not
-# included: layers that carry code (Lambda), load files (TextVectorization, TFSMLayer) or wrap other frameworks.
-
-MODELS = frozenset({"Functional", "Model", "Sequential"})
-
-DIMENSIONAL = frozenset(
-    f"{name}{dimensions}D"
-    for dimensions in (1, 2, 3)
-    for name in (
-        *("AveragePooling", "Conv", "Cropping", "GlobalAveragePooling", "GlobalMaxPooling", "MaxPooling"),
-        *("SpatialDropout", "UpSampling", "ZeroPadding"),
-    )
-)
-
-LAYERS = DIMENSIONAL | {
-    *("Activation", "ActivityRegularization", "Add", "AdditiveAttention", "AlphaDropout", "Attention", "Average"),
-    *("BatchNormalization", "Bidirectional", "Concatenate", "Conv1DTranspose", "Conv2DTranspose", "Dense"),
-    *("DepthwiseConv1D", "DepthwiseConv2D", "Dot", "Dropout", "ELU", "Embedding", "Flatten", "GRU", "GRUCell"),
-    *("GaussianDropout", "GaussianNoise", "GroupNormalization", "Identity", "InputLayer", "LSTM", "LSTMCell"),
-    *("LayerNormalization", "LeakyReLU", "Masking", "Maximum", "Minimum", "MultiHeadAttention", "Multiply"),
-    *("Normalization", "PReLU", "Permute", "RNN", "ReLU", "RepeatVector", "Rescaling", "Reshape", "SeparableConv1D"),
-    *("SeparableConv2D", "SimpleRNN", "SimpleRNNCell", "Softmax", "StackedRNNCells", "Subtract"),
-    *("ThresholdedReLU", "TimeDistributed", "UnitNormalization"),
-}
-
-SETTINGS = frozenset(
-    {
-        *("Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "IdentityInitializer"),
-        *("LecunNormal", "LecunUniform", "Ones", "Orthogonal", "OrthogonalInitializer", "RandomNormal"),
-        *("RandomUniform", "TruncatedNormal", "VarianceScaling", "Zeros"),
-        *("L1", "L1L2", "L2", "OrthogonalRegularizer", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"),
-        *("DTypePolicy", "FloatDTypePolicy", "Policy", "__keras_tensor__"),
-    }
-)
-
-ACTIVATIONS = frozenset(
-    {
-        *("celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu"),
-        *("linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax"),
-        *("softplus", "softsign", "squareplus", "swish", "tanh"),
-    }
-)
 
 SLOW = {"GRU": "GRU", "GRUCell": "GRU", "Masking": "Masking", "SimpleRNN": "SimpleRNN"}
 """Layers that ONNX expresses as a Loop, 20 to 50 times slower than an LSTM."""

@@ -42,17 +42,28 @@ class Conversion(Struct, frozen=True):
     versions: dict[str, str]
 
 
-def convert(file: KerasFile, architecture: Architecture | None, features: Sequence[Floats], folder: Path) -> Conversion:
+def convert(
+    file: KerasFile,
+    architecture: Architecture | None,
+    features: Sequence[Floats],
+    folder: Path,
+    *,
+    classes: int | None = None,
+    output: str | None = None,
+) -> Conversion:
     """Convert `file` to ONNX and compute the original's outputs for `features` (batches), in a process of its own.
 
     Args:
         folder: a scratch folder that nothing else uses.
+        classes, output: number of classes, and name or number of the output that holds them, where there are several.
 
     Raises SourceModelError with Keras' message, or how the process ended.
     """
     request = {
         "file": str(_readable(file, folder)),
         "format": file.format,
+        "classes": classes,
+        "output": output,
         "architecture": None if architecture is None else msgspec.to_builtins(architecture),
     }
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
@@ -60,8 +71,16 @@ def convert(file: KerasFile, architecture: Architecture | None, features: Sequen
         np.save(folder / f"features_{number:04}.npy", batch, allow_pickle=False)
     report = _run(file.path, folder)
     paths = sorted(folder.glob("answers_*.npy"))
+    network = onnx.load(folder / "network.onnx")
+    constants = {value.name for value in network.graph.initializer}
+    inputs = [value.name for value in network.graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise SourceModelError(
+            f"{file.path} can't be written as ONNX: {', '.join(inputs[1:])} would stay unfed; save it as a SavedModel "
+            "(model.export('folder')), and export that folder"
+        )
     return Conversion(
-        onnx.load(folder / "network.onnx"),
+        network,
         [np.load(path, allow_pickle=False) for path in paths],
         tuple(report["input_shape"]),
         tuple(report["output_shape"]),

@@ -15,6 +15,7 @@ from bimodal.export.frontends.presets import SPEECH_PRESETS
 from bimodal.export.frontends.speech import SpeechFrontend
 from bimodal.export.keras.file import Architecture, Layer
 from bimodal.export.onnx import description
+from bimodal.export.scores import Scores
 from bimodal.models.contract import Crop
 
 
@@ -33,7 +34,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
         frontend: preprocessing of a waveform or face.
         labels: the network's classes in output order; probabilities of equal ones are summed.
         license, source: of the weights.
-        logits: True if a softmax must be added.
+        scores: what the output's numbers are (see export/scores.py); found out where None.
+        categories: labels that are none of the seven emotions, and keep their names.
+        output: name or number of the output that holds the classes, where there are several.
         architecture: the layers of a file that holds only weights.
     """
 
@@ -41,7 +44,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     license: str = "unknown"
     source: str = ""
-    logits: bool = False
+    scores: Scores | None = None
+    categories: tuple[str, ...] = ()
+    output: str | None = None
     architecture: Architecture | None = None
 
 
@@ -51,7 +56,9 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
     labels: tuple[str, ...] = ()
     license: str = "unknown"
     source: str = ""
-    logits: bool = False
+    scores: Scores | None = None
+    categories: tuple[str, ...] = ()
+    output: str | None = None
 
 
 def _dense(classes: int) -> Layer:
@@ -108,6 +115,8 @@ def read_recipe(path: Path) -> Recipe:
         }
         if kind not in kinds:
             raise SourceModelError(f"{path} must say 'kind: speech' or 'kind: face-static'")
+        if "logits" in table:
+            table["scores"] = "logits" if table.pop("logits") else "softmax"
         own = {name: table.pop(name) for name in Words.__struct_fields__ if name in table}
         frontend = msgspec.convert(table, kinds[kind])
         return Recipe(frontend=frontend, **msgspec.structs.asdict(msgspec.convert(own, Words)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from bimodal.export.errors import SourceModelError
 from bimodal.models.architectures import emo_affectnet, emo_affectnet_dynamic, face_compact
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
 from bimodal.models.emotions import EMOTIONS
+from bimodal.models.formats import is_program, is_torchscript
 
 State = Mapping[str, Tensor]
 
@@ -224,8 +224,13 @@ def read_state_dict(path: Path, largest_bytes: int = LARGEST_BYTES) -> dict[str,
         raise SourceModelError(
             f"{path} has {path.stat().st_size / 1e6:.0f} MB, more than the {largest_bytes / 1e6:.0f} MB that are read"
         )
-    if is_torchscript(path):
-        raise SourceModelError(f"{path} is TorchScript, not a state dict: export it with --architecture torchscript")
+    if is_torchscript(path) or is_program(path):
+        raise SourceModelError(
+            f"{path} is a whole network ({'TorchScript' if is_torchscript(path) else 'of torch.export'}), not a state "
+            "dict: leave --architecture out, or say --architecture torchscript"
+        )
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle's, zipfile's and its own errors for files it can't read
@@ -238,6 +243,20 @@ def read_state_dict(path: Path, largest_bytes: int = LARGEST_BYTES) -> dict[str,
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise SourceModelError(f"{path} holds no state dict (names of tensors); save model.state_dict()")
     return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a .safetensors file, which can hold nothing but tensors."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        content = load_file(path, device="cpu")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise SourceModelError(f"{path} can't be read as safetensors: {_reason(error)}") from error
+    if not content:
+        raise SourceModelError(f"{path} holds no weights")
+    return {name.removeprefix("module."): value for name, value in content.items()}
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -273,15 +292,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _shape(tensor: Tensor) -> str:
     return "×".join(str(size) for size in tensor.shape) or "scalar"
-
-
-def is_torchscript(path: Path) -> bool:
-    """True if the file is a TorchScript archive, by the names in it only."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
 
 
 def _reason(error: Exception) -> str:

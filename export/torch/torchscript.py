@@ -1,9 +1,10 @@
-"""`bimodal export torch --architecture torchscript`: convert a TorchScript file to an artifact, in a child process.
+"""`bimodal export torch`: convert TorchScript (.pt) or a program of torch.export (.pt2), in a child process.
 
 TorchScript is a program. `torch.jit.load` does not unpickle Python classes, but it compiles and runs code in the file
 with torch's operators, some of which read and write files. So the code is searched for those first, and the file is
 only opened by a child process with nothing of ours in its memory or environment, limited in time, memory and file size.
-That is no sandbox: export only files of people you trust.
+That is no sandbox: export only files of people you trust. A program of torch.export is a graph of operators; what it
+may hold beside them (pickled objects, other operators, expressions that are no plain sums) is refused first.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from bimodal.export.onnx.convert import adopt
 from bimodal.export.onnx.description import Description
 from bimodal.export.onnx.foreign import LARGEST_MB, MEGABYTE, Run, read_foreign
 from bimodal.export.onnx.ports import Ports
-from bimodal.export.torch.architectures import is_torchscript
+from bimodal.models.formats import is_program, is_torchscript
 
 MOST_CODE_BYTES = 50_000_000
 
@@ -51,18 +52,30 @@ def export_torchscript(
     pictures: Sequence[Path] = (),
     sounds: Sequence[Path] = (),
 ) -> Path:
-    """Write `out`/<name>/model.onnx, checked against the TorchScript file itself; arguments as in `export_onnx`.
+    """Write `out`/<name>/model.onnx, checked against the file itself in torch; arguments as in `export_onnx`.
 
     Raises ExportError or ArtifactError.
     """
-    _look_through(path, largest_mb)
-    with tempfile.TemporaryDirectory() as scratch, TorchScriptProcess(path) as module:
+    program = is_program(path)
+    if program:
+        _look_through_program(path, largest_mb)
+    else:
+        _look_through(path, largest_mb)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        ModuleProcess(path, called="a program of torch.export" if program else "TorchScript") as module,
+    ):
         exported = Path(scratch) / "module.onnx"
-        module(_example(description, path), exported)
+        module(None if program else _example(description, path), exported)
         model = read_foreign(exported, largest_mb)
         names = [value.name for value in model.graph.output]
 
         def make_run(ports: Ports) -> Run:
+            if ports.feeds:
+                raise SourceModelError(
+                    f"{path} takes more than one input: write it as ONNX (torch.onnx.export), and give that file to "
+                    "'bimodal export onnx'"
+                )
             unknown = [name for name in ports.wanted if name not in names]
             if unknown:
                 raise SourceModelError(f"the module has no output '{unknown[0]}'; it has {', '.join(names)}")
@@ -98,6 +111,46 @@ def _look_through(path: Path, largest_mb: int) -> None:
                 raise SourceModelError(f"{path} calls '{found[0]}', which a model has no need of: it is not opened")
 
 
+PROGRAM_TARGET = re.compile(
+    r'"target": "(?!torch\.ops\.(?:aten|prim|torchvision|higher_order)\.|_operator\.|math\.)([^"]*)"'
+)
+"""Operators in a program that are not torch's own."""
+EXPRESSION = re.compile(r'"expr_str": "([^"]*)"')
+SYMBOL = re.compile(r"Symbol\('\w+'(?:, \w+=(?:True|False))*\)")
+PLAIN_EXPRESSION = re.compile(r"(?!.*__)[\w\s+\-*/%(),<>=]*")
+
+
+def _look_through_program(path: Path, largest_mb: int) -> None:
+    """Check what a program of torch.export holds, before torch opens it.
+
+    Raises SourceModelError if it is too large, or holds pickled objects, foreign operators or code in an expression.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > largest_mb * MEGABYTE:
+            raise SourceModelError(f"{path} unpacks to more than {largest_mb} MB; raise --max-size if you trust it")
+        for entry in entries:
+            if "custom_obj" in entry.filename:
+                raise SourceModelError(
+                    f"{path} holds '{entry.filename}', a pickled object, which could run code when it is opened: "
+                    "export "
+                    "the model without it"
+                )
+            if not entry.filename.endswith(".json"):
+                continue
+            text = archive.read(entry).decode("utf-8", "replace")
+            foreign = PROGRAM_TARGET.search(text)
+            if foreign:
+                raise SourceModelError(
+                    f"{path} calls '{foreign[1]}', which is no operator of torch's own: export the model without it"
+                )
+            for found in EXPRESSION.finditer(text):
+                if not PLAIN_EXPRESSION.fullmatch(SYMBOL.sub("s", found[1])):
+                    raise SourceModelError(
+                        f"{path} computes a size by '{found[1][:80]}', which is no plain sum: it is not opened"
+                    )
+
+
 def _example(description: Description, path: Path) -> NDArray[Any]:
     """Two inputs for the module, made from the description alone: TorchScript does not declare its shapes."""
     random = np.random.default_rng(0)
@@ -127,23 +180,26 @@ MEMORY_BYTES = 16_000_000_000
 LARGEST_FILE_BYTES = 4_000_000_000
 
 
-class TorchScriptProcess:
-    """Runs the module in a child process; the file is never opened here.
+class ModuleProcess:
+    """Runs a network in a child process; the file is never opened here.
 
     The child has an empty working directory, none of our environment, and limits on memory, file size and time. A
     context manager that ends the child. Raises SourceModelError if opening or running the file fails.
 
     Args:
-        path: the TorchScript file.
+        path: the file.
+        child: the program of the process.
+        called: what the file is, in words.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, child: Path = CHILD, called: str = "PyTorch") -> None:
         self._path = path
+        self._called = called
         self._scratch = tempfile.TemporaryDirectory()
         self._folder = Path(self._scratch.name)
         environment = {"OMP_NUM_THREADS": "1", "HOME": str(self._folder), "TMPDIR": str(self._folder)}
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(CHILD), str(path.resolve())],
+            [sys.executable, "-I", str(child), str(path.resolve())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -153,7 +209,7 @@ class TorchScriptProcess:
             preexec_fn=_limit if os.name == "posix" else None,
         )
 
-    def __enter__(self) -> TorchScriptProcess:
+    def __enter__(self) -> ModuleProcess:
         return self
 
     def __exit__(
@@ -163,13 +219,20 @@ class TorchScriptProcess:
         self._process.communicate()
         self._scratch.cleanup()
 
-    def __call__(self, values: NDArray[Any], model: Path | None = None) -> list[NDArray[Any]]:
-        """Run the module on float32 [N, …]. Returns its outputs; with `model` it is also written there as ONNX."""
+    def __call__(self, values: NDArray[Any] | None, model: Path | None = None) -> list[NDArray[Any]]:
+        """Run the network on [N, …]. Returns its outputs; with `model` it is also written there as ONNX.
+
+        Without `values` it is only written.
+        """
         inputs, outputs = self._folder / "inputs.npy", self._folder / "outputs.npz"
-        np.save(inputs, np.ascontiguousarray(values, np.float32))
-        wrong = self._ask([str(inputs), str(outputs), None if model is None else str(model)])
+        if values is not None:
+            np.save(inputs, np.ascontiguousarray(values))
+        request = [None if values is None else str(inputs), str(outputs), None if model is None else str(model)]
+        wrong = self._ask(request)
         if wrong is not None:
-            raise SourceModelError(f"{self._path} can't be run as TorchScript: {wrong}")
+            raise SourceModelError(f"{self._path} can't be run as {self._called}: {wrong}")
+        if values is None:
+            return []
         with np.load(outputs, allow_pickle=False) as found:
             return [found[str(number)] for number in range(len(found.files))]
 

@@ -40,7 +40,22 @@ def make(folder: Path) -> None:
     classes = layers.Dense(7, activation="softmax")(layers.GlobalAveragePooling2D()(middle))
     keras.Model(image, classes).save(folder / "face.h5")
     keras.Sequential([keras.Input((20, 8)), layers.GRU(3), layers.Dense(3)]).save(folder / "gru.keras")
+    _make_still(folder)
     _make_refused(folder)
+
+
+def _make_still(folder: Path) -> None:
+    """A face network with augmentation inside, two outputs, and a sigmoid for each class."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((32, 32, 3))
+    augmentation = keras.Sequential([layers.RandomFlip(), layers.RandomRotation(0.2), layers.RandomContrast(0.3)])
+    values = layers.Rescaling(1 / 255.0)(layers.RandomTranslation(0.1, 0.1)(augmentation(image)))
+    values = layers.Normalization(mean=[0.5] * 3, variance=[0.1] * 3)(layers.Resizing(24, 24)(values))
+    middle = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(values))
+    classes = layers.Dense(3, activation="sigmoid", name="emotion")(middle)
+    keras.Model(image, [classes, layers.Dense(2, name="va")(middle)]).save(folder / "still.keras")
 
 
 def _make_reader(folder: Path) -> None:

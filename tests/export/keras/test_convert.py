@@ -26,7 +26,8 @@ from bimodal.export.frontends.spectrum import Mel, Mfcc
 from bimodal.export.keras.convert import export_keras, join
 from bimodal.export.keras.file import read_architecture
 from bimodal.export.keras.process import Conversion, convert
-from bimodal.export.keras.recipe import FaceFrontend, Recipe, read_preset, read_recipe
+from bimodal.export.keras.recipe import FaceFrontend, read_preset, read_recipe
+from bimodal.export.scores import Treatment
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
 from bimodal.models.session import open_artifact
 
@@ -109,12 +110,25 @@ def test_a_front_end_of_ones_own_a_slow_layer_and_no_softmax(files: Path, tmp_pa
     np.testing.assert_allclose(sums, 1.0, rtol=1e-5)
 
 
+def test_augmentation_is_still_a_sigmoid_is_no_softmax_and_the_right_output_is_taken(
+    files: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "face.yaml").write_text("kind: face-static\nsize: 32\npixels: {colour: rgb, layout: nhwc}\n")
+    words = [str(files / "still.keras"), "--frontend", str(tmp_path / "face.yaml"), "--out", str(tmp_path / "out")]
+    status, said = run(*words, "--labels", "hap,sad,neu")
+    assert status == 0, said
+    assert "its classes have scores of their own: they are divided by their sum" in said
+    artifact = open_artifact(tmp_path / "out/still/model.onnx", "face-static", provider="cpu")
+    metrics = artifact.metadata.metrics or {}
+    assert float(str(metrics["parity_probabilities_real"])) < 1e-4
+
+
 def test_a_face_network_and_parity_that_is_missed(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second time only the graph is given another front end than the original, as a bug in it would."""
     conversions: list[Conversion] = []
 
-    def once(*given: Any) -> Conversion:
-        conversions.extend([] if conversions else [convert(*given)])
+    def once(*given: Any, **named: Any) -> Conversion:
+        conversions.extend([] if conversions else [convert(*given, **named)])
         return conversions[0]
 
     monkeypatch.setattr("bimodal.export.keras.convert.convert", once)
@@ -126,7 +140,7 @@ def test_a_face_network_and_parity_that_is_missed(files: Path, tmp_path: Path, m
     wrong = FaceFrontend(size=64, pixels=Pixels(colour="grey", layout="nhwc"))
     bad = msgspec.structs.replace(good, frontend=wrong)
     monkeypatch.setattr(
-        "bimodal.export.keras.convert.join", lambda network, recipe, metadata: join(network, bad, metadata)
+        "bimodal.export.keras.convert.join", lambda network, _, *rest: join(network, bad.frontend, *rest)
     )
     with pytest.raises(ParityError, match="does not answer as the original"):
         export_keras(files / "face.h5", good, "face", tmp_path / "bad", print)
@@ -158,7 +172,7 @@ def test_what_does_not_fit_is_one_sentence(files: Path, tmp_path: Path) -> None:
     recipe, weights = read_recipe(files / "short.yaml"), files / "lstm.weights.h5"
     with pytest.raises(SourceModelError, match="holds weights only"):
         export_keras(weights, recipe, "x", tmp_path, print)
-    with pytest.raises(SourceModelError, match="have no names"):
+    with pytest.raises(SourceModelError, match="--labels"):
         export_keras(files / "gru.keras", msgspec.structs.replace(recipe, labels=()), "x", tmp_path, print)
     bare = msgspec.structs.replace(recipe, frontend=msgspec.structs.replace(recipe.frontend, steps=(Stretch(9),)))
     with pytest.raises(SourceModelError, match="steps do not fit together"):
@@ -195,8 +209,7 @@ def test_labels_named_twice_are_added_up_in_the_graph() -> None:
         contract=CONTRACT_VERSION, kind="speech", name="sums", version="1", license="MIT", source="made",
         labels=("sad", "happy"), sample_rate=16_000, window_s=1.0, minimum_window_s=1.0,
     )  # fmt: skip
-    recipe = Recipe(frontend=frontend, labels=labels)  # type: ignore[arg-type]
-    model = join(helper.make_model(network), recipe, metadata)
+    model = join(helper.make_model(network), frontend, metadata, Treatment("softmax"), labels)
     assert [node.op_type for node in model.graph.node] == ["Softmax", "MatMul"]
     given = np.log(np.array([[0.1, 0.2, 0.3, 0.4]]))
     found = ReferenceEvaluator(model).run(None, {"waveform": given.astype(np.float32)})[0]

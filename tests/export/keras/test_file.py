@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.export.errors import SourceModelError
-from bimodal.export.keras.file import LAYERS, MODELS, SETTINGS, inspect, modern
+from bimodal.export.keras.file import inspect, modern
+from bimodal.export.keras.names import MODELS, keras_names
 
 h5py = pytest.importorskip("h5py")
 
@@ -64,7 +65,7 @@ REFUSED = {
     "inside a wrapper": (layer("TimeDistributed", layer=layer("Lambda")), "'my_Lambda' is a Lambda"),
     "inside a model": (layer("Functional", layers=[layer("Lambda")]), "'my_Lambda' is a Lambda"),
     "another class": (layer("Mine"), "'my_Mine' is the custom object 'Mine'"),
-    "a file reader": (layer("TextVectorization", vocabulary="/etc/passwd"), "custom object 'TextVectorization'"),
+    "a file reader": (layer("TextVectorization", vocabulary="/etc/passwd"), "TextVectorization, which takes text"),
     "a registered class": ({**layer("Dense"), "registered_name": "Mine>Dense"}, "custom object 'Mine>Dense'"),
     "another module": ({**layer("Dense"), "module": "os"}, "code of the module 'os'"),
     "a module like Keras": ({**layer("Dense"), "module": "keras_evil.layers"}, "module 'keras_evil.layers'"),
@@ -87,7 +88,9 @@ def test_code_is_refused_by_name(tmp_path: Path, make: Any, item: dict[str, Any]
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
         max_leaves=8,
     ),
-    st.text(min_size=1, max_size=12).filter(lambda kind: kind not in LAYERS | SETTINGS | MODELS),
+    st.text(min_size=1, max_size=12).filter(
+        lambda kind: kind not in keras_names().layers | keras_names().settings | MODELS
+    ),
 )
 def test_no_depth_hides_an_unknown_class(tmp_path_factory: pytest.TempPathFactory, around: Any, kind: str) -> None:
     hidden = layer("Dense", extra=[around, {"deep": [layer(kind)]}])
