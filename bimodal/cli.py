@@ -25,6 +25,9 @@ class Room(NamedTuple):
 COMMANDS: dict[str, Room] = {
     "up": Room("commands.up", "up", "Start everything and show emotions live, until Ctrl-C."),
     "analyze": Room("commands.analyze", "analyze", "Look at media files, every frame of them, and write results."),
+    "convert": Room(
+        "commands.convert", "convert", "Write results for ELAN, Praat and BORIS, as captions or a long table."
+    ),
     "report": Room("commands.report", "report", "Write one page for each clip of a recording."),
     "replay": Room("commands.replay", "replay", "Play a recording's events on the bus again, in time."),
     "diff": Room("commands.diff", "diff", "Look at a recorded clip with another model; show what differs."),

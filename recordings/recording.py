@@ -34,7 +34,7 @@ SPEECH = ".speech"
 SEGMENT_CSV, SEGMENT_TABLE = (".segments" + suffix for suffix in (CSV, TABLE))
 HOP_LINES, HOP_CSV, HOP_TABLE = (SPEECH + suffix for suffix in (LINES, CSV, TABLE))
 TABLES = {TABLE: COLUMNS, HOP_TABLE: HOP_COLUMNS, SEGMENT_TABLE: SEGMENT_COLUMNS}
-MADE_FROM_RESULTS = (".html", ".annotated.mp4")
+MADE_FROM_RESULTS = (".html", ".annotated.mp4", ".eaf", ".TextGrid", ".vtt", ".srt", ".boris", ".long.csv")
 LONGEST_NAME = 200
 PENDING_BYTES = 1024 * 1024
 

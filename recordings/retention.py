@@ -27,7 +27,8 @@ UNENDED_DAYS = 1.0
 REPORT = "report.html"
 # Files that recorders, films and reports write into a stream's folder; "-2" if a name was taken; ".part" if unfinished.
 OURS = re.compile(
-    r"\.?\d{4,}-\d{4,}(-\d+)?(\.speech)?\.(jsonl|csv|parquet|summary\.json|mp4|annotated\.mp4|html)" + rf"({ENDING})?"
+    r"\.?\d{4,}-\d{4,}(-\d+)?(\.speech|\.segments)?\.(jsonl|csv|parquet|summary\.json|mp4|annotated\.mp4|html)"
+    + rf"({ENDING})?"
 )
 
 

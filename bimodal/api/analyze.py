@@ -22,6 +22,8 @@ from bimodal.console import state_directory
 from bimodal.drawing.style import Style
 from bimodal.models.emotions import EMOTIONS
 from bimodal.options import with_counts
+from bimodal.recordings.convert import convert, formats_of
+from bimodal.recordings.exports import FormatName
 from bimodal.recordings.reading import clips, read_hops
 from bimodal.recordings.segments import segments
 from bimodal.recordings.tables import HOP_COLUMNS, SEGMENT_COLUMNS, hop_row, rows, schema, segment_row
@@ -47,6 +49,7 @@ def analyze(
     audio_workers: int | None = None,
     speed: Literal["fast", "realtime"] = "fast",
     report: bool = False,
+    also: Sequence[FormatName] = (),
     annotate: bool = False,
     hide_faces: bool = False,
     video_track: int | None = None,
@@ -66,6 +69,7 @@ def analyze(
             samples float32 [S] or [S, C] in −1…1 with `rate`.
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         out: the folder for the files that `bimodal analyze` writes; None writes none. Files only.
+        also: formats of other programs that are written too: "eaf", "textgrid", "webvtt", "srt", "boris", "csv-long".
         face_workers, audio_workers, speed, report, annotate, hide_faces, video_track, audio_track, channel, overwrite:
             the options of `bimodal analyze`.
 
@@ -73,14 +77,14 @@ def analyze(
     models or the folder can't be used.
     """
     if isinstance(source, np.ndarray):
-        if out is not None or report or annotate:
-            raise WorkerError("out=, report= and annotate= go with a media file, which they name their files after")
+        if out is not None or report or annotate or also:
+            raise WorkerError("out=, report=, also= and annotate= go with a media file, after which files are named")
         with Detector(config) as detector:
             found = list(detector.events(source, fps=fps, sound=sound, rate=rate, channel=channel, hops=True))
         events = [event for event in found if isinstance(event, Emotion)]
         return Result("array", events, hops=[hop for hop in found if isinstance(hop, Hop)])
-    if (report or annotate) and out is None:
-        raise WorkerError("report= and annotate= write files: name the folder as out=")
+    if (report or annotate or also) and out is None:
+        raise WorkerError("report=, also= and annotate= write files: name the folder as out=")
     if fps is not None or sound is not None or rate is not None:
         raise SourceError("fps, sound and rate go with arrays; a media file says them itself")
     settings = with_counts(config_of(config), face_workers, audio_workers)
@@ -106,6 +110,8 @@ def analyze(
             from bimodal.recordings.report.page import write_report
 
             write_report(clip, datetime.now().astimezone())
+        if also:
+            convert(clip, formats_of(",".join(also)), datetime.now().astimezone())
         if annotate:
             style = Style(faces="hide" if hide_faces else "show")
             film = annotate_file(analysed.file, folder, analysed.name, style=style, choice=choice, log_file=log_file)

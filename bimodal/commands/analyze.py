@@ -21,6 +21,8 @@ from bimodal.broker.paths import shown
 from bimodal.console import open_log, say, user_errors
 from bimodal.drawing.style import Style
 from bimodal.options import ConfigOption, config_of, with_counts
+from bimodal.recordings.convert import convert as write_formats
+from bimodal.recordings.convert import formats_of
 from bimodal.recordings.reading import clips
 from bimodal.supervisor.analysis import Analysed, Analysis
 from bimodal.supervisor.annotation import annotate_file
@@ -75,6 +77,12 @@ def analyze(
     report: Annotated[
         bool, typer.Option("--report", help="Write NAME.html too: one page with timeline, shares and stretches.")
     ] = False,
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="Write them for other programs too: eaf, textgrid, webvtt, srt, boris, csv-long.", metavar="FORMAT,…"
+        ),
+    ] = None,
     annotate: Annotated[
         bool, typer.Option("--annotate", help="Write NAME.annotated.mp4 too: the file with everything drawn into it.")
     ] = False,
@@ -99,6 +107,7 @@ def analyze(
     with user_errors():
         log_file = open_log(None, "INFO", "analyze")
     with user_errors(log_file):
+        formats = formats_of(also) if also is not None else []
         loaded = with_counts(config_of(config), face_workers, audio_workers)
         _check_folder(out)
         signal.signal(signal.SIGTERM, _interrupt)
@@ -119,6 +128,9 @@ def analyze(
             wall_s = time.monotonic() - begun
             if report:
                 _write_reports(analysis.inputs, out)
+            for analysed in analysis.inputs if formats else ():
+                if analysed.done:
+                    write_formats(clips(out / f"{analysed.name}.jsonl")[0], formats, datetime.now().astimezone())
             lost = _films(analysis.inputs, out, hide_faces, log_file, choice) if annotate else []
         _report(analysis.inputs, out, wall_s, lost)
 

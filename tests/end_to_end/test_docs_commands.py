@@ -27,6 +27,9 @@ SESSION = "docs-commands"
 # system of this file.
 RUN: dict[str, Sequence[str]] = {
     "bimodal analyze interview.mp4 --out results/ --report": (),
+    "bimodal analyze interview.mp4 --out results/ --also eaf,webvtt": (),
+    "bimodal convert results/ --to eaf,textgrid,webvtt,srt,boris,csv-long": (),
+    "bimodal convert results/interview.jsonl --to eaf": (),
     "bimodal analyze interview.mp4 --out results/ --annotate": ("bimodal analyze talk.mov --out results/ --annotate",),
     "bimodal analyze interview.mp4 --out results/ --annotate --hide-faces": (),
     "bimodal analyze talk.mov --out results/ --annotate": (),

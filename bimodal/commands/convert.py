@@ -1,0 +1,36 @@
+"""`bimodal convert`: results in the format of another program."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bimodal.console import user_errors
+from bimodal.recordings.convert import convert as write
+from bimodal.recordings.convert import formats_of
+from bimodal.recordings.reading import clips
+
+
+def convert(
+    result: Annotated[
+        Path, typer.Argument(help="A folder of results, a session folder, or one NAME.jsonl.", metavar="RESULT")
+    ],
+    to: Annotated[
+        str, typer.Option(help="eaf, textgrid, webvtt, srt, boris, csv-long; several with commas.", metavar="FORMAT")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Another folder than that of the results.")] = None,
+) -> None:
+    """Write the stretches of each clip for other programs, beside its results: ELAN (NAME.eaf), Praat (NAME.TextGrid),
+    captions (NAME.vtt, NAME.srt), BORIS (NAME.boris); or its frames as a long table (NAME.long.csv).
+
+    Example: [b]bimodal convert results/ --to eaf,webvtt[/b]
+    """
+    with user_errors():
+        formats = formats_of(to)
+        now = datetime.now().astimezone()
+        for clip in clips(result):
+            for path in write(clip, formats, now, out):
+                typer.echo(str(path))
