@@ -266,6 +266,13 @@ def leading(event: Emotion) -> TrackedFace | None:
     return max(speaking or alike or event.faces, key=lambda face: face.box[2] * face.box[3], default=None)
 
 
+def doubts_of(event: Emotion) -> tuple[str, ...]:
+    """What makes the verdict less sure, in words: the doubts of the leading face, then those of the voice."""
+    face = leading(event)
+    heard = event.speech.doubts if event.speech is not None and event.speech.label is not None else ()
+    return (*(face.doubts if face is not None else ()), *heard)
+
+
 def fused(event: Emotion) -> Probabilities | None:
     """The verdict's probabilities, None if unknown.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, face_emotion, fused, leading
+from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, doubts_of, face_emotion, fused, leading
 from bimodal.drawing.style import FAINT, TEXT, WARNING, Colour, Style
 
 
@@ -62,7 +62,9 @@ def _verdict(event: Emotion) -> list[Piece]:
     if verdict.label is None:
         return [Piece("unknown", TEXT, bold=True), Piece(verdict.because or "no reason given", FAINT)]
     sure = f" {percent(verdict.confidence)}" if verdict.confidence is not None else ""
-    return [Piece(f"{verdict.label}{sure}", TEXT, bold=True)]
+    pieces = [Piece(f"{verdict.label}{sure}", TEXT, bold=True)]
+    doubts = doubts_of(event)
+    return [*pieces, Piece(", ".join(doubts), FAINT)] if doubts else pieces
 
 
 def _agreement(event: Emotion) -> list[Piece]:

@@ -64,6 +64,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     hops_failed: int = 0
     shots: int = 1
     people: str | None = None
+    doubts: dict[str, dict[str, int]] = {}
 
 
 class Labels:
@@ -121,6 +122,8 @@ class Summarizer:
         self._hops = self._hops_failed = 0
         self._hop_labels = Labels()
         self._hop_because: Counter[str] = Counter()
+        self._doubts: dict[str, Counter[str]] = {"face": Counter(), "speech": Counter()}
+        self._hop_doubts: Counter[str] = Counter()
         self._span: tuple[float, float] | None = None
         self._labels = {"video": Labels(), "speech": Labels(), "emotion": Labels()}
         self._because: dict[str, Counter[str]] = {"speech": Counter(), "emotion": Counter(), "failed": Counter()}
@@ -163,6 +166,7 @@ class Summarizer:
         if hop.failed is not None:
             self._hops_failed += 1
             self._because["failed"][kind_of_reason(hop.failed)] += 1
+        self._hop_doubts.update(hop.doubts)
         if hop.label is not None:
             self._hop_labels.add(hop.label, hop.confidence or 0.0)
         elif hop.because is not None:
@@ -172,6 +176,7 @@ class Summarizer:
         self._with_face += bool(event.faces)
         self._most_faces = max(self._most_faces, len(event.faces))
         for face in event.faces:
+            self._doubts["face"].update(face.doubts)
             track = self._tracks.setdefault(face.track, Track(event.t))
             track.frames += 1
             track.last_t = event.t
@@ -183,6 +188,7 @@ class Summarizer:
     def _add_speech_and_verdict(self, event: Emotion) -> None:
         speech, verdict = event.speech, event.emotion
         if speech is not None and speech.label is not None:
+            self._doubts["speech"].update(speech.doubts)
             self._labels["speech"].add(speech.label, (speech.probabilities or {}).get(speech.label, 0.0))
         elif speech is not None and speech.because is not None:
             self._because["speech"][kind_of_reason(speech.because)] += 1
@@ -200,6 +206,7 @@ class Summarizer:
         """
         counted = self._labels | ({"speech": self._hop_labels} if self._hops else {})
         reasons = self._because | ({"speech": self._hop_because} if self._hops else {})
+        doubts = self._doubts | ({"speech": self._hop_doubts} if self._hops else {})
         missing = 0 if frames_offered is None else max(0, frames_offered - self._next_seq)
         return Summary(
             file=self._file,
@@ -223,6 +230,7 @@ class Summarizer:
             hops_failed=self._hops_failed,
             shots=self._shots,
             people=None if self._shots < 2 or "face-identity" in self._models else APART,
+            doubts={what: dict(counter.most_common()) for what, counter in doubts.items()},
         )
 
     def _latency(self) -> LatencySummary:

@@ -32,6 +32,7 @@ from bimodal.broker.messages import (
     failed,
 )
 from bimodal.models import affect
+from bimodal.models.doubt import face_doubts, flattened, voice_doubts
 from bimodal.supervisor.processes import ProcessSpec, Wanted, processes
 from bimodal.workers.audio import actor as audio
 from bimodal.workers.audio.pipeline import SpeechPipeline
@@ -68,12 +69,15 @@ class Face:
         score: of the detection, 0…1.
         presence: confidence of the landmark model, 0…1; low in profile and in the dark, where there is no mesh.
         label, confidence: the most probable emotion and its probability.
-        probabilities: by emotion, over those that the static models know; sum to 1.
+        probabilities: by emotion, over those that the static models know; sum to 1. Flattened where there are doubts.
         sharpness: of the crop, 0…1.
+        light: mean brightness of the face, 0…1.
+        eyes_seen, mouth_seen: 0 covered … 1 open to view; None without a mesh.
         mouth: gap between the lips over the distance of the eyes; 0 is closed, None without a mesh.
         embedding: float32 [D] of the first static model, None where it gives none.
         measures: what the face does beside its emotion (docs/events.md): head pose, eyes, mouth …; what needs several
             pictures (blinks) is None.
+        doubts: what makes the answer less sure ("face is blurred", "mouth is covered" …); empty for a clear face.
     """
 
     box: tuple[float, float, float, float]
@@ -86,6 +90,10 @@ class Face:
     mouth: float | None
     embedding: NDArray[np.float32] | None
     measures: FaceMeasures
+    light: float | None = None
+    eyes_seen: float | None = None
+    mouth_seen: float | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,8 @@ class Voice:
         voice: share of the sound that is voice, 0…1.
         because: why there is no label ("too quiet", "no voice", "not enough sound yet"), else None.
         measures: how it sounds (docs/events.md): pitch, loudness, speaking rate; None without sound.
+        snr_db, bandwidth_hz, clipped: of the sound (docs/events.md); None without enough voice.
+        doubts: what makes the answer less sure ("voice is noisy" …); empty for a clear voice.
     """
 
     label: str | None
@@ -106,6 +116,10 @@ class Voice:
     voice: float
     because: str | None
     measures: VoiceMeasures | None = None
+    snr_db: float | None = None
+    bandwidth_hz: float | None = None
+    clipped: float | None = None
+    doubts: tuple[str, ...] = ()
 
 
 class Detector:
@@ -166,8 +180,21 @@ class Detector:
         if self._voices is None:
             raise ConfigError("there is no speech model: 'models.speech' is none")
         reading = self._voices(voices_of(np.asarray(samples), rate)[0], rate, 0)
-        label, confidence = top(reading.probabilities) if reading.probabilities is not None else (None, None)
-        return Voice(label, confidence, reading.probabilities, reading.voice, reading.reason, reading.measures)
+        if reading.probabilities is None or reading.quality is None:
+            return Voice(None, None, None, reading.voice, reading.reason, reading.measures)
+        doubts = voice_doubts(*reading.quality)
+        probabilities = flattened(reading.probabilities, doubts.temperature)
+        label, confidence = top(probabilities)
+        return Voice(
+            label,
+            confidence,
+            probabilities,
+            reading.voice,
+            reading.reason,
+            reading.measures,
+            *reading.quality,
+            doubts=doubts.reasons,
+        )
 
     @overload
     def events(
@@ -340,15 +367,17 @@ def _job(stream: str, run: int, seq: int, item: _Item) -> Job:
 
 
 def _face(found: Any) -> Face:
-    label, confidence = top(found.probabilities)
-    place = affect.derived(found.probabilities)
+    doubts = face_doubts(found.box, found.sharpness, found.light, found.eyes_seen, found.mouth_seen)
+    probabilities = flattened(found.probabilities, doubts.temperature)
+    label, confidence = top(probabilities)
+    place = affect.derived(probabilities)
     return Face(
         box=found.box,
         score=found.score,
         presence=found.presence,
         label=label,
         confidence=confidence,
-        probabilities=found.probabilities,
+        probabilities=probabilities,
         sharpness=found.sharpness,
         mouth=found.mouth,
         embedding=decode_embedding(found.embedding),
@@ -356,6 +385,10 @@ def _face(found: Any) -> Face:
             found.measures,
             **({} if place is None else {"valence": place.valence, "arousal": place.arousal, "affect": "derived"}),
         ),
+        light=found.light,
+        eyes_seen=found.eyes_seen,
+        mouth_seen=found.mouth_seen,
+        doubts=doubts.reasons,
     )
 
 

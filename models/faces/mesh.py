@@ -1,10 +1,10 @@
-"""Face landmarks: crops for a landmark model, its points in the frame, and measures of mesh and crop."""
+"""Face landmarks: crops for a landmark model, its points in the frame, and measures of the mesh."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -74,7 +74,7 @@ def to_frame(points: NDArray[np.float32], square: Square, size: int) -> NDArray[
     return cv2.transform(points[:, None], affine)[:, 0]  # type: ignore[return-value]
 
 
-# Measures of mesh and crop
+# Measures of the mesh
 
 # Middle of the inner lips in the 468-point mesh.
 UPPER_LIP, LOWER_LIP = 13, 14
@@ -85,10 +85,6 @@ NOSE_TIP = 1
 Lids: TypeAlias = "tuple[int, int, int, int, int, int]"
 RIGHT_LIDS: Lids = (33, 133, 160, 144, 158, 153)
 LEFT_LIDS: Lids = (263, 362, 387, 373, 385, 380)
-
-SHARPNESS_SIZE = 64
-# Detail at which sharpness is 0.5: a blur of a fiftieth of the width. Sharp faces have 0.2 to 0.5.
-HALF_SHARP = 0.02
 
 
 def eye_distance(points: NDArray[np.float32]) -> float:
@@ -134,29 +130,7 @@ def frontalness(points: NDArray[np.float32]) -> float:
     return float(np.clip(1 - 2 * abs(place - 0.5), 0.0, 1.0))
 
 
-def sharpness(crop: NDArray[np.uint8]) -> float:
-    """Sharpness of a crop, 0…1, independent of its size, brightness and contrast.
-
-    It is the variance of the Laplacian over the variance of the picture, at one size, mapped to 0…1; 0 for a picture
-    of one colour.
-
-    Args:
-        crop: uint8 [H, W, 3] RGB or [H, W] grey.
-    """
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) if crop.ndim == 3 else crop
-    grey = cv2.resize(grey, (SHARPNESS_SIZE, SHARPNESS_SIZE), interpolation=cv2.INTER_AREA)
-    contrast = _variance(grey)
-    if contrast < 1.0:
-        return 0.0
-    detail = _variance(cv2.Laplacian(grey, cv2.CV_16S, borderType=cv2.BORDER_REPLICATE)) / contrast
-    return detail / (detail + HALF_SHARP)
-
-
 def _middle(points: NDArray[np.float32], pair: tuple[int, int]) -> list[float]:
     return [
         (first + second) / 2 for first, second in zip(points[pair[0]].tolist(), points[pair[1]].tolist(), strict=True)
     ]
-
-
-def _variance(grey: NDArray[Any]) -> float:
-    return float(cv2.meanStdDev(grey)[1].item()) ** 2

@@ -52,6 +52,7 @@ def render(clip: Clip, now: datetime) -> str:
         tracks=facts.tracks(tally),
         unknown=facts.reasons(tally.unknown, tally.frames),
         unheard=facts.reasons(tally.unheard, tally.frames),
+        doubted=facts.reasons(tally.doubted, tally.frames),
         conflicts=tally.conflicts.most_common(facts.MOST_CONFLICTS),
         models=facts.model_rows(clip, tally),
         settings=facts.settings(clip),

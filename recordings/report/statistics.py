@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from bimodal.broker.events import Emotion, TrackedFace, fused, leading
+from bimodal.broker.events import Emotion, TrackedFace, doubts_of, fused, leading
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.summary import kind_of_reason
 
@@ -106,6 +106,7 @@ class Tally:
         self.labels: dict[str, Counter[str]] = {row: Counter() for row in ROWS}
         self.unknown: Counter[str] = Counter()
         self.unheard: Counter[str] = Counter()
+        self.doubted: Counter[str] = Counter()
         self.conflicts: Counter[tuple[str, str]] = Counter()
         self.stretches: list[Stretch] = []
         self.tracks: dict[int, TrackTally] = {}
@@ -125,6 +126,7 @@ class Tally:
         self._add_voice(event, second)
         self._add_agreement(event, face, second)
         self._add_verdict(event, t, second)
+        self.doubted.update(doubts_of(event))
         for one in event.faces:
             self._add_track(one, t, track_base + one.track)
         for kind, identity in event.models.items():

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
+import soxr
+from numpy.typing import NDArray
 
 import bimodal
 from bimodal.recordings.reading import clips as read_clips
+from bimodal.workers.demo import DEMO
 from tests.media import scene, speech, write_clip
 
 
@@ -80,6 +84,60 @@ def test_the_faces_of_a_picture(detector: bimodal.Detector) -> None:
     assert face.embedding is not None
     assert face.embedding.dtype == np.float32
     assert detector.faces(scene(0)) == []
+
+
+@pytest.fixture(scope="module")
+def portrait() -> NDArray[np.uint8]:
+    """The shipped portrait on a wider ground."""
+    picture = cv2.cvtColor(cv2.imread(str(DEMO.parent / "portrait.jpg")), cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.copyMakeBorder(picture, 120, 120, 160, 160, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def covered(picture: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+    """The picture with a mask, with shade and folds, over the lower half of a face."""
+    x, y, width, height = (round(value) for value in box)
+    masked = picture.copy()
+    part = masked[y + round(0.56 * height) : y + round(1.05 * height), x : x + width]
+    shade = 20 * np.linspace(-1, 1, width)[None, :, None] ** 2
+    folds = 190 + 8 * np.sin(np.arange(len(part)) / 7)[:, None, None] - shade
+    part[:] = np.broadcast_to(folds, part.shape)
+    return masked
+
+
+def test_a_face_that_can_be_seen_badly_says_why(detector: bimodal.Detector, portrait: NDArray[np.uint8]) -> None:
+    (clear,) = detector.faces(portrait)
+    assert clear.doubts == ()
+    assert clear.sharpness > 0.6
+    (dark,) = detector.faces((portrait * 0.1).astype(np.uint8))
+    assert dark.doubts == ("face is dark",)
+    scale = clear.box[2] / 6
+    (blurred,) = detector.faces(np.asarray(cv2.blur(portrait, (round(scale), 1)), np.uint8))
+    assert blurred.doubts == ("face is blurred",)
+    assert blurred.sharpness < clear.sharpness
+    small = cv2.resize(portrait, None, fx=27 / clear.box[3], fy=27 / clear.box[3], interpolation=cv2.INTER_AREA)
+    (tiny,) = detector.faces(np.asarray(small, np.uint8))
+    assert tiny.doubts == ("face is small",)
+    (masked,) = detector.faces(covered(portrait, clear.box))
+    assert "mouth is covered" in masked.doubts
+    assert masked.mouth_seen is not None
+    assert clear.mouth_seen is not None
+    assert masked.mouth_seen < 0.6 < clear.mouth_seen
+
+
+def test_a_voice_that_can_be_heard_badly_says_why(detector: bimodal.Detector) -> None:
+    sound, rate = speech(3.0)
+    clear = detector.voice(sound, rate)
+    assert clear.doubts == ()
+    phone = detector.voice(soxr.resample(sound, rate, 8_000), 8_000)
+    assert "voice is narrow-band (telephone)" in phone.doubts
+    assert phone.bandwidth_hz is not None
+    assert phone.bandwidth_hz <= 4_000
+    loud = detector.voice(np.clip(sound / np.abs(sound).max() * 8, -1, 1).astype(np.float32), rate)
+    assert "voice is clipped" in loud.doubts
+    level = float(np.sqrt(np.mean(sound**2)))
+    noise = np.random.default_rng(0).standard_normal(len(sound)) * level * 0.6
+    noisy = detector.voice((sound + noise).astype(np.float32), rate)
+    assert "voice is noisy" in noisy.doubts
 
 
 def test_the_voice_of_a_stretch_of_sound(detector: bimodal.Detector) -> None:

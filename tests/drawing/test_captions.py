@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from bimodal.broker.events import Speech, Verdict
 from bimodal.drawing.captions import caption, headline, rows
 from bimodal.drawing.style import WARNING, Style
@@ -51,3 +53,10 @@ def test_rows_hold_the_speakers_face_the_voice_and_both() -> None:
 
 def test_a_caption_holds_track_label_and_confidence() -> None:
     assert caption(face(7, (0, 0, 1, 1))) == "#7 happy 61 %"
+
+
+def test_what_makes_a_label_less_sure_stands_beside_it() -> None:
+    dark = msgspec.structs.replace(face(1, (0, 0, 10, 10), speaks=True), doubts=("face is dark",))
+    noisy = msgspec.structs.replace(VOICE, doubts=("voice is noisy",))
+    pieces = headline(event([dark], speech=noisy), Style(name=False))
+    assert said(*pieces).startswith("happy 61 % | face is dark, voice is noisy | ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,3 +128,10 @@ def test_any_events_give_consistent_counts(events: list[Emotion]) -> None:
     assert summary.frames_with_face <= summary.frames
     assert summary.max_faces_at_once <= max((len(one.faces) for one in events), default=0)
     assert sum(track.frames for track in summary.tracks) == sum(len(one.faces) for one in events)
+
+
+def test_doubts_are_counted_by_face_and_by_hop() -> None:
+    dark = msgspec.structs.replace(face(), doubts=("face is dark",))
+    noisy = msgspec.structs.replace(speech(), doubts=("voice is noisy",))
+    found = summarize([event(0, faces=[dark, face(track=2)], heard=noisy), event(1, faces=[dark], heard=speech())])
+    assert found.doubts == {"face": {"face is dark": 2}, "speech": {"voice is noisy": 1}}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.models.faces.mesh import sharpness
+from bimodal.models.faces.quality import sharpness
 from bimodal.models.session import Artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT
 from bimodal.training.datasets.items import Item, label_of

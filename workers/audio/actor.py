@@ -56,6 +56,7 @@ def speech_result(
     """Read one speech window, float32 [samples] at the source's rate, as the answer to its assignment."""
     job = assignment.job
     reading = pipeline(samples, job.rate, job.fresh)
+    quality = {} if reading.quality is None else reading.quality._asdict()
     return SpeechResult(
         number=assignment.number,
         stream=job.stream,
@@ -71,6 +72,7 @@ def speech_result(
         inference_ns=time.monotonic_ns() - taken_ns,
         models=names,
         waited_ns=assignment.waited_ns,
+        **quality,
     )
 
 

@@ -15,6 +15,7 @@ from bimodal.broker.events import VoiceMeasures
 from bimodal.models.contract import label_map
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact
+from bimodal.models.sound_quality import SoundQuality, sound_quality
 from bimodal.workers.audio.prosody import loudness_of, with_voice
 from bimodal.workers.audio.settings import AudioSettings, Quality
 from bimodal.workers.errors import WorkerError
@@ -33,12 +34,14 @@ class SpeechReading(msgspec.Struct, frozen=True, kw_only=True):
         probabilities: over the emotions that the model knows, summing to 1; None if the window was gated.
         reason: why it was gated, else None.
         measures: how the newest hop sounds; None without sound.
+        quality: how well the voice can be heard; None if the window was gated.
     """
 
     voice: float
     probabilities: dict[str, float] | None
     reason: str | None
     measures: VoiceMeasures | None = None
+    quality: SoundQuality | None = None
 
 
 class SpeechPipeline:
@@ -85,7 +88,8 @@ class SpeechPipeline:
         if level_dbfs(sound[-fresh:]) < self._settings.energy_floor_dbfs:
             return SpeechReading(voice=0.0, probabilities=None, reason=TOO_QUIET, measures=measures)
         hop_s = fresh / rate
-        heard = resample(newest(sound, max(self._window_s, hop_s), rate), rate, self._rate, self._settings.resampler)
+        given = newest(sound, max(self._window_s, hop_s), rate)
+        heard = resample(given, rate, self._rate, self._settings.resampler)
         voiced = self._voiced(heard)
         voice = float(np.mean(voiced[-max(1, round(hop_s / STEP_S)) :]))
         if voice > 0:
@@ -93,8 +97,9 @@ class SpeechPipeline:
         reason = self._gate(voice, voiced, sound.size / rate)
         if reason is not None:
             return SpeechReading(voice=voice, probabilities=None, reason=reason, measures=measures)
+        quality = sound_quality(heard, self._rate, given, rate)
         recognised = self._recognise(heard, voiced)
-        return SpeechReading(voice=voice, probabilities=recognised, reason=None, measures=measures)
+        return SpeechReading(voice=voice, probabilities=recognised, reason=None, measures=measures, quality=quality)
 
     def _voiced(self, heard: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Detect voice: bool [steps], one per 32 ms; the last step ends where the sound ends."""

@@ -12,8 +12,9 @@ from bimodal.broker.messages import Face, Hints, Region
 from bimodal.models.faces.crop import Outline
 from bimodal.models.faces.detections import Candidate
 from bimodal.models.faces.locate import FaceLocator, Located
-from bimodal.models.faces.mesh import cut_out, sharpness, square_of_points
+from bimodal.models.faces.mesh import cut_out, square_of_points
 from bimodal.models.faces.pose import Camera
+from bimodal.models.faces.quality import sharpness
 from bimodal.models.session import Artifact
 from bimodal.workers.face.following import any_overlap, box_of, moved, region_of, square_of, usable
 from bimodal.workers.face.measures import measures_of
@@ -146,15 +147,15 @@ class FacePipeline:
                 box=cast("tuple[float, float, float, float]", tuple(one.face.row[:4])),
                 score=one.face.score,
                 presence=one.presence,
-                sharpness=sharp,
+                **quality._asdict(),
                 mouth=measured.mouth_open,
                 probabilities=probabilities,
                 embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
                 novelty=novelty,
                 measures=measured,
             )
-            for one, sharp, probabilities, embedding, novelty, measured in zip(
-                found, results.sharpness, results.probabilities, embeddings, novelties, measures, strict=True
+            for one, quality, probabilities, embedding, novelty, measured in zip(
+                found, results.quality, results.probabilities, embeddings, novelties, measures, strict=True
             )
         ]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3] * face.sharpness)

@@ -12,7 +12,7 @@ from bimodal.broker.events import Probabilities
 from bimodal.models.contract import Crop, label_map
 from bimodal.models.errors import ArtifactError
 from bimodal.models.faces.crop import Outline, crop_outline
-from bimodal.models.faces.mesh import sharpness
+from bimodal.models.faces.quality import FaceQuality, face_quality, regions_of
 from bimodal.models.faces.resampling import stacked
 from bimodal.models.session import Artifact
 from bimodal.workers.fusion.combine import Opinion, average
@@ -25,13 +25,13 @@ class StaticResults(NamedTuple):
     """Results for N faces.
 
     Attributes:
-        sharpness: of each crop of the first model, 0…1.
+        quality: measures of each crop of the first model.
         probabilities: one mapping for each face, over the emotions that any model knows; each sums to 1.
         embeddings: of the first model, float32 [N, D]; None where it has none.
         novelty: of the first model, by face; None where it has none.
     """
 
-    sharpness: list[float]
+    quality: list[FaceQuality]
     probabilities: list[Probabilities]
     embeddings: NDArray[np.float32] | None
     novelty: list[float] | None = None
@@ -54,16 +54,19 @@ class StaticModels:
         first, *others = self._models
         crops = first.crop(pixels, outlines)
         # Before the model runs, while the crops are still in the processor's caches.
-        sharp = [sharpness(crop) for crop in crops]
+        quality = [
+            face_quality(crop, first.regions if outline.points is not None else None)
+            for crop, outline in zip(crops, outlines, strict=True)
+        ]
         probabilities, embeddings, novelty = first(crops)
         if not others:
-            return StaticResults(sharp, probabilities, embeddings, novelty)
+            return StaticResults(quality, probabilities, embeddings, novelty)
         answers = [probabilities, *(model(model.crop(pixels, outlines))[0] for model in others)]
         together = [
             average([Opinion(str(number), each, 1.0) for number, each in enumerate(face)])
             for face in zip(*answers, strict=True)
         ]
-        return StaticResults(sharp, together, embeddings, novelty)
+        return StaticResults(quality, together, embeddings, novelty)
 
 
 class _Static:
@@ -74,6 +77,7 @@ class _Static:
         self._labels = label_map(artifact.metadata)
         self._crop = cast("Crop", artifact.metadata.crop)
         self._size = crop_size(artifact)
+        self.regions = regions_of(self._crop)
 
     def crop(self, pixels: NDArray[np.uint8], outlines: Sequence[Outline]) -> NDArray[np.uint8]:
         """Crop the faces for the model: uint8 [N, size, size, 3]."""

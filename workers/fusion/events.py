@@ -78,6 +78,7 @@ def hop(
     """
     number, voice = divmod(outcome.seq, max(1, len(channels)))
     failed = outcome.because if isinstance(outcome, JobFailed) else None
+    measured = outcome if isinstance(outcome, SpeechResult) else None
     label, confidence = top(heard.probabilities) if heard is not None and heard.probabilities else (None, None)
     return Hop(
         stream=outcome.stream,
@@ -95,6 +96,10 @@ def hop(
         failed=failed,
         measures=_sound(outcome.measures) if isinstance(outcome, SpeechResult) else None,
         **_affect(heard.probabilities if heard is not None else None),
+        snr_db=_round(measured.snr_db, 1) if measured else None,
+        bandwidth_hz=_round(measured.bandwidth_hz, 0) if measured else None,
+        clipped=_round(measured.clipped) if measured else None,
+        doubts=heard.doubts if heard is not None else (),
     )
 
 
@@ -126,6 +131,11 @@ def _face(fused: FusedFace, scale: tuple[float, float]) -> TrackedFace:
         confidence=round(confidence, DECIMALS),
         weights=_rounded(fused.weights),
         face=_measures(fused, scale),
+        sharpness=round(unit(fused.face.sharpness), DECIMALS),
+        light=_round(fused.face.light),
+        eyes_seen=_round(fused.face.eyes_seen),
+        mouth_seen=_round(fused.face.mouth_seen),
+        doubts=fused.doubts,
     )
 
 
@@ -166,6 +176,10 @@ def _speech(speech: JoinedSpeech) -> Speech | None:
         age_ms=round(speech.age_ns / 1e6, 3),
         because=speech.reason,
         measures=_sound(speech.result.measures),
+        snr_db=_round(speech.result.snr_db, 1),
+        bandwidth_hz=_round(speech.result.bandwidth_hz, 0),
+        clipped=_round(speech.result.clipped),
+        doubts=speech.doubts,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bimodal.broker.events import Probabilities
 from bimodal.broker.messages import Face
+from bimodal.models.doubt import face_doubts, flattened
 from bimodal.workers.fusion import combine
 from bimodal.workers.fusion.blinks import BlinkFinder, EyesState
 from bimodal.workers.fusion.combine import (
@@ -93,7 +94,11 @@ def _over(wanted: Probabilities, held: Probabilities) -> Probabilities:
 
 
 class FusedFace(NamedTuple):
-    """One face of a frame. `fused` is smoothed; `weights` of video and speech sum to 1; `eyes`: closed, or a blink."""
+    """One face of a frame.
+
+    `video` is flattened where the face can be made out badly; `fused` is smoothed; `weights` of video and speech sum to
+    1; `eyes`: closed, or a blink; `doubts` are in words.
+    """
 
     track: int
     face: Face
@@ -103,6 +108,7 @@ class FusedFace(NamedTuple):
     fused: Probabilities
     weights: dict[str, float]
     eyes: EyesState = EyesState()
+    doubts: tuple[str, ...] = ()
 
 
 class SceneEmotion(NamedTuple):
@@ -230,12 +236,15 @@ class Scene:
         opinions = [Opinion("static", each.static, self._settings.static_weight)]
         if dynamic is not None:
             opinions.append(Opinion("dynamic", dynamic, self._settings.dynamic_weight))
-        video = self._gathered(state, pts_ns, average(opinions), self._speakers.talks(number))
         face = each.face
+        doubts = face_doubts(face.box, face.sharpness, face.light, face.eyes_seen, face.mouth_seen)
+        seen = flattened(average(opinions), doubts.temperature)
+        video = self._gathered(state, pts_ns, seen, self._speakers.talks(number))
         worth = {
             "video": combine.of_face(
                 face.score, face.sharpness, face.presence, face.novelty, self._settings.max_novelty
             )
+            * doubts.reliability
         }
         voice = speech.probabilities if speech is not None else None
         if speech is not None and voice is not None:
@@ -245,7 +254,8 @@ class Scene:
         if voice is not None:
             modalities.append(Opinion("speech", voice, weights["speech"], worth.get("speech", 0.0)))
         fused = state.smoother.update(pts_ns, self._strategy(modalities))
-        return FusedFace(number, face, each.static, dynamic, video, fused, weights, _eyes(state, pts_ns, face))
+        eyes = _eyes(state, pts_ns, face)
+        return FusedFace(number, face, each.static, dynamic, video, fused, weights, eyes, doubts.reasons)
 
     def _gathered(self, state: _TrackState, pts_ns: int, seen: Probabilities, talks: bool) -> Probabilities:
         """What a face shows: over `talking_s` while it talks, beginning with the half second before, else now."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bimodal.broker.events import Probabilities
 from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult, StreamOpened
+from bimodal.models.doubt import Doubts, flattened, voice_doubts
 from bimodal.models.turn import TurnEvidence
 from bimodal.workers.fusion import combine
 from bimodal.workers.fusion.combine import clean
@@ -34,8 +35,9 @@ class JoinedSpeech(NamedTuple):
         probabilities: of the turn of speech up to that hop, over the emotions it knows; None where it can't be used.
         reason: why it can't be used, else None.
         age_ns: from the hop's end to the moment.
-        reliability: voice × freshness, 0…1.
+        reliability: voice × freshness × what its doubts leave, 0…1.
         passed: the hops that became usable since the moment before, oldest first.
+        doubts: what of its sound makes it less sure, in words.
     """
 
     result: SpeechResult | None
@@ -44,6 +46,7 @@ class JoinedSpeech(NamedTuple):
     age_ns: int = 0
     reliability: float = 0.0
     passed: tuple[Span, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class SpeechLine:
@@ -157,10 +160,14 @@ class SpeechLine:
         return judge(outcome, self._gathered(outcome, self._hop_turns), 0, 1.0, ())
 
     def _gathered(self, hop: SpeechResult, turns: list[TurnEvidence]) -> Probabilities | None:
-        """The evidence of the turn of the hop's voice up to it; None where the hop has none."""
+        """The evidence of the turn of the hop's voice up to it; None where the hop has none.
+
+        A hop that can be heard badly counts with flattened probabilities.
+        """
         probabilities = clean(hop.probabilities)
         if probabilities is None or combine.unit(hop.voice) <= 0:
             return probabilities
+        probabilities = flattened(probabilities, _doubts(hop).temperature)
         turn = turns[hop.seq % self._voices]
         return turn.update(hop.pts_ns, self._hop_ns, combine.unit(hop.voice), probabilities)
 
@@ -189,8 +196,15 @@ def judge(
         reason = "speech not readable"
     elif combine.unit(hop.voice) <= 0:
         reason = "no voice"
-    worth = combine.of_speech(hop.voice, fresh) if reason is None else 0.0
-    return JoinedSpeech(hop, probabilities if reason is None else None, reason, age_ns, worth, passed)
+    if reason is not None:
+        return JoinedSpeech(hop, None, reason, age_ns, 0.0, passed)
+    doubts = _doubts(hop)
+    worth = combine.of_speech(hop.voice, fresh) * doubts.reliability
+    return JoinedSpeech(hop, probabilities, None, age_ns, worth, passed, doubts.reasons)
+
+
+def _doubts(hop: SpeechResult) -> Doubts:
+    return voice_doubts(hop.snr_db, hop.bandwidth_hz, hop.clipped)
 
 
 # The speaker among several faces.

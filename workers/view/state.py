@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from bimodal.broker.events import Emotion, Probabilities, accord, fused, leading
+from bimodal.broker.events import Emotion, Probabilities, accord, doubts_of, fused, leading
 from bimodal.broker.messages import Body, Status, StreamStatus
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.settings import ViewActorSettings
@@ -80,7 +80,7 @@ def point(event: Emotion, at: float) -> Point:
         "label": verdict.label,
         "confidence": verdict.confidence,
         "agreement": verdict.agreement,
-        "because": verdict.because,
+        "because": verdict.because or ", ".join(doubts_of(event)) or None,
         "accord": accord(event),
         "video": seven(face.video if face is not None else None),
         "speech": seven(speech.probabilities if speech is not None else None),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +20,6 @@ from bimodal.models.faces.mesh import (
     eye_distance,
     frontalness,
     mouth_opening,
-    sharpness,
     square_of_points,
     to_frame,
 )
@@ -156,20 +154,6 @@ def test_frontal_is_straight_and_profile_is_not() -> None:
     assert frontalness(points) == pytest.approx(1)
     points[1, :2] = (30, 0)
     assert frontalness(points) == pytest.approx(0, abs=1e-4)
-
-
-def test_blur_lowers_sharpness_and_light_does_not_matter() -> None:
-    picture = np.full((128, 128, 3), 120, np.uint8)
-    random = np.random.default_rng(0)
-    for _ in range(40):  # patches with edges, as faces have
-        x, y = (int(value) for value in random.integers(0, 100, 2))
-        picture[y : y + 28, x : x + 20] = random.integers(40, 220)
-    blurred = [sharpness(cv2.GaussianBlur(picture, (0, 0), sigma)) for sigma in (1, 3, 6, 12)]
-    assert sorted(blurred, reverse=True) == blurred
-    assert blurred[0] > 2 * blurred[-1]
-    assert sharpness((picture * 0.5).astype(np.uint8)) == pytest.approx(sharpness(picture), abs=0.02)
-    assert sharpness(np.full((64, 64, 3), 50, np.uint8)) == 0
-    assert all(0 <= value <= 1 for value in blurred)
 
 
 def test_five_faces_in_one_run_are_as_one_by_one() -> None:

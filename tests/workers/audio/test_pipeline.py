@@ -27,6 +27,8 @@ def is_sound(reading: SpeechReading) -> bool:
     """Never NaN, either gated or a distribution, and never both."""
     if not 0.0 <= reading.voice <= 1.0:
         return False
+    if (reading.quality is None) != (reading.probabilities is None):
+        return False
     if reading.probabilities is None:
         return reading.reason in (NO_VOICE, NOT_ENOUGH, TOO_QUIET)
     values = list(reading.probabilities.values())

@@ -11,6 +11,7 @@ import pytest
 
 from bimodal.broker.events import Emotion, Latency
 from bimodal.broker.messages import Face, LaneMessage, StreamClosed, StreamOpened
+from bimodal.models.doubt import face_doubts
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
 from bimodal.workers.fusion.dynamic import dynamic_model
@@ -74,7 +75,9 @@ def test_face_and_voice_are_weighted_seven_to_three() -> None:
 def test_a_blurred_face_counts_less() -> None:
     picture = frame(0, face(sharpness=0.5, score=0.6), pts_ns=HOP_NS + 120 * MS)
     (seen,) = only(run([hop(0, voice=0.5), picture], live)).faces
-    assert seen.weights == {"video": round(0.21 / 0.36, 4), "speech": round(0.15 / 0.36, 4)}
+    video = 0.21 * face_doubts(picture.faces[0].box, 0.5, None, None, None).reliability
+    assert seen.doubts == ("face is blurred",)
+    assert seen.weights == {"video": round(video / (video + 0.15), 4), "speech": round(0.15 / (video + 0.15), 4)}
 
 
 def test_the_product_strategy_is_used_where_it_is_asked_for() -> None:

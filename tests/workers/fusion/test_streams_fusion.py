@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from bimodal.broker.events import Emotion
-from bimodal.broker.messages import StreamClosed
+from bimodal.broker.events import Emotion, Hop
+from bimodal.broker.messages import Face, SpeechResult, StreamClosed
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import Fusion
-from tests.workers.fusion.making import ended, face, frame, opened
+from tests.workers.fusion.making import ended, face, frame, hop, opened
 
 silent = opened(has_sound=False, hop_ns=0)
 
@@ -71,3 +71,51 @@ def test_the_same_run_announced_again_does_not_start_afresh() -> None:
     (event,) = fusion.receive(frame(2, face(400)), 0)
     assert isinstance(event, Emotion)
     assert event.faces[0].track == 2
+
+
+def event_of(one: Face, heard: SpeechResult) -> Emotion:
+    """The event of a face and the hop that ended before it."""
+    fusion = Fusion(FusionSettings(speech_delay_ms=0))
+    fusion.receive(opened(policy="latest"), 0)
+    fusion.receive(heard, 0)
+    event = next(e for e in fusion.receive(frame(0, one, pts_ns=heard.pts_ns), 0) if isinstance(e, Emotion))
+    assert event.speech is not None
+    return event
+
+
+def test_a_face_that_is_seen_badly_counts_less_is_less_sure_and_says_why() -> None:
+    heard = hop(0, "sad")
+    clear = event_of(face(), heard).faces[0]
+    dark = event_of(replace(face(), light=0.05), heard).faces[0]
+    masked = event_of(replace(face(), light=0.5, mouth_seen=0.1), heard).faces[0]
+    assert clear.doubts == ()
+    assert dark.doubts == ("face is dark",)
+    assert masked.doubts == ("mouth is covered",)
+    assert clear.weights["video"] > dark.weights["video"] > masked.weights["video"]
+    assert masked.static == clear.static, "static stays what the model said"
+    assert masked.video["happy"] < clear.video["happy"]
+    assert (masked.light, masked.eyes_seen, masked.mouth_seen) == (0.5, None, 0.1)
+
+
+def test_a_voice_that_is_heard_badly_counts_less_is_less_sure_and_says_why() -> None:
+    clear = event_of(face(), hop(0, "sad"))
+    phone = event_of(face(), replace(hop(0, "sad"), snr_db=30.04, bandwidth_hz=3500.0, clipped=0.0))
+    assert clear.speech is not None
+    assert phone.speech is not None
+    assert clear.speech.doubts == ()
+    assert phone.speech.doubts == ("voice is narrow-band (telephone)",)
+    assert (phone.speech.snr_db, phone.speech.bandwidth_hz, phone.speech.clipped) == (30.0, 3500.0, 0.0)
+    assert phone.faces[0].weights["speech"] < clear.faces[0].weights["speech"]
+    assert phone.speech.probabilities is not None
+    assert clear.speech.probabilities is not None
+    assert phone.speech.probabilities["sad"] < clear.speech.probabilities["sad"]
+
+
+def test_the_event_of_a_hop_has_its_doubts_too() -> None:
+    fusion = Fusion(FusionSettings())
+    fusion.receive(opened(policy="latest"), 0)
+    (heard,) = [e for e in fusion.receive(replace(hop(0), snr_db=3.0), 0) if isinstance(e, Hop)]
+    assert heard.doubts == ("voice is noisy",)
+    assert heard.snr_db == 3.0
+    (gated,) = [e for e in fusion.receive(hop(1, None), 0) if isinstance(e, Hop)]
+    assert gated.doubts == ()

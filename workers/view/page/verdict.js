@@ -36,7 +36,7 @@ export class Verdict {
     this.parts.label.classList.toggle("unknown", label == null);
     setText(this.parts.label, text);
     setText(this.parts.confidence, label == null ? "" : percent(confidence));
-    setText(this.parts.because, label == null ? (because ?? "") : "");
+    setText(this.parts.because, because ?? point.because ?? "");
     this.side("face-says", shows, faceless(hasPicture));
     this.side("voice-says", event.speech?.label ?? null, event.speech ? (event.speech.because ?? "no voice") : "no sound");
     this.meter(point.accord, agreement);
