@@ -50,9 +50,11 @@ class Kind(StrEnum):
     """Kinds of artifacts that foreign models can become."""
 
     FACE_DETECTOR = "face-detector"
+    FACE_LANDMARKS = "face-landmarks"
     FACE_STATIC = "face-static"
     FACE_DYNAMIC = "face-dynamic"
     SPEECH = "speech"
+    VOICE_ACTIVITY = "voice-activity"
 
 
 class Colour(StrEnum):
@@ -310,6 +312,9 @@ def onnx(
     output: Output = None,
     embedding: Embedding = None,
     affect: AffectFlag = None,
+    presence: Annotated[
+        str | None, typer.Option(help="Output of a landmark network that says whether there is a face.")
+    ] = None,
     embedding_space: Space = None,
     sample_rate: SampleRate = None,
     window: Window = None,
@@ -346,7 +351,8 @@ def onnx(
                 "offset": offset, "mean": numbers(mean, "--mean"), "deviation": numbers(deviation, "--deviation"),
                 "scores": _scores(scores, logits), "independent": independent, "temperature": temperature, "take": take,
                 "categories": words(categories), "input": input_name, "feed": feed or None, "output": output,
-                "embedding": embedding, "affect": affect, "gain": gain, "embedding_space": embedding_space,
+                "embedding": embedding, "affect": affect, "presence": presence, "gain": gain,
+                "embedding_space": embedding_space,
                 "sample_rate": sample_rate,
                 "window_s": window, "minimum_window_s": minimum_window, "interval_s": interval,
                 "normalise": normalise,

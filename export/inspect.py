@@ -194,7 +194,7 @@ def _onnx(path: Path, facts: Facts) -> None:
     inputs, results = inputs_of(model.graph), results_of(model)
     facts.inputs, facts.outputs = tuple(map(str, inputs)), tuple(map(str, results))
     facts.opset, facts.nodes = opset(model), len(model.graph.node)
-    facts.weights = sum(_count(tensor.dims) for tensor in tensors_of(model))
+    facts.weights = sum(_count(tensor.dims) for tensor in tensors_of(model) if tensor.data_type)
     facts.producer = " ".join(filter(None, (model.producer_name, model.producer_version))) or None
     names = next((result.names for result in results if result.names), ())
     carried = carried_by(properties, names, path)

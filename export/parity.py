@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from bimodal.export.errors import ParityError
 from bimodal.models.session import Artifact
 
-Original = Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]]
+Original = Callable[[Any], Mapping[str, NDArray[Any]]]
 """The original model: a batch of the artifact's input → its outputs under the artifact's names."""
 
-Cases = Mapping[str, Sequence[NDArray[Any]]]
-"""Inputs for both, by kind ("random", "real"): batches of any size."""
+Cases = Mapping[str, Sequence[Any]]
+"""Inputs for both, by kind ("random", "real"): batches of any size; of an artifact with several inputs, by name."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -74,7 +74,8 @@ def compare(artifact: Artifact, original: Original, cases: Cases, tolerance: flo
         if not batches:
             continue
         theirs = [original(batch) for batch in batches]
-        ours = [artifact.run(**{artifact.inputs[0].name: batch}) for batch in batches]
+        first = artifact.inputs[0].name
+        ours = [artifact.run(**(batch if isinstance(batch, dict) else {first: batch})) for batch in batches]
         for output in theirs[0]:
             found.append(
                 _compare_output(output, inputs, [o[output] for o in ours], [t[output] for t in theirs], tolerance)

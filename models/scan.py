@@ -17,6 +17,7 @@ from bimodal.models.errors import ArtifactError
 
 MAX_BYTES = 2**30
 MOST_PARTS = 5_000_000
+MOST_OF_ONE = 500_000
 DEEPEST = 32
 
 # Domains of ONNX, and of ONNX Runtime's contributed operators (8-bit networks use them).
@@ -70,17 +71,22 @@ def _walk(data: bytes, path: str) -> None:
     defined: set[str] = set()
     left: list[tuple[Part, int, int, int]] = [("model", 0, len(data), 0)]
     parts = 0
+    counts = {"node": 0, "tensor": 0}
     while left:
         part, start, end, depth = left.pop()
         operator, domain = "", ""
+        if part in counts:
+            counts[part] += 1
         for field in _fields(data, start, end):
             parts += 1
             if parts > MOST_PARTS:
-                raise ArtifactError(f"{path} has more parts than a network needs ({MOST_PARTS})")
+                raise ArtifactError(f"{path} has more than {MOST_PARTS:,} parts; no network needs that many")
             inner = INSIDE[part].get(field.number)
             if inner is not None and field.wire == LENGTH:
                 if depth >= DEEPEST:
-                    raise ArtifactError(f"{path} has graphs within graphs, {DEEPEST} deep; no network needs that")
+                    raise ArtifactError(
+                        f"{path} has graphs within graphs, more than {DEEPEST} deep; no network needs that"
+                    )
                 left.append((inner, field.start, field.end, depth + 1))
             elif part == "tensor":
                 _refuse_external(field, path)
@@ -94,6 +100,9 @@ def _walk(data: bytes, path: str) -> None:
             used.setdefault(domain, operator)
             if operator in FORBIDDEN_OPERATORS:
                 raise ArtifactError(f"{path} holds the operator {operator}, which runs programs from other files")
+    for counted, words in (("node", "operators"), ("tensor", "constants")):
+        if counts[counted] > MOST_OF_ONE:
+            raise ArtifactError(f"{path} has {counts[counted]:,} {words}; an artifact may have {MOST_OF_ONE:,}")
     for domain in sorted(used.keys() - DOMAINS - defined):
         raise ArtifactError(
             f"{path} needs the operator {used[domain]} of '{domain}', which is none of ONNX's own: export it without"

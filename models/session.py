@@ -231,8 +231,9 @@ def _trim_heap() -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ArtifactError(f"{path} is larger than an artifact may be ({MAX_BYTES >> 20} MiB)")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ArtifactError(f"{path} has {size >> 20} MiB; an artifact may have {MAX_BYTES >> 20}")
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path} can't be read: {error.strerror}") from error

@@ -25,7 +25,9 @@ from bimodal.export.onnx.detectors import adopt_detector
 from bimodal.export.onnx.feeds import WHOLE
 from bimodal.export.onnx.foreign import LARGEST_MB, ForeignOriginal, MakeRun, read_foreign, session_run
 from bimodal.export.onnx.graph import last_operator
+from bimodal.export.onnx.landmarks import adopt_landmarks
 from bimodal.export.onnx.ports import Ports, face_size, find_ports, window_size
+from bimodal.export.onnx.voice_activity import adopt_voice_activity
 from bimodal.export.onnx.wrap import Shell, raise_opset, wrap
 from bimodal.export.real_inputs import example_faces, example_windows, faces_of, sounds_of
 from bimodal.export.scores import Judgement, Treatment, judge, settle
@@ -81,6 +83,10 @@ def adopt(
         make_run: makes the reference for parity; by default the model itself in ONNX Runtime.
         tolerance: of probabilities.
     """
+    if description.kind == "face-landmarks":
+        return adopt_landmarks(model, path, description, out, progress, make_run=make_run, pictures=pictures)
+    if description.kind == "voice-activity":
+        return adopt_voice_activity(model, path, description, out, progress, sounds=sounds)
     description = _complete(description, path)
     check_name(description.name or "")
     carried = carried_by({entry.key: entry.value for entry in model.metadata_props}, (), path)
@@ -135,7 +141,8 @@ def _complete(description: Description, path: Path) -> Description:
     """Fill in defaults. Raises SourceModelError for missing fields that have none."""
     if description.kind is None:
         raise SourceModelError(
-            f"say what {path} is: --kind face-static, speech, face-dynamic or face-detector, or a --preset "
+            f"say what {path} is: --kind face-static, speech, face-dynamic, face-detector, face-landmarks or "
+            "voice-activity, or a --preset "
             f"('bimodal models inspect {path}' says what it looks like)"
         )
     if description.kind == "face-dynamic" and (description.embedding_space is None or description.interval_s is None):

@@ -18,7 +18,7 @@ from bimodal.models.faces.geometry import GridGeometry
 PRESETS = Path(__file__).parents[1] / "onnx_presets"
 LARGEST_YAML = 1_000_000
 
-ForeignKind = Literal["face-detector", "face-static", "face-dynamic", "speech"]
+ForeignKind = Literal["face-detector", "face-landmarks", "face-static", "face-dynamic", "speech", "voice-activity"]
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +74,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         normalise: True if a speech network expects every waveform at mean 0 and variance 1.
         gain: a speech network's samples are −1…1 times this (32768 for the scale of 16 bits).
         steps: from the waveform to the features that a speech network takes; see docs/export-keras.md.
+        presence: the output of a landmark network that says how sure it is that there is a face.
         geometry, outputs: how the rows of a face detector are read, and of which outputs they are made.
     """
 
@@ -105,6 +106,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     normalise: bool | None = None
     gain: float | None = None
     steps: tuple[Step, ...] | None = None
+    presence: str | None = None
     geometry: GridGeometry | None = None
     outputs: DetectorOutputs | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import onnx
 import onnxruntime as ort
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from bimodal.export.errors import SourceModelError
 from bimodal.export.frontends.faces import as_numpy
 from bimodal.export.frontends.speech import SpeechFrontend
 from bimodal.export.onnx.description import Description
-from bimodal.export.onnx.graph import names_of, nodes_of, tensors_of, write_functions_out
+from bimodal.export.onnx.graph import MOST_NODES, names_of, nodes_of, tensors_of, write_functions_out
 from bimodal.export.onnx.ports import Ports
 from bimodal.export.scores import Treatment
 
@@ -26,6 +27,11 @@ MEGABYTE = 1_000_000
 LARGEST_MB = 500
 HARDEST_MB = 2_000
 """Largest file that protobuf can write."""
+
+MOST_TENSORS, MOST_ROUNDS = 200_000, 100_000
+"""Greatest number of constants of a model, and of rounds of a loop."""
+LONGEST_RUN_S = 120.0
+"""Longest time that one run may take."""
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Operator domains built into every ONNX Runtime."""
@@ -51,9 +57,28 @@ def read_foreign(path: Path, largest_mb: int = LARGEST_MB) -> onnx.ModelProto:
     if not all(isinstance(name, str) for name in names_of(model)):  # protobuf hands out bytes where it is no UTF-8
         raise SourceModelError(f"{path} is no ONNX file, or a broken one: it holds names that are no text")
     _put_external_data_in(model, path, budget)
+    _check_limits(model, path)
     write_functions_out(model, path)
     _check_operators(model, path)
     return model
+
+
+def _check_limits(model: onnx.ModelProto, path: Path) -> None:
+    """Raise SourceModelError, with the number found, for more operators, weights or rounds than a model has."""
+    nodes = sum(1 for _ in nodes_of(model.graph))
+    if nodes > MOST_NODES:
+        raise SourceModelError(f"{path} has {nodes:,} operators; at most {MOST_NODES:,} are read")
+    tensors = sum(1 for tensor in tensors_of(model) if tensor.data_type)
+    if tensors > MOST_TENSORS:
+        raise SourceModelError(f"{path} has {tensors:,} constants; at most {MOST_TENSORS:,} are read")
+    constants = {value.name: value for value in model.graph.initializer}
+    for node in nodes_of(model.graph):
+        count = constants.get(node.input[0]) if node.op_type == "Loop" and node.input else None
+        rounds = int(numpy_helper.to_array(count).reshape(-1)[0]) if count is not None and count.ByteSize() < 200 else 0
+        if rounds > MOST_ROUNDS and len(node.input) > 1 and not node.input[1]:
+            raise SourceModelError(
+                f"{path} has a Loop '{node.name}' of {rounds:,} rounds; at most {MOST_ROUNDS:,} are run"
+            )
 
 
 def opset(model: onnx.ModelProto) -> int:
@@ -157,10 +182,22 @@ def session_run(model: onnx.ModelProto, ports: Ports, path: Path, threads: int =
         feed: dict[str, Values] = {ports.input: values}
         for other in ports.feeds:
             feed[other.port.name] = other.array(len(values), _length_of(values, ports))
+        how = ort.RunOptions()
+        limit = threading.Timer(LONGEST_RUN_S, setattr, (how, "terminate", True))
+        limit.daemon = True
+        limit.start()
         try:
-            found: Sequence[Values] = session.run(wanted, feed)
+            found: Sequence[Values] = session.run(wanted, feed, how)
         except Exception as error:
+            if how.terminate:
+                raise SourceModelError(
+                    f"{path} takes longer than {LONGEST_RUN_S:.0f} s for one run, as a loop without an end does: it "
+                    "is no "
+                    "model for live use"
+                ) from error
             raise SourceModelError(f"{path} can't be run by ONNX Runtime: {_reason(error)}") from error
+        finally:
+            limit.cancel()
         return found
 
     return run

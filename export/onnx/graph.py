@@ -26,8 +26,11 @@ def write_functions_out(model: onnx.ModelProto, path: Path) -> None:
     if not model.functions:
         return
     bodies = {(function.domain, function.name): function for function in model.functions}
-    if _count(model.graph.node, bodies, {}, (), path) > MOST_NODES:
-        raise SourceModelError(f"{path} holds functions that write out to more than {MOST_NODES:,} operators")
+    count = _count(model.graph.node, bodies, {}, (), path)
+    if count > MOST_NODES:
+        raise SourceModelError(
+            f"{path} holds functions that write out to {count:,} operators, more than the {MOST_NODES:,} that are read"
+        )
     try:
         model.CopyFrom(inliner.inline_local_functions(model))
     except Exception as error:  # the inliner raises RuntimeError and others for calls that don't fit

@@ -478,7 +478,7 @@ def window_size(ports: Ports, path: Path) -> int | None:
     if len(ports.shape) not in (2, 3) or any(size not in (None, 1) for size in middle):
         raise SourceModelError(
             f"{path}: input '{ports.input}' has shape {spelled(ports.shape)}, but a waveform is [N, S] or [N, 1, S]: "
-            "say how its features are made with 'frontend' in a --config file (docs/export-onnx.md), or export it with "
+            "say how its features are made with 'steps' in a --config file (docs/export-onnx.md), or export it with "
             "them inside its graph"
         )
     return ports.shape[-1]

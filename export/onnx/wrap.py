@@ -75,10 +75,7 @@ def raise_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 def wrap(model: onnx.ModelProto, description: Description, ports: Ports, shell: Shell) -> onnx.ModelProto:
     """Build the artifact's graph around one of opset 18 or newer, with pre- and postprocessing of values."""
-    foreign = compose.add_prefix(model, PREFIX).graph
-    hold_constants(foreign)
-    if shell.dynamic:
-        _free_reshapes(foreign)
+    foreign = prefixed(model, dynamic=shell.dynamic)
     before, after = Draft("before"), Draft("after")
     _feed(before, description, ports)
     _answer(after, description, ports, shell)
@@ -93,10 +90,33 @@ def wrap(model: onnx.ModelProto, description: Description, ports: Ports, shell: 
         own = 2 if shell.treatment.pair else shell.columns
         outputs.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, own]))
     elements = TensorProto.UINT8 if kind == "face-static" else TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info(INPUTS[kind], elements, [batch, *shell.shape])]
+    return enclose(model, foreign, before, after, inputs, outputs, description.name or "model")
+
+
+def prefixed(model: onnx.ModelProto, *, dynamic: bool) -> onnx.GraphProto:
+    """A copy of the model's graph with PREFIX before its names, for any batch size where `dynamic`."""
+    foreign = compose.add_prefix(model, PREFIX).graph
+    hold_constants(foreign)
+    if dynamic:
+        _free_reshapes(foreign)
+    return foreign
+
+
+def enclose(
+    model: onnx.ModelProto,
+    foreign: onnx.GraphProto,
+    before: Draft,
+    after: Draft,
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    name: str,
+) -> onnx.ModelProto:
+    """Join the parts of an artifact's graph; `foreign` is that of `model`, its names with PREFIX."""
     graph = helper.make_graph(
         [*before.nodes, *foreign.node, *after.nodes],
-        description.name or "model",
-        [helper.make_tensor_value_info(INPUTS[kind], elements, [batch, *shell.shape])],
+        name,
+        inputs,
         outputs,
         [*foreign.initializer, *before.constants, *after.constants],
         sparse_initializer=list(foreign.sparse_initializer),

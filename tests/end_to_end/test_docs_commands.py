@@ -75,7 +75,8 @@ RUN: dict[str, Sequence[str]] = {
 NOT_RUN = {
     r"bimodal train .*|make test(-slow)?": "takes long",
     r"bimodal (evaluate|data prepare|export quantize) .*": "needs a data set",
-    r"bimodal export (onnx|torch|keras|yunet) .*": "needs a model file of others; see tests/export",
+    r"bimodal export (onnx|torch|keras|yunet|auto) .*": "needs a model file of others; see tests/export",
+    r"bimodal models inspect .*": "needs a model file of others; see tests/export/test_inspect.py",
     r"bimodal export (mediapipe|silero|face-api) .*|bimodal models fetch.*": "loads a file from the network",
     r"bimodal models verify emo-affectnet": "needs a model that was fetched",
     r"bimodal models pin": "writes the catalog of the repository",

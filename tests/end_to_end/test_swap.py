@@ -10,9 +10,12 @@ import pytest
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Heartbeat
+from bimodal.export.formats import convert
+from bimodal.export.onnx.description import describe
 from tests.artifacts import make_face_dynamic
 from tests.end_to_end.driving import Driven
 from tests.end_to_end.living import Living, static_model, status, until
+from tests.export import foreign_files as files
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +147,30 @@ def test_a_model_replaced_under_its_name_is_taken_when_the_config_is_touched(tmp
         living.model("first", version="2")
         living.path.touch()
         driven.wait_for(lambda body: static_model(body) == "first@2")
+
+
+def test_models_of_others_are_adopted_and_swapped_in(tmp_path: Path) -> None:
+    """A sigmoid a class with names in the file, a speech network with lengths, a voice activity without a state."""
+    living, session = Living(tmp_path), "test-swap-adopted"
+    face = files.headed(tmp_path / "their-face.onnx", "Sigmoid", names="{0: 'hap', 1: 'sad', 2: 'langweilig'}")
+    speech = files.speech_of(tmp_path / "their-speech.onnx", {"lengths": (7, ["N"])})
+    voice = files.voice_activity(tmp_path / "their-voice.onnx", 480, 0)
+    described = {
+        face: {"kind": "face-static", "pixels": {}, "aliases": {"langweilig": "other"}},
+        speech: {"kind": "speech", "labels": ["happy", "sad", "neutral"], "sample_rate": 16_000, "window_s": 1.0},
+        voice: {"kind": "voice-activity", "sample_rate": 16_000},
+    }
+    made = {}
+    for path, fields in described.items():
+        made[fields["kind"]] = str(convert(path, describe(fields, "the test"), tmp_path / "out", lambda _: None))
+    living.write(models={"face-static": str(living.models["first"])})
+    with living.up(session) as driven:
+        driven.wait_for(lambda body: static_model(body) == "first@1")
+        living.write(models=made)
+        event = driven.wait_for(lambda body: static_model(body) == "their-face@1")
+        assert isinstance(event, Emotion)
+        assert {"happy", "sad"} == set(event.faces[0].static or {})
+        driven.wait_for(lambda body: isinstance(body, Emotion) and body.models.get("speech") == "their-speech@1")
+        living.write(models={**made, "face-static": str(face)})
+        found = until(session, lambda found: "bimodal models inspect" in (found["because"] or ""))
+        assert "is not a bimodal artifact" in found["refused"]

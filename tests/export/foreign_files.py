@@ -259,6 +259,57 @@ def speech_of(path: Path, others: Mapping[str, tuple[int, Sequence[Any]]], kind:
     return _rewrite(path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
 
 
+def voice_activity(path: Path, samples: int, states: int, columns: int = 1, *, logits: bool = False) -> Path:
+    """Loudness of the newest samples, plus the mean of the states, of which each moves half-way to it."""
+    nodes = [node("Mul", ["input", "input"], ["power"]), node("ReduceMean", ["power", "axis"], ["loud"], keepdims=1)]
+    inputs = [value("input", FLOAT, ["N", samples]), value("sr", TensorProto.INT64, [])]
+    last, outputs = "loud", []
+    for number in range(states):
+        inputs.append(value(f"s{number}", FLOAT, [2, "N", 4]))
+        nodes += [
+            node("ReduceMean", [f"s{number}", "axes"], [f"m{number}"], keepdims=0),
+            node("Unsqueeze", [f"m{number}", "axis"], [f"u{number}"]),
+            node("Add", [last, f"u{number}"], [f"l{number}"]),
+            node("Mul", [f"s{number}", "half"], [f"s{number}_half"]),
+            node("Add", [f"s{number}_half", "tenth"], [f"n{number}"]),
+        ]
+        last = f"l{number}"
+        outputs.append(value(f"n{number}", FLOAT, [2, "N", 4]))
+    nodes += [node("Cast", ["sr"], ["rate"], to=FLOAT), node("Div", ["rate", "rate"], ["one"])]
+    nodes.append(node("Mul", [last, "one"], ["x"]))
+    nodes.append(node("MatMul", ["x", "w"], ["z"]))
+    nodes.append(node("Identity" if logits else "Sigmoid" if columns == 1 else "Softmax", ["z"], ["p"]))
+    constants: dict[str, Any] = {
+        "axis": np.array([1], np.int64), "axes": np.array([0, 2], np.int64), "half": np.array(0.5, np.float32),
+        "tenth": np.array(0.1, np.float32), "w": np.array([[9.0, -9.0][:columns]], np.float32),
+    }  # fmt: skip
+    held = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "g", inputs, [value("p", FLOAT, ["N", columns]), *outputs], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def looping(path: Path, rounds: int | None) -> Path:
+    """`plain` behind a Loop of so many rounds, or one without an end."""
+    model = onnx.load(str(plain(path)))
+    value_of = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [node("Identity", ["going"], ["still"]), node("Identity", ["l"], ["out"])],
+        "body",
+        [value_of("round", TensorProto.INT64, []), value_of("going", TensorProto.BOOL, []), value_of("l", FLOAT, None)],
+        [value_of("still", TensorProto.BOOL, []), value_of("out", FLOAT, None)],
+    )
+    last = model.graph.node.pop()
+    going = "" if rounds is not None else "yes"
+    count = "rounds" if rounds is not None else ""
+    model.graph.node.extend([node("Loop", [count, going, "l"], ["looped"], body=body), last])
+    model.graph.node[-1].input[0] = "looped"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(rounds or 0, np.int64), "rounds"))
+    return _rewrite(path, model)
+
+
 def pictures(count: int, size: int) -> NDArray[np.uint8]:
     """Random pictures with something to see: their brightness and colours differ."""
     generator = np.random.default_rng(5)

@@ -149,3 +149,13 @@ def test_metadata_that_asks_for_too_much_is_refused(tmp_path: Path, key: str, va
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(ArtifactError, match="metadata is wrong"):
         open_artifact(tmp_path / "m.onnx", provider="cpu")
+
+
+def test_more_operators_or_constants_than_a_network_has_are_told_with_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_face_static(tmp_path / "m.onnx")
+    monkeypatch.setattr("bimodal.models.scan.MOST_OF_ONE", 2)
+    graph = onnx.load(path).graph
+    with pytest.raises(ArtifactError, match=f"has {len(graph.node)} operators; an artifact may have 2"):
+        scan(Path(path).read_bytes(), str(path))

@@ -223,7 +223,7 @@ def test_broken_bytes_are_refused_or_do_no_harm(tmp_path_factory: pytest.TempPat
 
 @pytest.mark.parametrize("make", [files.endless_function, files.exploding_functions])
 def test_functions_made_to_do_harm_are_not_written_out(tmp_path: Path, make: Callable[[Path], Path]) -> None:
-    with pytest.raises(SourceModelError, match=r"calls itself|more than 200,000"):
+    with pytest.raises(SourceModelError, match=r"calls itself|more than the 200,000"):
         read_foreign(make(tmp_path / "odd.onnx"))
 
 
@@ -291,3 +291,19 @@ def test_a_network_that_answers_otherwise_writes_nothing(tmp_path: Path) -> None
     with pytest.raises(ExportError, match=r"does not answer|one input at a time"):
         export_onnx(source, files.described(), tmp_path / "out", lambda _: None)
     assert not (tmp_path / "out").exists()
+
+
+def test_limits_are_told_with_the_number_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = files.plain(tmp_path / "plain.onnx")
+    monkeypatch.setattr("bimodal.export.onnx.foreign.MOST_TENSORS", 2)
+    assert "has 3 constants; at most 2 are read" in _refused(tmp_path, str(source), *files.PLAIN)
+    monkeypatch.setattr("bimodal.export.onnx.foreign.MOST_NODES", 2)
+    assert "has 3 operators; at most 2 are read" in _refused(tmp_path, str(source), *files.PLAIN)
+
+
+@pytest.mark.parametrize(("rounds", "words"), [(3_000_000, "of 3,000,000 rounds"), (None, "takes longer than")])
+def test_loops_without_an_end_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int | None, words: str
+) -> None:
+    monkeypatch.setattr("bimodal.export.onnx.foreign.LONGEST_RUN_S", 0.5)
+    assert words in _refused(tmp_path, str(files.looping(tmp_path / "loop.onnx", rounds)), *files.PLAIN)
