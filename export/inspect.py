@@ -131,7 +131,7 @@ def inspect(path: Path) -> Facts:
         raise SourceModelError(f"there is no file {path}")
     facts = Facts(file=str(path), format=NAMES[kind], bytes=None if path.is_dir() else path.stat().st_size)
     looks = {"onnx": _onnx, "tflite": _tflite, "keras": _keras, "torchscript": _torchscript, "program": _program,
-             "safetensors": _safetensors}  # fmt: skip
+             "safetensors": _safetensors, "weights": _weights}  # fmt: skip
     if kind in looks:
         try:
             looks[kind](path, facts)
@@ -310,11 +310,39 @@ def _safetensors(path: Path, facts: Facts) -> None:
             raise SourceModelError(f"{path} is no whole safetensors file") from error
     tensors = {name: row for name, row in table.items() if name != "__metadata__"}
     facts.weights = sum(_count(row["shape"]) for row in tensors.values())
-    facts.thinks = (
-        f"{len(tensors)} tensors, {', '.join(list(tensors)[:4])} …: weights, without the network they belong to"
-    )
+    _known(path, facts, [name.removeprefix("module.") for name in tensors])
     carried = carried_by({}, (), path)
     facts.classes = carried.names if carried else ()
+
+
+KNOWN = {
+    "emo-affectnet": ("conv_layer_s2_same.weight", "fc2.weight"),
+    "emo-affectnet-dynamic": ("lstm1.weight_ih_l0", "lstm2.weight_ih_l0"),
+    "face-compact": ("features.0.weight", "classify.bias"),
+    "speech-compact": ("stem.0.weight", "classify.4.bias"),
+}
+"""Weights by which the networks of `export torch --architecture` are known."""
+
+
+def _weights(path: Path, facts: Facts) -> None:
+    """A state dict, read without its objects where torch is there."""
+    facts.thinks = _plain("weights")
+    try:
+        from bimodal.export.torch.architectures import read_state_dict
+    except ImportError:
+        facts.notes += ("looking inside needs torch: pip install 'bimodal-emotion[convert]'",)
+        return
+    state = read_state_dict(path)
+    facts.weights = sum(tensor.numel() for tensor in state.values())
+    _known(path, facts, list(state))
+
+
+def _known(path: Path, facts: Facts, names: list[str]) -> None:
+    facts.thinks = f"{len(names)} tensors, {', '.join(names[:4])} …: weights, without the network they belong to"
+    for architecture, marks in KNOWN.items():
+        if set(marks) <= set(names):
+            facts.thinks = f"weights of {architecture}"
+            facts.command = shlex.join(["bimodal", "export", "torch", str(path), "--architecture", architecture])
 
 
 def _folder(path: Path, facts: Facts) -> None:

@@ -22,7 +22,7 @@ from bimodal.export.frontends.levels import Fit
 from bimodal.export.labels import Classes, carried_by, label_sums, settle_classes
 from bimodal.export.onnx.description import Description
 from bimodal.export.onnx.detectors import adopt_detector
-from bimodal.export.onnx.feeds import WHOLE
+from bimodal.export.onnx.feeds import FLOATS, WHOLE
 from bimodal.export.onnx.foreign import LARGEST_MB, ForeignOriginal, MakeRun, read_foreign, session_run
 from bimodal.export.onnx.graph import last_operator
 from bimodal.export.onnx.landmarks import adopt_landmarks
@@ -31,12 +31,14 @@ from bimodal.export.onnx.voice_activity import adopt_voice_activity
 from bimodal.export.onnx.wrap import Shell, raise_opset, wrap
 from bimodal.export.real_inputs import example_faces, example_windows, faces_of, sounds_of
 from bimodal.export.scores import Judgement, Treatment, judge, settle
-from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
+from bimodal.models.contract import CONTRACT_KEY, CONTRACT_VERSION, Crop, Metadata
 
 STEPS, DIMENSIONS = 10, 512
 """Number of steps for testing a dynamic model whose graph takes any."""
 PROBABLE = 1e-3
 """Greatest deviation of the sum of probabilities from 1."""
+FEW = 4
+"""An output of fewer columns may hold dimensions of affect; of more, an embedding."""
 
 
 def export_onnx(
@@ -126,6 +128,8 @@ def adopt(
             raise SourceModelError(f"{path} takes one input at a time: export it again with a dynamic batch axis")
         wrapped = wrap(raised, description, ports, replace(shell, dynamic=False))
         cases = {name: [batch[:1] for batch in batches] for name, batches in cases.items()}
+    if any(entry.key == CONTRACT_KEY for entry in model.metadata_props):
+        progress(f"it is an artifact of bimodal already: {path} itself can be named in config.yaml")
     for sentence in _told(description, ports, named, treatment):
         progress(sentence)
     verdict = judge(
@@ -229,7 +233,9 @@ def _told(description: Description, ports: Ports, named: Classes, treatment: Tre
             + (f"; {', '.join(map(str, taken))} are kept as valence and arousal" if taken else ", and left out")
         )
     for port in ports.left_out:
-        sentences.append(f"left out: output {port}; --embedding {port.name} or --affect {port.name} keeps it")
+        way = f"--affect {port.name}" if (port.columns or FEW) < FEW else f"--embedding {port.name}"
+        numbers = port.type in FLOATS
+        sentences.append(f"left out: output {port}" + (f"; {way} keeps it" if numbers else ""))
     return sentences
 
 

@@ -122,6 +122,13 @@ def find_ports(model: onnx.ModelProto, description: Description, path: Path, *, 
         raise SourceModelError(_no_input(chosen, path))
     if chosen.shape is None:
         raise SourceModelError(f"{path}: input '{chosen.name}' declares no shape: export it again with one")
+    first = chosen.shape[0] if chosen.shape else None
+    if isinstance(first, int) and first > 1:
+        raise SourceModelError(
+            f"{path}: input {chosen} takes exactly {first} at once, but faces and voices come one, two or more at a "
+            "time: "
+            "export it again with a free batch axis (dynamic_axes, or dynamic_shapes, of torch.onnx.export)"
+        )
     unfed = [port for port in inputs if port.name not in (*values, chosen.name)]
     for port in inputs:
         if port.name != chosen.name:
@@ -230,11 +237,11 @@ def _unwrapped(
 ) -> list[Result]:
     node = makers.get(name)
     if port.type is not None:
-        return [Result(port, name, class_names(node))]
+        return [Result(port, name, _names_behind(name, makers))]
     if node is not None and depth < 10:
         if node.op_type == "ZipMap":
             inner = shapes.get(node.input[0], Port(node.input[0], TensorProto.FLOAT, None, "float"))
-            names = class_names(node) or class_names(makers.get(node.input[0]))
+            names = class_names(node) or _names_behind(node.input[0], makers)
             return [Result(Port(port.name, inner.type, inner.shape, inner.described), node.input[0], names)]
         if node.op_type in ("Identity", "Optional") and node.input:
             inner = shapes.get(node.input[0], Port(node.input[0], None, None, port.described))
@@ -247,6 +254,17 @@ def _unwrapped(
                 parts.append(Result(Port(title, *_rest(inner)), item, class_names(makers.get(item))))
             return parts
     return [Result(port, name)]
+
+
+def _names_behind(tensor: str, makers: dict[str, onnx.NodeProto]) -> tuple[str, ...]:
+    """Names of classes of the classifier that computes a tensor, behind what only scales or shapes it."""
+    for _ in range(10):
+        node = makers.get(tensor)
+        names = class_names(node)
+        if names or node is None or node.op_type not in ("Normalizer", "Identity", "Cast", "Reshape", "Squeeze"):
+            return names
+        tensor = node.input[0]
+    return ()
 
 
 def _rest(port: Port) -> tuple[int | None, Sizes | None, str]:

@@ -94,3 +94,14 @@ def test_control_characters_are_shown_as_what_they_are(tmp_path: Path) -> None:
     assert "\x1b" not in output
     assert "\x07" not in output
     assert "\\x1b[2J" in output
+
+
+def test_weights_of_known_networks_are_recognised(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"lstm1.weight_ih_l0": torch.ones(2), "lstm2.weight_ih_l0": torch.ones(3)}, tmp_path / "w.pt")
+    facts = inspect(tmp_path / "w.pt")
+    assert facts.weights == 5
+    assert "--architecture emo-affectnet-dynamic" in str(facts.command)
+    torch.save(torch.nn.Linear(2, 3), tmp_path / "module.pt")
+    facts = inspect(tmp_path / "module.pt")
+    assert any("a Python object, torch.nn.modules.linear.Linear" in note for note in facts.notes)
