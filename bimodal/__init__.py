@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from bimodal.api.listen import Events, listen
     from bimodal.api.run import System, run
     from bimodal.broker.events import Emotion, Hop
+    from bimodal.corpus.api import CorpusResult, analyze_corpus
 
     __version__: str
 
 __all__ = [
+    "CorpusResult",
     "Detector",
     "Emotion",
     "Events",
@@ -34,12 +36,14 @@ __all__ = [
     "System",
     "Voice",
     "analyze",
+    "analyze_corpus",
     "errors",
     "listen",
     "run",
 ]
 
 _HOMES = {
+    "CorpusResult": "bimodal.corpus.api",
     "Detector": "bimodal.api.detector",
     "Emotion": "bimodal.broker.events",
     "Events": "bimodal.api.listen",
@@ -49,6 +53,7 @@ _HOMES = {
     "System": "bimodal.api.run",
     "Voice": "bimodal.api.detector",
     "analyze": "bimodal.api.analyze",
+    "analyze_corpus": "bimodal.corpus.api",
     "listen": "bimodal.api.listen",
     "run": "bimodal.api.run",
 }

@@ -82,6 +82,7 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
         given_up: why the newest change of config or scale was given up, else None.
         streams: the broker's counters, as of the last second.
         tried: how the workers of the newest change did on real frames beforehand, None if they were not tried.
+        corpus: where the run over a corpus stands, in one line; None for any other system.
     """
 
     session: str
@@ -94,6 +95,7 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
     processes: tuple[ProcessReport, ...]
     streams: tuple[StreamStatus, ...]
     tried: str | None = None
+    corpus: str | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):

@@ -50,6 +50,8 @@ class SessionRecord(msgspec.Struct, kw_only=True):
     Attributes:
         kind: "live" (bimodal up) or "analysis" (bimodal analyze).
         ended, files: set when a live session has ended normally, or by `bimodal report`.
+        settings: of an analysis, a checksum of all that its results depend on beside the source (models, settings,
+            choice of tracks).
     """
 
     format: int = FORMAT
@@ -63,6 +65,7 @@ class SessionRecord(msgspec.Struct, kw_only=True):
     config: dict[str, object]
     models: list[ModelRecord]
     files: list[FileRecord] = []
+    settings: str | None = None
 
 
 class SourceRecord(msgspec.Struct, kw_only=True):
@@ -71,6 +74,7 @@ class SourceRecord(msgspec.Struct, kw_only=True):
     Attributes:
         file: absolute path; a name that is no UTF-8 is packed (broker/paths.py).
         path: the same, relative to its root: for a file that was named, the folder that it lies in.
+        mtime_ns: when the file was last changed, in nanoseconds since 1970.
         sha256: of the file's bytes; None if there was no time to compute it.
     """
 
@@ -79,6 +83,7 @@ class SourceRecord(msgspec.Struct, kw_only=True):
     bytes: int | None = None
     sha256: str | None = None
     path: str | None = None
+    mtime_ns: int | None = None
 
 
 class PartRecord(msgspec.Struct, kw_only=True):

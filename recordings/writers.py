@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -252,14 +253,17 @@ class SourceChecksum:
     `record` may be called at any time.
     """
 
-    def __init__(self, name: str, file: Path | None, given: str | None = None) -> None:
+    def __init__(self, name: str, file: Path | None, given: str | None = None, *, source: str | None = None) -> None:
         """Start the thread, if there is a file.
 
         Args:
             name: the stream's name of its source.
             given: of a file that is a copy (of stdin, of an address): what the user has named.
+            source: its path relative to its root; None: its name.
         """
         self.file = file
+        self._source = source
+        self._mtime_ns: int | None = None
         self.identity = given if given is not None or file is None else pack(file)
         self._name = name
         self._file = file
@@ -274,6 +278,7 @@ class SourceChecksum:
         digest = hashlib.sha256()
         try:
             with self._file.open("rb") as file:
+                self._mtime_ns = os.fstat(file.fileno()).st_mtime_ns
                 while chunk := file.read(CHUNK):
                     digest.update(chunk)
                     self._bytes = file.tell()
@@ -290,7 +295,8 @@ class SourceChecksum:
         return SourceRecord(
             name=self._name,
             file=self.identity,
-            path=shown(self._file.name),
+            path=self._source or shown(self._file.name),
             bytes=self._bytes if whole else None,
             sha256=self._sha256 if whole else None,
+            mtime_ns=self._mtime_ns if whole else None,
         )

@@ -29,6 +29,7 @@ from bimodal.broker.messages import (
     SpeechResult,
     StreamClosed,
     StreamEnded,
+    StreamOpened,
     failed,
 )
 from bimodal.models import affect
@@ -37,11 +38,12 @@ from bimodal.supervisor.processes import ProcessSpec, Wanted, processes
 from bimodal.workers.audio import actor as audio
 from bimodal.workers.audio.pipeline import SpeechPipeline
 from bimodal.workers.capture.actor import RUNS_A_LIFE
-from bimodal.workers.capture.choice import Channel
+from bimodal.workers.capture.checks import uneven
+from bimodal.workers.capture.choice import DEFAULT, Channel, Choice
 from bimodal.workers.capture.run import stream_opened
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.capture.shots import ShotCounter
-from bimodal.workers.capture.types import OpenSource
+from bimodal.workers.capture.types import OpenSource, SourceProblems
 from bimodal.workers.capture.windows import VoiceCutter
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.face import actor as face
@@ -252,26 +254,42 @@ class Detector:
         Raises SourceError where the source can't be read.
         """
         choice = choice_of(video_track, audio_track, channel)
+        events = self.read(source, fps=fps, sound=sound, rate=rate, name=name, choice=choice).events
+        return events if hops else (event for event in events if isinstance(event, Emotion))
+
+    def read(
+        self,
+        source: Source,
+        *,
+        fps: float | None = None,
+        sound: NDArray[Any] | None = None,
+        rate: int | None = None,
+        name: str | None = None,
+        choice: Choice = DEFAULT,
+    ) -> Reading:
+        """Open a clip: its announcement, its problems, and its events and hops, of which each is made when it is asked
+        for. Arguments and errors as of `events`."""
         opened = open_media(source, self._config.capture.max_height, fps=fps, sound=sound, rate=rate, choice=choice)
-        stream = name or Path(opened.info.name).stem
         settings = CaptureActorSettings(
-            stream=stream,
+            stream=name or Path(opened.info.name).stem,
             source=StreamSettings(file=opened.info.name),
             capture=self._config.capture,
             policy="every",
             realtime=False,
             speech=self._voices is not None,
         )
-        events = self._events(opened, settings)
-        return events if hops else (event for event in events if isinstance(event, Emotion))
+        announced = stream_opened(settings, opened.info, RUNS_A_LIFE)
+        return Reading(announced, opened.problems, self._events(opened, settings, announced))
 
-    def _events(self, source: OpenSource, settings: CaptureActorSettings) -> Iterator[Emotion | Hop]:
+    def _events(
+        self, source: OpenSource, settings: CaptureActorSettings, opened: StreamOpened
+    ) -> Iterator[Emotion | Hop]:
         fusion = Fusion(self._fusion.settings.fusion, self._fusion.models)
-        opened = stream_opened(settings, source.info, RUNS_A_LIFE)
         fusion.receive(opened, time.monotonic_ns())
         pictures = _pictures(source) if opened.has_picture else _ended("face")
         windows = _windows(source, settings) if opened.has_sound else _ended("speech")
         counts: dict[Modality, int] = {"face": 0, "speech": 0}
+        ends_ns: dict[Modality, int] = {}
         for item in heapq.merge(pictures, windows, key=lambda item: item.pts_ns):
             seq = counts[item.modality]
             message = (
@@ -279,10 +297,14 @@ class Detector:
                 if item.data is None
                 else self._answer(_job(opened.stream, opened.run, seq, item), item.data)
             )
-            counts[item.modality] += 1
+            if item.data is not None:
+                counts[item.modality] += 1
+                ends_ns[item.modality] = item.pts_ns
             for event in fusion.receive(message, time.monotonic_ns()):
                 if not isinstance(event, StreamClosed):
                     yield event
+        all_read = opened.has_sound or not source.info.has_sound
+        source.problems.report("length", uneven(source.info, ends_ns, counts["face"], all_read=all_read))
 
     def _answer(self, job: Job, data: NDArray[Any]) -> FaceResult | SpeechResult | JobFailed:
         """Do one job as a worker does it: what goes wrong fails its frame only, and the event says why."""
@@ -306,6 +328,20 @@ class Detector:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+class Reading(NamedTuple):
+    """An opened clip.
+
+    Attributes:
+        opened: its announcement, as capture gives it.
+        problems: what is wrong with it; whole once the events have been read to their end.
+        events: events and hops, in order.
+    """
+
+    opened: StreamOpened
+    problems: SourceProblems
+    events: Iterator[Emotion | Hop]
 
 
 class _Item(NamedTuple):

@@ -18,18 +18,41 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from bimodal.broker.paths import shown
+from bimodal.commands.corpus import parse_shard, run_corpus
 from bimodal.console import open_log, say, user_errors
+from bimodal.corpus.inputs import is_corpus
+from bimodal.corpus.resume import Options
+from bimodal.corpus.run import WHOLE, CorpusRequest
 from bimodal.drawing.style import Style
 from bimodal.options import ConfigOption, config_of, with_counts
 from bimodal.recordings.convert import convert as write_formats
 from bimodal.recordings.convert import formats_of
 from bimodal.recordings.reading import clips
-from bimodal.supervisor.analysis import Analysed, Analysis
+from bimodal.supervisor.analysis import AT_ONCE, Analysed, Analysis
 from bimodal.supervisor.annotation import annotate_file
 from bimodal.supervisor.inputs import gather
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.errors import ConfigError
+
+MANY = 8
+"""More files than this are a corpus."""
+
+CORPUS = "Corpora: folders, globs, lists, or more than 8 files"
+
+
+class Pictures(StrEnum):
+    """Where the rows of pictures go."""
+
+    ONE_TABLE = "one-table"
+    FILES = "files"
+
+
+class Engine(StrEnum):
+    """Where the clips of a corpus are analysed."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class Speed(StrEnum):
@@ -42,7 +65,11 @@ class Speed(StrEnum):
 def analyze(
     files: Annotated[
         list[str],
-        typer.Argument(help="Videos, sound, pictures: anything FFmpeg reads; https://…; - for stdin.", metavar="FILE…"),
+        typer.Argument(
+            help="Videos, sound, pictures: anything FFmpeg reads; https://…; - for stdin; folders, quoted globs, "
+            "lists (@list.txt, @list.csv, @-).",
+            metavar="FILE…",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder for the results; made where it is missing.")],
     config: ConfigOption = None,
@@ -89,6 +116,44 @@ def analyze(
     hide_faces: Annotated[
         bool, typer.Option("--hide-faces", help="With --annotate: boxes and bars on a plain ground, no picture.")
     ] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Files lie below OUT as they do below this folder.", metavar="DIR", rich_help_panel=CORPUS),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=CORPUS)
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Do what is complete once more.", rich_help_panel=CORPUS)
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try what has failed once more.", rich_help_panel=CORPUS)
+    ] = False,
+    pictures: Annotated[
+        Pictures,
+        typer.Option(
+            help="[b]one-table[/b]: pictures have rows in the joint tables; [b]files[/b]: each has files of its own.",
+            rich_help_panel=CORPUS,
+        ),
+    ] = Pictures.ONE_TABLE,
+    shard: Annotated[
+        str,
+        typer.Option(help="Do only a fixed part of the inputs, as 3/16.", metavar="I/N", rich_help_panel=CORPUS),
+    ] = "1/1",
+    engine: Annotated[
+        Engine,
+        typer.Option(help="[b]local[/b]: worker processes here; [b]ray[/b]: on a Ray cluster.", rich_help_panel=CORPUS),
+    ] = Engine.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster; by default one that runs here.", rich_help_panel=CORPUS),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Workers; by default one a core.", rich_help_panel=CORPUS)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print progress and rows as lines of JSON.", rich_help_panel=CORPUS)
+    ] = False,
 ) -> None:
     """Look at every frame of media files and write, for each, NAME.jsonl (one event per frame), NAME.csv and
     NAME.parquet (one row per frame and face), the same of its voice (NAME.speech.…, one row per hop of sound),
@@ -99,18 +164,51 @@ def analyze(
     A file's results appear under their names only when they are complete. Results of another file are never replaced,
     unless with [b]--overwrite[/b].
 
-    Example: [b]bimodal analyze interview.mp4 talk.mov --out results/[/b]
+    Folders, globs and lists are a corpus: the input tree is mirrored below OUT, OUT/corpus/ holds one table of all, and
+    the same command goes on where it was stopped.
+
+    Example: [b]bimodal analyze talk.mp4 --out results/[/b], or [b]bimodal analyze study/ --out results/[/b]
     """
     if hide_faces and not annotate:
         raise typer.BadParameter("--hide-faces goes with --annotate")
     choice = choice_of(video_track, audio_track, channel)
+    part = parse_shard(shard)
     with user_errors():
         log_file = open_log(None, "INFO", "analyze")
     with user_errors(log_file):
         formats = formats_of(also) if also is not None else []
         loaded = with_counts(config_of(config), face_workers, audio_workers)
-        _check_folder(out)
+        of_corpus = root is not None or dry_run or again or retry_failed or as_json or engine is not Engine.LOCAL
+        of_corpus = of_corpus or part != WHOLE or is_corpus(files, MANY)
+        if not dry_run:
+            _check_folder(out)
         signal.signal(signal.SIGTERM, _interrupt)
+        if of_corpus:
+            if annotate or name is not None or speed is Speed.REALTIME:
+                raise ConfigError(
+                    "--annotate, --name and --speed realtime go with files that are named, not with a corpus (a "
+                    "folder, a glob, a list, or more than 8 files)"
+                )
+            run_corpus(
+                CorpusRequest(
+                    given=tuple(files),
+                    out=out,
+                    root=root,
+                    options=Options(again=again, retry_failed=retry_failed, overwrite=overwrite),
+                    choice=choice,
+                    pictures=pictures.value,
+                    shard=part,
+                    workers=workers or face_workers,
+                    report=report,
+                ),
+                loaded,
+                log_file,
+                dry=dry_run,
+                as_json=as_json,
+                engine=engine.value,
+                address=address,
+            )
+            return
         with tempfile.TemporaryDirectory(prefix="bimodal-analyze-") as scratch:
             inputs = gather(files, Path(scratch), name=name)
             realtime = speed is Speed.REALTIME
@@ -176,10 +274,6 @@ def _check_folder(out: Path) -> None:
         raise ConfigError(f"the folder {out} can't be written to")
 
 
-MANY = 8
-"""With more files than this the progress shows those at work and a line for all."""
-
-
 def _watch(analysis: Analysis) -> None:
     console = Console(stderr=True)
     columns = (
@@ -204,7 +298,7 @@ class _Drawn:
     def __init__(self, progress: Progress, count: int) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
-        self._all = progress.add_task("all files", total=count, amount="") if count > MANY else None
+        self._all = progress.add_task("all files", total=count, amount="") if count > AT_ONCE else None
 
     def update(self, inputs: list[Analysed]) -> None:
         """Draw what has changed."""

@@ -79,6 +79,8 @@ def _draw(reply: StatusReply) -> None:
     if reply.streams:
         rows = [_stream_row(stream, modality) for stream in reply.streams for modality in ("face", "speech")]
         _print(console, fit(STREAM_COLUMNS, rows, width))
+    if reply.corpus is not None:
+        console.print(Text(f"corpus {reply.corpus}"), soft_wrap=True)
     place = f"config {reply.config}" if reply.config is not None else "built-in config"
     state = "a change is on its way" if reply.changing else "in force" if reply.refused is None else "not taken over"
     console.print(Text(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}"), soft_wrap=True)

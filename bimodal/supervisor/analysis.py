@@ -104,7 +104,7 @@ class Analysis:
         self._session = Session(f"analyze-{os.getpid()}", unique=True)
         with contextlib.ExitStack() as undo:
             undo.callback(self._session.close)
-            described = describe_session(config, "analysis", self._session.name, datetime.now().astimezone())
+            described = describe_session(config, "analysis", self._session.name, datetime.now().astimezone(), choice)
             self._record = RecordActorSettings(
                 record=RecordSettings(folder=str(out), private=False),
                 sources={one.name: pack(one.file) for one in inputs},

@@ -9,11 +9,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from bimodal.broker.paths import pack, shown
+from bimodal.workers.capture.formats import SUFFIXES
 from bimodal.workers.errors import SourceError
 from bimodal.workers.logs import redact
 
@@ -23,6 +25,8 @@ FETCHED = {"http", "https"}
 TIMEOUT_S = 30.0
 # `NAME.speech.jsonl` are the hops of NAME.
 RESERVED = (".speech",)
+ANNOTATED = ".annotated.mp4"
+FOLDERS_KEPT = 256
 
 
 class Input(NamedTuple):
@@ -41,20 +45,46 @@ class Input(NamedTuple):
     identity: str
 
 
-def result_names(files: Iterable[Path]) -> list[str]:
-    """Name each input's results: its stem, or its whole name (and a number) where stems would collide."""
-    files = list(files)
-    stems = Counter(shown(file.stem) for file in files)
-    names: dict[str, None] = {}
-    for file in files:
-        name = shown(file.stem)
-        if stems[name] > 1 or name.endswith(RESERVED):
-            name = shown(file.name)
-        unique, number = name, 2
-        while unique in names:
-            unique, number = f"{name}-{number}", number + 1
-        names[unique] = None
-    return list(names)
+def is_media(name: str) -> bool:
+    """True where a file's ending says that it holds media, and it is no film that analyze has made."""
+    return Path(name).suffix.lower() in SUFFIXES and not name.endswith(ANNOTATED)
+
+
+def stems_of(names: Iterable[str]) -> Counter[str]:
+    """How many media files there are of each stem, among the names of a folder; hidden files don't count."""
+    return Counter(shown(Path(name).stem) for name in names if is_media(name) and not name.startswith("."))
+
+
+@lru_cache(FOLDERS_KEPT)
+def siblings_of(folder: Path) -> Counter[str]:
+    """How many media files a folder holds of each stem; none where it can't be read."""
+    try:
+        return stems_of(file.name for file in folder.iterdir())
+    except OSError:
+        return Counter()
+
+
+def result_name(file: Path, stems: Mapping[str, int]) -> str:
+    """Name the results of a file: its stem, or its whole name where its folder holds other media of that stem.
+
+    Args:
+        stems: of the file's folder (`siblings_of`).
+    """
+    stem = shown(file.stem)
+    others = stems.get(stem, 0) - is_media(file.name)
+    return shown(file.name) if others > 0 or stem.endswith(RESERVED) else stem
+
+
+def _named_once(names: Sequence[str], given: Sequence[str]) -> None:
+    """Raise SourceError where results of two files would have one place."""
+    taken: dict[str, int] = {}
+    for number, name in enumerate(names):
+        before = taken.setdefault(name, number)
+        if before != number:
+            raise SourceError(
+                f"the results of {shown(given[before])} and {shown(given[number])} would both be {name}.…: name their "
+                "folder instead of them, or give --root, a folder above both"
+            )
 
 
 def is_address(given: str) -> bool:
@@ -77,8 +107,10 @@ def gather(
         raise SourceError("--name goes with a single input; several are named after their files")
     if list(given).count(STDIN) > 1:
         raise SourceError("stdin can be read once only, but '-' is named twice")
+    given = list(dict.fromkeys(given))
     files = [_stored(one, number, scratch, name, stdin) for number, one in enumerate(given)]
-    names = [name] if name is not None else result_names(files)
+    names = [name] if name is not None else [result_name(file, siblings_of(file.parent)) for file in files]
+    _named_once(names, given)
     return [
         Input(file, result, redact(one) if is_address(one) else shown(one), _identity(one, file))
         for one, file, result in zip(given, files, names, strict=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from bimodal.models.scan import onnx_properties
 from bimodal.recordings.parts import replace_text
 from bimodal.recordings.recording import describe
 from bimodal.recordings.records import SESSION_FILE, FileRecord, Host, ModelRecord, SessionRecord, pretty
+from bimodal.workers.capture.choice import Choice
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.redaction import redact
 from bimodal.workers.settings import RecordActorSettings
@@ -28,11 +30,18 @@ SECRET_KEYS = ("password", "passwd", "token", "secret", "key")
 HIDDEN = "***"
 
 
-def describe_session(config: Config, kind: Literal["live", "analysis"], session: str, now: datetime) -> SessionRecord:
-    """The record of everything known before the first frame. `now` is the wall clock with its time zone.
+def describe_session(
+    config: Config, kind: Literal["live", "analysis"], session: str, now: datetime, choice: Choice | None = None
+) -> SessionRecord:
+    """The record of everything known before the first frame.
+
+    Args:
+        now: the wall clock with its time zone.
+        choice: of an analysis: its tracks and channels.
 
     Raises CatalogError where a model's name is unknown.
     """
+    models = model_records(config)
     return SessionRecord(
         kind=kind,
         session=session,
@@ -47,8 +56,27 @@ def describe_session(config: Config, kind: Literal["live", "analysis"], session:
         ),
         libraries={name: found for name in LIBRARIES if (found := _version(name)) is not None},
         config=config_record(config),
-        models=model_records(config),
+        models=models,
+        settings=settings_of(config, models, choice) if choice is not None else None,
     )
+
+
+# Sections of the config that change results, beside the models and some keys of `capture`.
+RESULT_SETTINGS = ("face", "audio", "fusion")
+RESULT_CAPTURE = ("max_height", "hop_s", "window_s")
+
+
+def settings_of(config: Config, models: Sequence[ModelRecord], choice: Choice) -> str:
+    """Checksum of everything that results depend on beside their source: models by their bytes, settings, choice of
+    tracks. Two analyses with the same one give the same results.
+    """
+    relevant = {
+        "models": sorted((model.kind, model.sha256) for model in models),
+        "config": {section: getattr(config, section) for section in RESULT_SETTINGS},
+        "capture": {key: getattr(config.capture, key) for key in RESULT_CAPTURE},
+        "choice": choice,
+    }
+    return hashlib.sha256(msgspec.json.encode(relevant, order="sorted")).hexdigest()[:16]
 
 
 def config_record(config: Config) -> dict[str, object]:

@@ -8,9 +8,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bimodal.broker.paths import pack
-from bimodal.supervisor.inputs import gather, result_names
+from bimodal.supervisor.inputs import gather, result_name, stems_of
 from bimodal.workers.errors import SourceError
 from tests.http_server import serving
 
@@ -21,12 +23,33 @@ def test_files_are_named_by_their_stems(tmp_path: Path) -> None:
     strange = os.fsdecode(b"/x/caf\xe9.mp4")
     (one,) = gather([strange], tmp_path / "scratch")
     assert (one.name, one.given, one.identity) == ("caf%E9", "/x/caf%E9.mp4", pack(strange))
-    assert result_names([Path("talk.mp4"), Path("talk.speech.mp4")]) == ["talk", "talk.speech.mp4"]
 
 
-def test_thousands_of_names_take_no_time() -> None:
-    names = result_names([Path(f"p{number % 50}/{number % 1500}.png") for number in range(4500)])
-    assert len(set(names)) == 4500
+NAMES = st.lists(
+    st.builds("{}{}".format, st.sampled_from(["talk", "a.speech", "x"]), st.sampled_from([".mp4", ".wav", ".png", ""])),
+    unique=True,
+)
+
+
+@given(NAMES)
+def test_names_depend_on_the_folder_and_media_never_share_one(names: list[str]) -> None:
+    stems = stems_of(names)
+    found = {name: result_name(Path("/study") / name, stems) for name in names}
+    media = [found[name] for name in names if Path(name).suffix]
+    assert len(set(media)) == len(media)
+    assert stems_of(reversed(names)) == stems
+
+
+def test_a_name_is_the_stem_unless_other_media_have_it_or_results_end_so() -> None:
+    stems = stems_of(["a.mp4", "a.wav", "a.txt", "b.mp4", ".b.wav", "b.annotated.mp4", "c.speech.mp4"])
+    named = [result_name(Path(name), stems) for name in ("a.mp4", "b.mp4", "c.speech.mp4", "elsewhere.mp4")]
+    assert named == ["a.mp4", "b", "c.speech.mp4", "elsewhere"]
+
+
+def test_two_files_with_one_place_are_refused_and_one_named_twice_is_taken_once(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"x/a.mp4 and y/a.mp4 would both be a\.…: name their folder .* --root"):
+        gather(["x/a.mp4", "y/a.mp4"], tmp_path)
+    assert len(gather(["x/a.mp4", "x/a.mp4"], tmp_path)) == 1
 
 
 def test_stdin_is_kept_until_it_is_done(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from bimodal.config import Config, check_config
 from bimodal.models.errors import CatalogError
-from bimodal.supervisor.inputs import result_names
 from bimodal.supervisor.processes import TABLE, ProcessSpec, Wanted, limited, processes
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.errors import ConfigError
@@ -94,19 +93,6 @@ def test_each_stream_has_a_source_of_its_own() -> None:
 def test_a_model_that_does_not_exist_is_named() -> None:
     with pytest.raises(CatalogError, match="face-compact"):
         rows_of(config(models={"face-static": "face-compat"}))
-
-
-@given(st.lists(paths, max_size=8))
-def test_results_never_share_a_name(files: list[Path]) -> None:
-    names = result_names(files)
-    assert len(names) == len(files)
-    assert len(set(names)) == len(names)
-
-
-def test_results_are_named_after_their_files() -> None:
-    assert result_names([Path("x/a.mp4"), Path("b.wav")]) == ["a", "b"]
-    assert result_names([Path("a.mp4"), Path("a.mkv")]) == ["a.mp4", "a.mkv"]
-    assert result_names([Path("x/a.mp4"), Path("y/a.mp4")]) == ["a.mp4", "a.mp4-2"]
 
 
 def test_cores_are_kept_and_those_that_are_not_there_are_named() -> None:

@@ -1,0 +1,1 @@
+"""Corpora: folders, globs and lists in, one table out, each clip exactly once (docs/corpora.md)."""

@@ -1,0 +1,295 @@
+"""The work on one clip, or on some pictures: claim, analyse, write, join, journal. Every engine runs this class."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bimodal.api.detector import Detector
+from bimodal.broker.events import Emotion
+from bimodal.broker.paths import unpack
+from bimodal.config import Config
+from bimodal.corpus.claims import claimed
+from bimodal.corpus.join import join_clip, remove_clip, write_pictures
+from bimodal.corpus.journal import JournalReader, JournalWriter
+from bimodal.corpus.resume import Options, decide, read_record
+from bimodal.corpus.rows import ClipRow, Item, Kind, Task, of_summary
+from bimodal.errors import BimodalError
+from bimodal.recordings.identity import sha256_of
+from bimodal.recordings.reading import clips
+from bimodal.recordings.recording import SUMMARY, describe
+from bimodal.recordings.records import SessionRecord
+from bimodal.recordings.summary import Summarizer, Summary
+from bimodal.recordings.tables import Row, rows
+from bimodal.recordings.writers import FileRecording, SourceChecksum
+from bimodal.workers.capture.choice import Choice
+
+log = logging.getLogger(__name__)
+
+FLUSH_EVERY_S = 0.5
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of a worker of a corpus, as JSON.
+
+    Attributes:
+        config: values of config.yaml.
+        out: the output folder, absolute; packed.
+        session: record that stands beside the results of each clip; `settings` in it is the run's.
+        report: whether NAME.html is written.
+        engine: as in the column `engine`.
+    """
+
+    config: dict[str, object]
+    out: str
+    session: dict[str, object]
+    choice: Choice = Choice()
+    options: Options = Options()
+    report: bool = False
+    engine: str = "local"
+    log: str | None = None
+    parent: int = 0
+
+
+class Progress(NamedTuple):
+    """How far a clip is: frames and seconds done, seconds in all (0 where unknown)."""
+
+    place: str
+    frames: int
+    seconds: float
+    duration_s: float
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of a task.
+
+    Attributes:
+        rows: of the clips that were done or failed.
+        taken: places that another run holds at this moment.
+        before: rows of clips that another run has completed meanwhile.
+    """
+
+    number: int
+    rows: tuple[ClipRow, ...] = ()
+    taken: tuple[str, ...] = ()
+    before: tuple[ClipRow, ...] = ()
+
+
+class ClipWorker:
+    """Holds the models and does tasks, one after another. Use `close` at the end.
+
+    Raises ConfigError, CatalogError, ArtifactError or ProviderError where the config's models can't be used.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._out = unpack(settings.out)
+        self._corpus = self._out / "corpus"
+        self._session = msgspec.convert(settings.session, SessionRecord)
+        self._detector = Detector(msgspec.convert(settings.config, Config))
+        self._journal = JournalWriter(self._corpus)
+        self._reader = JournalReader(self._corpus)
+        self._rows: dict[str, ClipRow] = {}
+        self._tables = 0
+
+    @property
+    def models(self) -> dict[str, str]:
+        """name@version of every model, by kind."""
+        return self._detector.models
+
+    def run(self, task: Task, on_progress: Callable[[Progress], None] = lambda _: None) -> Done:
+        """Do a task. What is wrong with a clip is in its row; only faults of the output folder are raised, as OSError.
+
+        A clip that another run holds is left alone, and so is one that another run has done meanwhile.
+        """
+        taken: list[str] = []
+        before: list[ClipRow] = []
+        own: list[Item] = []
+        with ExitStack() as claims:
+            for item in task.items:
+                if not claims.enter_context(claimed(self._corpus, item.place)):
+                    taken.append(item.place)
+                elif (done := self._done_meanwhile(item, join=task.join)) is not None:
+                    before.append(done)
+                else:
+                    own.append(item)
+            if own and own[0].picture:
+                made = self._pictures(own, on_progress)
+            else:
+                made = [self._join(item) if task.join else self._clip(item, on_progress) for item in own]
+                if made:
+                    self._journal.append(made)
+        return Done(number=task.number, rows=tuple(made), taken=tuple(taken), before=tuple(before))
+
+    def _done_meanwhile(self, item: Item, *, join: bool) -> ClipRow | None:
+        """The row of an item that another run has completed since this run decided on it.
+
+        A row that is new in the journals, of the same models and settings, was not there when the run began.
+        """
+        before = self._rows.get(item.place)
+        self._rows.update((row.clip, row) for row in self._reader.new_rows())
+        row = self._rows.get(item.place)
+        if row is None or join or row is before or not self._since_start(row):
+            return None
+        options = Options(retry_failed=False, overwrite=self._settings.options.overwrite)
+        verdict = decide(item, row, self._out, self._session.settings or "", options).verdict
+        return row if verdict in ("done", "failed") else None
+
+    def _since_start(self, row: ClipRow) -> bool:
+        return datetime.fromisoformat(row.finished) > datetime.fromisoformat(self._session.started)
+
+    # Clips.
+
+    def _clip(self, item: Item, on_progress: Callable[[Progress], None]) -> ClipRow:
+        begun, cpu = time.monotonic(), time.process_time()
+        file = unpack(item.file)
+        recording: FileRecording | None = None
+        try:
+            reading = self._detector.read(file, name=item.name, choice=self._settings.choice)
+            check = SourceChecksum(reading.opened.source, file, source=item.source)
+            folder = self._out / item.folder
+            recording = FileRecording(folder, reading.opened, self._session, check, time.monotonic, overwrite=True)
+            duration_s = (reading.opened.duration_ns or 0) / 1e9
+            frames, due = 0, begun
+            for event in reading.events:
+                if isinstance(event, Emotion):
+                    recording.add(event)
+                    frames += 1
+                else:
+                    recording.add_hop(event)
+                if (now := time.monotonic()) >= due:
+                    due = now + FLUSH_EVERY_S
+                    recording.flush()
+                    on_progress(Progress(item.place, frames, event.t, duration_s))
+            recording.close()
+            recording = None
+            notes = [*reading.problems.notes, reading.problems.text()]
+            note = "; ".join(note for note in notes if note) or None
+            return self._joined(item, note, time.monotonic() - begun, time.process_time() - cpu)
+        except BimodalError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = describe(error, file)
+        except Exception as error:
+            log.exception("%s failed", item.place)
+            reason = f"{type(error).__name__} in {item.source}; the log has the details"
+        finally:
+            if recording is not None:
+                recording.stop()
+        remove_clip(self._out, self._corpus, item.place)
+        return self.failed(item, reason)
+
+    def failed(self, item: Item, reason: str) -> ClipRow:
+        """The row of a clip that failed."""
+        return self._row(item, "clip", status="failed", reason=reason)
+
+    def _join(self, item: Item) -> ClipRow:
+        """The row of complete results, which are joined once more."""
+        return self._joined(item, None, 0.0, 0.0)
+
+    def _joined(self, item: Item, note: str | None, wall_s: float, cpu_s: float) -> ClipRow:
+        join_clip(self._out, self._corpus, item.place, item.columns)
+        summary = msgspec.json.decode((self._out / f"{item.place}{SUMMARY}").read_bytes(), type=Summary)
+        record = read_record(self._out, item.place)
+        if self._settings.report:
+            self._report(item.place)
+        return self._row(
+            item,
+            "clip",
+            note=note,
+            sha256=record.stream.source.sha256 if record is not None else None,
+            wall_s=round(wall_s, 3),
+            cpu_s=round(cpu_s, 3),
+            **of_summary(summary),
+        )
+
+    def _report(self, place: str) -> None:
+        # Templates are loaded only where a page is wanted.
+        from bimodal.recordings.report.page import write_report
+
+        (clip,) = clips(self._out / f"{place}.jsonl")
+        write_report(clip, datetime.now().astimezone())
+
+    def _row(self, item: Item, kind: Kind, **given: Any) -> ClipRow:
+        row = ClipRow(
+            clip=item.place,
+            source=item.source,
+            file=item.file,
+            kind=kind,
+            status=given.pop("status", "done"),
+            bytes=item.bytes,
+            mtime_ns=item.mtime_ns,
+            settings=self._session.settings or "",
+            host=platform.node(),
+            engine=self._settings.engine,
+            finished=datetime.now().astimezone().isoformat(timespec="milliseconds"),
+            columns=item.columns,
+            **given,
+        )
+        self._rows[row.clip] = row
+        return row
+
+    # Pictures: many in one file of the data set.
+
+    def _pictures(self, items: list[Item], on_progress: Callable[[Progress], None]) -> list[ClipRow]:
+        made: list[ClipRow] = []
+        table: list[tuple[str, dict[str, str], Row]] = []
+        for number, item in enumerate(items, 1):
+            try:
+                row, found = self._picture(item)
+                table += [(item.place, item.columns, one) for one in found]
+            except (BimodalError, OSError) as error:
+                reason = str(error) if isinstance(error, BimodalError) else describe(error, unpack(item.file))
+                row = self._row(item, "picture", status="failed", reason=reason)
+            except Exception as error:
+                log.exception("%s failed", item.place)
+                reason = f"{type(error).__name__} in {item.source}; the log has the details"
+                row = self._row(item, "picture", status="failed", reason=reason)
+            made.append(row)
+            on_progress(Progress(item.place, number, 0.0, 0.0))
+        if not table:
+            self._journal.append(made)
+            return made
+        self._tables += 1
+
+        def journal(name: str) -> None:
+            # Before the file has its name: rows count only where it is, so none counts twice.
+            made[:] = [msgspec.structs.replace(row, table=name) if row.status == "done" else row for row in made]
+            self._journal.append(made)
+
+        write_pictures(self._corpus, self._tables, table, journal)
+        self._rows.update((row.clip, row) for row in made)
+        return made
+
+    def _picture(self, item: Item) -> tuple[ClipRow, list[Row]]:
+        begun, cpu = time.monotonic(), time.process_time()
+        file = unpack(item.file)
+        reading = self._detector.read(file, name=item.name, choice=self._settings.choice)
+        summarizer, found = Summarizer(reading.opened, reading.opened.source), []
+        for event in reading.events:
+            if isinstance(event, Emotion):
+                summarizer.add(event)
+                found += rows(event)
+        wall_s = time.monotonic() - begun
+        row = self._row(
+            item,
+            "picture",
+            note=reading.problems.text(),
+            sha256=sha256_of(file),
+            wall_s=round(wall_s, 4),
+            cpu_s=round(time.process_time() - cpu, 4),
+            **of_summary(summarizer.summary(wall_s)),
+        )
+        return row, found
+
+    def close(self) -> None:
+        """Let go of models and journal."""
+        self._journal.close()
+        self._detector.close()

@@ -1,0 +1,245 @@
+"""Inputs of a corpus: folders, globs, lists and files become items, one after another, in flat memory."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bimodal.broker.paths import pack, shown
+from bimodal.corpus.rows import TABLE_COLUMNS, Item
+from bimodal.recordings.tables import COLUMNS, HOP_COLUMNS
+from bimodal.supervisor.inputs import is_address, is_media, result_name, siblings_of, stems_of
+from bimodal.workers.capture.formats import PICTURES
+from bimodal.workers.errors import SourceError
+
+LIST = "@"
+WILDCARDS = frozenset("*?[")
+PATH = "path"
+RESULTS = "corpus"
+"""Folder of the joint tables below the output folder."""
+TAKEN = frozenset(
+    name.lower()
+    for name in (*(column.name for column in (*COLUMNS, *HOP_COLUMNS)), *(name for name, _ in TABLE_COLUMNS), "clip")
+)
+"""Names of columns that the tables have already."""
+
+
+class Skipped(NamedTuple):
+    """What a folder, a glob or a list holds beside media: hidden files, files of other kinds."""
+
+    hidden: int = 0
+    no_media: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.hidden} hidden"] * bool(self.hidden) + [f"{self.no_media} no media"] * bool(self.no_media)
+        return ", ".join(parts)
+
+
+def is_corpus(given: Sequence[str], many: int) -> bool:
+    """True where the arguments name a corpus: a folder, a glob, a list, or more than `many` files."""
+    if len(given) > many:
+        return True
+    return any(one.startswith(LIST) or _is_glob(one) or Path(one).is_dir() for one in given)
+
+
+def _is_glob(given: str) -> bool:
+    return bool(WILDCARDS & set(given)) and not is_address(given) and not os.path.lexists(given)
+
+
+class Inputs:
+    """The inputs that arguments name.
+
+    Attributes:
+        skipped: what was passed over so far.
+        columns: names of the carried columns, once lists are read (see `items`).
+    """
+
+    def __init__(self, given: Sequence[str], out: Path, *, root: Path | None = None) -> None:
+        """
+        Args:
+            given: files, folders, globs, `@LIST.txt`, `@LIST.csv`, `@-`.
+            out: the output folder: what lies in it is no input of a folder around it.
+            root: files that are named lie below the output folder as they do below this one; None: directly in it.
+        """
+        self._given = list(given)
+        self._out = Path(os.path.realpath(out))
+        self._root = root.absolute() if root is not None else None
+        self.hidden = self.no_media = 0
+        self.columns: list[str] = []
+        if self._given.count(f"{LIST}-") > 1:
+            raise SourceError("stdin can be read once only, but '@-' is named twice")
+
+    @property
+    def skipped(self) -> Skipped:
+        """What was passed over so far."""
+        return Skipped(self.hidden, self.no_media)
+
+    def items(self) -> Iterator[Item]:
+        """Yield the items, in the order of the arguments, a folder's by name; read once.
+
+        Raises SourceError for a list that can't be read, a folder or glob with nothing in it, or a file outside the
+        root.
+        """
+        for one in self._given:
+            if one.startswith(LIST):
+                yield from self._listed(one[1:])
+            elif is_address(one) or one == "-":
+                raise SourceError(
+                    f"{one} goes with files that are named, not with folders, globs or lists; fetch it first"
+                )
+            elif Path(one).is_dir():
+                yield from self._some(one, self._walk(Path(one).absolute(), Path(one).absolute()))
+            elif _is_glob(one):
+                yield from self._some(one, self._globbed(one))
+            else:
+                yield self._named(Path(one).absolute(), {}, picture=False)
+
+    def _some(self, given: str, items: Iterator[Item]) -> Iterator[Item]:
+        found = False
+        for item in items:
+            found = True
+            yield item
+        if not found:
+            beside = f" ({self.skipped})" if self.hidden or self.no_media else ""
+            what = "matches no media file" if _is_glob(given) else "holds no media file"
+            raise SourceError(f"{given} {what}{beside}")
+
+    # Folders.
+
+    def _walk(self, folder: Path, root: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Item]:
+        try:
+            here = folder.stat()
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise SourceError(f"the folder {shown(folder)} can't be read: {error.strerror}") from error
+        seen |= {(here.st_dev, here.st_ino)}
+        folders = []
+        stems = stems_of(entry.name for entry in entries)
+        for entry in entries:
+            if entry.name.startswith("."):
+                self.hidden += 1
+            elif entry.is_dir():
+                folders.append(Path(entry.path))
+            elif is_media(entry.name):
+                yield self._item(Path(entry.path), root, stems, {})
+            else:
+                self.no_media += 1
+        del entries, stems
+        for inner in folders:
+            # A link that leads back, or into the results, is not followed.
+            found = inner.stat() if inner.exists() else None
+            if found is None or (found.st_dev, found.st_ino) in seen or Path(os.path.realpath(inner)) == self._out:
+                continue
+            yield from self._walk(inner, root, seen)
+
+    def _globbed(self, pattern: str) -> Iterator[Item]:
+        base = _base_of(pattern)
+        for found in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - of an absolute pattern too
+            path = Path(found).absolute()
+            if path.is_dir():
+                # `**` gives folders and what is in them, so only a pattern without it stands for what folders hold.
+                if "**" not in pattern:
+                    yield from self._walk(path, base)
+            elif self._out in path.parents or not is_media(path.name):
+                self.no_media += self._out not in path.parents
+            else:
+                yield self._item(path, base, siblings_of(path.parent), {})
+
+    # Lists.
+
+    def _listed(self, name: str) -> Iterator[Item]:
+        source = "stdin" if name == "-" else name
+        try:
+            data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        except OSError as error:
+            raise SourceError(f"the list {source} can't be read: {error.strerror}") from error
+        text = data.decode("utf-8-sig", "surrogateescape")
+        folder = Path.cwd() if name == "-" else Path(name).absolute().parent
+        rows = self._table(text, source) if _has_header(text) else (({}, line) for line in text.splitlines())
+        found = False
+        for columns, given in rows:
+            if not given.strip():
+                continue
+            found = True
+            path = Path(given)
+            if not path.is_absolute() and not path.exists() and (folder / path).exists():
+                path = folder / path
+            yield self._named(path.absolute(), columns, picture=path.suffix.lower() in PICTURES)
+        if not found:
+            raise SourceError(f"the list {source} names no file")
+
+    def _table(self, text: str, source: str) -> Iterator[tuple[dict[str, str], str]]:
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+        names = [(name or "").strip() for name in reader.fieldnames or ()]
+        carried = [name for name in names if name != PATH]
+        for name in carried:
+            if name.lower() in TAKEN or not name or names.count(name) > 1:
+                what = f"'{name}', which the tables have already" if name.lower() in TAKEN else f"'{name}' twice"
+                what = "a column without a name" if not name else what
+                raise SourceError(f"the list {source} has {what}: give that column another name")
+        self.columns += [name for name in carried if name not in self.columns]
+        reader.fieldnames = names
+        for row in reader:
+            if row.get(None):
+                raise SourceError(f"line {reader.line_num} of the list {source} has more cells than its first line")
+            yield {name: row[name] or "" for name in carried}, row[PATH] or ""
+
+    # Items.
+
+    def _named(self, path: Path, columns: dict[str, str], *, picture: bool) -> Item:
+        if self._root is not None:
+            if self._root not in path.parents:
+                raise SourceError(f"{shown(path)} does not lie below --root {shown(self._root)}")
+            return self._item(path, self._root, siblings_of(path.parent), columns, picture=picture)
+        return self._item(path, path.parent, siblings_of(path.parent), columns, picture=picture)
+
+    def _item(
+        self,
+        path: Path,
+        root: Path,
+        stems: Counter[str],
+        columns: dict[str, str],
+        *,
+        picture: bool | None = None,
+    ) -> Item:
+        try:
+            found = path.stat()
+            size, mtime_ns = (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (0, 0)
+        except OSError:
+            size = mtime_ns = 0
+        relative = path.relative_to(root)
+        above = relative.parts[:-1]
+        return Item(
+            place="/".join([*map(shown, above), result_name(path, stems)]),
+            file=pack(path),
+            source=shown(relative),
+            picture=path.suffix.lower() in PICTURES if picture is None else picture,
+            bytes=size,
+            mtime_ns=mtime_ns,
+            columns=columns,
+        )
+
+
+def _base_of(pattern: str) -> Path:
+    """The part of a pattern without wildcards."""
+    parts: list[str] = []
+    for part in Path(pattern).parts[:-1]:
+        if WILDCARDS & set(part):
+            break
+        parts.append(part)
+    return Path(*parts).absolute()
+
+
+def _has_header(text: str) -> bool:
+    """True for a table: its first line has a cell `path`."""
+    first = text.partition("\n")[0].rstrip("\r")
+    return any(PATH in (cell.strip().strip('"') for cell in first.split(delimiter)) for delimiter in ",;\t")

@@ -1,0 +1,138 @@
+"""The joint data sets: each clip's tables once more, with the clip's name and what its list says in every row.
+
+`corpus/frames/`, `corpus/speech/` and `corpus/segments/` hold one Parquet file a clip (one for many pictures), and are
+read as one table each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bimodal.recordings.parts import TAG, leftovers, opened, part_path, sweep, sync
+from bimodal.recordings.recording import HOP_TABLE, TABLE
+from bimodal.recordings.tables import Row, schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DATA_SETS: Mapping[str, str] = {"frames": TABLE, "speech": HOP_TABLE, "segments": ".segments.parquet"}
+"""Name of a data set, and ending of the table that a clip has for it."""
+PICTURES = "pictures"
+SUFFIX = ".parquet"
+
+
+def joint_path(corpus: Path, kind: str, place: str) -> Path:
+    """The file of a clip in a data set. A folder `a=b` would be read as a column, so its "=" is written otherwise."""
+    folder, _, name = place.rpartition("/")
+    return corpus / kind / folder.replace("=", "%3D") / f"{name}{SUFFIX}"
+
+
+def join_clip(out: Path, corpus: Path, place: str, columns: Mapping[str, str]) -> None:
+    """Make a clip's files in the data sets of its own tables, which are complete. Raises OSError."""
+    import pyarrow.parquet as pq
+
+    for kind, ending in DATA_SETS.items():
+        table, final = out / f"{place}{ending}", joint_path(corpus, kind, place)
+        if table.is_file():
+            write_table(_with_columns(pq.read_table(table), place, columns), final)
+        else:
+            final.unlink(missing_ok=True)
+
+
+def remove_clip(out: Path, corpus: Path, place: str) -> None:
+    """Remove a clip from the data sets, and what a dead worker has left of its results; never raises."""
+    with contextlib.suppress(OSError):
+        for kind in DATA_SETS:
+            joint_path(corpus, kind, place).unlink(missing_ok=True)
+        folder, name = (out / place).parent, Path(place).name
+        sweep([path for path in folder.glob(".*.part") if path.name.startswith(f".{name}.")])
+
+
+def write_pictures(
+    corpus: Path,
+    number: int,
+    rows: Sequence[tuple[str, Mapping[str, str], Row]],
+    before_rename: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Write the rows of pictures as one file of the frames. Raises OSError.
+
+    Args:
+        number: of the file in this process.
+        rows: place and carried columns of each row's picture, and the row.
+        before_rename: called with the file's path below `corpus/` once it is written, before it has its name.
+    """
+    table = f"frames/{PICTURES}/{TAG}-{number}{SUFFIX}"
+    write_table(pictures_table(rows), corpus / table, lambda: before_rename(table))
+
+
+def prune_pictures(corpus: Path, places_of: Callable[[str], set[str]]) -> None:
+    """Drop rows that no longer count from the files of pictures: of pictures that were done again, or otherwise.
+
+    Args:
+        places_of: the pictures whose rows count in a file, by its path below `corpus/`.
+
+    Raises OSError.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    for path in sorted((corpus / "frames" / PICTURES).glob(f"*{SUFFIX}")):
+        wanted = places_of(str(path.relative_to(corpus)))
+        there = set(pq.read_table(path, columns=["clip"])["clip"].to_pylist())
+        if not there & wanted:
+            path.unlink(missing_ok=True)
+        elif there - wanted:
+            table = pq.read_table(path)
+            kept = pc.is_in(table["clip"], value_set=pa.array(sorted(wanted)))
+            write_table(table.filter(kept), path)
+
+
+def pictures_table(rows: Sequence[tuple[str, Mapping[str, str], Row]]) -> pa.Table:
+    """Rows of pictures as a table of the frames."""
+    import pyarrow as pa
+
+    wanted = schema()
+    cells = [row for _, _, row in rows]
+    arrays = [pa.array([cell[place] for cell in cells], field.type) for place, field in enumerate(wanted)]
+    table = pa.Table.from_arrays(arrays, schema=wanted)
+    names = list(dict.fromkeys(name for _, columns, _ in rows for name in columns))
+    for name in reversed(names):
+        table = table.add_column(0, pa.field(name, pa.string()), [[columns.get(name) for _, columns, _ in rows]])
+    return table.add_column(0, pa.field("clip", pa.string()), [[place for place, _, _ in rows]])
+
+
+def _with_columns(table: pa.Table, place: str, columns: Mapping[str, str]) -> pa.Table:
+    import pyarrow as pa
+
+    rows = table.num_rows
+    for name in reversed(list(columns)):
+        table = table.add_column(0, pa.field(name, pa.string()), pa.repeat(columns[name], rows))
+    return table.add_column(0, pa.field("clip", pa.string()), pa.repeat(place, rows))
+
+
+def write_table(table: pa.Table, final: Path, before_rename: Callable[[], None] = lambda: None) -> None:
+    """Write a Parquet file under a temporary name, sync and rename it. Raises OSError."""
+    import pyarrow.parquet as pq
+
+    final.parent.mkdir(parents=True, exist_ok=True)
+    sweep(leftovers(final.parent, {final.name}))
+    part = part_path(final)
+    try:
+        with opened(part) as file:
+            pq.write_table(table, file, compression="zstd")
+            sync(file)
+            before_rename()
+            part.replace(final)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def sweep_data_sets(corpus: Path) -> None:
+    """Delete what dead runs have left in the data sets; never raises."""
+    with contextlib.suppress(OSError):
+        sweep(list(corpus.rglob(".*.part")))

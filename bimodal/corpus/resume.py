@@ -1,0 +1,117 @@
+"""What is to be done with an input, by what lies in the output folder: nothing, all, the joint tables, or a refusal."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from bimodal.broker.paths import shown, unpack
+from bimodal.corpus.journal import counts
+from bimodal.corpus.rows import ClipRow, Item
+from bimodal.recordings.identity import ENDINGS, sha256_of
+from bimodal.recordings.recording import SUMMARY
+from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord
+
+Verdict = Literal["do", "again", "join", "done", "failed", "refused"]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run does with results that are there.
+
+    Attributes:
+        again: do what is complete once more.
+        retry_failed: do what failed once more.
+        overwrite: replace results of other sources, and of sources that have changed.
+    """
+
+    again: bool = False
+    retry_failed: bool = False
+    overwrite: bool = False
+
+
+class Decision(NamedTuple):
+    """Verdict on an input.
+
+    Attributes:
+        verdict: "do": for the first time; "again": once more; "join": results are complete, their rows in the joint
+            tables are not; "done" or "failed": by an earlier run; "refused": other results lie there.
+        reason: of a refusal, one sentence.
+    """
+
+    verdict: Verdict
+    reason: str | None = None
+
+
+def decide(item: Item, row: ClipRow | None, out: Path, settings: str, options: Options) -> Decision:
+    """Decide on one input; reads its bytes only where size or time of change differ from what its results say.
+
+    Args:
+        row: the last row of its place in the journals, None without one.
+        settings: checksum of the models and settings of this run.
+    """
+    if row is None or not counts(out, row):
+        return _by_files(item, out, settings, options)
+    if row.status == "failed":
+        unchanged = (row.bytes, row.mtime_ns, row.settings) == (item.bytes, item.mtime_ns, settings)
+        retry = options.retry_failed or options.again or not unchanged
+        return Decision("again" if retry else "failed")
+    if not _same(item, row.bytes, row.mtime_ns, row.sha256):
+        return _changed(item, row.source, row.sha256, options)
+    if options.again or row.settings != settings or (row.kind == "picture") != item.picture:
+        return Decision("again")
+    if row.columns != item.columns:
+        return Decision("again" if item.picture else "join")
+    return Decision("done")
+
+
+def _by_files(item: Item, out: Path, settings: str, options: Options) -> Decision:
+    """Decide by NAME.session.json: results of `analyze`, or of a worker that was killed before its last line."""
+    place = out / item.place
+    if item.picture or not any(place.with_name(f"{place.name}{ending}").exists() for ending in ENDINGS):
+        return Decision("do")
+    record = read_record(out, item.place)
+    if record is None:
+        if options.overwrite:
+            return Decision("again")
+        return Decision("refused", f"{place}.… holds results that don't say of which file; --overwrite replaces them")
+    source = record.stream.source
+    if not _same(item, source.bytes or 0, source.mtime_ns or 0, source.sha256):
+        return _changed(item, source.path or source.name, source.sha256, options)
+    complete = place.with_name(f"{place.name}{SUMMARY}").exists()
+    if complete and record.session.settings == settings and not options.again:
+        return Decision("join")
+    return Decision("again" if complete else "do")
+
+
+def _changed(item: Item, source: str, sha256: str | None, options: Options) -> Decision:
+    if options.overwrite:
+        return Decision("again")
+    name = shown(unpack(item.file))
+    if source == item.source and sha256 is not None:
+        sentence = f"{name} has changed since its results were made; --overwrite replaces them"
+    else:
+        sentence = f"{item.place}.… holds results of another file ({source}), not of {name}; --overwrite replaces them"
+    return Decision("refused", sentence)
+
+
+def read_record(out: Path, place: str) -> ClipRecord | None:
+    """NAME.session.json of a place; None where there is none that can be read."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode((out / f"{place}{CLIP_SUFFIX}").read_bytes(), type=ClipRecord)
+    return None
+
+
+def _same(item: Item, size: int, mtime_ns: int, sha256: str | None) -> bool:
+    """True where a file is the one of a result: by size and time of change, else by its bytes."""
+    if not item.mtime_ns and not unpack(item.file).exists():
+        return True  # the source is gone, its results are there
+    if (item.bytes, item.mtime_ns) == (size, mtime_ns):
+        return True
+    if sha256 is None or item.bytes != size:
+        return False
+    with contextlib.suppress(OSError):
+        return sha256_of(unpack(item.file)) == sha256
+    return False

@@ -1,0 +1,514 @@
+"""One run over a corpus: plan, work, joint table. The engine does the work; this says what is left and keeps count."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from bimodal.broker.control import ControlServer, ProcessReport, Refused, Reply, Request, StatusReply, StatusRequest
+from bimodal.broker.paths import pack, shown
+from bimodal.config import Config
+from bimodal.config.schema import LogConfig, OutputsConfig
+from bimodal.corpus.claims import CLAIMS, claim_path, claimed, sweep_claims
+from bimodal.corpus.clip import Done, Progress, WorkerSettings
+from bimodal.corpus.inputs import Inputs
+from bimodal.corpus.join import prune_pictures, remove_clip, sweep_data_sets
+from bimodal.corpus.journal import JOURNAL, JournalReader, JournalWriter, counts, merge_journals
+from bimodal.corpus.local import Coordinator, LocalEngine
+from bimodal.corpus.plan import Plan, State
+from bimodal.corpus.resume import Options, decide
+from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task
+from bimodal.corpus.tables import Pace, columns_of, write_tables
+from bimodal.recordings.recording import describe
+from bimodal.supervisor.provenance import describe_session
+from bimodal.supervisor.session import Session
+from bimodal.supervisor.usage import cores, machine_memory_mb
+from bimodal.workers.capture.choice import DEFAULT, Choice
+from bimodal.workers.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+PICTURES_AT_A_TIME = 64
+LOOK_AGAIN_S = 1.0
+CORPUS = "corpus"
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """Part `number` of `count`, from 1; a clip belongs to one by the sha256 of its place."""
+
+    number: int
+    count: int
+
+    def holds(self, item: Item) -> bool:
+        """True where an item belongs to it."""
+        return int(hashlib.sha256(item.place.encode()).hexdigest(), 16) % self.count == self.number - 1
+
+    @property
+    def prefix(self) -> str:
+        """Of the names of its tables; empty where it is the whole."""
+        width = len(str(self.count))
+        return f"shard-{self.number:0{width}}-of-{self.count}." if self.count > 1 else ""
+
+
+WHOLE = Shard(1, 1)
+
+
+class CorpusRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is asked for.
+
+    Attributes:
+        given: files, folders, globs and lists.
+        root: files that are named lie below the output folder as they do below this one.
+        pictures: "one-table": pictures from folders, globs and lists have rows in the joint tables only; "files": each
+            has files of its own.
+        workers: number of workers; None: one a core.
+    """
+
+    given: tuple[str, ...]
+    out: Path
+    root: Path | None = None
+    options: Options = Options()
+    choice: Choice = DEFAULT
+    pictures: Literal["one-table", "files"] = "one-table"
+    shard: Shard = WHOLE
+    workers: int | None = None
+    report: bool = False
+
+
+class Engine(Protocol):
+    """Does the tasks of a run."""
+
+    name: str
+
+    def run(self, coordinator: Coordinator, on_turn: Callable[[], None]) -> None:
+        """Work until the coordinator has nothing left."""
+
+    def reports(self) -> tuple[ProcessReport, ...]:
+        """The workers, for `bimodal status`."""
+
+    def close(self) -> None:
+        """End the workers."""
+
+
+class Count(msgspec.Struct, kw_only=True):
+    """Where a run stands.
+
+    Attributes:
+        total: inputs of this run.
+        before: complete before it began; of these `failed_before` had failed, and stay so.
+        elsewhere: done by another run meanwhile.
+        again: of `done`, those that had results of other models, settings or bytes.
+        seconds, total_s: of media: done, and of all inputs by estimate (None until something is known).
+        left_s: estimated seconds that this run still takes.
+    """
+
+    total: int = 0
+    before: int = 0
+    failed_before: int = 0
+    refused: int = 0
+    done: int = 0
+    again: int = 0
+    elsewhere: int = 0
+    failed: int = 0
+    lost: int = 0
+    frames: int = 0
+    hops: int = 0
+    seconds: float = 0.0
+    total_s: float | None = None
+    left_s: float | None = None
+    skipped: str = ""
+
+    @property
+    def over(self) -> int:
+        """Inputs of which nothing is left to do."""
+        return self.before + self.failed_before + self.refused + self.done + self.elsewhere + self.failed
+
+    @property
+    def well(self) -> bool:
+        """True where no clip has failed, was refused, or lost frames."""
+        return not (self.failed or self.failed_before or self.refused or self.lost)
+
+
+class Run:
+    """One run: `plan`, then `work`; `close` in any case.
+
+    Attributes:
+        count: where it stands.
+        at_work: progress of the clips that are being analysed, by place.
+
+    Raises ConfigError where the output folder can't be used, SourceError where inputs can't, CatalogError where a model
+    is unknown.
+    """
+
+    def __init__(self, request: CorpusRequest, config: Config, *, log_file: Path | None = None) -> None:
+        self.request = request
+        self.count = Count()
+        self.at_work: dict[str, Progress] = {}
+        self.out = request.out.absolute()
+        self.corpus = self.out / CORPUS
+        self._config = config
+        self._log_file = log_file
+        self._plan = Plan()
+        self._reader = JournalReader(self.corpus)
+        self._journal = JournalWriter(self.corpus)
+        self._carried: list[str] = []
+        self._tasks: dict[int, Task] = {}
+        self._number = 0
+        self._again: set[str] = set()
+        self._begun = time.monotonic()
+        self._pace = Pace()
+        self._changed = True
+        self._look_at = 0.0
+        self._weight_done = 0.0
+        self._on_row: Callable[[ClipRow], None] = lambda _: None
+        self._session_record = describe_session(
+            config, "analysis", f"analyze-{os.getpid()}", datetime.now().astimezone(), request.choice
+        )
+        self.settings = self._session_record.settings or ""
+
+    # Before the work.
+
+    def plan(self, on_found: Callable[[int], None] = lambda _: None) -> None:
+        """Read the inputs, and decide on each. Writes nothing."""
+        inputs = Inputs(self.request.given, self.out, root=self.request.root)
+        self._plan.add(self._wanted(inputs, on_found))
+        self.count.skipped = str(inputs.skipped)
+        self._plan.put(self._reader.new_rows())
+        self._plan.drop_rows(lambda row: counts(self.out, row))
+        self._carried = columns_of(self._plan.rows())
+        self._carried += [name for name in inputs.columns if name not in self._carried]
+        for item in self._plan.items():
+            self._decide(item)
+        if self.count.refused:
+            log.info("%d inputs refused", self.count.refused)
+
+    def _wanted(self, inputs: Inputs, on_found: Callable[[int], None]) -> Iterator[Item]:
+        for item in inputs.items():
+            if self.request.shard.holds(item):
+                self.count.total += 1
+                if self.count.total % 1000 == 0:
+                    on_found(self.count.total)
+                own_files = item.picture and self.request.pictures == "files"
+                yield msgspec.structs.replace(item, picture=False) if own_files else item
+
+    def _decide(self, item: Item) -> None:
+        decision = decide(item, self._plan.row(item.place), self.out, self.settings, self.request.options)
+        state: State = "waiting"
+        match decision.verdict:
+            case "done":
+                state, self.count.before = "before", self.count.before + 1
+                row = self._plan.row(item.place)
+                self.count.lost += row is not None and row.lost
+            case "failed":
+                state, self.count.failed_before = "failed before", self.count.failed_before + 1
+            case "refused":
+                state, self.count.refused = "refused", self.count.refused + 1
+                self._plan.refuse(self._row_of(item, decision.reason or ""))
+            case "again":
+                self._again.add(item.place)
+            case "join":
+                pass
+            case "do":
+                pass
+        self._plan.mark([item.place], state, work="join" if decision.verdict == "join" else None)
+
+    def refusals(self) -> Iterator[ClipRow]:
+        """The inputs that are refused, with their reasons."""
+        return self._plan.refusals()
+
+    def failures(self) -> Iterator[ClipRow]:
+        """The rows of this run's inputs that have failed, now or before."""
+        return (row for row in self._plan.table(own=True) if row.status == "failed")
+
+    def waiting_items(self) -> Iterator[Item]:
+        """The inputs that are to be done."""
+        return self._plan.items("waiting")
+
+    def _row_of(self, item: Item, reason: str) -> ClipRow:
+        return ClipRow(
+            clip=item.place,
+            source=item.source,
+            file=item.file,
+            kind="picture" if item.picture else "clip",
+            status="failed",
+            reason=reason,
+            bytes=item.bytes,
+            mtime_ns=item.mtime_ns,
+            settings=self.settings,
+            host=self._session_record.host.name,
+            finished=datetime.now().astimezone().isoformat(timespec="milliseconds"),
+            columns=item.columns,
+        )
+
+    # The work.
+
+    def work(
+        self,
+        engine: Engine | None = None,
+        on_turn: Callable[[], None] = lambda: None,
+        on_row: Callable[[ClipRow], None] = lambda _: None,
+    ) -> None:
+        """Do what is left, and write the joint table; also where it is interrupted.
+
+        Args:
+            engine: by default `local`.
+            on_turn: called several times a second.
+            on_row: called with each row as its clip ends.
+
+        Raises SystemFailedError where no worker can work, ConfigError where the folder can't be written.
+        """
+        self._on_row = on_row
+        self._begun = time.monotonic()
+        self._prepare()
+        try:
+            if not self.finished():
+                with contextlib.ExitStack() as stack:
+                    running = engine or LocalEngine(self.worker_settings(), self._workers(), self._most_mb())
+                    stack.callback(running.close)
+                    session = Session(f"analyze-{os.getpid()}", unique=True)
+                    stack.callback(session.close)
+                    control = ControlServer(session.directory)
+                    stack.callback(control.close)
+
+                    def turn() -> None:
+                        control.serve(lambda request: self._reply(request, session.name, running))
+                        self._turn()
+                        on_turn()
+
+                    running.run(self, turn)
+        finally:
+            self._finish()
+
+    def worker_settings(self, engine: str = "local") -> WorkerSettings:
+        """The settings of a worker of this run."""
+        config = msgspec.structs.replace(self._config, log=LogConfig(), outputs=OutputsConfig())
+        return WorkerSettings(
+            config=msgspec.to_builtins(config),
+            out=pack(self.out),
+            session=msgspec.to_builtins(self._session_record),
+            choice=self.request.choice,
+            options=self.request.options,
+            report=self.request.report,
+            engine=engine,
+            log=str(self._log_file) if self._log_file is not None else None,
+        )
+
+    def _workers(self) -> int:
+        tasks = self._plan.waiting_clips() + self._plan.states()["waiting"] // PICTURES_AT_A_TIME + 1
+        return max(1, min(self.request.workers or cores(), tasks))
+
+    def _most_mb(self) -> int | None:
+        limit = self._config.workers.max_memory_mb
+        return machine_memory_mb() // 2 if limit == "auto" else limit
+
+    def _prepare(self) -> None:
+        try:
+            for folder in (CLAIMS, JOURNAL, "frames", "segments", "speech"):
+                (self.corpus / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(describe(error, self.corpus)) from error
+        sweep_claims(self.corpus)
+        sweep_data_sets(self.corpus)
+
+    @property
+    def waiting(self) -> int:
+        """Number of clips that nobody has yet."""
+        return self._plan.waiting_clips()
+
+    def next_task(self) -> Task | None:
+        """The next task for a worker: the largest clip, or some pictures."""
+        found = self._plan.next_clip()
+        if found is not None:
+            items, join = [found[0]], found[1] == "join"
+        else:
+            items, join = self._plan.next_pictures(PICTURES_AT_A_TIME), False
+        if not items:
+            return None
+        self._plan.mark([item.place for item in items], "given")
+        self._number += 1
+        task = self._tasks[self._number] = Task(number=self._number, items=tuple(items), join=join)
+        return task
+
+    def finished(self) -> bool:
+        """True once nothing is left to do, here or in another run on the same inputs."""
+        states = self._plan.states()
+        return not (states["waiting"] or states["given"] or states["taken"])
+
+    def on_done(self, done: Done) -> None:
+        """Take the answer to a task."""
+        task = self._tasks.pop(done.number, None)
+        if task is None:
+            return
+        for item in task.items:
+            self.at_work.pop(item.place, None)
+        self._plan.mark(done.taken, "taken")
+        for row in done.before:
+            self._settle(row, elsewhere=True)
+        for row in done.rows:
+            self._settle(row)
+
+    def _settle(self, row: ClipRow, *, elsewhere: bool = False) -> None:
+        self._plan.put([row])
+        self._plan.mark([row.clip], "done" if row.status == "done" else "failed")
+        self._carried += [name for name in row.columns if name not in self._carried]
+        count = self.count
+        if row.status == "failed":
+            count.failed += 1
+        elif elsewhere:
+            count.elsewhere += 1
+        else:
+            count.done += 1
+            count.again += row.clip in self._again
+            count.frames += row.frames
+            count.hops += row.hops
+            count.seconds += row.duration_s
+        self._weight_done += row.bytes
+        count.lost += row.lost
+        self._changed = True
+        self._on_row(row)
+
+    def on_lost(self, task: Task, reason: str) -> None:
+        """Give the items of a worker that died to another; what kills its worker three times has failed."""
+        self._tasks.pop(task.number, None)
+        for item in task.items:
+            self.at_work.pop(item.place, None)
+            # Of many pictures nobody knows which it was: then each is tried alone, and has its three tries.
+            tries = self._plan.tried(item.place) if reason else 0
+            if len(task.items) == 1 and tries > MOST_TRIES - 1:
+                remove_clip(self.out, self.corpus, item.place)
+                row = self._row_of(item, f"{item.source} ended its worker {MOST_TRIES} times: {reason}")
+                self._journal.append([row])
+                self._settle(row)
+            else:
+                self._plan.mark([item.place], "waiting")
+
+    def on_progress(self, progress: Progress) -> None:
+        """Take note of how far a clip is."""
+        self.at_work[progress.place] = progress
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_AGAIN_S
+            self._look_at_taken()
+            self._estimate()
+        if self._changed and self._pace.due:
+            self._write_tables()
+
+    def _look_at_taken(self) -> None:
+        """See what other runs have done with the clips that they hold: done, or theirs to do no longer."""
+        taken = list(self._plan.items("taken"))
+        if not taken:
+            return
+        self._plan.put(self._reader.new_rows())
+        for item in taken:
+            if not claim_path(self.corpus, item.place).exists():
+                self._plan.mark([item.place], "waiting")
+                continue
+            with claimed(self.corpus, item.place) as free:
+                if free:
+                    self._plan.mark([item.place], "waiting")
+
+    def _estimate(self) -> None:
+        """Estimate seconds of media in all, and seconds of work left, from the bytes that are done."""
+        if not self._weight_done or not self.count.seconds:
+            return
+        left = self._plan.bytes_of("waiting", "given", "taken")
+        half_done = sum(one.seconds for one in self.at_work.values())
+        per_byte = self.count.seconds / self._weight_done
+        left_media_s = max(0.0, left * per_byte - half_done)
+        pace = (self.count.seconds + half_done) / max(1e-3, time.monotonic() - self._begun)
+        self.count.total_s = self.count.seconds + left * per_byte
+        self.count.left_s = left_media_s / pace if pace > 0 else None
+
+    def _reply(self, request: Request, session: str, engine: Engine) -> Reply:
+        if not isinstance(request, StatusRequest):
+            return Refused("a corpus runs with the number of workers that it was started with: --workers")
+        return StatusReply(
+            session=session,
+            up_s=time.monotonic() - self._begun,
+            because=None,
+            changing=False,
+            config=None,
+            refused=None,
+            given_up=None,
+            processes=engine.reports(),
+            streams=(),
+            corpus=f"{shown(self.out)}: {sentence(self.count)}",
+        )
+
+    # The end.
+
+    def _finish(self) -> None:
+        """Write the joint table as it stands, and clean up after this run."""
+        try:
+            self._plan.put(self._reader.new_rows())
+            self._plan.drop_rows(lambda row: counts(self.out, row))
+            prune_pictures(self.corpus, self._plan.places_of_table)
+            self._write_tables()
+            self._journal.close()
+            if self.request.shard.count == 1:
+                merge_journals(self.corpus, self._plan.rows())
+            sweep_claims(self.corpus)
+        except OSError as error:
+            raise ConfigError(describe(error, self.corpus)) from error
+
+    def _write_tables(self) -> None:
+        begun = time.monotonic()
+        own = self.request.shard.count > 1
+        try:
+            write_tables(self.corpus, self._plan.table(own=own), self._carried, self.request.shard.prefix)
+        except OSError as error:
+            raise ConfigError(describe(error, self.corpus)) from error
+        self._pace.took(time.monotonic() - begun)
+        self._changed = False
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._journal.close()
+        self._plan.close()
+
+
+def sentence(count: Count) -> str:
+    """Where a run stands, in one line: `1,184 done before, 16 done now, 2 failed`."""
+    parts = [(count.before, "done before"), (count.done, "done now"), (count.elsewhere, "done by another run")]
+    parts += [(count.failed + count.failed_before, "failed"), (count.refused, "refused")]
+    shown_parts = [f"{number:,} {what}" for number, what in parts if number]
+    left = count.total - count.over
+    if left:
+        shown_parts.append(f"{left:,} left")
+    if count.again:
+        shown_parts.append(f"{count.again:,} of them again, for other models, settings or bytes")
+    return ", ".join(shown_parts) or "nothing to do"
+
+
+def merge(out: Path) -> tuple[int, int]:
+    """Write the joint table of all that lies in an output folder (of all shards). Returns clips and failures.
+
+    Raises ConfigError where there is no corpus, or it can't be written.
+    """
+    corpus = out / CORPUS
+    if not (corpus / JOURNAL).is_dir():
+        raise ConfigError(f"{out} holds no corpus: there is no folder {corpus / JOURNAL}")
+    plan = Plan()
+    try:
+        plan.put(JournalReader(corpus).new_rows())
+        plan.drop_rows(lambda row: counts(out, row))
+        prune_pictures(corpus, plan.places_of_table)
+        write_tables(corpus, plan.rows(), columns_of(plan.rows()))
+        merge_journals(corpus, plan.rows())
+        failed = sum(1 for _ in plan.rows("failed"))
+        return sum(1 for _ in plan.rows()), failed
+    except OSError as error:
+        raise ConfigError(describe(error, corpus)) from error
+    finally:
+        plan.close()

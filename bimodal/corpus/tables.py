@@ -1,0 +1,200 @@
+"""The joint table of a corpus: clips.parquet, clips.csv, failures.csv and index.html, written again as clips end."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from bimodal.corpus.rows import TABLE_COLUMNS, Cell, ClipRow, table_cells
+from bimodal.recordings.parts import leftovers, opened, part_path, sweep, sync
+from bimodal.recordings.tables import FORMULA
+
+CLIPS, CLIPS_CSV, FAILURES, INDEX = "clips.parquet", "clips.csv", "failures.csv", "index.html"
+ROWS_IN_A_GROUP = 4_096
+MOST_ON_PAGE = 10_000
+DECIMALS = 6
+FAILURE_COLUMNS = ("clip", "source", "reason")
+PAGE_COLUMNS = ("clip", "status", "emotion", "video", "speech", "duration_s", "frames", "faces", "hops", "reason")
+
+
+def write_tables(corpus: Path, rows: Iterable[ClipRow], carried: Sequence[str], prefix: str = "") -> None:
+    """Write all of them, each whole or not at all. Raises OSError.
+
+    Args:
+        rows: in the order of the table; read once.
+        carried: names of the columns that lists have given.
+        prefix: of the files' names, for the part of a corpus that one shard has done.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [name for name, _ in TABLE_COLUMNS]
+    names[2:2] = carried
+    types = dict(TABLE_COLUMNS)
+    wanted = pa.schema([pa.field(name, pa.type_for_alias(types.get(name, "string"))) for name in names])
+    with _Files(corpus, [prefix + name for name in (CLIPS, CLIPS_CSV, FAILURES, INDEX)]) as (
+        table,
+        lines,
+        failed,
+        page,
+    ):
+        writer = pq.ParquetWriter(table, wanted, compression="zstd")
+        lines.write(_line(names))
+        failed.write(_line([*FAILURE_COLUMNS[:2], *carried, *FAILURE_COLUMNS[2:]]))
+        page.write(_page_head(corpus, carried).encode())
+        count = 0
+        for group in _groups(rows):
+            cells = [table_cells(row, carried) for row in group]
+            arrays = [
+                pa.array(column, field.type) for column, field in zip(zip(*cells, strict=True), wanted, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=wanted))
+            lines.write(b"".join(map(_line, cells)))
+            for row in group:
+                if row.status == "failed":
+                    given = [row.columns.get(name) for name in carried]
+                    failed.write(_line([row.clip, row.source, *given, row.reason]))
+                if count < MOST_ON_PAGE:
+                    page.write(_page_row(corpus, row, carried).encode())
+                count += 1
+        writer.close()
+        more = (
+            f"<p>The first {MOST_ON_PAGE} of {count} clips; all are in {CLIPS_CSV}.</p>" if count > MOST_ON_PAGE else ""
+        )
+        page.write(f"</tbody></table>{more}{SCRIPT}</body></html>\n".encode())
+
+
+class _Files:
+    """Files under temporary names; all get their final ones at the end, or none does."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        sweep(leftovers(folder, set(names)))
+        self._finals = [folder / name for name in names]
+        self._files: list[BinaryIO] = []
+
+    def __enter__(self) -> list[BinaryIO]:
+        self._files = [io.BufferedWriter(opened(part_path(final))) for final in self._finals]
+        return self._files
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for file, final in zip(self._files, self._finals, strict=True):
+            if kind is None:
+                sync(file)
+                part_path(final).replace(final)
+            else:
+                part_path(final).unlink(missing_ok=True)
+            file.close()
+
+
+def _groups(rows: Iterable[ClipRow]) -> Iterator[list[ClipRow]]:
+    iterator = iter(rows)
+    while group := list(itertools.islice(iterator, ROWS_IN_A_GROUP)):
+        yield group
+
+
+def _line(cells: Sequence[Cell]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([_text(cell) for cell in cells])
+    return text.getvalue().encode()
+
+
+def _text(cell: Cell) -> Cell:
+    if isinstance(cell, float):
+        return round(cell, DECIMALS)
+    if not isinstance(cell, str):
+        return cell
+    return ("'" if cell.startswith(FORMULA) else "") + " ".join(cell.splitlines())
+
+
+# The page.
+
+STYLE = """
+:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
+body { margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .6rem; }
+tr { border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); }
+th button { all: unset; cursor: pointer; font-weight: 600; }
+th button:focus-visible { outline: 2px solid; }
+th[aria-sort=ascending] button::after { content: " ↑"; } th[aria-sort=descending] button::after { content: " ↓"; }
+td.number { text-align: right; } tr.failed td { color: light-dark(#a40000, #ff9a9a); }
+"""
+
+SCRIPT = """<script>
+const table = document.querySelector("table"), body = table.tBodies[0];
+table.querySelectorAll("th").forEach((head, place) => head.firstChild.addEventListener("click", () => {
+  const up = head.getAttribute("aria-sort") !== "ascending";
+  table.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", up ? "ascending" : "descending");
+  const of = row => row.cells[place].dataset.n === undefined ? row.cells[place].textContent : +row.cells[place].dataset.n;
+  const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(b, undefined, {numeric: true});
+  [...body.rows].sort((a, b) => (up ? 1 : -1) * order(of(a), of(b))).forEach(row => body.append(row));
+}));
+</script>"""  # noqa: E501
+
+
+def _page_head(corpus: Path, carried: Sequence[str]) -> str:
+    name = html.escape(corpus.parent.name)
+    names = [PAGE_COLUMNS[0], *carried, *PAGE_COLUMNS[1:]]
+    heads = "".join(f'<th scope="col"><button type="button">{html.escape(name)}</button></th>' for name in names)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}: clips</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{name}</h1>'
+        f"<p>One row a clip; a click on a column's name sorts by it. The same as tables: {CLIPS}, {CLIPS_CSV}.</p>"
+        f"<table><thead><tr>{heads}</tr></thead><tbody>\n"
+    )
+
+
+def _page_row(corpus: Path, row: ClipRow, carried: Sequence[str]) -> str:
+    cells = [_link(corpus, row)]
+    cells += [f"<td>{html.escape(row.columns.get(name, ''))}</td>" for name in carried]
+    for name in PAGE_COLUMNS[1:]:
+        value = getattr(row, name)
+        if isinstance(value, int | float):
+            shown = f"{value:.1f}" if isinstance(value, float) else str(value)
+            cells.append(f'<td class="number" data-n="{value}">{shown}</td>')
+        else:
+            cells.append(f"<td>{html.escape(value or '')}</td>")
+    return f'<tr class="{row.status}">{"".join(cells)}</tr>\n'
+
+
+def _link(corpus: Path, row: ClipRow) -> str:
+    """The clip's name, linked to its report where there is one, else to its summary."""
+    name = html.escape(row.clip)
+    if row.kind == "picture" or row.status == "failed":
+        return f"<td>{name}</td>"
+    ending = ".html" if (corpus.parent / f"{row.clip}.html").exists() else ".summary.json"
+    return f'<td><a href="../{quote(row.clip + ending)}">{name}</a></td>'
+
+
+class Pace:
+    """When to write the joint table again: often while it is cheap, and never for more than a twentieth of the time."""
+
+    FIRST_S = 3.0
+
+    def __init__(self) -> None:
+        self._due = time.monotonic() + self.FIRST_S
+
+    @property
+    def due(self) -> bool:
+        """True once it is time."""
+        return time.monotonic() >= self._due
+
+    def took(self, seconds: float) -> None:
+        """Take note of what writing took."""
+        self._due = time.monotonic() + max(self.FIRST_S, 20 * seconds)
+
+
+def columns_of(rows: Iterable[ClipRow]) -> list[str]:
+    """Names of the carried columns that rows have, in the order of their first use."""
+    found: dict[str, Any] = {}
+    for row in rows:
+        found.update(dict.fromkeys(row.columns))
+    return list(found)

@@ -1,0 +1,144 @@
+"""One worker process of a corpus: `python -m bimodal.corpus.worker FD`, tasks in and answers out over a socket.
+
+Messages are MessagePack, each with its length before it (4 bytes, big-endian).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import struct
+import sys
+from types import FrameType
+
+import msgspec
+import setproctitle
+
+from bimodal.corpus.clip import ClipWorker, Done, Progress, WorkerSettings
+from bimodal.corpus.rows import Task
+from bimodal.errors import BimodalError
+from bimodal.workers.actor import BROKEN, DONE, REFUSED, WORKER_NICENESS, die_with_parent, start_log
+
+LENGTH = struct.Struct(">I")
+READ = 1 << 16
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The models are loaded; `models` are their names and versions by kind."""
+
+    models: dict[str, str]
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The worker can't work at all, or no longer; `reason` is one sentence."""
+
+    reason: str
+
+
+class AtWork(msgspec.Struct, frozen=True, tag="progress"):
+    """How far a clip is; see Progress."""
+
+    place: str
+    frames: int
+    seconds: float
+    duration_s: float
+
+
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """What has become of a task."""
+
+    done: Done
+
+
+Message = Ready | Refused | AtWork | Answer
+_messages = msgspec.msgpack.Decoder(Message)
+_tasks = msgspec.msgpack.Decoder(Task)
+
+
+def framed(message: msgspec.Struct) -> bytes:
+    """A message with its length before it."""
+    data = msgspec.msgpack.encode(message)
+    return LENGTH.pack(len(data)) + data
+
+
+class Frames:
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that are complete now. Raises msgspec.MsgspecError for anything else."""
+        self._data += data
+        found = []
+        while len(self._data) >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(self._data)
+            if len(self._data) < LENGTH.size + size:
+                break
+            found.append(_messages.decode(self._data[LENGTH.size : LENGTH.size + size]))
+            del self._data[: LENGTH.size + size]
+        return found
+
+
+def main(descriptor: int) -> int:
+    """Load the models, do tasks until the other side closes, and return the exit code."""
+    line = socket.socket(fileno=descriptor)
+    settings = msgspec.msgpack.decode(_read(line) or b"", type=WorkerSettings)
+    setproctitle.setproctitle("bimodal: clip worker")
+    die_with_parent(settings.parent)
+    start_log(settings.log, "clip worker")
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the run itself ends its workers
+    signal.signal(signal.SIGTERM, _stop)
+    os.nice(WORKER_NICENESS)
+    try:
+        worker = ClipWorker(settings)
+    except BimodalError as error:
+        line.sendall(framed(Refused(str(error))))
+        return REFUSED
+    line.sendall(framed(Ready(worker.models)))
+
+    def on_progress(progress: Progress) -> None:
+        line.sendall(framed(AtWork(*progress)))
+
+    try:
+        while (data := _read(line)) is not None:
+            try:
+                done = worker.run(_tasks.decode(data), on_progress)
+            except OSError as error:
+                where = error.filename or settings.out
+                line.sendall(framed(Refused(f"the results can't be written: {where}: {error.strerror}")))
+                return REFUSED
+            line.sendall(framed(Answer(done)))
+    except BrokenPipeError:
+        return BROKEN
+    finally:
+        worker.close()
+    return DONE
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(DONE)
+
+
+def _read(line: socket.socket) -> bytes | None:
+    """The next message; None at the end."""
+    head = _exactly(line, LENGTH.size)
+    return _exactly(line, LENGTH.unpack(head)[0]) if head is not None else None
+
+
+def _exactly(line: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        piece = line.recv(min(READ, size - len(data)))
+        if not piece:
+            return None
+        data += piece
+    return bytes(data)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
