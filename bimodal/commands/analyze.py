@@ -200,6 +200,7 @@ def analyze(
                     shard=part,
                     workers=workers or face_workers,
                     report=report,
+                    also=tuple(formats),
                 ),
                 loaded,
                 log_file,

@@ -121,6 +121,11 @@ class CorpusResult:
         """One row a hop of the voice, of all clips."""
         return self._data_set("speech")
 
+    @property
+    def segments(self) -> pyarrow.dataset.Dataset:
+        """One row a stretch with one label, a turn of speech, a blink or a shot, of all clips."""
+        return self._data_set("segments")
+
     def _data_set(self, name: str) -> pyarrow.dataset.Dataset:
         from pyarrow import dataset
 

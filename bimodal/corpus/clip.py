@@ -22,6 +22,8 @@ from bimodal.corpus.journal import JournalReader, JournalWriter
 from bimodal.corpus.resume import Options, decide, read_record
 from bimodal.corpus.rows import ClipRow, Item, Kind, Task, of_summary
 from bimodal.errors import BimodalError
+from bimodal.recordings.convert import convert
+from bimodal.recordings.exports import FormatName
 from bimodal.recordings.identity import sha256_of
 from bimodal.recordings.reading import clips
 from bimodal.recordings.recording import SUMMARY, describe
@@ -44,6 +46,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         out: the output folder, absolute; packed.
         session: record that stands beside the results of each clip; `settings` in it is the run's.
         report: whether NAME.html is written.
+        also: formats of other programs that are written too (recordings/exports.py).
         engine: as in the column `engine`.
     """
 
@@ -53,6 +56,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     choice: Choice = Choice()
     options: Options = Options()
     report: bool = False
+    also: tuple[FormatName, ...] = ()
     engine: str = "local"
     log: str | None = None
     parent: int = 0
@@ -198,8 +202,8 @@ class ClipWorker:
         join_clip(self._out, self._corpus, item.place, item.columns)
         summary = msgspec.json.decode((self._out / f"{item.place}{SUMMARY}").read_bytes(), type=Summary)
         record = read_record(self._out, item.place)
-        if self._settings.report:
-            self._report(item.place)
+        if self._settings.report or self._settings.also:
+            self._further_files(item.place)
         return self._row(
             item,
             "clip",
@@ -210,12 +214,15 @@ class ClipWorker:
             **of_summary(summary),
         )
 
-    def _report(self, place: str) -> None:
-        # Templates are loaded only where a page is wanted.
-        from bimodal.recordings.report.page import write_report
-
+    def _further_files(self, place: str) -> None:
         (clip,) = clips(self._out / f"{place}.jsonl")
-        write_report(clip, datetime.now().astimezone())
+        now = datetime.now().astimezone()
+        if self._settings.report:
+            # Templates are loaded only where a page is wanted.
+            from bimodal.recordings.report.page import write_report
+
+            write_report(clip, now)
+        convert(clip, self._settings.also, now)
 
     def _row(self, item: Item, kind: Kind, **given: Any) -> ClipRow:
         row = ClipRow(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from bimodal.broker.paths import pack, shown
 from bimodal.corpus.rows import TABLE_COLUMNS, Item
-from bimodal.recordings.tables import COLUMNS, HOP_COLUMNS
+from bimodal.recordings.tables import COLUMNS, HOP_COLUMNS, SEGMENT_COLUMNS
 from bimodal.supervisor.inputs import is_address, is_media, result_name, siblings_of, stems_of
 from bimodal.workers.capture.formats import PICTURES
 from bimodal.workers.errors import SourceError
@@ -27,7 +27,11 @@ RESULTS = "corpus"
 """Folder of the joint tables below the output folder."""
 TAKEN = frozenset(
     name.lower()
-    for name in (*(column.name for column in (*COLUMNS, *HOP_COLUMNS)), *(name for name, _ in TABLE_COLUMNS), "clip")
+    for name in (
+        *(column.name for column in (*COLUMNS, *HOP_COLUMNS, *SEGMENT_COLUMNS)),
+        *(name for name, _ in TABLE_COLUMNS),
+        "clip",
+    )
 )
 """Names of columns that the tables have already."""
 

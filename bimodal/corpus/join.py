@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bimodal.recordings.parts import TAG, leftovers, opened, part_path, sweep, sync
-from bimodal.recordings.recording import HOP_TABLE, TABLE
+from bimodal.recordings.recording import HOP_TABLE, SEGMENT_TABLE, TABLE
 from bimodal.recordings.tables import Row, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DATA_SETS: Mapping[str, str] = {"frames": TABLE, "speech": HOP_TABLE, "segments": ".segments.parquet"}
+DATA_SETS: Mapping[str, str] = {"frames": TABLE, "speech": HOP_TABLE, "segments": SEGMENT_TABLE}
 """Name of a data set, and ending of the table that a clip has for it."""
 PICTURES = "pictures"
 SUFFIX = ".parquet"

@@ -28,6 +28,7 @@ from bimodal.corpus.plan import Plan, State
 from bimodal.corpus.resume import Options, decide
 from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task
 from bimodal.corpus.tables import Pace, columns_of, write_tables
+from bimodal.recordings.exports import FormatName
 from bimodal.recordings.recording import describe
 from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
@@ -82,6 +83,7 @@ class CorpusRequest(msgspec.Struct, frozen=True, kw_only=True):
     shard: Shard = WHOLE
     workers: int | None = None
     report: bool = False
+    also: tuple[FormatName, ...] = ()
 
 
 class Engine(Protocol):
@@ -298,6 +300,7 @@ class Run:
             choice=self.request.choice,
             options=self.request.options,
             report=self.request.report,
+            also=self.request.also,
             engine=engine,
             log=str(self._log_file) if self._log_file is not None else None,
         )
