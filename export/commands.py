@@ -146,20 +146,28 @@ def mediapipe(
     tflite_dir: Annotated[
         Path | None, typer.Option(help="A folder with the two .tflite files, instead of the wheel.")
     ] = None,
+    task: Annotated[
+        Path | None,
+        typer.Option(help="face_landmarker.task: convert its mesh with irises and its blendshapes instead."),
+    ] = None,
     picture: Annotated[
         list[Path] | None, typer.Option(help="A picture with a face, to measure parity on too. May be repeated.")
     ] = None,
 ) -> None:
-    """Convert MediaPipe's face detector and face mesh, out of the wheel mediapipe==0.10.21 (which is never installed).
+    """Convert MediaPipe's face detector and face mesh, out of the wheel mediapipe==0.10.21 (which is never installed);
+    or, with --task, the mesh with irises and the blendshapes of face_landmarker.task.
 
     Example: bimodal export mediapipe --out my-models
     """
     with one_sentence():
         require("export mediapipe", EXTRA, "onnx", "tensorflow", "tf2onnx", "ai_edge_litert")
-        from bimodal.export.pretrained.adopt import adopt_mediapipe
+        from bimodal.export.pretrained.adopt import adopt_face_landmarker, adopt_mediapipe
         from bimodal.export.real_inputs import read_picture
 
         pictures = [read_picture(path) for path in picture or []]
+        if task is not None:
+            adopt_face_landmarker(task, out, say, pictures=pictures)
+            return
         adopt_mediapipe(out, say, wheel=wheel, tflite_dir=tflite_dir, pictures=pictures)
 
 

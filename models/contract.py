@@ -17,7 +17,16 @@ from bimodal.models.errors import ArtifactError, LabelError
 CONTRACT_VERSION = "1"
 CONTRACT_KEY = "bimodal.contract"
 
-Kind = Literal["face-detector", "face-landmarks", "face-static", "face-dynamic", "speech", "voice-activity", "fusion"]
+Kind = Literal[
+    "face-detector",
+    "face-landmarks",
+    "face-blendshapes",
+    "face-static",
+    "face-dynamic",
+    "speech",
+    "voice-activity",
+    "fusion",
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Shape: TypeAlias = "tuple[int | str | None, ...]"
@@ -106,7 +115,8 @@ UINT8, FLOAT = "tensor(uint8)", "tensor(float)"
 
 INPUTS: Mapping[Kind, tuple[TensorSpec, ...]] = {
     "face-detector": (TensorSpec("image", UINT8, (1, None, None, 3)),),
-    "face-landmarks": (TensorSpec("faces", UINT8, (None, 192, 192, 3)),),
+    "face-landmarks": (TensorSpec("faces", UINT8, (None, None, None, 3)),),
+    "face-blendshapes": (TensorSpec("points", FLOAT, (None, None, 3)),),
     "face-static": (TensorSpec("faces", UINT8, (None, None, None, 3)),),
     "face-dynamic": (TensorSpec("embeddings", FLOAT, (None, None, None)),),
     "speech": (TensorSpec("waveform", FLOAT, (None, None)),),
@@ -116,7 +126,8 @@ INPUTS: Mapping[Kind, tuple[TensorSpec, ...]] = {
 
 OUTPUTS: Mapping[Kind, tuple[TensorSpec, ...]] = {
     "face-detector": (TensorSpec("boxes", FLOAT, (1, None, None)), TensorSpec("scores", FLOAT, (1, None, None))),
-    "face-landmarks": (TensorSpec("points", FLOAT, (None, 468, 3)), TensorSpec("presence", FLOAT, (None, None))),
+    "face-landmarks": (TensorSpec("points", FLOAT, (None, None, 3)), TensorSpec("presence", FLOAT, (None, None))),
+    "face-blendshapes": (TensorSpec("blendshapes", FLOAT, (None, None)),),
     "face-static": (
         TensorSpec("probabilities", FLOAT, (None, None)),
         TensorSpec("embedding", FLOAT, (None, None), optional=True),
@@ -140,6 +151,7 @@ OUTPUTS: Mapping[Kind, tuple[TensorSpec, ...]] = {
 REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     "face-detector": ("geometry",),
     "face-landmarks": ("geometry",),
+    "face-blendshapes": ("labels",),
     "face-static": ("labels", "crop"),
     "face-dynamic": ("labels", "embedding_space", "interval_s"),
     "speech": ("labels", "sample_rate", "window_s", "minimum_window_s"),
@@ -205,8 +217,22 @@ def check(metadata: Metadata, inputs: Sequence[Tensor], outputs: Sequence[Tensor
             raise ArtifactError(f"{path}: a {metadata.kind} artifact needs '{field}' in its metadata")
     _check_tensors(INPUTS[metadata.kind], inputs, "input", path, metadata.kind)
     _check_tensors(OUTPUTS[metadata.kind], outputs, "output", path, metadata.kind)
-    if metadata.labels is not None:
+    if metadata.kind == "face-landmarks":
+        _check_mesh(outputs, path)
+    if metadata.kind == "face-blendshapes":
+        _check_count("blendshapes", cast("tuple[str, ...]", metadata.labels), outputs, path)
+    elif metadata.labels is not None:
         _check_labels(metadata, outputs, path)
+
+
+MESHES = (468, 478)
+"""Points of the meshes that are read: MediaPipe's, without and with irises."""
+
+
+def _check_mesh(outputs: Sequence[Tensor], path: str) -> None:
+    count = next(tensor for tensor in outputs if tensor.name == "points").shape[1]
+    if count not in MESHES:
+        raise ArtifactError(f"{path}: 'points' must be MediaPipe's 468 or 478 points, but are {count}")
 
 
 def label_map(metadata: Metadata) -> LabelMap:
@@ -220,9 +246,13 @@ def _check_labels(metadata: Metadata, outputs: Sequence[Tensor], path: str) -> N
         label_map(metadata)
     except LabelError as error:
         raise ArtifactError(f"{path}: {error}") from error
-    classes = next(tensor for tensor in outputs if tensor.name == "probabilities").shape[1]
+    _check_count("probabilities", labels, outputs, path)
+
+
+def _check_count(name: str, labels: Sequence[str], outputs: Sequence[Tensor], path: str) -> None:
+    classes = next(tensor for tensor in outputs if tensor.name == name).shape[1]
     if isinstance(classes, int) and classes != len(labels):
-        raise ArtifactError(f"{path}: 'probabilities' has {classes} classes, but 'labels' names {len(labels)}")
+        raise ArtifactError(f"{path}: '{name}' has {classes} classes, but 'labels' names {len(labels)}")
 
 
 def _check_tensors(wanted: Sequence[TensorSpec], found: Sequence[Tensor], side: str, path: str, kind: Kind) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities, Speech, TrackedFace, VoiceMeasures
 from bimodal.models.emotions import EMOTIONS
+from bimodal.models.faces.units import BLENDSHAPES, UNITS
 from bimodal.recordings.parts import opened, part_path, sync
 from bimodal.recordings.segments import Segment
 
@@ -62,6 +63,19 @@ def _measure(name: str) -> Column:
         return getattr(face.face, name) if face is not None and face.face is not None else None
 
     return Column(name, "string" if name == "affect" else "bool" if name == "eyes_closed" else "float64", get)
+
+
+def _named(prefix: str, names: tuple[str, ...], field: Literal["blend", "units"]) -> list[Column]:
+    """A column for each blendshape or action unit."""
+
+    def column(name: str) -> Column:
+        def cell(_: Any, face: TrackedFace | None) -> Cell:
+            values = getattr(face.face, field) if face is not None and face.face is not None else None
+            return None if values is None else values.get(name)
+
+        return Column(f"{prefix}{name}", "float64", cell)
+
+    return [column(name) for name in names]
 
 
 def _sound(get: Callable[[Any], Speech | Hop | None]) -> list[Column]:
@@ -145,6 +159,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("speech_clipped", "float64", _speech(lambda speech: speech.clipped)),
     Column("speech_doubts", "string", _speech(lambda speech: _listed(speech.doubts))),
     *(_measure(name) for name in FaceMeasures.__struct_fields__ if name not in ("blend", "units")),
+    *_named("blend_", BLENDSHAPES, "blend"),
+    *_named("", tuple(UNITS), "units"),
     Column("emotion_valence", "float64", lambda event, _: event.emotion.valence),
     Column("emotion_arousal", "float64", lambda event, _: event.emotion.arousal),
     *_sound(lambda event: event.speech),

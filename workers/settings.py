@@ -60,13 +60,15 @@ class WorkerRuntime(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of a face worker's artifacts; several static ones are averaged."""
+    """Paths of a face worker's artifacts; several static ones are averaged. `details`: a landmark model with irises
+    and a blendshape model, for a finer look; None for none."""
 
     detector: str
     landmarks: str
     static: tuple[str, ...]
     runtime: WorkerRuntime
     face: FaceSettings
+    details: tuple[str, str] | None = None
 
 
 class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):

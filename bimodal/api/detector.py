@@ -137,11 +137,11 @@ class Detector:
 
     def __init__(self, config: ConfigLike = None) -> None:
         self._config = config_of(config)
-        rows = processes(Wanted(self._config, counts={"face": 1, "audio": 1}))
+        rows = processes(Wanted(self._config, counts={"face": 1, "audio": 1}, files=True))
         face_settings = _told(rows, FaceActorSettings)
         assert face_settings is not None
         faces = face.open_models(face_settings, WORKER)
-        self._faces = FacePipeline(faces.detector, faces.landmarks, faces.static, face_settings.face)
+        self._faces = FacePipeline(faces.detector, faces.landmarks, faces.static, face_settings.face, faces.details)
         self._face_names = faces.names
         self._voices: SpeechPipeline | None = None
         self._voice_names: dict[str, str] = {}

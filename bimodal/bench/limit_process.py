@@ -68,7 +68,7 @@ def prepare(order: LimitOrder) -> Callable[[], int]:
 def _frames(order: LimitOrder) -> Sequence[Work]:
     """The model runs of every tenth frame."""
     mine = order.face
-    detector, landmarks, static = open_face_models(mine, WORKER)
+    detector, landmarks, static, _ = open_face_models(mine, WORKER)
     assert order.frames is not None
     pictures = np.load(Path(order.frames), mmap_mode="r", allow_pickle=False)[::10]
     works = [runs_of(np.ascontiguousarray(picture), detector, landmarks, static, mine.face) for picture in pictures]

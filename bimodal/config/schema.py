@@ -21,6 +21,11 @@ from bimodal.workers.view.settings import ViewSettings
 Ensemble = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=8)]
 
 
+# A landmark model with irises, and a blendshape model.
+Pair = tuple[str, str]
+DETAILS: Pair = ("facemesh-478", "face-blendshapes")
+
+
 class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """Models by kind: a catalog name, a path to an .onnx, or none for optional kinds.
 
@@ -29,6 +34,7 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     face_detector: str = "yunet-n"
     face_landmarks: str = "facemesh-468"
+    face_details: Literal["auto", "on", "none"] | Pair = "auto"
     face_static: Ensemble = DEFAULTS["face-static"]
     face_dynamic: str = "none"
     speech: Ensemble = DEFAULTS["speech"]

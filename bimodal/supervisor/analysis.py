@@ -119,7 +119,7 @@ class Analysis:
             undo.pop_all()
 
     def _rows(self) -> list[ProcessSpec]:
-        rows = processes(Wanted(self._config, self._counts, self._record))
+        rows = processes(Wanted(self._config, self._counts, self._record, files=True))
         return limited(rows, self._config.workers.max_memory_mb)
 
     def run(self, changed: Callable[[], None]) -> None:

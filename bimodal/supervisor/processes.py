@@ -15,6 +15,7 @@ import msgspec
 from bimodal.broker.messages import Modality, Policy
 from bimodal.broker.messages import Role as BrokerRole
 from bimodal.config import Between, Config, CountConfig, WorkersConfig
+from bimodal.config.schema import DETAILS
 from bimodal.models.catalog import resolve
 from bimodal.models.cuda import usable_gpus
 from bimodal.supervisor.usage import cores, machine_memory_mb
@@ -102,12 +103,14 @@ class Wanted(NamedTuple):
         counts: numbers of workers that override the config's.
         record: settings of the recorder, None where nothing is recorded.
         replay: the recording to play back in place of live streams.
+        files: whether files are analysed: then `models.face-details: auto` means the models that ship.
     """
 
     config: Config
     counts: Mapping[Role, int] = {}
     record: RecordActorSettings | None = None
     replay: ReplaySettings | None = None
+    files: bool = False
 
 
 def processes(wanted: Wanted, roles: Collection[Role] | None = None) -> list[ProcessSpec]:
@@ -142,15 +145,25 @@ def _face(wanted: Wanted) -> list[ProcessSpec]:
         static=tuple(str(resolve(name)) for name in config.models.face_static),
         runtime=_runtime(config),
         face=config.face,
+        details=details_of(config, files=wanted.files),
     )
     row = ProcessSpec(
         name="face",
         role="face",
         settings=settings,
-        artifacts=_versions(settings.detector, settings.landmarks, *settings.static),
+        artifacts=_versions(settings.detector, settings.landmarks, *settings.static, *(settings.details or ())),
         cores=_cores("face", config.workers.face),
     )
     return _numbered(row, wanted.counts.get("face") or _sizes(config).face)
+
+
+def details_of(config: Config, *, files: bool) -> tuple[str, str] | None:
+    """Paths of the models of a finer look: landmarks with irises, and blendshapes; None where there is none."""
+    wanted = config.models.face_details
+    if wanted == "none" or (wanted == "auto" and not files):
+        return None
+    landmarks, blendshapes = DETAILS if isinstance(wanted, str) else wanted
+    return str(resolve(landmarks)), str(resolve(blendshapes))
 
 
 def _audio(wanted: Wanted) -> list[ProcessSpec]:

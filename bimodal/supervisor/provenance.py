@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from bimodal.config import Config
+from bimodal.config.schema import DETAILS
 from bimodal.models.catalog import resolve, sha256_of
 from bimodal.models.scan import onnx_properties
 from bimodal.recordings.parts import replace_text
@@ -105,6 +106,9 @@ def model_records(config: Config) -> list[ModelRecord]:
     """Records of the artifacts in the config; raises CatalogError where one is unknown."""
     models = config.models
     given = [("face-detector", models.face_detector), ("face-landmarks", models.face_landmarks)]
+    if models.face_details != "none":
+        pair = DETAILS if isinstance(models.face_details, str) else models.face_details
+        given += zip(("face-landmarks", "face-blendshapes"), pair, strict=True)
     given += [("face-static", name) for name in models.face_static]
     given += [("face-dynamic", models.face_dynamic), *(("speech", name) for name in models.voices)]
     given += [("voice-activity", models.voice_activity)]

@@ -7,14 +7,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from bimodal.export.artifact import make_model, set_metadata, write
 from bimodal.export.parity import Difference, as_metrics, require
 from bimodal.export.pretrained import mediapipe, silero
-from bimodal.export.pretrained.mediapipe import Pictures, detector_parity, mesh_parity, noise
+from bimodal.export.pretrained.mediapipe import (
+    Pictures,
+    blendshape_parity,
+    detector_parity,
+    iris_parity,
+    mesh_parity,
+    noise,
+)
 from bimodal.export.real_inputs import detector_inputs, mesh_inputs
 from bimodal.export.wheels import download_wheel, extract, verify
+from bimodal.models.catalog import resolve
 from bimodal.models.contract import Metadata
 from bimodal.models.session import Artifact
 
@@ -60,6 +70,44 @@ def adopt_mediapipe(
             (mediapipe.convert_mesh(mesh), "face-landmarks", prove_mesh),
         ):
             _make(graph, lambda metrics, kind=kind: mediapipe.metadata(kind, metrics), prove, fresh, progress)  # type: ignore[misc]
+        return _move(fresh, out, progress)
+
+
+def adopt_face_landmarker(
+    task: Path, out: Path, progress: Progress, *, pictures: Sequence[Pictures] = ()
+) -> list[Path]:
+    """Write `facemesh-478/model.onnx` and `face-blendshapes/model.onnx` under `out`, out of MediaPipe's
+    face_landmarker.task.
+
+    Args:
+        pictures: uint8 [H, W, 3] RGB with faces, to measure parity on besides random pixels.
+
+    Raises as `adopt_mediapipe`.
+    """
+    with _sources(mediapipe.TASK, mediapipe.TASK_FILES, task, None) as folder:
+        mesh, blendshapes = (folder / name for name in mediapipe.TASK_FILES)
+        fresh = folder / "artifacts"
+        seen: list[NDArray[np.float32]] = []
+        detector = Path(resolve("blazeface-short"))
+        inputs = {
+            "random": noise(5, mediapipe.IRIS_GEOMETRY.size),
+            "pictures": mesh_inputs(pictures, detector, mediapipe.IRIS_GEOMETRY),
+        }
+
+        def prove_mesh(artifact: Artifact) -> list[Difference]:
+            seen[:] = [artifact.run(faces=some)["points"] for some in inputs.values() if len(some)]
+            return [found for name, some in inputs.items() for found in iris_parity(artifact, mesh, name, some)]
+
+        def prove_blendshapes(artifact: Artifact) -> list[Difference]:
+            names = [name for name, some in inputs.items() if len(some)]
+            pairs = zip(names, seen, strict=True)
+            return [one for name, some in pairs for one in blendshape_parity(artifact, blendshapes, name, some)]
+
+        for graph, kind, prove in (
+            (mediapipe.convert_iris_mesh(mesh), "face-landmarks", prove_mesh),
+            (mediapipe.convert_blendshapes(blendshapes), "face-blendshapes", prove_blendshapes),
+        ):
+            _make(graph, lambda metrics, kind=kind: mediapipe.task_metadata(kind, metrics), prove, fresh, progress)  # type: ignore[misc]
         return _move(fresh, out, progress)
 
 

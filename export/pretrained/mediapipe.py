@@ -21,6 +21,7 @@ from bimodal.export.errors import SourceModelError
 from bimodal.export.parity import Difference, measure
 from bimodal.models.contract import CONTRACT_VERSION, Kind, Metadata
 from bimodal.models.faces.geometry import AnchorLayer, MeshGeometry, SsdGeometry
+from bimodal.models.faces.units import BLENDSHAPES
 from bimodal.models.session import Artifact
 
 WHEEL = "mediapipe==0.10.21"
@@ -44,6 +45,28 @@ DETECTOR_GEOMETRY = SsdGeometry(
 )
 # mediapipe/modules/face_landmark/face_detection_front_detection_to_roi.pbtxt and face_landmark_landmarks_to_roi.pbtxt
 MESH_GEOMETRY = MeshGeometry(size=192, margin=1.5, eye_points=(33, 263))
+
+
+# face_landmarker.task (Apache-2.0): a mesh with irises, and blendshapes from it.
+TASK = "face_landmarker.task"
+IRIS_FILE, BLENDSHAPES_FILE = "face_landmarks_detector.tflite", "face_blendshapes.tflite"
+TASK_FILES: Mapping[str, str] = {
+    IRIS_FILE: "c7d54204ce0448474c7f3fa9af494787c0965cbdd6f20fc72867e43046bd43d5",
+    BLENDSHAPES_FILE: "4f36dded049db18d76048567439b2a7f58f1daabc00d78bfe8f3ad396a2d2082",
+}
+# mediapipe/tasks/cc/vision/face_landmarker/face_landmarker_graph.cc
+IRIS_GEOMETRY = MeshGeometry(size=256, margin=1.5, eye_points=(33, 263))
+# face_blendshapes_graph.cc: the points that the model takes, and what its outputs are.
+BLENDSHAPE_POINTS = (
+    0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80,
+    81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153,
+    154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249,
+    251, 263, 267, 269, 270, 276, 282, 283, 284, 285, 288, 291, 293, 295, 296, 297, 300, 308, 310, 311, 312, 314,
+    317, 318, 321, 323, 324, 332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382,
+    384, 385, 386, 387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473,
+    474, 475, 476, 477,
+)  # fmt: skip
+BLENDSHAPE_NAMES = ("_neutral", *BLENDSHAPES)
 
 
 class Values(NamedTuple):
@@ -87,6 +110,71 @@ def convert_mesh(tflite: Path) -> onnx.GraphProto:
     if prelu_as_convolutions(graph) == 0:
         raise SourceModelError(f"{tflite} holds no PRelu, so it is not the face mesh that the exporter knows")
     return graph
+
+
+def convert_iris_mesh(tflite: Path) -> onnx.GraphProto:
+    """`faces` uint8 [N, 256, 256, 3] → `points` float32 [N, 478, 3] in pixels, `presence` float32 [N, 1] in 0…1.
+
+    The last ten points are the irises: centre and four points around it of the person's right, then of the left.
+    """
+    graph = _convert(tflite)
+    _take_pixels(graph, "faces", "N", IRIS_GEOMETRY.size, MESH_VALUES)
+    _reshape_output(graph, "Identity", "points", [-1, 478, 3])
+    _reshape_output(graph, "Identity_1", "presence_logit", [-1, 1])
+    graph.node.append(helper.make_node("Sigmoid", ["presence_logit"], ["presence"]))
+    _set_outputs(graph, {"points": ["N", 478, 3], "presence": ["N", 1]})
+    if prelu_as_convolutions(graph) == 0:
+        raise SourceModelError(f"{tflite} holds no PRelu, so it is not the landmark model that the exporter knows")
+    return graph
+
+
+def convert_blendshapes(tflite: Path) -> onnx.GraphProto:
+    """`points` float32 [1, 478, 3] in any unit → `blendshapes` float32 [1, 52] in 0…1.
+
+    tf2onnx's optimisers break its layer norms, so it is converted without them.
+    """
+    from tf2onnx.tfonnx import process_tf_graph
+
+    graph: onnx.GraphProto = (
+        process_tf_graph(None, tflite_path=str(tflite), opset=OPSET).make_model("blendshapes").graph
+    )
+    taken, given = graph.input[0].name, graph.output[0].name
+    constants = {
+        "taken_points": np.array(BLENDSHAPE_POINTS, np.int64),
+        "flat_places": np.array((0, 1), np.int64),
+        "one_face": np.array((1, len(BLENDSHAPE_NAMES)), np.int64),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    nodes = [
+        helper.make_node("Gather", ["points", "taken_points"], ["taken"], axis=1),
+        helper.make_node("Gather", ["taken", "flat_places"], [taken], axis=2),
+        *graph.node,
+        helper.make_node("Reshape", [given, "one_face"], ["blendshapes"]),
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.input[:]
+    graph.input.append(helper.make_tensor_value_info("points", TensorProto.FLOAT, [1, 478, 3]))
+    _set_outputs(graph, {"blendshapes": [1, len(BLENDSHAPE_NAMES)]})
+    del graph.value_info[:]
+    return graph
+
+
+def task_metadata(kind: Kind, metrics: dict[str, object] | None = None) -> Metadata:
+    """Metadata of the artifacts out of face_landmarker.task ("face-landmarks" or "face-blendshapes")."""
+    mesh = kind == "face-landmarks"
+    file = IRIS_FILE if mesh else BLENDSHAPES_FILE
+    return Metadata(
+        contract=CONTRACT_VERSION,
+        kind=kind,
+        name="facemesh-478" if mesh else "face-blendshapes",
+        version="1",
+        license="Apache-2.0",
+        source=f"{file} in MediaPipe's {TASK}, sha256 {TASK_FILES[file]}",
+        geometry=msgspec.to_builtins(IRIS_GEOMETRY) if mesh else None,
+        labels=None if mesh else BLENDSHAPE_NAMES,
+        metrics=metrics,
+    )
 
 
 def metadata(kind: Kind, metrics: dict[str, object] | None = None) -> Metadata:
@@ -220,6 +308,35 @@ def mesh_parity(artifact: Artifact, tflite: Path, inputs: str, pictures: Picture
         _measure("points", f"{inputs}_in_one_run", batch, points, POINT_TOLERANCE),
         _measure("presence", f"{inputs}_in_one_run", batch, presence, PRESENCE_TOLERANCE),
     ]
+
+
+def iris_parity(artifact: Artifact, tflite: Path, inputs: str, pictures: Pictures) -> list[Difference]:
+    """Measure differences of `points` and `presence` on uint8 [N, 256, 256, 3]."""
+    if len(pictures) == 0:
+        return []
+    original = Original(tflite)
+    theirs = [original(MESH_VALUES(picture[None])) for picture in pictures]
+    single = [artifact.run(faces=picture[None]) for picture in pictures]
+    together = artifact.run(faces=pictures)
+    batch = [{name: values[n : n + 1] for name, values in together.items()} for n in range(len(pictures))]
+    points = [found[478 * 3] for found in theirs]
+    return [
+        _measure("points", inputs, single, points, POINT_TOLERANCE),
+        _measure("points", f"{inputs}_in_one_run", batch, points, POINT_TOLERANCE),
+    ]
+
+
+BLENDSHAPE_TOLERANCE = 1e-4
+
+
+def blendshape_parity(artifact: Artifact, tflite: Path, inputs: str, meshes: Floats) -> list[Difference]:
+    """Measure differences of `blendshapes` on meshes float32 [N, 478, 3]."""
+    if len(meshes) == 0:
+        return []
+    original = Original(tflite)
+    theirs = [original(mesh[None, list(BLENDSHAPE_POINTS), :2])[len(BLENDSHAPE_NAMES)] for mesh in meshes]
+    ours = [artifact.run(points=mesh[None]) for mesh in meshes]
+    return [_measure("blendshapes", inputs, ours, theirs, BLENDSHAPE_TOLERANCE)]
 
 
 def noise(count: int, size: int) -> Pictures:

@@ -16,6 +16,8 @@ NODES = {
     "yunet-n": (200, {"Transpose": 13, "Reshape": 24, "Cast": 26}),
     "yunet-s": (191, {"Transpose": 13, "Reshape": 24, "Cast": 26}),
     "facemesh-468": (171, {"Transpose": 1, "Reshape": 2, "Cast": 1}),
+    "facemesh-478": (430, {"Transpose": 1, "Reshape": 2, "Cast": 1}),
+    "face-blendshapes": (310, {"Transpose": 86, "Cast": 70}),
     "face-compact": (97, {"Transpose": 0, "Reshape": 0, "Cast": 1}),
     "face-robust": (265, {"Transpose": 3, "Reshape": 0, "Cast": 1}),
     "face-api-expression": (66, {"Transpose": 1, "Reshape": 0, "Cast": 1}),

@@ -23,11 +23,13 @@ class FaceModels(NamedTuple):
     detector: Artifact
     landmarks: Artifact
     static: list[Artifact]
+    details: tuple[Artifact, Artifact] | None = None
 
     @property
     def names(self) -> dict[str, str]:
         """name@version by kind; several static models are joined by a plus sign."""
-        return {
+        fine = {} if self.details is None else {"face-blendshapes": self.details[1].identity}
+        return fine | {
             "face-detector": self.detector.identity,
             "face-landmarks": self.landmarks.identity,
             "face-static": "+".join(artifact.identity for artifact in self.static),
@@ -42,6 +44,12 @@ def open_models(settings: FaceActorSettings, worker: str) -> FaceModels:
         open_model(settings.detector, "face-detector", settings.runtime, worker),
         open_model(settings.landmarks, "face-landmarks", settings.runtime, worker),
         [open_model(path, "face-static", settings.runtime, worker) for path in settings.static],
+        None
+        if settings.details is None
+        else (
+            open_model(settings.details[0], "face-landmarks", settings.runtime, worker),
+            open_model(settings.details[1], "face-blendshapes", settings.runtime, worker),
+        ),
     )
 
 
@@ -78,13 +86,19 @@ class FaceActor(JobWorker):
         super().__init__(settings, mailbox)
         mine = own(settings, FaceActorSettings)
         models = open_models(mine, settings.name)
-        self.artifacts = (models.detector, models.landmarks, *models.static)
+        self.artifacts = (models.detector, models.landmarks, *models.static, *(models.details or ()))
         self.models = models.names
         limits = batching(mine.runtime, models.static[0].provider)
         join = self.enable_batching(limits).join if limits.most > 1 else _alone
         # One for each concurrent job: a pipeline has arrays of its own.
         self._pipelines = [
-            FacePipeline(join(models.detector), join(models.landmarks), [join(one) for one in models.static], mine.face)
+            FacePipeline(
+                join(models.detector),
+                join(models.landmarks),
+                [join(one) for one in models.static],
+                mine.face,
+                models.details,
+            )
             for _ in range(limits.most)
         ]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bimodal.broker.messages import Face, Hints, Region
 from bimodal.models.faces.crop import Outline
+from bimodal.models.faces.details import FineLook
 from bimodal.models.faces.detections import Candidate
 from bimodal.models.faces.locate import FaceLocator, Located
 from bimodal.models.faces.mesh import cut_out, square_of_points
@@ -39,12 +40,18 @@ class FacePipeline:
         detector, landmarks: opened artifacts of these kinds.
         static: one face-static artifact, or several that are averaged.
         settings: selection of the faces.
+        details: a finer look at faces with a mesh; None: none.
 
     Raises ArtifactError where geometry or crop size can't be read from an artifact.
     """
 
     def __init__(
-        self, detector: Artifact, landmarks: Artifact, static: Artifact | Sequence[Artifact], settings: FaceSettings
+        self,
+        detector: Artifact,
+        landmarks: Artifact,
+        static: Artifact | Sequence[Artifact],
+        settings: FaceSettings,
+        details: tuple[Artifact, Artifact] | None = None,
     ) -> None:
         self.locate = FaceLocator(
             detector,
@@ -58,6 +65,7 @@ class FacePipeline:
         self._landmarks = self.locate.landmarks
         self._static = StaticModels([static] if isinstance(static, Artifact) else static)
         self._settings = settings
+        self._fine_look = None if details is None else FineLook(*details)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[Face]:
         """uint8 [H, W, 3] RGB → at most `max_faces` faces, the most important first, without hints."""
@@ -141,7 +149,9 @@ class FacePipeline:
         novelties = [None] * len(found) if results.novelty is None else results.novelty
         height, width = pixels.shape[:2]
         camera = Camera.of(width, height, self._settings.angle_of_view_deg)
-        measures = [measures_of(one.outline.points, camera) for one in found]
+        meshes = [one.outline.points for one in found]
+        details = [None] * len(found) if self._fine_look is None else self._fine_look(pixels, meshes)
+        measures = [measures_of(mesh, camera, each) for mesh, each in zip(meshes, details, strict=True)]
         faces = [
             Face(
                 box=cast("tuple[float, float, float, float]", tuple(one.face.row[:4])),
