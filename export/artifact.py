@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -68,6 +68,7 @@ def ship(
     progress: Progress,
     *,
     tolerance: float = 1e-4,
+    notes: Sequence[str] | None = None,
 ) -> Path:
     """Write `out`/<name>/model.onnx if the graph's outputs match the original's; nothing is written otherwise.
 
@@ -75,6 +76,7 @@ def ship(
         model: the graph with the contract's names, on any opset; its metadata are replaced.
         original, cases: the reference and its inputs, see export/parity.py.
         tolerance: see `compare`.
+        notes: sentences about the conversion, for the card.md beside it; None for no card.
 
     Raises ArtifactError if the contract is broken, ParityError if outputs differ, ExportError if the name can't be a
     folder's.
@@ -90,11 +92,34 @@ def ship(
         for difference in differences:
             progress(f"  {difference}")
         require(name, differences)
-        progress(f"  a run of one input takes {milliseconds(artifact):.3g} ms on one thread of this machine")
+        cost = f"a run of one input takes {milliseconds(artifact):.3g} ms on one thread of this machine"
+        progress(f"  {cost}")
         metrics = {**(metadata.metrics or {}), **as_metrics(differences)}
         set_metadata(model, msgspec.structs.replace(metadata, metrics=metrics))
         write(model, path)
-        return _move(path, out / name / "model.onnx", progress)
+        made = _move(path, out / name / "model.onnx", progress)
+    if notes is not None:
+        _write_card(made.with_name("card.md"), metadata, [*notes, *map(str, differences), cost])
+    return made
+
+
+MARK = "<!-- written by bimodal export; edit it, remove this line, and it will not be written over -->"
+
+
+def _write_card(path: Path, metadata: Metadata, notes: Sequence[str]) -> None:
+    """Write what the conversion found out in words, unless a person wrote the existing card."""
+    if path.is_file() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        return
+    lines = [
+        MARK, f"# {metadata.name}", "", f"A {metadata.kind} model, version {metadata.version}: {metadata.source}.", "",
+        f"Licence: {metadata.license}.", "",
+    ]  # fmt: skip
+    if metadata.labels:
+        kept = f"; kept by name, none of the seven: {', '.join(metadata.categories)}" if metadata.categories else ""
+        lines += [f"Classes: {', '.join(metadata.labels)}{kept}.", ""]
+    lines += ["## Conversion", *(f"- {note}" for note in notes), ""]
+    clean = ["".join(char if char.isprintable() else " " for char in line) for line in lines]
+    path.write_text("\n".join(clean), encoding="utf-8")
 
 
 def check_name(name: str) -> None:

@@ -235,6 +235,8 @@ def export_auto(
             return None
         target = out / artifact.metadata.name / "model.onnx"
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(best.path, target)
+        for made in (best.path, best.path.with_name("card.md")):
+            if made.is_file() and not (made.suffix == ".md" and target.with_name(made.name).is_file()):
+                shutil.move(made, target.with_name(made.name))
     progress(f"wrote {target}")
     return target

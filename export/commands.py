@@ -272,13 +272,14 @@ def torch(
             export_torchscript(file, description, out, say, largest_mb=max_size, pictures=pictures, sounds=sounds)
             return
         if architecture is None:
+            from bimodal.export.torch.architectures import read_state_dict
+
+            read_state_dict(file)  # says what else it is, where it is no weights
             known = ", ".join(name for name in Network if name != Network.TORCHSCRIPT)
             raise SourceModelError(
                 f"{file} holds weights, not the network they belong to: say whose they are with --architecture "
                 f"({known}), or "
                 "save the whole network (torch.onnx.export, torch.export.save or torch.jit.save) and export that file"
-                if file.is_file()
-                else f"there is no file {file}"
             )
         if preset or config or size:
             raise SourceModelError(

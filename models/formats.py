@@ -26,7 +26,7 @@ NAMES: dict[Format, str] = {
     "tflite": "TensorFlow Lite",
     "torchscript": "TorchScript",
     "program": "a program of torch.export",
-    "weights": "weights of PyTorch, without their network",
+    "weights": "a pickle of PyTorch (weights, or a module as Python objects)",
     "safetensors": "weights (safetensors), without their network",
     "keras": "Keras",
     "saved-model": "a SavedModel of TensorFlow",

@@ -41,6 +41,7 @@ def export_keras(
     version: str = "1",
     real: Sequence[Path] = (),
     tolerance: float = TOLERANCE,
+    card: bool = True,
 ) -> Path:
     """Write `out`/<name>/model.onnx. Returns its path.
 
@@ -49,6 +50,7 @@ def export_keras(
         recipe: front end, labels and, for a file that holds only weights, the architecture.
         real: sounds or pictures to measure parity on, besides random ones.
         tolerance: greatest difference of a probability from the original's.
+        card: whether card.md is written beside it.
 
     Raises ExportError or ModelError; nothing is written then.
     """
@@ -91,6 +93,7 @@ def export_keras(
         out,
         progress,
         tolerance=tolerance,
+        notes=[*named.notes, str(treatment), *(f"warning: {each}" for each in verdict.warnings)] if card else None,
     )
 
 

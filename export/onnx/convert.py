@@ -130,7 +130,8 @@ def adopt(
         cases = {name: [batch[:1] for batch in batches] for name, batches in cases.items()}
     if any(entry.key == CONTRACT_KEY for entry in model.metadata_props):
         progress(f"it is an artifact of bimodal already: {path} itself can be named in config.yaml")
-    for sentence in _told(description, ports, named, treatment):
+    told = _told(description, ports, named, treatment)
+    for sentence in told:
         progress(sentence)
     verdict = judge(
         np.concatenate([original(batch)["probabilities"] for batch in seen]), named.labels, treatment.scores
@@ -138,7 +139,9 @@ def adopt(
     for warning in verdict.warnings:
         progress(f"warning: {warning}")
     metadata = _metadata(description, named, treatment, verdict, path)
-    return ship(wrapped, metadata, original, cases, out, progress, tolerance=tolerance)
+    notes = [*told, *([] if str(treatment) in told else [str(treatment)])]
+    notes += [f"warning: {warning}" for warning in verdict.warnings]
+    return ship(wrapped, metadata, original, cases, out, progress, tolerance=tolerance, notes=notes)
 
 
 def _complete(description: Description, path: Path) -> Description:

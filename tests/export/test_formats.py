@@ -155,3 +155,12 @@ def test_what_is_no_whole_network_is_told_with_its_command(tmp_path: Path) -> No
     (tmp_path / "a.pth").write_bytes(b"\x80\x02}q")
     assert f"bimodal export keras {tmp_path}/a.h5" in export("onnx", str(tmp_path / "a.h5"), *WORDS)[1]
     assert "torch.onnx.export" in export("onnx", str(tmp_path / "a.pth"), *WORDS)[1]
+
+
+def test_a_pickled_module_is_told_as_what_it_is(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    needs("safetensors", "onnxscript", "onnxslim")
+    torch.save(torch.nn.Linear(2, 3), tmp_path / "module.pt")
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "state.pt")
+    assert "a Python object, torch.nn.modules.linear.Linear" in export("torch", str(tmp_path / "module.pt"))[1]
+    assert "holds weights, not the network" in export("torch", str(tmp_path / "state.pt"))[1]

@@ -24,7 +24,7 @@ def archive(path: Path, *names: str) -> Path:
     [
         ("a.keras", ("config.json", "model.weights.h5"), "Keras, not an artifact: .*bimodal export keras"),
         ("a.pt", ("archive/data.pkl", "archive/constants.pkl"), "TorchScript, .*bimodal export onnx"),
-        ("a.pt", ("archive/data.pkl",), "weights of PyTorch.*--architecture NAME"),
+        ("a.pt", ("archive/data.pkl",), "a pickle of PyTorch .*--architecture NAME"),
         ("a.pt2", ("m/models/model.json",), "torch.export, .*bimodal export onnx"),
         ("a.zip/", ("b",), "no model file"),
     ],

@@ -188,7 +188,15 @@ def ship(
     )
     real = [recording.clip.path for recording in recordings[:2]]
     made = export_keras(
-        path, recipe, config.name, config.output.parent, progress, version=config.version, real=real, tolerance=1e-3
+        path,
+        recipe,
+        config.name,
+        config.output.parent,
+        progress,
+        version=config.version,
+        real=real,
+        tolerance=1e-3,
+        card=False,
     )
     known = open_artifact(made, "speech", provider="cpu").metadata
     metadata = msgspec.structs.replace(

@@ -55,6 +55,11 @@ def test_sigmoids_and_percentages_are_no_softmax_of_them(tmp_path: Path) -> None
         assert f"--scores {'sigmoid' if factor is None else 'percent'}" in sentence
     source = tmp_path / "Sigmoid.onnx"
     artifact, _ = adopted(tmp_path, source, *FACE, "--labels", "happy,sad,fear", "--independent")
+    card = tmp_path / "out/Sigmoid/card.md"
+    assert "its classes have scores of their own: they are divided by their sum" in card.read_text()
+    card.write_text("mine")
+    adopted(tmp_path, source, *FACE, "--labels", "happy,sad,fear", "--independent")
+    assert card.read_text() == "mine"
     np.testing.assert_allclose(artifact.run(faces=faces)["scores"], files.run(source, x=values)[0], atol=1e-5)
 
 
