@@ -45,7 +45,7 @@ def write_tables(corpus: Path, rows: Iterable[ClipRow], carried: Sequence[str], 
         failed,
         page,
     ):
-        writer = pq.ParquetWriter(table, wanted, compression="zstd")
+        writer = stack.enter_context(pq.ParquetWriter(table, wanted, compression="zstd"))
         lines.write(_line(names))
         failed.write(_line([*FAILURE_COLUMNS[:2], *carried, *FAILURE_COLUMNS[2:]]))
         page.write(_page_head(corpus, carried).encode())
@@ -64,7 +64,6 @@ def write_tables(corpus: Path, rows: Iterable[ClipRow], carried: Sequence[str], 
                 if count < MOST_ON_PAGE:
                     page.write(_page_row(corpus, row, carried).encode())
                 count += 1
-        writer.close()
         more = (
             f"<p>The first {MOST_ON_PAGE} of {count} clips; all are in {CLIPS_CSV}.</p>" if count > MOST_ON_PAGE else ""
         )

@@ -28,6 +28,9 @@ SESSION = "docs-commands"
 RUN: dict[str, Sequence[str]] = {
     "bimodal analyze interview.mp4 --out results/ --report": (),
     "bimodal analyze interview.mp4 --out results/ --also eaf,webvtt": (),
+    "bimodal analyze study/ --out results/": (),
+    "bimodal analyze study/ --out results/ --dry-run": (),
+    "bimodal corpus merge results/": ("bimodal analyze study/ --out results/", "bimodal corpus merge results/"),
     "bimodal convert results/ --to eaf,textgrid,webvtt,srt,boris,csv-long": (),
     "bimodal convert results/interview.jsonl --to eaf": (),
     "bimodal analyze interview.mp4 --out results/ --annotate": ("bimodal analyze talk.mov --out results/ --annotate",),
@@ -73,6 +76,7 @@ RUN: dict[str, Sequence[str]] = {
 
 # What is shown, as a pattern, and why it is not run here.
 NOT_RUN = {
+    r"bimodal analyze .* --engine ray .*": "needs a cluster; see tests/corpus/test_ray_engine.py",
     r"bimodal train .*|make test(-slow)?": "takes long",
     r"bimodal (evaluate|data prepare|export quantize) .*": "needs a data set",
     r"bimodal export (onnx|torch|keras|yunet|auto) .*": "needs a model file of others; see tests/export",

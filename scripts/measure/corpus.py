@@ -1,0 +1,164 @@
+"""Measure corpora: claims a second of the coordinator without any work, memory, and pace and CPU beside `analyze`.
+
+python -m scripts.measure.corpus [--clips 100000] [--repeats 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bimodal.broker.control import ProcessReport
+from bimodal.child_process import child_environment, python_command
+from bimodal.config import Config
+from bimodal.corpus.claims import claimed
+from bimodal.corpus.clip import Done
+from bimodal.corpus.journal import JournalWriter
+from bimodal.corpus.local import Coordinator
+from bimodal.corpus.rows import ClipRow
+from bimodal.corpus.run import CorpusRequest, Run
+from bimodal.workers.demo import DEMO
+
+TABLE = "frames/pictures/none.parquet"
+
+
+class NoWork:
+    """An engine that claims and journals every clip, and does nothing with it."""
+
+    name = "none"
+
+    def __init__(self, run: Run) -> None:
+        self._corpus = run.corpus
+        self._journal = JournalWriter(run.corpus)
+
+    def run(self, coordinator: Coordinator, on_turn: Callable[[], None]) -> None:
+        """Take every task, and answer it at once."""
+        while not coordinator.finished():
+            for _ in range(100):
+                task = coordinator.next_task()
+                if task is None:
+                    break
+                item = task.items[0]
+                with claimed(self._corpus, item.place):
+                    row = ClipRow(
+                        clip=item.place,
+                        source=item.source,
+                        file=item.file,
+                        kind="clip",
+                        status="done",
+                        bytes=item.bytes,
+                        mtime_ns=item.mtime_ns,
+                        table=TABLE,
+                    )
+                    self._journal.append([row])
+                coordinator.on_done(Done(number=task.number, rows=(row,)))
+            on_turn()
+
+    def reports(self) -> tuple[ProcessReport, ...]:
+        """No workers."""
+        return ()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+
+def memory_mb() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def coordinator(clips: int, folder: Path) -> dict[str, float]:
+    """Claims a second and memory of a run over `clips` empty files."""
+    study, out = folder / "study", folder / "out"
+    for number in range(clips):
+        path = study / f"p{number // 1000:04}" / f"{number:06}.mp4"
+        if number % 1000 == 0:
+            path.parent.mkdir(parents=True)
+        path.touch()
+    (out / "corpus" / TABLE).parent.mkdir(parents=True)
+    run = Run(CorpusRequest(given=(str(study),), out=out), Config())
+    before, begun = memory_mb(), time.monotonic()
+    run.plan()
+    planned, planned_mb = time.monotonic() - begun, memory_mb()
+    pq.write_table(pa.table({"clip": pa.array([], pa.string())}), out / "corpus" / TABLE)
+    begun, cpu = time.monotonic(), time.process_time()
+    run.work(NoWork(run))
+    took, cpu_s = time.monotonic() - begun, time.process_time() - cpu
+    run.close()
+    return {
+        "clips": clips,
+        "plan_s": round(planned, 1),
+        "claims_per_s": round(clips / took),
+        "cpu_ms_per_clip": round(1000 * cpu_s / clips, 3),
+        "memory_before_mb": round(before, 1),
+        "memory_planned_mb": round(planned_mb, 1),
+        "memory_mb": round(memory_mb(), 1),
+    }
+
+
+def analyse(arguments: list[str], out: Path) -> tuple[float, float, int]:
+    """Wall seconds, CPU seconds and frames of one `bimodal analyze`."""
+    shutil.rmtree(out, ignore_errors=True)
+    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    command = python_command("bimodal", "analyze", *arguments, "--out", str(out))
+    subprocess.run(command, env=child_environment(), check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    frames = sum(path.read_bytes().count(b"\n") for path in out.rglob("*.jsonl") if "speech" not in path.name)
+    journal = sum(path.read_bytes().count(b"\n") for path in (out / "corpus").rglob("journal/*.jsonl"))
+    return time.monotonic() - begun, cpu, frames - journal
+
+
+def beside_analyze(folder: Path, clips: int, repeats: int) -> dict[str, float]:
+    """Pace and CPU of a corpus of short clips beside the same files eight at a time, in turn (A B A B)."""
+    study, out = folder / "short", folder / "results"
+    study.mkdir()
+    for number in range(clips):
+        shutil.copy(DEMO, study / f"{number:03}.mp4")
+    files = sorted(map(str, study.iterdir()))
+    totals = {"files": [0.0, 0.0, 0.0], "corpus": [0.0, 0.0, 0.0]}
+    for _ in range(repeats):
+        for begin in range(0, clips, 8):
+            found = analyse(files[begin : begin + 8], out)
+            totals["files"] = [a + b for a, b in zip(totals["files"], found, strict=True)]
+        found = analyse([str(study)], out)
+        totals["corpus"] = [a + b for a, b in zip(totals["corpus"], found, strict=True)]
+    pace = {name: frames / wall for name, (wall, _, frames) in totals.items()}
+    cpu = {name: 1000 * used / frames for name, (_, used, frames) in totals.items()}
+    return {
+        "files_frames_per_s": round(pace["files"], 1),
+        "corpus_frames_per_s": round(pace["corpus"], 1),
+        "pace_ratio": round(pace["corpus"] / pace["files"], 2),
+        "files_cpu_ms_per_frame": round(cpu["files"], 1),
+        "corpus_cpu_ms_per_frame": round(cpu["corpus"], 1),
+        "cpu_ratio": round(cpu["corpus"] / cpu["files"], 2),
+    }
+
+
+def main() -> None:
+    """Print all figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=100_000)
+    parser.add_argument("--short", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=2)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        if given.clips:
+            print(msgspec.json.encode(coordinator(given.clips, Path(scratch))).decode(), flush=True)
+        if given.short:
+            print(msgspec.json.encode(beside_analyze(Path(scratch), given.short, given.repeats)).decode())
+
+
+if __name__ == "__main__":
+    main()
