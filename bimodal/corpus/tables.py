@@ -39,35 +39,28 @@ def write_tables(corpus: Path, rows: Iterable[ClipRow], carried: Sequence[str], 
     names[2:2] = carried
     types = dict(TABLE_COLUMNS)
     wanted = pa.schema([pa.field(name, pa.type_for_alias(types.get(name, "string"))) for name in names])
-    with _Files(corpus, [prefix + name for name in (CLIPS, CLIPS_CSV, FAILURES, INDEX)]) as (
-        table,
-        lines,
-        failed,
-        page,
-    ):
-        writer = stack.enter_context(pq.ParquetWriter(table, wanted, compression="zstd"))
+    files = _Files(corpus, [prefix + name for name in (CLIPS, CLIPS_CSV, FAILURES, INDEX)])
+    count = 0
+    with files as (table, lines, failed, page):
         lines.write(_line(names))
         failed.write(_line([*FAILURE_COLUMNS[:2], *carried, *FAILURE_COLUMNS[2:]]))
         page.write(_page_head(corpus, carried).encode())
-        count = 0
-        for group in _groups(rows):
-            cells = [table_cells(row, carried) for row in group]
-            arrays = [
-                pa.array(column, field.type) for column, field in zip(zip(*cells, strict=True), wanted, strict=True)
-            ]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=wanted))
-            lines.write(b"".join(map(_line, cells)))
-            for row in group:
-                if row.status == "failed":
-                    given = [row.columns.get(name) for name in carried]
-                    failed.write(_line([row.clip, row.source, *given, row.reason]))
-                if count < MOST_ON_PAGE:
-                    page.write(_page_row(corpus, row, carried).encode())
-                count += 1
-        more = (
-            f"<p>The first {MOST_ON_PAGE} of {count} clips; all are in {CLIPS_CSV}.</p>" if count > MOST_ON_PAGE else ""
-        )
-        page.write(f"</tbody></table>{more}{SCRIPT}</body></html>\n".encode())
+        with pq.ParquetWriter(table, wanted, compression="zstd") as writer:
+            for group in _groups(rows):
+                cells = [table_cells(row, carried) for row in group]
+                columns = zip(*cells, strict=True)
+                arrays = [pa.array(column, field.type) for column, field in zip(columns, wanted, strict=True)]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=wanted))
+                lines.write(b"".join(map(_line, cells)))
+                for row in group:
+                    if row.status == "failed":
+                        given = [row.columns.get(name) for name in carried]
+                        failed.write(_line([row.clip, row.source, *given, row.reason]))
+                    if count < MOST_ON_PAGE:
+                        page.write(_page_row(corpus, row, carried).encode())
+                    count += 1
+        rest = f"<p>The first {MOST_ON_PAGE} of {count} clips; all are in {CLIPS_CSV}.</p>"
+        page.write(f"</tbody></table>{rest if count > MOST_ON_PAGE else ''}{SCRIPT}</body></html>\n".encode())
 
 
 class _Files:
