@@ -83,7 +83,9 @@ def running(browser: Browser, clip: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def label_is(page: Any, text: str) -> None:
-    page.wait_for_function("text => document.querySelector('#label').textContent === text", arg=text)
+    """Wait for the headline: a label, or that of a face whose voice contradicts it."""
+    says = "document.querySelector('#label').textContent"
+    page.wait_for_function(f"text => {says} === text || {says}.startsWith(text + ' ≠')", arg=text)
 
 
 def shown_moves(page: Any) -> None:

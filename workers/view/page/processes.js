@@ -25,6 +25,20 @@ export class Processes {
   constructor() {
     this.body = /** @type {HTMLElement} */ (element("processes").querySelector("tbody"));
     this.title = element("processes-title");
+    // Whoever folds it once finds it folded again.
+    const fold = /** @type {HTMLDetailsElement} */ (element("processes-fold"));
+    try {
+      fold.open = localStorage.getItem("processes") !== "folded";
+    } catch {
+      // Storage may be forbidden.
+    }
+    fold.addEventListener("toggle", () => {
+      try {
+        localStorage.setItem("processes", fold.open ? "open" : "folded");
+      } catch {
+        // Storage may be forbidden.
+      }
+    });
     /** @type {Map<string, HTMLTableRowElement>} */
     this.rows = new Map();
   }

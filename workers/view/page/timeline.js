@@ -12,6 +12,8 @@ const AXIS = 18;
 const PAD = 8;
 const STEP_MS = 66;
 const CALM_MS = 1000;
+/** Dash and pause, in pixels, of the pattern of each emotion but neutral. */
+const PATTERNS = [[40, 0], [2, 2], [8, 8], [2, 6], [8, 3], [3, 12]];
 
 export class Timeline {
   /** @param {HTMLElement} place @param {import("./words.js").Colours} colours */
@@ -151,15 +153,30 @@ export class Timeline {
       const width = Math.max(1, right - left - 1);
       if (!value) this.hatch(left, y, width, LABELS - 8, colours.faint);
       else {
-        context.fillStyle = colours.fused;
+        context.fillStyle = colours.emotions[value] ?? colours.fused;
         context.beginPath();
         context.roundRect(left, y, width, LABELS - 8, Math.min(3, width / 2));
         context.fill();
+        this.pattern(value, left, y, width, LABELS - 8);
         context.font = `600 11px ${colours.font}`;
         const [text, at] = [context.measureText(value).width, Math.max(left, this.gutter)];
         context.fillStyle = colours.panel;
         if (right - at > text + 6) context.fillText(value, at + 3, y + (LABELS - 8) / 2 + 0.5);
       }
+    }
+  }
+
+  /** A pattern for each emotion along the lower edge, so that no one needs to tell colours apart; neutral has none.
+   * @param {string} emotion @param {number} left @param {number} y @param {number} width @param {number} height */
+  pattern(emotion, left, y, width, height) {
+    const index = EMOTIONS.indexOf(emotion);
+    if (index < 1 || width < 4) return;
+    const { context, colours } = this;
+    // Dashes that are longer, and pauses that are shorter, from emotion to emotion; on the panel's own grid.
+    const [dash, pause] = PATTERNS[index - 1];
+    context.fillStyle = colours.panel;
+    for (let at = Math.ceil(left / (dash + pause)) * (dash + pause); at < left + width - 1; at += dash + pause) {
+      context.fillRect(at, y + height - 3, Math.min(dash, left + width - 1 - at), 2);
     }
   }
 

@@ -31,12 +31,14 @@ export class Verdict {
   /** @param {import("./connection.js").FrameHead} head @param {boolean} hasPicture whether the stream has one */
   show({ event, shows, point }, hasPicture) {
     const { label, confidence, because, agreement } = event.emotion;
-    const text = label ?? "unknown";
-    if (this.parts.label.textContent !== text) this.speak(label ? text : `unknown, ${because}`);
-    this.parts.label.classList.toggle("unknown", label == null);
+    // In a contradiction the headline says both sides, and not a third thing that neither of them shows.
+    const apart = point.accord === "conflict" && shows && event.speech?.label;
+    const text = apart ? `${shows} ≠ ${event.speech?.label}` : (label ?? "unknown");
+    if (this.parts.label.textContent !== text) this.speak(apart ? `face ${shows}, voice ${event.speech?.label}` : label ? text : `unknown, ${because}`);
+    this.parts.label.classList.toggle("unknown", label == null && !apart);
     setText(this.parts.label, text);
-    setText(this.parts.confidence, label == null ? "" : percent(confidence));
-    setText(this.parts.because, because ?? point.because ?? "");
+    setText(this.parts.confidence, label == null || apart ? "" : percent(confidence));
+    setText(this.parts.because, apart ? `face and voice contradict; together ${label ?? "unknown"}` : (because ?? point.because ?? ""));
     this.side("face-says", shows, faceless(hasPicture));
     this.side("voice-says", event.speech?.label ?? null, event.speech ? (event.speech.because ?? "no voice") : "no sound");
     this.meter(point.accord, agreement);

@@ -52,6 +52,8 @@ export class Colours {
     const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
     for (const name of ["ink", "quiet", "faint", "line", "panel", "stage", "video", "speech", "fused", "bad"]) this[name] = colour(name);
     this.fusedSoft = colour("fused-soft");
+    /** @type {Object.<string, string>} of each emotion, for stretches of one label */
+    this.emotions = Object.fromEntries(EMOTIONS.map((name) => [name, colour(name)]));
     this.font = getComputedStyle(document.body).fontFamily;
   }
 }
