@@ -53,7 +53,7 @@ def make_speech(config: SpeechConfig, progress: Progress) -> Path:
     recordings = load_corpora([config.data, *config.also])
     folds = cross_validate_run(config, recordings, progress, conditions=CONDITIONS if config.conditions else ())
     left_out = leave_corpora_out(config, recordings, progress) if config.also else {}
-    temperature = pooled_temperature([*folds, *left_out.values()])
+    temperature = strangers_temperature(left_out) if left_out else pooled_temperature(folds)
     metrics = corpora_metrics(folds, left_out) if config.also else out_of_fold_metrics(folds, config.data.name)
     by = "corpus" if config.also else "fold"
     progress(f"UAR {metrics['uar']} on speakers left out, by {by} {metrics['uar_folds']}")
@@ -77,19 +77,31 @@ def leave_one_corpus_out(config: SpeechConfig, progress: Progress) -> dict[str, 
 
 
 def pooled_temperature(folds: Sequence[Fold]) -> float:
-    """Fit one temperature to the live windows of folds or left-out corpora, each predicted by a network without it."""
+    """Fit one temperature to the live windows of folds, each predicted by a network that never heard its speakers."""
     logits = np.concatenate([fold.live for fold in folds])
     return round(fit_temperature(logits, np.concatenate([fold.live_true for fold in folds])), 4)
+
+
+def strangers_temperature(left_out: Mapping[str, Fold]) -> float:
+    """Temperature for voices of a corpus that nobody trained on: geometric mean of those of the left-out corpora.
+
+    Each is fitted to live windows. Users' voices are of no corpus at all: held-out speakers of known ones, who speak
+    the same sentences before the same microphone, would make the model too sure of them.
+    """
+    fits = [fit_temperature(fold.live, fold.live_true) for fold in left_out.values()]
+    return round(float(np.exp(np.mean(np.log(fits)))), 4)
 
 
 def corpora_metrics(folds: Sequence[Fold], left_out: Mapping[str, Fold]) -> dict[str, object]:
     """Figures by corpus: of held-out speakers (by fold), and of the corpus left out altogether.
 
-    Probabilities of a fold are calibrated on the other folds and the left-out corpora; those of a left-out corpus on
-    the other left-out ones.
+    Probabilities of a fold are calibrated on the left-out corpora (without any: on the other folds); those of a
+    left-out corpus on the other left-out ones.
     """
-    others = [[each for each in folds if each is not fold] for fold in folds]
-    fits = [pooled_temperature([*some, *left_out.values()]) for some in others]
+    if left_out:
+        fits = [strangers_temperature(left_out)] * len(folds)
+    else:
+        fits = [pooled_temperature([each for each in folds if each is not fold]) for fold in folds]
     centre = np.concatenate([softmax(fold.logits, fit) for fit, fold in zip(fits, folds, strict=True)])
     live = np.concatenate([softmax(fold.live, fit) for fit, fold in zip(fits, folds, strict=True)])
     true, live_true = _stacked([f.true for f in folds]), _stacked([f.live_true for f in folds])
@@ -143,7 +155,7 @@ def left_out_metrics(left_out: Mapping[str, Fold]) -> dict[str, object]:
     """UAR and ECE of each corpus that was left out, calibrated on the other left-out ones, and their means."""
     rows = {}
     for name, fold in left_out.items():
-        fit = pooled_temperature([each for other, each in left_out.items() if other != name])
+        fit = strangers_temperature({other: each for other, each in left_out.items() if other != name})
         found = measure(fold.true, softmax(fold.logits, fit), EMOTIONS)
         rows[name] = {"uar": round(found.uar, 4), "ece": round(found.ece, 4), "n": found.n}
     means = {key: round(float(np.mean([row[key] for row in rows.values()])), 4) for key in ("uar", "ece")}

@@ -132,7 +132,7 @@ def test_clips_run_through_the_whole_pipeline(tmp_path: Path) -> None:
     arguments = ["clips", str(tmp_path), *places]
     result = runner.invoke(evaluate, arguments)
     assert result.exit_code == 0, result.output
-    assert "fused (face-compact@1 + face-dynamic-compact@1 + speech-whisper@1 + fusion-learned@1)" in result.output
+    assert "fused (face-compact@1 + face-dynamic-compact@1 + speech-whisper@2 + fusion-learned@1)" in result.output
     found = json.loads((tmp_path / "figures.json").read_text())
     assert set(found) == {"video", "speech", "fused"}
     assert all(way["n"] == 2 for way in found.values())
