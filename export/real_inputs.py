@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,19 +37,24 @@ def faces_of(paths: Sequence[Path], crop: Crop, size: int) -> NDArray[np.uint8]:
     paths = paths or [path for path in [DEMO / "portrait.jpg"] if path.is_file()]
     if not paths:
         return np.zeros((0, size, size, 3), np.uint8)
-    detector = Detector(open_artifact(resolve("yunet-n"), "face-detector", provider="cpu"))
-    landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
     faces = []
     for path in paths:
-        picture = read_picture(path)
-        found = detector(picture)
-        squares = detector.squares(found, landmarks.geometry.margin)
-        if squares:
-            faces += [crop_face(picture, mesh, crop, size) for mesh in landmarks(picture, squares).points]
-        else:
+        picture, meshes = _meshes(path, path.stat().st_mtime_ns if path.is_file() else 0)
+        faces += [crop_face(picture, mesh, crop, size) for mesh in meshes]
+        if not len(meshes):
             faces.append(np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), np.uint8))
     found_all = np.stack(faces)
     return np.concatenate([found_all, found_all[:, :, ::-1]])
+
+
+@functools.lru_cache(maxsize=16)
+def _meshes(path: Path, _changed_ns: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """(the picture, meshes of its faces float32 [F, 468, 3]), kept: the demo's is asked for at every export."""
+    picture = read_picture(path)
+    detector = Detector(open_artifact(resolve("yunet-n"), "face-detector", provider="cpu"))
+    landmarks = Landmarks(open_artifact(resolve("facemesh-468"), "face-landmarks", provider="cpu"))
+    squares = detector.squares(detector(picture), landmarks.geometry.margin)
+    return picture, landmarks(picture, squares).points
 
 
 def pictures_of(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:

@@ -117,7 +117,8 @@ def recognise(values: Values, last: str | None = None, factor: float | None = No
         return "logarithms"
     if low >= -EXACT * max(1.0, high):
         whole, moves = float(sums.mean()), float(np.ptp(exact, axis=0).max()) > 0.01 * high
-        if whole > 0 and moves and np.abs(sums / whole - 1).max() < ROUNDED / 10:
+        slack = ROUNDED if np.array_equal(exact, np.rint(exact)) or last == "Softmax" else ROUNDED / 10
+        if whole > 0 and moves and np.abs(sums / whole - 1).max() < slack:
             return "percent" if abs(whole - 100) < 1 else "shares"
         if high <= 100 * (1 + EXACT):
             return "percent" if factor is not None and abs(factor - 100) < 1 else "hundred"
@@ -155,6 +156,7 @@ def settle(
     proof: Proof = (None, None),
     temperature: float | None = None,
     labels: int | None = None,
+    whole: bool = False,
 ) -> Treatment:
     """Decide how numbers [N, C] become probabilities; `wanted` is what the user calls them, None to find out.
 
@@ -162,9 +164,16 @@ def settle(
         proof: the operator that computes them, and the constant that they are multiplied with, where they are known.
         temperature: logits are divided by it.
         labels: number of classes that are named.
+        whole: whether they are whole numbers of 8 bits.
 
     Raises SourceModelError if they are not what they are called, or if it can't be told what they are.
     """
+    if whole and recognise(values, *proof) not in ("probabilities", "rounded", "percent", "shares"):
+        raise SourceModelError(
+            f"{path} gives whole numbers of 8 bits, and does not say what one of them stands for: export it with an "
+            "output "
+            "of float32 (in TensorFlow Lite: converter.inference_output_type = tf.float32)"
+        )
     if not np.isfinite(values).all():
         raise SourceModelError(
             f"{path} gives values that are no finite numbers: check how its input is scaled (--scale, --mean), and "

@@ -163,7 +163,7 @@ def warm_up(artifact: Artifact) -> None:
         )
 
 
-def milliseconds(artifact: Artifact, seconds: float = 0.3) -> float:
+def milliseconds(artifact: Artifact, seconds: float = 0.1) -> float:
     """Time of one run on one input, the median of as many as fit into `seconds`, 3 at least."""
     random = np.random.default_rng(0)
     feed = {}

@@ -114,6 +114,7 @@ def adopt(
         proof=last_operator(model, ports.output),
         temperature=description.temperature,
         labels=len(named.named),
+        whole=ports.whole,
     )
     _check_kept(description, treatment, named, path)
     original.treatment = treatment
@@ -123,7 +124,7 @@ def adopt(
     shell = Shell(shape, classes.shape[1], embedding, dynamic=True, treatment=treatment, sums=original.sums)
     raised = raise_opset(model, path)
     wrapped = wrap(raised, description, ports, shell)
-    if not _takes_batches(wrapped, original, random[:2]):
+    if not _takes_batches(wrapped, random[:2]):
         if description.kind != "speech":
             raise SourceModelError(f"{path} takes one input at a time: export it again with a dynamic batch axis")
         wrapped = wrap(raised, description, ports, replace(shell, dynamic=False))
@@ -275,14 +276,15 @@ def _steps(description: Description) -> int:
     )
 
 
-def _takes_batches(wrapped: onnx.ModelProto, original: ForeignOriginal, batch: NDArray[Any]) -> bool:
+def _takes_batches(wrapped: onnx.ModelProto, batch: NDArray[Any]) -> bool:
     """True if outputs of a batch equal those of its inputs alone."""
     try:
         session = ort.InferenceSession(wrapped.SerializeToString(), providers=["CPUExecutionProvider"])
-        together = session.run(["probabilities"], {session.get_inputs()[0].name: batch})[0]
+        name = session.get_inputs()[0].name
+        together = session.run(["probabilities"], {name: batch})[0]
+        alone = np.concatenate([session.run(["probabilities"], {name: row[None]})[0] for row in batch])
     except Exception:  # whatever ONNX Runtime raises: it does not take them
         return False
-    alone = np.concatenate([original(batch[n : n + 1])["probabilities"] for n in range(len(batch))])
     return together.shape == alone.shape and float(np.abs(together - alone).max()) < PROBABLE
 
 

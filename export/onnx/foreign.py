@@ -266,7 +266,8 @@ class ForeignOriginal:
 
     def classes(self, found: Mapping[str, Values]) -> Values:
         """The columns of the classes, [N, C]."""
-        return found[self._ports.output][:, : self._description.take]
+        columns = found[self._ports.output][:, : self._description.take]
+        return columns + np.float32(self._ports.shift) if self._ports.shift else columns
 
     def _prepare(self, batch: Values) -> Values:
         if self._description.kind == "face-static" and self._description.pixels is not None:

@@ -54,6 +54,7 @@ class Ports:
         affect: columns of valence and arousal (face), or of arousal, dominance and valence (speech); else empty.
         names: names of the classes that a ZipMap or a classifier in the graph carries, in the order of its columns.
         left_out: outputs that are not used.
+        whole, shift: whether the classes are whole numbers of 8 bits, and what makes them begin at 0.
     """
 
     input: str
@@ -65,6 +66,8 @@ class Ports:
     affect: tuple[Affect, ...] = ()
     names: tuple[str, ...] = ()
     left_out: tuple[Port, ...] = ()
+    whole: bool = False
+    shift: float = 0.0
 
     @property
     def batches(self) -> bool:
@@ -158,6 +161,8 @@ def find_ports(model: onnx.ModelProto, description: Description, path: Path, *, 
         affect=tuple(Affect(each.tensor or output.tensor, each.column) for each in affect),
         names=output.names,
         left_out=tuple(result.port for result in results if result.tensor not in used),
+        whole=output.port.type in (TensorProto.UINT8, TensorProto.INT8),
+        shift=128.0 if output.port.type == TensorProto.INT8 else 0.0,
     )
 
 

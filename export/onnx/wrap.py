@@ -168,6 +168,8 @@ def _answer(draft: Draft, description: Description, ports: Ports, shell: Shell) 
     last = draft.node("Cast", last, to=TensorProto.FLOAT)
     if description.take is not None:
         last = draft.node("Slice", last, draft.integers([0]), draft.integers([description.take]), draft.integers([1]))
+    if ports.shift:
+        last = draft.node("Add", last, draft.floats(ports.shift))
     last, scores = shell.treatment.nodes(draft, last)
     if shell.sums is not None:
         last = draft.node("MatMul", last, draft.floats(shell.sums))

@@ -10,6 +10,7 @@ import pytest
 
 from bimodal.export.auto import export_auto
 from bimodal.export.errors import SourceModelError
+from bimodal.export.frontends.pixels import Pixels
 from bimodal.export.onnx.description import Description
 from bimodal.models.session import open_artifact
 from tests.export import foreign_files as files
@@ -24,7 +25,8 @@ def test_values_are_tried_drawn_and_written_only_if_wanted(tmp_path: Path) -> No
     sheet = cv2.imread(str(picture))
     assert sheet is not None
     assert sheet.shape[1] > 900
-    made = export_auto(source, Description(name="mine"), out, said.append, picture=picture, agree=lambda: True)
+    given = Description(name="mine", pixels=Pixels(scale=0.5))
+    made = export_auto(source, given, out, said.append, picture=picture, agree=lambda: True)
     assert made == out / "mine/model.onnx"
     assert open_artifact(made, "face-static", provider="cpu").metadata.labels == ("angry", "happy", "sad")
     assert any("0…255 is proposed" in line for line in said), "its weights are made for whole pixels"

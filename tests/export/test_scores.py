@@ -68,6 +68,14 @@ def test_what_they_do_not_prove_is_asked_for(values: NDArray[Any], proof: Proof,
         settle(values, None, FILE, proof=proof, labels=7)
 
 
+def test_probabilities_in_8_bits_are_shares_and_logits_in_8_bits_are_refused() -> None:
+    bytes_of = np.rint(SURE * 256).clip(0, 255).astype(np.uint8)
+    found = settle(bytes_of, None, FILE, proof=("Softmax", None), whole=True)(bytes_of)
+    np.testing.assert_allclose(found, SURE, atol=0.01)
+    with pytest.raises(SourceModelError, match="inference_output_type"):
+        settle(np.rint(LOGITS * 10 + 128).astype(np.uint8), None, FILE, whole=True)
+
+
 def test_scores_of_their_own_are_normalised_whether_their_sigmoid_is_in_the_file_or_not() -> None:
     inside = settle(SINGLE, "sigmoid", FILE)
     missing = settle(LOGITS, "sigmoid", FILE)
