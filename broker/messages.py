@@ -410,6 +410,7 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
         bandwidth_hz: highest frequency that the voice reaches, as far as the speech model hears; None likewise.
         clipped: share of the samples that are cut off at full scale, 0…1; None likewise.
         measures: how the newest hop sounds; None where there was no sound.
+        valence, arousal: −1…1, from a speech model that has them, of the window; else None.
     """
 
     number: Whole
@@ -429,6 +430,8 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
     bandwidth_hz: float | None = None
     clipped: float | None = None
     measures: VoiceMeasures | None = None
+    valence: float | None = None
+    arousal: float | None = None
 
 
 class JobFailed(Message, frozen=True, tag="job_failed"):

@@ -68,6 +68,8 @@ def speech_result(
         probabilities=reading.probabilities,
         because=reading.reason,
         measures=reading.measures,
+        valence=reading.affect[0] if reading.affect is not None else None,
+        arousal=reading.affect[1] if reading.affect is not None else None,
         queue_ns=taken_ns - job.grab_ns,
         inference_ns=time.monotonic_ns() - taken_ns,
         models=names,

@@ -34,6 +34,7 @@ class SpeechReading(msgspec.Struct, frozen=True, kw_only=True):
         probabilities: over the emotions that the model knows, summing to 1; None if the window was gated.
         reason: why it was gated, else None.
         measures: how the newest hop sounds; None without sound.
+        affect: valence and arousal of the window, −1…1, of the first speech model that has them; else None.
         quality: how well the voice can be heard; None if the window was gated.
     """
 
@@ -41,6 +42,7 @@ class SpeechReading(msgspec.Struct, frozen=True, kw_only=True):
     probabilities: dict[str, float] | None
     reason: str | None
     measures: VoiceMeasures | None = None
+    affect: tuple[float, float] | None = None
     quality: SoundQuality | None = None
 
 
@@ -98,8 +100,10 @@ class SpeechPipeline:
         if reason is not None:
             return SpeechReading(voice=voice, probabilities=None, reason=reason, measures=measures)
         quality = sound_quality(heard, self._rate, given, rate)
-        recognised = self._recognise(heard, voiced)
-        return SpeechReading(voice=voice, probabilities=recognised, reason=None, measures=measures, quality=quality)
+        recognised, affect = self._recognise(heard, voiced)
+        return SpeechReading(
+            voice=voice, probabilities=recognised, reason=None, measures=measures, affect=affect, quality=quality
+        )
 
     def _voiced(self, heard: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Detect voice: bool [steps], one per 32 ms; the last step ends where the sound ends."""
@@ -115,20 +119,26 @@ class SpeechPipeline:
         enough = voice_s >= self._settings.minimum_voice_s and seconds >= max(STEP_S, self._minimum_window_s)
         return None if enough else NOT_ENOUGH
 
-    def _recognise(self, heard: NDArray[np.float32], voiced: NDArray[np.bool_]) -> dict[str, float]:
+    def _recognise(
+        self, heard: NDArray[np.float32], voiced: NDArray[np.bool_]
+    ) -> tuple[dict[str, float], tuple[float, float] | None]:
         """Run the speech models on the end of the sound, from a lead-in before the first voice on.
 
-        Several are averaged for every emotion over the models that know it.
+        Several are averaged for every emotion over the models that know it. Valence and arousal are those of the first
+        model that has them.
         """
         since_voice_s = (voiced.size - int(np.argmax(voiced))) * STEP_S
         wanted_s = since_voice_s + self._settings.lead_in_s
         sounds = {self._rate: heard}
         opinions = []
+        affect: tuple[float, float] | None = None
         for number, model in enumerate(self._models):
             if model.rate not in sounds:
                 sounds[model.rate] = resample(heard, self._rate, model.rate, self._settings.resampler)
-            opinions.append(Opinion(str(number), model(sounds[model.rate], wanted_s), 1.0))
-        return average(opinions)
+            probabilities, said = model(sounds[model.rate], wanted_s)
+            opinions.append(Opinion(str(number), probabilities, 1.0))
+            affect = affect or said
+        return average(opinions), affect
 
 
 class _SpeechModel:
@@ -143,8 +153,11 @@ class _SpeechModel:
         size = next(tensor.shape[1] for tensor in artifact.inputs if tensor.name == "waveform")
         self._only_size = size if isinstance(size, int) else None
 
-    def __call__(self, heard: NDArray[np.float32], wanted_s: float) -> dict[str, float]:
-        """Probabilities by emotion of the last `wanted_s` of float32 [n] at the model's rate, as far as it takes them.
+    def __call__(
+        self, heard: NDArray[np.float32], wanted_s: float
+    ) -> tuple[dict[str, float], tuple[float, float] | None]:
+        """Probabilities by emotion of the last `wanted_s` of float32 [n] at the model's rate, as far as it takes them;
+        valence and arousal, −1…1, where it has them.
 
         Raises WorkerError if the output is not a probability.
         """
@@ -152,10 +165,15 @@ class _SpeechModel:
             window = _fit(heard, self._only_size)
         else:
             window = newest(heard, min(max(wanted_s, self.minimum_window_s), self.window_s), self.rate)
-        probabilities = self._artifact.run(waveform=window[None, :])["probabilities"]
+        answer = self._artifact.run(waveform=window[None, :])
+        probabilities, affect = answer["probabilities"], None
         if not np.isfinite(probabilities).all():
             raise WorkerError(f"{self._artifact.identity} answered with something that is no probability")
-        return self._label_map.apply(probabilities)[0]
+        if "arousal_dominance_valence" in answer and np.isfinite(answer["arousal_dominance_valence"]).all():
+            # Models of the MSP-Podcast kind say 0…1.
+            arousal, _, valence = (2 * np.clip(answer["arousal_dominance_valence"][0], 0, 1) - 1).tolist()
+            affect = (valence, arousal)
+        return self._label_map.apply(probabilities)[0], affect
 
 
 def _fit(sound: NDArray[np.float32], size: int) -> NDArray[np.float32]:

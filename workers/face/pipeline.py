@@ -151,7 +151,8 @@ class FacePipeline:
         camera = Camera.of(width, height, self._settings.angle_of_view_deg)
         meshes = [one.outline.points for one in found]
         details = [None] * len(found) if self._fine_look is None else self._fine_look(pixels, meshes)
-        measures = [measures_of(mesh, camera, each) for mesh, each in zip(meshes, details, strict=True)]
+        affects = [None] * len(found) if results.affect is None else results.affect
+        measures = [measures_of(*each) for each in zip(meshes, [camera] * len(found), details, affects, strict=True)]
         faces = [
             Face(
                 box=cast("tuple[float, float, float, float]", tuple(one.face.row[:4])),

@@ -29,12 +29,14 @@ class StaticResults(NamedTuple):
         probabilities: one mapping for each face, over the emotions that any model knows; each sums to 1.
         embeddings: of the first model, float32 [N, D]; None where it has none.
         novelty: of the first model, by face; None where it has none.
+        affect: valence and arousal by face, −1…1, of the first model that has them; None where none has.
     """
 
     quality: list[FaceQuality]
     probabilities: list[Probabilities]
     embeddings: NDArray[np.float32] | None
     novelty: list[float] | None = None
+    affect: list[tuple[float, float]] | None = None
 
 
 class StaticModels:
@@ -58,15 +60,26 @@ class StaticModels:
             face_quality(crop, first.regions if outline.points is not None else None)
             for crop, outline in zip(crops, outlines, strict=True)
         ]
-        probabilities, embeddings, novelty = first(crops)
+        mine = first(crops)
         if not others:
-            return StaticResults(quality, probabilities, embeddings, novelty)
-        answers = [probabilities, *(model(model.crop(pixels, outlines))[0] for model in others)]
+            return StaticResults(quality, *mine)
+        all_answers = [mine, *(model(model.crop(pixels, outlines)) for model in others)]
+        answers = [answer.probabilities for answer in all_answers]
+        affect = next((answer.affect for answer in all_answers if answer.affect is not None), None)
         together = [
             average([Opinion(str(number), each, 1.0) for number, each in enumerate(face)])
             for face in zip(*answers, strict=True)
         ]
-        return StaticResults(quality, together, embeddings, novelty)
+        return StaticResults(quality, together, mine.embeddings, mine.novelty, affect)
+
+
+class _Answer(NamedTuple):
+    """One model's answer for N faces; None where the model has no such output."""
+
+    probabilities: list[Probabilities]
+    embeddings: NDArray[np.float32] | None
+    novelty: list[float] | None
+    affect: list[tuple[float, float]] | None
 
 
 class _Static:
@@ -83,13 +96,15 @@ class _Static:
         """Crop the faces for the model: uint8 [N, size, size, 3]."""
         return stacked([crop_outline(pixels, face, self._crop, self._size) for face in outlines])
 
-    def __call__(
-        self, crops: NDArray[np.uint8]
-    ) -> tuple[list[Probabilities], NDArray[np.float32] | None, list[float] | None]:
-        """Probabilities by face; embeddings float32 [N, D] and novelty by face where the model has them."""
+    def __call__(self, crops: NDArray[np.uint8]) -> _Answer:
+        """Probabilities by face; embeddings float32 [N, D], novelty, valence and arousal where the model has them."""
         answer = self._artifact.run(faces=crops)
         novelty = answer["novelty"][:, 0].tolist() if "novelty" in answer else None
-        return self._labels.apply(answer["probabilities"]), answer.get("embedding"), novelty
+        affect = None
+        if "valence_arousal" in answer:
+            # Networks of regression may overshoot.
+            affect = [(valence, arousal) for valence, arousal in np.clip(answer["valence_arousal"], -1, 1).tolist()]
+        return _Answer(self._labels.apply(answer["probabilities"]), answer.get("embedding"), novelty, affect)
 
 
 def crop_size(static: Artifact) -> int:

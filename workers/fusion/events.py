@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 from bimodal.broker.events import (
+    Affect,
     Emotion,
     FaceMeasures,
     Hop,
@@ -95,7 +96,10 @@ def hop(
         models={} if isinstance(outcome, JobFailed) else dict(outcome.models),
         failed=failed,
         measures=_sound(outcome.measures) if isinstance(outcome, SpeechResult) else None,
-        **_affect(heard.probabilities if heard is not None else None),
+        **_affect(
+            heard.probabilities if heard is not None else None,
+            outcome if isinstance(outcome, SpeechResult) and outcome.probabilities is not None else None,
+        ),
         snr_db=_round(measured.snr_db, 1) if measured else None,
         bandwidth_hz=_round(measured.bandwidth_hz, 0) if measured else None,
         clipped=_round(measured.clipped) if measured else None,
@@ -155,7 +159,7 @@ def _measures(fused: FusedFace, scale: tuple[float, float]) -> FaceMeasures:
         mouth_open=_round(found.mouth_open),
         eyes_closed=fused.eyes.closed,
         blink_ms=_round(fused.eyes.blink_ms, 1),
-        **_affect(fused.fused),
+        **_affect(fused.fused, found),
         blend=None if found.blend is None else _rounded(found.blend),
         units=None if found.units is None else _rounded(found.units),
     )
@@ -210,11 +214,13 @@ def _verdict(overall: SceneEmotion, min_confidence: float) -> Verdict:
 class _AffectFields(TypedDict):
     valence: float | None
     arousal: float | None
-    affect: Literal["derived"] | None
+    affect: Affect | None
 
 
-def _affect(probabilities: Probabilities | None) -> _AffectFields:
-    """Valence and arousal derived from probabilities."""
+def _affect(probabilities: Probabilities | None, said: FaceMeasures | SpeechResult | None = None) -> _AffectFields:
+    """Valence and arousal as a model has said them, else derived from probabilities."""
+    if said is not None and said.valence is not None and said.arousal is not None:
+        return {"valence": _round(said.valence), "arousal": _round(said.arousal), "affect": "model"}
     place = affect.derived(probabilities) if probabilities else None
     if place is None:
         return {"valence": None, "arousal": None, "affect": None}

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from bimodal.config import Config, check_config
 from bimodal.models.contract import Crop
 from bimodal.models.errors import CatalogError
 from bimodal.models.faces.crop import Outline, crop_face
+from bimodal.models.faces.pose import Camera
 from bimodal.models.faces.resampling import Square
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.supervisor.processes import Wanted, processes
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.face.measures import measures_of
 from bimodal.workers.face.static import StaticModels
 from bimodal.workers.settings import FaceActorSettings, FusionActorSettings
 from tests.artifacts import make_face_static
@@ -110,3 +113,23 @@ def test_workers_get_all_of_them_and_fusion_the_first(tmp_path: Path) -> None:
 def test_an_unknown_name_among_them_is_told() -> None:
     with pytest.raises(CatalogError, match="did you mean 'face-compact'"):
         processes(Wanted(config(["face-compact", "face-compct"])))
+
+
+def test_valence_and_arousal_of_a_model_are_the_events(tmp_path: Path) -> None:
+    """The path of `model` values: static model → measures → event; without them they are derived."""
+    path = make_face_static(tmp_path / "model.onnx")
+    model = onnx.load(str(path))
+    constant = onnx.numpy_helper.from_array(np.array([[0.5, -2.0]], np.float32), "said")
+    model.graph.initializer.append(constant)
+    ones = onnx.helper.make_node("ReduceMean", ["probabilities", "said_axes"], ["mean"], keepdims=1)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1], np.int64), "said_axes"))
+    none = onnx.helper.make_node("Sub", ["mean", "mean"], ["zero"])
+    model.graph.node.extend([ones, none, onnx.helper.make_node("Add", ["zero", "said"], ["valence_arousal"])])
+    output = onnx.helper.make_tensor_value_info("valence_arousal", onnx.TensorProto.FLOAT, ["N", 2])
+    model.graph.output.append(output)
+    onnx.save(model, str(path))
+    models = StaticModels([open_artifact(path, "face-static", provider="cpu")])
+    found = models(np.zeros((90, 90, 3), np.uint8), [Outline(None, Square(45, 45, 60, 0))])
+    assert found.affect == [(0.5, -1.0)]
+    measured = measures_of(None, Camera(900, 0, 0), None, found.affect[0])
+    assert (measured.valence, measured.arousal, measured.affect) == (0.5, -1.0, "model")
