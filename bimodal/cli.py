@@ -29,6 +29,7 @@ COMMANDS: dict[str, Room] = {
         "commands.convert", "convert", "Write results for ELAN, Praat and BORIS, as captions or a long table."
     ),
     "corpus": Room("commands.corpus", "app", "Put the results of a corpus together."),
+    "agree": Room("commands.agree", "agree", "Compare results with people's annotations, or with another run."),
     "report": Room("commands.report", "report", "Write one page for each clip of a recording."),
     "replay": Room("commands.replay", "replay", "Play a recording's events on the bus again, in time."),
     "diff": Room("commands.diff", "diff", "Look at a recorded clip with another model; show what differs."),

@@ -77,6 +77,7 @@ RUN: dict[str, Sequence[str]] = {
 
 # What is shown, as a pattern, and why it is not run here.
 NOT_RUN = {
+    r"bimodal agree .*": "needs people's labels; see tests/commands/test_agree.py",
     r"bimodal analyze .* --engine ray .*": "needs a cluster; see tests/corpus/test_ray_engine.py",
     r"bimodal train .*|make test(-slow)?": "takes long",
     r"bimodal (evaluate|data prepare|export quantize) .*": "needs a data set",
