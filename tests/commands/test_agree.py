@@ -52,12 +52,12 @@ def test_clips_by_speaker_and_against_another_run(out: Path, tmp_path: Path) -> 
 def test_stretches_take_the_most_frequent_label_of_their_frames(out: Path, tmp_path: Path) -> None:
     lines = []
     for seq in range(30):
-        made = event(seq=seq, t=seq / 10)
+        made = event(seq)
         verdict = msgspec.structs.replace(made.emotion, label="happy" if seq < 20 else "sad")
         lines.append(msgspec.json.encode(msgspec.structs.replace(made, emotion=verdict)) + b"\n")
     (out / "a.jsonl").write_bytes(b"".join(lines))
     labels = tmp_path / "labels.csv"
-    labels.write_text("clip,start,end,label,rater\na,0,2,happy,X\na,0,2,happy,Y\na,1.9,3,sad,X\na,9,10,sad,X\n")
+    labels.write_text("clip,start,end,label,rater\na,0,0.8,happy,X\na,0,0.8,happy,Y\na,0.76,1.2,sad,X\na,9,10,sad,X\n")
     code, said = agree(out, labels, "--json")
     assert code == 0, said
     found = msgspec.json.decode(said.splitlines()[0])
