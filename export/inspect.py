@@ -162,7 +162,9 @@ def _command(path: Path, facts: Facts, found: Guess) -> None:
         return
     facts.thinks += f": a {found.kind} model"
     if found.kind in ("face-detector", "face-landmarks"):
-        flags: tuple[str, ...] = ("--preset", "PRESET") if found.kind == "face-detector" else found.flags
+        flags: tuple[str, ...] = (
+            ("--preset", "PRESET") if found.kind == "face-detector" else (*found.flags, "--scale", "SCALE")
+        )
         facts.notes += (
             ("a preset says how its rows are read: yunet, scrfd, retinaface, yolov5-face or yolov8-face",)
             if found.kind == "face-detector"
@@ -172,7 +174,7 @@ def _command(path: Path, facts: Facts, found: Guess) -> None:
         flags = found.flags
         if found.kind == "face-dynamic":
             flags += ("--embedding-space", "NAME@VERSION", "--interval", "SECONDS")
-        if not facts.classes:
+        if not facts.classes and found.kind != "voice-activity":
             flags += ("--labels", "LABELS")
         if found.kind == "face-static":
             flags += ("--scale", "SCALE", "--mean", "MEAN")
@@ -207,6 +209,14 @@ def _onnx(path: Path, facts: Facts) -> None:
     wide = [port for port in inputs if port.shape is not None and len(port.shape) >= 2]
     if not wide:
         facts.thinks = "its inputs declare no shape of a picture or a waveform"
+        return
+    states = [port for port in wide if len(port.shape or ()) == 3 and (port.shape or ("",))[0] in (1, 2)]
+    if states and any(len(port.shape or ()) == 2 for port in wide):
+        words = "it takes a waveform and a state, and gives the next one"
+        _command(path, facts, Guess("voice-activity", words, ("--sample-rate", "16000", "--window", "0.036")))
+        facts.notes += (
+            "its rate is its authors': 16000 or 8000, most often; --window is what it hears at once, in seconds",
+        )
         return
     main = max(wide, key=lambda port: len(port.shape or ()))
     _command(path, facts, guess(main.shape or (), [result.port.shape for result in results]))

@@ -103,6 +103,7 @@ def test_programs_that_hold_more_than_a_graph_are_not_opened(
         _look_through_program(tmp_path / "evil.pt2", 10)
 
 
+@pytest.mark.slow
 def test_tensorflow_lite_answers_as_litert_does(tmp_path: Path) -> None:
     needs("tensorflow", "tf2onnx", "ai_edge_litert")
     path = tmp_path / "net.tflite"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -19,11 +20,19 @@ from tests.export import foreign_files as files
 FILLED = {"LABELS": "happy,sad,fear", "SCALE": "0.01", "MEAN": "0", "RATE": "16000", "SECONDS": "1", "SIZE": "8"}
 
 
-@pytest.mark.parametrize("make", ["plain", "scikit", "hsemotion", "wav2vec2"])
+MADE: dict[str, Callable[[Path], Path]] = {
+    "plain": files.plain,
+    "scikit": files.scikit,
+    "hsemotion": lambda path: files.hsemotion(path, 3),
+    "wav2vec2": lambda path: files.wav2vec2(path, mask=True),
+    "voice": lambda path: files.voice_activity(path, 576, 1),
+}
+
+
+@pytest.mark.parametrize("make", MADE)
 def test_the_command_that_it_gives_ends_with_an_artifact(tmp_path: Path, make: str) -> None:
     source = tmp_path / "theirs.onnx"
-    {"plain": files.plain, "scikit": files.scikit, "hsemotion": lambda path: files.hsemotion(path, 3),
-     "wav2vec2": lambda path: files.wav2vec2(path, mask=True)}[make](source)  # fmt: skip
+    MADE[make](source)
     facts = inspect(source)
     assert facts.command is not None
     words = shlex.split(facts.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bimodal.export.commands import app
+from bimodal.models.catalog import resolve
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.workers.audio.pipeline import VoiceActivity
 from tests.export import foreign_files as files
@@ -61,3 +63,16 @@ def test_what_can_not_be_run_by_steps_is_said(tmp_path: Path) -> None:
         assert words in CliRunner().invoke(app, arguments).output
     result = CliRunner().invoke(app, ["onnx", str(tmp_path / "two.onnx"), "--kind", "voice-activity"])
     assert "--sample-rate" in result.output
+
+
+def test_silero_as_its_authors_publish_it_answers_as_the_one_that_ships(silero_wheel: Path, tmp_path: Path) -> None:
+    source = tmp_path / "theirs.onnx"
+    with zipfile.ZipFile(silero_wheel) as wheel:
+        source.write_bytes(wheel.read("silero_vad/data/silero_vad.onnx"))
+    artifact = adopted(tmp_path, source, "--window", "0.036")
+    ours = open_artifact(resolve("silero-vad"), "voice-activity", provider="cpu")
+    wave = np.random.default_rng(0).normal(0, 0.1, (2, 576)).astype(np.float32)
+    state = np.random.default_rng(1).normal(0, 0.5, (2, 2, 128)).astype(np.float32)
+    found, expected = (each.run(waveform=wave, state=state) for each in (artifact, ours))
+    for name in ("probability", "next_state"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
