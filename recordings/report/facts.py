@@ -9,7 +9,7 @@ from typing import NamedTuple
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.reading import Clip
 from bimodal.recordings.report.charts import Rectangle, clock, track_strip
-from bimodal.recordings.report.statistics import Stretch, Tally
+from bimodal.recordings.report.statistics import Spread, Stretch, Tally, TrackTally
 
 MOST_STRETCHES, MOST_TRACKS, MOST_CONFLICTS = 8, 24, 5
 SHORTEST_STRETCH_S = 0.2
@@ -112,6 +112,56 @@ def tracks(tally: Tally) -> list[TrackRow]:
             )
         )
     return rows
+
+
+class DoesRow(NamedTuple):
+    """What one face does, in words: measures with mean and range, blinks, and the strongest action units."""
+
+    number: int
+    measures: list[tuple[str, str]]
+    blinks: str
+    units: list[tuple[str, float]]
+
+
+SHOWN = {"yaw_deg": "yaw", "pitch_deg": "pitch", "roll_deg": "roll", "mouth_open": "mouth", "valence": "valence"}
+SHOWN |= {"arousal": "arousal"}
+MOST_UNITS, LEAST_UNIT = 5, 0.1
+
+
+def does(tally: Tally) -> list[DoesRow]:
+    """What the faces with the most frames do; without those of which nothing is known."""
+    most = sorted(tally.tracks.items(), key=lambda item: -item[1].frames)[:MOST_TRACKS]
+    rows = []
+    for number, track in sorted(most):
+        found = [(word, _spread(track.measures[name], name)) for name, word in SHOWN.items()]
+        strong = sorted(((spread.mean or 0.0, name) for name, spread in track.units.items()), reverse=True)
+        rows.append(
+            DoesRow(
+                number=number,
+                measures=[(word, text) for word, text in found if text],
+                blinks=_blinks(track),
+                units=[(name, mean) for mean, name in strong[:MOST_UNITS] if mean >= LEAST_UNIT],
+            )
+        )
+    return [row for row in rows if row.measures]
+
+
+def _spread(spread: Spread, name: str) -> str:
+    if spread.mean is None:
+        return ""
+    figures = (spread.mean, spread.low, spread.high)
+    if name.endswith("_deg"):
+        mean, low, high = (f"{round(value)}°" for value in figures)
+    else:
+        mean, low, high = (f"{value:.2f}".replace("-0.00", "0.00") for value in figures)
+    return f"{mean} ({low} … {high})"
+
+
+def _blinks(track: TrackTally) -> str:
+    if not track.blinks.count:
+        return "none seen"
+    seconds = max(track.last_t - track.first_t, 1.0)
+    return f"{track.blinks.count}, {60 * track.blinks.count / seconds:.0f} a minute, {track.blinks.mean:.0f} ms"
 
 
 def reasons(counter: Counter[str], frames: int) -> list[Reason]:

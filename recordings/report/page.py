@@ -50,6 +50,7 @@ def render(clip: Clip, now: datetime) -> str:
         shares=facts.shares(tally),
         stretches=facts.stretches(tally, frame_s),
         tracks=facts.tracks(tally),
+        does=facts.does(tally),
         unknown=facts.reasons(tally.unknown, tally.frames),
         unheard=facts.reasons(tally.unheard, tally.frames),
         doubted=facts.reasons(tally.doubted, tally.frames),

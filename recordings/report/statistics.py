@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -82,9 +83,34 @@ class Stretch:
     confidence: float = 0.0
 
 
+class Spread:
+    """Mean and range of a measure, value by value."""
+
+    __slots__ = ("count", "high", "low", "total")
+
+    def __init__(self) -> None:
+        self.count, self.total, self.low, self.high = 0, 0.0, math.inf, -math.inf
+
+    def add(self, value: float | None) -> None:
+        """Add a value; None adds nothing."""
+        if value is not None:
+            self.count += 1
+            self.total += value
+            self.low, self.high = min(self.low, value), max(self.high, value)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the values; None without any."""
+        return self.total / self.count if self.count else None
+
+
+MEASURES = ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "valence", "arousal")
+
+
 @dataclass
 class TrackTally:
-    """Statistics of one track: label counts in total and by second, and the number of frames in which it speaks."""
+    """Statistics of one track: label counts in total and by second, the number of frames in which it speaks, measures
+    and action units, and blinks."""
 
     first_t: float
     last_t: float
@@ -92,6 +118,9 @@ class TrackTally:
     speaking: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    measures: defaultdict[str, Spread] = field(default_factory=lambda: defaultdict(Spread))
+    units: defaultdict[str, Spread] = field(default_factory=lambda: defaultdict(Spread))
+    blinks: Spread = field(default_factory=Spread)
 
 
 class Tally:
@@ -193,6 +222,13 @@ class Tally:
         track.speaking += face.weights.get("speech", 0.0) > 0
         track.labels[face.label] += 1
         track.seconds[int(t)][face.label] += 1
+        if face.face is None:
+            return
+        for name in MEASURES:
+            track.measures[name].add(getattr(face.face, name))
+        for name, value in (face.face.units or {}).items():
+            track.units[name].add(value)
+        track.blinks.add(face.face.blink_ms)
 
 
 def reason(text: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bimodal.broker.events import Emotion, Verdict
+from bimodal.broker.events import Emotion, FaceMeasures, Verdict
 from bimodal.recordings.reading import Clip, clips
 from bimodal.recordings.recording import Recording
 from bimodal.recordings.report import facts
@@ -94,6 +94,26 @@ def test_the_page_says_it_and_asks_nobody(tmp_path: Path) -> None:
     assert "svg" in found.tags
     for words in ("Timeline", "Longest stretches", "What was unknown, and why", "not what anybody felt", "tiny@1"):
         assert words in found.text
+
+
+def test_what_the_faces_do_is_folded_and_there_where_it_is_known(tmp_path: Path) -> None:
+    plain = [felt(seq, "happy") for seq in range(50)]
+    assert "What the faces do" not in render(recorded(tmp_path, plain), NOW), "results of older versions"
+    events = []
+    for one in plain:
+        (seen,) = one.faces
+        measures = FaceMeasures(
+            yaw_deg=-0.2 if one.seq < 25 else 10.0,
+            valence=0.5,
+            blink_ms=120.0 if one.seq == 30 else None,
+            units={"au12_derived": 0.6, "au4_derived": 0.01},
+        )
+        events.append(msgspec.structs.replace(one, faces=(msgspec.structs.replace(seen, face=measures),)))
+    found = read(render(recorded(tmp_path, events, "does"), NOW))
+    assert {"details", "summary"} <= set(found.tags)
+    for words in ("What the faces do", "5° (0° … 10°)", "0.50 (0.50 … 0.50)", "1, 31 a minute, 120 ms", "AU12 60 %"):
+        assert words in found.text
+    assert "AU4" not in found.text
 
 
 def test_names_are_text_and_not_markup(tmp_path: Path) -> None:
