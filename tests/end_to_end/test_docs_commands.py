@@ -91,6 +91,7 @@ NOT_RUN = {
     r"bimodal soak .*": "takes hours; see test_soak.py",
     r"bimodal bench( --json .*| (latency|start)| limit pipeline( --seconds.*)?)?": "takes minutes; see tests/bench",
     r"python -m scripts\.measure(\.\w+)? .*": "takes minutes, some parts with more packages; see tests/scripts",
+    r"python -m scripts\.doubt .*": "needs data sets; see tests/scripts/test_doubt.py",
     r"python -m tests\.(chaos|fuzz\.\w+) .*": "takes long; a round of each is in tests/chaos and tests/fuzz",
     r"python -m tests\.tried.*": "takes minutes; see tests/tried",
     r"make run": "needs a desk",

@@ -183,7 +183,7 @@ def evaluate_speech(
 @evaluate.command("fusion")
 def evaluate_fusion(
     data: Annotated[Path, typer.Option("--data", help="A folder with pairs.csv, or a prepared video tree.")],
-    model: Annotated[str, typer.Option(help="Name or path of a fusion model; 'average' is the default strategy.")] = (
+    model: Annotated[str, typer.Option(help="Name or path of a fusion model, or a strategy: worth, average.")] = (
         "fusion-learned"
     ),
     split: Annotated[str, typer.Option(help="Of the pairs (train, test) or of the videos (train, valid).")] = "test",
@@ -201,7 +201,7 @@ def evaluate_fusion(
         from bimodal.training.evaluate.evaluate import find_model
         from bimodal.training.fusion import evaluate as measuring
 
-        path = None if model == "average" else find_model(model)
+        path = model if model in measuring.STRATEGIES else find_model(model)
         print_evaluation(measuring.evaluate_fusion(path, data, split, face, speech), out, json)
 
 

@@ -196,6 +196,37 @@ def averaged(pairs: Pairs, video_weight: float, speech_weight: float) -> NDArray
     return np.asarray(fused / fused.sum(axis=1, keepdims=True))
 
 
+SOFT, CONTRADICT, AGREE, FLOOR = 0.3, 0.2, 0.6, 1e-6
+"""As in workers/fusion/combine.py, which fuses one moment so."""
+
+
+def by_worth(pairs: Pairs, video_weight: float, speech_weight: float) -> NDArray[np.float64]:
+    """Fuse pairs with the strategy `worth`, float64 [N, 7]: multiplied where they agree, averaged where they don't."""
+    largest = max(video_weight, speech_weight)
+    sides = [pairs.video.astype(np.float64), pairs.speech.astype(np.float64)]
+    exponents = [
+        weight / largest * side[:, -1:] ** SOFT
+        for weight, side in zip((video_weight, speech_weight), sides, strict=True)
+    ]
+    total = np.maximum(exponents[0] + exponents[1], 1e-9)
+    pooled = sum(e * side[:, :-1] for e, side in zip(exponents, sides, strict=True)) / total
+    logs = sum(e * np.log(np.maximum(side[:, :-1], FLOOR)) for e, side in zip(exponents, sides, strict=True))
+    joint = np.clip((agreements(*(side[:, :-1] for side in sides)) - CONTRADICT) / (AGREE - CONTRADICT), 0, 1)[:, None]
+    fused = joint * softmax(np.asarray(logs)) + (1 - joint) * pooled
+    return np.asarray(fused / fused.sum(axis=1, keepdims=True))
+
+
+def agreements(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """1 − the Jensen–Shannon divergence (base 2) of rows of probabilities [N, C], float64 [N]."""
+    middle = (first + second) / 2
+
+    def part(p: NDArray[np.floating]) -> NDArray[np.float64]:
+        logs = np.log2(np.maximum(p, 1e-300) / np.maximum(middle, 1e-300))
+        return np.asarray(np.where(p > 0, p * logs, 0.0).sum(axis=1))
+
+    return np.asarray(1 - (part(first) + part(second)) / 2)
+
+
 def write_pairs(folder: Path, parts: dict[str, Pairs]) -> Path:
     """Write `folder`/pairs.csv in one move; `parts` by split."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -108,7 +109,62 @@ def product(opinions: Sequence[Opinion]) -> Probabilities:
     return normalised({emotion: math.exp(value - highest) for emotion, value in logs.items()})
 
 
-STRATEGIES: Mapping[str, Strategy] = {"average": average, "product": product}
+SOFT = 0.3
+"""Power of reliability in the strategy `worth`: a doubtful opinion has said so already by being less sure."""
+CONTRADICT, AGREE = 0.2, 0.6
+"""Agreement up to which opinions contradict each other, so that both stay in view, and from which on they multiply."""
+
+
+def worth(opinions: Sequence[Opinion]) -> Probabilities:
+    """Fusion by worth: independent witnesses, each as far as it is reliable.
+
+    p(c) ∝ Π p(c)^e over the classes that all know, where e is an opinion's weight in that of the weightiest, so that
+    two that agree are surer than each. Where they contradict each other (agreement below AGREE) the average with
+    weights e takes over, wholly from CONTRADICT on: one of two sure witnesses is wrong, and which is not for us to say.
+    Classes that only some know have their share of the average.
+    """
+    weighted = _weighted(opinions)
+    if len(weighted) == 1:
+        return dict(weighted[0].probabilities)
+    exponents = _exponents(weighted)
+    pooled = average([each._replace(weight=e) for each, e in zip(weighted, exponents, strict=True)])
+    shared = [emotion for emotion in pooled if all(emotion in each.probabilities for each in weighted)]
+    alike = [agreement(one.probabilities, other.probabilities) for one, other in combinations(weighted, 2)]
+    together = min((-1.0 if found is None else found) for found in alike)
+    joint = unit((together - CONTRADICT) / (AGREE - CONTRADICT))
+    if not shared or joint <= 0:
+        return pooled
+    logs = {
+        emotion: math.fsum(
+            e * math.log(max(each.probabilities[emotion], PRODUCT_FLOOR))
+            for each, e in zip(weighted, exponents, strict=True)
+        )
+        for emotion in shared
+    }
+    highest = max(logs.values())
+    product_of = normalised({emotion: math.exp(value - highest) for emotion, value in logs.items()})
+    mass = math.fsum(pooled[emotion] for emotion in shared)
+    return normalised(
+        {
+            emotion: value + joint * (mass * product_of[emotion] - value) if emotion in product_of else value
+            for emotion, value in pooled.items()
+        }
+    )
+
+
+def _exponents(weighted: Sequence[Opinion]) -> list[float]:
+    """Exponents of opinions: their configured weights, the largest being 1, times reliability to the power of SOFT."""
+    trust = [softened(each.worth) or 1.0 for each in weighted]
+    configured = [each.weight / t for each, t in zip(weighted, trust, strict=True)]
+    return [weight / max(configured) * t for weight, t in zip(configured, trust, strict=True)]
+
+
+def softened(reliability: float) -> float:
+    """Reliability, 0…1, as the strategy `worth` counts it."""
+    return float(unit(reliability) ** SOFT)
+
+
+STRATEGIES: Mapping[str, Strategy] = {"worth": worth, "average": average, "product": product}
 
 
 def agreement(first: Probabilities, second: Probabilities) -> float | None:

@@ -249,7 +249,9 @@ class Scene:
         voice = speech.probabilities if speech is not None else None
         if speech is not None and voice is not None:
             worth["speech"] = speech.reliability
-        weights = {"video": 0.0, "speech": 0.0} | shares(self._weights, worth)
+        by_worth = self._settings.strategy == "worth"
+        counted = {name: combine.softened(value) for name, value in worth.items()} if by_worth else worth
+        weights = {"video": 0.0, "speech": 0.0} | shares(self._weights, counted)
         modalities = [Opinion("video", video, weights["video"], worth["video"])]
         if voice is not None:
             modalities.append(Opinion("speech", voice, weights["speech"], worth.get("speech", 0.0)))

@@ -46,9 +46,9 @@ class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Raises ValueError (ValidationError when converted) where a number is not finite or a pair of weights is all 0.
     """
 
-    strategy: Literal["average", "product", "learned"] = "average"
-    video_weight: NotNegative = 0.7
-    speech_weight: NotNegative = 0.3
+    strategy: Literal["worth", "average", "product", "learned"] = "worth"
+    video_weight: NotNegative = 0.65
+    speech_weight: NotNegative = 0.35
     static_weight: NotNegative = 0.5
     dynamic_weight: NotNegative = 0.5
     smoothing_s: NotNegative = 0.3

@@ -21,8 +21,16 @@ from bimodal.training.datasets.prepare import png, write_file
 from bimodal.training.dynamic.train import compose, windows
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.command import evaluate
-from bimodal.training.fusion.pairs import Pairs, averaged, read_pairs, write_pairs
-from bimodal.workers.fusion.combine import LearnedFusion, Opinion, average, learned_fusion, strategy_of
+from bimodal.training.fusion.pairs import Pairs, averaged, by_worth, read_pairs, write_pairs
+from bimodal.workers.fusion.combine import (
+    LearnedFusion,
+    Opinion,
+    average,
+    learned_fusion,
+    softened,
+    strategy_of,
+    worth,
+)
 from bimodal.workers.fusion.dynamic import dynamic_model
 from bimodal.workers.fusion.settings import FusionSettings
 from tests.artifacts import make_face_static, make_speech
@@ -72,6 +80,19 @@ def test_the_average_of_pairs_is_the_average_of_live_fusion(seed: int) -> None:
         for side, row, weight in zip(("video", "speech"), rows, weights, strict=True)
     ]
     assert list(average(opinions).values()) == pytest.approx(averaged(pairs, 0.7, 0.3)[0], abs=1e-6)
+
+
+@given(st.integers(0, 1000))
+def test_pairs_fused_by_worth_are_fused_as_live(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = [np.append(random.dirichlet(np.full(7, 0.7)), random.uniform(0.05, 1)).astype(np.float32) for _ in range(2)]
+    pairs = Pairs(rows[0][None], rows[1][None], np.zeros(1, np.int64))
+    weights = (0.65 * softened(float(rows[0][-1])), 0.35 * softened(float(rows[1][-1])))
+    opinions = [
+        Opinion(side, dict(zip(EMOTIONS, map(float, row[:7]), strict=True)), weight, float(row[-1]))
+        for side, row, weight in zip(("video", "speech"), rows, weights, strict=True)
+    ]
+    assert list(worth(opinions).values()) == pytest.approx(by_worth(pairs, 0.65, 0.35)[0], abs=1e-5)
 
 
 def test_pairs_come_back_as_they_were_written(tmp_path: Path) -> None:

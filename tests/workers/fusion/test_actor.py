@@ -43,7 +43,7 @@ def test_the_same_settings_again_change_nothing(film: Film, data: st.DataObject)
     st.integers(0, 30),
     st.builds(
         FusionSettings,
-        strategy=st.sampled_from(["average", "product"]),
+        strategy=st.sampled_from(["worth", "average", "product"]),
         smoothing_s=st.floats(0, 2),
         speech_delay_ms=st.floats(0, 500),
         speech_max_age_s=st.floats(0.1, 5),

@@ -19,7 +19,9 @@ from bimodal.workers.fusion.combine import (
     clean,
     product,
     shares,
+    softened,
     top,
+    worth,
 )
 from tests.workers.fusion.making import distributions, sure
 
@@ -73,7 +75,7 @@ def test_an_opinion_without_weight_is_not_heard(
     assert strategy([Opinion("video", one, weight), Opinion("speech", other, 0.0)]) == one
 
 
-@given(strategies, distributions(EMOTIONS), st.floats(0.01, 5), st.floats(0.01, 5))
+@given(st.sampled_from([average, product]), distributions(EMOTIONS), st.floats(0.01, 5), st.floats(0.01, 5))
 def test_those_who_agree_are_not_changed(
     strategy: Strategy, said: dict[str, float], first: float, second: float
 ) -> None:
@@ -200,3 +202,49 @@ def test_clean_probabilities_are_in_order_and_sum_to_one() -> None:
 
 def test_of_two_equals_the_earlier_emotion_is_named() -> None:
     assert top({"anger": 0.5, "happy": 0.5}) == ("happy", 0.5)
+
+
+def both(
+    face: float, voice: float, reliable: float = 1.0, *, label: str = "happy", heard: str = "happy"
+) -> list[Opinion]:
+    """A face and a voice, each so sure; the voice so reliable, with the weights that fusion gives them."""
+    trust = softened(reliable)
+    total = 0.65 + 0.35 * trust
+    return [
+        Opinion("video", sure(label, face), 0.65 / total, 1.0),
+        Opinion("speech", sure(heard, voice), 0.35 * trust / total, reliable),
+    ]
+
+
+def test_by_worth_two_that_agree_are_surer_than_each() -> None:
+    fused = worth(both(0.6, 0.5))
+    assert top(fused)[0] == "happy"
+    assert fused["happy"] > 0.7
+
+
+def test_by_worth_a_voice_counts_as_far_as_it_is_reliable() -> None:
+    found = [worth(both(0.6, 0.5, reliable))["happy"] for reliable in (1.0, 0.5, 0.1, 0.0)]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] == pytest.approx(0.6)
+
+
+def test_by_worth_an_unsure_voice_changes_little() -> None:
+    unsure = dict.fromkeys(EMOTIONS, 1 / 7)
+    face, voice = both(0.6, 0.5)
+    assert worth([face, voice._replace(probabilities=unsure)])["happy"] == pytest.approx(0.6, abs=0.05)
+
+
+def test_by_worth_a_conflict_stays_a_conflict() -> None:
+    face, voice = both(0.95, 0.9, label="happy", heard="anger")
+    fused = worth([face, voice])
+    assert fused == pytest.approx(average([face, voice]))
+    assert fused["happy"] < 0.7
+    assert fused["anger"] > 0.25
+
+
+def test_by_worth_a_class_that_one_does_not_know_keeps_its_share() -> None:
+    face, voice = both(0.6, 0.5)
+    known = {emotion: value for emotion, value in voice.probabilities.items() if emotion != "disgust"}
+    whole = {emotion: value / sum(known.values()) for emotion, value in known.items()}
+    heard = [face, voice._replace(probabilities=whole)]
+    assert worth(heard)["disgust"] == pytest.approx(average(heard)["disgust"])

@@ -11,7 +11,7 @@ from bimodal.workers.fusion.settings import FusionSettings
 
 def test_the_defaults_are_those_of_the_design() -> None:
     settings = msgspec.convert({}, FusionSettings)
-    assert (settings.video_weight, settings.speech_weight, settings.strategy) == (0.7, 0.3, "average")
+    assert (settings.video_weight, settings.speech_weight, settings.strategy) == (0.65, 0.35, "worth")
 
 
 def test_every_strategy_that_can_be_named_exists() -> None:

@@ -14,6 +14,7 @@ from bimodal.broker.messages import Face, LaneMessage, StreamClosed, StreamOpene
 from bimodal.models.doubt import face_doubts
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
+from bimodal.workers.fusion.combine import softened
 from bimodal.workers.fusion.dynamic import dynamic_model
 from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.fusion.settings import FusionSettings
@@ -58,12 +59,12 @@ def test_a_face_alone_is_its_emotion() -> None:
     assert event.models == {"face-static": "static@1"}
 
 
-def test_face_and_voice_are_weighted_seven_to_three() -> None:
+def test_face_and_voice_that_contradict_each_other_are_averaged() -> None:
     picture = frame(0, face(probabilities=sure("happy")), pts_ns=HOP_NS + 120 * MS)
     event = only(run([hop(0, "sad"), picture], live))
     (seen,) = event.faces
-    assert seen.weights == {"video": 0.7, "speech": 0.3}
-    assert seen.fused["happy"] == pytest.approx(0.7 * 0.88 + 0.3 * 0.02, abs=1e-4)
+    assert seen.weights == {"video": 0.65, "speech": 0.35}
+    assert seen.fused["happy"] == pytest.approx(0.65 * 0.88 + 0.35 * 0.02, abs=0.02)
     assert event.emotion.label == "happy"
     assert event.emotion.agreement is not None
     assert event.emotion.agreement < 0.4
@@ -75,16 +76,17 @@ def test_face_and_voice_are_weighted_seven_to_three() -> None:
 def test_a_blurred_face_counts_less() -> None:
     picture = frame(0, face(sharpness=0.5, score=0.6), pts_ns=HOP_NS + 120 * MS)
     (seen,) = only(run([hop(0, voice=0.5), picture], live)).faces
-    video = 0.21 * face_doubts(picture.faces[0].box, 0.5, None, None, None).reliability
+    doubt = face_doubts(picture.faces[0].box, 0.5, None, None, None).reliability
+    video, speech = 0.65 * softened(0.5 * 0.6 * doubt), 0.35 * softened(0.5)
     assert seen.doubts == ("face is blurred",)
-    assert seen.weights == {"video": round(video / (video + 0.15), 4), "speech": round(0.15 / (video + 0.15), 4)}
+    assert seen.weights == {"video": round(video / (video + speech), 4), "speech": round(speech / (video + speech), 4)}
 
 
 def test_the_product_strategy_is_used_where_it_is_asked_for() -> None:
     picture = frame(0, face(probabilities=sure("happy")), pts_ns=HOP_NS + 120 * MS)
     settings = FusionSettings(smoothing_s=0.0, strategy="product")
     (seen,) = only(run([hop(0, "sad"), picture], live, settings)).faces
-    assert seen.fused["happy"] / seen.fused["sad"] == pytest.approx((0.88 / 0.02) ** 0.4, rel=0.01)
+    assert seen.fused["happy"] / seen.fused["sad"] == pytest.approx((0.88 / 0.02) ** 0.3, rel=0.01)
 
 
 def test_without_a_face_the_voice_speaks_alone() -> None:
@@ -284,7 +286,7 @@ def test_only_the_speaker_has_the_voice_and_the_verdict_is_the_speakers() -> Non
     last = events[-1]
     large_face, small_face = last.faces
     assert large_face.weights == {"video": 1.0, "speech": 0.0}
-    assert small_face.weights == {"video": 0.7, "speech": 0.3}
+    assert small_face.weights == {"video": 0.65, "speech": 0.35}
     assert last.emotion.label == "anger"
 
 
