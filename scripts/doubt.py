@@ -3,8 +3,9 @@
     python -m scripts.doubt --data ../shared/data --speech speech-whisper-1.onnx
 
 Faces: every third picture of FER2013 `valid` under the conditions of `bimodal evaluate face --conditions`. Voices:
-EMO-DB, URDU and RAVDESS under conditions of sound, by the statistics of speech-whisper@1, whose encoder learnt from none
-of them (that of later versions did), and heads trained anew without the speakers (five folds), and without the corpus. Pairs: both put together by emotion. About five minutes on one core.
+EMO-DB, URDU and RAVDESS under conditions of sound, by the statistics of speech-whisper@1, whose encoder learnt from
+none of them (that of later versions did), and heads trained anew without the speakers (five folds), and without the
+corpus. Pairs: both put together by emotion. About five minutes on one core.
 """
 
 from __future__ import annotations
@@ -346,9 +347,9 @@ def main() -> None:
     given = parser.parse_args()
     data = given.data
     torch.set_num_threads(1)
+    clips = voices(data, given.speech)
     seen = faces(data)
     print(*face_rows(seen), sep="\n", flush=True)
-    clips = voices(data, given.speech)
     for whole_corpus in (False, True):
         heard = left_out(clips, whole_corpus)
         print(f"\nvoices of {'corpora' if whole_corpus else 'speakers'} left out")
