@@ -47,3 +47,24 @@ def test_source_that_is_unknown_fails_with_a_sentence_and_writes_nothing(tmp_pat
     assert result.exit_code == 1
     assert "holds no face_detection_short_range.tflite" in result.output
     assert not out.exists()
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_face_landmarker_is_made_again_with_the_same_graphs(shared: Path, tmp_path: Path) -> None:
+    for package in ("tf2onnx", "tensorflow", "ai_edge_litert"):
+        pytest.importorskip(package)
+    task = shared / "models/face_landmarker.task"
+    result = CliRunner().invoke(app, ["mediapipe", "--task", str(task), "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    for name in ("facemesh-478", "face-blendshapes"):
+        _same_graph(tmp_path / name / "model.onnx", ROOT / name / "model.onnx")
+
+
+def test_another_task_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.task"
+    wrong.write_bytes(b"no zip")
+    result = CliRunner().invoke(app, ["mediapipe", "--task", str(wrong), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "wrong.task can't be read" in result.output
+    assert not (tmp_path / "out").exists()
