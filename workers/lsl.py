@@ -179,6 +179,26 @@ def _video(event: Emotion) -> Probabilities | None:
     return face.video if face is not None else None
 
 
+def _does(name: str, unit: str) -> Channel:
+    """A measure of the face that the verdict is about."""
+
+    def get(event: Emotion) -> float | None:
+        face = leading(event)
+        return getattr(face.face, name) if face is not None and face.face is not None else None
+
+    return Channel(name, unit, "face", get)
+
+
+def _sounds(name: str, unit: str) -> Channel:
+    """A measure of the voice."""
+
+    def get(event: Emotion) -> float | None:
+        speech = event.speech
+        return getattr(speech.measures, name) if speech is not None and speech.measures is not None else None
+
+    return Channel(f"voice_{name}", unit, "voice", get)
+
+
 # `fused` is the event's verdict, even if it is the voice's alone; `video` is of the face that the verdict is about.
 CHANNELS: tuple[Channel, ...] = (
     *_seven("fused", fused),
@@ -187,6 +207,12 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("confidence", "probability", "fused", lambda event: event.emotion.confidence),
     Channel("agreement", "probability", "fused", lambda event: event.emotion.agreement),
     Channel("faces", "count", "video", lambda event: len(event.faces)),
+    Channel("valence", "-1..1", "fused", lambda event: event.emotion.valence),
+    Channel("arousal", "-1..1", "fused", lambda event: event.emotion.arousal),
+    *(_does(name, "degrees") for name in ("yaw_deg", "pitch_deg", "roll_deg", "gaze_yaw_deg", "gaze_pitch_deg")),
+    *(_does(name, "ratio") for name in ("eye_left_open", "eye_right_open", "mouth_open")),
+    _sounds("f0_hz", "Hz"),
+    _sounds("loudness_lufs", "LUFS"),
 )
 
 

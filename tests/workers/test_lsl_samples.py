@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.events import Emotion, Latency, Probabilities, Speech, TrackedFace, Verdict
+from bimodal.broker.events import (
+    Emotion,
+    FaceMeasures,
+    Latency,
+    Probabilities,
+    Speech,
+    TrackedFace,
+    Verdict,
+    VoiceMeasures,
+)
 from bimodal.broker.messages import Job, Modality
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.lsl import CHANNELS, GrabTimes, sample
@@ -75,6 +85,15 @@ def test_a_voice_alone_gives_the_fused_numbers_and_what_is_unknown_is_no_number(
     assert found["faces"] == 0.0
     nothing = channels(event())
     assert all(math.isnan(value) for label, value in nothing.items() if label != "faces")
+
+
+def test_what_face_and_voice_do_has_channels_of_its_own() -> None:
+    turned = msgspec.structs.replace(face(1, "happy", 0.8), face=FaceMeasures(yaw_deg=12.0, mouth_open=0.1))
+    voice = Speech(label=None, probabilities=None, voice=0.9, age_ms=1, measures=VoiceMeasures(f0_hz=180.0))
+    found = channels(event(turned, verdict=Verdict(label="happy", confidence=0.8, valence=0.5), speech=voice))
+    assert (found["yaw_deg"], found["mouth_open"], found["valence"], found["voice_f0_hz"]) == (12.0, 0.1, 0.5, 180.0)
+    assert math.isnan(found["gaze_yaw_deg"])
+    assert len(CHANNELS) == 36, "as docs/events.md says"
 
 
 def test_less_sure_than_a_label_needs_still_gives_the_numbers() -> None:
