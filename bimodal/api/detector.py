@@ -8,11 +8,16 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 import msgspec
 import numpy as np
@@ -131,17 +136,26 @@ class Detector:
 
     Args:
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
+        workers: threads that work on the frames of one clip; `events` are the same with any number.
 
     Raises ConfigError, CatalogError, ArtifactError or ProviderError where the config's models can't be used.
     """
 
-    def __init__(self, config: ConfigLike = None) -> None:
+    def __init__(self, config: ConfigLike = None, *, workers: int = 1) -> None:
         self._config = config_of(config)
         rows = processes(Wanted(self._config, counts={"face": 1, "audio": 1}, files=True))
         face_settings = _told(rows, FaceActorSettings)
         assert face_settings is not None
         faces = face.open_models(face_settings, WORKER)
         self._faces = FacePipeline(faces.detector, faces.landmarks, faces.static, face_settings.face, faces.details)
+        self._free: SimpleQueue[FacePipeline] = SimpleQueue()
+        self._free.put(self._faces)
+        for _ in range(workers - 1):
+            more = face.open_models(face_settings, WORKER)
+            self._free.put(FacePipeline(more.detector, more.landmarks, more.static, face_settings.face, more.details))
+        self._threads = ThreadPoolExecutor(workers) if workers > 1 else None
+        self._ahead = 2 * workers if workers > 1 else 0
+        self._voice_lock = Lock()
         self._face_names = faces.names
         self._voices: SpeechPipeline | None = None
         self._voice_names: dict[str, str] = {}
@@ -290,21 +304,29 @@ class Detector:
         windows = _windows(source, settings) if opened.has_sound else _ended("speech")
         counts: dict[Modality, int] = {"face": 0, "speech": 0}
         ends_ns: dict[Modality, int] = {}
+        ahead: deque[Callable[[], Message]] = deque()
         for item in heapq.merge(pictures, windows, key=lambda item: item.pts_ns):
             seq = counts[item.modality]
-            message = (
-                StreamEnded(stream=opened.stream, run=opened.run, modality=item.modality, count=seq)
-                if item.data is None
-                else self._answer(_job(opened.stream, opened.run, seq, item), item.data)
-            )
-            if item.data is not None:
+            if item.data is None:
+                end = StreamEnded(stream=opened.stream, run=opened.run, modality=item.modality, count=seq)
+                ahead.append(partial(_itself, end))
+            else:
+                ahead.append(self._begin(_job(opened.stream, opened.run, seq, item), item.data))
                 counts[item.modality] += 1
                 ends_ns[item.modality] = item.pts_ns
-            for event in fusion.receive(message, time.monotonic_ns()):
-                if not isinstance(event, StreamClosed):
-                    yield event
+            # Answers are taken in the order of the jobs, so that events are the same with any number of workers.
+            while len(ahead) > self._ahead:
+                yield from _told_events(fusion, ahead.popleft()())
+        while ahead:
+            yield from _told_events(fusion, ahead.popleft()())
         all_read = opened.has_sound or not source.info.has_sound
         source.problems.report("length", uneven(source.info, ends_ns, counts["face"], all_read=all_read))
+
+    def _begin(self, job: Job, data: NDArray[Any]) -> Callable[[], Message]:
+        """Begin a job, in a thread where there are several workers; gives what waits for its answer."""
+        if self._threads is None:
+            return partial(self._answer, job, data)
+        return self._threads.submit(self._answer, job, data).result
 
     def _answer(self, job: Job, data: NDArray[Any]) -> FaceResult | SpeechResult | JobFailed:
         """Do one job as a worker does it: what goes wrong fails its frame only, and the event says why."""
@@ -312,16 +334,23 @@ class Detector:
         taken_ns = time.monotonic_ns()
         try:
             if job.modality == "face":
-                return face.face_result(self._faces, self._face_names, assignment, data, taken_ns)
+                pipeline = self._free.get()
+                try:
+                    return face.face_result(pipeline, self._face_names, assignment, data, taken_ns)
+                finally:
+                    self._free.put(pipeline)
             assert self._voices is not None
-            return audio.speech_result(self._voices, self._voice_names, assignment, data, taken_ns)
+            with self._voice_lock:
+                return audio.speech_result(self._voices, self._voice_names, assignment, data, taken_ns)
         except Exception as error:
             log.exception("job %s/%s/%d failed", job.stream, job.modality, job.seq)
             return failed(job, f"{type(error).__name__} in the {job.modality} worker", number=assignment.number)
 
     def close(self) -> None:
         """Let go of the models' memory; the detector can't be used any more."""
-        del self._faces, self._voices, self._fusion
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        del self._faces, self._free, self._voices, self._fusion
 
     def __enter__(self) -> Detector:
         return self
@@ -342,6 +371,19 @@ class Reading(NamedTuple):
     opened: StreamOpened
     problems: SourceProblems
     events: Iterator[Emotion | Hop]
+
+
+Message: TypeAlias = FaceResult | SpeechResult | JobFailed | StreamEnded
+
+
+def _itself(message: Message) -> Message:
+    return message
+
+
+def _told_events(fusion: Fusion, message: Message) -> Iterator[Emotion | Hop]:
+    for event in fusion.receive(message, time.monotonic_ns()):
+        if not isinstance(event, StreamClosed):
+            yield event
 
 
 class _Item(NamedTuple):

@@ -48,6 +48,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         report: whether NAME.html is written.
         also: formats of other programs that are written too (recordings/exports.py).
         engine: as in the column `engine`.
+        threads: that work on the frames of one clip; more than one where there are fewer clips than cores.
     """
 
     config: dict[str, object]
@@ -58,6 +59,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     report: bool = False
     also: tuple[FormatName, ...] = ()
     engine: str = "local"
+    threads: int = 1
     log: str | None = None
     parent: int = 0
 
@@ -97,7 +99,7 @@ class ClipWorker:
         self._out = unpack(settings.out)
         self._corpus = self._out / "corpus"
         self._session = msgspec.convert(settings.session, SessionRecord)
-        self._detector = Detector(msgspec.convert(settings.config, Config))
+        self._detector = Detector(msgspec.convert(settings.config, Config), workers=settings.threads)
         self._journal = JournalWriter(self._corpus)
         self._reader = JournalReader(self._corpus)
         self._rows: dict[str, ClipRow] = {}

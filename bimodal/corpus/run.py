@@ -274,7 +274,9 @@ class Run:
         try:
             if not self.finished():
                 with contextlib.ExitStack() as stack:
-                    running = engine or LocalEngine(self.worker_settings(), self._workers(), self._most_mb())
+                    running = engine or LocalEngine(
+                        self.worker_settings(threads=self._threads()), self._workers(), self._most_mb()
+                    )
                     stack.callback(running.close)
                     session = Session(f"analyze-{os.getpid()}", unique=True)
                     stack.callback(session.close)
@@ -290,7 +292,7 @@ class Run:
         finally:
             self._finish()
 
-    def worker_settings(self, engine: str = "local") -> WorkerSettings:
+    def worker_settings(self, engine: str = "local", threads: int = 1) -> WorkerSettings:
         """The settings of a worker of this run."""
         config = msgspec.structs.replace(self._config, log=LogConfig(), outputs=OutputsConfig())
         return WorkerSettings(
@@ -302,11 +304,18 @@ class Run:
             report=self.request.report,
             also=self.request.also,
             engine=engine,
+            threads=threads,
             log=str(self._log_file) if self._log_file is not None else None,
         )
 
+    def _threads(self) -> int:
+        """Threads of a worker: all cores for a single clip."""
+        return max(1, (self.request.workers or cores()) // self._workers())
+
     def _workers(self) -> int:
-        tasks = self._plan.waiting_clips() + self._plan.states()["waiting"] // PICTURES_AT_A_TIME + 1
+        clips = self._plan.waiting_clips()
+        pictures = self._plan.states()["waiting"] - clips
+        tasks = clips + -(-pictures // PICTURES_AT_A_TIME)
         return max(1, min(self.request.workers or cores(), tasks))
 
     def _most_mb(self) -> int | None:

@@ -59,6 +59,13 @@ def test_with_other_settings_too(clips: dict[str, Path]) -> None:
     assert [comparable(event) for event in found] == [comparable(event) for event in wanted.events]
 
 
+def test_events_are_the_same_with_several_workers(detector: bimodal.Detector, clips: dict[str, Path]) -> None:
+    with bimodal.Detector(workers=3) as several:
+        for name in ("talking", "voice", "two faces"):
+            wanted = [comparable(event) for event in detector.events(clips[name])]
+            assert [comparable(event) for event in several.events(clips[name])] == wanted
+
+
 def test_pictures_and_samples_are_a_clip_as_well(detector: bimodal.Detector) -> None:
     pictures = np.stack([scene(1, n / 25) for n in range(10)])
     sound, rate = speech(1.0)
