@@ -372,6 +372,7 @@ def lines_of(evaluation: Evaluation) -> Iterator[str]:
     for name, seen in evaluation.under.items():
         yield (
             f"under {name}: accuracy {seen.accuracy:.4f}  UAR {seen.uar:.4f}  ECE {seen.ece:.4f}  AURC {seen.aurc:.4f}"
+            + (f"  ECE with doubt {evaluation.doubted[name]:.4f}" if name in evaluation.doubted else "")
         )
     degraded = degraded_uar(evaluation)
     if degraded is not None:

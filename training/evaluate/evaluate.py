@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from bimodal import models
 from bimodal.models.catalog import installed
 from bimodal.models.contract import Metadata, label_map
+from bimodal.models.doubt import face_doubts
 from bimodal.models.emotions import EMOTIONS
+from bimodal.models.faces.quality import face_quality, regions_of
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.datasets.items import Item
@@ -24,7 +27,7 @@ from bimodal.training.datasets.ravdess import Recording
 from bimodal.training.datasets.readers import reader_of
 from bimodal.training.errors import DatasetError, TrainingError
 from bimodal.training.evaluate.face_conditions import changed_by
-from bimodal.training.evaluate.metrics import Figures, measure
+from bimodal.training.evaluate.metrics import Figures, expected_calibration_error, measure, softmax
 
 # Cost of an artifact: its size, and milliseconds of one core per inference, one at a time as in a worker. Thread CPU
 # time is counted, not wall time, so that other load does not change the figure.
@@ -97,6 +100,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         conditions: UAR under each condition of training/evaluate/conditions.py (speech) or face_conditions.py (faces),
             if asked for.
         under: of faces, all figures under each of these conditions.
+        doubted: of faces, the calibration error under each where doubt flattens the answers, as live (docs/fusion.md).
         groups: of voices, figures by the sex of the speaker and by language, where the corpus tells.
         cost: time and size of the artifact, None if several are measured together.
         seconds: duration, without opening the model.
@@ -112,6 +116,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     further: dict[str, Figures] = {}
     conditions: dict[str, float] = {}
     under: dict[str, Figures] = {}
+    doubted: dict[str, float] = {}
     groups: dict[str, Figures] = {}
     cost: Cost | None = None
     seconds: float = 0.0
@@ -138,7 +143,13 @@ def evaluate_face(
     items, true, protocol = decided_pictures(data, split, labels)
     begun = time.monotonic()
     found = expert_probabilities(artifacts, items)
-    under = {name: measure(true, expert_probabilities(artifacts, items, name), EMOTIONS) for name in conditions}
+    under, doubted = {}, {}
+    for name in conditions:
+        answers = expert_probabilities(artifacts, items, name)
+        under[name] = measure(true, answers, EMOTIONS)
+        temperatures = picture_temperatures(artifacts[0], items, name)
+        flat = softmax(np.log(np.maximum(answers, 1e-12)) / temperatures[:, None])
+        doubted[name] = expected_calibration_error(true, flat)
     seconds = time.monotonic() - begun
     return Evaluation(
         model="+".join(artifact.identity for artifact in artifacts),
@@ -148,6 +159,7 @@ def evaluate_face(
         figures=measure(true, found, EMOTIONS),
         conditions={name: figures.uar for name, figures in under.items()},
         under=under,
+        doubted=doubted,
         cost=cost_of(paths[0], "faces", sized(artifacts[0], items[:ITEMS])) if len(paths) == 1 else None,
         seconds=seconds,
         true=true.tolist(),
@@ -194,6 +206,18 @@ def picture_probabilities(
         for start in starts
     ]
     return over_emotions(artifact.metadata, np.concatenate(rows))
+
+
+def picture_temperatures(
+    artifact: Artifact, items: Sequence[Item], condition: str | None = None, batch: int = 64
+) -> NDArray[np.float64]:
+    """Temperatures of doubt of pictures, float64 [N], as the face worker measures them in crops of the artifact."""
+    regions = regions_of(artifact.metadata.crop) if artifact.metadata.crop is not None else None
+    found = []
+    for start in range(0, len(items), batch):
+        for crop in sized(artifact, items[start : start + batch], condition, start):
+            found.append(face_doubts((0.0, 0.0, math.inf, math.inf), *face_quality(crop, regions)).temperature)
+    return np.array(found)
 
 
 def sized(artifact: Artifact, items: Sequence[Item], condition: str | None = None, first: int = 0) -> NDArray[np.uint8]:

@@ -62,9 +62,9 @@ seen.aurc] %}<td>{{ "%.4f"|format(value) }}</td>{% endfor %}</tr>
 def figures_json(evaluation: Evaluation) -> dict[str, object]:
     """The output of `--json`: accuracy, uar, f1, ece, n, per_class, confusion, labels, model, seconds.
 
-    And `aurc`; `conditions`, the UAR under each, if asked for; of faces also `under`, with accuracy, UAR, ECE and AURC
-    of each condition, and `degraded_uar`, the mean UAR under the conditions DEGRADED. Of voices `groups` (by the sex of
-    the speaker, by language) and `further` (live windows and turns of speech, by protocol).
+    And `aurc`; `conditions`, the UAR under each, if asked for; of faces also `under`, with accuracy, UAR, ECE (plain,
+    and with doubt as live) and AURC of each condition, and `degraded_uar`, the mean UAR under the conditions DEGRADED.
+    Of voices `groups` (by the sex of the speaker, by language) and `further` (live windows and turns, by protocol).
     """
     figures = evaluation.figures
     found = {
@@ -85,6 +85,7 @@ def figures_json(evaluation: Evaluation) -> dict[str, object]:
     if evaluation.under:
         found["under"] = {
             name: {"accuracy": seen.accuracy, "uar": seen.uar, "ece": seen.ece, "aurc": seen.aurc}
+            | ({"ece_with_doubt": evaluation.doubted[name]} if name in evaluation.doubted else {})
             for name, seen in evaluation.under.items()
         }
     if evaluation.groups:

@@ -111,12 +111,13 @@ def test_conditions_are_measured_and_their_mean_is_said(tmp_path: Path) -> None:
     assert plain.under == {}
     assert degraded_uar(plain) is None
     found = evaluate_face(path, data, conditions=CONDITIONS)
-    assert set(found.under) == set(CONDITIONS)
+    assert set(found.under) == set(found.doubted) == set(CONDITIONS)
+    assert all(0 <= value <= 1 for value in found.doubted.values())
     assert found.figures == plain.figures
     mean = np.mean([found.under[name].uar for name in DEGRADED])
     written = figures_json(found)
     assert written["degraded_uar"] == pytest.approx(mean)
-    assert set(written["under"]["16 px"]) == {"accuracy", "uar", "ece", "aurc"}  # type: ignore[index]
+    assert set(written["under"]["16 px"]) == {"accuracy", "uar", "ece", "aurc", "ece_with_doubt"}  # type: ignore[index]
     result = CliRunner().invoke(
         evaluate, ["face", "--data", str(data), "--model", str(path), "--conditions", "--out", str(tmp_path / "out")]
     )
