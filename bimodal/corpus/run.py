@@ -183,6 +183,7 @@ class Run:
         """Read the inputs, and decide on each. Writes nothing."""
         inputs = Inputs(self.request.given, self.out, root=self.request.root)
         self._plan.add(self._wanted(inputs, on_found))
+        self.count.total = self._plan.states().total()  # a file that was named twice counts once
         self.count.skipped = str(inputs.skipped)
         self._plan.put(self._reader.new_rows())
         self._plan.drop_rows(lambda row: counts(self.out, row))
@@ -194,11 +195,12 @@ class Run:
             log.info("%d inputs refused", self.count.refused)
 
     def _wanted(self, inputs: Inputs, on_found: Callable[[int], None]) -> Iterator[Item]:
+        found = 0
         for item in inputs.items():
             if self.request.shard.holds(item):
-                self.count.total += 1
-                if self.count.total % 1000 == 0:
-                    on_found(self.count.total)
+                found += 1
+                if found % 1000 == 0:
+                    on_found(found)
                 own_files = item.picture and self.request.pictures == "files"
                 yield msgspec.structs.replace(item, picture=False) if own_files else item
 

@@ -141,7 +141,8 @@ def test_a_source_that_changed_is_refused_until_asked(study: Path, tmp_path: Pat
     folder, out = tmp_path / "study", tmp_path / "out"
     folder.mkdir()
     (folder / "a.wav").write_bytes((study / "p00" / "voice.wav").read_bytes())
-    assert bimodal.analyze_corpus(folder, out=out).count.done == 1
+    result = bimodal.analyze_corpus([folder, folder / "a.wav"], out=out)
+    assert (result.count.total, result.count.done) == (1, 1), "what is named twice is done once"
     data = bytearray((folder / "a.wav").read_bytes())
     data[-1] ^= 1
     (folder / "a.wav").write_bytes(data)

@@ -204,7 +204,7 @@ def test_broken_files_cost_one_sentence_each_after_the_others_are_done(tmp_path:
     good = face_clip(tmp_path / "good.mp4", 0.4)
     (tmp_path / "text.mp4").write_text("this is no video")
     (tmp_path / "empty.mp4").touch()
-    broken = [tmp_path / "text.mp4", tmp_path / "empty.mp4", tmp_path / "nowhere.mp4", tmp_path]
+    broken = [tmp_path / "text.mp4", tmp_path / "empty.mp4", tmp_path / "nowhere.mp4"]
     code, out, err = run("analyze", *broken, good, "--out", tmp_path / "out")
     assert code == 1
     assert "1 file, 10 frames" in out
