@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from bimodal.corpus.rows import ClipRow
-from bimodal.recordings.parts import TAG, replace_text
+from bimodal.recordings.parts import TAG, part_path, sync
 from bimodal.recordings.recording import SUMMARY
 
 JOURNAL = "journal"
@@ -104,6 +104,14 @@ def merge_journals(corpus: Path, rows: Iterator[ClipRow]) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             ended.append(path)
         os.close(descriptor)
-    replace_text(folder / MERGED, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    part = part_path(folder / MERGED)
+    try:
+        with part.open("wb") as file:
+            file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+            sync(file)
+        part.replace(folder / MERGED)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     for path in ended:
         path.unlink(missing_ok=True)
