@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.export.errors import SourceModelError
-from bimodal.export.frontends.draft import Draft
+
+if TYPE_CHECKING:
+    from bimodal.export.frontends.draft import Draft
 
 Scores = Literal["softmax", "logits", "sigmoid", "percent"]
 SCORES: tuple[Scores, ...] = get_args(Scores)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -19,11 +19,11 @@ from bimodal.config import Config
 from bimodal.corpus.claims import claimed
 from bimodal.corpus.join import join_clip, remove_clip, write_pictures
 from bimodal.corpus.journal import JournalReader, JournalWriter
+from bimodal.corpus.messages import Done, Progress, WorkerSettings
 from bimodal.corpus.resume import Options, decide, read_record
 from bimodal.corpus.rows import ClipRow, Item, Kind, Task, of_summary
 from bimodal.errors import BimodalError
 from bimodal.recordings.convert import convert
-from bimodal.recordings.exports import FormatName
 from bimodal.recordings.identity import sha256_of
 from bimodal.recordings.reading import clips
 from bimodal.recordings.recording import SUMMARY, describe
@@ -31,61 +31,10 @@ from bimodal.recordings.records import SessionRecord
 from bimodal.recordings.summary import Summarizer, Summary
 from bimodal.recordings.tables import Row, rows
 from bimodal.recordings.writers import FileRecording, SourceChecksum
-from bimodal.workers.capture.choice import Choice
 
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 0.5
-
-
-class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of a worker of a corpus, as JSON.
-
-    Attributes:
-        config: values of config.yaml.
-        out: the output folder, absolute; packed.
-        session: record that stands beside the results of each clip; `settings` in it is the run's.
-        report: whether NAME.html is written.
-        also: formats of other programs that are written too (recordings/exports.py).
-        engine: as in the column `engine`.
-        threads: that work on the frames of one clip; more than one where there are fewer clips than cores.
-    """
-
-    config: dict[str, object]
-    out: str
-    session: dict[str, object]
-    choice: Choice = Choice()
-    options: Options = Options()
-    report: bool = False
-    also: tuple[FormatName, ...] = ()
-    engine: str = "local"
-    threads: int = 1
-    log: str | None = None
-    parent: int = 0
-
-
-class Progress(NamedTuple):
-    """How far a clip is: frames and seconds done, seconds in all (0 where unknown)."""
-
-    place: str
-    frames: int
-    seconds: float
-    duration_s: float
-
-
-class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of a task.
-
-    Attributes:
-        rows: of the clips that were done or failed.
-        taken: places that another run holds at this moment.
-        before: rows of clips that another run has completed meanwhile.
-    """
-
-    number: int
-    rows: tuple[ClipRow, ...] = ()
-    taken: tuple[str, ...] = ()
-    before: tuple[ClipRow, ...] = ()
 
 
 class ClipWorker:

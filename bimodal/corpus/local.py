@@ -17,9 +17,19 @@ import msgspec
 
 from bimodal.broker.control import ProcessReport
 from bimodal.child_process import child_environment, python_command
-from bimodal.corpus.clip import Done, Progress, WorkerSettings
+from bimodal.corpus.messages import (
+    Answer,
+    AtWork,
+    Done,
+    Frames,
+    Message,
+    Progress,
+    Ready,
+    Refused,
+    WorkerSettings,
+    framed,
+)
 from bimodal.corpus.rows import Task
-from bimodal.corpus.worker import Answer, AtWork, Frames, Message, Ready, Refused, framed
 from bimodal.supervisor.usage import UsageMonitor
 from bimodal.workers.backoff import BackOff
 from bimodal.workers.errors import SystemFailedError

@@ -18,8 +18,9 @@ import msgspec
 
 from bimodal.broker.control import ProcessReport
 from bimodal.child_process import child_environment
-from bimodal.corpus.clip import ClipWorker, Done, WorkerSettings
+from bimodal.corpus.clip import ClipWorker
 from bimodal.corpus.local import MOST_BAD_STARTS, Coordinator
+from bimodal.corpus.messages import Done, WorkerSettings
 from bimodal.corpus.rows import Task
 from bimodal.errors import BimodalError
 from bimodal.extras import require

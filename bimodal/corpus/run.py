@@ -19,11 +19,11 @@ from bimodal.broker.paths import pack, shown
 from bimodal.config import Config
 from bimodal.config.schema import LogConfig, OutputsConfig
 from bimodal.corpus.claims import CLAIMS, claim_path, claimed, sweep_claims
-from bimodal.corpus.clip import Done, Progress, WorkerSettings
 from bimodal.corpus.inputs import Inputs
 from bimodal.corpus.join import prune_pictures, remove_clip, sweep_data_sets
 from bimodal.corpus.journal import JOURNAL, JournalReader, JournalWriter, counts, merge_journals
 from bimodal.corpus.local import Coordinator, LocalEngine
+from bimodal.corpus.messages import Done, Progress, WorkerSettings
 from bimodal.corpus.plan import Plan, State
 from bimodal.corpus.resume import Options, decide
 from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task

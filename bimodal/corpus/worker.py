@@ -1,7 +1,4 @@
-"""One worker process of a corpus: `python -m bimodal.corpus.worker FD`, tasks in and answers out over a socket.
-
-Messages are MessagePack, each with its length before it (4 bytes, big-endian).
-"""
+"""One worker process of a corpus: `python -m bimodal.corpus.worker FD`, tasks in and answers out over a socket."""
 
 from __future__ import annotations
 
@@ -9,77 +6,20 @@ import faulthandler
 import os
 import signal
 import socket
-import struct
 import sys
 from types import FrameType
 
 import msgspec
 import setproctitle
 
-from bimodal.corpus.clip import ClipWorker, Done, Progress, WorkerSettings
+from bimodal.corpus.clip import ClipWorker
+from bimodal.corpus.messages import LENGTH, Answer, AtWork, Progress, Ready, Refused, WorkerSettings, framed
 from bimodal.corpus.rows import Task
 from bimodal.errors import BimodalError
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, WORKER_NICENESS, die_with_parent, start_log
 
-LENGTH = struct.Struct(">I")
 READ = 1 << 16
-
-
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The models are loaded; `models` are their names and versions by kind."""
-
-    models: dict[str, str]
-
-
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """The worker can't work at all, or no longer; `reason` is one sentence."""
-
-    reason: str
-
-
-class AtWork(msgspec.Struct, frozen=True, tag="progress"):
-    """How far a clip is; see Progress."""
-
-    place: str
-    frames: int
-    seconds: float
-    duration_s: float
-
-
-class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """What has become of a task."""
-
-    done: Done
-
-
-Message = Ready | Refused | AtWork | Answer
-_messages = msgspec.msgpack.Decoder(Message)
 _tasks = msgspec.msgpack.Decoder(Task)
-
-
-def framed(message: msgspec.Struct) -> bytes:
-    """A message with its length before it."""
-    data = msgspec.msgpack.encode(message)
-    return LENGTH.pack(len(data)) + data
-
-
-class Frames:
-    """Cuts a stream of bytes into messages."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that are complete now. Raises msgspec.MsgspecError for anything else."""
-        self._data += data
-        found = []
-        while len(self._data) >= LENGTH.size:
-            (size,) = LENGTH.unpack_from(self._data)
-            if len(self._data) < LENGTH.size + size:
-                break
-            found.append(_messages.decode(self._data[LENGTH.size : LENGTH.size + size]))
-            del self._data[: LENGTH.size + size]
-        return found
 
 
 def main(descriptor: int) -> int:

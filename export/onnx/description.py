@@ -10,7 +10,6 @@ import yaml
 
 from bimodal.export.errors import SourceModelError
 from bimodal.export.frontends.pixels import Pixels
-from bimodal.export.frontends.speech import Step
 from bimodal.export.scores import SCORES, Scores
 from bimodal.models.contract import Crop
 from bimodal.models.faces.geometry import GridGeometry
@@ -105,7 +104,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pixels: Pixels | None = None
     normalise: bool | None = None
     gain: float | None = None
-    steps: tuple[Step, ...] | None = None
+    steps: tuple[Any, ...] | None = None
     presence: str | None = None
     geometry: GridGeometry | None = None
     outputs: DetectorOutputs | None = None
@@ -151,6 +150,11 @@ def describe(fields: Any, where: str) -> Description:
             raise SourceModelError(f"{where}: say either logits or scores, which is one of {', '.join(SCORES)}")
         fields["scores"] = "logits" if logits else "softmax"
     try:
+        if isinstance(fields, dict) and fields.get("steps") is not None:
+            # Steps make graphs: their module needs onnx, which a plain install has not.
+            from bimodal.export.frontends.speech import Step
+
+            fields = {**fields, "steps": msgspec.convert(fields["steps"], tuple[Step, ...])}
         return msgspec.convert(fields, Description)
     except msgspec.ValidationError as error:
         raise SourceModelError(f"{where} does not describe a model: {error}") from error

@@ -23,9 +23,9 @@ from bimodal.broker.control import ProcessReport
 from bimodal.child_process import child_environment, python_command
 from bimodal.config import Config
 from bimodal.corpus.claims import claimed
-from bimodal.corpus.clip import Done
 from bimodal.corpus.journal import JournalWriter
 from bimodal.corpus.local import Coordinator
+from bimodal.corpus.messages import Done
 from bimodal.corpus.rows import ClipRow
 from bimodal.corpus.run import CorpusRequest, Run
 from bimodal.workers.demo import DEMO

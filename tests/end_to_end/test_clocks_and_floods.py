@@ -39,6 +39,7 @@ MAY_LOOK = {
     "workers/view/visitor.py": "a number that no earlier visit had",
     "bimodal/api/analyze.py": "when a report was made",
     "bimodal/bench/": "when something was measured",
+    "bimodal/corpus/": "when a clip was done",
     "bimodal/commands/": "when a result was made; from when until when a certificate is valid",
     "bimodal/supervisor/analysis.py": "when a result was made",
     "bimodal/supervisor/live.py": "when a recording began and ended",

@@ -144,6 +144,8 @@ def place(tmp_path: Path) -> Path:
     """A folder with the files that the pages name: clips, results, and a recording."""
     for name in ("interview.mp4", "talk.mov", "talk.mp4"):
         shutil.copy(OLD / "smile.mp4", tmp_path / name)
+    (tmp_path / "study" / "p01").mkdir(parents=True)
+    shutil.copy(OLD / "smile.mp4", tmp_path / "study" / "p01" / "session.mp4")
     shutil.copytree(OLD / "default-2026-11-29T14-06-14", tmp_path / RECORDING)
     (tmp_path / "results").mkdir()
     for file in (OLD / "results").iterdir():

@@ -1,0 +1,125 @@
+"""Messages between a run over a corpus and its workers: MessagePack, each with its length before it (4 bytes).
+
+The run itself imports no models and no media libraries: those belong to the workers.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+
+from bimodal.corpus.resume import Options
+from bimodal.corpus.rows import ClipRow
+from bimodal.recordings.exports import FormatName
+from bimodal.workers.capture.choice import Choice
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of a worker of a corpus, as JSON.
+
+    Attributes:
+        config: values of config.yaml.
+        out: the output folder, absolute; packed.
+        session: record that stands beside the results of each clip; `settings` in it is the run's.
+        report: whether NAME.html is written.
+        also: formats of other programs that are written too (recordings/exports.py).
+        engine: as in the column `engine`.
+        threads: that work on the frames of one clip; more than one where there are fewer clips than cores.
+    """
+
+    config: dict[str, object]
+    out: str
+    session: dict[str, object]
+    choice: Choice = Choice()
+    options: Options = Options()
+    report: bool = False
+    also: tuple[FormatName, ...] = ()
+    engine: str = "local"
+    threads: int = 1
+    log: str | None = None
+    parent: int = 0
+
+
+class Progress(NamedTuple):
+    """How far a clip is: frames and seconds done, seconds in all (0 where unknown)."""
+
+    place: str
+    frames: int
+    seconds: float
+    duration_s: float
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of a task.
+
+    Attributes:
+        rows: of the clips that were done or failed.
+        taken: places that another run holds at this moment.
+        before: rows of clips that another run has completed meanwhile.
+    """
+
+    number: int
+    rows: tuple[ClipRow, ...] = ()
+    taken: tuple[str, ...] = ()
+    before: tuple[ClipRow, ...] = ()
+
+
+LENGTH = struct.Struct(">I")
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The models are loaded; `models` are their names and versions by kind."""
+
+    models: dict[str, str]
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The worker can't work at all, or no longer; `reason` is one sentence."""
+
+    reason: str
+
+
+class AtWork(msgspec.Struct, frozen=True, tag="progress"):
+    """How far a clip is; see Progress."""
+
+    place: str
+    frames: int
+    seconds: float
+    duration_s: float
+
+
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """What has become of a task."""
+
+    done: Done
+
+
+Message = Ready | Refused | AtWork | Answer
+_messages = msgspec.msgpack.Decoder(Message)
+
+
+def framed(message: msgspec.Struct) -> bytes:
+    """A message with its length before it."""
+    data = msgspec.msgpack.encode(message)
+    return LENGTH.pack(len(data)) + data
+
+
+class Frames:
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that are complete now. Raises msgspec.MsgspecError for anything else."""
+        self._data += data
+        found = []
+        while len(self._data) >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(self._data)
+            if len(self._data) < LENGTH.size + size:
+                break
+            found.append(_messages.decode(self._data[LENGTH.size : LENGTH.size + size]))
+            del self._data[: LENGTH.size + size]
+        return found
