@@ -26,6 +26,13 @@ def test_what_is_as_it_was_or_less_has_not_grown() -> None:
     assert grown(BEFORE, little) == []
 
 
+def test_a_recorder_loads_its_tables_once_and_no_second_time() -> None:
+    fresh, loaded = (replace(BEFORE, memory_mb={"record": mb}) for mb in (17.0, 77.0))
+    assert grown(fresh, loaded) == []
+    assert grown(loaded, replace(BEFORE, memory_mb={"record": 137.0}))
+    assert grown(fresh, replace(BEFORE, memory_mb={"record": 137.0}))
+
+
 @pytest.mark.parametrize(
     ("after", "sentence"),
     [
