@@ -41,8 +41,9 @@ def make_tree(folder: Path, clips: int, pictures: int) -> Path:
 
 
 @contextlib.contextmanager
-def poisoned(name: str = POISON) -> Iterator[None]:
-    """Kill every process that opens a file of this name, as a bug of a decoder would."""
+def poisoned(study: Path) -> Iterator[None]:
+    """Kill every process that opens the poison of this tree, as a bug of a decoder would; those of other trees live."""
+    poison = str((study / "p01" / POISON).resolve())
     over = threading.Event()
 
     def kill() -> None:
@@ -51,7 +52,7 @@ def poisoned(name: str = POISON) -> Iterator[None]:
                 with contextlib.suppress(psutil.Error, OSError):
                     if process.pid != os.getpid() and process.uids().real == os.getuid():
                         folder = Path(f"/proc/{process.pid}/fd")
-                        if any(str(entry.readlink()).endswith(f"/{name}") for entry in folder.iterdir()):
+                        if any(str(entry.readlink()) == poison for entry in folder.iterdir()):
                             process.send_signal(signal.SIGKILL)
 
     thread = threading.Thread(target=kill, daemon=True)

@@ -25,7 +25,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_whatever_dies_each_clip_is_done_once(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with poisoned():
+    with poisoned(study):
         kill_after(out, 2, study, "--engine", "ray", "--workers", "1")
         code, said, errors = run("analyze", study, "--out", out, "--engine", "ray", "--workers", "1")
     assert code == 1, errors

@@ -50,7 +50,7 @@ def finished(study: Path) -> tuple[Path, int, str, str, dict[Path, int]]:
 
 
 def finish(study: Path, out: Path, first: int = 2, second: int = 6) -> tuple[Path, int, str, str, dict[Path, int]]:
-    with poisoned():
+    with poisoned(study):
         kill_after(out, first, study)
         kill_after(out, second, study)
         before = {path: path.stat().st_mtime_ns for path in out.rglob("*.summary.json")}
