@@ -236,11 +236,11 @@ def _lines(table: Iterable[Row], columns: tuple[Column, ...]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     kept = [column.csv for column in columns]
-    writer.writerows([_text(cell) for cell in compress(row, kept)] for row in table)
+    writer.writerows([csv_cell(cell) for cell in compress(row, kept)] for row in table)
     return text.getvalue().encode()
 
 
-def _text(cell: Cell) -> Cell:
+def csv_cell(cell: Cell) -> Cell:
     """Round numbers; put text on one line, so that tools that read line by line work, and so that no spreadsheet takes
     it for a formula."""
     if isinstance(cell, float):

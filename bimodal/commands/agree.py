@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import typer
@@ -32,6 +32,8 @@ from bimodal.recordings.reading import read_events
 from bimodal.recordings.recording import LINES
 from bimodal.workers.errors import SourceError
 
+Rows: TypeAlias = dict[str, dict[str, Any]]
+
 
 class Place(msgspec.Struct, frozen=True):
     """One unit: a clip, or a stretch of one."""
@@ -42,7 +44,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """What `bimodal agree --json` prints; each figure is [value, low, high] of its 95 % interval."""
+    """The output of `bimodal agree --json`; each figure is [value, low, high] of its 95 % interval."""
 
     units: int
     clips: int
@@ -87,16 +89,17 @@ def agree(
         raters = sorted({one.rater for one in annotations})
         places = list(dict.fromkeys(Place(one.clip, one.start, one.end) for one in annotations))
         people = _by_place(annotations, raters)
-        ours = _found(out, places)
+        rows = clip_rows(out)
+        ours = _found(out, rows, places)
         units = {place: [ours[place], majority(people[place]), *people[place]] for place in places if place in ours}
         if not units:
             raise SourceError(
                 f"no clip of {human} has results in {out}: are they named as in {out}/{CORPUS}/clips.csv?"
             )
-        groups = _groups(out, units, by)
+        groups = _groups(rows, units, by)
         found = _agreement(units, groups, len(places) - len(units), by)
         if against is not None:
-            found = _compared(found, units, _found(against, places))
+            found = _compared(found, units, _found(against, clip_rows(against), places))
         if png is not None:
             _draw(png, found)
         put(msgspec.json.encode(found).decode() if as_json else "\n".join(_lines(found, raters, by, against)))
@@ -112,9 +115,8 @@ def _by_place(annotations: Sequence[Annotation], raters: Sequence[str]) -> dict[
     return found
 
 
-def _found(out: Path, places: Sequence[Place]) -> dict[Place, str | None]:
+def _found(out: Path, rows: Rows, places: Sequence[Place]) -> dict[Place, str | None]:
     """Our label of each unit whose clip has results; None: unknown."""
-    rows = clip_rows(out)
     names = {key: clip for clip, row in rows.items() for key in (Path(clip).name, row["source"], clip)}
     found: dict[Place, str | None] = {}
     events: dict[str, list[Emotion]] = {}
@@ -133,7 +135,7 @@ def _found(out: Path, places: Sequence[Place]) -> dict[Place, str | None]:
     return found
 
 
-def clip_rows(out: Path) -> dict[str, dict[str, Any]]:
+def clip_rows(out: Path) -> Rows:
     """The rows of a corpus by clip. Raises SourceError where there is none."""
     import pyarrow.parquet as pq
 
@@ -143,12 +145,11 @@ def clip_rows(out: Path) -> dict[str, dict[str, Any]]:
     return {row["clip"]: row for row in pq.read_table(path).to_pylist()}
 
 
-def _groups(out: Path, units: Mapping[Place, Unit], by: str | None) -> dict[str, list[Unit]]:
+def _groups(rows: Rows, units: Mapping[Place, Unit], by: str | None) -> dict[str, list[Unit]]:
     """Units by clip, or by a column of the corpus."""
     if by is None:
         named = {place: place.clip for place in units}
     else:
-        rows = clip_rows(out)
         if by not in next(iter(rows.values()), {}):
             raise SourceError(f"the corpus has no column '{by}'")
         values = {key: str(row[by]) for clip, row in rows.items() for key in (Path(clip).name, row["source"], clip)}

@@ -42,14 +42,14 @@ CORPUS = "Corpora: folders, globs, lists, or more than 8 files"
 
 
 class Pictures(StrEnum):
-    """Where the rows of pictures go."""
+    """Place of the rows of pictures."""
 
     ONE_TABLE = "one-table"
     FILES = "files"
 
 
 class Engine(StrEnum):
-    """Where the clips of a corpus are analysed."""
+    """Engine that analyses the clips of a corpus."""
 
     LOCAL = "local"
     RAY = "ray"

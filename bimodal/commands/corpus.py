@@ -121,7 +121,7 @@ def _before(run: Run) -> str:
 
 
 class _Voice:
-    """How a run is told of; a context while something is shown."""
+    """Output of a run; a context while something is shown."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -249,7 +249,7 @@ def _print(values: dict[str, Any]) -> None:
 
 
 def told(run: Run) -> str:
-    """Where a run stands: clips, seconds of media, time left, failures."""
+    """Progress of a run in one line: clips, seconds of media, time left, failures."""
     count = run.count
     parts = [f"{count.over:,}/{count.total:,}"]
     if count.seconds:

@@ -115,7 +115,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
 
 
 def confusion(units: Sequence[Unit], labels: Sequence[str]) -> list[list[int]]:
-    """How often each label of the second rater (rows: people) met each of the first (columns: ours)."""
+    """Counts of label pairs: rows are the second rater's (people), columns the first's (ours)."""
     counts = Counter((b, a) for a, b in _pairs(units))
     return [[counts[row, column] for column in labels] for row in labels]
 

@@ -78,7 +78,7 @@ class ClipWorker:
             if own and own[0].picture:
                 made = self._pictures(own, on_progress)
             else:
-                made = [self._join(item) if task.join else self._clip(item, on_progress) for item in own]
+                made = [self._joined(item) if task.join else self._clip(item, on_progress) for item in own]
                 if made:
                     self._journal.append(made)
         return Done(number=task.number, rows=tuple(made), taken=tuple(taken), before=tuple(before))
@@ -128,28 +128,16 @@ class ClipWorker:
             notes = [*reading.problems.notes, reading.problems.text()]
             note = "; ".join(note for note in notes if note) or None
             return self._joined(item, note, time.monotonic() - begun, time.process_time() - cpu)
-        except BimodalError as error:
-            reason = str(error)
-        except OSError as error:
-            reason = describe(error, file)
         except Exception as error:
-            log.exception("%s failed", item.place)
-            reason = f"{type(error).__name__} in {item.source}; the log has the details"
+            reason = _reason(item, error)
         finally:
             if recording is not None:
                 recording.stop()
         remove_clip(self._out, self._corpus, item.place)
-        return self.failed(item, reason)
-
-    def failed(self, item: Item, reason: str) -> ClipRow:
-        """The row of a clip that failed."""
         return self._row(item, "clip", status="failed", reason=reason)
 
-    def _join(self, item: Item) -> ClipRow:
-        """The row of complete results, which are joined once more."""
-        return self._joined(item, None, 0.0, 0.0)
-
-    def _joined(self, item: Item, note: str | None, wall_s: float, cpu_s: float) -> ClipRow:
+    def _joined(self, item: Item, note: str | None = None, wall_s: float = 0.0, cpu_s: float = 0.0) -> ClipRow:
+        """Put complete results into the joint tables; gives their row."""
         join_clip(self._out, self._corpus, item.place, item.columns)
         summary = msgspec.json.decode((self._out / f"{item.place}{SUMMARY}").read_bytes(), type=Summary)
         record = read_record(self._out, item.place)
@@ -203,13 +191,8 @@ class ClipWorker:
             try:
                 row, found = self._picture(item)
                 table += [(item.place, item.columns, one) for one in found]
-            except (BimodalError, OSError) as error:
-                reason = str(error) if isinstance(error, BimodalError) else describe(error, unpack(item.file))
-                row = self._row(item, "picture", status="failed", reason=reason)
             except Exception as error:
-                log.exception("%s failed", item.place)
-                reason = f"{type(error).__name__} in {item.source}; the log has the details"
-                row = self._row(item, "picture", status="failed", reason=reason)
+                row = self._row(item, "picture", status="failed", reason=_reason(item, error))
             made.append(row)
             on_progress(Progress(item.place, number, 0.0, 0.0))
         if not table:
@@ -251,3 +234,13 @@ class ClipWorker:
         """Let go of models and journal."""
         self._journal.close()
         self._detector.close()
+
+
+def _reason(item: Item, error: Exception) -> str:
+    """Say why a clip failed, in one sentence; an unexpected error goes to the log with its traceback."""
+    if isinstance(error, BimodalError):
+        return str(error)
+    if isinstance(error, OSError):
+        return describe(error, unpack(item.file))
+    log.error("%s failed", item.place, exc_info=error)
+    return f"{type(error).__name__} in {item.source}; the log has the details"

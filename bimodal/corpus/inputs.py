@@ -37,7 +37,7 @@ TAKEN = frozenset(
 
 
 class Skipped(NamedTuple):
-    """What a folder, a glob or a list holds beside media: hidden files, files of other kinds."""
+    """Counts of files that were passed over: hidden ones, and those of other kinds."""
 
     hidden: int = 0
     no_media: int = 0
@@ -83,7 +83,7 @@ class Inputs:
 
     @property
     def skipped(self) -> Skipped:
-        """What was passed over so far."""
+        """Counts of what was passed over so far."""
         return Skipped(self.hidden, self.no_media)
 
     def items(self) -> Iterator[Item]:

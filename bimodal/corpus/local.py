@@ -18,8 +18,6 @@ import msgspec
 from bimodal.broker.control import ProcessReport
 from bimodal.child_process import child_environment, python_command
 from bimodal.corpus.messages import (
-    Answer,
-    AtWork,
     Done,
     Frames,
     Message,
@@ -48,7 +46,7 @@ AHEAD = 1
 
 
 class Coordinator(Protocol):
-    """What an engine asks of the run.
+    """The run, as an engine sees it.
 
     Attributes:
         waiting: number of clips that nobody has yet.
@@ -185,13 +183,11 @@ class LocalEngine:
                     worker.state, worker.models = "ready", message.models
                     self._bad_starts = 0
                     self._back_off.reset()
-                case AtWork():
-                    coordinator.on_progress(
-                        Progress(message.place, message.frames, message.seconds, message.duration_s)
-                    )
-                case Answer():
-                    worker.tasks = [task for task in worker.tasks if task.number != message.done.number]
-                    coordinator.on_done(message.done)
+                case Progress():
+                    coordinator.on_progress(message)
+                case Done():
+                    worker.tasks = [task for task in worker.tasks if task.number != message.number]
+                    coordinator.on_done(message)
                 case Refused():
                     raise SystemFailedError(message.reason)
 

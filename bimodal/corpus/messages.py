@@ -6,7 +6,6 @@ The run itself imports no models and no media libraries: those belong to the wor
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +16,7 @@ from bimodal.workers.capture.choice import Choice
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of a worker of a corpus, as JSON.
+    """Settings of a worker of a corpus.
 
     Attributes:
         config: values of config.yaml.
@@ -42,8 +41,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     parent: int = 0
 
 
-class Progress(NamedTuple):
-    """How far a clip is: frames and seconds done, seconds in all (0 where unknown)."""
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """Progress of a clip: frames and seconds done, seconds in all (0 where unknown)."""
 
     place: str
     frames: int
@@ -51,8 +50,8 @@ class Progress(NamedTuple):
     duration_s: float
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of a task.
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
+    """The answer to a task.
 
     Attributes:
         rows: of the clips that were done or failed.
@@ -81,22 +80,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     reason: str
 
 
-class AtWork(msgspec.Struct, frozen=True, tag="progress"):
-    """How far a clip is; see Progress."""
-
-    place: str
-    frames: int
-    seconds: float
-    duration_s: float
-
-
-class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """What has become of a task."""
-
-    done: Done
-
-
-Message = Ready | Refused | AtWork | Answer
+Message = Ready | Refused | Progress | Done
 _messages = msgspec.msgpack.Decoder(Message)
 
 

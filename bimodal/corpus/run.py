@@ -219,19 +219,13 @@ class Run:
                 self._plan.refuse(self._row_of(item, decision.reason or ""))
             case "again":
                 self._again.add(item.place)
-            case "join":
-                pass
-            case "do":
+            case "join" | "do":
                 pass
         self._plan.mark([item.place], state, work="join" if decision.verdict == "join" else None)
 
     def refusals(self) -> Iterator[ClipRow]:
         """The inputs that are refused, with their reasons."""
         return self._plan.refusals()
-
-    def failures(self) -> Iterator[ClipRow]:
-        """The rows of this run's inputs that have failed, now or before."""
-        return (row for row in self._plan.table(own=True) if row.status == "failed")
 
     def waiting_items(self) -> Iterator[Item]:
         """The inputs that are to be done."""

@@ -14,12 +14,11 @@ from urllib.parse import quote
 
 from bimodal.corpus.rows import TABLE_COLUMNS, Cell, ClipRow, table_cells
 from bimodal.recordings.parts import leftovers, opened, part_path, sweep, sync
-from bimodal.recordings.tables import FORMULA
+from bimodal.recordings.tables import csv_cell
 
 CLIPS, CLIPS_CSV, FAILURES, INDEX = "clips.parquet", "clips.csv", "failures.csv", "index.html"
 ROWS_IN_A_GROUP = 4_096
 MOST_ON_PAGE = 10_000
-DECIMALS = 6
 FAILURE_COLUMNS = ("clip", "source", "reason")
 PAGE_COLUMNS = ("clip", "status", "emotion", "video", "speech", "duration_s", "frames", "faces", "hops", "reason")
 
@@ -93,16 +92,8 @@ def _groups(rows: Iterable[ClipRow]) -> Iterator[list[ClipRow]]:
 
 def _line(cells: Sequence[Cell]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([_text(cell) for cell in cells])
+    csv.writer(text, lineterminator="\n").writerow([csv_cell(cell) for cell in cells])
     return text.getvalue().encode()
-
-
-def _text(cell: Cell) -> Cell:
-    if isinstance(cell, float):
-        return round(cell, DECIMALS)
-    if not isinstance(cell, str):
-        return cell
-    return ("'" if cell.startswith(FORMULA) else "") + " ".join(cell.splitlines())
 
 
 # The page.

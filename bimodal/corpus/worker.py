@@ -13,7 +13,7 @@ import msgspec
 import setproctitle
 
 from bimodal.corpus.clip import ClipWorker
-from bimodal.corpus.messages import LENGTH, Answer, AtWork, Progress, Ready, Refused, WorkerSettings, framed
+from bimodal.corpus.messages import LENGTH, Progress, Ready, Refused, WorkerSettings, framed
 from bimodal.corpus.rows import Task
 from bimodal.errors import BimodalError
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, WORKER_NICENESS, die_with_parent, start_log
@@ -42,7 +42,7 @@ def main(descriptor: int) -> int:
     line.sendall(framed(Ready(worker.models)))
 
     def on_progress(progress: Progress) -> None:
-        line.sendall(framed(AtWork(*progress)))
+        line.sendall(framed(progress))
 
     try:
         while (data := _read(line)) is not None:
@@ -52,7 +52,7 @@ def main(descriptor: int) -> int:
                 where = error.filename or settings.out
                 line.sendall(framed(Refused(f"the results can't be written: {where}: {error.strerror}")))
                 return REFUSED
-            line.sendall(framed(Answer(done)))
+            line.sendall(framed(done))
     except BrokenPipeError:
         return BROKEN
     finally:

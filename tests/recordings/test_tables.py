@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from bimodal.models.emotions import EMOTIONS
-from bimodal.recordings.tables import COLUMNS, HOP_COLUMNS, SEGMENT_COLUMNS, _text
+from bimodal.recordings.tables import COLUMNS, HOP_COLUMNS, SEGMENT_COLUMNS, csv_cell
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_text_is_no_formula(start: str) -> None:
-    assert str(_text(f"{start}HYPERLINK(1)")).startswith("'")
+    assert str(csv_cell(f"{start}HYPERLINK(1)")).startswith("'")
 
 
 def test_numbers_and_other_text_stay_as_they_are() -> None:
-    assert [_text(cell) for cell in (-1, -0.5, "a=b", None)] == [-1, -0.5, "a=b", None]
+    assert [csv_cell(cell) for cell in (-1, -0.5, "a=b", None)] == [-1, -0.5, "a=b", None]
 
 
 def test_every_column_is_explained_in_the_docs() -> None:
