@@ -21,7 +21,7 @@ from bimodal.errors import __all__ as error_names
 REPOSITORY = Path(__file__).parents[1]
 ROOMS = ("broker", "drawing", "export", "models", "recordings", "training", "workers")
 EXTRAS = ("torch", "librosa", "matplotlib", "onnx", "onnxscript", "onnxslim", "keras", "tensorflow", "tf2onnx", "h5py",
-          "scipy", "tqdm", "ai_edge_litert", "pylsl")  # fmt: skip
+          "scipy", "tqdm", "ai_edge_litert", "pylsl", "pythonosc", "paho")  # fmt: skip
 """Packages a plain install lacks."""
 
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"

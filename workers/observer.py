@@ -31,10 +31,10 @@ class Observer:
     An output is one class with `on_event`, its settings in workers/settings.py and its row in the process table
     (bimodal/supervisor/processes.py). Override any other method of the Actor protocol where there is more to do:
 
-        class WebhookActor(Observer):
+        class PostActor(Observer):
             def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
                 super().__init__(settings, mailbox)
-                self._url = own(settings, WebhookSettings).url
+                self._url = own(settings, PostSettings).url
                 self._problem: str | None = None
 
             def on_event(self, event: Emotion) -> None:

@@ -13,6 +13,7 @@ from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.output_settings import MqttSettings, OscSettings, WebhookSettings
 from bimodal.workers.settings import NetworkSettings, RecordSettings, RuntimeSettings, WindowSettings
 from bimodal.workers.view.settings import ViewSettings
 
@@ -132,6 +133,38 @@ def _window_section(value: Any) -> Any:
             raise ValueError("must be true, false, or a section of keys and values")
 
 
+def _place_section(value: Any) -> Any:
+    match value := truth(value):
+        case dict():
+            return value
+        case None | False:
+            return None
+        case True:
+            return {}
+        case int():
+            return {"port": value}
+        case str() if value.isdigit():
+            return {"port": int(value)}
+        case str():
+            host, _, port = value.rpartition(":")
+            with_port = bool(host) and port.isdigit() and (":" not in host or host.endswith("]"))
+            return {"host": host.strip("[]"), "port": int(port)} if with_port else {"host": value.strip("[]")}
+        case _:
+            raise ValueError("must be true, false, a port, 'HOST:PORT', or a section of keys and values")
+
+
+def _webhook_section(value: Any) -> Any:
+    match value := truth(value):
+        case dict():
+            return value
+        case None | False:
+            return None
+        case str():
+            return {"url": value}
+        case _:
+            raise ValueError("must be an address, or a section with the key 'url'")
+
+
 class OutputsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Outputs of the system besides the event bus of the session."""
 
@@ -140,6 +173,9 @@ class OutputsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     record: RecordSettings | None = None
     events: tuple[str, ...] = ()
     lsl: bool | Literal["machine"] = False
+    osc: OscSettings | None = None
+    mqtt: MqttSettings | None = None
+    webhook: WebhookSettings | None = None
 
 
 def _is_stream_name(name: str) -> bool:
@@ -188,4 +224,7 @@ SHORT_FORMS: Forms = {
     ViewSettings: _view_section,
     WindowSettings: _window_section,
     RecordSettings: _record_section,
+    OscSettings: _place_section,
+    MqttSettings: _place_section,
+    WebhookSettings: _webhook_section,
 }

@@ -21,6 +21,7 @@ from bimodal.models.cuda import usable_gpus
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.output_settings import MqttActorSettings, OscActorSettings
 from bimodal.workers.settings import (
     AudioActorSettings,
     BrokerSettings,
@@ -214,6 +215,27 @@ def _lsl(wanted: Wanted) -> list[ProcessSpec]:
     return [ProcessSpec(name="lsl", role="lsl", settings=settings)]
 
 
+def _osc(wanted: Wanted) -> list[ProcessSpec]:
+    section = wanted.config.outputs.osc
+    if section is None:
+        return []
+    settings = OscActorSettings(**msgspec.structs.asdict(section), streams=tuple(wanted.config.streams))
+    return [ProcessSpec(name="osc", role="osc", settings=settings)]
+
+
+def _mqtt(wanted: Wanted) -> list[ProcessSpec]:
+    section = wanted.config.outputs.mqtt
+    if section is None:
+        return []
+    settings = MqttActorSettings(**msgspec.structs.asdict(section), streams=tuple(wanted.config.streams))
+    return [ProcessSpec(name="mqtt", role="mqtt", settings=settings)]
+
+
+def _webhook(wanted: Wanted) -> list[ProcessSpec]:
+    section = wanted.config.outputs.webhook
+    return [] if section is None else [ProcessSpec(name="webhook", role="webhook", settings=section)]
+
+
 def _view(wanted: Wanted) -> list[ProcessSpec]:
     """The live page."""
     config, section = wanted.config, wanted.config.outputs.view
@@ -306,6 +328,9 @@ TABLE: dict[Role, ProcessKind] = {
     "record": ProcessKind("record:RecordActor", "recorder", _record),
     "replay": ProcessKind("replay:ReplayActor", "fusion", _replay, needs=("broker",)),
     "lsl": ProcessKind("lsl:LslActor", "observer", _lsl, live=True),
+    "osc": ProcessKind("osc:OscActor", "observer", _osc, live=True, optional=True),
+    "mqtt": ProcessKind("mqtt:MqttActor", "observer", _mqtt, live=True, optional=True),
+    "webhook": ProcessKind("webhook:WebhookActor", "observer", _webhook, live=True, optional=True),
     "view": ProcessKind("view.actor:ViewActor", "observer", _view, live=True),
     "window": ProcessKind("window:WindowActor", "observer", _window, live=True, optional=True, ends_system=True),
     "film": ProcessKind("film.actor:FilmActor", "observer", _film, live=True, optional=True),

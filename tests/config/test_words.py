@@ -44,6 +44,9 @@ DOCUMENTED = [
     *(("outputs.window", value) for value in ("false", "true", "off", "on", "no", "yes")),
     *(("outputs.record", value) for value in ("null", "false", "sessions")),
     *(("outputs.lsl", value) for value in ("false", "true", "off", "on", "no", "yes", "machine")),
+    *((f"outputs.{key}", value) for key in ("osc", "mqtt") for value in ("null", "false", "true", "off", "on", "7000")),
+    ("outputs.osc", "10.0.0.7:7000"),
+    ("outputs.webhook", "false"),
     *((f"models.{kind}", "none") for kind in ("face-dynamic", "speech", "voice-activity", "fusion")),
     *((f"runtime.{key}", "auto") for key in ("threads", "max_batch", "max_wait_ms", "cuda_graph", "provider")),
     ("runtime.cuda_graph", "off"),
@@ -58,6 +61,8 @@ def load(place: str, value: str) -> Config:
     values: object = {key: yaml.safe_load(value)}
     if place.startswith("outputs.record."):
         values = {"folder": "sessions", key: yaml.safe_load(value)}
+    if place.startswith("outputs.webhook."):
+        values = {"url": "https://example.org/hook", key: yaml.safe_load(value)}
     for section in reversed(sections):
         values = {section: values}
     assert isinstance(values, dict)

@@ -36,6 +36,7 @@ MAY_LOOK = {
     "models/": "how old a download is",
     "recordings/": "names, dates and ages of recordings",
     "workers/record.py": "when a recording began and ended",
+    "workers/webhook.py": "the time stamp in the signature of a delivery",
     "workers/view/visitor.py": "a number that no earlier visit had",
     "bimodal/api/analyze.py": "when a report was made",
     "bimodal/bench/": "when something was measured",

@@ -33,7 +33,8 @@ def rows_of(wanted: Config, *roles: str, record: RecordActorSettings | None = No
 
 
 def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
-    wanted = config(outputs={"lsl": True, "window": True, "record": {"folder": "x", "video": True}})
+    senders = {"lsl": True, "osc": True, "mqtt": True, "webhook": "http://127.0.0.1:1/"}
+    wanted = config(outputs={**senders, "window": True, "record": {"folder": "x", "video": True}})
     record = RecordActorSettings(record=RecordSettings(folder="x", video=True))
     rows = processes(Wanted(wanted, record=record, replay=ReplaySettings(recording="x")), TABLE)
     assert list(dict.fromkeys(row.role for row in rows)) == list(TABLE)
@@ -130,7 +131,14 @@ def test_a_section_of_the_config_reaches_its_process_whole() -> None:
     wanted = config(
         runtime={"threads": "auto", "max_batch": 4, "gpu_memory_mb": 512},
         capture={"max_height": 480},
-        outputs={"view": {"port": 1, "faces": "hide"}, "window": {"latency": False}, "lsl": "machine"},
+        outputs={
+            "view": {"port": 1, "faces": "hide"},
+            "window": {"latency": False},
+            "lsl": "machine",
+            "osc": "10.0.0.7:7000",
+            "mqtt": {"host": "broker", "send": "all"},
+            "webhook": "https://x/y",
+        },
         network={"workers": ["tcp://127.0.0.1:1"]},
     )
     rows = rows_of(wanted, *TABLE)
@@ -140,8 +148,12 @@ def test_a_section_of_the_config_reaches_its_process_whole() -> None:
     assert told["capture"].capture is wanted.capture
     assert told["capture"].source is wanted.streams["desk"]
     assert told["lsl"].lsl == "machine"
+    assert told["webhook"] is wanted.outputs.webhook
+    assert told["osc"].streams == told["mqtt"].streams == tuple(wanted.streams)
     for section, mine, but in (
         (wanted.outputs.view, told["view"], set()),
+        (wanted.outputs.osc, told["osc"], set()),
+        (wanted.outputs.mqtt, told["mqtt"], set()),
         *((wanted.runtime, told[role].runtime, {"threads"}) for role in ("face", "audio", "fusion")),
     ):
         kept = set(type(section).__struct_fields__) - but
