@@ -38,6 +38,7 @@ COMMANDS: dict[str, Room] = {
     "scale": Room("commands.status", "scale", "Have more or fewer workers in a running system, at once."),
     "soak": Room("commands.soak", "soak", "Run for hours, and show which process grows."),
     "subscribe": Room("commands.subscribe", "subscribe", "Print live events as JSON lines."),
+    "schema": Room("commands.schema", "schema", "Print the form of live events, as JSON Schema or TypeScript types."),
     "work": Room("commands.work", "work", "Do jobs of another machine's bimodal."),
     "devices": Room("commands.devices", "devices", "List cameras and microphones."),
     "bench": Room("bench.commands", "bench", "Measure this machine's limit, and how near the pipeline comes to it."),

@@ -65,6 +65,8 @@ RUN: dict[str, Sequence[str]] = {
     "bimodal subscribe emotion.desk": ("bimodal subscribe emotion.desk --count 1 --session {SESSION}",),
     "bimodal subscribe --changes": ("bimodal subscribe --changes --count 1 --session {SESSION}",),
     "bimodal subscribe --session measure --count 900": ("bimodal subscribe --session {SESSION} --count 3",),
+    "bimodal schema": (),
+    "bimodal schema --to typescript": (),
     "bimodal top": ("bimodal top --session {SESSION}",),
     "bimodal status": ("bimodal status --session {SESSION}",),
     "bimodal scale face=4": ("bimodal scale face=2 --session {SESSION}",),
