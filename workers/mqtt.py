@@ -223,6 +223,8 @@ class Link:
             self.lost += 1
         elif self._under_way() >= MOST_WAITING:
             self.lost += 1
+            if now - self._lost_at > TOLD_S:
+                log.warning("the MQTT broker %s takes messages too slowly: some are lost", self._place)
             self._lost_at = now
         else:
             self._hand_over(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 import time
@@ -15,6 +16,8 @@ from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.observer import Observer
 from bimodal.workers.output_settings import OscActorSettings
+
+log = logging.getLogger(__name__)
 
 MISSING = "outputs.osc needs the package python-osc: pip install 'bimodal-emotion[osc]'"
 # A refusal comes with the next datagram, so a receiver that is away is told for a while after each.
@@ -103,6 +106,8 @@ class Datagrams:
 
     def _failed(self, problem: str, now: float) -> None:
         self.lost += 1
+        if problem != self.trouble(now):
+            log.warning("%s", problem)
         self._problem, self._problem_at = problem, now
 
     def trouble(self, now: float) -> str | None:

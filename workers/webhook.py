@@ -298,15 +298,19 @@ class Posting:
     def __init__(self, outbox: Outbox, receiver: Receiver) -> None:
         self._outbox, self._receiver = outbox, receiver
         self._changed = threading.Condition()
-        self._stopped = False
+        self._stopped = self._told_full = False
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
         self._thread.start()
 
     def add(self, delivery: Delivery) -> None:
         """Queue a delivery."""
         with self._changed:
+            dropped = self._outbox.dropped
             self._outbox.add(delivery, time.monotonic())
             self._changed.notify()
+        if self._outbox.dropped > dropped and not self._told_full:
+            log.warning("%s", self.trouble())
+        self._told_full = self._outbox.dropped > dropped
 
     def figures(self) -> dict[str, float]:
         """Deliveries done, waiting, dropped and refused."""

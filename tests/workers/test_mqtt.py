@@ -23,6 +23,7 @@ from bimodal.commands.keys import make_certificate
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.mqtt import (
     ENTITIES,
+    MOST_WAITING,
     REFRESH_S,
     SILENT_S,
     STATE_EVERY_S,
@@ -251,6 +252,28 @@ def test_passwords_and_certificates_are_checked(tmp_path: Path) -> None:
         for link in links:
             link.close(Out("a/b", b"offline", retain=True))
         broker.stop()
+
+
+def test_a_broker_that_stops_reading_costs_messages_and_no_memory() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link = Link(MqttActorSettings(port=server.getsockname()[1], discovery=None), "bimodal-a", "a/b", None)
+        line, _ = server.accept()
+        line.recv(1024)
+        line.sendall(b"\x20\x02\x00\x00")  # CONNACK, and nothing more
+        end = time.monotonic() + 60
+        while link.trouble(0.0) is not None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        for number in range(4 * MOST_WAITING):
+            link.publish(Out("a/event", bytes(100_000)), 1.0)
+            link.publish(Out("a/state", str(number).encode(), retain=True), 1.0)
+        assert link.lost > MOST_WAITING
+        assert "takes messages too slowly" in str(link.trouble(1.0))
+        assert len(link._sent) <= MOST_WAITING
+        assert list(link._retained) == ["a/state"], "the newest state waits, the older ones don't"
+        line.close()
+        link.close(Out("a/b", b"offline", retain=True))
 
 
 def test_without_the_package_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,9 +107,9 @@ std::string described(const std::string& text) {
 #if __has_include(<nlohmann/json.hpp>)
   const auto event = nlohmann::json::parse(text);
   const auto& emotion = event["emotion"];
-  const auto said = emotion["label"].is_null() ? "unknown: " + emotion["because"].get<std::string>()
-                                               : emotion["label"].get<std::string>();
-  return event["stream"].get<std::string>() + " " + said;
+  const auto text_of = [](const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : ""; };
+  const auto label = text_of(emotion["label"]);
+  return text_of(event["stream"]) + " " + (label.empty() ? "unknown: " + text_of(emotion["because"]) : label);
 #else
   const std::string key = "\"emotion\":{\"label\":";
   const auto at = text.find(key);
