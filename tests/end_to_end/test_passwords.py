@@ -60,11 +60,15 @@ def test_a_stream_that_fails_does_not_tell_its_password(tmp_path: Path, port: in
         "unknown": f"smurf://{user}@127.0.0.1:{port}/video?key={SECRETS[1]}",
     }
     streams = "".join(f"  {name}: {{url: '{url}'}}\n" for name, url in sources.items())
+    senders = (
+        f"mqtt: {{port: {port}, username: admin, password: {SECRETS[0]}}}, "
+        f"webhook: {{url: 'http://127.0.0.1:{port}/?token={SECRETS[1]}', secret: {'-'.join(SECRETS)}}}"
+    )
     log = tmp_path / "log.txt"
     config = tmp_path / "config.yaml"
     config.write_text(
         f"streams:\n{streams}models: {{speech: none}}\nworkers: {{face: {{count: 1}}}}\n"
-        f"outputs: {{view: false, record: '{tmp_path / 'kept'}'}}\nlog: {{file: '{log}', level: DEBUG}}\n"
+        f"outputs: {{view: false, record: '{tmp_path / 'kept'}', {senders}}}\nlog: {{file: '{log}', level: DEBUG}}\n"
     )
     seen = []
     with Driven("up", "--config", config, "--session", SESSION, session=SESSION) as driven:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,7 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Heartbeat
 from tests.end_to_end.driving import Driven, run
 from tests.media import face_clip
+from tests.mosquitto import free_port
 
 TITLES = {"broker", "face 1", "face 2", "audio 1", "fusion", "view", "capture clip"}
 
@@ -28,6 +31,13 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"log: {{file: '{folder / 'log'}'}}\n"
     )
     return path
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port that takes connections, and nothing ever comes from it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 def up(config: Path, session: str, *more: str) -> Driven:
@@ -52,11 +62,24 @@ def test_it_runs_shows_a_line_and_stops_by_itself(config: Path) -> None:
     assert any("1 face" in line and "fps" in line for line in lines), out
 
 
-def test_processes_have_titles_and_ctrl_c_leaves_nothing(config: Path) -> None:
-    with up(config, "test-titles") as driven:
+def says(name: str, sentence: str) -> Callable[[object], bool]:
+    """A heartbeat of this process, with a reason."""
+    return lambda body: isinstance(body, Heartbeat) and body.name == name and sentence in (body.because or "")
+
+
+def test_processes_have_titles_and_ctrl_c_leaves_nothing(config: Path, silent: int) -> None:
+    """Also with receivers of events that take connections and never answer, or are not there."""
+    dead = config.with_name("dead.yaml")
+    hook = f"{{url: 'http://127.0.0.1:{silent}/', send: both, timeout_s: 0.5}}"
+    dead.write_text(config.read_text() + f"outputs: {{osc: {free_port()}, mqtt: {silent}, webhook: {hook}}}\n")
+    with up(dead, "test-titles") as driven:
+        driven.wait_for(is_event)
+        driven.wait_for(says("osc", "nobody receives OSC at 127.0.0.1:"))
+        driven.wait_for(says("mqtt", f"the MQTT broker 127.0.0.1:{silent} has not answered yet"))
+        driven.wait_for(says("webhook", f"http://127.0.0.1:{silent}/ takes no deliveries: no answer in time"))
         driven.wait_for(is_event)
         children = driven.children()
-        assert set(children) == TITLES
+        assert set(children) == {*TITLES, "osc", "mqtt", "webhook"}
         assert " ".join(psutil.Process(driven.process.pid).cmdline()).strip() == "bimodal: supervisor"
         driven.interrupt()
         code, _, err = driven.finish()
