@@ -9,6 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1]
 """The folder that holds the package `bimodal`: a checkout, or site-packages."""
+NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
@@ -20,9 +21,13 @@ def python_command(module: str, *arguments: str) -> list[str]:
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment, with the folder of `bimodal` first in PYTHONPATH, and `extra` over it."""
+    """This process's environment, with the folder of `bimodal` first in PYTHONPATH, and `extra` over it.
+
+    Without what a service manager has told this process alone.
+    """
     paths = [str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(extra or {})}
+    own = {key: value for key, value in os.environ.items() if key not in NOT_FOR_CHILDREN}
+    return {**own, "PYTHONPATH": os.pathsep.join(paths), **(extra or {})}
 
 
 def last_line(output: Path) -> str:

@@ -40,6 +40,7 @@ COMMANDS: dict[str, Room] = {
     "subscribe": Room("commands.subscribe", "subscribe", "Print live events as JSON lines."),
     "schema": Room("commands.schema", "schema", "Print the form of live events, as JSON Schema or TypeScript types."),
     "work": Room("commands.work", "work", "Do jobs of another machine's bimodal."),
+    "config": Room("commands.config", "app", "Show and check the config; JSON Schema for editors."),
     "devices": Room("commands.devices", "devices", "List cameras and microphones."),
     "bench": Room("bench.commands", "bench", "Measure this machine's limit, and how near the pipeline comes to it."),
     "doctor": Room("doctor.command", "doctor", "Check this machine, and say what to do."),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -11,23 +14,49 @@ import typer
 from bimodal.broker.control import Request, ask
 from bimodal.config import Between, Config, CountConfig, load_config
 from bimodal.supervisor.session import find_session
+from bimodal.workers.errors import ConfigError
 
 DEFAULT = Path("config.yaml")
+VARIABLE = "BIMODAL_CONFIG"
+"""Environment variable: the config files for want of --config, separated as in PATH."""
 
 ConfigOption = Annotated[
-    Path | None,
-    typer.Option(help="The config file; by default ./config.yaml, and without one the built-in defaults."),
+    list[Path] | None,
+    typer.Option(
+        help="The config file; a further one adds to it and wins. By default those that BIMODAL_CONFIG names, else "
+        "./config.yaml, else the built-in defaults.",
+        metavar="FILE",
+    ),
 ]
 SessionOption = Annotated[
     str, typer.Option(help="Name of the running system, where a machine has several.", metavar="NAME")
 ]
 
 
-def config_of(path: Path | None) -> Config:
-    """Load the named config, ./config.yaml, or the defaults. Raises ConfigError where it is invalid."""
-    if path is not None:
-        return load_config(path)
-    return load_config(DEFAULT) if DEFAULT.is_file() else Config()
+def config_files(given: Sequence[Path] | None) -> tuple[Path, ...]:
+    """The config files: those given, else those that BIMODAL_CONFIG names, else ./config.yaml where it is there."""
+    if given:
+        return tuple(given)
+    named = tuple(Path(file) for file in os.environ.get(VARIABLE, "").split(os.pathsep) if file)
+    return named or ((DEFAULT,) if DEFAULT.is_file() else ())
+
+
+def config_of(given: Sequence[Path] | None) -> Config:
+    """Load the config files (see config_files), or the defaults. Raises ConfigError where one is missing or wrong."""
+    files = config_files(given)
+    with named_files(given):
+        return load_config(files) if files else Config()
+
+
+@contextlib.contextmanager
+def named_files(given: Sequence[Path] | None) -> Iterator[None]:
+    """Say in errors of config files that BIMODAL_CONFIG names them, where it does."""
+    try:
+        yield
+    except ConfigError as error:
+        if given or not os.environ.get(VARIABLE):
+            raise
+        raise ConfigError(f"{error} (the environment variable {VARIABLE} names the config)") from error
 
 
 def with_counts(config: Config, face: int | None, audio: int | None) -> Config:

@@ -25,10 +25,12 @@ WORDS = {True: ("on", "yes", "true"), False: ("off", "no", "false")}
 class WrongValueError(BimodalError, ValueError):
     """An invalid value; `place` are the keys that lead to it."""
 
-    def __init__(self, message: str, *place: str) -> None:
+    def __init__(self, message: str, *place: str, key: str | None = None) -> None:
+        """`key`: the key of the section at `place` that is meant, where it is one."""
         super().__init__(f"in '{'.'.join(place)}': {message}" if place else message)
         self.message = message
         self.place = place
+        self.key = key
 
 
 def convert(value: object, kind: type[T], forms: Forms | None = None) -> T:
@@ -45,6 +47,11 @@ def truth(value: Any) -> Any:
     return next((found for found, words in WORDS.items() if isinstance(value, str) and value.lower() in words), value)
 
 
+def members_of(kind: Any) -> tuple[Any, ...]:
+    """The members of a union; of any other type, the type itself."""
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Describe in one sentence a key that is not in `known`."""
     known = list(known)
@@ -54,15 +61,15 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def _convert(value: Any, kind: Any, forms: Forms, place: tuple[str, ...]) -> Any:
-    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    members = members_of(kind)
     for member in members:
         if member in forms:
             try:
                 value = forms[member](value)
             except ValueError as error:
                 raise WrongValueError(str(error), *place) from error
-    for bare in map(_bare, members):
-        if _is_struct(bare) and (isinstance(value, dict) or (value is None and types.NoneType not in members)):
+    for bare in map(bare_of, members):
+        if is_struct(bare) and (isinstance(value, dict) or (value is None and types.NoneType not in members)):
             return _section(value or {}, bare, forms, place)
         if get_origin(bare) is dict and isinstance(value, dict):
             return {key: _named(key, item, get_args(bare)[1], forms, place) for key, item in value.items()}
@@ -76,7 +83,7 @@ def _section(values: dict[Any, Any], kind: Any, forms: Forms, place: tuple[str, 
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for key in values:
         if key not in fields:
-            raise WrongValueError(unknown_key(str(key), fields), *place)
+            raise WrongValueError(unknown_key(str(key), fields), *place, key=str(key))
     for key, field in fields.items():
         if field.required and key not in values:
             raise WrongValueError(f"the key '{key}' is missing", *place)
@@ -100,7 +107,7 @@ def _named(key: object, value: object, kind: Any, forms: Forms, place: tuple[str
 
 
 def _leaf(value: Any, kind: Any, members: tuple[Any, ...], place: tuple[str, ...]) -> Any:
-    bare = [_bare(member) for member in members]
+    bare = [bare_of(member) for member in members]
     words = [word for member in bare if get_origin(member) is Literal for word in get_args(member)]
     if isinstance(value, bool) and bool not in bare:
         value = next((word for word in WORDS[value] if word in words), value)
@@ -144,10 +151,10 @@ def _allowed(members: tuple[Any, ...], value: object) -> str:
 
 
 def _phrases(member: Any, value: object) -> list[str]:
-    bare, limits = _bare(member), _limits(member)
+    bare, limits = bare_of(member), _limits(member)
     if get_origin(bare) is Literal:
         return [f"'{word}'" for word in get_args(bare)]
-    if _is_struct(bare):
+    if is_struct(bare):
         keys = bare.__struct_encode_fields__
         return [f"{{{', '.join(f'{key}: …' for key in keys)}}}" if len(keys) < 4 else "a section of keys and values"]
     if get_origin(bare) is tuple:
@@ -186,9 +193,11 @@ def _limits(member: Any) -> dict[str, Any]:
     return {name: found for meta in metas for name in names if (found := getattr(meta, name)) is not None}
 
 
-def _bare(member: Any) -> Any:
+def bare_of(member: Any) -> Any:
+    """The type without its limits."""
     return get_args(member)[0] if get_origin(member) is Annotated else member
 
 
-def _is_struct(kind: Any) -> bool:
+def is_struct(kind: Any) -> bool:
+    """True for a type of Structs, a section of the config."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

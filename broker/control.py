@@ -77,12 +77,13 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
         up_s: seconds since the supervisor was started.
         because: what is degraded, or why an edited config was refused; None if all is well.
         changing: true while a change of the config is being carried out.
-        config: path of the file that is watched, None if there is none.
+        config: path of the file that is watched (of several: with commas between them), None if there is none.
         refused: why the newest edit of the config was refused, else None.
         given_up: why the newest change of config or scale was given up, else None.
         streams: the broker's counters, as of the last second.
         tried: how the workers of the newest change did on real frames beforehand, None if they were not tried.
         corpus: where the run over a corpus stands, in one line; None for any other system.
+        workers: number of workers by modality, here and on other machines, as of the last second.
     """
 
     session: str
@@ -96,6 +97,7 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
     streams: tuple[StreamStatus, ...]
     tried: str | None = None
     corpus: str | None = None
+    workers: dict[str, int] = {}
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):

@@ -31,6 +31,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_favicon = html_logo = "../workers/view/page/icon.svg"
 html_show_sourcelink = html_copy_source = False
+html_extra_path = ["config.schema.json"]
 html_sidebars = {"**": ["pages.html"]}
 templates_path = ["_templates"]
 html_theme_options = {

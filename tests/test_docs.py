@@ -67,7 +67,7 @@ def command_lines(text: str) -> Iterator[tuple[str, bool]]:
     """Every shown `bimodal …`, and whether it is a whole command (in a block) or may be a part of one (in a line)."""
     for body in fenced(text, "sh", "", "bash"):
         for line in body.replace("\\\n", " ").splitlines():
-            for part in re.split(r"\$\(|\||;|&&?|  +|\bthen\b", line):
+            for part in re.split(r"\$\(|\||;|&&?|  +|\bthen\b| > ", line):
                 said = part.strip().removeprefix("$ ")
                 if said.startswith("bimodal ") and said[8:9].islower():
                     yield said, True

@@ -7,8 +7,10 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 import yaml
 
@@ -26,14 +28,17 @@ STOP_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.05
 
 
-def run(config: str | os.PathLike[str] | dict[str, object] | None = None, *, session: str = DEFAULT_SESSION) -> System:
+RunConfig: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | dict[str, object] | None"
+
+
+def run(config: RunConfig = None, *, session: str = DEFAULT_SESSION) -> System:
     """Start a live system, as `bimodal up` does, and wait until its processes are ready.
 
     Use it as a context manager: the system stops with it, and also when this process ends.
 
     Args:
-        config: a path of a config.yaml, which is watched for edits, its values as a dict, or None for ./config.yaml
-            or the defaults.
+        config: a path of a config.yaml, or several of which a later one adds to those before it, all watched for edits;
+            its values as a dict; or None for what `bimodal up` takes: BIMODAL_CONFIG, ./config.yaml, the defaults.
         session: its name, where a machine runs several.
 
     Raises ConfigError where the config is wrong, SystemFailedError where the system can't begin.
@@ -49,7 +54,7 @@ class System:
         address: of its event bus.
     """
 
-    def __init__(self, config: str | os.PathLike[str] | dict[str, object] | None, session: str) -> None:
+    def __init__(self, config: RunConfig, session: str) -> None:
         self.session = session
         self._directory = session_directory(session)
         self.address = events_endpoint(self._directory)
@@ -63,7 +68,7 @@ class System:
             self.stop()
             raise
 
-    def _start(self, config: str | os.PathLike[str] | dict[str, object] | None) -> subprocess.Popen[bytes]:
+    def _start(self, config: RunConfig) -> subprocess.Popen[bytes]:
         command = python_command("bimodal", "up", "--session", self.session)
         if isinstance(config, dict):
             check_config(config, "config")
@@ -71,7 +76,8 @@ class System:
             file.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
             command += ["--config", str(file)]
         elif config is not None:
-            command += ["--config", os.fspath(config)]
+            for path in [config] if isinstance(config, str | os.PathLike) else config:
+                command += ["--config", os.fspath(path)]
         environment = child_environment({PARENT_KEY: str(os.getpid())})
         with self._output.open("wb") as output:
             return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

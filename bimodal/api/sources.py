@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,11 +23,12 @@ NANO = 1_000_000_000
 PIECE_S = 1.0
 
 Source: TypeAlias = "str | os.PathLike[str] | NDArray[Any]"
-ConfigLike: TypeAlias = "str | os.PathLike[str] | dict[str, Any] | Config | None"
+ConfigLike: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | dict[str, Any] | Config | None"
 
 
 def config_of(config: ConfigLike) -> Config:
-    """Read a config: a path of a config.yaml, its values as a dict, or None for the defaults.
+    """Read a config: a path of a config.yaml, several of which a later one adds to those before it, its values as a
+    dict, or None for the defaults.
 
     Raises ConfigError where it says something that it may not.
     """
@@ -38,8 +39,10 @@ def config_of(config: ConfigLike) -> Config:
             return config
         case dict():
             return check_config(config, "config")
-        case _:
+        case str() | os.PathLike():
             return load_config(Path(config))
+        case _:
+            return load_config([Path(path) for path in config])
 
 
 def open_media(

@@ -75,7 +75,7 @@ def measure_parts(
     table: Mapping[str, Part],
     names: list[str],
     *,
-    config: Path | None,
+    config: list[Path] | None,
     json: Path | None,
     png: Path | None,
     repeats: int,

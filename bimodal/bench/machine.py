@@ -85,7 +85,7 @@ def this_machine(config: Config, cores: int) -> Machine:
 
 
 def _models(config: Config) -> tuple[dict[str, str], str]:
-    mine = processes(Wanted(config), ("face",))[0].settings
+    mine = processes(Wanted(config, {"face": 1}), ("face",))[0].settings
     assert isinstance(mine, FaceActorSettings)
     provider = mine.runtime.provider
     detector, landmarks = (open_artifact(path, provider=provider) for path in (mine.detector, mine.landmarks))

@@ -276,6 +276,10 @@ def alone(config: Config, faces: int | None = None) -> Config:
     workers = config.workers
     if faces is None and isinstance(workers.face.count, Between):
         faces = workers.face.count.max
+    elif faces is None and workers.face.count == 0:
+        faces = 1  # what is measured is this machine
+    if workers.audio.count == 0:
+        workers = msgspec.structs.replace(workers, audio=msgspec.structs.replace(workers.audio, count=1))
     if faces is not None:
         workers = msgspec.structs.replace(workers, face=msgspec.structs.replace(workers.face, count=faces))
     return msgspec.structs.replace(

@@ -143,7 +143,11 @@ def soak(
     hours: Annotated[float, typer.Option(min=0, help="How long, in hours.", metavar="H")] = 0.0,
     minutes: Annotated[float, typer.Option(min=0, help="And so many minutes.", metavar="M")] = 0.0,
     config: Annotated[
-        Path | None, typer.Option(help="The config file; by default the demo clip in a loop, with the live page.")
+        list[Path] | None,
+        typer.Option(
+            help="The config file; a further one adds to it. By default the demo clip in a loop, with the live page.",
+            metavar="FILE",
+        ),
     ] = None,
     session: SessionOption = "soak",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
@@ -157,11 +161,11 @@ def soak(
     """
     seconds = 3600 * hours + 60 * minutes or 3600.0
     with user_errors():
-        loaded = load_config(config) if config is not None else demo_config()
+        loaded = load_config(config) if config else demo_config()
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with user_errors(log_file):
         stop = StopSignal()
-        watched = config.absolute() if config is not None else log_file.with_name("soak has no config file")
+        watched = [file.absolute() for file in config or [log_file.with_name("soak has no config file")]]
         with running_system(loaded, watched, session, log_file) as (system, bus):
             say(f"soaking for {seconds / 60:g} minutes as session '{session}', log in {log_file}")
             found = Sampler(seconds).run(system, bus, stop)

@@ -15,6 +15,7 @@ from bimodal.broker.errors import ControlError
 from bimodal.broker.messages import Modality, StreamStatus
 from bimodal.console import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, drawn, fit, plain, user_errors
 from bimodal.options import SessionOption, ask_session
+from bimodal.supervisor.autoscale import KINDS
 
 DEGRADED = 3
 
@@ -84,12 +85,24 @@ def _draw(reply: StatusReply) -> None:
     place = f"config {reply.config}" if reply.config is not None else "built-in config"
     state = "a change is on its way" if reply.changing else "in force" if reply.refused is None else "not taken over"
     console.print(Text(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}"), soft_wrap=True)
+    for sentence in _elsewhere(reply):
+        console.print(Text(sentence), soft_wrap=True)
     if reply.tried is not None:
         console.print(Text(f"newest change: {reply.tried}"), soft_wrap=True)
     for address in (process.address for process in reply.processes if process.address is not None):
         console.print(Text(f"live page at {address}"), soft_wrap=True)
     for trouble in troubles(reply):
         console.print(Text(f"! {trouble}", style="yellow"), soft_wrap=True)
+
+
+def _elsewhere(reply: StatusReply) -> list[str]:
+    """One line for each kind of worker that runs on other machines only."""
+    here = {process.role for process in reply.processes}
+    return [
+        f"{role}: no worker here, {reply.workers[modality]} on other machines"
+        for role, modality in KINDS.items()
+        if role not in here and reply.workers.get(modality)
+    ]
 
 
 def _print(console: Console, table: Table) -> None:

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +22,9 @@ from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import events_endpoint
 from bimodal.config import Config
 from bimodal.console import is_terminal, open_log, put, say, takes_more, user_errors
-from bimodal.options import DEFAULT, ConfigOption, SessionOption, config_of
+from bimodal.options import DEFAULT, ConfigOption, SessionOption, config_files, config_of
 from bimodal.supervisor.live import LiveSystem
+from bimodal.supervisor.service import Results, Service, status_line
 from bimodal.supervisor.session import PARENT_KEY, Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import SystemFailedError
@@ -56,11 +57,11 @@ def up(
     """
     with user_errors():
         loaded = config_of(config)
-        file = (config or DEFAULT).absolute()
+        files = [file.absolute() for file in config_files(config) or (DEFAULT,)]
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with user_errors(log_file):
         stop = StopSignal()
-        with running_system(loaded, file, session, log_file) as (system, bus):
+        with running_system(loaded, files, session, log_file) as (system, bus):
             put(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
             _show(system, bus, stop, for_seconds, verbose=verbose)
 
@@ -69,12 +70,16 @@ def _show(system: LiveSystem, bus: Subscriber, stop: StopSignal, for_seconds: fl
     shown = SystemState()
     end = time.monotonic() + for_seconds if for_seconds is not None else None
     screen = Screen(verbose)
+    service, results = Service(), Results()
     with screen:
         while not stop.asked and not _orphaned() and (end is None or time.monotonic() < end):
             system.step(TURN_S)
             while (found := bus.receive(0.0)) is not None:
                 shown.take(found[1], time.monotonic())
+                if isinstance(found[1], Emotion):
+                    results.on_event(time.monotonic())
             shown.keep_streams(system.streams)
+            _tell(service, results, system, shown)
             screen.show_page_address(_page(shown))
             screen.draw(shown)
             check(system)
@@ -83,7 +88,21 @@ def _show(system: LiveSystem, bus: Subscriber, stop: StopSignal, for_seconds: fl
             if _window_closed(system.supervisor):
                 break
         screen.last(shown)
+    service.stopping()
     say("stopping")
+
+
+def _tell(service: Service, results: Results, system: LiveSystem, shown: SystemState) -> None:
+    """Tell the service manager, if there is one, how the system is."""
+    now = time.monotonic()
+    done = sum(stream.done.get("face", 0) for stream in system.supervisor.streams)
+    missing = results.missing(done, now)
+    service.update(
+        ready=system.begun,
+        trouble=system.supervisor.no_results_reason or missing,
+        status=status_line(shown, system.supervisor.degraded_reason, now),
+        now=now,
+    )
 
 
 def _orphaned() -> bool:
@@ -244,15 +263,17 @@ class StopSignal:
 
 
 @contextlib.contextmanager
-def running_system(config: Config, file: Path, name: str, log_file: Path) -> Iterator[tuple[LiveSystem, Subscriber]]:
-    """Start session `name` and subscribe to its bus; `file` is watched for edits. Everything stops with the context.
+def running_system(
+    config: Config, files: Sequence[Path], name: str, log_file: Path
+) -> Iterator[tuple[LiveSystem, Subscriber]]:
+    """Start session `name` and subscribe to its bus; `files` are watched for edits. Everything stops with the context.
 
     Raises a BimodalError where it can't start.
     """
     held = Session(name)
     with contextlib.ExitStack() as stack:
         stack.callback(held.close)
-        system = LiveSystem(config, file, held, log_file)
+        system = LiveSystem(config, files, held, log_file)
         stack.callback(_close, system)
         bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])
         stack.callback(bus.close)

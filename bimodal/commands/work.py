@@ -42,7 +42,7 @@ def work(
         login = log_in(server_key, key)
         loaded = config_of(config)
         log_file = open_log(loaded.log.file, loaded.log.level, f"work-{kind}")
-        rows = processes(Wanted(loaded), (kind,))
+        rows = processes(Wanted(loaded, {kind: 1}), (kind,))
         if not rows:
             raise ConfigError("there is no speech model in the config: nobody would listen")
     with user_errors(log_file):

@@ -1,5 +1,5 @@
 """Values of config.yaml from the environment and from files: `${CAM_PASSWORD}`, `${file:/run/secrets/door}`, and
-`token_file: PATH` in place of `token`."""
+`token_file: PATH` in place of `token` (`password`, `secret`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from bimodal.workers.redaction import SECRET_WORDS, remember_secret
 
 MOST_BYTES = 64 * 1024
 MOST_DEPTH, MOST_VALUES = 32, 100_000
-FILE_KEY, VALUE_KEY = "token_file", "token"
+SECRETS = ("token", "password", "secret")
+"""Keys that may stand with FILE_SUFFIX and the path of a file in place of their value."""
+FILE_SUFFIX = "_file"
 
 _PLACEHOLDER = re.compile(r"\$(?:\$(?=\{)|\{(?P<name>[^{}]*)\})")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -37,22 +39,25 @@ def _expand(values: object, environment: Mapping[str, str], place: tuple[str, ..
         raise WrongValueError("nests too deeply, or holds too much", *place[:2])
     if isinstance(values, dict):
         found = {key: _expand(item, environment, (*place, str(key)), visited) for key, item in values.items()}
-        return _with_token(found, place)
+        return _with_secrets(found, place)
     if isinstance(values, list):
         return [_expand(item, environment, (*place, str(number)), visited) for number, item in enumerate(values)]
     return _expand_text(values, environment, place) if isinstance(values, str) else values
 
 
-def _with_token(values: dict[object, object], place: tuple[str, ...]) -> dict[object, object]:
-    file = values.get(FILE_KEY)
-    if file is None:
-        return values
-    if VALUE_KEY in values:
-        raise WrongValueError(f"take '{VALUE_KEY}' or '{FILE_KEY}', not both", *place)
-    if not isinstance(file, str):
-        raise WrongValueError("must be the path of a file", *place, FILE_KEY)
-    rest = {key: value for key, value in values.items() if key != FILE_KEY}
-    return {**rest, VALUE_KEY: _read(file, (*place, FILE_KEY))}
+def _with_secrets(values: dict[object, object], place: tuple[str, ...]) -> dict[object, object]:
+    for key in SECRETS:
+        file_key = f"{key}{FILE_SUFFIX}"
+        file = values.get(file_key)
+        if file is None:
+            continue
+        if key in values:
+            raise WrongValueError(f"take '{key}' or '{file_key}', not both", *place)
+        if not isinstance(file, str):
+            raise WrongValueError("must be the path of a file", *place, file_key)
+        rest = {name: value for name, value in values.items() if name != file_key}
+        values = {**rest, key: _read(file, (*place, file_key))}
+    return values
 
 
 def _expand_text(text: str, environment: Mapping[str, str], place: tuple[str, ...]) -> str:

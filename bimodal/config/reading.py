@@ -1,13 +1,16 @@
-"""Reading and checking of config.yaml; an error is one sentence with the place."""
+"""Reading, merging and checking of config files; an error is one sentence with file, line and place."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
-from bimodal.config.expansion import expand
+from bimodal.config.expansion import FILE_SUFFIX, expand
+from bimodal.config.merging import merge
 from bimodal.config.schema import SHORT_FORMS, Config
 from bimodal.values import WrongValueError, convert
 from bimodal.workers.errors import ConfigError
@@ -18,26 +21,116 @@ MAX_BYTES = 1 << 20
 log = logging.getLogger(__name__)
 
 
-def load_config(path: Path) -> Config:
-    """Load config.yaml.
+class Document(NamedTuple):
+    """One config file.
 
-    Raises ConfigError, with file, place and the nearest valid key, where the file is missing or wrong.
+    Attributes:
+        origin: its name in sentences.
+        values: its values, with variables and files of secrets in their places.
+        root: its YAML nodes, which know their lines; None for values that come from no file.
     """
+
+    origin: str
+    values: dict[Any, Any]
+    root: yaml.Node | None = None
+
+    def find(self, place: Sequence[str]) -> tuple[int, yaml.Node | None, str]:
+        """The nearest node to a place: how many of its keys lead there, the node, and "FILE, line N" (FILE alone where
+        none does)."""
+        node, depth, line = self.root, 0, 0
+        for key in place:
+            found = _child(node, key)
+            if found is None:
+                break
+            line, node = found
+            depth += 1
+        return depth, node, f"{self.origin}, line {line}" if depth else self.origin
+
+
+def _child(node: yaml.Node | None, key: str) -> tuple[int, yaml.Node] | None:
+    """The line of a key, and the node under it."""
+    if isinstance(node, yaml.MappingNode):
+        for named, value in reversed(node.value):
+            if named.value in (key, f"{key}{FILE_SUFFIX}"):
+                return named.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+        item = node.value[int(key)]
+        return item.start_mark.line + 1, item
+    return None
+
+
+def load_config(paths: Path | Sequence[Path]) -> Config:
+    """Load a config file, or several: a later one adds to those before it and wins (bimodal/config/merging.py).
+
+    Raises ConfigError, with file, line, place and the nearest valid key, where one is missing or wrong.
+    """
+    return config_of(read_documents([paths] if isinstance(paths, Path) else paths))
+
+
+def read_documents(paths: Sequence[Path]) -> list[Document]:
+    """Read config files. Raises ConfigError where one can't be read, or is no YAML with keys and values."""
+    return [_document(_read(path), str(path)) for path in paths]
+
+
+def config_of(documents: Sequence[Document]) -> Config:
+    """Merge and check config files, in their order. Raises ConfigError."""
+    values: Any = {}
+    for document in documents:
+        values = merge(values, document.values, Config, SHORT_FORMS)
     try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no config file {path}") from error
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}") from error
-    return read_config(data, str(path))
+        config = convert(values, Config, SHORT_FORMS)
+    except WrongValueError as error:
+        raise ConfigError(f"{_where(documents, error)}: {error}") from error
+    for stream in config.streams.values():
+        if stream.url is not None:
+            remember_address(stream.url)
+    return config
+
+
+def origin_of(documents: Sequence[Document], place: Sequence[str]) -> str | None:
+    """The file and line that a value comes from, "FILE, line N"; None for a default."""
+    for document in documents[::-1]:
+        depth, node, where = document.find(place)
+        if depth == len(place) or (depth and not isinstance(node, yaml.MappingNode)):  # a short form
+            return where
+    return None
 
 
 def read_config(data: bytes, origin: str) -> Config:
     """Parse the bytes of a config file; raises ConfigError, which names `origin`."""
+    return config_of([_document(data, origin)])
+
+
+def check_config(values: object, origin: str) -> Config:
+    """Check values from YAML; raises ConfigError, which names `origin`."""
+    return config_of([_checked_document(values, origin, None)])
+
+
+def _where(documents: Sequence[Document], error: WrongValueError) -> str:
+    """The file and line that an error is about; all files where it is about none of their keys alone."""
+    place = error.place if error.key is None else (*error.place, error.key)
+    found = [document.find(place) for document in documents]
+    deepest = max((depth for depth, _, _ in found), default=0)
+    nearest = [(node, where) for depth, node, where in found if depth == deepest]
+    if deepest and not isinstance(nearest[-1][0], yaml.MappingNode):
+        return nearest[-1][1]
+    return " and ".join(where for _, where in nearest) or "config"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no config file {path}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _document(data: bytes, origin: str) -> Document:
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{origin} is larger than a config file may be ({MAX_BYTES >> 10} KiB)")
     try:
-        values = yaml.safe_load(data.decode("utf-8"))
+        root, values = _parse(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{origin} is no text in UTF-8") from error
     except yaml.YAMLError as error:
@@ -46,7 +139,17 @@ def read_config(data: bytes, origin: str) -> Config:
         raise ConfigError(f"{origin} nests too deeply") from error
     except Exception as error:  # PyYAML's own conversions raise as they like: "2001-99-99" a ValueError
         raise ConfigError(f"{origin} holds a value that is none: {str(error)[:200]}") from error
-    return check_config({} if values is None else values, origin)
+    return _checked_document({} if values is None else values, origin, root)
+
+
+def _parse(text: str) -> tuple[yaml.Node | None, object]:
+    """The nodes of a document, and its values; as yaml.safe_load, which forgets the nodes."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        return root, loader.construct_document(root) if root is not None else None
+    finally:
+        loader.dispose()
 
 
 # Keys of older versions by section: accepted, without effect, and answered with a sentence.
@@ -55,23 +158,22 @@ OBSOLETE = {
 }
 
 
-def check_config(values: object, origin: str) -> Config:
-    """Check values from YAML; raises ConfigError, which names `origin`. Obsolete keys are logged as a warning."""
+def _checked_document(values: object, origin: str, root: yaml.Node | None) -> Document:
+    """Obsolete keys are logged as a warning and left out, placeholders replaced. Raises ConfigError."""
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} must hold keys and values, not a {type(values).__name__}")
+    document = Document(origin, values, root)
     for (section, key), sentence in OBSOLETE.items():
         held = values.get(section)
         if isinstance(held, dict) and key in held:
             log.warning("%s: '%s.%s' is no longer used: %s", origin, section, key, sentence)
             values = {**values, section: {name: value for name, value in held.items() if name != key}}
     try:
-        config = convert(expand(values), Config, SHORT_FORMS)
+        expanded = expand(values)
     except WrongValueError as error:
-        raise ConfigError(f"{origin}: {error}") from error
-    for stream in config.streams.values():
-        if stream.url is not None:
-            remember_address(stream.url)
-    return config
+        raise ConfigError(f"{_where([document], error)}: {error}") from error
+    assert isinstance(expanded, dict)
+    return Document(origin, expanded, root)
 
 
 def _yaml_place(error: yaml.YAMLError) -> str:

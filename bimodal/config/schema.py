@@ -62,6 +62,7 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 Number = Annotated[int, msgspec.Meta(ge=1, le=256)]
+NumberOrNone = Annotated[int, msgspec.Meta(ge=0, le=256)]
 
 
 class Between(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,9 +77,9 @@ class Between(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class CountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Number of workers of one kind, and the cores they may run on (None: all)."""
+    """Number of workers of one kind, and the cores they may run on (None: all). 0: other machines do the work."""
 
-    count: Literal["auto"] | Number | Between = "auto"
+    count: Literal["auto"] | NumberOrNone | Between = "auto"
     cores: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0)], ...], msgspec.Meta(min_length=1)] | None = None
 
 
@@ -112,13 +113,14 @@ def _view_section(value: Any) -> Any:
         case None | False:
             return {"enabled": False}
         case True:
-            return {}
+            return {"enabled": True}
         case int():
-            return {"port": value}
+            return {"enabled": True, "port": value}
         case str():
             host, _, port = value.rpartition(":")
             with_port = bool(host) and port.isdigit() and (":" not in host or host.endswith("]"))
-            return {"host": host.strip("[]"), "port": int(port)} if with_port else {"host": value.strip("[]")}
+            place = {"host": host.strip("[]"), "port": int(port)} if with_port else {"host": value.strip("[]")}
+            return {"enabled": True, **place}
         case _:
             raise ValueError("must be true, false, a port, 'HOST:PORT', or a section of keys and values")
 
@@ -212,6 +214,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if not _is_stream_name(name):
                 raise WrongValueError(
                     "a stream's name is 1 to 64 printable characters without slashes", "streams", name
+                )
+        for kind in ("face", "audio"):
+            if getattr(self.workers, kind).count == 0 and not self.network.workers:
+                raise ValueError(
+                    f"workers.{kind}.count 0 leaves the work to other machines: set 'network.workers' to the address "
+                    "where they connect, tcp://0.0.0.0:5656 for example"
                 )
         if self.fusion.strategy == "learned" and self.models.fusion == "none":
             raise ValueError(

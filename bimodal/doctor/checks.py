@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from bimodal.broker.keys import allowed, keys_folder
 from bimodal.broker.sockets import SHARED_MEMORY
 from bimodal.config import Config
 from bimodal.doctor.imports import advice, missing_imports
@@ -30,6 +31,7 @@ from bimodal.models.cuda import (
     provider_library,
 )
 from bimodal.models.errors import ModelError
+from bimodal.supervisor.autoscale import KINDS
 from bimodal.supervisor.processes import TABLE
 from bimodal.supervisor.usage import cores, cpu_quota
 from bimodal.workers.capture.discover import cameras, microphones
@@ -58,13 +60,31 @@ LIBRARIES = {
     "cryptography": "cryptography",
 }
 """The module of each package."""
+OTHER_PACKAGES = {"opencv-python": ("opencv-python-headless",)}
+"""Packages that bring the same module: images for servers have OpenCV without windows."""
 
 
 def run_checks(config: Config) -> list[Finding]:
     """Run every check; findings in the order in which they are printed."""
     findings = [_python(), _cores(), *_libraries(), _onnxruntime(), *_provider(config), _shared_memory(config)]
     findings += [_devices("camera", cameras), _devices("microphone", microphones)]
-    return findings + _models()
+    return findings + _workers(config) + _models()
+
+
+def _workers(config: Config) -> list[Finding]:
+    """Kinds of work that are left to other machines: which keys may do it."""
+    names = sorted(allowed(keys_folder(), "workers").values())
+    findings = []
+    for role in KINDS:
+        if getattr(config.workers, role).count != 0:
+            continue
+        found = f"none here: other machines do the work, at {', '.join(config.network.workers)}"
+        if names:
+            findings.append(Finding(f"{role} workers", "ok", f"{found}, with the keys {', '.join(names)}"))
+        else:
+            advice = f"bimodal keys allow 'KEY' --name NAME --work; there: bimodal work {role} --at ADDRESS …"
+            findings.append(Finding(f"{role} workers", "wrong", f"{found}, but no key may", advice))
+    return findings
 
 
 def _python() -> Finding:
@@ -79,9 +99,8 @@ def _libraries() -> list[Finding]:
     failed = missing_imports([*LIBRARIES.values(), *_process_modules()])
     findings = []
     for name, module in LIBRARIES.items():
-        try:
-            found = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+        found = next(filter(None, map(_version, (name, *OTHER_PACKAGES.get(name, ())))), None)
+        if found is None:
             findings.append(Finding(name, "wrong", "not installed", f"pip install {name}"))
             continue
         error = failed.pop(module, None)
@@ -96,6 +115,13 @@ def _libraries() -> list[Finding]:
         if error not in explained:
             findings.append(Finding(f"process {module}", "wrong", f"can't be loaded: {error}", advice(error)))
     return findings
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _process_modules() -> list[str]:

@@ -76,7 +76,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
 
 def show_size(config: Config, seconds: float, *, as_json: bool) -> None:
     """Measure each arrangement for `seconds` and print. Raises SystemFailedError, CatalogError or ConfigError."""
-    settings = processes(Wanted(config), ("face",))[0].settings
+    settings = processes(Wanted(config, {"face": 1}), ("face",))[0].settings
     assert isinstance(settings, FaceActorSettings)
     wanted = arrangements(cores(), usable_gpus(config.runtime.provider))
     places = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -48,14 +48,14 @@ class LiveSystem:
         begun: true once every process has been ready: from then on only the user ends the system.
     """
 
-    def __init__(self, config: Config, file: Path, session: Session, log_file: Path) -> None:
-        """Start; `file` is watched, whether it exists or not.
+    def __init__(self, config: Config, files: Sequence[Path], session: Session, log_file: Path) -> None:
+        """Start; `files`, of which a later one adds to those before it, are watched, whether they exist or not.
 
         Raises EndpointError, CatalogError and the like where the system can't run as the config says.
         """
         self.begun = False
         self._name = session.name
-        self._watch = ConfigWatch(file)
+        self._watch = ConfigWatch(*files)
         self._recordings = Recordings(session.name)
         self._in_force = self._target = Target(config=config)
         self._followers: dict[Role, LoadFollower] = {}
@@ -209,7 +209,7 @@ class LiveSystem:
 
     def _answer(self, request: Request) -> Reply:
         if isinstance(request, StatusRequest):
-            return self.supervisor.report(self._name, self._watch.path)
+            return self.supervisor.report(self._name, self._watch.paths)
         try:
             return self._scale(request.counts)
         except BimodalError as error:
@@ -308,34 +308,38 @@ class FileVersion(NamedTuple):
 
 
 class ConfigWatch:
-    """Watches one config file, whether it exists yet or not."""
+    """Watches the config files, whether they exist yet or not."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._read = self._seen = _version_of(path)
+    def __init__(self, *paths: Path) -> None:
+        self.paths = paths
+        self._read = self._seen = self._versions()
         self._since = self._poll_at = 0.0
 
+    def _versions(self) -> tuple[FileVersion | None, ...]:
+        return tuple(map(_version_of, self.paths))
+
     def poll(self, now: float) -> bool:
-        """True once for each change of the file, when it has settled. `now` in seconds."""
+        """True once for each change of the files, when they have settled. `now` in seconds."""
         if now < self._poll_at:
             return False
         self._poll_at = now + POLL_EVERY_S
-        version = _version_of(self.path)
-        if version != self._seen:
-            self._seen, self._since = version, now
+        versions = self._versions()
+        if versions != self._seen:
+            self._seen, self._since = versions, now
         if self._seen == self._read or now - self._since < SETTLED_S:
             return False
         self._read = self._seen
         return True
 
-    def load(self, read: Callable[[Path], Config] = load_config) -> Config:
-        """Read the file as it is now.
+    def load(self, read: Callable[[Sequence[Path]], Config] = load_config) -> Config:
+        """Read the files as they are now.
 
-        Raises ConfigError where it is wrong, gone, or empty, as a file is that is being written.
+        Raises ConfigError where one is wrong, gone, or empty, as a file is that is being written.
         """
-        if self._read is not None and self._read.size == 0:
-            raise ConfigError(f"{self.path} is empty")
-        return read(self.path)
+        for path, version in zip(self.paths, self._read, strict=True):
+            if version is not None and version.size == 0:
+                raise ConfigError(f"{path} is empty")
+        return read(self.paths)
 
 
 def _version_of(path: Path) -> FileVersion | None:

@@ -155,7 +155,7 @@ def _face(wanted: Wanted) -> list[ProcessSpec]:
         artifacts=_versions(settings.detector, settings.landmarks, *settings.static, *(settings.details or ())),
         cores=_cores("face", config.workers.face),
     )
-    return _numbered(row, wanted.counts.get("face") or _sizes(config).face)
+    return _numbered(row, wanted.counts.get("face", _sizes(config).face))
 
 
 def details_of(config: Config, *, files: bool) -> tuple[str, str] | None:
@@ -186,7 +186,7 @@ def _audio(wanted: Wanted) -> list[ProcessSpec]:
         artifacts=_versions(*settings.speech, settings.voice_activity),
         cores=_cores("audio", config.workers.audio),
     )
-    return _numbered(row, wanted.counts.get("audio") or _sizes(config).audio)
+    return _numbered(row, wanted.counts.get("audio", _sizes(config).audio))
 
 
 def _fusion(wanted: Wanted) -> list[ProcessSpec]:
@@ -364,7 +364,7 @@ def sizes(workers: WorkersConfig, threads: int | str, cores: int, gpus: int = 0)
         each = 1 if threads == "auto" else int(threads)
         return Sizes(gpus or max(1, cores // each), _count(workers.audio.count), each)
     most = face.max if isinstance(face, Between) else face
-    each = max(1, cores // most) if threads == "auto" else int(threads)
+    each = max(1, cores // max(1, most)) if threads == "auto" else int(threads)
     return Sizes(_count(face), _count(workers.audio.count), each)
 
 

@@ -26,7 +26,10 @@ from bimodal.workers.errors import ConfigError
 from bimodal.workers.redaction import redact
 from bimodal.workers.settings import RecordActorSettings
 
-LIBRARIES = ("onnxruntime-gpu", "onnxruntime", "numpy", "opencv-python", "av", "soxr", "pyzmq", "msgspec", "pyarrow")
+LIBRARIES = (
+    "onnxruntime-gpu", "onnxruntime", "numpy", "opencv-python", "opencv-python-headless", "av", "soxr", "pyzmq",
+    "msgspec", "pyarrow",
+)  # fmt: skip
 SECRET_KEYS = ("password", "passwd", "token", "secret", "key")
 HIDDEN = "***"
 
@@ -89,17 +92,24 @@ def config_record(config: Config) -> dict[str, object]:
 
 
 def without_secrets(value: object) -> object:
-    """Values as YAML has them, with credentials in addresses and everything under a secret-looking key hidden."""
+    """Values as YAML has them, with credentials in addresses and every text under a secret-looking key hidden."""
     if isinstance(value, Mapping):
         return {
-            str(key): HIDDEN
-            if isinstance(inner, str) and any(word in str(key).lower() for word in SECRET_KEYS)
+            str(key): _hidden(inner)
+            if any(word in str(key).lower() for word in SECRET_KEYS)
             else without_secrets(inner)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
         return [without_secrets(inner) for inner in value]
     return redact(value) if isinstance(value, str) else value
+
+
+def _hidden(value: object) -> object:
+    """A secret, or a list of them; sections are looked into, since a stream may be called "keyboard"."""
+    if isinstance(value, list | tuple):
+        return [_hidden(inner) for inner in value]
+    return HIDDEN if isinstance(value, str) else without_secrets(value)
 
 
 def model_records(config: Config) -> list[ModelRecord]:

@@ -34,7 +34,7 @@ from bimodal.broker.messages import (
 )
 from bimodal.broker.rings import remove_rings
 from bimodal.supervisor.child import Child, Life
-from bimodal.supervisor.processes import ProcessSpec
+from bimodal.supervisor.processes import TABLE, ProcessSpec
 from bimodal.supervisor.reconcile import Reconciler
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Pressure, PressureMonitor, UsageMonitor, cores
@@ -51,6 +51,14 @@ def failures(lives: Mapping[str, Life], refused: str | None) -> str | None:
     if refused is not None:
         found.append(f"a change was not made: {refused}")
     return "; ".join(found) or None
+
+
+def nobody_works(role: str) -> str:
+    """Say that the workers of a role, which run on other machines only, are missing."""
+    return (
+        f"no {role} worker is connected: workers.{role}.count is 0 here, "
+        f"so 'bimodal work {role}' must run on another machine"
+    )
 
 
 def over_limit(memory_mb: float, max_memory_mb: int | None) -> str | None:
@@ -103,6 +111,8 @@ def _await(group: Sequence[Child], deadline: float) -> None:
 MEASURE_EVERY_S = 1.0
 PAUSE_S = 2.0
 DISMISSED_SHOWN_S = 600.0
+# Roles without which there are no results.
+ESSENTIAL = ("broker", "fusion", "face", "audio")
 # A process that is late has starved where its threads waited for a processor for this share of the time.
 STARVED_SHARE = 0.25
 
@@ -133,6 +143,7 @@ class Supervisor:
         self._off_duty: tuple[str, ...] = ()
         self._tried: tuple[str, ...] = ()
         self._progress = Progress()
+        self._workers: dict[str, int] = {}
         self.refused: str | None = None
         self.streams: tuple[StreamStatus, ...] = ()
         self.children: dict[str, Child] = {}
@@ -156,8 +167,9 @@ class Supervisor:
         ]
         return sum(found.get("done", 0.0) * found.get("mean_ms", 0.0) for found in figures) / 1000
 
-    def report(self, session: str, config: Path | None = None) -> StatusReply:
+    def report(self, session: str, configs: Sequence[Path] = ()) -> StatusReply:
         """Reply to `bimodal status`: all processes, the supervisor first, and the streams."""
+        known = [str(path) for path in configs if path.is_file()]
         own = self._heartbeat()
         itself = ProcessReport(
             name=NAME, role=NAME, state=own.state, pid=own.pid, because=own.because, figures=own.figures, models={}
@@ -167,12 +179,13 @@ class Supervisor:
             up_s=own.figures["up_s"],
             because=own.because,
             changing=self.reconciler.changing,
-            config=str(config) if config is not None and config.is_file() else None,
+            config=", ".join(known) or None,
             refused=self.refused,
             given_up=self.reconciler.given_up,
             processes=(itself, *(child.report(self.now) for child in self.children.values())),
             streams=self.streams,
             tried=self.reconciler.tried,
+            workers=self._workers,
         )
 
     @property
@@ -191,9 +204,47 @@ class Supervisor:
         found = failures({name: child.life for name, child in self.children.items()}, self.not_taken_over)
         silent = [f"{stream}: {text}" for stream, text in self._progress.troubles(self.now).items()]
         return (
-            "; ".join(filter(None, (self._session.trouble, found, *silent, *self._starving.values(), *self._let_go())))
+            "; ".join(
+                filter(
+                    None,
+                    (
+                        self._session.trouble,
+                        found,
+                        *silent,
+                        *self._unmanned(),
+                        *self._starving.values(),
+                        *self._let_go(),
+                    ),
+                )
+            )
             or None
         )
+
+    def _unmanned(self) -> list[str]:
+        """One sentence for each kind of work that is left to other machines while none has a worker for it."""
+        here = {child.spec.kind.modality for child in self.children.values()}
+        return [
+            nobody_works(role)
+            for role, kind in TABLE.items()
+            if kind.modality is not None
+            and kind.modality not in here
+            and not self._workers.get(kind.modality)
+            and any(stream.offered.get(kind.modality) for stream in self.streams)
+        ]
+
+    @property
+    def no_results_reason(self) -> str | None:
+        """Why no results come out although there are jobs, one sentence; None while they do.
+
+        A starved machine is no reason: another start would take more of it.
+        """
+        if self._starving:
+            return None
+        for role in ESSENTIAL:
+            lives = [child.life for child in self.children.values() if child.spec.role == role]
+            if lives and all(life.failing for life in lives):
+                return f"{role} failed: {lives[0].reason}"
+        return "; ".join(f"{stream}: {text}" for stream, text in self._progress.troubles(self.now).items()) or None
 
     # -------------------------------------------------------------------------------- the loop
 
@@ -231,7 +282,7 @@ class Supervisor:
                 case Reconfigured():
                     self.reconciler.on_reconfigured(report)
                 case Status():
-                    self.streams = report.streams
+                    self.streams, self._workers = report.streams, report.workers
                     self._progress.on_status(report, time.monotonic())
                 case Shadowed():
                     self.reconciler.on_shadowed(report)

@@ -28,7 +28,7 @@ PARTS = {
 
 def main(
     parts: Annotated[list[str], typer.Argument(help=f"What to measure: {', '.join(PARTS)}.", metavar="PART…")],
-    config: Annotated[Path | None, typer.Option(help="The config.yaml to measure.")] = None,
+    config: Annotated[list[Path] | None, typer.Option(help="The config.yaml to measure.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all that was found to this file.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw all that was found into this file.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="How often each figure is measured.")] = 5,

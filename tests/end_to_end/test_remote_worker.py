@@ -32,12 +32,15 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def live(server: Machine, tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[tuple[Driven, str]]:
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("remote") / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def live(server: Machine, config: Path, port: int) -> Iterator[tuple[Driven, str]]:
     """A system with one face worker of its own, and its public key."""
-    tmp_path = tmp_path_factory.mktemp("remote")
     key = server.key()
-    clip = face_clip(tmp_path / "clip.mp4", 2.0)
-    config = tmp_path / "config.yaml"
+    clip = face_clip(config.with_name("clip.mp4"), 2.0)
     config.write_text(
         f"streams: {{clip: {{file: '{clip}', loop: true}}}}\nworkers: {{face: {{count: 1}}}}\n"
         f"models: {{speech: none}}\noutputs: {{view: false}}\nnetwork: {{workers: ['tcp://127.0.0.1:{port}']}}\n"
@@ -67,7 +70,7 @@ def test_a_key_that_may_only_read_events_gets_no_pixels(
 
 
 def test_it_is_sent_the_pixels_and_finds_the_face(
-    live: tuple[Driven, str], server: Machine, tmp_path: Path, port: int
+    live: tuple[Driven, str], server: Machine, tmp_path: Path, port: int, config: Path
 ) -> None:
     driven, key = live
     away = Machine(tmp_path / "away")
@@ -90,10 +93,20 @@ def test_it_is_sent_the_pixels_and_finds_the_face(
         seen = driven.wait_for(lambda body: isinstance(body, Emotion) and len(body.faces) > 0)
         assert isinstance(seen, Emotion)
         assert 0 <= seen.latency_ms.queue < 60_000
+        # A box with cameras only.
+        config.write_text(config.read_text().replace("count: 1", "count: 0"))
+        driven.wait_for(lambda body: isinstance(body, Heartbeat) and body.name == "face 1" and body.state == "stopped")
+        driven.wait_for(lambda body: isinstance(body, Status) and body.workers["face"] == 1)
+        code, out, _ = server.run("status", "--session", SESSION)
+        assert "face: no worker here, 1 on other machines" in out
+        assert code == 0, out
         worker.interrupt()
         assert worker.finish()[0] == 0
     # It is gone: nobody tells the broker but its silence.
-    driven.wait_for(lambda body: isinstance(body, Status) and body.workers["face"] <= 1)
+    driven.wait_for(lambda body: isinstance(body, Status) and not body.workers.get("face"))
+    driven.wait_for(lambda body: isinstance(body, Heartbeat) and "no face worker is connected" in str(body.because))
+    config.write_text(config.read_text().replace("count: 0", "count: 1"))
+    driven.wait_for(lambda body: isinstance(body, Status) and body.workers.get("face") == 1)
 
 
 def line_of_stderr(worker: Driven, wanted: str) -> str:

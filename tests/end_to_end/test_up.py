@@ -13,7 +13,7 @@ import pytest
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Heartbeat
-from tests.end_to_end.driving import Driven, run
+from tests.end_to_end.driving import PATIENCE_S, Driven, run
 from tests.media import face_clip
 from tests.mosquitto import free_port
 
@@ -126,12 +126,30 @@ def test_a_second_one_of_the_same_name_refuses(config: Path) -> None:
         driven.wait_for(is_event)
 
 
-def test_terminate_is_as_good_as_ctrl_c(config: Path) -> None:
-    with up(config, "test-term") as driven:
+def test_terminate_is_as_good_as_ctrl_c_and_a_service_manager_is_told(config: Path, tmp_path: Path) -> None:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(PATIENCE_S)
+    (tmp_path / "more.yaml").write_text("streams: {clip: {audio_track: 1}}\n")
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "8000000"}
+    environment["BIMODAL_CONFIG"] = f"{config}:{tmp_path / 'more.yaml'}"
+    said: list[str] = []
+
+    def until(word: str) -> None:
+        while not said or word not in said[-1]:
+            said.append(manager.recv(4096).decode())
+
+    with manager, Driven("up", "--session", "test-term", session="test-term", environment=environment) as driven:
+        until("READY=1")
         driven.wait_for(is_event)
+        until("WATCHDOG=1")
+        until("STATUS=1 stream, ")
+        (tmp_path / "more.yaml").write_text("streams: {clip: {audio_track: 1}, other: {browser: true}}\n")
+        driven.wait_for(lambda body: isinstance(body, Heartbeat) and body.name == "capture other")
         os.kill(driven.process.pid, signal.SIGTERM)
         assert driven.finish()[0] == 0
         assert driven.left_behind() == []
+        until("STOPPING=1")
 
 
 @pytest.mark.parametrize(

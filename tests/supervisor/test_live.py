@@ -115,6 +115,24 @@ def test_a_file_that_was_not_there_is_an_edit(tmp_path: Path) -> None:
     assert watch.poll(2.0)
 
 
+def test_every_one_of_several_files_is_watched(tmp_path: Path) -> None:
+    paths = [tmp_path / "site.yaml", tmp_path / "camera.yaml"]
+    paths[0].write_text("fusion: {video_weight: 0.5, speech_weight: 0.5}\n")
+    watch, now = ConfigWatch(*paths), 100.0
+    for path, text in ((paths[1], GOOD), (paths[0], "fusion: {speech_weight: 0.2}\n")):
+        path.write_text(text)
+        assert not watch.poll(now)
+        assert watch.poll(now + 1.0)
+        assert not watch.poll(now + 2.0)
+        now += 10.0
+    fusion = watch.load().fusion
+    assert (fusion.video_weight, fusion.speech_weight) == (0.6, 0.2)
+    paths[1].write_text("")
+    assert [watch.poll(now), watch.poll(now + 1.0)] == [False, True]
+    with pytest.raises(ConfigError, match=r"camera\.yaml is empty"):
+        watch.load()
+
+
 def test_a_regression_goes_back_to_the_last_good_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As if the model failed only after it was tried.
     monkeypatch.setattr(reconcile, "ENOUGH_FRAMES", 0)
@@ -122,7 +140,7 @@ def test_a_regression_goes_back_to_the_last_good_config(tmp_path: Path, monkeypa
     title = setproctitle.getproctitle()
     living = Living(tmp_path)
     session = Session("test-rollback")
-    system = LiveSystem(load_config(living.path), living.path, session, tmp_path / "log")
+    system = LiveSystem(load_config(living.path), [living.path], session, tmp_path / "log")
     wanted = str(living.models["first"])
 
     def until(reached: Callable[[StatusReply], bool]) -> StatusReply:

@@ -38,13 +38,13 @@ def unready_reasons(system: SystemState, now: float) -> list[str]:
     """Reasons why the system can't work: one sentence for each kind of process without a ready one, and
     for each stream of which no results come out (workers/progress.py).
 
-    A system without a speech model has no audio workers, and needs none.
+    A system without a speech model has no audio workers, and needs none. Workers on other machines count.
     """
     processes = recent_processes(system, now)
     found = []
     for kind, subject in ONE_OF_EACH.items():
         mine = [process for process in processes if kind_of(process.name) == kind]
-        if any(is_up(process, now) for process in mine) or (kind == "audio" and not mine):
+        if any(is_up(process, now) for process in mine) or (kind == "audio" and not mine and not _has_speech(system)):
             continue
         because = next((process.heartbeat.because for process in mine if process.heartbeat.because), None)
         found.append(f"{subject} ready" + (f": {because}" if because else ""))
@@ -52,8 +52,13 @@ def unready_reasons(system: SystemState, now: float) -> list[str]:
 
 
 def kind_of(name: str) -> str:
-    """The kind of a process from its name: "face 2" → "face"."""
-    return name.partition(" ")[0]
+    """The kind of a process from its name: "face 2" → "face", and "gpu: face 4711" of another machine too."""
+    return name.rpartition(ELSEWHERE)[2].partition(" ")[0]
+
+
+def _has_speech(system: SystemState) -> bool:
+    """True where windows of sound are offered: then there is a speech model, and somebody must listen."""
+    return system.status is not None and any(stream.offered.get("speech", 0) for stream in system.status.streams)
 
 
 class Banner(NamedTuple):
