@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bimodal.config.json_schema import EXAMPLE, json_schema
-from tests.config.test_words import DOCUMENTED, offered
+from tests.config.test_words import DOCUMENTED, offered, values_at
 
 REPOSITORY = Path(__file__).parents[2]
 PUBLISHED = REPOSITORY / "docs" / "config.schema.json"
@@ -44,22 +44,11 @@ def test_the_file_that_ships_is_right_and_names_the_schema() -> None:
     assert text.startswith("# yaml-language-server: $schema=docs/config.schema.json\n")
 
 
-def at(place: str, value: object) -> dict[str, Any]:
-    """The values in which a key has this value."""
-    *sections, key = place.split(".")
-    found: dict[str, Any] = {key: value}
-    if place.startswith("outputs.record."):
-        found = {"folder": "sessions", key: value}
-    for section in reversed(sections):
-        found = {section: found}
-    return found
-
-
 @pytest.mark.parametrize(("place", "value"), [*offered(), *DOCUMENTED])
 def test_every_documented_value_is_taken(place: str, value: str) -> None:
     loaded = yaml.safe_load(value)
     # YAML 1.2, which editors read, has no truth in on and off.
-    assert errors(at(place, value if value in ("on", "off", "yes", "no") else loaded)) == []
+    assert errors(values_at(place, value if value in ("on", "off", "yes", "no") else loaded)) == []
 
 
 @pytest.mark.parametrize(

@@ -55,17 +55,22 @@ DOCUMENTED = [
 ]
 
 
-def load(place: str, value: str) -> Config:
-    """The config in which this key has this value, as YAML spells it."""
+def values_at(place: str, value: object) -> dict[str, object]:
+    """The values of a config in which this key has this value."""
     *sections, key = place.split(".")
-    values: object = {key: yaml.safe_load(value)}
+    values: dict[str, object] = {key: value}
     if place.startswith("outputs.record."):
-        values = {"folder": "sessions", key: yaml.safe_load(value)}
+        values = {"folder": "sessions", key: value}
     if place.startswith("outputs.webhook."):
-        values = {"url": "https://example.org/hook", key: yaml.safe_load(value)}
+        values = {"url": "https://example.org/hook", key: value}
     for section in reversed(sections):
         values = {section: values}
-    assert isinstance(values, dict)
+    return values
+
+
+def load(place: str, value: str) -> Config:
+    """The config in which this key has this value, as YAML spells it."""
+    values = values_at(place, yaml.safe_load(value))
     if value.strip("'") == "learned":
         values["models"] = {"fusion": "fusion-learned"}
     return check_config(values, "config.yaml")
