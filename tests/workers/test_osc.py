@@ -121,10 +121,24 @@ def test_a_crowd_that_fits_no_datagram_takes_several() -> None:
     found = messages(event(*crowd))
     datagrams = list(Bundles().of(found))
     assert 1 < len(datagrams) < 10
-    assert all(len(one) <= MOST_BYTES + 1000 for one in datagrams)
+    assert all(len(one) <= MOST_BYTES for one in datagrams)
     assert all(one.startswith(b"#bundle\0") for one in datagrams)
     assert len(list(Bundles().of(messages(event(face(1, "happy", 0.8)))))) == 1
     assert list(Bundles().of([])) == []
+
+
+names = st.text("abcDEF019_.-", min_size=1, max_size=12).map(lambda name: f"/bimodal/{name}")
+texts = st.text(max_size=12).filter(lambda text: "\0" not in text)
+arguments = st.lists(texts | st.integers(-(2**31), 2**31 - 1) | st.floats(width=32, allow_nan=False), max_size=5)
+
+
+@given(st.lists(st.builds(OscMessage, names, arguments.map(tuple)), min_size=1, max_size=20))
+def test_what_is_encoded_is_what_python_osc_reads(found: list[OscMessage]) -> None:
+    from pythonosc.osc_bundle import OscBundle
+
+    (datagram,) = Bundles().of([*found, OscMessage("/bimodal/nulls", ("a\0b",))])
+    found = [*found, OscMessage("/bimodal/nulls", ("a b",))]
+    assert [OscMessage(one.address, tuple(one.params)) for one in OscBundle(datagram)] == found
 
 
 # ------------------------------------------------------------------------------------ to a real receiver
@@ -203,6 +217,6 @@ def test_a_host_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_without_the_package_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pythonosc.osc_bundle_builder", None)
+    monkeypatch.setitem(sys.modules, "pythonosc.parsing", None)
     with pytest.raises(WorkerError, match=r"pip install 'bimodal-emotion\[osc\]'"):
         Bundles()
