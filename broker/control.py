@@ -5,7 +5,6 @@ Its address lies in the session's private directory, so that only the session's 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,27 +13,10 @@ from typing import TypeAlias, TypeVar
 import msgspec
 import zmq
 
-from bimodal.broker.errors import ControlError, EndpointError, MessageError
-from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import (
-    Dismissed,
-    Gone,
-    Heartbeat,
-    Hello,
-    OffDuty,
-    Reconfigure,
-    Reconfigured,
-    Shadow,
-    Shadowed,
-    State,
-    Status,
-    StreamStatus,
-    StreamWithdrawn,
-    Welcome,
-    decode,
-)
+from bimodal.broker.errors import ControlError, EndpointError
 from bimodal.broker.readers import Connections
-from bimodal.broker.sockets import SocketFile, bind, connect, supervisor_endpoint
+from bimodal.broker.sockets import SocketFile, bind, connect
+from bimodal.broker.words import State, StreamStatus
 
 CONTROL_VERSION = 1
 MOST_REQUEST_BYTES = 64 * 1024
@@ -158,6 +140,11 @@ class ControlServer:
         self._file = SocketFile(self._socket, control_endpoint(directory))
         self._connections = Connections(self._socket, "the control channel")
 
+    @property
+    def watched(self) -> tuple[zmq.Socket[bytes], ...]:
+        """What is readable when there is something to `serve`."""
+        return self._socket, self._connections.monitor
+
     def serve(self, answer: Callable[[Request], Reply]) -> None:
         """Answer the requests that have arrived, without waiting. One that does not decode is answered by Refused."""
         self._file.restore(time.monotonic())
@@ -212,62 +199,3 @@ def ask(directory: Path, request: Request, wanted: type[_T], within_s: float = A
     if not isinstance(reply, wanted):
         raise ControlError(f"session '{directory.name}' answered something else than was asked")
     return reply
-
-
-# The supervisor's sockets
-
-NAME = "supervisor"
-# Bounded, so that a flood of heartbeats can't keep the supervisor from its children.
-MOST_BEATS_PER_TURN = 1024
-
-Order: TypeAlias = Gone | Heartbeat | OffDuty | Reconfigure | Shadow | StreamWithdrawn
-Report: TypeAlias = Heartbeat | Welcome | Reconfigured | Status | Dismissed | Shadowed
-
-
-class SupervisorChannel:
-    """The socket for heartbeats and the mailbox at the broker. For the supervisor's main thread only."""
-
-    def __init__(self, directory: Path) -> None:
-        """Bind the session's address for heartbeats; raises EndpointError if that fails."""
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._heartbeats = bind(self._context, zmq.PULL, supervisor_endpoint(directory))
-        self._file = SocketFile(self._heartbeats, supervisor_endpoint(directory))
-        self._connections = Connections(self._heartbeats, "the supervisor")
-        self._mailbox = Mailbox(directory, NAME, 1, Hello(role="supervisor", pid=os.getpid()))
-
-    def receive(self, timeout_s: float) -> list[Report]:
-        """Receive all reports, waiting up to `timeout_s` for the first heartbeat.
-
-        These are heartbeats of all processes, answers and counters of the broker, and a Welcome from a new broker,
-        which knows nothing of earlier orders.
-        """
-        self._file.restore(time.monotonic())
-        self._connections.update()
-        self._connections.ended.clear()
-        found: list[Report] = []
-        while (body := self._mailbox.receive(0.0)) is not None:
-            if isinstance(body, Welcome | Reconfigured | Status | Dismissed | Shadowed):
-                found.append(body)
-        deadline = time.monotonic() + timeout_s
-        for _ in range(MOST_BEATS_PER_TURN):
-            if not self._heartbeats.poll(0 if found else int(max(0.0, deadline - time.monotonic()) * 1000)):
-                break
-            try:
-                body = decode(self._heartbeats.recv()).body
-            except MessageError:
-                continue
-            if isinstance(body, Heartbeat):
-                found.append(body)
-        return found
-
-    def send(self, message: Order) -> None:
-        """Send an order to the broker. It is discarded if the broker has not answered yet."""
-        if self._mailbox.epoch:
-            self._mailbox.send(message)
-
-    def close(self) -> None:
-        """Close both sockets."""
-        self._connections.close()
-        self._heartbeats.close()
-        self._mailbox.close()
-        self._context.term()

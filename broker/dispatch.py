@@ -364,6 +364,13 @@ class Dispatch:
         held = {held.waiting.job.seq for held in self._held_of(key) if not held.given_up}
         return held | {waiting.job.seq for waiting in queue.waiting}
 
+    @property
+    def busy(self) -> bool:
+        """True while a job waits or a worker holds one, so that a deadline may pass."""
+        return any(entry.held for entry in self._workers.values()) or any(
+            queue.waiting for queue in self._queues.values()
+        )
+
     def waiting(self) -> int:
         """The number of jobs that wait for a worker."""
         return sum(len(queue.waiting) for queue in self._queues.values())

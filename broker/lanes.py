@@ -44,6 +44,11 @@ class Lane:
         return len(self._waiting) + len(self._under_way)
 
     @property
+    def holds(self) -> bool:
+        """True if a message waits that could be sent."""
+        return bool(self._waiting) and len(self._under_way) < self._credit
+
+    @property
     def full(self) -> bool:
         """True if the receiver has used up its credit."""
         return self.backlog >= self._credit
@@ -144,6 +149,11 @@ class Lanes:
         for message in dropped:
             if isinstance(message, StreamClosed):
                 lane.push(message)
+
+    @property
+    def hold(self) -> bool:
+        """True while a message waits on a lane that could be sent."""
+        return any(lane.holds for lanes in self._lanes.values() for lane in lanes.values())
 
     def acknowledge(self, name: str, number: int) -> list[LaneMessage]:
         """Remove and return what a receiver has dealt with; nothing if it has no lane."""

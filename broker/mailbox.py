@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import zmq
 
+from bimodal.broker.beats import next_beat, until_beat
 from bimodal.broker.errors import MessageError, VersionError
 from bimodal.broker.messages import (
     Body,
@@ -25,7 +28,11 @@ from bimodal.broker.messages import (
 )
 from bimodal.broker.sockets import Login, connect, mailbox_endpoint, readable, supervisor_endpoint
 
-HELLO_EVERY_S = 0.5
+# Until the broker has answered; and afterwards, when a new connection, which may be to a new broker, asks for one too.
+HELLO_EVERY_S, HELLO_QUIET_S = 0.5, 5.0
+
+Watched: TypeAlias = "zmq.Socket[bytes] | int"
+"""What a wait may watch beside its own socket: another socket, or a descriptor."""
 
 
 class Mailbox:
@@ -49,8 +56,13 @@ class Mailbox:
         self._received: deque[Body] = deque()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._broker = self._to_broker()
+        self._answered = self._roused = False
         self._poller = zmq.Poller()
         self._poller.register(self._broker, zmq.POLLIN)
+        self._monitor = self._connections()
+        if self._monitor is not None:
+            self._poller.register(self._monitor, zmq.POLLIN)
+        self._drained: set[int] = set()
         self._supervisor = self._to_supervisor()
 
     def introduce(self, product: str, models: dict[str, str]) -> None:
@@ -62,6 +74,24 @@ class Mailbox:
 
     def _to_supervisor(self) -> zmq.Socket[bytes] | None:
         return connect(self._context, zmq.PUSH, supervisor_endpoint(self._directory))
+
+    def _connections(self) -> zmq.Socket[bytes] | None:
+        """A socket that is readable after each new connection to the broker."""
+        return self._broker.get_monitor_socket(zmq.EVENT_CONNECTED)
+
+    def watch(self, what: Watched, *, drain: bool = False) -> None:
+        """Let `receive` return early, with None, when this is readable. `drain`: read a descriptor's bytes then."""
+        self._poller.register(what, zmq.POLLIN)
+        if drain and isinstance(what, int):
+            self._drained.add(what)
+
+    def unwatch(self, what: Watched) -> None:
+        """Watch it no longer."""
+        self._poller.unregister(what)
+
+    def quiet_s(self, now: float) -> float:
+        """Seconds for which an actor without work may wait, from `now`: until the beat of all processes."""
+        return until_beat(now)
 
     def send(self, body: Body) -> None:
         """Send a message to the broker, after all that `send_soon` has queued."""
@@ -85,32 +115,52 @@ class Mailbox:
                 self._supervisor.send(self.sealed(heartbeat), zmq.NOBLOCK)
 
     def receive(self, timeout_s: float) -> Body | None:
-        """Return the next message from the broker, or None after `timeout_s`.
+        """Return the next message from the broker, or None after `timeout_s` or once something watched is readable.
 
-        Sends Hello twice a second meanwhile. A Welcome is returned only if it brings a new epoch.
+        Sends Hello meanwhile: twice a second until it is answered, at each new connection, and each 5 s. A Welcome is
+        returned only if it brings a new epoch.
         """
         deadline = time.monotonic() + timeout_s
         while True:
             now = time.monotonic()
             if now >= self._hello_due:
                 self.send_soon(self._hello)
-                self._hello_due = now + HELLO_EVERY_S
+                self._hello_due = self._next_hello(now)
             wait_s = max(0.0, min(deadline, self._hello_due) - now)
             if self._wait_readable(wait_s):
                 body = self._received.popleft() if self._received else self._read()
                 if body is not None:
                     return body
-            elif time.monotonic() >= deadline:
+            elif self._roused or time.monotonic() >= deadline:
                 return None
+
+    def _next_hello(self, now: float) -> float:
+        return next_beat(now, HELLO_QUIET_S) if self._answered else now + HELLO_EVERY_S
 
     def on_refused(self, reason: str | None) -> None:
         """Take the sentence why the broker gives no jobs; None once it does. Only workers elsewhere are refused."""
 
     def _wait_readable(self, wait_s: float) -> bool:
+        """Wait for a message; False after `wait_s`, or where something else has ended the wait."""
+        self._roused = False
         if self.waiting():
             return True
         self.flush()
-        return bool(self._poller.poll(int(wait_s * 1000) + (wait_s > 0)))
+        found = self._poller.poll(int(wait_s * 1000) + (wait_s > 0))
+        for what, _ in found:
+            if what is self._monitor:
+                self._on_connection()
+            elif what is not self._broker:
+                self._roused = True
+                if isinstance(what, int) and what in self._drained:
+                    drain(what)
+        return any(what is self._broker for what, _ in found)
+
+    def _on_connection(self) -> None:
+        """Say Hello at once: a broker that was started again knows nobody."""
+        while self._monitor is not None and readable(self._monitor):
+            self._monitor.recv_multipart()
+        self._answered, self._hello_due = False, 0.0
 
     def _receive_envelope(self) -> Envelope:
         return decode(self._broker.recv())  # the next frame, of this message or another
@@ -127,6 +177,8 @@ class Mailbox:
             self.on_refused(envelope.body.because)
             return None
         if isinstance(envelope.body, Welcome):
+            self._answered = True
+            self._hello_due = self._next_hello(time.monotonic())
             if envelope.epoch == self.epoch:
                 return None
             self.epoch = envelope.epoch
@@ -161,10 +213,20 @@ class Mailbox:
     def close(self) -> None:
         """Send what is pending (for half a second at most) and close all sockets."""
         self.flush()
+        if self._monitor is not None:
+            self._broker.disable_monitor()
+            self._monitor.close(linger=0)
         self._broker.close()
         if self._supervisor is not None:
             self._supervisor.close()
         self._context.term()
+
+
+def drain(descriptor: int) -> None:
+    """Read all that waits in a pipe that does not block."""
+    with contextlib.suppress(BlockingIOError):
+        while os.read(descriptor, 512):
+            pass
 
 
 class Sender:
@@ -223,7 +285,20 @@ class Subscriber:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = connect(self._context, zmq.SUB, endpoint, login=login)
         for prefix in prefixes:
-            self._socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
+            self.subscribe(prefix)
+
+    @property
+    def watched(self) -> Watched:
+        """What `Mailbox.watch` takes to end a wait when a message is there."""
+        return self._socket
+
+    def subscribe(self, prefix: str) -> None:
+        """Get every topic that begins so, too."""
+        self._socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
+
+    def unsubscribe(self, prefix: str) -> None:
+        """Get no more topics that begin so, unless another prefix asks for them."""
+        self._socket.setsockopt(zmq.UNSUBSCRIBE, prefix.encode())
 
     def receive(self, timeout_s: float) -> tuple[str, Body] | None:
         """Return the next (topic, message), or None after `timeout_s`. Messages that do not decode are skipped."""

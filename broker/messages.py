@@ -8,7 +8,7 @@ Probabilities are maps from emotion to 0…1; an emotion that a model does not k
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -24,24 +24,22 @@ from bimodal.broker.events import (
     VoiceMeasures,
     Whole,
 )
+from bimodal.broker.words import MAX_DATA_BYTES as MAX_DATA_BYTES
+from bimodal.broker.words import MAX_MESSAGE_BYTES as MAX_MESSAGE_BYTES
+from bimodal.broker.words import Modality as Modality
+from bimodal.broker.words import Policy as Policy
+from bimodal.broker.words import Role as Role
+from bimodal.broker.words import State as State
+from bimodal.broker.words import StreamStatus as StreamStatus
 
 PROTOCOL_VERSION = 1
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 # Jobs that a worker may do in one batch.
 MOST_AT_A_TIME = 32
-# Data sent with an assignment to another machine: a picture of 8K.
-MAX_DATA_BYTES = 128 * 1024 * 1024
 # Faces of one frame that are passed on as hints, and how many frames in a row may use them.
 MOST_REGIONS = 64
 MOST_FOLLOWED = 100
 # In the names of workers on other machines, after the name of their key.
 ELSEWHERE = ": "
-
-Modality = Literal["face", "speech"]
-Policy = Literal["latest", "every"]
-# An observer only reads the bus; the broker sends it nothing.
-Role = Literal["capture", "worker", "fusion", "recorder", "supervisor", "observer"]
-State = Literal["starting", "ready", "draining", "stopped", "failed"]
 
 
 # ---------------------------------------------------------------------------------- presence
@@ -502,23 +500,6 @@ class Delivery(Message, frozen=True, tag="delivery"):
 
     number: Whole
     message: LaneMessage
-
-
-class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The broker's counters of one stream since it was opened, by modality.
-
-    `reasons` splits `dropped`: replaced (by a newer one), late, lost (its worker ended), overwritten (its slot) or
-    removed (its shared memory).
-    """
-
-    stream: str
-    policy: Policy
-    source: str
-    offered: dict[str, int]
-    done: dict[str, int]
-    dropped: dict[str, int]
-    failed: dict[str, int]
-    reasons: dict[str, dict[str, int]] = {}
 
 
 class Status(Message, frozen=True, tag="status"):

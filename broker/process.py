@@ -8,14 +8,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
 
+from bimodal.broker.beats import BROKER_GATHERS_S, QUIET_BEAT_S, gather, next_beat
 from bimodal.broker.errors import BrokerError, MessageError, RingGoneError, SlotError, VersionError
 from bimodal.broker.events import Emotion, Hop, Stretch
 from bimodal.broker.keys import keys_folder
+from bimodal.broker.mailbox import drain
 from bimodal.broker.messages import (
     Assignment,
     Body,
@@ -55,8 +57,11 @@ if TYPE_CHECKING:
     from bimodal.broker.frames import RingCache
 log = logging.getLogger(__name__)
 
+# While there are jobs; without, a tick is due at each beat only.
 TICK_S = 0.1
 SECOND_S = 1.0
+# After so long without a job, messages that come with a beat are waited for, and read in one go.
+QUIET_AFTER_S = 2.0
 # Messages read before anything is sent: answers to messages that came together leave together, without long waits.
 MOST_PER_TURN = 16
 
@@ -96,7 +101,8 @@ class BrokerProcess:
         # The counters of Status that are kept here, not in the router.
         self._traffic = Counter(undecodable=0, ignored=0, received_bytes=0, sent_bytes=0)
         self._drop_logged_at = 0.0
-        self._tick_due = self._second_due = 0.0
+        self._ticked_at = self._second_due = 0.0
+        self._busy_at = time.monotonic()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._supervisor = connect(self._context, zmq.PUSH, supervisor_endpoint(directory))
         self._listeners = RemoteListeners(self._context, keys if keys is not None else keys_folder())
@@ -114,29 +120,46 @@ class BrokerProcess:
         ]
         self._poller = zmq.Poller()
         self._remote_mailbox: zmq.Socket[bytes] | None = None
-        for socket in (self._mailbox, self._events.socket):
+        for socket in (self._mailbox, self._connections.monitor, self._events.socket, self._events.monitor):
             self._poller.register(socket, zmq.POLLIN)
+
+    def wake_on(self, descriptor: int) -> None:
+        """End a wait when this pipe is readable, and read its bytes."""
+        self._poller.register(descriptor, zmq.POLLIN)
 
     def run(self, keep_on: Callable[[], bool], beat: Callable[[], Heartbeat | None]) -> None:
         """Serve until `keep_on` returns False. `beat` returns the heartbeat when one is due."""
         while keep_on():
             self._poll()
             now = time.monotonic()
-            if now >= self._tick_due:
-                self._tick_due = now + TICK_S
+            if now >= self._ticked_at + TICK_S and now >= self._tick_due():
+                self._ticked_at = now
                 self._apply(self._router.tick(time.monotonic_ns()))
-                self._connections.update()
-                self._connections.ended.clear()
                 for file in self._files:
                     file.restore(now)
             if now >= self._second_due:
-                self._second_due = now + SECOND_S
+                self._second_due = next_beat(now, SECOND_S)
                 self._each_second()
             heartbeat = beat()
             if heartbeat is not None:
                 # A stopped supervisor must not block the broker.
                 with contextlib.suppress(zmq.Again):
                     self._supervisor.send(self._sealed(heartbeat), zmq.NOBLOCK)
+
+    def _tick_due(self) -> float:
+        """When to look at deadlines again: soon while there are jobs, else at the next beat."""
+        if self._router.busy:
+            self._busy_at = time.monotonic()
+            return self._ticked_at + TICK_S
+        return next_beat(self._ticked_at, QUIET_BEAT_S)
+
+    def _wait(self) -> list[tuple[Any, int]]:
+        """Wait until something is readable or due; without jobs, a moment longer for all that comes with a beat."""
+        left_s = min(self._tick_due(), self._second_due) - time.monotonic()
+        ready = self._poller.poll(max(0, int(left_s * 1000) + 1))
+        if time.monotonic() - self._busy_at > QUIET_AFTER_S and gather(BROKER_GATHERS_S):
+            ready = self._poller.poll(0)
+        return ready
 
     def _each_second(self) -> None:
         status = msgspec.structs.replace(self._router.status(), **self._traffic)
@@ -155,15 +178,18 @@ class BrokerProcess:
         """Send pending messages, wait a moment for others, and read what has arrived."""
         self._flush()
         self._watch_remote_mailbox()
-        ready = self._poller.poll(int(TICK_S * 1000))
+        ready = self._wait()
         # Apply pending subscriptions first, so that their subscribers get the messages below.
         self._events.read_subscriptions()
         for socket, _ in ready:
             if socket is self._mailbox:
                 self._read_mailbox()
-            elif socket is self._events.socket:
-                continue
-            elif self._remote_mailbox is not None and not self._remote_mailbox.closed:
+            elif socket is self._connections.monitor:
+                self._connections.update()
+                self._connections.ended.clear()
+            elif isinstance(socket, int):
+                drain(socket)
+            elif self._remote_mailbox is not None and socket is self._remote_mailbox and not socket.closed:
                 self._read_remote_mailbox(self._remote_mailbox)
 
     def _watch_remote_mailbox(self) -> None:
@@ -373,6 +399,11 @@ class EventBus:
             self._local = rebind(self.socket, self._local, before)
             raise
         self._local = rebind(self.socket, self._local, local)
+
+    @property
+    def monitor(self) -> zmq.Socket[bytes]:
+        """Readable whenever a connection has come or gone."""
+        return self._readers.monitor
 
     def read_subscriptions(self) -> None:
         """Take in new connections and some of the pending subscriptions and their ends."""

@@ -64,6 +64,11 @@ class Connections:
         self.ended: list[int] = []
 
     @property
+    def monitor(self) -> zmq.Socket[bytes]:
+        """Readable whenever there is something for `update`."""
+        return self._monitor
+
+    @property
     def full(self) -> bool:
         """True while no more strangers are accepted."""
         return len(self._open) >= most_connections()
@@ -181,6 +186,11 @@ class Readers:
             del self._wanted[prefix]
         if not self._lengths[len(prefix)]:
             del self._lengths[len(prefix)]
+
+    @property
+    def monitor(self) -> zmq.Socket[bytes]:
+        """Readable whenever a connection has come or gone."""
+        return self._connections.monitor
 
     def want(self, topic: bytes) -> bool:
         """True if some reader has subscribed to the topic. The cost grows with the lengths in use, not with readers."""

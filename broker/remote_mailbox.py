@@ -13,7 +13,7 @@ import zmq
 from numpy.typing import NDArray
 
 from bimodal.broker.errors import MessageError, SlotError
-from bimodal.broker.mailbox import Beats, Mailbox
+from bimodal.broker.mailbox import HELLO_EVERY_S, Beats, Mailbox
 from bimodal.broker.messages import Assignment, Envelope, Heartbeat, Hello, Job, decode
 from bimodal.broker.sockets import Login, connect
 
@@ -21,6 +21,7 @@ from bimodal.broker.sockets import Login, connect
 # jobs raise this (ReceivedData.most).
 MOST_HELD = 4
 MOST_WAITING = 64
+READY_EVERY_S = 0.25
 
 
 class ReceivedData:
@@ -96,6 +97,17 @@ class RemoteMailbox(Mailbox):
 
     def _to_supervisor(self) -> zmq.Socket[bytes] | None:
         return None
+
+    def _connections(self) -> None:
+        return None
+
+    def _next_hello(self, now: float) -> float:
+        """Always soon: the broker forgets a worker elsewhere that was silent for 5 s, and the line may be lost."""
+        return now + HELLO_EVERY_S
+
+    def quiet_s(self, now: float) -> float:  # noqa: ARG002
+        """Seconds between two Ready of a worker without work: one that was lost with the line is repeated soon."""
+        return READY_EVERY_S
 
     def on_refused(self, reason: str | None) -> None:
         """Keep the sentence, and tell it once."""

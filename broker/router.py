@@ -237,11 +237,16 @@ class Router:
                 return []
 
     def tick(self, now_ns: int) -> list[Out]:
-        """Enforce deadlines and send what was held for later. To be called several times a second."""
+        """Enforce deadlines and send what was held for later. To be called several times a second while `busy`."""
         out = self._carry_out(self.dispatch.expire(now_ns)) + self._dismissals()
         for stream in self._streams.values():
             out += self._release_settled(stream)
         return out + self._due_deliveries(everything=True)
+
+    @property
+    def busy(self) -> bool:
+        """True while something may become due without a message: a deadline of a job, or what was held for later."""
+        return self.dispatch.busy or self._lanes.hold or any(stream.settled for stream in self._streams.values())
 
     def status(self) -> Status:
         """The counters of streams, jobs and workers, for the bus."""

@@ -21,7 +21,7 @@ import zmq
 
 from bimodal.broker.errors import EndpointError
 from bimodal.broker.keys import KeyPair, Scope, check_public, keys_folder, own
-from bimodal.broker.messages import MAX_DATA_BYTES, MAX_MESSAGE_BYTES
+from bimodal.broker.words import MAX_DATA_BYTES, MAX_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
 

@@ -23,18 +23,20 @@ from typing import Protocol, TypeVar
 import msgspec
 import setproctitle
 
+from bimodal.broker.beats import BEAT_S, next_beat
 from bimodal.broker.mailbox import Beats, Mailbox
 from bimodal.broker.messages import Ack, Body, Delivery, Heartbeat, Hello, LaneMessage, Modality, Role, State, Welcome
 from bimodal.errors import BimodalError
 from bimodal.workers.logs import STDERR, LogFile, QuietStream, log_uncaught_errors, reopen
 from bimodal.workers.redaction import safe
+from bimodal.workers.wakeup import signal_descriptor, wake_by_signals
 
 log = logging.getLogger(__name__)
 
 ENVIRONMENT_KEY = "BIMODAL_ACTOR"
 FROM_STDIN = "-"
-BEAT_EVERY_S = 0.5
-IDLE_S = 0.25
+# A heartbeat that is due while the process works comes from another thread, so much after its beat.
+GRACE_S = 0.1
 
 # Exit codes: done; refused, with the sentence in the heartbeat; unexpected error, with its traceback in the log.
 DONE, REFUSED, BROKEN = 0, 1, 70
@@ -92,7 +94,10 @@ class Actor(Protocol):
         """Handle one message of the broker."""
 
     def on_idle(self) -> None:
-        """Do what is due while no message arrives; called after each quiet turn (0.25 s by default)."""
+        """Do what is due while no message arrives; called after each quiet turn, by default at each beat (a second).
+
+        An actor with an attribute `turn_s` that is not None waits for so many seconds at most.
+        """
 
     def figures(self) -> dict[str, float]:
         """Plain numbers for the heartbeat."""
@@ -114,7 +119,7 @@ class ActorClass(Protocol):
 
 
 class Pulse:
-    """Makes heartbeats, one each 0.5 s."""
+    """Makes heartbeats, one at each beat of all processes: each 0.5 s, and without work each second."""
 
     def __init__(self, settings: ActorSettings) -> None:
         self._settings = settings
@@ -123,8 +128,8 @@ class Pulse:
         self.address: str | None = None
 
     def now(self, state: State, because: str | None = None, figures: dict[str, float] | None = None) -> Heartbeat:
-        """Make a heartbeat with this state; the next one is due half a second later."""
-        self._due = time.monotonic() + BEAT_EVERY_S
+        """Make a heartbeat with this state; the next one is due at the next beat."""
+        self._due = next_beat(time.monotonic(), BEAT_S)
         return Heartbeat(
             name=self._settings.name,
             incarnation=self._settings.incarnation,
@@ -138,20 +143,23 @@ class Pulse:
 
     @property
     def due(self) -> bool:
-        """True once half a second has passed since the last heartbeat."""
+        """True once a beat has passed since the last heartbeat."""
         return time.monotonic() >= self._due
 
 
 class Heart:
-    """Sends heartbeats from a thread of its own, so that a process that works for long is not taken for a hung one.
+    """Repeats heartbeats from a thread of its own, so that a process that works for long is not taken for a hung one.
 
     What is judged instead is the time of the work at hand: `begin` and `rest` mark it, and each heartbeat carries it.
+    A process that rests says its heartbeats itself, and nothing is repeated.
     """
 
     def __init__(self, beats: Beats) -> None:
         self._beats = beats
         self._newest: Heartbeat | None = None
+        self._next_at = 0.0
         self._began: float | None = None
+        self._rests = False
         self._deadline_s = 0.0
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -159,32 +167,36 @@ class Heart:
         self._thread.start()
 
     def say(self, heartbeat: Heartbeat) -> None:
-        """Send a heartbeat now, and repeat it until the next."""
+        """Send a heartbeat now, and repeat it until the next while there is work."""
         with self._lock:
             self._newest = heartbeat
             self._send()
 
     def begin(self, deadline_s: float) -> None:
-        """Mark the begin of a piece of work that counts as hung after `deadline_s`."""
+        """Mark the begin of a piece of work that counts as hung after `deadline_s` (0: never)."""
         self._deadline_s = deadline_s
         self._began = time.monotonic()
+        self._rests = False
 
     def rest(self) -> None:
-        """Mark its end."""
+        """Mark its end, and that the next heartbeat will be said in time."""
         self._began = None
+        self._rests = True
 
     def _send(self) -> None:
         if self._newest is None:
             return
-        began = self._began
-        busy_s = 0.0 if began is None else round(time.monotonic() - began, 3)
+        began, now = self._began, time.monotonic()
+        busy_s = 0.0 if began is None else round(now - began, 3)
         deadline_s = 0.0 if began is None else self._deadline_s
+        self._next_at = next_beat(now, BEAT_S)
         self._beats.send(msgspec.structs.replace(self._newest, busy_s=busy_s, deadline_s=deadline_s))
 
     def _beat(self) -> None:
-        while not self._stopped.wait(BEAT_EVERY_S):
+        while not self._stopped.wait(next_beat(now := time.monotonic(), BEAT_S) + GRACE_S - now):
             with self._lock:
-                self._send()
+                if not self._rests and time.monotonic() >= self._next_at:
+                    self._send()
 
     def close(self) -> None:
         """Stop, and close the connection."""
@@ -198,6 +210,7 @@ class Stop:
 
     def __init__(self, *, alone: bool = False) -> None:
         self.asked = False
+        wake_by_signals()
         signal.signal(signal.SIGTERM, self._ask)
         if not alone and hasattr(signal, "SIGHUP"):
             # logrotate sends it to all of us.
@@ -277,6 +290,9 @@ def refuse(reason: str) -> int:
 
 def live(build: ActorClass, settings: ActorSettings, mailbox: Mailbox, stop: Stop) -> int:
     """Build the actor and run its loop, from the first heartbeat to the last. Returns the exit code."""
+    descriptor = signal_descriptor()
+    if descriptor is not None:
+        mailbox.watch(descriptor, drain=True)
     pulse, heart = Pulse(settings), Heart(mailbox.beats())
     heart.say(pulse.now("starting"))
     code = _live(settings, mailbox, pulse, heart, stop, build)
@@ -325,10 +341,10 @@ def _product() -> str:
 
 def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, heart: Heart, stop: Stop) -> int:
     heart.say(pulse.now("ready"))
-    # An actor that does more than wait for messages (a window) sets a shorter turn.
-    turn_s = getattr(actor, "turn_s", IDLE_S)
     while not stop.asked:
-        body = mailbox.receive(turn_s)
+        # An actor that does more than wait for messages (a window) sets a shorter turn.
+        turn_s = getattr(actor, "turn_s", None)
+        body = mailbox.receive(mailbox.quiet_s(time.monotonic()) if turn_s is None else turn_s)
         heart.begin(getattr(actor, "deadline_s", TURN_DEADLINE_S))
         if body is None:
             actor.on_idle()
@@ -338,11 +354,12 @@ def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, heart: Heart, stop: Stop
             actor.on_message(body)
         code = actor.finished()
         if code is not None:
-            heart.rest()
+            heart.begin(0.0)
             return code
         if pulse.due:
             heart.say(pulse.now("ready", because=actor.degraded_reason(), figures=actor.figures()))
         heart.rest()
+    heart.begin(0.0)
     heart.say(pulse.now("draining"))
     return DONE
 

@@ -14,6 +14,7 @@ from bimodal.broker.process import BrokerProcess
 from bimodal.broker.readers import raise_descriptor_limit
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, Pulse, own, read_settings, set_up
 from bimodal.workers.settings import BrokerSettings
+from bimodal.workers.wakeup import signal_descriptor
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,10 @@ def main() -> int:
         line.beat(pulse.now("failed", because=str(error)))
         line.close()
         return REFUSED
+
+    descriptor = signal_descriptor()
+    if descriptor is not None:
+        broker.wake_on(descriptor)
 
     def beat() -> Heartbeat | None:
         return pulse.now("ready") if pulse.due else None

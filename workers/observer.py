@@ -21,6 +21,8 @@ from bimodal.workers.actor import ActorSettings
 
 Pixels = NDArray[np.uint8]
 
+# Heartbeats and a stop are due between turns.
+MOST_READING_S = 0.1
 # A frame waits for its event about as long as inference takes; capture has at most 32 slots under way.
 MOST_WAITING = 48
 
@@ -53,19 +55,21 @@ class Observer:
     Attributes:
         topics: beginnings of the topics to subscribe to ("process.", "status"); messages other than events go to
             `on_message`.
-        read_s: seconds that one turn of the loop reads the bus for, at most.
-        turn_s: seconds that the loop waits for the broker, which sends observers nothing.
+        turn_s: seconds that the loop waits for a message of the bus at most; None: until the next beat.
+        read_s: seconds that `on_idle` waits for one, of an output whose loop does not wait.
     """
 
     topics: tuple[str, ...] = ("emotion.",)
-    read_s = 0.1
-    turn_s = 0.0
+    turn_s: float | None = None
+    read_s = 0.0
 
-    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:  # noqa: ARG002
+    def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Subscribe; what is published from now on waits until the loop reads it."""
         self.models: dict[str, str] = {}
         self.events = 0
         self._bus = Subscriber(events_endpoint(Path(settings.directory)), self.topics)
+        self._mailbox = mailbox
+        mailbox.watch(self._bus.watched)
 
     def on_event(self, event: Emotion) -> None:
         """Handle one event."""
@@ -76,11 +80,16 @@ class Observer:
 
     def on_idle(self) -> None:
         """Handle what arrives; a subclass with more to do in each turn calls this first."""
-        end = time.monotonic() + self.read_s
         found = self._bus.receive(self.read_s)
+        if found is not None:
+            self._gather()
+        end = time.monotonic() + MOST_READING_S
         while found is not None:
             self._dispatch(found[1])
             found = self._bus.receive(0.0) if time.monotonic() < end else None
+
+    def _gather(self) -> None:
+        """Wait a moment for more, in an output that need not have each message at once."""
 
     def _dispatch(self, body: Body) -> None:
         if isinstance(body, Emotion):
@@ -106,6 +115,7 @@ class Observer:
 
     def close(self) -> None:
         """Disconnect from the bus."""
+        self._mailbox.unwatch(self._bus.watched)
         self._bus.close()
 
 

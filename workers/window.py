@@ -29,9 +29,10 @@ class WindowActor(FrameObserver):
     """Shows all streams. Ends on q, Escape, or when the window is closed; the supervisor then stops the system.
 
     Attributes:
-        read_s: short, so that the window stays responsive.
+        turn_s, read_s: short, so that the window stays responsive.
     """
 
+    turn_s = 0.0
     read_s = SHOW_EVERY_S / 3
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:

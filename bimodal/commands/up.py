@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from bimodal.broker.beats import BEAT_S, SUPERVISOR_GATHERS_S, until_beat
 from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import events_endpoint
@@ -31,6 +32,7 @@ from bimodal.workers.errors import SystemFailedError
 from bimodal.workers.logs import reopen
 from bimodal.workers.redaction import clean_lines
 from bimodal.workers.system_state import StreamState, SystemState
+from bimodal.workers.wakeup import wake_by_signals
 
 PLAIN_LINE_EVERY_S = 1.0
 DRAWN_EVERY_S = 1 / 8
@@ -62,6 +64,7 @@ def up(
     with user_errors(log_file):
         stop = StopSignal()
         with running_system(loaded, files, session, log_file) as (system, bus):
+            system.supervisor.watch(wake_by_signals(), drain=True)
             put(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
             _show(system, bus, stop, for_seconds, verbose=verbose)
 
@@ -73,7 +76,7 @@ def _show(system: LiveSystem, bus: Subscriber, stop: StopSignal, for_seconds: fl
     service, results = Service(), Results()
     with screen:
         while not stop.asked and not _orphaned() and (end is None or time.monotonic() < end):
-            system.step(TURN_S)
+            system.step(screen.turn_s(shown, time.monotonic()))
             while (found := bus.receive(0.0)) is not None:
                 shown.take(found[1], time.monotonic())
                 if isinstance(found[1], Emotion):
@@ -142,6 +145,13 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         if self._live is not None and takes_more(sys.stdout):
             self._live.stop()
+
+    def turn_s(self, system: SystemState, now: float) -> float:
+        """Seconds until the lines may have to be drawn again: soon while events come to a terminal, else to the next
+        beat, when all processes have told what there is to tell."""
+        if self._live is not None and any(stream.rate(now) for stream in system.streams.values()):
+            return DRAWN_EVERY_S
+        return until_beat(now, BEAT_S) + SUPERVISOR_GATHERS_S
 
     def show_page_address(self, address: str | None) -> None:
         """Print the address of the live page, once, and again when it has changed."""
@@ -234,6 +244,7 @@ def _page(system: SystemState) -> str | None:
 
 # A live system in the command's own process.
 
+# One turn of commands that draw more often than a system has news.
 TURN_S = 0.05
 
 

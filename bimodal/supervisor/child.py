@@ -39,6 +39,16 @@ def output_for(log_file: Path | None) -> int | None:
     return 1 if log_file == STDOUT else 2
 
 
+def _exit_descriptor(pid: int) -> int | None:
+    """A descriptor that is readable once the process has ended; None on systems without."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
 class Child:
     """A row and its process.
 
@@ -47,6 +57,7 @@ class Child:
         successor: the row that takes its name when it has ended, else None.
         restarting: whether it is drained only to be started again.
         stop_requested: whether it was asked to end, so that its exit says nothing about its work.
+        exit_descriptor: readable once its process has ended; None where the system has no such thing.
     """
 
     def __init__(self, spec: ProcessSpec, phase: Phase = "active", incarnation: int = 0) -> None:
@@ -54,6 +65,7 @@ class Child:
         self.phase: Phase = phase
         self.life = Life(incarnation)
         self.process: subprocess.Popen[bytes] | None = None
+        self.exit_descriptor: int | None = None
         self.heartbeat: Heartbeat | None = None
         self.successor: ProcessSpec | None = None
         self.restarting = self.stop_requested = self.finished = self.was_ready = False
@@ -97,8 +109,15 @@ class Child:
                 stdout=output,
                 stderr=output,
             )
+        self.exit_descriptor = _exit_descriptor(self.process.pid)
         self._usage_monitor = UsageMonitor(self.process.pid)
         self._waits.clear()
+
+    def forget_exit(self) -> None:
+        """Close the descriptor of its exit."""
+        if self.exit_descriptor is not None:
+            os.close(self.exit_descriptor)
+            self.exit_descriptor = None
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its process, if there is one."""
@@ -334,6 +353,17 @@ class Life:
             self.reason = late
             return "dump"
         return "kill" if now - self._signalled_at > KILL_AFTER_S else "nothing"
+
+    def wake_at(self) -> float | None:
+        """When `due` may say something else though no message comes: a start, or a signal; None where it won't.
+
+        Silence is noticed at the beats.
+        """
+        if self.state in ("stopped", "failed"):
+            return self._start_at
+        if self._drain_at is not None:
+            return self._drain_at if self._signalled_at is None else self._drain_at + DRAIN_WITHIN_S
+        return self._signalled_at + KILL_AFTER_S if self._signalled_at is not None else None
 
     def _due_draining(self, now: float, drain_at: float) -> Verdict:
         if self._signalled_at is None and now >= drain_at:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bimodal.broker.beats import BEAT_S, next_beat
 from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
 from bimodal.config import Between, Config, load_config
 from bimodal.errors import BimodalError
@@ -29,8 +30,6 @@ from bimodal.workers.settings import RecordActorSettings, RecordSettings
 from bimodal.workers.view.listening import check_page
 
 log = logging.getLogger(__name__)
-
-FOLLOW_EVERY_S = 1.0
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,9 +71,11 @@ class LiveSystem:
         except BimodalError:
             self._control.close()
             raise
+        for socket in self._control.watched:
+            self.supervisor.watch(socket)
 
     def step(self, timeout_s: float) -> None:
-        """Run one turn of the loop, of about `timeout_s`."""
+        """Run one turn of the loop, of `timeout_s` at most."""
         self.supervisor.step(timeout_s)
         self._settle()
         self._control.serve(self._answer)
@@ -82,7 +83,7 @@ class LiveSystem:
         if self._watch.poll(now):
             self._reload()
         if now >= self._follow_at:
-            self._follow_at = now + FOLLOW_EVERY_S
+            self._follow_at = next_beat(now)
             self._follow(now)
             self._judge(now)
 
@@ -291,11 +292,11 @@ class Recordings:
         return [folder for folder in folders if end_session(folder, datetime.now().astimezone())]
 
 
-# config.yaml is polled a few times a second. A poll takes microseconds and works on every file system, through links,
+# config.yaml is polled at each beat. A poll takes microseconds and works on every file system, through links,
 # and however an editor saves: by renaming a temporary file, or by truncating and writing again. A change counts once
 # the file has been the same for a moment, so that a half-written one is not read.
 
-POLL_EVERY_S = 0.2
+POLL_EVERY_S = BEAT_S
 SETTLED_S = 0.4
 
 
@@ -322,7 +323,7 @@ class ConfigWatch:
         """True once for each change of the files, when they have settled. `now` in seconds."""
         if now < self._poll_at:
             return False
-        self._poll_at = now + POLL_EVERY_S
+        self._poll_at = next_beat(now, POLL_EVERY_S)
         versions = self._versions()
         if versions != self._seen:
             self._seen, self._since = versions, now

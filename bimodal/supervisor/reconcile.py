@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from bimodal.broker.control import Order
 from bimodal.broker.messages import Reconfigure, Reconfigured, Shadowed
+from bimodal.broker.supervisor_channel import Order
 from bimodal.supervisor.child import START_LIMIT_S, Child, Life
 from bimodal.supervisor.processes import TABLE, ProcessSpec, Role
 

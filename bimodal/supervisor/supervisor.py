@@ -17,7 +17,9 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
-from bimodal.broker.control import NAME, ProcessReport, StatusReply, SupervisorChannel
+from bimodal.broker.beats import next_beat
+from bimodal.broker.control import ProcessReport, StatusReply
+from bimodal.broker.mailbox import Watched
 from bimodal.broker.messages import (
     Dismissed,
     Gone,
@@ -33,12 +35,13 @@ from bimodal.broker.messages import (
     Welcome,
 )
 from bimodal.broker.rings import remove_rings
+from bimodal.broker.supervisor_channel import NAME, SupervisorChannel
 from bimodal.supervisor.child import Child, Life
 from bimodal.supervisor.processes import TABLE, ProcessSpec
 from bimodal.supervisor.reconcile import Reconciler
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Pressure, PressureMonitor, UsageMonitor, cores
-from bimodal.workers.actor import BEAT_EVERY_S, DONE, REFUSED
+from bimodal.workers.actor import DONE, REFUSED
 from bimodal.workers.logs import rotate
 from bimodal.workers.progress import NOUNS, Progress
 
@@ -108,13 +111,21 @@ def _await(group: Sequence[Child], deadline: float) -> None:
         child.process = None
 
 
-MEASURE_EVERY_S = 1.0
 PAUSE_S = 2.0
+# While rows change, or where the exit of a process ends no wait, the loop turns so often.
+SOON_S = 0.1
+# What an ended process said last is on its way for a moment.
+LAST_WORDS_WITHIN_S = 0.05
 DISMISSED_SHOWN_S = 600.0
 # Roles without which there are no results.
 ESSENTIAL = ("broker", "fusion", "face", "audio")
 # A process that is late has starved where its threads waited for a processor for this share of the time.
 STARVED_SHARE = 0.25
+
+
+def _said_last(child: Child) -> bool:
+    """True where its last heartbeat has come."""
+    return child.heartbeat is not None and child.heartbeat.state in ("stopped", "failed")
 
 
 class Supervisor:
@@ -248,9 +259,14 @@ class Supervisor:
 
     # -------------------------------------------------------------------------------- the loop
 
+    def watch(self, what: Watched, *, drain: bool = False) -> None:
+        """Let `step` wait no longer once this is readable. `drain`: read a descriptor's bytes then."""
+        self._channel.watch(what, drain=drain)
+
     def step(self, timeout_s: float) -> None:
-        """Receive messages for up to `timeout_s`, then start, restart, signal and change processes as is due."""
-        self._receive(timeout_s)
+        """Wait up to `timeout_s` for messages, ends of processes, and what is due; then start, restart, signal and
+        change processes."""
+        self._receive(min(timeout_s, self._wait_s()))
         self._reap()
         now = time.monotonic()
         self._extend_deadlines(now)
@@ -260,11 +276,20 @@ class Supervisor:
             self._act(child, now)
         self._measure(now)
         if now >= self._beat_at:
-            self._beat_at = now + BEAT_EVERY_S
-            self._channel.send(self._heartbeat())
+            self._beat_at = next_beat(now)
+            self._channel.send_soon(self._heartbeat())
             for child in self.children.values():
                 if child.life.state == "failed":
                     self._send_end(child)  # also for subscribers that joined later
+        self._channel.flush()
+
+    def _wait_s(self) -> float:
+        """Seconds for which nothing is due by itself. What is due already and not done waits for a message."""
+        now, children = time.monotonic(), self.children.values()
+        if self.reconciler.changing or any(child.running and child.exit_descriptor is None for child in children):
+            return SOON_S
+        due = [at for at in (child.life.wake_at() for child in children) if at is not None and at > now]
+        return max(0.0, min(self._beat_at, self._measure_at, *due) - now)
 
     def _extend_deadlines(self, now: float) -> None:
         """Extend every deadline by a pause of the supervisor itself: heartbeats wait unread in its sockets."""
@@ -275,7 +300,9 @@ class Supervisor:
                 child.life.extend_deadlines(pause_s, now)
 
     def _receive(self, timeout_s: float) -> None:
-        for report in self._channel.receive(timeout_s):
+        # While processes start, no message is held back for others.
+        settled = all(child.life.state != "starting" for child in self.children.values())
+        for report in self._channel.receive(timeout_s, gathers=settled):
             match report:
                 case Heartbeat():
                     self._on_heartbeat(report)
@@ -308,7 +335,7 @@ class Supervisor:
         if news and heartbeat.state == "ready":
             child.was_ready = True
             log.info("%s is ready", heartbeat.name)
-        self._channel.send(msgspec.structs.replace(heartbeat, figures=heartbeat.figures | child.figures(now)))
+        self._channel.send_soon(msgspec.structs.replace(heartbeat, figures=heartbeat.figures | child.figures(now)))
 
     def _on_dismissed(self, report: Dismissed) -> None:
         """Start a worker of ours again that the broker has let go; remember one of another machine for a while."""
@@ -335,7 +362,7 @@ class Supervisor:
         """Measure CPU and memory of every process; restart those above their memory limit, in order."""
         if now < self._measure_at:
             return
-        self._measure_at = now + MEASURE_EVERY_S
+        self._measure_at = next_beat(now)
         self._session.repair()
         rotate()
         usage = self._own_usage.read()
@@ -362,13 +389,21 @@ class Supervisor:
 
     def _reap(self) -> None:
         exited = [child for child in self.children.values() if child.process and child.process.poll() is not None]
-        if exited:
-            # A last heartbeat with the reason may still be on its way: it was sent before the exit.
-            self._receive(0.05)
+        for child in exited:
+            self._unwatch(child)
+        # A last heartbeat with the reason may still be on its way: it was sent before the exit.
+        end = time.monotonic() + LAST_WORDS_WITHIN_S
+        while not all(map(_said_last, exited)) and (left_s := end - time.monotonic()) > 0:
+            self._receive(left_s)
         for child in exited:
             self._on_exit(child)
         for child in [child for child in self.children.values() if child.phase == "draining" and not child.running]:
             self._on_drained(child)
+
+    def _unwatch(self, child: Child) -> None:
+        if child.exit_descriptor is not None:
+            self._channel.unwatch(child.exit_descriptor)
+            child.forget_exit()
 
     def _on_exit(self, child: Child) -> None:
         assert child.process is not None
@@ -425,6 +460,8 @@ class Supervisor:
             case "start":
                 if not child.running and self._may_start(child):
                     child.start(self._session, self._log_file, now)
+                    if child.exit_descriptor is not None:
+                        self._channel.watch(child.exit_descriptor)
             case "dump":
                 log.warning(
                     "%s does not answer (%s): its stacks follow, then it is stopped", child.spec.name, child.life.reason
@@ -476,4 +513,6 @@ class Supervisor:
         """Stop all processes within three seconds, then close the sockets."""
         self._session.ending()
         stop_all(list(self.children.values()))
+        for child in self.children.values():
+            self._unwatch(child)
         self._channel.close()

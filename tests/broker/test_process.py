@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,10 @@ class Running:
     def __init__(self, directory: Path, incarnation: int = 1) -> None:
         self.broker = BrokerProcess(directory, "broker", incarnation)
         self.stopped = threading.Event()
+        # Ends its wait, as a signal does in a process of its own.
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        self.broker.wake_on(self._reader)
         self.thread = threading.Thread(target=self._serve)
         self.thread.start()
 
@@ -53,8 +58,12 @@ class Running:
         self.broker.close()
 
     def stop(self) -> None:
-        self.stopped.set()
-        self.thread.join()
+        if self.thread.is_alive():
+            self.stopped.set()
+            os.write(self._writer, b"!")
+            self.thread.join()
+            os.close(self._reader)
+            os.close(self._writer)
 
 
 @pytest.fixture

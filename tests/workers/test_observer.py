@@ -106,6 +106,8 @@ def test_whatever_comes_pixels_fit_their_event_and_few_frames_wait(steps: list[t
 class Labels(Observer):
     """The least that an output needs."""
 
+    read_s = 0.1
+
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         super().__init__(settings, mailbox)
         self.seen: list[int] = []
@@ -118,6 +120,7 @@ class Pictures(FrameObserver):
     """An output with pictures, and messages of one more topic."""
 
     topics = (*FrameObserver.topics, "status")
+    read_s = 0.1
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         super().__init__(settings, mailbox)

@@ -17,6 +17,7 @@ from bimodal.workers.settings import CaptureActorSettings
 log = logging.getLogger(__name__)
 
 RUNS_A_LIFE = 1000
+# How often the reader of a file is looked after while no message comes.
 LOOK_EVERY_S = 0.1
 
 
@@ -36,6 +37,11 @@ class CaptureActor:
         self._run: Run | None = None
         self._closed: StreamClosed | None = None
         self._look_at = 0.0
+
+    @property
+    def turn_s(self) -> float | None:
+        """Seconds between two looks after the reader, of a file that is read as fast as possible."""
+        return LOOK_EVERY_S if self._mine.policy == "every" else None
 
     def on_connected(self) -> None:
         """Announce a live stream to a new broker; start a file, or start it again."""

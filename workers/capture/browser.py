@@ -26,7 +26,8 @@ from bimodal.workers.capture.types import Connected, OpenSource, Picture, Sound,
 log = logging.getLogger(__name__)
 
 NANO = 1_000_000_000
-POLL_S = 0.1
+# Between two looks at whether to stop, while nothing comes.
+POLL_S = 0.25
 STEP_NS = 1_000_000
 # The page announces itself twice in this time, and a visitor sends some thirty messages a second.
 AWAY_NS = 5 * NANO

@@ -32,7 +32,8 @@ OPEN_S, READ_S = 5.0, 3.0
 # After this time without anything that can be decoded the server is connected again; most then send a key frame first.
 UNDECODED_S = 10.0
 QUEUED = 8
-POLL_S = 0.1
+# Between two looks at whether to stop, while nothing comes.
+POLL_S = 0.25
 STEP_NS = 1_000_000
 LEAP_NS = 2_000_000_000
 # A recording on a server is read ahead of real time by at most this much.

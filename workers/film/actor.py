@@ -24,7 +24,6 @@ from bimodal.workers.settings import RecordSettings
 
 log = logging.getLogger(__name__)
 
-TURN_S = 0.05
 RETRY_AFTER_S = 30.0
 NO_PICTURE_AFTER = 32
 # Inference is scheduled first.
@@ -35,7 +34,6 @@ class FilmActor(FrameObserver):
     """Writes one film after another for each stream. Frames that it is too slow for are left out."""
 
     topics = (*FrameObserver.topics, "sound.")
-    read_s = TURN_S
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         super().__init__(settings, mailbox)

@@ -25,6 +25,8 @@ from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.fusion.streams import Fusion, FusionEvent
 from bimodal.workers.settings import FusionActorSettings
 
+LOOK_EVERY_S = 0.1
+
 
 class FusionActor(LaneReader):
     """Fusion of all streams. State is in memory only: if this process dies, files in progress are analysed again.
@@ -45,6 +47,11 @@ class FusionActor(LaneReader):
         self._stretches = Stretches()
         self._fusion = Fusion(self._in_use.settings.fusion, self._in_use.models)
         self.models.update(self._in_use.names)
+
+    @property
+    def turn_s(self) -> float | None:
+        """Seconds between two looks at a model that is being loaded; None while there is none."""
+        return LOOK_EVERY_S if self._loading is not None else None
 
     def on_message(self, body: Body) -> None:
         """Take a message of the lane, or new settings."""

@@ -23,6 +23,8 @@ from bimodal.workers.view.state import View
 
 log = logging.getLogger(__name__)
 
+# While nobody watches, messages are read so late, many in one go: history and metrics need no more.
+UNWATCHED_S = 0.1
 # In the session's directory, which vanishes with it.
 PORT_FILE = "view.port"
 
@@ -60,6 +62,10 @@ class ViewActor(FrameObserver):
     def wants_pixels(self, stream: str) -> bool:
         """True for streams that a page shows, unless faces are hidden."""
         return self.view.settings.faces == "show" and stream in self.view.viewers.shown
+
+    def _gather(self) -> None:
+        if not self.view.watched:
+            time.sleep(UNWATCHED_S)
 
     def on_message(self, body: Body) -> None:
         """Pass a message on to the page."""

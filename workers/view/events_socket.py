@@ -33,6 +33,7 @@ def routes(view: View) -> list[BaseRoute]:
             feed.publish(body)
 
     view.listeners.append(publish)
+    view.watched_by.append(lambda: feed.read)
     return [WebSocketRoute(EVENTS_PATH, feed.serve)]
 
 
@@ -56,6 +57,11 @@ class EventFeed:
     def __init__(self) -> None:
         self._readers: set[_Reader] = set()
         self._encoder = msgspec.json.Encoder()
+
+    @property
+    def read(self) -> bool:
+        """True while anybody reads events."""
+        return bool(self._readers)
 
     def publish(self, event: Emotion) -> None:
         """Put an event into the outboxes of its readers; it is encoded once, and only if there are any."""

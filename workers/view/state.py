@@ -28,7 +28,9 @@ class View:
         address: URL of the page, without the token.
         visitors: streams that a visitor's browser may fill; the page then shows a button.
         closers: called once on the server's thread, after all connections are closed.
-        listeners: called on the server's thread with every message of the bus, events included.
+        listeners: called on the server's thread with every message of the bus, events included. While nobody watches,
+            they come up to a tenth of a second late.
+        watched_by: each says, from any thread, whether somebody wants events as soon as they come.
     """
 
     def __init__(self, settings: ViewActorSettings, directory: Path, address: str) -> None:
@@ -43,6 +45,12 @@ class View:
         self.visitors: list[str] = []
         self.listeners: list[Callable[[Body], None]] = []
         self.closers: list[Callable[[], None]] = []
+        self.watched_by: list[Callable[[], bool]] = [lambda: bool(self.viewers.shown)]
+
+    @property
+    def watched(self) -> bool:
+        """True while a page shows a stream, or a program reads events."""
+        return any(watches() for watches in self.watched_by)
 
     def take(self, body: Body, payload: bytes | None = None) -> None:
         """Take one message of the bus; `payload` is an event's frame for the pages that await one."""

@@ -59,6 +59,7 @@ class Page:
         )  # fmt: skip
         self._mailbox = Mailbox(folder, "view", 1, Hello(role="observer"))
         self.actor = ViewActor(settings, self._mailbox)
+        self.actor.read_s = 0.1
         self.address, self.view, self.server = self.actor.address, self.actor.view, self.actor.server
         self._heard = threading.Condition()
         self._bodies: list[Body] = []
