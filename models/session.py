@@ -23,7 +23,8 @@ from bimodal.models.binding import Arrays, BoundRun, PlainRun
 from bimodal.models.contract import INPUTS, Kind, Metadata, Tensor, check, read_properties
 from bimodal.models.cuda import DRIVER, Gpu, cuda_libraries, has_driver, missing, provider_library
 from bimodal.models.errors import ArtifactError, ProviderError
-from bimodal.models.scan import MAX_BYTES, scan
+from bimodal.models.scan import MAX_BYTES
+from bimodal.models.scanned import scan_once
 
 # Limit for one input; a picture of 8K has 100 million values.
 MOST_VALUES = 2**27
@@ -237,7 +238,7 @@ def _read(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path} can't be read: {error.strerror}") from error
-    scan(data, str(path))
+    scan_once(data, str(path))
     return data
 
 
