@@ -1,17 +1,22 @@
-"""The `bimodal` command: lists all commands and imports each only when it is used."""
+"""The `bimodal` command: its table of commands, and its start.
+
+What is asked most often (the list of commands, the state of a system) is answered without the library of the command
+line, which takes longer to load than all the rest (bimodal/quick.py); everything else goes to bimodal/command_line.py.
+"""
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-from typer.core import TyperGroup
+if TYPE_CHECKING:
+    import typer
+
+    app: typer.Typer
 
 
 class Room(NamedTuple):
@@ -52,81 +57,26 @@ COMMANDS: dict[str, Room] = {
     "evaluate": Room("training.evaluate.command", "evaluate", "Measure models on labelled data."),
 }
 
-
-class LazyGroup(TyperGroup):
-    """Lists every command with its help line without importing it."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """The commands, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """A placeholder with the command's name and help line, enough to list it."""
-        room = COMMANDS.get(cmd_name)
-        return None if room is None else _stand_in(cmd_name, room)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Import the command that is about to run."""
-        room = COMMANDS.get(args[0]) if args else None
-        if room is None:
-            return super().resolve_command(ctx, args)
-        return args[0], _load(args[0], room), args[1:]
+ABOUT = "bimodal: which emotions faces show and voices carry, live, from separate processes."
+EXAMPLE = "bimodal up", "bimodal analyze talk.mp4 --out results/"
+COMPLETING = "_BIMODAL_COMPLETE"
 
 
-def _stand_in(name: str, room: Room) -> Any:
-    app = typer.Typer(add_completion=False)
-    app.command(name=name, help=room.help)(lambda: None)
-    return typer.main.get_command(app)
-
-
-def _load(name: str, room: Room) -> Any:
-    found = getattr(importlib.import_module(f"bimodal.{room.module}"), room.attribute)
-    if name == "models" and not any(command.name == "inspect" for command in found.registered_commands):
-        # Models know nothing of foreign formats; the room that does adds its command here.
-        found.command("inspect")(importlib.import_module("bimodal.export.inspect_command").inspect)
-    if isinstance(found, typer.Typer):
-        found._add_completion = False
-        return typer.main.get_command(found)
-    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(name=name)(found)
-    return typer.main.get_command(app)
-
-
-app = typer.Typer(
-    cls=LazyGroup,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    help=(
-        "bimodal: which emotions faces show and voices carry, live, from separate processes.\n\n"
-        "Example: [b]bimodal up[/b], or [b]bimodal analyze talk.mp4 --out results/[/b]"
-    ),
-)
-
-
-def _say_version(wanted: bool) -> None:
-    if wanted:
-        try:
-            typer.echo(f"bimodal {importlib.metadata.version('bimodal-emotion')}")
-        except importlib.metadata.PackageNotFoundError:
-            typer.echo("bimodal, not installed: run from its folder")
-        raise typer.Exit
-
-
-@app.callback()
-def _front_door(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Options of `bimodal` itself."""
+def __getattr__(name: str) -> Any:
+    """The command line itself, `app`, loaded when it is first used."""
+    if name == "app":
+        return importlib.import_module("bimodal.command_line").app
+    raise AttributeError(f"module 'bimodal.cli' has no attribute '{name}'")
 
 
 def main() -> None:
     """Run the command line; an unexpected error is one sentence, and its traceback goes to a log."""
     _mind_output()
     try:
-        app(prog_name="bimodal")
+        code = None if COMPLETING in os.environ else importlib.import_module("bimodal.quick").answered(sys.argv[1:])
+        if code is not None:
+            raise SystemExit(code)
+        importlib.import_module("bimodal.command_line").app(prog_name="bimodal")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 import typer
 from platformdirs import user_state_path
@@ -19,6 +19,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bimodal.errors import BimodalError
+from bimodal.tables import Table
 from bimodal.workers.actor import BROKEN, REFUSED
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.logs import STREAMS, LogFile, QuietStream, is_stream
@@ -154,52 +155,7 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-# Tables: for a terminal as many rows and columns as fit, for a pipe as aligned lines. Pure.
-
-# Least width of the terminal for a column.
-ALWAYS, NARROW, MIDDLE, WIDE = 0, 56, 80, 110
-PIPE_WIDTH = 160
-
-
-class Column(NamedTuple):
-    """A column of a table: title, least width of the terminal, and whether it is right-aligned."""
-
-    title: str
-    from_width: int = ALWAYS
-    number: bool = False
-
-
-class Table(NamedTuple):
-    """Columns that fit, their rows, and the number of rows that did not fit."""
-
-    columns: tuple[Column, ...]
-    rows: list[tuple[str, ...]]
-    hidden: int = 0
-
-
-def fit(columns: tuple[Column, ...], rows: list[tuple[str, ...]], width: int, room: int = sys.maxsize) -> Table:
-    """Select the columns and rows that fit into `width` characters and `room` rows."""
-    fitting = [place for place, column in enumerate(columns) if width >= column.from_width]
-    shown = rows[: max(0, room)]
-    return Table(
-        tuple(columns[place] for place in fitting),
-        [tuple(row[place] for place in fitting) for row in shown],
-        len(rows) - len(shown),
-    )
-
-
-def plain(table: Table) -> list[str]:
-    """Format a table as lines of text with aligned columns."""
-    grid = [tuple(column.title for column in table.columns), *(tuple(map(clean, row)) for row in table.rows)]
-    widths = [max(len(row[place]) for row in grid) for place in range(len(table.columns))]
-    lines = []
-    for row in grid:
-        cells = [
-            cell.rjust(width) if column.number else cell.ljust(width)
-            for cell, width, column in zip(row, widths, table.columns, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+# Tables on a terminal.
 
 
 def drawn(table: Table, styles: dict[str, str], *, fold: bool = False) -> RichTable:

@@ -20,11 +20,11 @@ from rich.text import Text
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
-from bimodal.commands.status import DEGRADED
 from bimodal.commands.up import TURN_S, StopSignal, check, running_system
 from bimodal.config import Config, load_config
 from bimodal.console import open_log, say, user_errors
 from bimodal.options import SessionOption
+from bimodal.status_page import DEGRADED
 from bimodal.supervisor.live import LiveSystem
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.demo import DEMO

@@ -5,39 +5,13 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from bimodal.broker.control import Accepted, ProcessReport, ScaleRequest, StatusReply, StatusRequest
+from bimodal.broker.control import Accepted, ScaleRequest, StatusReply, StatusRequest
 from bimodal.broker.errors import ControlError
-from bimodal.broker.messages import Modality, StreamStatus
-from bimodal.console import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, drawn, fit, plain, user_errors
+from bimodal.console import user_errors
 from bimodal.options import SessionOption, ask_session
-from bimodal.supervisor.autoscale import KINDS
-
-DEGRADED = 3
-
-PROCESS_COLUMNS = (
-    Column("process"),
-    Column("state"),
-    Column("pid", NARROW, number=True),
-    Column("restarts", NARROW, number=True),
-    Column("up", WIDE, number=True),
-    Column("cpu %", number=True),
-    Column("memory MiB", number=True),
-    Column("models", MIDDLE),
-)
-STREAM_COLUMNS = (
-    Column("stream"),
-    Column("modality"),
-    Column("offered", NARROW, number=True),
-    Column("done", number=True),
-    Column("dropped", number=True),
-    Column("failed", NARROW, number=True),
-    Column("source", MIDDLE),
-)
+from bimodal.status_page import show_status
 
 
 def status(
@@ -52,92 +26,9 @@ def status(
     Example: [b]bimodal status --session lab --json[/b]
     """
     with user_errors():
-        reply = ask_session(session, StatusRequest(), StatusReply)
-        if as_json:
-            typer.echo(msgspec.json.encode(reply).decode())
-        else:
-            _draw(reply)
-        if troubles(reply):
-            raise typer.Exit(DEGRADED)
-
-
-def troubles(reply: StatusReply) -> list[str]:
-    """One sentence for each problem."""
-    found = [reply.because] if reply.because is not None else []
-    reported = {process.name for process in reply.processes if process.state == "failed"} | {"supervisor"}
-    found += [
-        f"{process.name}: {process.because}"
-        for process in reply.processes
-        if process.because is not None and process.name not in reported
-    ]
-    return found
-
-
-def _draw(reply: StatusReply) -> None:
-    console = Console()
-    width = console.width if console.is_terminal else PIPE_WIDTH
-    _print(console, fit(PROCESS_COLUMNS, [_process_row(process) for process in reply.processes], width))
-    if reply.streams:
-        rows = [_stream_row(stream, modality) for stream in reply.streams for modality in ("face", "speech")]
-        _print(console, fit(STREAM_COLUMNS, rows, width))
-    if reply.corpus is not None:
-        console.print(Text(f"corpus {reply.corpus}"), soft_wrap=True)
-    place = f"config {reply.config}" if reply.config is not None else "built-in config"
-    state = "a change is on its way" if reply.changing else "in force" if reply.refused is None else "not taken over"
-    console.print(Text(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}"), soft_wrap=True)
-    for sentence in _elsewhere(reply):
-        console.print(Text(sentence), soft_wrap=True)
-    if reply.tried is not None:
-        console.print(Text(f"newest change: {reply.tried}"), soft_wrap=True)
-    for address in (process.address for process in reply.processes if process.address is not None):
-        console.print(Text(f"live page at {address}"), soft_wrap=True)
-    for trouble in troubles(reply):
-        console.print(Text(f"! {trouble}", style="yellow"), soft_wrap=True)
-
-
-def _elsewhere(reply: StatusReply) -> list[str]:
-    """One line for each kind of worker that runs on other machines only."""
-    here = {process.role for process in reply.processes}
-    return [
-        f"{role}: no worker here, {reply.workers[modality]} on other machines"
-        for role, modality in KINDS.items()
-        if role not in here and reply.workers.get(modality)
-    ]
-
-
-def _print(console: Console, table: Table) -> None:
-    if console.is_terminal:
-        console.print(drawn(table, {}, fold=True))
-    else:
-        typer.echo("\n".join(plain(table)))
-
-
-def _process_row(process: ProcessReport) -> tuple[str, ...]:
-    figures = process.figures
-    return (
-        process.name,
-        process.state,
-        str(process.pid or "-"),
-        f"{figures.get('restarts', 0):.0f}",
-        _duration(figures.get("up_s", 0.0)),
-        f"{figures.get('cpu_percent', 0):.0f}",
-        f"{figures.get('memory_mb', 0):.0f}",
-        ", ".join(process.models.values()),
-    )
-
-
-def _stream_row(stream: StreamStatus, modality: Modality) -> tuple[str, ...]:
-    counters = (getattr(stream, what).get(modality, 0) for what in ("offered", "done", "dropped", "failed"))
-    return stream.stream, modality, *map(str, counters), stream.source
-
-
-def _duration(seconds: float) -> str:
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        code = show_status(session, as_json=as_json)
+        if code:
+            raise typer.Exit(code)
 
 
 # `bimodal scale`.

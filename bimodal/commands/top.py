@@ -20,28 +20,16 @@ from rich.text import Text
 from bimodal.broker.errors import BrokerError
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import events_endpoint
-from bimodal.console import (
-    MIDDLE,
-    NARROW,
-    PIPE_WIDTH,
-    WIDE,
-    Column,
-    Table,
-    drawn,
-    fit,
-    is_terminal,
-    leave_stdout,
-    plain,
-    user_errors,
-)
+from bimodal.console import drawn, is_terminal, leave_stdout, user_errors
 from bimodal.options import SessionOption
 from bimodal.supervisor.session import directory_of
+from bimodal.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, fit, plain
 from bimodal.workers.system_state import ProcessState, StreamState, SystemState
 
 TOPICS = ("process.", "status", "emotion.", "closed.")
 TURN_S = 0.1
 DRAW_EVERY_S = 0.5
-# Heartbeats come twice a second, the status once.
+# Heartbeats and the status come once a second.
 ONCE_AT_LEAST_S, ONCE_AT_MOST_S = 1.2, 5.0
 HELP = "c cpu  m memory  n name  r restarts  q quits"
 STATE_STYLES = {"ready": "green", "failed": "bold red", "troubled": "yellow", "silent": "red", "restarting": "yellow"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bimodal.broker.events import Verdict
 from bimodal.broker.messages import Heartbeat, State, Status, StreamClosed, StreamStatus
 from bimodal.commands.top import Sort, Tables
-from bimodal.console import plain
+from bimodal.tables import plain
 from tests.recordings.events import event, face
 
 

@@ -1,0 +1,116 @@
+"""The answers to `bimodal --help`, `--version` and `bimodal status`, in a tenth of a second.
+
+People type them all the time, and probes more often still. They need none of the libraries that other commands do;
+options that are not known here leave the answer to the whole command line.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bimodal.cli import ABOUT, COMMANDS, EXAMPLE
+
+DONE, REFUSED = 0, 1
+OPTIONS = {
+    "--version": "Show the version and exit.",
+    "--install-completion": "Install completion for the current shell.",
+    "--show-completion": "Show completion for the current shell, to copy it or customize the installation.",
+    "--help": "Show this message and exit.",
+}
+MOST_WIDTH, LEAST_WIDTH = 100, 40
+
+
+def answered(arguments: Sequence[str]) -> int | None:
+    """Answer a command line and return its exit code; None where it is not one of those that are answered here."""
+    if list(arguments) in ([], ["--help"]):
+        _put("\n".join(help_lines(shutil.get_terminal_size().columns)))
+        return DONE if arguments else 2
+    if list(arguments) == ["--version"]:
+        _put(version())
+        return DONE
+    asked = status_of(arguments)
+    return None if asked is None else _status(asked)
+
+
+def version() -> str:
+    """The line of `bimodal --version`."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    try:
+        return f"bimodal {version_of('bimodal-emotion')}"
+    except PackageNotFoundError:
+        return "bimodal, not installed: run from its folder"
+
+
+def help_lines(width: int) -> list[str]:
+    """What `bimodal --help` says, for a terminal of this width."""
+    width = max(LEAST_WIDTH, min(MOST_WIDTH, width))
+    lines = ["", " Usage: bimodal [OPTIONS] COMMAND [ARGS]...", ""]
+    for text in (ABOUT, f"Example: {EXAMPLE[0]}, or {EXAMPLE[1]}"):
+        lines += [*textwrap.wrap(text, width - 2, initial_indent=" ", subsequent_indent=" "), ""]
+    lines += _box("Options", OPTIONS, width)
+    return [*lines, *_box("Commands", {name: room.help for name, room in COMMANDS.items()}, width), ""]
+
+
+def _box(title: str, rows: dict[str, str], width: int) -> list[str]:
+    names = max(map(len, rows)) + 2
+    lines = [f"╭─ {title} {'─' * (width - len(title) - 5)}╮"]
+    for name, text in rows.items():
+        for number, part in enumerate(textwrap.wrap(text, width - names - 4)):
+            lines.append(f"│ {name if not number else '':{names}}{part:{width - names - 4}} │")
+    return [*lines, f"╰{'─' * (width - 2)}╯"]
+
+
+class StatusAsked(NamedTuple):
+    """The options of `bimodal status`."""
+
+    session: str = "default"
+    as_json: bool = False
+
+
+def status_of(arguments: Sequence[str]) -> StatusAsked | None:
+    """The options of a plain `bimodal status`; None for any other command line."""
+    if not arguments or arguments[0] != "status":
+        return None
+    asked, left = StatusAsked(), list(arguments[1:])
+    while left:
+        word = left.pop(0)
+        name, given, value = word.partition("=")
+        if word == "--json":
+            asked = asked._replace(as_json=True)
+        elif name == "--session" and given:
+            asked = asked._replace(session=value)
+        elif word == "--session" and left and not left[0].startswith("-"):
+            asked = asked._replace(session=left.pop(0))
+        else:
+            return None
+    return asked
+
+
+def _status(asked: StatusAsked) -> int:
+    from bimodal.errors import BimodalError
+    from bimodal.status_page import show_status
+
+    try:
+        return show_status(asked.session, as_json=asked.as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except BimodalError as error:
+        from bimodal.workers.redaction import safe
+
+        sys.stderr.write(f"bimodal: {safe(str(error))}\n")
+        return REFUSED
+
+
+def _put(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
