@@ -22,7 +22,7 @@ OPTIONS = {
     "--show-completion": "Show completion for the current shell, to copy it or customize the installation.",
     "--help": "Show this message and exit.",
 }
-MOST_WIDTH, LEAST_WIDTH = 100, 40
+MOST_WIDTH, LEAST_WIDTH = 100, 48
 
 
 def answered(arguments: Sequence[str]) -> int | None:

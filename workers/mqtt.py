@@ -43,6 +43,8 @@ class MqttActor(Observer):
     """Publish states, events and segments; a broker that is away or slow loses them and delays nobody."""
 
     topics = ("emotion.", "segment.", "closed.")
+    # The connection and states that are due wake nobody.
+    turn_s = 0.1
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         """Begin to connect. Raises WorkerError without paho-mqtt, and where `ca` is no certificate."""

@@ -58,11 +58,12 @@ def status(session: str) -> tuple[int, dict[str, Any]]:
 
 
 def until(session: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The first status that is wanted."""
+    """The first status that is wanted, of a system that may be just starting."""
     end, found = time.monotonic() + PATIENCE_S, {}
     while time.monotonic() < end:
-        found = status(session)[1]
-        if wanted(found):
+        _, out, _ = run("status", "--json", "--session", session)
+        found = json.loads(out) if out else {}
+        if out and wanted(found):
             return found
     raise AssertionError(f"it never came to that; the last was {found}")
 

@@ -36,6 +36,7 @@ class OnABus:
         )  # fmt: skip
         self._mailbox = Mailbox(directory, "output", 1, Hello(role="observer"))
         self.actor = kind(settings, self._mailbox)
+        self.actor.read_s = 0.1
         self._context = zmq.Context[zmq.Socket[bytes]]()
         self._bus = bind(self._context, zmq.PUB, events_endpoint(directory))
 
