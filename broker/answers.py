@@ -45,7 +45,8 @@ def _fault_of_result(answer: FaceResult | SpeechResult, job: Job) -> str | None:
     if isinstance(answer, SpeechResult):
         if not 0 <= answer.voice <= 1:
             return f"its voice is {answer.voice}"
-        return _fault_of_numbers(answer) or _fault_of_probabilities(answer.probabilities or {})
+        found = _fault_of_numbers(answer) or _fault_of_probabilities(answer.probabilities or {})
+        return found or _fault_of_probabilities(answer.other)
     if answer.frame not in (None, (job.shape[1], job.shape[0])) or answer.size not in (None, job.size):
         return "its frame has another size"
     if len(answer.faces) > MOST_FACES:
@@ -71,7 +72,7 @@ def _fault_of_face(face: Face, job: Job) -> str | None:
     for named in (measures.blend, measures.units) if measures is not None else ():
         if named is not None and (len(named) > MOST_MEASURES or any(len(name) > MOST_WORDS for name in named)):
             return "a face has too many measures"
-    return _fault_of_probabilities(face.probabilities)
+    return _fault_of_probabilities(face.probabilities) or _fault_of_probabilities(face.other)
 
 
 def _fault_of_probabilities(values: Mapping[str, float]) -> str | None:

@@ -64,6 +64,7 @@ class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
     `sharpness`, `light`, `eyes_seen` and `mouth_seen` are those of messages.Face (None in events of older versions);
     `doubts` says in words what of it is bad enough to make the answer less sure.
     `face` is what the face does beside its emotion; None in events of older versions.
+    `other` are the further categories that count, of face and voice together; there is no key where there are none.
     """
 
     track: int
@@ -83,6 +84,7 @@ class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
     mouth_seen: float | None = None
     doubts: tuple[str, ...] = ()
     face: FaceMeasures | None = None
+    other: Probabilities | msgspec.UnsetType = msgspec.UNSET
 
 
 class VoiceMeasures(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +112,7 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
 
     `snr_db`, `bandwidth_hz` and `clipped` are those of messages.SpeechResult; `doubts` says in words what of it is bad
     enough to make the answer less sure. `measures` is how its newest hop sounds.
+    `other` are the further categories that count, and `dominance` is −1…1, of a model that has them; else without key.
     """
 
     label: str | None
@@ -122,6 +125,8 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     clipped: float | None = None
     doubts: tuple[str, ...] = ()
     measures: VoiceMeasures | None = None
+    other: Probabilities | msgspec.UnsetType = msgspec.UNSET
+    dominance: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +135,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     `agreement` of face and voice is 0…1, None if one of them is missing. `confidence` is the largest of
     `probabilities`; both are None if nothing could be used, and both are present if the label is missing only
     because the confidence is too low. (Events recorded by older versions have no `probabilities` either.)
+    `other` are the further categories that count; the key is there only where there are any.
     """
 
     label: str | None
@@ -140,6 +146,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     valence: float | None = None
     arousal: float | None = None
     affect: Affect | None = None
+    other: Probabilities | msgspec.UnsetType = msgspec.UNSET
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +192,7 @@ class Hop(Message, frozen=True, tag="hop"):
         label, confidence, probabilities: None where it was gated (`because` says why) or failed.
         voice: share of the hop that is voice, 0…1; None where it failed.
         snr_db, bandwidth_hz, clipped, doubts: as those of Speech; None and empty where the hop was gated or failed.
+        other, dominance: as those of Speech.
     """
 
     stream: str
@@ -208,6 +216,8 @@ class Hop(Message, frozen=True, tag="hop"):
     arousal: float | None = None
     affect: Affect | None = None
     measures: VoiceMeasures | None = None
+    other: Probabilities | msgspec.UnsetType = msgspec.UNSET
+    dominance: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class Stretch(Message, frozen=True, tag="segment"):
@@ -286,6 +296,18 @@ def fused(event: Emotion) -> Probabilities | None:
     if face is not None:
         return face.fused
     return event.speech.probabilities if event.speech is not None else None
+
+
+def named_in(event: Emotion) -> tuple[list[str], list[str]]:
+    """The emotions and the further categories that an event names, in its order: events describe themselves."""
+    speech = event.speech
+    sides = [fused(event), *(face.video for face in event.faces)]
+    sides += [speech.probabilities if speech is not None else None]
+    others = [event.emotion.other, *(face.other for face in event.faces)]
+    others += [speech.other if speech is not None else msgspec.UNSET]
+    return list(dict.fromkeys(name for side in sides for name in side or ())), list(
+        dict.fromkeys(name for other in others for name in other or ())
+    )
 
 
 def face_emotion(event: Emotion) -> str | None:

@@ -187,6 +187,8 @@ class StreamOpened(Message, frozen=True, tag="stream_opened"):
     Hop k of the sound ends at sound_start_ns + (k + 1) · hop_ns.
     `channels` are the names of the voices where each channel is one: hop k of voice c is then speech job
     k · len(channels) + c.
+    `emotions` are those that its events are about (empty: the seven), `categories` what they hold under `other`;
+    `dominance` says whether a speech model gives it.
     """
 
     stream: str
@@ -205,6 +207,9 @@ class StreamOpened(Message, frozen=True, tag="stream_opened"):
     next_face_seq: Whole = 0
     next_speech_seq: Whole = 0
     channels: tuple[str, ...] = ()
+    emotions: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    dominance: bool = False
 
 
 class Job(Message, frozen=True, tag="job"):
@@ -349,6 +354,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
             as in an open face; None without a mesh.
         mouth: opening of the lips relative to the distance of the eyes, 0 = closed; None without a mesh.
         probabilities: of the static model, calibrated, over the emotions it knows.
+        other: of its further categories that count, each its share of all classes.
         embedding: float16 little-endian bytes of the static model's embedding, or None where it has none.
         identity: float16 little-endian bytes of an embedding that tells people apart; None without such a model.
         novelty: how unlike the face is to what the static model learnt; above 1 is rare. None where the model does not
@@ -365,6 +371,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     mouth_seen: float | None = None
     mouth: float | None = None
     probabilities: Probabilities
+    other: Probabilities = {}
     embedding: bytes | None = None
     identity: bytes | None = None
     novelty: float | None = None
@@ -403,12 +410,13 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
         pts_ns: the window's end.
         voice: share of the newest hop that is voice, 0…1.
         probabilities: None if the window was gated, so that the model did not run.
+        other: of its further categories that count, each its share of all classes.
         because: why it was gated ("no voice", "too quiet", "not enough sound yet"), else None.
         snr_db: level of the voice over the noise between and below it; None where the window was gated.
         bandwidth_hz: highest frequency that the voice reaches, as far as the speech model hears; None likewise.
         clipped: share of the samples that are cut off at full scale, 0…1; None likewise.
         measures: how the newest hop sounds; None where there was no sound.
-        valence, arousal: −1…1, from a speech model that has them, of the window; else None.
+        valence, arousal, dominance: −1…1, from a speech model that has them, of the window; else None.
     """
 
     number: Whole
@@ -430,6 +438,8 @@ class SpeechResult(Message, frozen=True, tag="speech_result"):
     measures: VoiceMeasures | None = None
     valence: float | None = None
     arousal: float | None = None
+    dominance: float | None = None
+    other: Probabilities = {}
 
 
 class JobFailed(Message, frozen=True, tag="job_failed"):

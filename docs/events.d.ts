@@ -37,6 +37,7 @@ export interface TrackedFace {
   mouth_seen: number | null;
   doubts: string[];
   face: FaceMeasures | null;
+  other?: Record<string, number>;
 }
 
 /** What a face does in one frame; docs/events.md gives units, signs and sources. null: no mesh, or no model for it. */
@@ -71,6 +72,8 @@ export interface Speech {
   clipped: number | null;
   doubts: string[];
   measures: VoiceMeasures | null;
+  other?: Record<string, number>;
+  dominance?: number;
 }
 
 /** How the voice of one hop sounds; docs/events.md gives methods. null: not enough voice. */
@@ -94,6 +97,7 @@ export interface Verdict {
   valence: number | null;
   arousal: number | null;
   affect: "derived" | "model" | null;
+  other?: Record<string, number>;
 }
 
 /** Milliseconds: from grab to worker (`queue`), in the worker (`inference`), from grab to event (`total`). */
@@ -128,6 +132,8 @@ export interface Hop {
   arousal: number | null;
   affect: "derived" | "model" | null;
   measures: VoiceMeasures | null;
+  other?: Record<string, number>;
+  dominance?: number;
 }
 
 /** Fusion → everyone, when a stretch has ended: an emotion of a face or of the voice, a turn, a blink, a shot. */

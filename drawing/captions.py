@@ -4,15 +4,39 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bimodal.broker.events import Emotion, Probabilities, TrackedFace, accord, doubts_of, face_emotion, fused, leading
+from bimodal.broker.events import (
+    Emotion,
+    Probabilities,
+    TrackedFace,
+    accord,
+    doubts_of,
+    face_emotion,
+    fused,
+    leading,
+    named_in,
+)
 from bimodal.drawing.style import FAINT, TEXT, WARNING, Colour, Style
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 
 
 class Row(NamedTuple):
-    """One row of bars; `reason` is shown instead if there are no probabilities."""
+    """One row of bars; `reason` is shown instead if there are no probabilities. `other`: of further categories."""
 
     probabilities: Probabilities | None
     reason: str
+    other: Probabilities = {}  # noqa: RUF012 - never changed
+
+
+LEAST_OTHER = 0.2
+"""Share from which on a further category is in the headline and in captions."""
+
+
+def shown_set(event: Emotion, style: Style) -> EmotionSet:
+    """What the bars of an event are of."""
+    if style.emotions is not None:
+        return style.emotions
+    emotions, categories = named_in(event)
+    return EmotionSet(EMOTIONS if set(emotions) <= set(EMOTIONS) else tuple(emotions), tuple(categories))
 
 
 class Piece(NamedTuple):
@@ -35,8 +59,8 @@ def rows(event: Emotion) -> dict[str, Row]:
     silent = (speech.because or "no voice") if speech is not None else "no sound"
     return {
         "video": Row(face.video if face is not None else None, "no face"),
-        "speech": Row(heard, silent),
-        "fused": Row(fused(event), event.emotion.because or "unknown"),
+        "speech": Row(heard, silent, (speech.other or {}) if speech is not None else {}),
+        "fused": Row(fused(event), event.emotion.because or "unknown", event.emotion.other or {}),
     }
 
 
@@ -54,7 +78,13 @@ def headline(event: Emotion, style: Style) -> list[Piece]:
 
 def caption(face: TrackedFace) -> str:
     """Text at a face's box: track, label, confidence."""
-    return f"#{face.track} {face.label} {percent(face.confidence)}"
+    return " ".join([f"#{face.track} {face.label} {percent(face.confidence)}", *strong(face.other or {})])
+
+
+def strong(other: Probabilities) -> list[str]:
+    """Further categories that are strong enough to be named, the strongest first."""
+    named = sorted(((share, name) for name, share in other.items() if share >= LEAST_OTHER), reverse=True)
+    return [f"{name} {percent(share)}" for share, name in named]
 
 
 def _verdict(event: Emotion) -> list[Piece]:
@@ -63,6 +93,7 @@ def _verdict(event: Emotion) -> list[Piece]:
         return [Piece("unknown", TEXT, bold=True), Piece(verdict.because or "no reason given", FAINT)]
     sure = f" {percent(verdict.confidence)}" if verdict.confidence is not None else ""
     pieces = [Piece(f"{verdict.label}{sure}", TEXT, bold=True)]
+    pieces += [Piece(text, TEXT) for text in strong(verdict.other or {})]
     doubts = doubts_of(event)
     return [*pieces, Piece(", ".join(doubts), FAINT)] if doubts else pieces
 

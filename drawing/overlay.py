@@ -10,7 +10,7 @@ import numpy as np
 from bimodal.broker.events import Emotion, TrackedFace, leading
 from bimodal.drawing import canvas
 from bimodal.drawing.canvas import Box, fill, fill_share, frame, shade
-from bimodal.drawing.captions import Piece, Row, caption, headline, percent, rows
+from bimodal.drawing.captions import Piece, Row, caption, headline, percent, rows, shown_set
 from bimodal.drawing.style import (
     FAINT,
     FUSED,
@@ -25,7 +25,7 @@ from bimodal.drawing.style import (
     Style,
     metrics,
 )
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 
 MOST_LINES = 2
 PLAIN = Style()
@@ -50,7 +50,7 @@ def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN) -> Pixels:
     within = Box(0, head, width, foot) if foot - head >= size.line else Box(0, 0, width, height)
     boxes(drawn, event.faces, speaking, scale, within, size)
     if style.bars:
-        bars(drawn, rows(event), size)
+        bars(drawn, rows(event), size, shown_set(event, style))
     _headline(drawn, pieces, size)
     return drawn
 
@@ -149,16 +149,18 @@ COLOURS: Mapping[str, Colour] = {"video": VIDEO, "speech": SPEECH, "fused": FUSE
 SHORT = 3
 
 
-def bars(pixels: Pixels, rows: Mapping[str, Row], size: Metrics) -> int:
-    """Draw a row of seven bars for each of `rows` at the foot of `pixels`; return the y at which the panel begins."""
+def bars(pixels: Pixels, rows: Mapping[str, Row], size: Metrics, about: EmotionSet = SEVEN) -> int:
+    """Draw a row of bars for each of `rows` at the foot of `pixels`, one for each emotion and category of the set;
+    return the y at which the panel begins."""
+    labels = (*about.emotions, *about.categories)
     height, width = (int(side) for side in pixels.shape[:2])
     top = max(0, height - size.line * (len(rows) + 1) - size.gap)
     shade(pixels, Box(0, top, width, height))
     names = max(canvas.width(name, size.em, canvas.BOLD) for name in rows) + 2 * size.gap
-    left, cell = size.gap + names, (width - names - 2 * size.gap) / len(EMOTIONS)
-    edges = [round(left + cell * number) for number in range(len(EMOTIONS) + 1)]
+    left, cell = size.gap + names, (width - names - 2 * size.gap) / len(labels)
+    edges = [round(left + cell * number) for number in range(len(labels) + 1)]
     cells = [(begin, end - size.gap) for begin, end in pairwise(edges)]
-    _heading(pixels, cells, top + (size.line + size.gap) // 2, size)
+    _heading(pixels, labels, cells, top + (size.line + size.gap) // 2, size)
     for number, (name, row) in enumerate(rows.items(), start=1):
         above = top + size.gap // 2 + number * size.line
         below = above + size.line - max(1, size.gap // 2)
@@ -168,18 +170,19 @@ def bars(pixels: Pixels, rows: Mapping[str, Row], size: Metrics) -> int:
             room = width - left - size.gap
             canvas.write(pixels, canvas.fitted(row.reason, room, size.em), left, middle, size.em, FAINT)
             continue
-        for emotion, (begin, end) in zip(EMOTIONS, cells, strict=True):
+        for label, (begin, end) in zip(labels, cells, strict=True):
             box = Box(begin, above + 1, end, below)
-            _bar(pixels, box, row.probabilities.get(emotion), COLOURS[name], size)
+            shares = row.probabilities if label in about.emotions else row.other
+            _bar(pixels, box, shares.get(label), COLOURS[name], size)
     return top
 
 
-def _heading(pixels: Pixels, cells: list[tuple[int, int]], middle: int, size: Metrics) -> None:
-    """Write the emotions' names, all cut to three letters if one is too long for its bar."""
+def _heading(pixels: Pixels, labels: Sequence[str], cells: list[tuple[int, int]], middle: int, size: Metrics) -> None:
+    """Write the names, all cut to three letters if one is too long for its bar."""
     room = cells[0][1] - cells[0][0]
-    whole = all(canvas.width(emotion, size.em) <= room for emotion in EMOTIONS)
-    for emotion, (begin, _) in zip(EMOTIONS, cells, strict=True):
-        canvas.write(pixels, emotion if whole else emotion[:SHORT], begin, middle, size.em, FAINT)
+    whole = all(canvas.width(label, size.em) <= room for label in labels)
+    for label, (begin, _) in zip(labels, cells, strict=True):
+        canvas.write(pixels, label if whole else label[:SHORT], begin, middle, size.em, FAINT)
 
 
 def _bar(pixels: Pixels, box: Box, share: float | None, colour: Colour, size: Metrics) -> None:

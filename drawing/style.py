@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bimodal.models.emotions import EmotionSet
+
 Pixels = NDArray[np.uint8]
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -34,12 +36,14 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
         bars: the three rows of bars at the bottom.
         name: the stream's name.
         latency: milliseconds from grab to event.
+        emotions: what the bars are of; None: what the event names, and all of the seven where it names no others.
     """
 
     faces: Literal["show", "hide"] = "show"
     bars: bool = True
     name: bool = True
     latency: bool = False
+    emotions: EmotionSet | None = None
 
 
 class Metrics(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from bimodal.models.emotions import FURTHER, SYNONYMS
+
 # Mean pleasure and arousal that people gave these words: J. A. Russell and A. Mehrabian, "Evidence for a three-factor
 # theory of emotions", Journal of Research in Personality 11 (1977), 273-294, table of 151 terms: happy, sad,
 # surprised, fearful, disgusted, angry. Neutral is the origin.
@@ -27,11 +29,17 @@ class Affect(NamedTuple):
 
 
 def derived(probabilities: Mapping[str, float]) -> Affect | None:
-    """The mean place of the emotions, weighted by their probabilities; None where none of them has a place."""
-    known = {emotion: share for emotion, share in probabilities.items() if emotion in CIRCUMPLEX}
-    total = sum(known.values())
-    if not total > 0:
+    """The mean place of the emotions, weighted by their probabilities; None where less than half of them has a place,
+    as in a set of one's own."""
+    known = [(share, place) for emotion, share in probabilities.items() if (place := _place(emotion)) is not None]
+    total = sum(share for share, _ in known)
+    if not total > 0 or total < sum(probabilities.values()) / 2:
         return None
-    valence = sum(share * CIRCUMPLEX[emotion][0] for emotion, share in known.items()) / total
-    arousal = sum(share * CIRCUMPLEX[emotion][1] for emotion, share in known.items()) / total
+    valence = sum(share * place[0] for share, place in known) / total
+    arousal = sum(share * place[1] for share, place in known) / total
     return Affect(valence, arousal)
+
+
+def _place(emotion: str) -> tuple[float, float] | None:
+    """The place of an emotion, or of the one of the seven that it means (joy); None for any other."""
+    return None if emotion in FURTHER else CIRCUMPLEX.get(SYNONYMS.get(emotion, emotion))

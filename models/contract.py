@@ -7,11 +7,12 @@ rest. docs/models.md has the contract in prose.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast, get_args
 
 import msgspec
 
-from bimodal.models.emotions import LabelMap
+from bimodal.models.emotions import SEVEN, EmotionSet, LabelMap
 from bimodal.models.errors import ArtifactError, LabelError
 
 CONTRACT_VERSION = "1"
@@ -225,6 +226,9 @@ def check(metadata: Metadata, inputs: Sequence[Tensor], outputs: Sequence[Tensor
         _check_labels(metadata, outputs, path)
 
 
+MOST_NAMED = 40
+"""Classes that a sentence names."""
+
 MESHES = (468, 478)
 """Points of the meshes that are read: MediaPipe's, without and with irises."""
 
@@ -235,15 +239,32 @@ def _check_mesh(outputs: Sequence[Tensor], path: str) -> None:
         raise ArtifactError(f"{path}: 'points' must be MediaPipe's 468 or 478 points, but are {count}")
 
 
-def label_map(metadata: Metadata) -> LabelMap:
-    """How an artifact's classes map to the seven emotions. Raises LabelError for an unknown word."""
-    return LabelMap(metadata.labels or (), metadata.categories or ())
+def label_map(metadata: Metadata, emotions: EmotionSet = SEVEN) -> LabelMap:
+    """How an artifact's classes map to a set of emotions. Raises LabelError for an unknown word, or where it knows none
+    of the set."""
+    return LabelMap(metadata.labels or (), metadata.categories or (), emotions)
+
+
+def used_labels(metadata: Metadata, path: str | Path, emotions: EmotionSet) -> LabelMap:
+    """The same for a model that is to run. Raises ArtifactError where it knows none of the set."""
+    try:
+        return label_map(metadata, emotions)
+    except LabelError as error:
+        classes = ", ".join((metadata.labels or ())[:MOST_NAMED])
+        raise ArtifactError(
+            f"{path} knows none of {emotions.words}: its classes are {classes}; take another model, or name "
+            "emotions that it knows under 'emotions' in config.yaml"
+        ) from error
 
 
 def _check_labels(metadata: Metadata, outputs: Sequence[Tensor], path: str) -> None:
     labels = cast("tuple[str, ...]", metadata.labels)
     try:
-        label_map(metadata)
+        # One of which every class is its own serves a set of emotions of the user's own.
+        if not any(label in (metadata.categories or ()) for label in labels):
+            label_map(metadata)
+        for label in labels:
+            SEVEN.meant_by(label, metadata.categories or ())
     except LabelError as error:
         raise ArtifactError(f"{path}: {error}") from error
     _check_count("probabilities", labels, outputs, path)

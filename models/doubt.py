@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from bimodal.models.emotions import whole_of
+
 REASON_FROM = 0.5
 """Share of the way from `clear` to `worst` from which on a doubt is put into words."""
 
@@ -127,3 +129,13 @@ def flattened(probabilities: Mapping[str, float], temperature: float) -> dict[st
     raised = {name: (value / highest) ** (1.0 / temperature) for name, value in probabilities.items()}
     total = math.fsum(raised.values())
     return {name: value / total for name, value in raised.items()}
+
+
+def other_flattened(
+    probabilities: Mapping[str, float], other: Mapping[str, float], temperature: float
+) -> dict[str, float]:
+    """The shares of further categories where the whole answer, emotions and categories, is flattened."""
+    if not other or temperature == 1.0:
+        return dict(other)
+    whole = flattened(whole_of(probabilities, other), temperature)
+    return {name: whole[name] for name in other}

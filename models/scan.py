@@ -187,5 +187,24 @@ def onnx_properties(path: Path) -> dict[str, str]:
                 return {}
 
 
+# Field numbers of ModelProto.graph, GraphProto.output and ValueInfoProto.name.
+GRAPH, GRAPH_OUTPUT, OUTPUT_NAME = 7, 12, 1
+
+
+def output_names(path: Path) -> list[str]:
+    """Names of the outputs of a model; empty if it is no ONNX file. Raises OSError if it can't be read."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            try:
+                graphs = [each for each in _fields(data, 0, len(data)) if each.number == GRAPH and each.wire == LENGTH]
+                outputs = [each for graph in graphs for each in _parts(data, graph) if each.number == GRAPH_OUTPUT]
+                names = [each for output in outputs for each in _parts(data, output) if each.number == OUTPUT_NAME]
+                return [data[each.start : each.end].decode() for each in names]
+            except (_BrokenError, UnicodeDecodeError):
+                return []
+
+
 def _parts(data: mmap.mmap, entry: _Field) -> Iterator[_Field]:
     return (part for part in _fields(data, entry.start, entry.end) if part.wire == LENGTH)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bimodal.broker.events import Emotion
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
 
 UNKNOWN = "unknown"
 DECIMALS = 4
@@ -49,6 +49,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         agreeing: share of `frames` with the same label, 0…1.
         confusion: was → now → number of frames.
         stretches: all differing stretches, in the order of time.
+        labels: that there may be, in order; the last is "unknown".
     """
 
     frames: int
@@ -58,10 +59,16 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     stretches: list[Stretch]
     was: Side
     now: Side
+    labels: tuple[str, ...] = (*EMOTIONS, UNKNOWN)
 
 
 def compare(
-    was: Sequence[Emotion], now: Sequence[Emotion], frame_s: float, *, by_time: float | None = None
+    was: Sequence[Emotion],
+    now: Sequence[Emotion],
+    frame_s: float,
+    *,
+    by_time: float | None = None,
+    emotions: EmotionSet = SEVEN,
 ) -> Comparison:
     """Compare two analyses of a clip.
 
@@ -69,20 +76,23 @@ def compare(
         was, now: events in order.
         frame_s: duration of a frame, in seconds.
         by_time: None pairs frames of the same number; else frames are paired by time, `now` shifted by so many seconds.
+        emotions: what they are about: the order of labels.
     """
     pairs = _by_number(was, now) if by_time is None else _by_time(was, now, by_time, frame_s)
     confusion: dict[str, Counter[str]] = {}
     for before, after in pairs:
         confusion.setdefault(decision(before), Counter())[decision(after)] += 1
+    order = (*emotions.emotions, UNKNOWN)
     agreeing = sum(counts[label] for label, counts in confusion.items())
     return Comparison(
         frames=len(pairs),
         unmatched=len(was) + len(now) - 2 * len(pairs),
         agreeing=round(agreeing / len(pairs), DECIMALS) if pairs else 1.0,
-        confusion={label: dict(confusion[label].most_common()) for label in (*EMOTIONS, UNKNOWN) if label in confusion},
+        confusion={label: dict(confusion[label].most_common()) for label in order if label in confusion},
         stretches=_stretches(pairs, frame_s),
-        was=_side(was),
-        now=_side(now),
+        was=_side(was, order),
+        now=_side(now, order),
+        labels=order,
     )
 
 
@@ -135,7 +145,7 @@ def _stretches(pairs: Sequence[tuple[Emotion, Emotion]], frame_s: float) -> list
     return found
 
 
-def _side(events: Sequence[Emotion]) -> Side:
+def _side(events: Sequence[Emotion], order: Sequence[str]) -> Side:
     labels = Counter(decision(event) for event in events)
     sure = [
         event.emotion.confidence for event in events if event.emotion.label is not None and event.emotion.confidence
@@ -147,7 +157,7 @@ def _side(events: Sequence[Emotion]) -> Side:
             if identity not in (used := models.setdefault(kind, [])):
                 used.append(identity)
     return Side(
-        share={label: round(labels[label] / len(events), DECIMALS) for label in (*EMOTIONS, UNKNOWN) if labels[label]},
+        share={label: round(labels[label] / len(events), DECIMALS) for label in order if labels[label]},
         confidence=round(sum(sure) / len(sure), DECIMALS) if sure else None,
         agreement=round(sum(agreeing) / len(agreeing), DECIMALS) if agreeing else None,
         models={kind: ", ".join(used) for kind, used in models.items()},

@@ -38,7 +38,7 @@ def annotated(clip: Clip, now: datetime) -> Annotated:
     ends = [record.duration_s if record is not None and record.duration_s is not None else 0.0]
     ends += [one.end for one in found] + [event.t for event in events[-1:]] + [hop.t for hop in hops[-1:]]
     media = clip.name if record is None else record.source.file or record.source.name
-    return Annotated(clip.name, media, events, found, max(ends), now.isoformat(timespec="seconds"))
+    return Annotated(clip.name, media, events, found, max(ends), now.isoformat(timespec="seconds"), clip.emotions)
 
 
 def convert(clip: Clip, formats: Iterable[FormatName], now: datetime, folder: Path | None = None) -> list[Path]:

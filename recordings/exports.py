@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple, TypeAlias
 from xml.etree import ElementTree
 
 from bimodal.broker.events import Emotion
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.recordings.segments import Segment
-from bimodal.recordings.tables import COLUMNS, DECIMALS, rows
+from bimodal.recordings.tables import DECIMALS, frame_columns, rows
 
 FormatName = Literal["eaf", "textgrid", "webvtt", "srt", "boris", "csv-long"]
 
@@ -30,6 +31,7 @@ class Annotated(NamedTuple):
         segments: its segments, by start.
         duration_s: its length.
         date: when it was made, ISO 8601 with a time zone.
+        emotions: what it is about.
     """
 
     name: str
@@ -38,12 +40,13 @@ class Annotated(NamedTuple):
     segments: Sequence[Segment]
     duration_s: float
     date: str
+    emotions: EmotionSet = SEVEN
 
 
 Tiers: TypeAlias = "dict[str, list[tuple[int, int, str]]]"
 """By name, stretches without overlap: start and end in milliseconds, label."""
 
-_TIERS = {"face": "face", "voice": "voice", "turn": "turn", "blink": "blink", "shot": "shots"}
+_TIERS = {"face": "face", "voice": "voice", "other": "other", "turn": "turn", "blink": "blink", "shot": "shots"}
 
 
 def tier_of(segment: Segment) -> str:
@@ -177,7 +180,7 @@ def _captions(segments: Iterable[Segment]) -> list[tuple[int, int, str]]:
             f"{tier_of(one)}: {one.label} {100 * one.confidence:.0f} %",
         )
         for one in segments
-        if one.kind in ("face", "voice")
+        if one.kind in ("face", "voice", "other")
     ]
 
 
@@ -258,13 +261,14 @@ def csv_long(clip: Annotated) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(LONG_COLUMNS)
+    columns = frame_columns(clip.emotions)
     measured = [
         (place, column.name)
-        for place, column in enumerate(COLUMNS)
+        for place, column in enumerate(columns)
         if column.type in ("float64", "bool") and column.name not in _NOT_MEASURED
     ]
     for event in clip.events:
-        for number, (row, face) in enumerate(zip(rows(event), event.faces or (None,), strict=True)):
+        for number, (row, face) in enumerate(zip(rows(event, columns), event.faces or (None,), strict=True)):
             for place, name in measured:
                 who = _who(name, None if face is None else face.track)
                 # What belongs to the frame stands in each of its rows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import msgspec
 
-from bimodal.broker.events import Emotion, Hop
+from bimodal.broker.events import Emotion, Hop, named_in
 from bimodal.broker.messages import StreamOpened
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
 from bimodal.recordings.parts import replace_text
 from bimodal.recordings.recording import HOP_LINES, LINES, SUMMARY, RecordError, Recording
 from bimodal.recordings.records import (
@@ -25,6 +26,7 @@ from bimodal.recordings.records import (
     SessionRecord,
     StreamRecord,
     pretty,
+    set_of,
 )
 
 _R = TypeVar("_R", bound=msgspec.Struct)
@@ -65,7 +67,14 @@ class Clip:
         record = self.stream
         if record is None:
             return StreamOpened(
-                stream=self.name, run=run, policy="every", source=self.name, has_picture=True, has_sound=True
+                stream=self.name,
+                run=run,
+                policy="every",
+                source=self.name,
+                has_picture=True,
+                has_sound=True,
+                emotions=() if self.emotions.is_seven else self.emotions.emotions,
+                categories=self.emotions.categories,
             )
         return StreamOpened(
             stream=record.stream,
@@ -79,7 +88,34 @@ class Clip:
             fps=record.fps,
             duration_ns=round(record.duration_s * 1e9) if record.duration_s is not None else None,
             hop_ns=round(record.hop_s * 1e9),
+            emotions=record.emotions,
+            categories=record.categories,
+            dominance=record.dominance,
         )
+
+    @property
+    def emotions(self) -> EmotionSet:
+        """What its results are about: as it was recorded, whatever a config says now."""
+        if self.stream is not None:
+            return set_of(self.stream)
+        return set_of_events(event for event, _ in itertools.islice(self.events(), MOST_LOOKED_AT))
+
+
+MOST_LOOKED_AT = 1_000
+"""Events that are asked for the emotions of a clip without a record."""
+
+
+def set_of_events(events: Iterable[Emotion]) -> EmotionSet:
+    """The emotions and categories that events name; the seven where they name no others."""
+    emotions: dict[str, None] = {}
+    further: dict[str, None] = {}
+    for event in events:
+        names, others = named_in(event)
+        emotions |= dict.fromkeys(names)
+        further |= dict.fromkeys(others)
+    if emotions.keys() <= set(EMOTIONS):
+        return SEVEN if not further else EmotionSet(EMOTIONS, tuple(further))
+    return EmotionSet(tuple(emotions), tuple(further))
 
 
 def read_events(path: Path) -> Iterator[Emotion]:

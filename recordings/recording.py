@@ -13,17 +13,17 @@ from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.messages import StreamOpened
 from bimodal.errors import BimodalError
 from bimodal.recordings.parts import PartFile, folder_lock, leftovers, sweep
-from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord, pretty
+from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord, pretty, set_of
 from bimodal.recordings.segments import Segment, SegmentFinder, in_order
 from bimodal.recordings.summary import Summarizer
 from bimodal.recordings.tables import (
-    COLUMNS,
-    HOP_COLUMNS,
     SEGMENT_COLUMNS,
     TableFile,
     csv_header,
     csv_lines,
     event_line,
+    frame_columns,
+    hop_columns,
     hop_row,
     rows,
     segment_row,
@@ -33,7 +33,6 @@ LINES, CSV, TABLE, SUMMARY = ".jsonl", ".csv", ".parquet", ".summary.json"
 SPEECH = ".speech"
 SEGMENT_CSV, SEGMENT_TABLE = (".segments" + suffix for suffix in (CSV, TABLE))
 HOP_LINES, HOP_CSV, HOP_TABLE = (SPEECH + suffix for suffix in (LINES, CSV, TABLE))
-TABLES = {TABLE: COLUMNS, HOP_TABLE: HOP_COLUMNS, SEGMENT_TABLE: SEGMENT_COLUMNS}
 MADE_FROM_RESULTS = (".html", ".annotated.mp4", ".eaf", ".TextGrid", ".vtt", ".srt", ".boris", ".long.csv")
 LONGEST_NAME = 200
 PENDING_BYTES = 1024 * 1024
@@ -53,7 +52,7 @@ class Recording:
     Args:
         folder: folder of the results, created if missing.
         name: NAME, a plain file name; for a live stream, one that is not taken.
-        opened: the stream, as capture announced it.
+        opened: the stream, as capture announced it; it says which emotions the tables have columns for.
         source_file: `file` of the summary.
         now: monotonic seconds at the start of the work.
         clip: returns the content of NAME.session.json, called at the end; None writes none.
@@ -85,6 +84,8 @@ class Recording:
         self._summary = Summarizer(opened, source_file.encode("utf-8", "replace").decode())
         self._guard = guard
         self._finder = SegmentFinder(hops=opened.has_sound)
+        emotions = set_of(opened)
+        self._columns, self._hop_columns = frame_columns(emotions), hop_columns(emotions)
         self._segments: list[Segment] = []
         self._texts: dict[str, PartFile] = {}
         self._tables: dict[str, TableFile] = {}
@@ -102,9 +103,9 @@ class Recording:
         except OSError as error:
             self.abandon()
             raise RecordError(describe(error, self._current)) from error
-        self._texts[CSV].write(csv_header())
+        self._texts[CSV].write(csv_header(self._columns))
         if voice:
-            self._texts[HOP_CSV].write(csv_header(HOP_COLUMNS))
+            self._texts[HOP_CSV].write(csv_header(self._hop_columns))
 
     def _open(self, wanted: list[str]) -> None:
         """Delete what dead runs have left, and create the files. Raises OSError; RecordError if a run is alive."""
@@ -113,10 +114,11 @@ class Recording:
                 f"another run is writing the results of {self.name} into {self.folder}; wait for it, or use another "
                 "folder"
             )
+        tables = {TABLE: self._columns, HOP_TABLE: self._hop_columns, SEGMENT_TABLE: SEGMENT_COLUMNS}
         for suffix in wanted:
             self._current = self.folder / f"{self.name}{suffix}"
-            if suffix in TABLES:
-                self._tables[suffix] = TableFile(self._current, TABLES[suffix])
+            if suffix in tables:
+                self._tables[suffix] = TableFile(self._current, tables[suffix])
             else:
                 at_once = self._live and suffix in (LINES, HOP_LINES)
                 self._texts[suffix] = PartFile(self._current, at_once=at_once)
@@ -142,8 +144,8 @@ class Recording:
                 f"frame {event.seq} of {event.stream} came when frame {self._summary.next_seq} was due, "
                 "so its results would not be in order; start again"
             )
-        table = rows(event)
-        lines = csv_lines(table)
+        table = rows(event, self._columns)
+        lines = csv_lines(table, self._columns)
         self._texts[CSV].write(lines)
         self._tables[TABLE].add(table)
         self._unflushed += len(lines)
@@ -161,8 +163,8 @@ class Recording:
         self._check_open()
         if HOP_CSV not in self._texts:
             return
-        row = hop_row(hop)
-        lines = csv_lines([row], HOP_COLUMNS)
+        row = hop_row(hop, self._hop_columns)
+        lines = csv_lines([row], self._hop_columns)
         self._texts[HOP_CSV].write(lines)
         self._tables[HOP_TABLE].add([row])
         self._unflushed += len(lines)

@@ -8,6 +8,7 @@ import msgspec
 
 from bimodal.broker.events import Size
 from bimodal.broker.messages import Policy, StreamOpened
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 
 FORMAT = 1
 SESSION_FILE = "session.json"
@@ -108,6 +109,7 @@ class StreamRecord(msgspec.Struct, kw_only=True):
     """A stream as its source announced it, and the parts of its recording in the order of time.
 
     `size` is (width, height) of the picture as it is shown, in whose pixels boxes are; None without a picture.
+    `emotions` (empty: the seven), `categories` and `dominance`: what its results are about, as in its announcement.
     """
 
     format: int = FORMAT
@@ -123,6 +125,9 @@ class StreamRecord(msgspec.Struct, kw_only=True):
     duration_s: float | None = None
     parts: list[PartRecord] = []
     size: Size | None = None
+    emotions: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    dominance: bool = False
 
 
 class ClipRecord(msgspec.Struct, kw_only=True):
@@ -146,7 +151,15 @@ def stream_record(opened: StreamOpened, source: SourceRecord) -> StreamRecord:
         hop_s=opened.hop_ns / 1e9,
         duration_s=opened.duration_ns / 1e9 if opened.duration_ns is not None else None,
         size=size_of(opened),
+        emotions=opened.emotions,
+        categories=opened.categories,
+        dominance=opened.dominance,
     )
+
+
+def set_of(said: StreamOpened | StreamRecord) -> EmotionSet:
+    """What the results of a stream are about, as its announcement or its record says."""
+    return EmotionSet(said.emotions or EMOTIONS, said.categories, said.dominance)
 
 
 def size_of(opened: StreamOpened) -> Size | None:

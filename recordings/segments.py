@@ -12,14 +12,18 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+from msgspec import UnsetType
+
 from bimodal.broker.events import Emotion, Hop, Stretch
 
-Kind = Literal["face", "voice", "turn", "blink", "shot"]
+Kind = Literal["face", "voice", "turn", "blink", "shot", "other"]
 
 HOLD_S, VOICE_HOLD_S = 0.3, 0.75
 """A label must hold so long before it ends the one before; the voice's comes once a hop, gathered over seconds."""
 GAP_S, GAP_FRAMES = 0.3, 2.5
 """A face or voice that is missing for longer than this, and than this many frames, ends its segment."""
+LEAST_OTHER = 0.5
+"""Share of all classes from which on a further category has a segment: it has more than all others together."""
 TURN_GAP_S = 1.0
 """Pauses up to this belong to a turn of speech."""
 FIRST_HOP_S = 0.5
@@ -36,9 +40,10 @@ class Segment(NamedTuple):
         start, end: seconds on the stream's time line; the last frame counts to its end.
         track: of the face; None for the voice and for a voice without a face.
         label: of the face's fused probabilities, or of the speech; "speaks", "blink", "shot 0" for other kinds.
-        confidence: mean of the label's probability over its frames; 1 for other kinds than face and voice.
+        confidence: mean of the label's probability (share) over its frames; 1 for turns, blinks and shots.
         frames: how many frames (hops) there are.
-        kind: `face` and `voice`: an emotion; `turn`: someone speaks; `blink`; `shot` of a film with hard cuts.
+        kind: `face` and `voice`: an emotion; `turn`: someone speaks; `blink`; `shot` of a film with hard cuts; `other`:
+            a further category of a face (without a track: of the voice).
         peak: largest probability of the label.
         channel: of the voice, where each channel is one.
     """
@@ -116,6 +121,9 @@ class SegmentFinder:
         speech = event.speech
         if not self._hops and speech is not None and speech.label is not None:
             seen["voice", None, None] = (speech.label, speech.probabilities or {})
+        seen |= {("other", face.track, None): found for face in event.faces if (found := _strong(face.other))}
+        if not self._hops and speech is not None and (found := _strong(speech.other)):
+            seen["other", None, None] = found
         if event.faces or not self._hops:
             speaks = [face.track for face in event.faces if face.weights.get("speech", 0.0) > 0]
             if speaks:
@@ -139,17 +147,20 @@ class SegmentFinder:
         length = self._voices.setdefault(hop.channel, _Pace(min(hop.t, FIRST_HOP_S))).step(hop.t)
         ended: list[Segment] = []
         begun = max(0.0, hop.t - length)
-        kinds: tuple[tuple[Kind, str | None, float], ...] = (
-            ("voice", hop.label, VOICE_HOLD_S),
-            ("turn", SPEAKS if (hop.voice or 0.0) >= 0.5 else None, HOLD_S),
+        known = hop.probabilities or {hop.label or "": hop.confidence or 0.0}
+        other, shares = _strong(hop.other) or (None, {})
+        kinds: tuple[tuple[Kind, str | None, float, Mapping[str, float]], ...] = (
+            ("voice", hop.label, VOICE_HOLD_S, known),
+            ("turn", SPEAKS if (hop.voice or 0.0) >= 0.5 else None, HOLD_S, known),
+            ("other", other, VOICE_HOLD_S, shares),
         )
-        for kind, label, hold_s in kinds:
+        for kind, label, hold_s, probabilities in kinds:
             key: _Key = (kind, None, hop.channel)
             line = self._lines.setdefault(key, _Line(key, hold_s))
             if label is None:
                 ended += line.wait(begun)
             else:
-                ended += line.add(begun, length, label, hop.probabilities or {label: hop.confidence or 0.0})
+                ended += line.add(begun, length, label, probabilities)
         return ended
 
     def finish(self) -> list[Segment]:
@@ -173,6 +184,14 @@ class SegmentFinder:
         assert self._shot is not None
         number, begun = self._shot
         return Segment(begun, end, None, f"shot {number}", 1.0, self._count, "shot")
+
+
+def _strong(other: Mapping[str, float] | UnsetType) -> tuple[str, Mapping[str, float]] | None:
+    """The further category that has more than all other classes together, and the shares of all; None without one."""
+    if not other:
+        return None
+    name = max(other, key=lambda one: other[one])
+    return (name, other) if other[name] >= LEAST_OTHER else None
 
 
 class _Pace:
@@ -218,7 +237,7 @@ class _Sums:
 
     def segment(self, key: _Key) -> Segment:
         kind, track, channel = key
-        emotion = kind in ("face", "voice")
+        emotion = kind in ("face", "voice", "other")
         mean = self._sums.get(self.label, 0.0) / self.frames if emotion else 1.0
         peak = self._peaks.get(self.label, 0.0) if emotion else 1.0
         return Segment(self.start, self.end, track, self.label, mean, self.frames, kind, peak, channel)

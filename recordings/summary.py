@@ -65,6 +65,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     shots: int = 1
     people: str | None = None
     doubts: dict[str, dict[str, int]] = {}
+    other: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Labels:
@@ -128,6 +129,7 @@ class Summarizer:
         self._labels = {"video": Labels(), "speech": Labels(), "emotion": Labels()}
         self._because: dict[str, Counter[str]] = {"speech": Counter(), "emotion": Counter(), "failed": Counter()}
         self._tracks: dict[int, Track] = {}
+        self._other: dict[str, tuple[float, int]] = {}
         self._latency_sum = self._latency_largest = 0.0
         self._models: dict[str, list[str]] = {}
 
@@ -192,6 +194,9 @@ class Summarizer:
             self._labels["speech"].add(speech.label, (speech.probabilities or {}).get(speech.label, 0.0))
         elif speech is not None and speech.because is not None:
             self._because["speech"][kind_of_reason(speech.because)] += 1
+        for name, share in (verdict.other or {}).items():
+            total, count = self._other.get(name, (0.0, 0))
+            self._other[name] = total + share, count + 1
         if verdict.label is not None:
             self._labels["emotion"].add(verdict.label, verdict.confidence or 0.0)
         elif verdict.because is not None:
@@ -231,6 +236,8 @@ class Summarizer:
             shots=self._shots,
             people=None if self._shots < 2 or "face-identity" in self._models else APART,
             doubts={what: dict(counter.most_common()) for what, counter in doubts.items()},
+            other={name: round(total / count, DECIMALS) for name, (total, count) in self._other.items()}
+            or msgspec.UNSET,
         )
 
     def _latency(self) -> LatencySummary:

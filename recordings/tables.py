@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 from collections.abc import Callable, Iterable
 from itertools import compress
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities, Speech, TrackedFace, VoiceMeasures
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.faces.units import BLENDSHAPES, UNITS
 from bimodal.recordings.parts import opened, part_path, sync
 from bimodal.recordings.segments import Segment
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Cell: TypeAlias = "str | int | float | bool | None"
 Row: TypeAlias = "tuple[Cell, ...]"
 Getter: TypeAlias = "Callable[[Any, TrackedFace | None], Cell]"
+
+Shares: TypeAlias = "Probabilities | msgspec.UnsetType | None"
 
 DECIMALS = 6
 SCHEMA_VERSION = "1"
@@ -104,95 +107,121 @@ def _listed(doubts: tuple[str, ...]) -> str | None:
     return "; ".join(doubts) or None
 
 
-def _emotions(prefix: str, get: Callable[[Any, TrackedFace | None], Probabilities | None]) -> list[Column]:
-    """Seven columns, one per emotion; a cell is null if its emotion is unknown."""
+def _by_name(prefix: str, names: Iterable[str], get: Callable[[Any, TrackedFace | None], Shares]) -> list[Column]:
+    """One column for each emotion (category); a cell is null if it is unknown."""
 
-    def probability(emotion: str) -> Getter:
-        return lambda event, face: (get(event, face) or {}).get(emotion)
+    def probability(name: str) -> Getter:
+        return lambda event, face: (get(event, face) or {}).get(name)
 
-    return [Column(f"{prefix}_{emotion}", "float64", probability(emotion)) for emotion in EMOTIONS]
+    return [Column(f"{prefix}_{name}", "float64", probability(name)) for name in names]
 
 
-COLUMNS: tuple[Column, ...] = (
-    Column("stream", "string", lambda event, _: event.stream, null=False),
-    Column("seq", "int64", lambda event, _: event.seq, null=False),
-    Column("t", "float64", lambda event, _: event.t, null=False),
-    Column("track", "int32", _face(lambda face: face.track)),
-    Column("box_x", "int32", _face(lambda face: face.box[0])),
-    Column("box_y", "int32", _face(lambda face: face.box[1])),
-    Column("box_width", "int32", _face(lambda face: face.box[2])),
-    Column("box_height", "int32", _face(lambda face: face.box[3])),
-    Column("score", "float64", _face(lambda face: face.score)),
-    Column("presence", "float64", _face(lambda face: face.presence)),
-    *_emotions("static", lambda _, face: face.static if face is not None else None),
-    *_emotions("dynamic", lambda _, face: face.dynamic if face is not None else None),
-    *_emotions("video", lambda _, face: face.video if face is not None else None),
-    *_emotions("fused", lambda _, face: face.fused if face is not None else None),
-    Column("label", "string", _face(lambda face: face.label)),
-    Column("confidence", "float64", _face(lambda face: face.confidence)),
-    Column("weight_video", "float64", _face(lambda face: face.weights.get("video"))),
-    Column("weight_speech", "float64", _face(lambda face: face.weights.get("speech"))),
-    Column("speech_label", "string", _speech(lambda speech: speech.label)),
-    Column("speech_voice", "float64", _speech(lambda speech: speech.voice)),
-    Column("speech_age_ms", "float64", _speech(lambda speech: speech.age_ms)),
-    Column("speech_because", "string", _speech(lambda speech: speech.because)),
-    *_emotions("speech", lambda event, _: event.speech.probabilities if event.speech is not None else None),
-    Column("emotion_label", "string", lambda event, _: event.emotion.label),
-    Column("emotion_confidence", "float64", lambda event, _: event.emotion.confidence),
-    Column("agreement", "float64", lambda event, _: event.emotion.agreement),
-    Column("because", "string", lambda event, _: event.emotion.because),
-    *_emotions("emotion", lambda event, _: event.emotion.probabilities),
-    Column("latency_queue_ms", "float64", lambda event, _: event.latency_ms.queue),
-    Column("latency_inference_ms", "float64", lambda event, _: event.latency_ms.inference),
-    Column("latency_total_ms", "float64", lambda event, _: event.latency_ms.total),
-    Column("failed", "string", lambda event, _: event.failed),
-    Column("picture_width", "int32", lambda event, _: event.size[0] if event.size is not None else None),
-    Column("picture_height", "int32", lambda event, _: event.size[1] if event.size is not None else None),
-    Column("shot", "int32", lambda event, _: event.shot),
-    Column("sharpness", "float64", _face(lambda face: face.sharpness)),
-    Column("light", "float64", _face(lambda face: face.light)),
-    Column("eyes_seen", "float64", _face(lambda face: face.eyes_seen)),
-    Column("mouth_seen", "float64", _face(lambda face: face.mouth_seen)),
-    Column("doubts", "string", _face(lambda face: _listed(face.doubts))),
-    Column("speech_snr_db", "float64", _speech(lambda speech: speech.snr_db)),
-    Column("speech_bandwidth_hz", "float64", _speech(lambda speech: speech.bandwidth_hz)),
-    Column("speech_clipped", "float64", _speech(lambda speech: speech.clipped)),
-    Column("speech_doubts", "string", _speech(lambda speech: _listed(speech.doubts))),
-    *(_measure(name) for name in FaceMeasures.__struct_fields__ if name not in ("blend", "units")),
-    *_named("blend_", BLENDSHAPES, "blend"),
-    *_named("", tuple(UNITS), "units"),
-    Column("emotion_valence", "float64", lambda event, _: event.emotion.valence),
-    Column("emotion_arousal", "float64", lambda event, _: event.emotion.arousal),
-    *_sound(lambda event: event.speech),
-    Column("model_face_static", "string", _model("face-static"), csv=False),
-    Column("model_face_dynamic", "string", _model("face-dynamic"), csv=False),
-    Column("model_speech", "string", _model("speech"), csv=False),
-)
+def _dominance(get: Callable[[Any], Speech | Hop | None]) -> Column:
+    def cell(event: Any, _: TrackedFace | None) -> Cell:
+        voice = get(event)
+        return None if voice is None or voice.dominance is msgspec.UNSET else voice.dominance
 
-HOP_COLUMNS: tuple[Column, ...] = (
-    Column("stream", "string", lambda hop, _: hop.stream, null=False),
-    Column("seq", "int64", lambda hop, _: hop.seq, null=False),
-    Column("t", "float64", lambda hop, _: hop.t, null=False),
-    Column("channel", "string", lambda hop, _: hop.channel),
-    Column("speech_label", "string", lambda hop, _: hop.label),
-    Column("speech_confidence", "float64", lambda hop, _: hop.confidence),
-    Column("speech_voice", "float64", lambda hop, _: hop.voice),
-    Column("speech_because", "string", lambda hop, _: hop.because),
-    *_emotions("speech", lambda hop, _: hop.probabilities),
-    Column("latency_queue_ms", "float64", lambda hop, _: hop.latency_ms.queue),
-    Column("latency_inference_ms", "float64", lambda hop, _: hop.latency_ms.inference),
-    Column("latency_total_ms", "float64", lambda hop, _: hop.latency_ms.total),
-    Column("failed", "string", lambda hop, _: hop.failed),
-    Column("speech_snr_db", "float64", lambda hop, _: hop.snr_db),
-    Column("speech_bandwidth_hz", "float64", lambda hop, _: hop.bandwidth_hz),
-    Column("speech_clipped", "float64", lambda hop, _: hop.clipped),
-    Column("speech_doubts", "string", lambda hop, _: _listed(hop.doubts)),
-    Column("speech_valence", "float64", lambda hop, _: hop.valence),
-    Column("speech_arousal", "float64", lambda hop, _: hop.arousal),
-    *_sound(lambda hop: hop),
-    Column("model_speech", "string", _model("speech"), csv=False),
-)
+    return Column("speech_dominance", "float64", cell)
 
+
+@functools.lru_cache(maxsize=16)
+def frame_columns(emotions: EmotionSet) -> tuple[Column, ...]:
+    """Columns of the table of frames: of each emotion and category of a set, and all others."""
+    names, further = emotions.emotions, emotions.categories
+    return (
+        Column("stream", "string", lambda event, _: event.stream, null=False),
+        Column("seq", "int64", lambda event, _: event.seq, null=False),
+        Column("t", "float64", lambda event, _: event.t, null=False),
+        Column("track", "int32", _face(lambda face: face.track)),
+        Column("box_x", "int32", _face(lambda face: face.box[0])),
+        Column("box_y", "int32", _face(lambda face: face.box[1])),
+        Column("box_width", "int32", _face(lambda face: face.box[2])),
+        Column("box_height", "int32", _face(lambda face: face.box[3])),
+        Column("score", "float64", _face(lambda face: face.score)),
+        Column("presence", "float64", _face(lambda face: face.presence)),
+        *_by_name("static", names, lambda _, face: face.static if face is not None else None),
+        *_by_name("dynamic", names, lambda _, face: face.dynamic if face is not None else None),
+        *_by_name("video", names, lambda _, face: face.video if face is not None else None),
+        *_by_name("fused", names, lambda _, face: face.fused if face is not None else None),
+        Column("label", "string", _face(lambda face: face.label)),
+        Column("confidence", "float64", _face(lambda face: face.confidence)),
+        Column("weight_video", "float64", _face(lambda face: face.weights.get("video"))),
+        Column("weight_speech", "float64", _face(lambda face: face.weights.get("speech"))),
+        Column("speech_label", "string", _speech(lambda speech: speech.label)),
+        Column("speech_voice", "float64", _speech(lambda speech: speech.voice)),
+        Column("speech_age_ms", "float64", _speech(lambda speech: speech.age_ms)),
+        Column("speech_because", "string", _speech(lambda speech: speech.because)),
+        *_by_name("speech", names, lambda event, _: event.speech.probabilities if event.speech is not None else None),
+        Column("emotion_label", "string", lambda event, _: event.emotion.label),
+        Column("emotion_confidence", "float64", lambda event, _: event.emotion.confidence),
+        Column("agreement", "float64", lambda event, _: event.emotion.agreement),
+        Column("because", "string", lambda event, _: event.emotion.because),
+        *_by_name("emotion", names, lambda event, _: event.emotion.probabilities),
+        Column("latency_queue_ms", "float64", lambda event, _: event.latency_ms.queue),
+        Column("latency_inference_ms", "float64", lambda event, _: event.latency_ms.inference),
+        Column("latency_total_ms", "float64", lambda event, _: event.latency_ms.total),
+        Column("failed", "string", lambda event, _: event.failed),
+        Column("picture_width", "int32", lambda event, _: event.size[0] if event.size is not None else None),
+        Column("picture_height", "int32", lambda event, _: event.size[1] if event.size is not None else None),
+        Column("shot", "int32", lambda event, _: event.shot),
+        Column("sharpness", "float64", _face(lambda face: face.sharpness)),
+        Column("light", "float64", _face(lambda face: face.light)),
+        Column("eyes_seen", "float64", _face(lambda face: face.eyes_seen)),
+        Column("mouth_seen", "float64", _face(lambda face: face.mouth_seen)),
+        Column("doubts", "string", _face(lambda face: _listed(face.doubts))),
+        Column("speech_snr_db", "float64", _speech(lambda speech: speech.snr_db)),
+        Column("speech_bandwidth_hz", "float64", _speech(lambda speech: speech.bandwidth_hz)),
+        Column("speech_clipped", "float64", _speech(lambda speech: speech.clipped)),
+        Column("speech_doubts", "string", _speech(lambda speech: _listed(speech.doubts))),
+        *(_measure(name) for name in FaceMeasures.__struct_fields__ if name not in ("blend", "units")),
+        *_named("blend_", BLENDSHAPES, "blend"),
+        *_named("", tuple(UNITS), "units"),
+        Column("emotion_valence", "float64", lambda event, _: event.emotion.valence),
+        Column("emotion_arousal", "float64", lambda event, _: event.emotion.arousal),
+        *_sound(lambda event: event.speech),
+        *_by_name("other", further, lambda _, face: face.other if face is not None else None),
+        *_by_name("speech_other", further, lambda event, _: event.speech.other if event.speech is not None else None),
+        *_by_name("emotion_other", further, lambda event, _: event.emotion.other),
+        *([_dominance(lambda event: event.speech)] if emotions.dominance else []),
+        Column("model_face_static", "string", _model("face-static"), csv=False),
+        Column("model_face_dynamic", "string", _model("face-dynamic"), csv=False),
+        Column("model_speech", "string", _model("speech"), csv=False),
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def hop_columns(emotions: EmotionSet) -> tuple[Column, ...]:
+    """Columns of the table of the voice."""
+    names, further = emotions.emotions, emotions.categories
+    return (
+        Column("stream", "string", lambda hop, _: hop.stream, null=False),
+        Column("seq", "int64", lambda hop, _: hop.seq, null=False),
+        Column("t", "float64", lambda hop, _: hop.t, null=False),
+        Column("channel", "string", lambda hop, _: hop.channel),
+        Column("speech_label", "string", lambda hop, _: hop.label),
+        Column("speech_confidence", "float64", lambda hop, _: hop.confidence),
+        Column("speech_voice", "float64", lambda hop, _: hop.voice),
+        Column("speech_because", "string", lambda hop, _: hop.because),
+        *_by_name("speech", names, lambda hop, _: hop.probabilities),
+        Column("latency_queue_ms", "float64", lambda hop, _: hop.latency_ms.queue),
+        Column("latency_inference_ms", "float64", lambda hop, _: hop.latency_ms.inference),
+        Column("latency_total_ms", "float64", lambda hop, _: hop.latency_ms.total),
+        Column("failed", "string", lambda hop, _: hop.failed),
+        Column("speech_snr_db", "float64", lambda hop, _: hop.snr_db),
+        Column("speech_bandwidth_hz", "float64", lambda hop, _: hop.bandwidth_hz),
+        Column("speech_clipped", "float64", lambda hop, _: hop.clipped),
+        Column("speech_doubts", "string", lambda hop, _: _listed(hop.doubts)),
+        Column("speech_valence", "float64", lambda hop, _: hop.valence),
+        Column("speech_arousal", "float64", lambda hop, _: hop.arousal),
+        *_sound(lambda hop: hop),
+        *_by_name("speech_other", further, lambda hop, _: hop.other),
+        *([_dominance(lambda hop: hop)] if emotions.dominance else []),
+        Column("model_speech", "string", _model("speech"), csv=False),
+    )
+
+
+COLUMNS, HOP_COLUMNS = frame_columns(SEVEN), hop_columns(SEVEN)
+"""Of the seven emotions, without further categories."""
 
 SEGMENT_COLUMNS: tuple[Column, ...] = (
     Column("start", "float64", lambda one, _: one.start, null=False),
@@ -212,14 +241,14 @@ def segment_row(segment: Segment) -> Row:
     return tuple(column.get(segment, None) for column in SEGMENT_COLUMNS)
 
 
-def rows(event: Emotion) -> list[Row]:
-    """The event's rows in the order of COLUMNS: one per face, or a single one if there are no faces."""
-    return [tuple(column.get(event, face) for column in COLUMNS) for face in event.faces or (None,)]
+def rows(event: Emotion, columns: tuple[Column, ...] = COLUMNS) -> list[Row]:
+    """The event's rows in the order of `columns`: one per face, or a single one if there are no faces."""
+    return [tuple(column.get(event, face) for column in columns) for face in event.faces or (None,)]
 
 
-def hop_row(hop: Hop) -> Row:
-    """The hop's row in the order of HOP_COLUMNS."""
-    return tuple(column.get(hop, None) for column in HOP_COLUMNS)
+def hop_row(hop: Hop, columns: tuple[Column, ...] = HOP_COLUMNS) -> Row:
+    """The hop's row in the order of `columns`."""
+    return tuple(column.get(hop, None) for column in columns)
 
 
 def csv_header(columns: tuple[Column, ...] = COLUMNS) -> bytes:

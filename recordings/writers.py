@@ -26,6 +26,7 @@ from bimodal.recordings.records import (
     SourceRecord,
     StreamRecord,
     pretty,
+    set_of,
     stream_record,
 )
 
@@ -72,7 +73,13 @@ class LiveRecording:
         self._check = check
         self._monotonic, self._wall = monotonic, wall
         self._record = stream_record(self._endless, check.record())
-        self._record.parts = _parts_before(folder)
+        before = _record_before(folder)
+        if before is not None:
+            self._record.parts = before.parts
+            # A stream whose emotions were changed meanwhile has parts of both sets.
+            both = set_of(before).joined(set_of(opened))
+            self._record.emotions = () if both.is_seven else both.emotions
+            self._record.categories, self._record.dominance = both.categories, both.dominance
         self._recording: Recording | None = None
         self._part = 0
 
@@ -143,11 +150,11 @@ class LiveRecording:
             raise RecordError(describe(error, path)) from error
 
 
-def _parts_before(folder: Path) -> list[PartRecord]:
-    """The parts that earlier runs, or a killed recorder, have recorded."""
+def _record_before(folder: Path) -> StreamRecord | None:
+    """The record with the parts that earlier runs, or a killed recorder, have recorded."""
     with contextlib.suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode((folder / STREAM_FILE).read_bytes(), type=StreamRecord).parts
-    return []
+        return msgspec.json.decode((folder / STREAM_FILE).read_bytes(), type=StreamRecord)
+    return None
 
 
 # Files

@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import UNSET, UnsetType
 
 from bimodal.broker.events import Emotion, Probabilities, fused, leading
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Job, Modality
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.observer import Observer
@@ -29,6 +31,7 @@ class LslActor(Observer):
         mine = own(settings, LslActorSettings)
         self._session = Path(settings.directory).name
         self._layer = Layer(machine_only=mine.lsl == "machine")
+        self._channels = channels_of(mine.emotions)
         self._outlets: dict[str, Outlets] = {}
         for stream in mine.streams:
             self._of(stream)
@@ -37,7 +40,7 @@ class LslActor(Observer):
 
     def _of(self, stream: str) -> Outlets:
         if stream not in self._outlets:
-            self._outlets[stream] = self._layer.outlets(self._session, stream)
+            self._outlets[stream] = self._layer.outlets(self._session, stream, self._channels)
         return self._outlets[stream]
 
     def on_message(self, body: Body) -> None:
@@ -84,16 +87,18 @@ class Layer:
             pylsl.set_config_content(MACHINE_ONLY)
         self._pylsl: Any = pylsl
 
-    def outlets(self, session: str, stream: str) -> Outlets:
+    def outlets(self, session: str, stream: str, channels: Sequence[Channel]) -> Outlets:
         """Open the outlets of one stream; recorders find them at once."""
-        return Outlets(self._pylsl, session, stream)
+        return Outlets(self._pylsl, session, stream, channels)
 
 
 class Outlets:
     """Outlets of one stream: numbers, one sample an event, and a marker whenever the label changes."""
 
-    def __init__(self, pylsl: Any, session: str, stream: str) -> None:
+    def __init__(self, pylsl: Any, session: str, stream: str, channels: Sequence[Channel] | None = None) -> None:
+        """`channels`: by default those of the seven emotions."""
         self._pylsl = pylsl
+        self._channels = CHANNELS if channels is None else tuple(channels)
         self._label: str | None = None
         self._numbers = pylsl.StreamOutlet(self._info(session, stream), 0, KEPT_S)
         self._labels = pylsl.StreamOutlet(self._labels_info(session, stream), 0, KEPT_S)
@@ -103,7 +108,7 @@ class Outlets:
         # LSL's clock is monotonic but not the same one everywhere: read both together.
         age_s = (time.monotonic_ns() - grab_ns) / 1e9
         timestamp = self._pylsl.local_clock() - age_s
-        self._numbers.push_sample(sample(event), timestamp)
+        self._numbers.push_sample(sample(event, self._channels), timestamp)
         label = event.emotion.label or UNKNOWN
         if label != self._label:
             self._label = label
@@ -113,14 +118,14 @@ class Outlets:
         info = self._pylsl.StreamInfo(
             f"bimodal {stream}",
             "Emotion",
-            len(CHANNELS),
+            len(self._channels),
             self._pylsl.IRREGULAR_RATE,
             self._pylsl.cf_float32,
             _source_id(session, stream, "emotion"),
         )
-        info.set_channel_labels([channel.label for channel in CHANNELS])
-        info.set_channel_units([channel.unit for channel in CHANNELS])
-        info.set_channel_types([channel.type for channel in CHANNELS])
+        info.set_channel_labels([channel.label for channel in self._channels])
+        info.set_channel_units([channel.unit for channel in self._channels])
+        info.set_channel_types([channel.type for channel in self._channels])
         self._describe(info, stream)
         return info
 
@@ -167,11 +172,13 @@ class Channel(NamedTuple):
     get: Callable[[Emotion], float | None]
 
 
-def _seven(group: str, get: Callable[[Emotion], Probabilities | None]) -> list[Channel]:
-    def probability(emotion: str) -> Callable[[Emotion], float | None]:
-        return lambda event: (get(event) or {}).get(emotion)
+def _by_name(
+    group: str, names: Iterable[str], get: Callable[[Emotion], Probabilities | UnsetType | None]
+) -> list[Channel]:
+    def probability(name: str) -> Callable[[Emotion], float | None]:
+        return lambda event: (get(event) or {}).get(name)
 
-    return [Channel(f"{group}_{emotion}", "probability", group, probability(emotion)) for emotion in EMOTIONS]
+    return [Channel(f"{group}_{name}", "probability", group, probability(name)) for name in names]
 
 
 def _video(event: Emotion) -> Probabilities | None:
@@ -199,11 +206,12 @@ def _sounds(name: str, unit: str) -> Channel:
     return Channel(f"voice_{name}", unit, "voice", get)
 
 
-# `fused` is the event's verdict, even if it is the voice's alone; `video` is of the face that the verdict is about.
-CHANNELS: tuple[Channel, ...] = (
-    *_seven("fused", fused),
-    *_seven("video", _video),
-    *_seven("speech", lambda event: event.speech.probabilities if event.speech is not None else None),
+def _dominance(event: Emotion) -> float | None:
+    speech = event.speech
+    return None if speech is None or speech.dominance is UNSET else speech.dominance
+
+
+_FURTHER: tuple[Channel, ...] = (
     Channel("confidence", "probability", "fused", lambda event: event.emotion.confidence),
     Channel("agreement", "probability", "fused", lambda event: event.emotion.agreement),
     Channel("faces", "count", "video", lambda event: len(event.faces)),
@@ -216,9 +224,27 @@ CHANNELS: tuple[Channel, ...] = (
 )
 
 
-def sample(event: Emotion) -> list[float]:
-    """The values of CHANNELS; NaN for an unknown one."""
-    return [NAN if (value := channel.get(event)) is None else float(value) for channel in CHANNELS]
+def channels_of(emotions: EmotionSet) -> tuple[Channel, ...]:
+    """The channels of a set. `fused` is the event's verdict, even if it is the voice's alone; `video` is of the face
+    that the verdict is about."""
+    names = emotions.emotions
+    return (
+        *_by_name("fused", names, fused),
+        *_by_name("video", names, _video),
+        *_by_name("speech", names, lambda event: event.speech.probabilities if event.speech is not None else None),
+        *_FURTHER,
+        *_by_name("other", emotions.categories, lambda event: event.emotion.other),
+        *([Channel("dominance", "-1..1", "voice", _dominance)] if emotions.dominance else []),
+    )
+
+
+CHANNELS = channels_of(SEVEN)
+"""Of the seven emotions."""
+
+
+def sample(event: Emotion, channels: Sequence[Channel] = CHANNELS) -> list[float]:
+    """The values of channels; NaN for an unknown one."""
+    return [NAN if (value := channel.get(event)) is None else float(value) for channel in channels]
 
 
 class GrabTimes:

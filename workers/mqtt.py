@@ -53,7 +53,8 @@ class MqttActor(Observer):
         session = Path(settings.directory).name
         base = mine.topic or default_topic(socket.gethostname(), session)
         self._streams = Streams(base, mine.streams)
-        self._discovery = discovery(base, mine.streams, mine.discovery) if mine.discovery else []
+        found = discovery(base, mine.streams, mine.discovery, mine.emotions) if mine.discovery else []
+        self._discovery = found
         mark = f"{mine.discovery}/+/{node(base)}/+/config" if mine.discovery else None
         self._link = Link(mine, f"bimodal-{node(base)}", f"{base}/availability", mark)
         self._changes = Changes()
@@ -445,8 +446,8 @@ ENTITIES: tuple[Entity, ...] = (
 )  # fmt: skip
 
 
-def discovery(base: str, streams: Sequence[str], prefix: str) -> list[Out]:
-    """The announcements of all streams, one device each, retained."""
+def discovery(base: str, streams: Sequence[str], prefix: str, emotions: Sequence[str] = EMOTIONS) -> list[Out]:
+    """The announcements of all streams, one device each, retained; `emotions` are those that they may have."""
     version = _version()
     topics = Streams(base)
     found = []
@@ -473,6 +474,8 @@ def discovery(base: str, streams: Sequence[str], prefix: str) -> list[Out]:
                 "origin": {"name": "bimodal", "sw_version": version},
                 **entity.more,
             }
+            if "options" in entity.more:
+                announced["options"] = [*emotions, "unknown"]
             if entity.id == "emotion":
                 announced["json_attributes_topic"] = topics.topic(stream, "state")
             topic = f"{prefix}/{entity.component}/{node(base)}/{device}_{entity.id}/config"

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from msgspec import UNSET, UnsetType
+
 from bimodal.broker.events import Emotion, FaceMeasures, Probabilities, Speech, Stretch, TrackedFace, fused, leading
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, StreamClosed
@@ -217,6 +219,7 @@ def messages(event: Emotion) -> list[OscMessage]:
         *_texts(at, because=verdict.because or event.failed),
         *_numbers(at, verdict, ("confidence", "agreement", "valence", "arousal")),
         *_probabilities(at, fused(event)),
+        *_other(at, verdict.other),
         OscMessage(f"{at}/faces", (len(event.faces),)),
     ]
     if face is not None:
@@ -235,6 +238,7 @@ def _face(at: str, face: TrackedFace, event: Emotion) -> list[OscMessage]:
         OscMessage(f"{at}/label", (face.label,)),
         *_numbers(at, face, ("confidence", "score", "presence", "sharpness", "light")),
         *_probabilities(at, face.fused),
+        *_other(at, face.other),
         OscMessage(f"{at}/speaks", (int(face.weights.get("speech", 0.0) > 0),)),
     ]
     if event.size is not None:
@@ -265,7 +269,8 @@ def _voice(at: str, speech: Speech | None) -> list[OscMessage]:
         OscMessage(f"{at}/activity", (float(speech.voice),)),
         *_texts(at, because=speech.because),
         *_probabilities(at, speech.probabilities),
-        *_numbers(at, speech, ("snr_db",)),
+        *_other(at, speech.other),
+        *_numbers(at, speech, ("snr_db", "dominance")),
     ]
     if speech.measures is not None:
         found += _numbers(at, speech.measures, speech.measures.__struct_fields__)
@@ -279,13 +284,18 @@ def _texts(at: str, **found: str | None) -> Iterator[OscMessage]:
 def _numbers(at: str, of: object, names: Iterable[str]) -> Iterator[OscMessage]:
     for name in names:
         value = getattr(of, name)
-        if value is not None:
+        if value is not None and value is not UNSET:
             yield OscMessage(f"{at}/{name}", (float(value),))
 
 
 def _probabilities(at: str, found: Probabilities | None) -> Iterator[OscMessage]:
     for emotion, probability in (found or {}).items():
         yield OscMessage(f"{at}/probability/{part(emotion)}", (float(probability),))
+
+
+def _other(at: str, found: Probabilities | UnsetType) -> Iterator[OscMessage]:
+    for category, share in (found or {}).items():
+        yield OscMessage(f"{at}/other/{part(category)}", (float(share),))
 
 
 def segment_message(body: Stretch) -> OscMessage:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bimodal.models.emotions import EMOTIONS
+
 Host = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -123,6 +125,7 @@ class OscActorSettings(OscSettings, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class MqttActorSettings(MqttSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section, and the names of the streams, which are announced from the start."""
+    """The section, the streams, which are announced from the start, and the emotions that they may have."""
 
     streams: tuple[str, ...] = ()
+    emotions: tuple[str, ...] = EMOTIONS

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from bimodal.broker.messages import MOST_AT_A_TIME, Policy
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
 from bimodal.workers.face.settings import FaceSettings
@@ -69,6 +70,7 @@ class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     runtime: WorkerRuntime
     face: FaceSettings
     details: tuple[str, str] | None = None
+    emotions: EmotionSet = SEVEN
 
 
 class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +84,7 @@ class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
     runtime: WorkerRuntime
     audio: AudioSettings
+    emotions: EmotionSet = SEVEN
 
 
 class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +96,7 @@ class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     runtime: WorkerRuntime
     fusion: FusionSettings
     learned: str | None = None
+    emotions: EmotionSet = SEVEN
 
 
 class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,9 +151,10 @@ class WindowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ViewActorSettings(ViewSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section, and the names of the streams that visitors' browsers may be."""
+    """The section, the names of the streams that visitors' browsers may be, and what results are about."""
 
     visitor_streams: tuple[str, ...] = ()
+    emotions: EmotionSet = SEVEN
 
 
 class LslActorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +162,7 @@ class LslActorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     streams: tuple[str, ...] = ()
     lsl: bool | Literal["machine"] = True
+    emotions: EmotionSet = SEVEN
 
 
 class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +180,7 @@ class CaptureActorSettings(msgspec.Struct, frozen=True, kw_only=True):
         policy: `every` for analysed files, `latest` for live streams.
         realtime: play a file at its own pace.
         speech: whether there is a speech model; without one no sound is read.
+        emotions: what results are about, for the announcement.
     """
 
     stream: str
@@ -182,3 +189,4 @@ class CaptureActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     realtime: bool
     speech: bool
+    emotions: EmotionSet = SEVEN

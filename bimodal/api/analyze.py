@@ -20,13 +20,21 @@ from bimodal.api.sources import ConfigLike, Source, choice_of, config_of
 from bimodal.broker.events import Emotion, Hop, Probabilities, fused, leading
 from bimodal.console import state_directory
 from bimodal.drawing.style import Style
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
 from bimodal.options import with_counts
 from bimodal.recordings.convert import convert, formats_of
 from bimodal.recordings.exports import FormatName
-from bimodal.recordings.reading import clips, read_hops
+from bimodal.recordings.reading import clips, read_hops, set_of_events
 from bimodal.recordings.segments import segments
-from bimodal.recordings.tables import HOP_COLUMNS, SEGMENT_COLUMNS, hop_row, rows, schema, segment_row
+from bimodal.recordings.tables import (
+    SEGMENT_COLUMNS,
+    frame_columns,
+    hop_columns,
+    hop_row,
+    rows,
+    schema,
+    segment_row,
+)
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.annotation import annotate_file
 from bimodal.supervisor.inputs import gather
@@ -81,8 +89,9 @@ def analyze(
             raise WorkerError("out=, report=, also= and annotate= go with a media file, after which files are named")
         with Detector(config) as detector:
             found = list(detector.events(source, fps=fps, sound=sound, rate=rate, channel=channel, hops=True))
+            about = detector.emotions
         events = [event for event in found if isinstance(event, Emotion)]
-        return Result("array", events, hops=[hop for hop in found if isinstance(hop, Hop)])
+        return Result("array", events, hops=[hop for hop in found if isinstance(hop, Hop)], emotions=about)
     if (report or annotate or also) and out is None:
         raise WorkerError("report=, also= and annotate= write files: name the folder as out=")
     if fps is not None or sound is not None or rate is not None:
@@ -118,7 +127,8 @@ def analyze(
             notes.append(film)
         events = [event for event, _ in clip.events()]
         hops = [hop for part in clip.parts for hop in read_hops(part.path)]
-        return Result(analysed.name, events, "; ".join(note for note in notes if note is not None) or None, hops)
+        note = "; ".join(note for note in notes if note is not None) or None
+        return Result(analysed.name, events, note, hops, clip.emotions)
 
 
 @contextlib.contextmanager
@@ -144,21 +154,31 @@ class Result:
         events: one a frame, in order (`bimodal.Emotion`).
         note: what was wrong with a clip that has results all the same (damaged, cut off), else None.
         hops: of the voice, one a hop of sound (and voice), in order (`bimodal.Hop`).
+        emotions: what they are about; by default what the events name.
     """
 
-    def __init__(self, name: str, events: list[Emotion], note: str | None = None, hops: Sequence[Hop] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        events: list[Emotion],
+        note: str | None = None,
+        hops: Sequence[Hop] = (),
+        emotions: EmotionSet | None = None,
+    ) -> None:
         self.name = name
         self.events = events
         self.note = note
         self.hops = list(hops)
+        self.emotions = emotions if emotions is not None else set_of_events(events)
 
     @cached_property
     def frames(self) -> pa.Table:
         """One row a frame and face (a frame without a face has one row): the table of NAME.parquet."""
         import pyarrow as pa
 
-        columns = schema()
-        cells = [row for event in self.events for row in rows(event)]
+        table = frame_columns(self.emotions)
+        columns = schema(table)
+        cells = [row for event in self.events for row in rows(event, table)]
         arrays = [pa.array([row[place] for row in cells], field.type) for place, field in enumerate(columns)]
         return pa.Table.from_arrays(arrays, schema=columns)
 
@@ -167,8 +187,9 @@ class Result:
         """One row a hop of the voice: the table of NAME.speech.parquet."""
         import pyarrow as pa
 
-        columns = schema(HOP_COLUMNS)
-        cells = [hop_row(hop) for hop in self.hops]
+        table = hop_columns(self.emotions)
+        columns = schema(table)
+        cells = [hop_row(hop, table) for hop in self.hops]
         arrays = [pa.array([row[place] for row in cells], field.type) for place, field in enumerate(columns)]
         return pa.Table.from_arrays(arrays, schema=columns)
 
@@ -200,7 +221,7 @@ class Result:
         Returns a matplotlib figure of its own (no pyplot state). Raises WorkerError without matplotlib.
         """
         _need("matplotlib", "plot()")
-        return timeline(self.name, self.events)
+        return timeline(self.name, self.events, self.emotions)
 
     def __len__(self) -> int:
         return len(self.events)
@@ -219,13 +240,14 @@ def _need(package: str, what: str) -> None:
 COLOURS = ("#999999", "#E69F00", "#0072B2", "#F0E442", "#CC79A7", "#009E73", "#D55E00")
 
 
-def timeline(name: str, events: Sequence[Emotion]) -> Figure:
+def timeline(name: str, events: Sequence[Emotion], about: EmotionSet = SEVEN) -> Figure:
     """Draw stacked probabilities of what was fused, of the leading face and of the voice, and their agreement."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6), layout="constrained")
     axes = figure.subplots(4, 1, sharex=True, height_ratios=(2, 2, 2, 1))
     seconds = np.array([event.t for event in events])
+    names, colours = about.emotions, [COLOURS[EMOTIONS.index(about.colour_of(name))] for name in about.emotions]
     rows: tuple[tuple[str, Callable[[Emotion], Probabilities | None]], ...] = (
         ("fused", fused),
         ("video", _video),
@@ -233,10 +255,10 @@ def timeline(name: str, events: Sequence[Emotion]) -> Figure:
     )
     for axis, (title, read) in zip(axes, rows, strict=False):
         # Where nothing is known there is a gap: NaN.
-        stacks = np.array([[(read(event) or {}).get(emotion, np.nan) for event in events] for emotion in EMOTIONS])
+        stacks = np.array([[(read(event) or {}).get(emotion, np.nan) for event in events] for emotion in names])
         known = ~np.isnan(stacks).all(axis=0) if events else np.zeros(0, bool)
         stacks = np.where(known, np.nan_to_num(stacks), np.nan)
-        axis.stackplot(seconds, stacks, labels=EMOTIONS, colors=COLOURS, step="post")
+        axis.stackplot(seconds, stacks, labels=names, colors=colours, step="post")
         axis.set_ylim(0, 1)
         axis.set_ylabel(title)
     agreement = [np.nan if event.emotion.agreement is None else event.emotion.agreement for event in events]

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -38,7 +38,8 @@ from bimodal.broker.messages import (
     failed,
 )
 from bimodal.models import affect
-from bimodal.models.doubt import face_doubts, flattened, voice_doubts
+from bimodal.models.doubt import face_doubts, flattened, other_flattened, voice_doubts
+from bimodal.models.emotions import EmotionSet
 from bimodal.supervisor.processes import ProcessSpec, Wanted, processes
 from bimodal.workers.audio import actor as audio
 from bimodal.workers.audio.pipeline import SpeechPipeline
@@ -85,6 +86,7 @@ class Face:
         measures: what the face does beside its emotion (docs/events.md): head pose, eyes, mouth …; what needs several
             pictures (blinks) is None.
         doubts: what makes the answer less sure ("face is blurred", "mouth is covered" …); empty for a clear face.
+        other: by further category that counts, its share of all classes; empty where the model has none.
     """
 
     box: tuple[float, float, float, float]
@@ -101,6 +103,7 @@ class Face:
     eyes_seen: float | None = None
     mouth_seen: float | None = None
     doubts: tuple[str, ...] = ()
+    other: Probabilities = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class Voice:
         measures: how it sounds (docs/events.md): pitch, loudness, speaking rate; None without sound.
         snr_db, bandwidth_hz, clipped: of the sound (docs/events.md); None without enough voice.
         doubts: what makes the answer less sure ("voice is noisy" …); empty for a clear voice.
+        other: by further category that counts, its share of all classes; empty where the model has none.
     """
 
     label: str | None
@@ -127,6 +131,7 @@ class Voice:
     bandwidth_hz: float | None = None
     clipped: float | None = None
     doubts: tuple[str, ...] = ()
+    other: Probabilities = field(default_factory=dict)
 
 
 class Detector:
@@ -147,12 +152,11 @@ class Detector:
         face_settings = _told(rows, FaceActorSettings)
         assert face_settings is not None
         faces = face.open_models(face_settings, WORKER)
-        self._faces = FacePipeline(faces.detector, faces.landmarks, faces.static, face_settings.face, faces.details)
+        self._faces = _pipeline(faces, face_settings)
         self._free: SimpleQueue[FacePipeline] = SimpleQueue()
         self._free.put(self._faces)
         for _ in range(workers - 1):
-            more = face.open_models(face_settings, WORKER)
-            self._free.put(FacePipeline(more.detector, more.landmarks, more.static, face_settings.face, more.details))
+            self._free.put(_pipeline(face.open_models(face_settings, WORKER), face_settings))
         self._threads = ThreadPoolExecutor(workers) if workers > 1 else None
         self._ahead = 2 * workers if workers > 1 else 0
         self._voice_lock = Lock()
@@ -162,11 +166,19 @@ class Detector:
         audio_settings = _told(rows, AudioActorSettings)
         if audio_settings is not None:
             voices = audio.open_models(audio_settings, WORKER)
-            self._voices = SpeechPipeline(voices.speech, voices.voice_activity, audio_settings.audio)
+            self._voices = SpeechPipeline(
+                voices.speech, voices.voice_activity, audio_settings.audio, audio_settings.emotions
+            )
             self._voice_names = voices.names
         fusion_settings = _told(rows, FusionActorSettings)
         assert fusion_settings is not None
         self._fusion = load(fusion_settings)
+        self._emotions = fusion_settings.emotions
+
+    @property
+    def emotions(self) -> EmotionSet:
+        """What results are about: emotions, and further categories that count."""
+        return self._emotions
 
     @property
     def models(self) -> dict[str, str]:
@@ -182,7 +194,7 @@ class Detector:
         Raises SourceError where it is anything else.
         """
         pixels = np.ascontiguousarray(check_pictures(np.asarray(picture)[None])[0])
-        return [_face(found) for found in self._faces(pixels)]
+        return [_face(found, self._emotions) for found in self._faces(pixels)]
 
     def voice(self, samples: NDArray[Any], rate: int) -> Voice:
         """Read one stretch of sound; of a longer one the speech model hears the newest seconds of its window.
@@ -200,7 +212,7 @@ class Detector:
             return Voice(None, None, None, reading.voice, reading.reason, reading.measures)
         doubts = voice_doubts(*reading.quality)
         probabilities = flattened(reading.probabilities, doubts.temperature)
-        label, confidence = top(probabilities)
+        label, confidence = top(probabilities, self._emotions.emotions)
         return Voice(
             label,
             confidence,
@@ -210,6 +222,7 @@ class Detector:
             reading.measures,
             *reading.quality,
             doubts=doubts.reasons,
+            other=other_flattened(reading.probabilities, reading.other, doubts.temperature),
         )
 
     @overload
@@ -291,6 +304,7 @@ class Detector:
             policy="every",
             realtime=False,
             speech=self._voices is not None,
+            emotions=self._emotions,
         )
         announced = stream_opened(settings, opened.info, RUNS_A_LIFE)
         return Reading(announced, opened.problems, self._events(opened, settings, announced))
@@ -444,10 +458,16 @@ def _job(stream: str, run: int, seq: int, item: _Item) -> Job:
     )
 
 
-def _face(found: Any) -> Face:
+def _pipeline(models: face.FaceModels, settings: FaceActorSettings) -> FacePipeline:
+    return FacePipeline(
+        models.detector, models.landmarks, models.static, settings.face, models.details, settings.emotions
+    )
+
+
+def _face(found: Any, emotions: EmotionSet) -> Face:
     doubts = face_doubts(found.box, found.sharpness, found.light, found.eyes_seen, found.mouth_seen)
     probabilities = flattened(found.probabilities, doubts.temperature)
-    label, confidence = top(probabilities)
+    label, confidence = top(probabilities, emotions.emotions)
     place = affect.derived(probabilities)
     return Face(
         box=found.box,
@@ -467,6 +487,7 @@ def _face(found: Any) -> Face:
         eyes_seen=found.eyes_seen,
         mouth_seen=found.mouth_seen,
         doubts=doubts.reasons,
+        other=other_flattened(found.probabilities, found.other, doubts.temperature),
     )
 
 

@@ -25,9 +25,10 @@ from bimodal.corpus.agreement import (
     mcnemar,
 )
 from bimodal.corpus.annotations import Annotation, read_annotations
+from bimodal.corpus.rows import SHARE
 from bimodal.corpus.run import CORPUS
 from bimodal.extras import require
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.recordings.reading import read_events
 from bimodal.recordings.recording import LINES
 from bimodal.workers.errors import SourceError
@@ -85,11 +86,12 @@ def agree(
     with user_errors():
         if png is not None:
             require("agree --png", "bench", "matplotlib")
-        annotations = read_annotations(human)
+        rows = clip_rows(out)
+        emotions = emotions_of(rows)
+        annotations = read_annotations(human, EmotionSet(emotions))
         raters = sorted({one.rater for one in annotations})
         places = list(dict.fromkeys(Place(one.clip, one.start, one.end) for one in annotations))
         people = _by_place(annotations, raters)
-        rows = clip_rows(out)
         ours = _found(out, rows, places)
         units = {place: [ours[place], majority(people[place]), *people[place]] for place in places if place in ours}
         if not units:
@@ -97,7 +99,7 @@ def agree(
                 f"no clip of {human} has results in {out}: are they named as in {out}/{CORPUS}/clips.csv?"
             )
         groups = _groups(rows, units, by)
-        found = _agreement(units, groups, len(places) - len(units), by)
+        found = _agreement(units, groups, len(places) - len(units), by, emotions)
         if against is not None:
             found = _compared(found, units, _found(against, clip_rows(against), places))
         if png is not None:
@@ -145,6 +147,12 @@ def clip_rows(out: Path) -> Rows:
     return {row["clip"]: row for row in pq.read_table(path).to_pylist()}
 
 
+def emotions_of(rows: Rows) -> tuple[str, ...]:
+    """The emotions that a corpus is about, whatever a config says now: those it has shares of."""
+    names = next(iter(rows.values()), {})
+    return tuple(name.removeprefix(SHARE) for name in names if name.startswith(SHARE)) or EMOTIONS
+
+
 def _groups(rows: Rows, units: Mapping[Place, Unit], by: str | None) -> dict[str, list[Unit]]:
     """Units by clip, or by a column of the corpus."""
     if by is None:
@@ -161,12 +169,16 @@ def _groups(rows: Rows, units: Mapping[Place, Unit], by: str | None) -> dict[str
 
 
 def _agreement(
-    units: Mapping[Place, Unit], groups: Mapping[str, list[Unit]], missing: int, by: str | None
+    units: Mapping[Place, Unit],
+    groups: Mapping[str, list[Unit]],
+    missing: int,
+    by: str | None,
+    emotions: Sequence[str],
 ) -> Agreement:
     pairs = [[unit[:2] for unit in group] for group in groups.values()]
     raters = [[[unit[0], *unit[2:]] for unit in group] for group in groups.values()]
     seen = Counter(label for unit in units.values() for label in unit if label is not None)
-    labels = tuple(emotion for emotion in EMOTIONS if seen[emotion])
+    labels = tuple(emotion for emotion in emotions if seen[emotion])
     return Agreement(
         units=len(units),
         clips=len({place.clip for place in units}),

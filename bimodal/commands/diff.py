@@ -21,9 +21,8 @@ from bimodal.broker.paths import unpack
 from bimodal.config import Config, check_config
 from bimodal.console import open_log, say, user_errors
 from bimodal.models.catalog import sha256_of
-from bimodal.models.emotions import EMOTIONS
 from bimodal.options import ConfigOption, config_of
-from bimodal.recordings.compare import UNKNOWN, Comparison, compare
+from bimodal.recordings.compare import Comparison, compare
 from bimodal.recordings.reading import Clip, Part, clips, read_events
 from bimodal.recordings.recording import RecordError
 from bimodal.recordings.report.facts import frame_seconds, tenths
@@ -89,6 +88,8 @@ def diff(
 
 def _clip_diffs(clip: Clip, fallback: Config, changes: dict[str, list[str]], log_file: Path) -> list[ClipDiff]:
     wanted = config_with(clip, fallback, changes)
+    if clip.session is None:
+        wanted = msgspec.structs.replace(wanted, emotions=clip.emotions.emotions)
     now = {record.given: record.sha256 for record in model_records(wanted)}
     notes = changed_since(clip, now, changes)
     return [_footage_diff(footage, wanted, notes, log_file) for footage in footage_of(clip)]
@@ -101,7 +102,7 @@ def _footage_diff(footage: Footage, config: Config, notes: list[str], log_file: 
     if footage.begin_s is not None and now:
         end_s = footage.begin_s + now[-1].t + frame_s
         was = [event for event in was if footage.begin_s - frame_s <= event.t <= end_s]
-    comparison = compare(was, now, frame_s, by_time=footage.begin_s)
+    comparison = compare(was, now, frame_s, by_time=footage.begin_s, emotions=footage.clip.emotions)
     return ClipDiff(clip=footage.clip.name, media=str(footage.media), notes=notes, comparison=comparison)
 
 
@@ -149,7 +150,7 @@ def _sides(found: Comparison) -> Table:
     table = Table("", "was", "is", box=None, pad_edge=False, header_style="bold")
     for kind in sorted({*found.was.models, *found.now.models}):
         table.add_row(kind, _plain(found.was.models.get(kind, "-")), _plain(found.now.models.get(kind, "-")))
-    for label in (*EMOTIONS, UNKNOWN):
+    for label in found.labels:
         if label in found.was.share or label in found.now.share:
             table.add_row(label, *(f"{side.share.get(label, 0.0):.1%}" for side in (found.was, found.now)))
     for title, was, now in (
@@ -183,7 +184,7 @@ def _stretches(found: Comparison) -> Table:
 def _confusion(found: Comparison) -> Table:
     labels = [
         label
-        for label in (*EMOTIONS, UNKNOWN)
+        for label in found.labels
         if label in found.confusion or any(label in counts for counts in found.confusion.values())
     ]
     table = Table("was \\ is", *labels, title="frames by both", title_justify="left", box=None, pad_edge=False)
@@ -201,7 +202,7 @@ def _plain(text: str) -> str:
 # Media and config of a recorded clip.
 
 FILM = ".mp4"
-SECTIONS = ("models", "face", "audio", "fusion", "capture", "runtime")
+SECTIONS = ("models", "emotions", "categories", "face", "audio", "fusion", "capture", "runtime")
 KINDS = ("face-detector", "face-landmarks", "face-static", "face-dynamic", "speech", "voice-activity", "fusion")
 
 

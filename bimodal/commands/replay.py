@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from bimodal.broker.sockets import events_endpoint
 from bimodal.commands.up import TURN_S, Screen, StopSignal
 from bimodal.config import Config
 from bimodal.console import open_log, say, user_errors
+from bimodal.models.emotions import EmotionSet
 from bimodal.options import ConfigOption, SessionOption, config_of
 from bimodal.recordings.reading import clips
 from bimodal.supervisor.processes import Wanted, processes
@@ -43,25 +45,26 @@ def replay(
     Example: [b]bimodal replay recordings/default-2026-11-22T14-54-38 --loop[/b]
     """
     with user_errors():
-        clips(recording)
+        found = clips(recording)
         loaded = config_of(config)
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with user_errors(log_file):
         stop = StopSignal()
         wanted = ReplaySettings(recording=str(recording.absolute()), speed=speed, loop=loop)
-        with _system(loaded, wanted, session, log_file) as (supervisor, bus):
+        about = reduce(EmotionSet.joined, (clip.emotions for clip in found))
+        with _system(loaded, wanted, about, session, log_file) as (supervisor, bus):
             typer.echo(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
             _show(supervisor, bus, stop)
 
 
 @contextlib.contextmanager
 def _system(
-    config: Config, wanted: ReplaySettings, name: str, log_file: Path
+    config: Config, wanted: ReplaySettings, about: EmotionSet, name: str, log_file: Path
 ) -> Iterator[tuple[Supervisor, Subscriber]]:
     held = Session(name)
     with contextlib.ExitStack() as stack:
         stack.callback(held.close)
-        rows = processes(Wanted(config, replay=wanted), ("broker", "replay", "view"))
+        rows = processes(Wanted(config, replay=wanted, recorded=about), ("broker", "replay", "view"))
         supervisor = Supervisor(held, rows, log_file)
         stack.callback(supervisor.stop)
         bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])

@@ -75,7 +75,10 @@ def typescript() -> str:
 def _interface(name: str, component: Mapping[str, Any]) -> str:
     lines = [f"/** {line} */" for line in component["description"].splitlines()[:1]]
     lines.append(f"export interface {name} {{")
-    lines += [f"  {key}: {_type(value)};" for key, value in component["properties"].items()]
+    for key, value in component["properties"].items():
+        # A key without a default is there in every event, or only where it says something.
+        sometimes = key != "type" and key not in component["required"] and "default" not in value
+        lines.append(f"  {key}{'?' if sometimes else ''}: {_type(value)};")
     return "\n".join([*lines, "}", ""])
 
 

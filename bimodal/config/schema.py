@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from bimodal.models.catalog import DEFAULTS
+from bimodal.models.emotions import EMOTIONS, wrong_names
 from bimodal.values import Forms, WrongValueError, truth
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
@@ -193,10 +194,15 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of config.yaml."""
+    """All of config.yaml.
+
+    `emotions` are the set that results are about; `categories` are further classes that count (auto: the models' own).
+    """
 
     streams: dict[str, StreamSettings] = msgspec.field(default_factory=lambda: {"desk": StreamSettings(auto=True)})
     models: ModelsConfig = ModelsConfig()
+    emotions: tuple[str, ...] = EMOTIONS
+    categories: Literal["auto", "none"] | tuple[str, ...] = "auto"
     runtime: RuntimeSettings = RuntimeSettings()
     workers: WorkersConfig = WorkersConfig()
     capture: CaptureSettings = CaptureSettings()
@@ -221,6 +227,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     f"workers.{kind}.count 0 leaves the work to other machines: set 'network.workers' to the address "
                     "where they connect, tcp://0.0.0.0:5656 for example"
                 )
+        wrong = wrong_names(self.emotions)
+        if wrong is not None:
+            raise WrongValueError(wrong, "emotions")
+        if not isinstance(self.categories, str):
+            wrong = wrong_names(self.emotions, self.categories)
+            if wrong is not None:
+                raise WrongValueError(wrong, "categories")
         if self.fusion.strategy == "learned" and self.models.fusion == "none":
             raise ValueError(
                 "fusion.strategy 'learned' needs a model: set 'models.fusion', to fusion-learned for example"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from bimodal.models.emotions import emotion_of
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.errors import LabelError
 from bimodal.workers.errors import SourceError
 
@@ -34,8 +34,11 @@ class Annotation(NamedTuple):
     rater: str = ONE
 
 
-def read_annotations(path: Path) -> list[Annotation]:
-    """Read a file of annotations by its ending. Raises SourceError where it can't be, or says nothing of a label."""
+def read_annotations(path: Path, emotions: EmotionSet = SEVEN) -> list[Annotation]:
+    """Read a file of annotations by its ending. Raises SourceError where it can't be, or says nothing of a label.
+
+    `emotions`: the set that words are read for.
+    """
     try:
         if path.stat().st_size > MOST_BYTES:
             raise SourceError(f"{path} has more than {MOST_BYTES // 2**20} MiB; that is no file of annotations")
@@ -44,15 +47,15 @@ def read_annotations(path: Path) -> list[Annotation]:
         raise SourceError(f"{path} can't be read: {error.strerror}") from error
     readers = {".eaf": _eaf, ".textgrid": _textgrid}
     read = readers.get(path.suffix.lower(), _table)
-    found = list(read(data, path))
+    found = list(read(data, path, emotions))
     if not found:
         raise SourceError(f"{path} holds no annotation with an emotion")
     return found
 
 
-def _label(word: str, where: str) -> str | None:
+def _label(word: str, where: str, emotions: EmotionSet) -> str | None:
     try:
-        return emotion_of(word)
+        return emotions.meant_by(word)
     except LabelError as error:
         raise SourceError(f"{where}: {error}") from error
 
@@ -60,7 +63,7 @@ def _label(word: str, where: str) -> str | None:
 # Tables
 
 
-def _table(data: bytes, path: Path) -> Iterator[Annotation]:
+def _table(data: bytes, path: Path, emotions: EmotionSet) -> Iterator[Annotation]:
     text = _text(data)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
@@ -80,7 +83,8 @@ def _table(data: bytes, path: Path) -> Iterator[Annotation]:
         if not (row[label] or "").strip():
             continue
         begin, over = (_seconds(row[name], where) if name is not None else None for name in (start, end))
-        yield Annotation(row[clip] or "", begin, over, _label(row[label], where), row.get(rater or "") or ONE)
+        meant = _label(row[label], where, emotions)
+        yield Annotation(row[clip] or "", begin, over, meant, row.get(rater or "") or ONE)
 
 
 def _named(names: Mapping[str, str], wanted: tuple[str, ...]) -> str | None:
@@ -102,7 +106,7 @@ def _text(data: bytes) -> str:
 # ELAN: a file a clip; every tier whose annotations are emotions is a rater.
 
 
-def _eaf(data: bytes, path: Path) -> Iterator[Annotation]:
+def _eaf(data: bytes, path: Path, emotions: EmotionSet) -> Iterator[Annotation]:
     # An entity could make a small file a huge one; ELAN writes none.
     if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
         raise SourceError(f"{path} defines entities of its own, which no file of ELAN does")
@@ -115,7 +119,7 @@ def _eaf(data: bytes, path: Path) -> Iterator[Annotation]:
         for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
             start, end = (slots.get(annotation.get(f"TIME_SLOT_REF{number}")) for number in (1, 2))
             word = (annotation.findtext("ANNOTATION_VALUE") or "").strip()
-            label = _known(word)
+            label = _known(word, emotions)
             if start is not None and end is not None and label is not None:
                 yield Annotation(path.stem, int(start) / 1000, int(end) / 1000, label, tier.get("TIER_ID") or ONE)
 
@@ -126,20 +130,20 @@ _TIER = re.compile(r'class = "IntervalTier"\s+name = "((?:[^"]|"")*)"(.*?)(?=ite
 _INTERVAL = re.compile(r'xmin = ([\d.eE+-]+)\s+xmax = ([\d.eE+-]+)\s+text = "((?:[^"]|"")*)"')
 
 
-def _textgrid(data: bytes, path: Path) -> Iterator[Annotation]:
+def _textgrid(data: bytes, path: Path, emotions: EmotionSet) -> Iterator[Annotation]:
     text = _text(data)
     if "TextGrid" not in text[:200]:
         raise SourceError(f"{path} is no TextGrid of Praat")
     for tier in _TIER.finditer(text):
         for start, end, word in _INTERVAL.findall(tier[2]):
-            label = _known(word.strip())
+            label = _known(word.strip(), emotions)
             if label is not None:
                 yield Annotation(path.stem, float(start), float(end), label, tier[1].replace('""', '"') or ONE)
 
 
-def _known(word: str) -> str | None:
+def _known(word: str, emotions: EmotionSet) -> str | None:
     """The emotion of a word; None for any other text, as tiers of other things have."""
     try:
-        return emotion_of(word) if word else None
+        return emotions.meant_by(word) if word else None
     except LabelError:
         return None

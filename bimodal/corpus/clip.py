@@ -29,7 +29,7 @@ from bimodal.recordings.reading import clips
 from bimodal.recordings.recording import SUMMARY, describe
 from bimodal.recordings.records import SessionRecord
 from bimodal.recordings.summary import Summarizer, Summary
-from bimodal.recordings.tables import Row, rows
+from bimodal.recordings.tables import Row, frame_columns, rows
 from bimodal.recordings.writers import FileRecording, SourceChecksum
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class ClipWorker:
         self._corpus = self._out / "corpus"
         self._session = msgspec.convert(settings.session, SessionRecord)
         self._detector = Detector(msgspec.convert(settings.config, Config), workers=settings.threads)
+        self._columns = frame_columns(self._detector.emotions)
         self._journal = JournalWriter(self._corpus)
         self._reader = JournalReader(self._corpus)
         self._rows: dict[str, ClipRow] = {}
@@ -205,7 +206,7 @@ class ClipWorker:
             made[:] = [msgspec.structs.replace(row, table=name) if row.status == "done" else row for row in made]
             self._journal.append(made)
 
-        write_pictures(self._corpus, self._tables, table, journal)
+        write_pictures(self._corpus, self._tables, table, journal, self._columns)
         self._rows.update((row.clip, row) for row in made)
         return made
 
@@ -217,7 +218,7 @@ class ClipWorker:
         for event in reading.events:
             if isinstance(event, Emotion):
                 summarizer.add(event)
-                found += rows(event)
+                found += rows(event, self._columns)
         wall_s = time.monotonic() - begun
         row = self._row(
             item,

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bimodal.broker.paths import pack, shown
-from bimodal.corpus.rows import TABLE_COLUMNS, Item
-from bimodal.recordings.tables import COLUMNS, HOP_COLUMNS, SEGMENT_COLUMNS
+from bimodal.corpus.rows import Item, table_columns
+from bimodal.models.emotions import SEVEN, EmotionSet
+from bimodal.recordings.tables import SEGMENT_COLUMNS, frame_columns, hop_columns
 from bimodal.supervisor.inputs import is_address, is_media, result_name, siblings_of, stems_of
 from bimodal.workers.capture.formats import PICTURES
 from bimodal.workers.errors import SourceError
@@ -25,15 +26,13 @@ WILDCARDS = frozenset("*?[")
 PATH = "path"
 RESULTS = "corpus"
 """Folder of the joint tables below the output folder."""
-TAKEN = frozenset(
-    name.lower()
-    for name in (
-        *(column.name for column in (*COLUMNS, *HOP_COLUMNS, *SEGMENT_COLUMNS)),
-        *(name for name, _ in TABLE_COLUMNS),
-        "clip",
-    )
-)
-"""Names of columns that the tables have already."""
+
+
+def taken(emotions: EmotionSet) -> frozenset[str]:
+    """Names of columns that the tables have already, in small letters."""
+    tables = (*frame_columns(emotions), *hop_columns(emotions), *SEGMENT_COLUMNS)
+    names = (*(column.name for column in tables), *(name for name, _ in table_columns(emotions.emotions)), "clip")
+    return frozenset(name.lower() for name in names)
 
 
 class Skipped(NamedTuple):
@@ -66,16 +65,20 @@ class Inputs:
         columns: names of the carried columns, once lists are read (see `items`).
     """
 
-    def __init__(self, given: Sequence[str], out: Path, *, root: Path | None = None) -> None:
+    def __init__(
+        self, given: Sequence[str], out: Path, *, root: Path | None = None, emotions: EmotionSet = SEVEN
+    ) -> None:
         """
         Args:
             given: files, folders, globs, `@LIST.txt`, `@LIST.csv`, `@-`.
             out: the output folder: what lies in it is no input of a folder around it.
             root: files that are named lie below the output folder as they do below this one; None: directly in it.
+            emotions: whose names the tables have columns of.
         """
         self._given = list(given)
         self._out = Path(os.path.realpath(out))
         self._root = root.absolute() if root is not None else None
+        self._taken = taken(emotions)
         self.hidden = self.no_media = 0
         self.columns: list[str] = []
         if self._given.count(f"{LIST}-") > 1:
@@ -186,8 +189,8 @@ class Inputs:
         names = [(name or "").strip() for name in reader.fieldnames or ()]
         carried = [name for name in names if name != PATH]
         for name in carried:
-            if name.lower() in TAKEN or not name or names.count(name) > 1:
-                what = f"'{name}', which the tables have already" if name.lower() in TAKEN else f"'{name}' twice"
+            if name.lower() in self._taken or not name or names.count(name) > 1:
+                what = f"'{name}', which the tables have already" if name.lower() in self._taken else f"'{name}' twice"
                 what = "a column without a name" if not name else what
                 raise SourceError(f"the list {source} has {what}: give that column another name")
         self.columns += [name for name in carried if name not in self.columns]

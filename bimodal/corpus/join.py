@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bimodal.recordings.parts import TAG, leftovers, opened, part_path, sweep, sync
 from bimodal.recordings.recording import HOP_TABLE, SEGMENT_TABLE, TABLE
-from bimodal.recordings.tables import Row, schema
+from bimodal.recordings.tables import COLUMNS, Column, Row, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +56,7 @@ def write_pictures(
     number: int,
     rows: Sequence[tuple[str, Mapping[str, str], Row]],
     before_rename: Callable[[str], None] = lambda _: None,
+    cells: tuple[Column, ...] = COLUMNS,
 ) -> None:
     """Write the rows of pictures as one file of the frames. Raises OSError.
 
@@ -63,9 +64,10 @@ def write_pictures(
         number: of the file in this process.
         rows: place and carried columns of each row's picture, and the row.
         before_rename: called with the file's path below `corpus/` once it is written, before it has its name.
+        cells: the columns that rows are in the order of.
     """
     table = f"frames/{PICTURES}/{TAG}-{number}{SUFFIX}"
-    write_table(pictures_table(rows), corpus / table, lambda: before_rename(table))
+    write_table(pictures_table(rows, cells), corpus / table, lambda: before_rename(table))
 
 
 def prune_pictures(corpus: Path, places_of: Callable[[str], set[str]]) -> None:
@@ -91,11 +93,13 @@ def prune_pictures(corpus: Path, places_of: Callable[[str], set[str]]) -> None:
             write_table(table.filter(kept), path)
 
 
-def pictures_table(rows: Sequence[tuple[str, Mapping[str, str], Row]]) -> pa.Table:
+def pictures_table(
+    rows: Sequence[tuple[str, Mapping[str, str], Row]], columns_of_rows: tuple[Column, ...] = COLUMNS
+) -> pa.Table:
     """Rows of pictures as a table of the frames."""
     import pyarrow as pa
 
-    wanted = schema()
+    wanted = schema(columns_of_rows)
     cells = [row for _, _, row in rows]
     arrays = [pa.array([cell[place] for cell in cells], field.type) for place, field in enumerate(wanted)]
     table = pa.Table.from_arrays(arrays, schema=wanted)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import msgspec
 
 from bimodal.broker.paths import shown, unpack
 from bimodal.corpus.journal import counts
 from bimodal.corpus.rows import ClipRow, Item
+from bimodal.models.emotions import EmotionSet
 from bimodal.recordings.identity import ENDINGS, sha256_of
 from bimodal.recordings.recording import SUMMARY
-from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord
+from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord, set_of
 
 Verdict = Literal["do", "again", "join", "done", "failed", "refused"]
 
@@ -102,6 +104,31 @@ def read_record(out: Path, place: str) -> ClipRecord | None:
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         return msgspec.json.decode((out / f"{place}{CLIP_SUFFIX}").read_bytes(), type=ClipRecord)
     return None
+
+
+@overload
+def set_of_rows(out: Path, rows: Iterable[ClipRow], about: EmotionSet) -> EmotionSet: ...
+@overload
+def set_of_rows(out: Path, rows: Iterable[ClipRow], about: None = None) -> EmotionSet | None: ...
+def set_of_rows(out: Path, rows: Iterable[ClipRow], about: EmotionSet | None = None) -> EmotionSet | None:
+    """What the results of rows are about, as their records say: `about`, and what only some of them have.
+
+    None where there is neither. One clip of each settings is looked at.
+    """
+    seen: set[str] = set()
+    for row in rows:
+        if row.status != "done":
+            continue
+        found = (
+            EmotionSet(tuple(row.share)) if about is not None and not row.share.keys() <= set(about.emotions) else None
+        )
+        if row.kind == "clip" and row.settings not in seen:
+            seen.add(row.settings)
+            record = read_record(out, row.clip)
+            found = set_of(record.stream) if record is not None else found
+        if found is not None:
+            about = found if about is None else about.joined(found)
+    return about
 
 
 def _same(item: Item, size: int, mtime_ns: int, sha256: str | None) -> bool:

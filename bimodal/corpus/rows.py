@@ -103,7 +103,10 @@ class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
 
 Cell = str | int | float | None
 
-TABLE_COLUMNS: tuple[tuple[str, str], ...] = (
+SHARE = "share_"
+"""Beginning of the names of the columns with the share of each emotion."""
+
+_FIRST = (
     ("clip", "string"),
     ("source", "string"),
     ("kind", "string"),
@@ -113,7 +116,8 @@ TABLE_COLUMNS: tuple[tuple[str, str], ...] = (
     ("emotion", "string"),
     ("video", "string"),
     ("speech", "string"),
-    *((f"share_{emotion}", "float64") for emotion in EMOTIONS),
+)
+_LAST = (
     ("duration_s", "float64"),
     ("frames", "int64"),
     ("frames_lost", "int64"),
@@ -132,14 +136,22 @@ TABLE_COLUMNS: tuple[tuple[str, str], ...] = (
     ("engine", "string"),
     ("finished", "string"),
 )
-"""Name and Arrow type of the columns of `corpus/clips.parquet`; carried columns come after `source`."""
 
 
-def table_cells(row: ClipRow, carried: Sequence[str]) -> list[Cell]:
+def table_columns(emotions: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Name and Arrow type of the columns of `corpus/clips.parquet`; carried columns come after `source`."""
+    return (*_FIRST, *((f"{SHARE}{emotion}", "float64") for emotion in emotions), *_LAST)
+
+
+TABLE_COLUMNS = table_columns(EMOTIONS)
+"""Those of the seven emotions."""
+
+
+def table_cells(row: ClipRow, carried: Sequence[str], emotions: Sequence[str] = EMOTIONS) -> list[Cell]:
     """The row's cells: the first two columns, the carried ones, the others."""
-    given: dict[str, Cell] = {f"share_{emotion}": row.share.get(emotion) for emotion in EMOTIONS}
+    given: dict[str, Cell] = {f"{SHARE}{emotion}": row.share.get(emotion) for emotion in emotions}
     given["models"] = ", ".join(f"{kind}={name}" for kind, name in sorted(row.models.items())) or None
-    cells = [given[name] if name in given else getattr(row, name) for name, _ in TABLE_COLUMNS]
+    cells = [given[name] if name in given else getattr(row, name) for name, _ in table_columns(emotions)]
     return [*cells[:2], *(row.columns.get(name) for name in carried), *cells[2:]]
 
 

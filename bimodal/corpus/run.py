@@ -25,11 +25,13 @@ from bimodal.corpus.journal import JOURNAL, JournalReader, JournalWriter, counts
 from bimodal.corpus.local import Coordinator, LocalEngine
 from bimodal.corpus.messages import Done, Progress, WorkerSettings
 from bimodal.corpus.plan import Plan, State
-from bimodal.corpus.resume import Options, decide
+from bimodal.corpus.resume import Options, decide, set_of_rows
 from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task
 from bimodal.corpus.tables import Pace, columns_of, write_tables
+from bimodal.models.emotions import SEVEN
 from bimodal.recordings.exports import FormatName
 from bimodal.recordings.recording import describe
+from bimodal.supervisor.emotions import set_of_config
 from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import cores, machine_memory_mb
@@ -162,6 +164,7 @@ class Run:
         self._plan = Plan()
         self._reader = JournalReader(self.corpus)
         self._journal = JournalWriter(self.corpus)
+        self._emotions = set_of_config(config)
         self._carried: list[str] = []
         self._tasks: dict[int, Task] = {}
         self._number = 0
@@ -181,12 +184,13 @@ class Run:
 
     def plan(self, on_found: Callable[[int], None] = lambda _: None) -> None:
         """Read the inputs, and decide on each. Writes nothing."""
-        inputs = Inputs(self.request.given, self.out, root=self.request.root)
+        inputs = Inputs(self.request.given, self.out, root=self.request.root, emotions=self._emotions)
         self._plan.add(self._wanted(inputs, on_found))
         self.count.total = self._plan.states().total()  # a file that was named twice counts once
         self.count.skipped = str(inputs.skipped)
         self._plan.put(self._reader.new_rows())
         self._plan.drop_rows(lambda row: counts(self.out, row))
+        self._emotions = set_of_rows(self.out, self._plan.rows(), self._emotions)
         self._carried = columns_of(self._plan.rows())
         self._carried += [name for name in inputs.columns if name not in self._carried]
         for item in self._plan.items():
@@ -474,7 +478,8 @@ class Run:
         begun = time.monotonic()
         own = self.request.shard.count > 1
         try:
-            write_tables(self.corpus, self._plan.table(own=own), self._carried, self.request.shard.prefix)
+            prefix, emotions = self.request.shard.prefix, self._emotions.emotions
+            write_tables(self.corpus, self._plan.table(own=own), self._carried, prefix, emotions)
         except OSError as error:
             raise ConfigError(describe(error, self.corpus)) from error
         self._pace.took(time.monotonic() - begun)
@@ -512,7 +517,8 @@ def merge(out: Path) -> tuple[int, int]:
         plan.put(JournalReader(corpus).new_rows())
         plan.drop_rows(lambda row: counts(out, row))
         prune_pictures(corpus, plan.places_of_table)
-        write_tables(corpus, plan.rows(), columns_of(plan.rows()))
+        about = set_of_rows(out, plan.rows()) or SEVEN
+        write_tables(corpus, plan.rows(), columns_of(plan.rows()), emotions=about.emotions)
         merge_journals(corpus, plan.rows())
         failed = sum(1 for _ in plan.rows("failed"))
         return sum(1 for _ in plan.rows()), failed

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from bimodal.corpus.rows import TABLE_COLUMNS, Cell, ClipRow, table_cells
+from bimodal.corpus.rows import Cell, ClipRow, table_cells, table_columns
+from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.parts import leftovers, opened, part_path, sweep, sync
 from bimodal.recordings.tables import csv_cell
 
@@ -23,20 +24,27 @@ FAILURE_COLUMNS = ("clip", "source", "reason")
 PAGE_COLUMNS = ("clip", "status", "emotion", "video", "speech", "duration_s", "frames", "faces", "hops", "reason")
 
 
-def write_tables(corpus: Path, rows: Iterable[ClipRow], carried: Sequence[str], prefix: str = "") -> None:
+def write_tables(
+    corpus: Path,
+    rows: Iterable[ClipRow],
+    carried: Sequence[str],
+    prefix: str = "",
+    emotions: Sequence[str] = EMOTIONS,
+) -> None:
     """Write all of them, each whole or not at all. Raises OSError.
 
     Args:
         rows: in the order of the table; read once.
         carried: names of the columns that lists have given.
         prefix: of the files' names, for the part of a corpus that one shard has done.
+        emotions: that there are shares of.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = [name for name, _ in TABLE_COLUMNS]
+    names = [name for name, _ in table_columns(emotions)]
     names[2:2] = carried
-    types = dict(TABLE_COLUMNS)
+    types = dict(table_columns(emotions))
     wanted = pa.schema([pa.field(name, pa.type_for_alias(types.get(name, "string"))) for name in names])
     files = _Files(corpus, [prefix + name for name in (CLIPS, CLIPS_CSV, FAILURES, INDEX)])
     count = 0
@@ -46,7 +54,7 @@ def write_tables(corpus: Path, rows: Iterable[ClipRow], carried: Sequence[str], 
         page.write(_page_head(corpus, carried).encode())
         with pq.ParquetWriter(table, wanted, compression="zstd") as writer:
             for group in _groups(rows):
-                cells = [table_cells(row, carried) for row in group]
+                cells = [table_cells(row, carried, emotions) for row in group]
                 columns = zip(*cells, strict=True)
                 arrays = [pa.array(column, field.type) for column, field in zip(columns, wanted, strict=True)]
                 writer.write_table(pa.Table.from_arrays(arrays, schema=wanted))

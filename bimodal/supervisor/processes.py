@@ -18,6 +18,8 @@ from bimodal.config import Between, Config, CountConfig, WorkersConfig
 from bimodal.config.schema import DETAILS
 from bimodal.models.catalog import resolve
 from bimodal.models.cuda import usable_gpus
+from bimodal.models.emotions import EmotionSet
+from bimodal.supervisor.emotions import set_of_config
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import ConfigError
@@ -105,6 +107,7 @@ class Wanted(NamedTuple):
         record: settings of the recorder, None where nothing is recorded.
         replay: the recording to play back in place of live streams.
         files: whether files are analysed: then `models.face-details: auto` means the models that ship.
+        recorded: what the recording that is played back is about; None: the config and its models say.
     """
 
     config: Config
@@ -112,6 +115,12 @@ class Wanted(NamedTuple):
     record: RecordActorSettings | None = None
     replay: ReplaySettings | None = None
     files: bool = False
+    recorded: EmotionSet | None = None
+
+    @property
+    def emotions(self) -> EmotionSet:
+        """What results are about."""
+        return self.recorded or set_of_config(self.config)
 
 
 def processes(wanted: Wanted, roles: Collection[Role] | None = None) -> list[ProcessSpec]:
@@ -147,6 +156,7 @@ def _face(wanted: Wanted) -> list[ProcessSpec]:
         runtime=_runtime(config),
         face=config.face,
         details=details_of(config, files=wanted.files),
+        emotions=wanted.emotions,
     )
     row = ProcessSpec(
         name="face",
@@ -178,6 +188,7 @@ def _audio(wanted: Wanted) -> list[ProcessSpec]:
         window_s=config.capture.window_s,
         runtime=_runtime(config),
         audio=config.audio,
+        emotions=wanted.emotions,
     )
     row = ProcessSpec(
         name="audio",
@@ -197,6 +208,7 @@ def _fusion(wanted: Wanted) -> list[ProcessSpec]:
         runtime=_runtime(config),
         fusion=config.fusion,
         learned=_optional(config.models.fusion) if config.fusion.strategy == "learned" else None,
+        emotions=wanted.emotions,
     )
     versions = _versions(settings.dynamic, settings.static, settings.learned)
     return [ProcessSpec(name="fusion", role="fusion", settings=settings, artifacts=versions)]
@@ -211,7 +223,7 @@ def _lsl(wanted: Wanted) -> list[ProcessSpec]:
     config = wanted.config
     if not config.outputs.lsl:
         return []
-    settings = LslActorSettings(streams=tuple(config.streams), lsl=config.outputs.lsl)
+    settings = LslActorSettings(streams=tuple(config.streams), lsl=config.outputs.lsl, emotions=wanted.emotions)
     return [ProcessSpec(name="lsl", role="lsl", settings=settings)]
 
 
@@ -227,7 +239,11 @@ def _mqtt(wanted: Wanted) -> list[ProcessSpec]:
     section = wanted.config.outputs.mqtt
     if section is None:
         return []
-    settings = MqttActorSettings(**msgspec.structs.asdict(section), streams=tuple(wanted.config.streams))
+    settings = MqttActorSettings(
+        **msgspec.structs.asdict(section),
+        streams=tuple(wanted.config.streams),
+        emotions=wanted.emotions.emotions,
+    )
     return [ProcessSpec(name="mqtt", role="mqtt", settings=settings)]
 
 
@@ -242,7 +258,9 @@ def _view(wanted: Wanted) -> list[ProcessSpec]:
     if not section.enabled:
         return []
     visitor_streams = tuple(name for name, stream in config.streams.items() if stream.browser)
-    settings = ViewActorSettings(**msgspec.structs.asdict(section), visitor_streams=visitor_streams)
+    settings = ViewActorSettings(
+        **msgspec.structs.asdict(section), visitor_streams=visitor_streams, emotions=wanted.emotions
+    )
     return [ProcessSpec(name="view", role="view", settings=settings)]
 
 
@@ -278,6 +296,7 @@ def source(config: Config, name: str, stream: StreamSettings, *, policy: Policy,
         policy=policy,
         realtime=realtime,
         speech=bool(config.models.voices),
+        emotions=set_of_config(config),
     )
     return ProcessSpec(name=f"capture {name}", role="capture", settings=settings, stream=name, ends=stream.ends)
 

@@ -17,6 +17,7 @@ import msgspec
 from bimodal.config import Config
 from bimodal.config.schema import DETAILS
 from bimodal.models.catalog import resolve, sha256_of
+from bimodal.models.emotions import EMOTIONS
 from bimodal.models.scan import onnx_properties
 from bimodal.recordings.parts import replace_text
 from bimodal.recordings.recording import describe
@@ -80,6 +81,9 @@ def settings_of(config: Config, models: Sequence[ModelRecord], choice: Choice) -
         "capture": {key: getattr(config.capture, key) for key in RESULT_CAPTURE},
         "choice": choice,
     }
+    # What was there before these keys were is the same without them.
+    if (config.emotions, config.categories) != (EMOTIONS, "auto"):
+        relevant["emotions"] = (config.emotions, config.categories)
     return hashlib.sha256(msgspec.json.encode(relevant, order="sorted")).hexdigest()[:16]
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.report.statistics import ROWS, Second, Tally, TrackTally, merged
 
 MOST_BINS = 480
@@ -84,7 +84,7 @@ def timeline(tally: Tally) -> Picture:
     rows: list[Row] = []
     y = 0.0
     for kind in ROWS:
-        rows.append(Row(kind, kind, y, ROW_HEIGHT, _stacks(bins, kind, axis, y)))
+        rows.append(Row(kind, kind, y, ROW_HEIGHT, _stacks(bins, kind, axis, y, tally.emotions.emotions)))
         y += ROW_HEIGHT + GAP
     strips = (
         ("speaking", "speech", _voice),
@@ -97,7 +97,7 @@ def timeline(tally: Tally) -> Picture:
     return Picture(WIDTH, y, axis.bin_s, rows, ticks(axis))
 
 
-def _stacks(bins: list[Second], kind: str, axis: Axis, y: float) -> list[Rectangle]:
+def _stacks(bins: list[Second], kind: str, axis: Axis, y: float, emotions: Sequence[str]) -> list[Rectangle]:
     found = []
     for number, second in enumerate(bins):
         shares = second.rows[kind].shares
@@ -106,8 +106,8 @@ def _stacks(bins: list[Second], kind: str, axis: Axis, y: float) -> list[Rectang
         text = ", ".join(f"{name} {value:.0%}" for name, value in sorted(shares.items(), key=lambda item: -item[1])[:3])
         title = f"{axis.bounds(number)} {kind}: {text}"
         top = y
-        for emotion in EMOTIONS:
-            height = shares[emotion] * ROW_HEIGHT
+        for emotion in emotions:
+            height = shares.get(emotion, 0.0) * ROW_HEIGHT
             if height >= 0.2:
                 found.append(Rectangle(number * axis.column, top, axis.column, height, emotion, title))
             top += height

@@ -14,6 +14,9 @@ from bimodal.recordings.report.statistics import Spread, Stretch, Tally, TrackTa
 MOST_STRETCHES, MOST_TRACKS, MOST_CONFLICTS = 8, 24, 5
 SHORTEST_STRETCH_S = 0.2
 SETTINGS = ("models", "face", "audio", "fusion", "capture", "runtime")
+"""Sections of the config."""
+SET = ("emotions", "categories")
+"""Keys that a page names where they are not the default."""
 
 
 class Share(NamedTuple):
@@ -70,8 +73,23 @@ def shares(tally: Tally) -> list[Share]:
     totals = {row: counter.total() or 1 for row, counter in tally.labels.items()}
     return [
         Share(emotion, *(tally.labels[row][emotion] / totals[row] for row in ("fused", "video", "speech")))
-        for emotion in EMOTIONS
+        for emotion in tally.emotions.emotions
     ]
+
+
+class FurtherRow(NamedTuple):
+    """A further category: mean and largest of its shares, and the number of frames that have one."""
+
+    name: str
+    mean: float
+    largest: float
+    frames: int
+
+
+def further(tally: Tally) -> list[FurtherRow]:
+    """The further categories that count, in the order of the set."""
+    spreads = {name: tally.further[name] for name in tally.emotions.categories if name in tally.further}
+    return [FurtherRow(name, spread.mean or 0.0, spread.high, spread.count) for name, spread in spreads.items()]
 
 
 def stretches(tally: Tally, frame_s: float) -> list[StretchRow]:
@@ -183,7 +201,8 @@ def model_rows(clip: Clip, tally: Tally) -> list[ModelRow]:
 def settings(clip: Clip) -> list[tuple[str, str]]:
     """The settings of the config that affect results, as pairs of `section.key` and value."""
     config = clip.session.config if clip.session is not None else {}
-    found: list[tuple[str, str]] = []
+    default = {"emotions": list(EMOTIONS), "categories": "auto"}
+    found = [(key, _spelled(config[key])) for key in SET if key in config and config[key] != default[key]]
     for section in SETTINGS:
         values = config.get(section)
         if isinstance(values, Mapping):

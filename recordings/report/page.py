@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.recordings.parts import replace_text
 from bimodal.recordings.reading import Clip
 from bimodal.recordings.recording import RecordError, describe
@@ -21,7 +21,7 @@ RUN_TRACKS = 1_000_000
 
 def tally_of(clip: Clip) -> Tally:
     """Count all events of a clip; tracks of different runs stay apart. Raises RecordError for an unreadable line."""
-    tally = Tally()
+    tally = Tally(clip.emotions)
     runs: dict[int, int] = {}
     for event, part in clip.events():
         base = runs.setdefault(part.run, len(runs)) * RUN_TRACKS
@@ -32,6 +32,7 @@ def tally_of(clip: Clip) -> Tally:
 def render(clip: Clip, now: datetime) -> str:
     """Render the page, made at `now`. Raises RecordError if a line can't be read."""
     tally = tally_of(clip)
+    about = tally.emotions
     frame_s = facts.frame_seconds(clip, tally.span, tally.frames)
     seconds = tally.span[1] - tally.span[0] + frame_s if tally.span is not None else 0.0
     # Autoescape is on for every template: names of streams and files are untrusted.
@@ -42,7 +43,9 @@ def render(clip: Clip, now: datetime) -> str:
         clip=clip,
         tally=tally,
         title=clip.stream.source.name if clip.stream is not None else clip.name,
-        emotions=EMOTIONS,
+        emotions=about.emotions,
+        colours=colour_rules(about),
+        further=facts.further(tally),
         length=clock(seconds),
         faces=len(tally.tracks),
         hidden_tracks=max(0, len(tally.tracks) - facts.MOST_TRACKS),
@@ -59,6 +62,12 @@ def render(clip: Clip, now: datetime) -> str:
         settings=facts.settings(clip),
         made=now.strftime("%Y-%m-%d %H:%M %Z"),
     )
+
+
+def colour_rules(about: EmotionSet) -> str:
+    """Style rules that give a set of one's own the colours of the seven."""
+    strangers = [name for name in (*about.emotions, *about.categories) if name not in EMOTIONS]
+    return " ".join(f".{name} {{ --it: var(--{about.colour_of(name)}); }}" for name in strangers)
 
 
 def write_report(clip: Clip, now: datetime) -> Path:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from bimodal.broker.events import Emotion, TrackedFace, doubts_of, fused, leading
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.recordings.summary import kind_of_reason
 
 ROWS = ("fused", "video", "speech")
@@ -17,28 +17,29 @@ SAME_STRETCH_S = 0.5
 
 
 class Mean:
-    """Mean distribution over the seven emotions; an emotion that is absent adds nothing."""
+    """Mean distribution over the emotions of a set; an emotion that is absent adds nothing."""
 
     __slots__ = ("count", "sums")
 
     def __init__(self) -> None:
-        self.sums = [0.0] * len(EMOTIONS)
+        self.sums: dict[str, float] = {}
         self.count = 0
 
     def add(self, probabilities: dict[str, float]) -> None:
         self.count += 1
-        for place, emotion in enumerate(EMOTIONS):
-            self.sums[place] += probabilities.get(emotion, 0.0)
+        for emotion, probability in probabilities.items():
+            self.sums[emotion] = self.sums.get(emotion, 0.0) + probability
 
     def merge(self, other: Mean) -> None:
         self.count += other.count
-        self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+        for emotion, theirs in other.sums.items():
+            self.sums[emotion] = self.sums.get(emotion, 0.0) + theirs
 
     @property
     def shares(self) -> dict[str, float] | None:
         """The mean by emotion, 0…1 with sum 1; None if nothing was added."""
-        total = sum(self.sums)
-        return dict(zip(EMOTIONS, (value / total for value in self.sums), strict=True)) if total > 0 else None
+        total = sum(self.sums.values())
+        return {emotion: value / total for emotion, value in self.sums.items()} if total > 0 else None
 
 
 @dataclass
@@ -124,9 +125,11 @@ class TrackTally:
 
 
 class Tally:
-    """Accumulates a clip's events, in order; its attributes may be read at any time."""
+    """Accumulates a clip's events, in order; its attributes may be read at any time. `emotions`: what it is about."""
 
-    def __init__(self) -> None:
+    def __init__(self, emotions: EmotionSet = SEVEN) -> None:
+        self.emotions = emotions
+        self.further: defaultdict[str, Spread] = defaultdict(Spread)
         self.frames = self.failed = self.with_face = self.with_voice = 0
         self.compared = self.same_label = 0
         self.agreement = 0.0
@@ -172,6 +175,8 @@ class Tally:
             second.rows["speech"].add(spoken)
         if event.speech is not None and event.speech.label is not None:
             self.labels["speech"][event.speech.label] += 1
+        for name, share in (event.emotion.other or {}).items():
+            self.further[name].add(share)
         if event.emotion.label is not None:
             second.rows["fused"].add(fused(event) or {event.emotion.label: 1.0})
             self.labels["fused"][event.emotion.label] += 1

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bimodal.broker.events import Probabilities
 from bimodal.config import check_config
+from bimodal.models.emotions import Mapped
 from bimodal.workers.fusion.actor import Loaded, load
 from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.settings import FusionActorSettings
@@ -29,7 +29,7 @@ def counted_runs(monkeypatch: pytest.MonkeyPatch, module: str) -> list[tuple[int
         assert dynamic is not None
         predict = dynamic.predict
 
-        def counting(embeddings: NDArray[np.float32]) -> Probabilities:
+        def counting(embeddings: NDArray[np.float32]) -> Mapped:
             shapes.append(embeddings.shape)
             return predict(embeddings)
 

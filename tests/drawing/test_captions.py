@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from bimodal.broker.events import Speech, Verdict
-from bimodal.drawing.captions import caption, headline, rows
+from bimodal.drawing.captions import caption, headline, rows, shown_set
 from bimodal.drawing.style import WARNING, Style
-from tests.drawing.making import ANGRY, HAPPY, SILENCE, UNKNOWN, VOICE, event, face
+from bimodal.models.emotions import SEVEN
+from tests.drawing.making import ANGRY, HAPPY, SILENCE, UNKNOWN, VERDICT, VOICE, event, face
 
 
 def said(*pieces: object) -> str:
@@ -60,3 +61,13 @@ def test_what_makes_a_label_less_sure_stands_beside_it() -> None:
     noisy = msgspec.structs.replace(VOICE, doubts=("voice is noisy",))
     pieces = headline(event([dark], speech=noisy), Style(name=False))
     assert said(*pieces).startswith("happy 61 % | face is dark, voice is noisy | ")
+
+
+def test_strong_categories_are_in_headline_and_caption() -> None:
+    told = msgspec.structs.replace(VERDICT, other={"contempt": 0.45, "boredom": 0.1})
+    shown = event([msgspec.structs.replace(face(1, (0, 0, 9, 9)), other={"contempt": 0.3})], emotion=told)
+    assert "contempt 45 %" in [piece.text for piece in headline(shown, Style())]
+    assert caption(shown.faces[0]).endswith("contempt 30 %")
+    assert not any("boredom" in piece.text for piece in headline(shown, Style()))
+    assert shown_set(shown, Style()).categories == ("contempt", "boredom")
+    assert shown_set(event(), Style()) == SEVEN

@@ -21,7 +21,9 @@ def test_each_emotion_has_its_place_and_mixtures_lie_between() -> None:
 def test_what_has_no_place_does_not_count() -> None:
     assert derived({"contempt": 1.0}) is None
     assert derived({}) is None
-    assert derived({"sad": 0.2, "contempt": 0.8}) == pytest.approx(CIRCUMPLEX["sad"])
+    assert derived({"sad": 0.6, "contempt": 0.4}) == pytest.approx(CIRCUMPLEX["sad"])
+    assert derived({"sad": 0.2, "contempt": 0.8}) is None, "a place of less than half of it says nothing"
+    assert derived({"joy": 1.0}) == pytest.approx(CIRCUMPLEX["happy"]), "a word of a set of one's own"
 
 
 @given(st.dictionaries(st.sampled_from(EMOTIONS), st.floats(0, 1)))

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bimodal.models.emotions import EMOTIONS, OUTSIDE, SYNONYMS, LabelMap, emotion_of
+from bimodal.models.emotions import (
+    EMOTIONS,
+    OUTSIDE,
+    SEVEN,
+    SYNONYMS,
+    EmotionSet,
+    LabelMap,
+    emotion_of,
+    further_names,
+    whole_of,
+    wrong_names,
+)
 from bimodal.models.errors import LabelError
 
 label_sets = st.lists(st.sampled_from(sorted(SYNONYMS) + sorted(OUTSIDE)), min_size=1, max_size=10)
@@ -65,3 +76,85 @@ def test_rows_sum_to_one_over_the_known_emotions(labels: list[str], data: st.Dat
         assert sum(row.values()) == pytest.approx(1.0, abs=1e-5)
         assert all(0.0 <= value <= 1.0 + 1e-6 for value in row.values())
     assert set(mapped.known) <= set(EMOTIONS)
+
+
+# Sets of one's own.
+
+FOUR = EmotionSet(("neutral", "joy", "bored", "engaged"), ("contempt",))
+
+
+@pytest.mark.parametrize(
+    ("label", "own", "meant"),
+    [
+        ("Happiness", (), "joy"),
+        ("joy", (), "joy"),
+        ("boredom", ("boredom",), "bored"),
+        ("Engagement", (), "engaged"),
+        ("contemptuous", (), "contempt"),
+        ("anger", (), None),
+        ("other", (), None),
+        ("calm", (), "neutral"),
+    ],
+)
+def test_a_set_of_ones_own_understands_foreign_words_too(label: str, own: tuple[str, ...], meant: str | None) -> None:
+    assert FOUR.meant_by(label, own) == meant
+
+
+def test_calm_counts_apart_where_it_is_asked_for() -> None:
+    row = np.array([[0.2, 0.3, 0.5]])
+    apart = LabelMap(["neutral", "calm", "happy"], emotions=EmotionSet(categories=("calm",)))
+    (found,) = apart.split(row)
+    assert found.probabilities == pytest.approx({"neutral": 2 / 7, "happy": 5 / 7})
+    assert found.other == pytest.approx({"calm": 0.3})
+    asked = LabelMap(["neutral", "calm", "happy"], emotions=EmotionSet(("neutral", "calm", "happy")))
+    assert asked.apply(row)[0] == pytest.approx({"neutral": 0.2, "calm": 0.3, "happy": 0.5})
+
+
+def test_a_model_that_knows_none_of_a_set_is_refused_with_a_true_sentence() -> None:
+    with pytest.raises(LabelError, match="anger, disgust is one of the emotions neutral, joy, bored, engaged"):
+        LabelMap(["anger", "disgust"], emotions=FOUR)
+
+
+@pytest.mark.parametrize(
+    ("emotions", "categories", "said"),
+    [
+        (("happy",), (), "2 to 32 emotions, not 1"),
+        (("happy", "joy"), (), "'happy' and 'joy' mean the same"),
+        (("happy", "happy"), (), "'happy' stands there twice"),
+        (("neutral", "Happy"), (), "small letters"),
+        (("neutral", "no label"), (), "small letters"),
+        (("neutral", "unknown"), (), "means something else"),
+        (("neutral", "bored"), ("boredom",), "'bored' and 'boredom' mean the same"),
+        (("neutral", "bored"), ("calm",), None),
+        (EMOTIONS, (), None),
+    ],
+)
+def test_names_of_a_set(emotions: tuple[str, ...], categories: tuple[str, ...], said: str | None) -> None:
+    wrong = wrong_names(emotions, categories)
+    assert (wrong is None) if said is None else (wrong is not None and said in wrong)
+
+
+def test_a_models_own_classes_are_its_categories_unless_the_set_has_them() -> None:
+    labels, own = ("happy", "Contempt", "bored", "neutral"), ("bored",)
+    assert further_names(labels, own, EMOTIONS) == ["contempt", "boredom"]
+    assert further_names(labels, own, ("neutral", "bored")) == ["contempt"]
+    assert further_names(("happy", "calm", "unknown"), (), EMOTIONS) == []
+
+
+def test_every_label_has_one_of_the_seven_colours() -> None:
+    assert [SEVEN.colour_of(name) for name in EMOTIONS] == list(EMOTIONS)
+    colours = [FOUR.colour_of(name) for name in FOUR.emotions]
+    assert colours[0] == "neutral"
+    assert len(set(colours)) == 4
+    assert set(colours) <= set(EMOTIONS)
+
+
+def test_a_whole_is_a_distribution() -> None:
+    whole = whole_of({"happy": 0.75, "sad": 0.25}, {"contempt": 0.2})
+    assert whole == pytest.approx({"happy": 0.6, "sad": 0.2, "contempt": 0.2})
+
+
+def test_two_sets_joined_hold_both() -> None:
+    both = SEVEN.joined(EmotionSet(("neutral", "bored"), ("pain",), dominance=True))
+    assert both == EmotionSet((*EMOTIONS, "bored"), ("pain",), dominance=True)
+    assert SEVEN.joined(SEVEN) == SEVEN

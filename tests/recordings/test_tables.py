@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.models.emotions import EMOTIONS
-from bimodal.recordings.tables import COLUMNS, HOP_COLUMNS, SEGMENT_COLUMNS, csv_cell
+from bimodal.broker.events import Speech, Verdict
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
+from bimodal.recordings.tables import (
+    COLUMNS,
+    HOP_COLUMNS,
+    SEGMENT_COLUMNS,
+    csv_cell,
+    frame_columns,
+    hop_columns,
+    rows,
+)
+from tests.recordings.events import event
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
@@ -33,3 +43,37 @@ def test_every_column_is_explained_in_the_docs() -> None:
         if column.name not in named and not family:
             missing.append(column.name)
     assert missing == []
+
+
+OWN = EmotionSet(("neutral", "bored"), ("contempt",), dominance=True)
+
+
+def test_a_set_of_ones_own_has_columns_of_its_own() -> None:
+    names = [column.name for column in frame_columns(OWN)]
+    plain = [column.name for column in COLUMNS]
+    assert [name for name in names if name.startswith("fused_")] == ["fused_neutral", "fused_bored"]
+    further = ["other_contempt", "speech_other_contempt", "emotion_other_contempt", "speech_dominance"]
+    assert [name for name in names if name not in plain and not name.endswith("_bored")] == further
+    assert set(plain) - set(names) == {
+        f"{group}_{emotion}"
+        for group in ("static", "dynamic", "video", "fused", "speech", "emotion")
+        for emotion in EMOTIONS[1:]
+    }
+    assert [column.name for column in hop_columns(OWN)][-3:] == [
+        "speech_other_contempt",
+        "speech_dominance",
+        "model_speech",
+    ]
+
+
+def test_cells_of_categories_and_dominance() -> None:
+    verdict = Verdict(
+        label="bored", confidence=0.7, probabilities={"neutral": 0.3, "bored": 0.7}, other={"contempt": 0.2}
+    )
+    voice = Speech(label="bored", probabilities={"bored": 1.0}, voice=1.0, age_ms=1.0, dominance=-0.5)
+    for about, wanted in ((OWN, (0.7, 0.2, None, -0.5)), (SEVEN, (None, None, None, None))):
+        columns = frame_columns(about)
+        (row,) = rows(event(0, verdict=verdict, heard=voice), columns)
+        cells = dict(zip([column.name for column in columns], row, strict=True))
+        names = ("emotion_bored", "emotion_other_contempt", "speech_other_contempt", "speech_dominance")
+        assert tuple(cells.get(name) for name in names) == wanted

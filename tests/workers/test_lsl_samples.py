@@ -19,8 +19,8 @@ from bimodal.broker.events import (
     VoiceMeasures,
 )
 from bimodal.broker.messages import Job, Modality
-from bimodal.models.emotions import EMOTIONS
-from bimodal.workers.lsl import CHANNELS, GrabTimes, sample
+from bimodal.models.emotions import EMOTIONS, EmotionSet
+from bimodal.workers.lsl import CHANNELS, GrabTimes, channels_of, sample
 
 LABELS = [channel.label for channel in CHANNELS]
 
@@ -134,3 +134,25 @@ def test_grab_times_never_grow_beyond_their_bound(seqs: list[int]) -> None:
     for seq in seqs:
         grabs.announced(announced(seq))
     assert len(grabs._times) <= 8
+
+
+def test_channels_follow_the_set_and_dominance_is_the_voices() -> None:
+    about = EmotionSet(("neutral", "bored"), ("contempt",), dominance=True)
+    channels = channels_of(about)
+    labels = [channel.label for channel in channels]
+    assert labels[:6] == [
+        "fused_neutral",
+        "fused_bored",
+        "video_neutral",
+        "video_bored",
+        "speech_neutral",
+        "speech_bored",
+    ]
+    assert labels[-2:] == ["other_contempt", "dominance"]
+    voice = Speech(label="bored", probabilities={"bored": 1.0}, voice=1.0, age_ms=1.0, dominance=0.25)
+    verdict = Verdict(label="bored", confidence=1.0, probabilities={"bored": 1.0}, other={"contempt": 0.5})
+    values = dict(zip(labels, sample(event(verdict=verdict, speech=voice), channels), strict=True))
+    assert (values["fused_bored"], values["other_contempt"], values["dominance"]) == (1.0, 0.5, 0.25)
+    assert math.isnan(values["fused_neutral"])
+    silent = dict(zip(labels, sample(event(), channels), strict=True))
+    assert math.isnan(silent["dominance"])

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
 from bimodal.models.errors import LabelError
 from bimodal.training.datasets.items import Item, label_of, split_of
 from bimodal.training.errors import DatasetError
@@ -93,20 +93,20 @@ def split_tables(folder: Path) -> list[Path]:
     return found
 
 
-def read_split_tables(folder: Path) -> list[Item]:
+def read_split_tables(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
     """Read every row of every split, without its picture. Raises DatasetError as `load_fer2013`."""
-    items = [item for table in split_tables(folder) for item in _table_items(table)]
+    items = [item for table in split_tables(folder) for item in _table_items(table, among)]
     if not items:
         raise DatasetError(f"{folder} holds no FER2013 split: it needs train.csv and a folder train/")
     return items
 
 
-def _table_items(table: Path) -> list[Item]:
+def _table_items(table: Path, among: EmotionSet) -> list[Item]:
     rows = _rows(table)
-    given = _given(rows, table)
+    given = _given(rows, table, among)
     columns = tuple(name for name in rows[0] if name.startswith(VOTE_PREFIX))
     all_votes = _all_votes(rows, columns, table) if columns else None
-    decided = given if all_votes is None else majority_of(all_votes, columns)
+    decided = given if all_votes is None else majority_of(all_votes, columns, among)
     words = [column.removeprefix(VOTE_PREFIX) for column in columns]
     return [
         Item(
@@ -120,22 +120,26 @@ def _table_items(table: Path) -> list[Item]:
     ]
 
 
-def emotion_votes(all_votes: NDArray[np.float32], columns: tuple[str, ...]) -> NDArray[np.float32]:
-    """Reorder votes float32 [N, columns] to float32 [N, 7] in the order of EMOTIONS, dropping other columns."""
-    votes = np.zeros((len(all_votes), len(EMOTIONS)), dtype=np.float32)
-    for column, emotion in enumerate(_emotions(columns)):
+def emotion_votes(
+    all_votes: NDArray[np.float32], columns: tuple[str, ...], among: EmotionSet = SEVEN
+) -> NDArray[np.float32]:
+    """Reorder votes float32 [N, columns] to float32 [N, emotions] in the order of a set, dropping other columns."""
+    votes = np.zeros((len(all_votes), len(among.emotions)), dtype=np.float32)
+    for column, emotion in enumerate(_emotions(columns, among)):
         if emotion is not None:
-            votes[:, EMOTIONS.index(emotion)] += all_votes[:, column]
+            votes[:, among.emotions.index(emotion)] += all_votes[:, column]
     return votes
 
 
-def majority_of(all_votes: NDArray[np.float32], columns: tuple[str, ...]) -> NDArray[np.int64]:
+def majority_of(
+    all_votes: NDArray[np.float32], columns: tuple[str, ...], among: EmotionSet = SEVEN
+) -> NDArray[np.int64]:
     """The emotion with more than half of all votes, int64 [N]; LEFT_OUT where there is none.
 
     Pictures with a majority for contempt, unknown or not-a-face, or without a majority, are LEFT_OUT.
     """
-    emotions = _emotions(columns)
-    index = np.array([LEFT_OUT if emotion is None else EMOTIONS.index(emotion) for emotion in emotions])
+    emotions = _emotions(columns, among)
+    index = np.array([LEFT_OUT if emotion is None else among.emotions.index(emotion) for emotion in emotions])
     winner = all_votes.argmax(axis=1)
     decided = all_votes.max(axis=1) * 2 > all_votes.sum(axis=1)
     return np.where(decided, index[winner], LEFT_OUT).astype(np.int64)
@@ -151,10 +155,10 @@ def _rows(table: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _given(rows: list[dict[str, str]], table: Path) -> NDArray[np.int64] | None:
+def _given(rows: list[dict[str, str]], table: Path, among: EmotionSet = SEVEN) -> NDArray[np.int64] | None:
     if GIVEN not in rows[0]:
         return None
-    labels = [label_of(row[GIVEN], str(table)) for row in rows]
+    labels = [label_of(row[GIVEN], str(table), among) for row in rows]
     return np.array([LEFT_OUT if label is None else label for label in labels], dtype=np.int64)
 
 
@@ -162,8 +166,9 @@ def _decided(label: np.int64) -> int | None:
     return None if label == LEFT_OUT else int(label)
 
 
-def _emotions(columns: tuple[str, ...]) -> list[str | None]:
-    return [emotion_of(column.removeprefix(VOTE_PREFIX)) for column in columns]
+def _emotions(columns: tuple[str, ...], among: EmotionSet = SEVEN) -> list[str | None]:
+    meant = [among.meant_by(column.removeprefix(VOTE_PREFIX)) for column in columns]
+    return [emotion if emotion in among.emotions else None for emotion in meant]
 
 
 def _all_votes(rows: list[dict[str, str]], columns: tuple[str, ...], table: Path) -> NDArray[np.float32]:

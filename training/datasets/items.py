@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
 from bimodal.models.errors import LabelError
 from bimodal.training.errors import DatasetError
 
@@ -41,7 +41,7 @@ class Item:
 
     Attributes:
         path: its file; for a picture stored in a table, the table.
-        label: index into EMOTIONS; None if outside the seven or undecided.
+        label: index into the emotions of the set that it is read for (EMOTIONS); None if outside them or undecided.
         split: "train", "valid", "test", or another name of the data set's own; "" without splits.
         speaker: the person seen or heard, unique in the data set; "" if unknown.
         pixels: grey uint8 [H, W] of a picture stored in a table.
@@ -76,16 +76,16 @@ def medium_of(path: Path) -> Medium:
     raise DatasetError(f"{path} is neither picture, sound nor video: known are {known}")
 
 
-def label_of(word: str, where: str) -> int | None:
-    """Index of the emotion meant by a data set's word; None for one outside the seven.
+def label_of(word: str, where: str, among: EmotionSet = SEVEN) -> int | None:
+    """Index of the emotion meant by a data set's word, among those of a set; None for one outside it.
 
     Raises DatasetError, naming `where`, for a word that bimodal does not know.
     """
     try:
-        emotion = emotion_of(word)
+        emotion = among.meant_by(word)
     except LabelError as error:
         raise DatasetError(f"{where}: {error}") from error
-    return None if emotion is None else EMOTIONS.index(emotion)
+    return among.emotions.index(emotion) if emotion in among.emotions else None
 
 
 def split_of(word: str) -> str:

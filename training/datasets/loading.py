@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.training.datasets.fer2013 import LEFT_OUT, SIDE, VOTE_PREFIX, Faces, emotion_votes, majority_of
 from bimodal.training.datasets.items import Item, held_out_speakers, number_of_speaker
 from bimodal.training.datasets.ravdess import SAMPLE_RATE, Clip, Recording, decode, record
@@ -24,15 +24,15 @@ RATERS = 10.0
 SEED = 0
 
 
-def picture_items(folder: Path, split: str) -> list[Item]:
+def picture_items(folder: Path, split: str, among: EmotionSet = SEVEN) -> list[Item]:
     """Find the pictures of one split of a folder, in the reader's order.
 
     If the data set has speakers but no splits, a fifth of them is `valid` and the others are `train`. `all` is every
     picture.
     Raises DatasetError, listing the splits.
     """
-    reader = reader_of(folder, ["picture"])
-    items = [item for item in reader.read(folder) if item.medium == "picture"]
+    reader = reader_of(folder, ["picture"], among)
+    items = [item for item in reader.read(folder, among) if item.medium == "picture"]
     if split == ALL:
         return items
     splits = sorted({item.split for item in items})
@@ -46,24 +46,25 @@ def picture_items(folder: Path, split: str) -> list[Item]:
     return chosen
 
 
-def has_split(folder: Path, split: str) -> bool:
+def has_split(folder: Path, split: str, among: EmotionSet = SEVEN) -> bool:
     """True if `picture_items` would find pictures."""
     try:
-        return bool(picture_items(folder, split))
+        return bool(picture_items(folder, split, among))
     except DatasetError:
         return False
 
 
-def load_faces(folder: Path, split: str, labels: Labels = "auto") -> Faces:
+def load_faces(folder: Path, split: str, labels: Labels = "auto", among: EmotionSet = SEVEN) -> Faces:
     """Load one split of any picture data set as grey 48×48 pictures with votes; a plain label counts as ten votes.
 
     Args:
         labels: `ferplus` for the votes, `fer2013` for the label beside them; `auto` for the votes if there are any.
+        among: the set of emotions that labels are of.
 
     Raises DatasetError if a picture can't be read or the labels are missing.
     """
-    items = picture_items(folder, split)
-    votes, majority = votes_of(items, labels, folder)
+    items = picture_items(folder, split, among)
+    votes, majority = votes_of(items, labels, folder, among)
     return Faces(
         names=tuple(item.path.name for item in items),
         pictures=np.stack([grey(item) for item in items]),
@@ -73,8 +74,10 @@ def load_faces(folder: Path, split: str, labels: Labels = "auto") -> Faces:
     )
 
 
-def votes_of(items: Sequence[Item], labels: Labels, folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Votes float32 [N, 7] and majority int64 [N] (LEFT_OUT where undecided) as `labels` says."""
+def votes_of(
+    items: Sequence[Item], labels: Labels, folder: Path, among: EmotionSet = SEVEN
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Votes float32 [N, emotions] and majority int64 [N] (LEFT_OUT where undecided) as `labels` says."""
     if labels == "fer2013" and all(item.given is None for item in items):
         raise DatasetError(f"{folder} has no FER2013 labels: leave --labels out")
     if labels == "ferplus" and not all(item.votes for item in items):
@@ -83,10 +86,10 @@ def votes_of(items: Sequence[Item], labels: Labels, folder: Path) -> tuple[NDArr
         words = tuple((items[0].votes or {}).keys())
         table = np.array([[(item.votes or {}).get(word, 0.0) for word in words] for item in items], np.float32)
         columns = tuple(VOTE_PREFIX + word for word in words)
-        return emotion_votes(table, columns), majority_of(table, columns)
+        return emotion_votes(table, columns, among), majority_of(table, columns, among)
     found = [item.given if labels == "fer2013" else item.label for item in items]
     majority = np.array([LEFT_OUT if label is None else label for label in found], np.int64)
-    votes = np.zeros((len(items), len(EMOTIONS)), np.float32)
+    votes = np.zeros((len(items), len(among.emotions)), np.float32)
     decided = majority != LEFT_OUT
     votes[decided, majority[decided]] = RATERS
     return votes, majority
@@ -120,26 +123,28 @@ def fitted(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, (side, side), interpolation=how), np.uint8)
 
 
-def sound_items(folder: Path) -> tuple[str, list[Item]]:
-    """(data set's name, its sounds with an emotion of the seven). Raises DatasetError if there is none."""
-    reader = reader_of(folder, ["sound"])
-    items = [item for item in reader.read(folder) if item.medium == "sound" and item.label is not None]
+def sound_items(folder: Path, among: EmotionSet = SEVEN) -> tuple[str, list[Item]]:
+    """(data set's name, its sounds with an emotion of the set). Raises DatasetError if there is none."""
+    reader = reader_of(folder, ["sound"], among)
+    items = [item for item in reader.read(folder, among) if item.medium == "sound" and item.label is not None]
     if not items:
-        raise DatasetError(f"{folder} holds no sound that is labelled with one of {', '.join(EMOTIONS)}")
+        raise DatasetError(f"{folder} holds no sound that is labelled with one of {', '.join(among.emotions)}")
     return (folder.name if reader.name == "manifest" else reader.name), items
 
 
-def load_recordings(folder: Path, rate: int = SAMPLE_RATE, split: str | None = None) -> tuple[Recording, ...]:
+def load_recordings(
+    folder: Path, rate: int = SAMPLE_RATE, split: str | None = None, among: EmotionSet = SEVEN
+) -> tuple[Recording, ...]:
     """Load every labelled sound of any speech data set, sorted by speaker and name; only one split if named.
 
     Raises DatasetError if a file can't be decoded, speakers are unknown, or the split is empty.
     """
-    return tuple(decoded(clip, rate) for clip in find_recordings(folder, split))
+    return tuple(decoded(clip, rate) for clip in find_recordings(folder, split, among))
 
 
-def find_recordings(folder: Path, split: str | None = None) -> list[Clip]:
+def find_recordings(folder: Path, split: str | None = None, among: EmotionSet = SEVEN) -> list[Clip]:
     """Find the clips that `load_recordings` loads, without decoding."""
-    name, items = sound_items(folder)
+    name, items = sound_items(folder, among)
     if any(not item.speaker for item in items):
         raise DatasetError(f"{folder} does not say who speaks: add a column 'speaker' to its manifest.csv")
     everyone = [item.speaker for item in items]

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
 from bimodal.training.datasets.items import Item, label_of, split_of
 from bimodal.training.errors import DatasetError
 
@@ -20,8 +20,8 @@ COLUMNS = ("path", "label", "split", "speaker", "clip", "time_s", "given", "vote
 UNDECIDED = "none"
 
 
-def read_manifest(folder: Path) -> list[Item]:
-    """Read every row of `folder`/manifest.csv, in order. Files themselves are not opened.
+def read_manifest(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
+    """Read every row of `folder`/manifest.csv, in order, for a set of emotions. Files themselves are not opened.
 
     Raises DatasetError, naming the line, if a column is missing or a value can't be read.
     """
@@ -33,7 +33,7 @@ def read_manifest(folder: Path) -> list[Item]:
         missing = [name for name in ("path", "label") if name not in (rows.fieldnames or ())]
         if missing:
             raise DatasetError(f"{table} needs the columns 'path' and 'label' (it lacks {', '.join(missing)})")
-        items = [_item(folder, row, f"{table}, line {line}") for line, row in enumerate(rows, start=2)]
+        items = [_item(folder, row, f"{table}, line {line}", among) for line, row in enumerate(rows, start=2)]
     if not items:
         raise DatasetError(f"{table} has no rows")
     return items
@@ -72,7 +72,7 @@ def from_row(folder: Path, row: Mapping[str, str]) -> Item:
     return _item(folder, row, "a row")
 
 
-def _item(folder: Path, row: Mapping[str, str], where: str) -> Item:
+def _item(folder: Path, row: Mapping[str, str], where: str, among: EmotionSet = SEVEN) -> Item:
     path = (row["path"] or "").strip()
     if not path:
         raise DatasetError(f"{where}: 'path' is empty")
@@ -87,13 +87,13 @@ def _item(folder: Path, row: Mapping[str, str], where: str) -> Item:
         raise DatasetError(f"{where}: {error}") from error
     return Item(
         path=folder / path,
-        label=label_of(row["label"] or UNDECIDED, where),
+        label=label_of(row["label"] or UNDECIDED, where, among),
         split=split_of(row.get("split") or ""),
         speaker=(row.get("speaker") or "").strip(),
         votes=votes or None,
         clip=(row.get("clip") or "").strip(),
         time_s=time_s,
-        given=label_of(given, where) if given else None,
+        given=label_of(given, where, among) if given else None,
     )
 
 

@@ -20,8 +20,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bimodal.models.emotions import emotion_of
+from bimodal.models.emotions import SEVEN, EmotionSet, emotion_of
 from bimodal.models.errors import LabelError
+from bimodal.training.datasets.items import label_of
 
 RAVDESS_EMOTIONS = {
     "01": "neutral", "02": "calm", "03": "happy", "04": "sad",
@@ -61,10 +62,23 @@ MEAD = re.compile(r"mead_([MW]\d{3})_([a-z]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Named:
-    """A parsed file name: the emotion (None: outside the seven) and the speaker."""
+    """A parsed file name: the emotion (None: outside the seven) and the speaker; `word`: what the data set itself says,
+    where that is not the same."""
 
     emotion: str | None
     speaker: str
+    word: str | None = None
+
+    def label(self, where: str, among: EmotionSet = SEVEN) -> int | None:
+        """Index of the emotion among those of a set; None outside it."""
+        if among.is_seven:
+            return None if self.emotion is None else label_of(self.emotion, where)
+        word = self.word or self.emotion
+        try:
+            meant = None if word is None else among.meant_by(word)
+        except LabelError:  # a category of the data set that the set does not ask for
+            return None
+        return among.emotions.index(meant) if meant in among.emotions else None
 
 
 def ravdess(stem: str, modalities: tuple[str, ...]) -> Named | None:
@@ -75,7 +89,8 @@ def ravdess(stem: str, modalities: tuple[str, ...]) -> Named | None:
     match = RAVDESS.fullmatch(stem)
     if match is None or match[1] not in modalities or match[2] != "01":
         return None
-    return Named(emotion_of(RAVDESS_EMOTIONS[match[3]]), f"Actor_{match[7]}")
+    word = RAVDESS_EMOTIONS[match[3]]
+    return Named(emotion_of(word), f"Actor_{match[7]}", word)
 
 
 def crema_d(stem: str) -> Named | None:
@@ -87,7 +102,7 @@ def crema_d(stem: str) -> Named | None:
 def emo_db(stem: str) -> Named | None:
     """Parse an EMO-DB name; None for any other."""
     match = EMO_DB.fullmatch(stem)
-    return None if match is None else Named(EMO_DB_EMOTIONS[match[3]], match[1])
+    return None if match is None else Named(EMO_DB_EMOTIONS[match[3]], match[1], EMO_DB_EMOTIONS[match[3]] or "boredom")
 
 
 def urdu(stem: str) -> Named | None:

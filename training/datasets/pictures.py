@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.emotions import SYNONYMS
+from bimodal.models.emotions import SEVEN, SYNONYMS, EmotionSet
+from bimodal.models.errors import LabelError
 from bimodal.training.datasets.items import Item, files_under, label_of, split_of
 from bimodal.training.errors import DatasetError
 
@@ -26,7 +27,7 @@ AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", 
 SIDE = 48
 
 
-def read_fer2013_table(folder: Path) -> list[Item]:
+def read_fer2013_table(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
     """Read `fer2013.csv` (emotion, pixels, Usage), with the votes of `fer2013new.csv` if that lies beside it.
 
     Raises DatasetError, naming the line, if a row is not 48×48 numbers.
@@ -39,7 +40,7 @@ def read_fer2013_table(folder: Path) -> list[Item]:
         rows = csv.DictReader(file)
         if not {"emotion", "pixels", "Usage"} <= set(rows.fieldnames or ()):
             raise DatasetError(f"{table} needs the columns 'emotion', 'pixels' and 'Usage'")
-        items = [_table_item(table, line, row, votes) for line, row in enumerate(rows, start=2)]
+        items = [_table_item(table, line, row, votes, among) for line, row in enumerate(rows, start=2)]
     if votes and len(votes) != len(items):
         raise DatasetError(f"{folder}: fer2013new.csv has {len(votes)} rows, but fer2013.csv {len(items)}")
     return items
@@ -55,9 +56,11 @@ def _ferplus(table: Path) -> list[dict[str, float]]:
         return [{word: float(row[word] or 0) for word in FERPLUS} for row in rows]
 
 
-def _table_item(table: Path, line: int, row: Mapping[str, str], votes: list[dict[str, float]]) -> Item:
+def _table_item(
+    table: Path, line: int, row: Mapping[str, str], votes: list[dict[str, float]], among: EmotionSet
+) -> Item:
     place = line - 2
-    label = label_of(numbered(row["emotion"], FER2013, f"{table}, line {line}"), str(table))
+    label = label_of(numbered(row["emotion"], FER2013, f"{table}, line {line}"), str(table), among)
     return Item(
         path=table.with_name(f"fer{place:07d}.png"),
         label=label,
@@ -78,14 +81,14 @@ def _pixels(text: str, where: str) -> NDArray[np.uint8]:
     return values.reshape(SIDE, SIDE)
 
 
-def read_class_folders(folder: Path) -> list[Item]:
+def read_class_folders(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
     """Read a folder per class, named by a word for an emotion, under a folder per split or at the top.
 
     Raises DatasetError if there is no such folder.
     """
     items = [
-        Item(path=path, label=label_of(classes.name, str(classes)), split=split)
-        for split, classes in _class_folders(folder)
+        Item(path=path, label=label_of(classes.name, str(classes), among), split=split)
+        for split, classes in _class_folders(folder, among)
         for path in files_under(classes, "picture")
     ]
     if not items:
@@ -93,28 +96,38 @@ def read_class_folders(folder: Path) -> list[Item]:
     return items
 
 
-def has_class_folders(folder: Path) -> bool:
+def has_class_folders(folder: Path, among: EmotionSet = SEVEN) -> bool:
     """True if a folder contains such folders with pictures."""
-    return any(files_under(classes, "picture") for _, classes in _class_folders(folder))
+    return any(files_under(classes, "picture") for _, classes in _class_folders(folder, among))
 
 
-def _class_folders(folder: Path) -> Iterator[tuple[str, Path]]:
+def _class_folders(folder: Path, among: EmotionSet) -> Iterator[tuple[str, Path]]:
     for first in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if first.name.lower() in SYNONYMS:
+        if _names_class(first.name, among):
             yield "", first
             continue
         for second in sorted(path for path in first.iterdir() if path.is_dir()):
-            if second.name.lower() in SYNONYMS:
+            if _names_class(second.name, among):
                 yield split_of(first.name), second
 
 
-def read_affectnet(folder: Path) -> list[Item]:
+def _names_class(word: str, among: EmotionSet) -> bool:
+    """True for a word that means an emotion, one of the set or of the seven."""
+    if word.lower() in SYNONYMS:
+        return True
+    try:
+        return among.meant_by(word) is not None
+    except LabelError:
+        return False
+
+
+def read_affectnet(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
     """Read AffectNet: `train_set/images/N.jpg` beside `train_set/annotations/N_exp.npy`, or `train/0 … 7/`.
 
     Pictures of contempt (7), and of 8 to 10 (none, uncertain, no face), have no label.
     Raises DatasetError if an annotation is missing or is no number from 0 to 10.
     """
-    items = [*_annotated(folder), *_numbered_folders(folder)]
+    items = [*_annotated(folder, among), *_numbered_folders(folder, among)]
     if not items:
         raise DatasetError(
             f"{folder} holds no AffectNet: it needs train_set/images and train_set/annotations, or train/0 … train/7"
@@ -129,7 +142,7 @@ def has_affectnet(folder: Path) -> bool:
     )
 
 
-def _annotated(folder: Path) -> Iterator[Item]:
+def _annotated(folder: Path, among: EmotionSet) -> Iterator[Item]:
     for part in ("train_set", "val_set", "test_set"):
         if not (folder / part / "images").is_dir():
             continue
@@ -139,21 +152,21 @@ def _annotated(folder: Path) -> Iterator[Item]:
                 word = str(np.load(note, allow_pickle=False).reshape(-1)[0])
             except (OSError, ValueError, IndexError) as error:
                 raise DatasetError(f"{path} has no readable annotation {note.name}: {error}") from error
-            yield Item(path=path, label=_affectnet_label(word, str(note)), split=split_of(part))
+            yield Item(path=path, label=_affectnet_label(word, str(note), among), split=split_of(part))
 
 
-def _numbered_folders(folder: Path) -> Iterator[Item]:
+def _numbered_folders(folder: Path, among: EmotionSet) -> Iterator[Item]:
     for part in sorted(path for path in folder.iterdir() if path.is_dir()):
         for classes in sorted(path for path in part.iterdir() if path.is_dir() and path.name.isdigit()):
-            label = _affectnet_label(classes.name, str(classes))
+            label = _affectnet_label(classes.name, str(classes), among)
             for path in files_under(classes, "picture"):
                 yield Item(path=path, label=label, split=split_of(part.name))
 
 
-def _affectnet_label(number: str, where: str) -> int | None:
+def _affectnet_label(number: str, where: str, among: EmotionSet) -> int | None:
     if number.strip() in ("8", "9", "10"):
         return None
-    return label_of(numbered(number, AFFECTNET, where), where)
+    return label_of(numbered(number, AFFECTNET, where), where, among)
 
 
 def numbered(number: str, words: tuple[str, ...], where: str) -> str:
@@ -174,13 +187,13 @@ RAF_DB_LABELS = "list_patition_label.txt"
 """The original's own spelling."""
 
 
-def read_raf_db(folder: Path) -> list[Item]:
+def read_raf_db(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
     """Read RAF-DB's basic expressions: aligned (else original) pictures with the list of labels, or folders 1 to 7.
 
     Raises DatasetError if the list names no picture that is here, or a number that is not from 1 to 7.
     """
     tables = sorted(folder.rglob(RAF_DB_LABELS))
-    items = [*_raf_db_listed(folder, tables[0])] if tables else [*_raf_db_folders(folder)]
+    items = [*_raf_db_listed(folder, tables[0], among)] if tables else [*_raf_db_folders(folder, among)]
     if not items:
         raise DatasetError(
             f"{folder} holds no RAF-DB: it needs Image/aligned/train_00001_aligned.jpg … and EmoLabel/{RAF_DB_LABELS}, "
@@ -191,10 +204,10 @@ def read_raf_db(folder: Path) -> list[Item]:
 
 def has_raf_db(folder: Path) -> bool:
     """True if a folder looks like RAF-DB."""
-    return any(True for _ in folder.rglob(RAF_DB_LABELS)) or any(True for _ in _raf_db_folders(folder))
+    return any(True for _ in folder.rglob(RAF_DB_LABELS)) or any(True for _ in _raf_db_folders(folder, SEVEN))
 
 
-def _raf_db_listed(folder: Path, table: Path) -> Iterator[Item]:
+def _raf_db_listed(folder: Path, table: Path, among: EmotionSet) -> Iterator[Item]:
     pictures = [path for path in files_under(folder, "picture") if RAF_DB_NAME.fullmatch(path.stem)]
     aligned = {path.stem.removesuffix("_aligned"): path for path in pictures if path.stem.endswith("_aligned")}
     found = {path.stem: path for path in pictures} | aligned
@@ -203,22 +216,23 @@ def _raf_db_listed(folder: Path, table: Path) -> Iterator[Item]:
         if not name:
             continue
         where = f"{table}, line {line}"
-        label = _raf_db_label(number, where)
+        label = _raf_db_label(number, where, among)
         path = found.get(Path(name).stem)
         if path is not None:
             yield Item(path=path, label=label, split=split_of(name.partition("_")[0]))
 
 
-def _raf_db_folders(folder: Path) -> Iterator[Item]:
+def _raf_db_folders(folder: Path, among: EmotionSet) -> Iterator[Item]:
     for split in ("train", "test"):
         for number in range(1, len(RAF_DB) + 1):
             for place in (folder / split / str(number), folder / "DATASET" / split / str(number)):
                 for path in files_under(place, "picture") if place.is_dir() else ():
                     if RAF_DB_NAME.fullmatch(path.stem):
-                        yield Item(path=path, label=_raf_db_label(str(number), str(place)), split=split)
+                        label = _raf_db_label(str(number), str(place), among)
+                        yield Item(path=path, label=label, split=split)
 
 
-def _raf_db_label(number: str, where: str) -> int | None:
+def _raf_db_label(number: str, where: str, among: EmotionSet) -> int | None:
     if number.strip() not in map(str, range(1, len(RAF_DB) + 1)):
         raise DatasetError(f"{where}: the emotion must be a number from 1 to {len(RAF_DB)}, but is '{number}'")
-    return label_of(RAF_DB[int(number) - 1], where)
+    return label_of(RAF_DB[int(number) - 1], where, among)

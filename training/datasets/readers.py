@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.training.datasets.fer2013 import read_split_tables, split_tables
-from bimodal.training.datasets.items import Item, Medium, files_under, label_of
+from bimodal.training.datasets.items import Item, Medium, files_under
 from bimodal.training.datasets.manifest import NAME as MANIFEST
 from bimodal.training.datasets.manifest import read_manifest
 from bimodal.training.datasets.names import (
@@ -47,8 +48,8 @@ class Reader(NamedTuple):
         needs: expected files, in words.
         licence: of the data, in words.
         whole: numbers of items and speakers of the complete original (0: unknown), or None.
-        recognise: tells whether a folder looks like it.
-        read: folder → items; raises DatasetError.
+        recognise: tells whether a folder looks like it, for a set of emotions.
+        reads: folder and set → items; raises DatasetError.
     """
 
     name: str
@@ -56,17 +57,20 @@ class Reader(NamedTuple):
     needs: str
     licence: str
     whole: tuple[int, int] | None
-    recognise: Callable[[Path], bool]
-    read: Callable[[Path], list[Item]]
+    recognise: Callable[[Path, EmotionSet], bool]
+    reads: Callable[[Path, EmotionSet], list[Item]]
+
+    def read(self, folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
+        """The items of a folder, labelled for a set of emotions. Raises DatasetError."""
+        return self.reads(folder, among)
 
 
-def _named(folder: Path, medium: Medium, parse: Parse, what: str) -> list[Item]:
+def _named(folder: Path, medium: Medium, parse: Parse, what: str, among: EmotionSet) -> list[Item]:
     items = []
     for path in files_under(folder, medium):
         named = parse(path)
         if named is not None:
-            label = None if named.emotion is None else label_of(named.emotion, str(path))
-            items.append(Item(path=path, label=label, speaker=named.speaker))
+            items.append(Item(path=path, label=named.label(str(path), among), speaker=named.speaker))
     if not items:
         raise DatasetError(f"{folder} holds no {what}")
     return items
@@ -86,32 +90,33 @@ def _by_name(
     """A data set whose file names say emotion and speaker."""
     return Reader(
         name, (medium,), needs, licence, whole,
-        lambda folder: _any(folder, medium, parse),
-        lambda folder: _named(folder, medium, parse, f"{name}: it needs {needs}"),
+        lambda folder, _: _any(folder, medium, parse),
+        lambda folder, among: _named(folder, medium, parse, f"{name}: it needs {needs}", among),
     )  # fmt: skip
 
 
 READERS: tuple[Reader, ...] = (
     Reader(
         "manifest", ("picture", "sound", "video"), "manifest.csv with path, label and, if known, split and speaker",
-        "yours", None, lambda folder: (folder / MANIFEST).is_file(), read_manifest,
+        "yours", None, lambda folder, _: (folder / MANIFEST).is_file(), read_manifest,
     ),
     Reader(
         "fer2013", ("picture",), "{split}.csv beside a folder {split}/ of pictures, with FER+ votes where known",
-        "research use; votes MIT", None, lambda folder: bool(split_tables(folder)), read_split_tables,
+        "research use; votes MIT", None, lambda folder, _: bool(split_tables(folder)), read_split_tables,
     ),
     Reader(
         "fer2013-table", ("picture",), "fer2013.csv, and fer2013new.csv for the FER+ votes",
-        "research use; votes MIT", (35_887, 0), lambda folder: (folder / "fer2013.csv").is_file(), read_fer2013_table,
+        "research use; votes MIT", (35_887, 0), lambda folder, _: (folder / "fer2013.csv").is_file(),
+        read_fer2013_table,
     ),
     Reader(
         "affectnet", ("picture",), "{train,val}_set/ with images/ and annotations/N_exp.npy, or train/0 … train/7",
-        "research use, on request", None, has_affectnet, read_affectnet,
+        "research use, on request", None, lambda folder, _: has_affectnet(folder), read_affectnet,
     ),
     Reader(
         "raf-db", ("picture",), "Image/aligned/train_00001_aligned.jpg and EmoLabel/list_patition_label.txt, or "
         "train/1 … train/7 with train_00001_aligned.jpg", "non-commercial research, on request", (15_339, 0),
-        has_raf_db, read_raf_db,
+        lambda folder, _: has_raf_db(folder), read_raf_db,
     ),
     _by_name(
         "ravdess", "sound", "Actor_*/03-01-EE-II-SS-RR-AA.wav or .flac", "CC BY-NC-SA 4.0", (1_440, 24),
@@ -171,7 +176,9 @@ def reader_named(name: str) -> Reader:
     raise DatasetError(f"there is no data set '{name}': there are {', '.join(reader.name for reader in READERS)}")
 
 
-def reader_of(folder: Path, media: Iterable[Medium] = ("picture", "sound", "video")) -> Reader:
+def reader_of(
+    folder: Path, media: Iterable[Medium] = ("picture", "sound", "video"), among: EmotionSet = SEVEN
+) -> Reader:
     """Find the reader of a folder, among the readers of these media.
 
     Raises DatasetError, listing the supported forms, if there is none.
@@ -180,7 +187,7 @@ def reader_of(folder: Path, media: Iterable[Medium] = ("picture", "sound", "vide
         raise DatasetError(f"there is no folder {folder}")
     wanted = [reader for reader in READERS if set(reader.media) & set(media)]
     for reader in wanted:
-        if reader.recognise(folder):
+        if reader.recognise(folder, among):
             return reader
     forms = "; ".join(f"{reader.name}: {reader.needs}" for reader in wanted)
     raise DatasetError(f"{folder} holds no data set that bimodal knows for this ({forms})")

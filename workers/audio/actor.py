@@ -50,6 +50,10 @@ def open_models(settings: AudioActorSettings, worker: str) -> SpeechModels:
     return SpeechModels(speech, voice_activity)
 
 
+AFFECT = ("arousal", "dominance", "valence")
+"""In the order of the output of a speech model."""
+
+
 def speech_result(
     pipeline: SpeechPipeline, names: dict[str, str], assignment: Assignment, samples: NDArray[Any], taken_ns: int
 ) -> SpeechResult:
@@ -57,6 +61,7 @@ def speech_result(
     job = assignment.job
     reading = pipeline(samples, job.rate, job.fresh)
     quality = {} if reading.quality is None else reading.quality._asdict()
+    said: dict[str, Any] = {} if reading.affect is None else dict(zip(AFFECT, reading.affect, strict=True))
     return SpeechResult(
         number=assignment.number,
         stream=job.stream,
@@ -68,8 +73,8 @@ def speech_result(
         probabilities=reading.probabilities,
         because=reading.reason,
         measures=reading.measures,
-        valence=reading.affect[0] if reading.affect is not None else None,
-        arousal=reading.affect[1] if reading.affect is not None else None,
+        other=reading.other,
+        **said,
         queue_ns=taken_ns - job.grab_ns,
         inference_ns=time.monotonic_ns() - taken_ns,
         models=names,
@@ -88,7 +93,7 @@ class AudioActor(JobWorker):
         models = open_models(mine, settings.name)
         self.artifacts = [*models.speech, *([] if models.voice_activity is None else [models.voice_activity])]
         self.models = models.names
-        self._pipeline = SpeechPipeline(models.speech, models.voice_activity, mine.audio)
+        self._pipeline = SpeechPipeline(models.speech, models.voice_activity, mine.audio, mine.emotions)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> SpeechResult:
         """Run the speech pipeline on one window, float32 [samples] at the source's rate."""

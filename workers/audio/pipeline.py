@@ -12,14 +12,15 @@ import soxr
 from numpy.typing import NDArray
 
 from bimodal.broker.events import VoiceMeasures
-from bimodal.models.contract import label_map
+from bimodal.models.contract import used_labels
+from bimodal.models.emotions import SEVEN, EmotionSet, Mapped
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact
 from bimodal.models.sound_quality import SoundQuality, sound_quality
 from bimodal.workers.audio.prosody import loudness_of, with_voice
 from bimodal.workers.audio.settings import AudioSettings, Quality
 from bimodal.workers.errors import WorkerError
-from bimodal.workers.fusion.combine import Opinion, average
+from bimodal.workers.fusion.combine import Opinion, average, pooled_other
 
 TOO_QUIET = "too quiet"
 NO_VOICE = "no voice"
@@ -34,7 +35,8 @@ class SpeechReading(msgspec.Struct, frozen=True, kw_only=True):
         probabilities: over the emotions that the model knows, summing to 1; None if the window was gated.
         reason: why it was gated, else None.
         measures: how the newest hop sounds; None without sound.
-        affect: valence and arousal of the window, −1…1, of the first speech model that has them; else None.
+        other: shares of the further categories that count, of all classes.
+        affect: arousal, dominance and valence of the window, −1…1, of the first speech model that has them; else None.
         quality: how well the voice can be heard; None if the window was gated.
     """
 
@@ -42,7 +44,8 @@ class SpeechReading(msgspec.Struct, frozen=True, kw_only=True):
     probabilities: dict[str, float] | None
     reason: str | None
     measures: VoiceMeasures | None = None
-    affect: tuple[float, float] | None = None
+    other: dict[str, float] = {}
+    affect: tuple[float, float, float] | None = None
     quality: SoundQuality | None = None
 
 
@@ -60,10 +63,18 @@ class SpeechPipeline:
     """
 
     def __init__(
-        self, speech: Artifact | Sequence[Artifact], voice_activity: Artifact | None, settings: AudioSettings
+        self,
+        speech: Artifact | Sequence[Artifact],
+        voice_activity: Artifact | None,
+        settings: AudioSettings,
+        emotions: EmotionSet = SEVEN,
     ) -> None:
-        """`speech`: one speech artifact, or several that are averaged, each on a window of its own length and rate."""
-        self._models = [_SpeechModel(each) for each in ([speech] if isinstance(speech, Artifact) else speech)]
+        """`speech`: one speech artifact, or several that are averaged, each on a window of its own length and rate.
+
+        Raises ArtifactError where one knows none of `emotions`.
+        """
+        self._models = [_SpeechModel(each, emotions) for each in ([speech] if isinstance(speech, Artifact) else speech)]
+        self._emotions = emotions
         self._settings = settings
         self._voice_activity = None if voice_activity is None else VoiceActivity(voice_activity, settings.resampler)
         self._rate = self._models[0].rate
@@ -102,7 +113,13 @@ class SpeechPipeline:
         quality = sound_quality(heard, self._rate, given, rate)
         recognised, affect = self._recognise(heard, voiced)
         return SpeechReading(
-            voice=voice, probabilities=recognised, reason=None, measures=measures, affect=affect, quality=quality
+            voice=voice,
+            probabilities=recognised.probabilities,
+            other=recognised.other,
+            reason=None,
+            measures=measures,
+            affect=affect,
+            quality=quality,
         )
 
     def _voiced(self, heard: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -121,43 +138,42 @@ class SpeechPipeline:
 
     def _recognise(
         self, heard: NDArray[np.float32], voiced: NDArray[np.bool_]
-    ) -> tuple[dict[str, float], tuple[float, float] | None]:
+    ) -> tuple[Mapped, tuple[float, float, float] | None]:
         """Run the speech models on the end of the sound, from a lead-in before the first voice on.
 
-        Several are averaged for every emotion over the models that know it. Valence and arousal are those of the first
-        model that has them.
+        Several are averaged for every emotion over the models that know it. Arousal, dominance and valence are those of
+        the first model that has them.
         """
         since_voice_s = (voiced.size - int(np.argmax(voiced))) * STEP_S
         wanted_s = since_voice_s + self._settings.lead_in_s
         sounds = {self._rate: heard}
         opinions = []
-        affect: tuple[float, float] | None = None
+        affect: tuple[float, float, float] | None = None
         for number, model in enumerate(self._models):
             if model.rate not in sounds:
                 sounds[model.rate] = resample(heard, self._rate, model.rate, self._settings.resampler)
-            probabilities, said = model(sounds[model.rate], wanted_s)
-            opinions.append(Opinion(str(number), probabilities, 1.0))
+            found, said = model(sounds[model.rate], wanted_s)
+            opinions.append(Opinion(str(number), found.probabilities, 1.0, other=found.other))
             affect = affect or said
-        return average(opinions), affect
+        together = average(opinions, self._emotions.emotions)
+        return Mapped(together, pooled_other(opinions, average, self._emotions)), affect
 
 
 class _SpeechModel:
     """One speech model."""
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, emotions: EmotionSet) -> None:
         self._artifact = artifact
-        self._label_map = label_map(artifact.metadata)
+        self._label_map = used_labels(artifact.metadata, artifact.path, emotions)
         self.rate = artifact.metadata.sample_rate or 16_000
         self.window_s = artifact.metadata.window_s or 3.0
         self.minimum_window_s = artifact.metadata.minimum_window_s or 0.0
         size = next(tensor.shape[1] for tensor in artifact.inputs if tensor.name == "waveform")
         self._only_size = size if isinstance(size, int) else None
 
-    def __call__(
-        self, heard: NDArray[np.float32], wanted_s: float
-    ) -> tuple[dict[str, float], tuple[float, float] | None]:
-        """Probabilities by emotion of the last `wanted_s` of float32 [n] at the model's rate, as far as it takes them;
-        valence and arousal, −1…1, where it has them.
+    def __call__(self, heard: NDArray[np.float32], wanted_s: float) -> tuple[Mapped, tuple[float, float, float] | None]:
+        """Probabilities by emotion of the last `wanted_s` of float32 [n] at the model's rate, as far as it takes them,
+        and shares of further categories; arousal, dominance and valence, −1…1, where it has them.
 
         Raises WorkerError if the output is not a probability.
         """
@@ -171,9 +187,9 @@ class _SpeechModel:
             raise WorkerError(f"{self._artifact.identity} answered with something that is no probability")
         if "arousal_dominance_valence" in answer and np.isfinite(answer["arousal_dominance_valence"]).all():
             # Models of the MSP-Podcast kind say 0…1.
-            arousal, _, valence = (2 * np.clip(answer["arousal_dominance_valence"][0], 0, 1) - 1).tolist()
-            affect = (valence, arousal)
-        return self._label_map.apply(probabilities)[0], affect
+            arousal, dominance, valence = (2 * np.clip(answer["arousal_dominance_valence"][0], 0, 1) - 1).tolist()
+            affect = (arousal, dominance, valence)
+        return self._label_map.split(probabilities)[0], affect
 
 
 def _fit(sound: NDArray[np.float32], size: int) -> NDArray[np.float32]:

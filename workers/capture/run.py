@@ -68,6 +68,9 @@ def stream_opened(settings: CaptureActorSettings, info: SourceInfo, run: int) ->
         sound_start_ns=info.sound_start_ns,
         hop_ns=round(settings.capture.hop_s * 1e9),
         channels=info.channels if settings.speech else (),
+        emotions=() if settings.emotions.is_seven else settings.emotions.emotions,
+        categories=settings.emotions.categories,
+        dominance=settings.emotions.dominance,
     )
 
 

@@ -98,6 +98,7 @@ class FaceActor(JobWorker):
                 [join(one) for one in models.static],
                 mine.face,
                 models.details,
+                mine.emotions,
             )
             for _ in range(limits.most)
         ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.messages import Face, Hints, Region
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.faces.crop import Outline
 from bimodal.models.faces.details import FineLook
 from bimodal.models.faces.detections import Candidate
@@ -41,8 +42,10 @@ class FacePipeline:
         static: one face-static artifact, or several that are averaged.
         settings: selection of the faces.
         details: a finer look at faces with a mesh; None: none.
+        emotions: the set that faces are read for.
 
-    Raises ArtifactError where geometry or crop size can't be read from an artifact.
+    Raises ArtifactError where geometry or crop size can't be read from an artifact, or a static one knows none of
+    `emotions`.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class FacePipeline:
         static: Artifact | Sequence[Artifact],
         settings: FaceSettings,
         details: tuple[Artifact, Artifact] | None = None,
+        emotions: EmotionSet = SEVEN,
     ) -> None:
         self.locate = FaceLocator(
             detector,
@@ -63,7 +67,7 @@ class FacePipeline:
             largest_look=settings.largest_look,
         )
         self._landmarks = self.locate.landmarks
-        self._static = StaticModels([static] if isinstance(static, Artifact) else static)
+        self._static = StaticModels([static] if isinstance(static, Artifact) else static, emotions)
         self._settings = settings
         self._fine_look = None if details is None else FineLook(*details)
 
@@ -161,12 +165,20 @@ class FacePipeline:
                 **quality._asdict(),
                 mouth=measured.mouth_open,
                 probabilities=probabilities,
+                other=other,
                 embedding=None if embedding is None else np.asarray(embedding, dtype="<f2").tobytes(),
                 novelty=novelty,
                 measures=measured,
             )
-            for one, quality, probabilities, embedding, novelty, measured in zip(
-                found, results.quality, results.probabilities, embeddings, novelties, measures, strict=True
+            for one, quality, probabilities, other, embedding, novelty, measured in zip(
+                found,
+                results.quality,
+                results.probabilities,
+                results.other,
+                embeddings,
+                novelties,
+                measures,
+                strict=True,
             )
         ]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3] * face.sharpness)

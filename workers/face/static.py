@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.events import Probabilities
-from bimodal.models.contract import Crop, label_map
+from bimodal.models.contract import Crop, used_labels
+from bimodal.models.emotions import SEVEN, EmotionSet, Mapped
 from bimodal.models.errors import ArtifactError
 from bimodal.models.faces.crop import Outline, crop_outline
 from bimodal.models.faces.quality import FaceQuality, face_quality, regions_of
 from bimodal.models.faces.resampling import stacked
 from bimodal.models.session import Artifact
-from bimodal.workers.fusion.combine import Opinion, average
+from bimodal.workers.fusion.combine import Opinion, average, pooled_other
 
 DEFAULT_CROP_SIZE = 112
 """Side of the crop where a static model takes any size."""
@@ -30,6 +31,7 @@ class StaticResults(NamedTuple):
         embeddings: of the first model, float32 [N, D]; None where it has none.
         novelty: of the first model, by face; None where it has none.
         affect: valence and arousal by face, −1…1, of the first model that has them; None where none has.
+        other: shares of the further categories that count, by face; of an ensemble over the models that know each.
     """
 
     quality: list[FaceQuality]
@@ -37,6 +39,7 @@ class StaticResults(NamedTuple):
     embeddings: NDArray[np.float32] | None
     novelty: list[float] | None = None
     affect: list[tuple[float, float]] | None = None
+    other: list[Probabilities] = []  # noqa: RUF012 - never changed
 
 
 class StaticModels:
@@ -45,11 +48,12 @@ class StaticModels:
     Each model's probabilities are calibrated inside its graph. They are averaged for every emotion over the models that
     know it (one that does not know it abstains), and scaled to a sum of 1.
 
-    Raises ArtifactError where a crop size can't be read from an artifact.
+    Raises ArtifactError where a crop size can't be read from an artifact, or one knows none of `emotions`.
     """
 
-    def __init__(self, artifacts: Sequence[Artifact]) -> None:
-        self._models = [_Static(artifact) for artifact in artifacts]
+    def __init__(self, artifacts: Sequence[Artifact], emotions: EmotionSet = SEVEN) -> None:
+        self._models = [_Static(artifact, emotions) for artifact in artifacts]
+        self._emotions = emotions
 
     def __call__(self, pixels: NDArray[np.uint8], outlines: Sequence[Outline]) -> StaticResults:
         """Frame uint8 [H, W, 3] RGB and its N ≥ 1 faces → results, with one run of each model."""
@@ -62,21 +66,24 @@ class StaticModels:
         ]
         mine = first(crops)
         if not others:
-            return StaticResults(quality, *mine)
+            rows = mine.rows
+            probabilities, further = [row.probabilities for row in rows], [row.other for row in rows]
+            return StaticResults(quality, probabilities, mine.embeddings, mine.novelty, mine.affect, further)
         all_answers = [mine, *(model(model.crop(pixels, outlines)) for model in others)]
-        answers = [answer.probabilities for answer in all_answers]
         affect = next((answer.affect for answer in all_answers if answer.affect is not None), None)
-        together = [
-            average([Opinion(str(number), each, 1.0) for number, each in enumerate(face)])
-            for face in zip(*answers, strict=True)
+        faces = [
+            [Opinion(str(number), row.probabilities, 1.0, other=row.other) for number, row in enumerate(face)]
+            for face in zip(*(answer.rows for answer in all_answers), strict=True)
         ]
-        return StaticResults(quality, together, mine.embeddings, mine.novelty, affect)
+        together = [average(opinions, self._emotions.emotions) for opinions in faces]
+        further = [pooled_other(opinions, average, self._emotions) for opinions in faces]
+        return StaticResults(quality, together, mine.embeddings, mine.novelty, affect, further)
 
 
 class _Answer(NamedTuple):
     """One model's answer for N faces; None where the model has no such output."""
 
-    probabilities: list[Probabilities]
+    rows: list[Mapped]
     embeddings: NDArray[np.float32] | None
     novelty: list[float] | None
     affect: list[tuple[float, float]] | None
@@ -85,9 +92,9 @@ class _Answer(NamedTuple):
 class _Static:
     """One static model."""
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, emotions: EmotionSet) -> None:
         self._artifact = artifact
-        self._labels = label_map(artifact.metadata)
+        self._labels = used_labels(artifact.metadata, artifact.path, emotions)
         self._crop = cast("Crop", artifact.metadata.crop)
         self._size = crop_size(artifact)
         self.regions = regions_of(self._crop)
@@ -104,7 +111,7 @@ class _Static:
         if "valence_arousal" in answer:
             # Networks of regression may overshoot.
             affect = [(valence, arousal) for valence, arousal in np.clip(answer["valence_arousal"], -1, 1).tolist()]
-        return _Answer(self._labels.apply(answer["probabilities"]), answer.get("embedding"), novelty, affect)
+        return _Answer(self._labels.split(answer["probabilities"]), answer.get("embedding"), novelty, affect)
 
 
 def crop_size(static: Artifact) -> int:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import msgspec
 
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
 from bimodal.drawing.overlay import ground, overlay
 from bimodal.drawing.style import Pixels, Style
+from bimodal.recordings.records import set_of
 from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.film.live import LiveFilm
 from bimodal.workers.film.writer import NANO, FilmError
@@ -113,7 +115,8 @@ class FilmActor(FrameObserver):
                 return None
             pixels = ground()
         if self._settings.annotated:
-            return overlay(pixels, framed.event, self._style)
+            about = set_of(opened) if opened is not None else None
+            return overlay(pixels, framed.event, msgspec.structs.replace(self._style, emotions=about))
         return ground(pixels.shape[1], pixels.shape[0]) if self._style.faces == "hide" else pixels
 
     def _film(self, framed: FramedEvent) -> LiveFilm:

@@ -22,7 +22,7 @@ from bimodal.broker.paths import unpack
 from bimodal.drawing.overlay import ground, overlay
 from bimodal.drawing.style import Pixels, Style
 from bimodal.errors import BimodalError
-from bimodal.recordings.reading import read_events
+from bimodal.recordings.reading import clips, read_events
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, die_with_parent
 from bimodal.workers.capture import files
 from bimodal.workers.capture.choice import DEFAULT, Choice, sound_stream
@@ -62,6 +62,7 @@ def annotate(
     info = files.probe(source, choice)
     size = (info.width, info.height) if info.has_picture else VOICE_ONLY
     shown = _paired(source, events, choice) if info.has_picture else _plain(events)
+    style = msgspec.structs.replace(style, emotions=clips(events)[0].emotions)
     part = part_name(film)
     try:
         with _writing(part, size, info.fps, source, choice) as (writer, sound):

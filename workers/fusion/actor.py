@@ -155,10 +155,12 @@ def load(settings: FusionActorSettings) -> Loaded:
         # One step takes less time than a transfer to a GPU, where it would need memory of its own.
         artifact = open_artifact(settings.dynamic, "face-dynamic", provider="cpu", threads=settings.runtime.threads)
         static = metadata_of(Path(settings.static), "face-static")
-        dynamic = dynamic_model(artifact, static.embedding_space or "", static.identity)
+        dynamic = dynamic_model(artifact, static.embedding_space or "", static.identity, settings.emotions)
         names["face-dynamic"] = artifact.identity
     if settings.learned is not None:
-        learned = learned_fusion(open_artifact(settings.learned, "fusion", provider="cpu", threads=1))
+        learned = learned_fusion(
+            open_artifact(settings.learned, "fusion", provider="cpu", threads=1), settings.emotions
+        )
         names["fusion"] = learned.identity
     return Loaded(settings, FusionModels(dynamic, learned), names)
 

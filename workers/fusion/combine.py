@@ -7,17 +7,18 @@ it are renormalised, and the result is scaled to a sum of 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.events import Probabilities
-from bimodal.models.emotions import EMOTIONS, emotion_of
-from bimodal.models.errors import ArtifactError
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet, whole_of
+from bimodal.models.errors import ArtifactError, LabelError
 from bimodal.models.session import Artifact
 from bimodal.workers.fusion.settings import FusionSettings
 
@@ -27,26 +28,37 @@ PRODUCT_FLOOR = 1e-6
 class Opinion(NamedTuple):
     """The probabilities of one source.
 
-    `weight` is relative, ≥ 0; `probabilities`, over the emotions it knows, sum to 1; `worth` is its reliability, 0…1.
+    `weight` is relative, ≥ 0; `probabilities`, over the emotions it knows, sum to 1; `worth` is its reliability, 0…1;
+    `other` are the further categories that it knows, each with its share of all classes.
     """
 
     source: str
     probabilities: Probabilities
     weight: float
     worth: float = 1.0
+    other: Mapping[str, float] = MappingProxyType({})
 
 
-Strategy: TypeAlias = Callable[[Sequence[Opinion]], Probabilities]
+class Strategy(Protocol):
+    """Combines opinions about the classes `order`, into probabilities in that order."""
+
+    def __call__(self, opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Probabilities: ...
 
 
-def clean(probabilities: Mapping[str, float] | None) -> Probabilities | None:
-    """Restrict to the seven emotions, in their order and summing to 1; None where these are no probabilities."""
+def clean(probabilities: Mapping[str, float] | None, order: Sequence[str] = EMOTIONS) -> Probabilities | None:
+    """Restrict to the emotions of a set, in their order and summing to 1; None where these are no probabilities."""
     if not probabilities:
         return None
-    known = {emotion: probabilities[emotion] for emotion in EMOTIONS if emotion in probabilities}
+    known = {emotion: probabilities[emotion] for emotion in order if emotion in probabilities}
     if not all(math.isfinite(value) and value >= 0 for value in known.values()):
         return None
     return normalised(known) if math.fsum(known.values()) > 0 else None
+
+
+def clean_other(other: Mapping[str, float], categories: Sequence[str]) -> Probabilities:
+    """Restrict shares to the categories that count, in their order; without those that are no shares."""
+    found = {name: other[name] for name in categories if name in other}
+    return {name: min(1.0, value) for name, value in found.items() if math.isfinite(value) and value >= 0}
 
 
 def normalised(masses: Mapping[str, float]) -> Probabilities:
@@ -55,9 +67,9 @@ def normalised(masses: Mapping[str, float]) -> Probabilities:
     return {emotion: mass / total for emotion, mass in masses.items()}
 
 
-def top(probabilities: Probabilities) -> tuple[str, float]:
-    """The most probable emotion and its probability; the earlier of EMOTIONS where two are equal."""
-    label = max(probabilities, key=lambda emotion: (probabilities[emotion], -EMOTIONS.index(emotion)))
+def top(probabilities: Probabilities, order: Sequence[str] = EMOTIONS) -> tuple[str, float]:
+    """The most probable emotion and its probability; the earlier in `order` where two are equal."""
+    label = max(probabilities, key=lambda emotion: (probabilities[emotion], -order.index(emotion)))
     return label, probabilities[label]
 
 
@@ -78,19 +90,19 @@ def shares(weights: Mapping[str, float], reliability: Mapping[str, float]) -> di
     return {source: 1.0 / len(reliability) for source in reliability}
 
 
-def average(opinions: Sequence[Opinion]) -> Probabilities:
+def average(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Probabilities:
     """Linear pool: p(c) ∝ Σ w·p(c) / Σ w, both sums over the opinions that know c."""
     weighted = _weighted(opinions)
     if len(weighted) == 1:
         return dict(weighted[0].probabilities)
     masses: dict[str, float] = {}
-    for emotion, knowing in _by_emotion(weighted):
+    for emotion, knowing in _by_emotion(weighted, order):
         weight = math.fsum(opinion.weight for opinion in knowing)
         masses[emotion] = math.fsum(opinion.weight / weight * opinion.probabilities[emotion] for opinion in knowing)
     return normalised(masses)
 
 
-def product(opinions: Sequence[Opinion]) -> Probabilities:
+def product(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Probabilities:
     """Logarithmic pool: log p(c) = Σ w·log p(c) / Σ w + constant, both sums over the opinions that know c.
 
     Probabilities are at least PRODUCT_FLOOR, so that a single model's zero is no veto.
@@ -99,7 +111,7 @@ def product(opinions: Sequence[Opinion]) -> Probabilities:
     if len(weighted) == 1:
         return dict(weighted[0].probabilities)
     logs: dict[str, float] = {}
-    for emotion, knowing in _by_emotion(weighted):
+    for emotion, knowing in _by_emotion(weighted, order):
         weight = math.fsum(opinion.weight for opinion in knowing)
         logs[emotion] = math.fsum(
             opinion.weight / weight * math.log(max(opinion.probabilities[emotion], PRODUCT_FLOOR))
@@ -115,7 +127,7 @@ CONTRADICT, AGREE = 0.2, 0.6
 """Agreement up to which opinions contradict each other, so that both stay in view, and from which on they multiply."""
 
 
-def worth(opinions: Sequence[Opinion]) -> Probabilities:
+def worth(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Probabilities:
     """Fusion by worth: independent witnesses, each as far as it is reliable.
 
     p(c) ∝ Π p(c)^e over the classes that all know, where e is an opinion's weight in that of the weightiest, so that
@@ -127,9 +139,9 @@ def worth(opinions: Sequence[Opinion]) -> Probabilities:
     if len(weighted) == 1:
         return dict(weighted[0].probabilities)
     exponents = _exponents(weighted)
-    pooled = average([each._replace(weight=e) for each, e in zip(weighted, exponents, strict=True)])
+    pooled = average([each._replace(weight=e) for each, e in zip(weighted, exponents, strict=True)], order)
     shared = [emotion for emotion in pooled if all(emotion in each.probabilities for each in weighted)]
-    alike = [agreement(one.probabilities, other.probabilities) for one, other in combinations(weighted, 2)]
+    alike = [agreement(one.probabilities, other.probabilities, order) for one, other in combinations(weighted, 2)]
     together = min((-1.0 if found is None else found) for found in alike)
     joint = unit((together - CONTRADICT) / (AGREE - CONTRADICT))
     if not shared or joint <= 0:
@@ -167,13 +179,13 @@ def softened(reliability: float) -> float:
 STRATEGIES: Mapping[str, Strategy] = {"worth": worth, "average": average, "product": product}
 
 
-def agreement(first: Probabilities, second: Probabilities) -> float | None:
+def agreement(first: Probabilities, second: Probabilities, order: Sequence[str] = EMOTIONS) -> float | None:
     """1 − the Jensen–Shannon divergence (base 2) over the shared classes: 1 the same, 0 nothing in common.
 
     None where they share no class, or one of them has no mass on the shared ones. Source: Lin, "Divergence
     measures based on the Shannon entropy", IEEE Transactions on Information Theory 37 (1991).
     """
-    shared = [emotion for emotion in EMOTIONS if emotion in first and emotion in second]
+    shared = [emotion for emotion in order if emotion in first and emotion in second]
     left = math.fsum(first[emotion] for emotion in shared)
     right = math.fsum(second[emotion] for emotion in shared)
     if left <= 0 or right <= 0:
@@ -194,10 +206,34 @@ def _weighted(opinions: Sequence[Opinion]) -> list[Opinion]:
     return weighted or [opinion._replace(weight=1.0) for opinion in opinions]
 
 
-def _by_emotion(opinions: Sequence[Opinion]) -> list[tuple[str, list[Opinion]]]:
-    """Every emotion that any opinion knows, in the order of EMOTIONS, with the opinions that know it."""
-    pairs = ((emotion, [opinion for opinion in opinions if emotion in opinion.probabilities]) for emotion in EMOTIONS)
+def _by_emotion(opinions: Sequence[Opinion], order: Sequence[str]) -> list[tuple[str, list[Opinion]]]:
+    """Every emotion that any opinion knows, in `order`, with the opinions that know it."""
+    pairs = ((emotion, [opinion for opinion in opinions if emotion in opinion.probabilities]) for emotion in order)
     return [(emotion, knowing) for emotion, knowing in pairs if knowing]
+
+
+# Further categories: each has a share of all classes, and never changes the probabilities of the emotions.
+
+
+def pooled_other(opinions: Sequence[Opinion], strategy: Strategy, emotions: EmotionSet) -> Probabilities:
+    """The share of each category: as the only opinion says that knows it; of several, as the strategy combines their
+    emotions and the categories that all of them know."""
+    found: Probabilities = {}
+    for category in emotions.categories:
+        knowing = [opinion for opinion in opinions if category in opinion.other]
+        if len(knowing) == 1:
+            found[category] = knowing[0].other[category]
+        elif knowing:
+            shared = [name for name in emotions.categories if all(name in opinion.other for opinion in knowing)]
+            order = (*emotions.emotions, *shared)
+            wholes = [
+                opinion._replace(
+                    probabilities=whole_of(opinion.probabilities, {name: opinion.other[name] for name in shared})
+                )
+                for opinion in knowing
+            ]
+            found[category] = strategy(wholes, order)[category]
+    return found
 
 
 # The strategy `learned`: a fusion artifact, trained on pairs of face and voice of the same moment.
@@ -220,37 +256,42 @@ def strategy_of(settings: FusionSettings, learned: LearnedFusion | None) -> Stra
     return learned.combine
 
 
-def learned_fusion(artifact: Artifact) -> LearnedFusion:
+def learned_fusion(artifact: Artifact, among: EmotionSet = SEVEN) -> LearnedFusion:
     """Make a strategy of an opened fusion artifact.
 
-    It takes `video` and `speech` float32 [1, 8]: the seven probabilities in the order of its labels and, last, the
-    opinion's worth. With one opinion only, or one that does not know all seven emotions, the average decides.
+    It takes `video` and `speech` float32 [1, E + 1] (8 columns for the seven): the probabilities of the set's emotions
+    in the order of its labels and, last, the opinion's worth. With one opinion only, or one that does not know all of
+    the set, the average decides.
 
-    Raises ArtifactError where it does not know exactly the seven emotions, or takes opinions of another size.
+    Raises ArtifactError where it does not know exactly the emotions of the set, or takes opinions of another size.
     """
-    emotions = [emotion_of(label) or "" for label in artifact.metadata.labels or ()]
-    if sorted(emotions) != sorted(EMOTIONS):
-        raise ArtifactError(f"{artifact.path} can't fuse: its labels must be {', '.join(EMOTIONS)}, in any order")
-    size = len(EMOTIONS) + 1
+    known = among.emotions
+    try:
+        emotions = [among.meant_by(label) or "" for label in artifact.metadata.labels or ()]
+    except LabelError:
+        emotions = []
+    if sorted(emotions) != sorted(known):
+        raise ArtifactError(f"{artifact.path} can't fuse: its labels must be {', '.join(known)}, in any order")
+    size = len(known) + 1
     for tensor in artifact.inputs:
         if tensor.shape[1] not in (size, None) and not isinstance(tensor.shape[1], str):
             raise ArtifactError(
-                f"{artifact.path} can't fuse: '{tensor.name}' must have shape [any, {size}] (seven probabilities and "
-                f"their worth), but has {tensor.shape[1]} columns"
+                f"{artifact.path} can't fuse: '{tensor.name}' must have shape [any, {size}] (the probabilities of "
+                f"{len(known)} emotions and their worth), but has {tensor.shape[1]} columns"
             )
 
     def row(opinion: Opinion) -> NDArray[np.float32]:
         values = [*(opinion.probabilities[emotion] for emotion in emotions), opinion.worth]
         return np.array([values], np.float32)
 
-    def combine(opinions: Sequence[Opinion]) -> Probabilities:
+    def combine(opinions: Sequence[Opinion], order: Sequence[str] = known) -> Probabilities:
         by_source = {opinion.source: opinion for opinion in opinions}
         video, speech = by_source.get("video"), by_source.get("speech")
-        if video is None or speech is None or any(len(each.probabilities) < len(EMOTIONS) for each in opinions):
-            return average(opinions)
+        if video is None or speech is None or any(each.probabilities.keys() != set(known) for each in opinions):
+            return average(opinions, order)
         answer = artifact.run(video=row(video), speech=row(speech))["probabilities"][0]
-        found = clean(dict(zip(emotions, (float(value) for value in answer), strict=True)))
-        return found if found is not None else average(opinions)
+        found = clean(dict(zip(emotions, (float(value) for value in answer), strict=True)), known)
+        return found if found is not None else average(opinions, order)
 
     return LearnedFusion(combine, artifact.identity)
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.events import Probabilities
-from bimodal.models.contract import label_map
+from bimodal.models.contract import used_labels
+from bimodal.models.emotions import SEVEN, EmotionSet, Mapped
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact
-from bimodal.workers.fusion.combine import clean
+from bimodal.workers.fusion.combine import clean, clean_other
 
 
 @dataclass(frozen=True)
@@ -22,34 +22,42 @@ class DynamicModel:
     """An opened dynamic model.
 
     Attributes:
-        predict: float32 [1, steps, dimensions] → probabilities over the emotions it knows.
+        predict: float32 [1, steps, dimensions] → probabilities over the emotions it knows, and further categories.
         interval_s: seconds between two steps.
         steps: number of steps in one run of the model.
         dimensions: of one embedding; None takes any.
         identity: name@version, for the event.
         static: name@version of the static model that gives its embeddings; None takes any.
+        emotions: the set that it is read for.
     """
 
-    predict: Callable[[NDArray[np.float32]], Probabilities]
+    predict: Callable[[NDArray[np.float32]], Mapped]
     interval_s: float
     steps: int
     dimensions: int | None = None
     identity: str = ""
     static: str | None = None
+    emotions: EmotionSet = SEVEN
 
     def reads(self, static: str | None) -> bool:
         """True where it can use the embeddings of `static`: name@version, several joined by +; the first gives them."""
         return self.static is None or (static or "").partition("+")[0] == self.static.partition("+")[0]
 
 
-def dynamic_model(artifact: Artifact, embedding_space: str | None = None, static: str | None = None) -> DynamicModel:
+def dynamic_model(
+    artifact: Artifact,
+    embedding_space: str | None = None,
+    static: str | None = None,
+    emotions: EmotionSet = SEVEN,
+) -> DynamicModel:
     """Make a DynamicModel of an opened face-dynamic artifact.
 
     Args:
         embedding_space: of the face-static artifact in use; None skips the check.
         static: that artifact's identity; None takes the embeddings of any.
 
-    Raises ArtifactError where the artifact lacks its number of steps, or was trained on another network's embeddings.
+    Raises ArtifactError where the artifact lacks its number of steps, was trained on another network's embeddings, or
+    knows none of `emotions`.
     """
     metadata = artifact.metadata
     if metadata.kind != "face-dynamic" or not metadata.labels or not metadata.interval_s or metadata.interval_s < 0:
@@ -64,13 +72,13 @@ def dynamic_model(artifact: Artifact, embedding_space: str | None = None, static
         if not metadata.window_s:
             raise ArtifactError(f"{artifact.path} does not say how many steps it sees; give it 'window_s' metadata")
         steps = max(1, round(metadata.window_s / metadata.interval_s))
-    labels = label_map(metadata)
+    labels = used_labels(metadata, artifact.path, emotions)
 
-    def predict(embeddings: NDArray[np.float32]) -> Probabilities:
-        return labels.apply(artifact.run(embeddings=embeddings)["probabilities"])[0]
+    def predict(embeddings: NDArray[np.float32]) -> Mapped:
+        return labels.split(artifact.run(embeddings=embeddings)["probabilities"])[0]
 
     size = dimensions if isinstance(dimensions, int) else None
-    return DynamicModel(predict, metadata.interval_s, steps, size, artifact.identity, static)
+    return DynamicModel(predict, metadata.interval_s, steps, size, artifact.identity, static, emotions)
 
 
 def decode_embedding(data: bytes | None) -> NDArray[np.float32] | None:
@@ -96,9 +104,9 @@ class DynamicTrack:
         self._steps: deque[NDArray[np.float32]] = deque(maxlen=model.steps)
         self._held: NDArray[np.float32] | None = None
         self._next_step = 0
-        self._answer: Probabilities | None = None
+        self._answer: Mapped | None = None
 
-    def observe(self, pts_ns: int, embedding: NDArray[np.float32] | None) -> Probabilities | None:
+    def observe(self, pts_ns: int, embedding: NDArray[np.float32] | None) -> Mapped | None:
         """Take one frame of the track, in order. Returns the answer that holds now, or None.
 
         Embeddings that are None or not of the model's size are ignored.
@@ -108,7 +116,9 @@ class DynamicTrack:
         if self._held is None or self._held.shape != embedding.shape:
             self._begin(pts_ns)
         if self._fill(pts_ns, embedding) and len(self._steps) == self._model.steps:
-            self._answer = clean(self._model.predict(np.stack(self._steps)[np.newaxis]))
+            found, among = self._model.predict(np.stack(self._steps)[np.newaxis]), self._model.emotions
+            known = clean(found.probabilities, among.emotions)
+            self._answer = None if known is None else Mapped(known, clean_other(found.other, among.categories))
         self._held = embedding
         return self._answer
 

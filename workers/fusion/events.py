@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
+
+import msgspec
 
 from bimodal.broker.events import (
     Affect,
@@ -18,6 +21,7 @@ from bimodal.broker.events import (
 )
 from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult
 from bimodal.models import affect
+from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.fusion.combine import top, unit
 from bimodal.workers.fusion.scene import FusedFace, FusionModels, SceneEmotion
 from bimodal.workers.fusion.speech import JoinedSpeech
@@ -34,6 +38,7 @@ def emotion(
     *,
     min_confidence: float,
     now_ns: int,
+    order: Sequence[str] = EMOTIONS,
 ) -> Emotion:
     """Make the event of one frame, or of one hop where there is no picture.
 
@@ -43,6 +48,7 @@ def emotion(
             and a voice were combined.
         min_confidence: a verdict with less confidence gets no label.
         now_ns: monotonic clock.
+        order: the emotions of the set; the earlier of two that are equally probable is the label.
     """
     models = {} if isinstance(outcome, JobFailed) else dict(outcome.models)
     if speech.result is not None:
@@ -58,9 +64,9 @@ def emotion(
         run=outcome.run,
         seq=outcome.seq,
         t=round(outcome.pts_ns / 1e9, 6),
-        faces=tuple(_face(face, scale) for face in faces),
-        speech=_speech(speech),
-        emotion=_verdict(overall, min_confidence),
+        faces=tuple(_face(face, scale, order) for face in faces),
+        speech=_speech(speech, order),
+        emotion=_verdict(overall, min_confidence, order),
         latency_ms=_latency(outcome, now_ns),
         models=models,
         failed=outcome.because if isinstance(outcome, JobFailed) else None,
@@ -70,17 +76,23 @@ def emotion(
 
 
 def hop(
-    outcome: SpeechResult | JobFailed, heard: JoinedSpeech | None, channels: tuple[str, ...], *, now_ns: int
+    outcome: SpeechResult | JobFailed,
+    heard: JoinedSpeech | None,
+    channels: tuple[str, ...],
+    *,
+    now_ns: int,
+    order: Sequence[str] = EMOTIONS,
 ) -> Hop:
     """Make the event of one hop of one voice; speech job k · voices + c is hop k of voice c.
 
     Args:
         heard: the speech of a hop that did not fail.
+        order: as of `emotion`.
     """
     number, voice = divmod(outcome.seq, max(1, len(channels)))
     failed = outcome.because if isinstance(outcome, JobFailed) else None
     measured = outcome if isinstance(outcome, SpeechResult) else None
-    label, confidence = top(heard.probabilities) if heard is not None and heard.probabilities else (None, None)
+    label, confidence = top(heard.probabilities, order) if heard is not None and heard.probabilities else (None, None)
     return Hop(
         stream=outcome.stream,
         run=outcome.run,
@@ -104,6 +116,8 @@ def hop(
         bandwidth_hz=_round(measured.bandwidth_hz, 0) if measured else None,
         clipped=_round(measured.clipped) if measured else None,
         doubts=heard.doubts if heard is not None else (),
+        other=_other(heard.other) if heard is not None else msgspec.UNSET,
+        dominance=_dominance(measured),
     )
 
 
@@ -117,9 +131,9 @@ def _scale(outcome: FaceResult | SpeechResult | JobFailed) -> tuple[float, float
     return outcome.size[0] / max(1, outcome.frame[0]), outcome.size[1] / max(1, outcome.frame[1])
 
 
-def _face(fused: FusedFace, scale: tuple[float, float]) -> TrackedFace:
+def _face(fused: FusedFace, scale: tuple[float, float], order: Sequence[str]) -> TrackedFace:
     x, y, width, height = (side * factor for side, factor in zip(fused.face.box, scale * 2, strict=True))
-    label, confidence = top(fused.fused)
+    label, confidence = top(fused.fused, order)
     static = _rounded(fused.static)
     return TrackedFace(
         track=fused.track,
@@ -140,6 +154,7 @@ def _face(fused: FusedFace, scale: tuple[float, float]) -> TrackedFace:
         eyes_seen=_round(fused.face.eyes_seen),
         mouth_seen=_round(fused.face.mouth_seen),
         doubts=fused.doubts,
+        other=_other(fused.other),
     )
 
 
@@ -169,10 +184,10 @@ def _round(value: float | None, decimals: int = DECIMALS) -> float | None:
     return None if value is None else round(value, decimals)
 
 
-def _speech(speech: JoinedSpeech) -> Speech | None:
+def _speech(speech: JoinedSpeech, order: Sequence[str]) -> Speech | None:
     if speech.result is None:
         return None
-    label = top(speech.probabilities)[0] if speech.probabilities is not None else None
+    label = top(speech.probabilities, order)[0] if speech.probabilities is not None else None
     return Speech(
         label=label,
         probabilities=_rounded(speech.probabilities) if speech.probabilities is not None else None,
@@ -184,6 +199,8 @@ def _speech(speech: JoinedSpeech) -> Speech | None:
         bandwidth_hz=_round(speech.result.bandwidth_hz, 0),
         clipped=_round(speech.result.clipped),
         doubts=speech.doubts,
+        other=_other(speech.other),
+        dominance=_dominance(speech.result),
     )
 
 
@@ -194,10 +211,10 @@ def _sound(found: VoiceMeasures | None) -> VoiceMeasures | None:
     return VoiceMeasures(**{name: _round(getattr(found, name), 2) for name in found.__struct_fields__})
 
 
-def _verdict(overall: SceneEmotion, min_confidence: float) -> Verdict:
+def _verdict(overall: SceneEmotion, min_confidence: float, order: Sequence[str]) -> Verdict:
     if overall.probabilities is None:
         return Verdict(label=None, confidence=None, because=overall.reason)
-    label, confidence = top(overall.probabilities)
+    label, confidence = top(overall.probabilities, order)
     confidence = round(confidence, DECIMALS)
     unsure = f"confidence {confidence:g} is below {min_confidence:g}" if confidence < min_confidence else None
     unsure = overall.reason or unsure
@@ -208,7 +225,20 @@ def _verdict(overall: SceneEmotion, min_confidence: float) -> Verdict:
         because=unsure,
         probabilities=_rounded(overall.probabilities),
         **_affect(overall.probabilities),
+        other=_other(overall.other),
     )
+
+
+def _other(shares: Mapping[str, float]) -> Probabilities | msgspec.UnsetType:
+    """Shares of further categories, rounded; no key where there are none."""
+    return {name: round(share, DECIMALS) for name, share in shares.items()} or msgspec.UNSET
+
+
+def _dominance(result: SpeechResult | None) -> float | msgspec.UnsetType:
+    """Dominance as the speech model has said it; no key where it has none."""
+    if result is None or result.dominance is None or result.probabilities is None:
+        return msgspec.UNSET
+    return round(result.dominance, DECIMALS)
 
 
 class _AffectFields(TypedDict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from bimodal.broker.events import Probabilities
 from bimodal.broker.messages import Face
-from bimodal.models.doubt import face_doubts, flattened
+from bimodal.models.doubt import face_doubts, flattened, other_flattened
+from bimodal.models.emotions import SEVEN, EmotionSet, Mapped
 from bimodal.workers.fusion import combine
 from bimodal.workers.fusion.blinks import BlinkFinder, EyesState
 from bimodal.workers.fusion.combine import (
@@ -21,7 +23,9 @@ from bimodal.workers.fusion.combine import (
     agreement,
     average,
     clean,
+    clean_other,
     normalised,
+    pooled_other,
     shares,
     strategy_of,
 )
@@ -93,11 +97,34 @@ def _over(wanted: Probabilities, held: Probabilities) -> Probabilities:
     return normalised(masses) if math.fsum(masses.values()) > 0 else wanted
 
 
+class OtherSmoother:
+    """The same for the shares of further categories, each for itself."""
+
+    def __init__(self, time_constant_s: float) -> None:
+        self._time_constant_s = time_constant_s
+        self._held: dict[str, Smoother] = {}
+
+    def reconfigure(self, time_constant_s: float) -> None:
+        """Go on with another time constant."""
+        self._time_constant_s = time_constant_s
+        for smoother in self._held.values():
+            smoother.reconfigure(time_constant_s)
+
+    def update(self, pts_ns: int, other: Mapping[str, float], over_s: float | None = None) -> Probabilities:
+        """The smoothed shares at `pts_ns`, of exactly the categories of `other`. Arguments as of Smoother."""
+        self._held = {name: self._held.get(name) or Smoother(self._time_constant_s) for name in other}
+        return {
+            name: self._held[name].update(pts_ns, {name: share, "": 1.0 - share}, over_s)[name]
+            for name, share in other.items()
+        }
+
+
 class FusedFace(NamedTuple):
     """One face of a frame.
 
     `video` is flattened where the face can be made out badly; `fused` is smoothed; `weights` of video and speech sum to
-    1; `eyes`: closed, or a blink; `doubts` are in words.
+    1; `eyes`: closed, or a blink; `doubts` are in words; `other`: shares of the further categories that count, of face
+    and voice together, smoothed.
     """
 
     track: int
@@ -109,14 +136,17 @@ class FusedFace(NamedTuple):
     weights: dict[str, float]
     eyes: EyesState = EyesState()
     doubts: tuple[str, ...] = ()
+    other: Mapping[str, float] = MappingProxyType({})
 
 
 class SceneEmotion(NamedTuple):
-    """Emotion of a moment; `probabilities` None where nothing is usable, `reason` says why there is no label."""
+    """Emotion of a moment; `probabilities` None where nothing is usable, `reason` says why there is no label; `other`:
+    shares of the further categories that count."""
 
     probabilities: Probabilities | None
     agreement: float | None = None
     reason: str | None = None
+    other: Mapping[str, float] = MappingProxyType({})
 
 
 class FusionModels(NamedTuple):
@@ -139,31 +169,38 @@ class _Readable(NamedTuple):
 
     face: Face
     static: Probabilities
+    other: Probabilities
     embedding: NDArray[np.float32] | None
 
 
 @dataclass
 class _TrackState:
-    """State of a track: `evidence` gathers what a face shows while it talks."""
+    """State of a track: `evidence` gathers what a face shows while it talks; the same for further categories."""
 
     smoother: Smoother
     evidence: Smoother
+    other: OtherSmoother
+    other_evidence: OtherSmoother
     dynamic: DynamicTrack | None
     blinks: BlinkFinder
 
 
 class Scene:
-    """State of fusion for one stream and run; moments are given in order."""
+    """State of fusion for one stream and run; moments are given in order. `emotions` are what it is about."""
 
-    def __init__(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
+    def __init__(
+        self, settings: FusionSettings, models: FusionModels = NO_MODELS, emotions: EmotionSet = SEVEN
+    ) -> None:
         self._settings = settings
+        self._emotions = emotions
         self._model = models.dynamic
         self._strategy = strategy_of(settings, models.learned)
         self._tracker = FaceTracker(settings.track_memory_s, settings.track_memory_frames)
         self._speakers = SpeakerFinder(settings.speaker_window_s)
         self._track_states: dict[int, _TrackState] = {}
         self._voice = Smoother(settings.smoothing_s)
-        self._smoothed_voice: Probabilities | None = None
+        self._voice_other = OtherSmoother(settings.smoothing_s)
+        self._smoothed_voice: Mapped | None = None
         self._static_model: str | None = None
 
     def reconfigure(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
@@ -175,10 +212,13 @@ class Scene:
         self._tracker.reconfigure(settings.track_memory_s, settings.track_memory_frames)
         self._speakers.reconfigure(settings.speaker_window_s)
         self._voice.reconfigure(settings.smoothing_s)
+        self._voice_other.reconfigure(settings.smoothing_s)
         another, self._model = models.dynamic is not self._model, models.dynamic
         for state in self._track_states.values():
             state.smoother.reconfigure(settings.smoothing_s)
             state.evidence.reconfigure(settings.talking_s)
+            state.other.reconfigure(settings.smoothing_s)
+            state.other_evidence.reconfigure(settings.talking_s)
             if another:
                 state.dynamic = self._dynamic_track()
 
@@ -186,13 +226,16 @@ class Scene:
         """Take the speech of this moment; before `on_frame` or `voice_only`, and also for a frame that failed."""
         self._speakers.on_speech(pts_ns, speech.passed)
         usable = speech.probabilities
-        self._smoothed_voice = self._voice.update(pts_ns, usable) if usable is not None else None
+        self._smoothed_voice = None
+        if usable is not None:
+            smoothed = self._voice.update(pts_ns, usable)
+            self._smoothed_voice = Mapped(smoothed, self._voice_other.update(pts_ns, speech.other))
 
     def voice_only(self, speech: JoinedSpeech, no_face: str) -> SceneEmotion:
         """Emotion of the voice alone; `no_face` says why there is no face."""
         if self._smoothed_voice is None:
             return SceneEmotion(None, reason=f"{no_face}, {speech.reason}")
-        return SceneEmotion(self._smoothed_voice)
+        return SceneEmotion(self._smoothed_voice.probabilities, other=self._smoothed_voice.other)
 
     def on_frame(
         self, pts_ns: int, faces: tuple[Face, ...], speech: JoinedSpeech, models: Mapping[str, str], shot: int = 0
@@ -202,7 +245,7 @@ class Scene:
         `models` names the models of the faces: embeddings of different static models are not comparable, and those the
         dynamic model was not trained for are ignored. Another `shot` than that of the frame before ends all tracks.
         """
-        readable = [face for face in map(_decode, faces) if face is not None]
+        readable = [one for face in faces if (one := _decode(face, self._emotions)) is not None]
         static = models.get("face-static")
         if self._model is not None and not self._model.reads(static):
             readable = [face._replace(embedding=None) for face in readable]
@@ -220,8 +263,10 @@ class Scene:
         speaking = next((face for face in fused if face.track == speaker), None)
         if speaking is None:
             return fused, self.voice_only(speech, "face not readable" if faces else "no face")
-        shared = agreement(speaking.video, speech.probabilities) if speech.probabilities is not None else None
-        return fused, SceneEmotion(speaking.fused, shared, self._unlike(speaking))
+        shared = None
+        if speech.probabilities is not None:
+            shared = agreement(speaking.video, speech.probabilities, self._emotions.emotions)
+        return fused, SceneEmotion(speaking.fused, shared, self._unlike(speaking), speaking.other)
 
     def _unlike(self, seen: FusedFace) -> str | None:
         """Why a face gets no label: it is unlike what its model learnt, and no voice says more."""
@@ -233,13 +278,17 @@ class Scene:
         """Fuse one face; `speech` where it is the speaker, else None."""
         state = self._track_state(number)
         dynamic = state.dynamic.observe(pts_ns, each.embedding) if state.dynamic is not None else None
-        opinions = [Opinion("static", each.static, self._settings.static_weight)]
+        opinions = [Opinion("static", each.static, self._settings.static_weight, other=each.other)]
         if dynamic is not None:
-            opinions.append(Opinion("dynamic", dynamic, self._settings.dynamic_weight))
+            weight = self._settings.dynamic_weight
+            opinions.append(Opinion("dynamic", dynamic.probabilities, weight, other=dynamic.other))
         face = each.face
         doubts = face_doubts(face.box, face.sharpness, face.light, face.eyes_seen, face.mouth_seen)
-        seen = flattened(average(opinions), doubts.temperature)
-        video = self._gathered(state, pts_ns, seen, self._speakers.talks(number))
+        talks = self._speakers.talks(number)
+        shown = average(opinions, self._emotions.emotions)
+        video = self._gathered(state, pts_ns, flattened(shown, doubts.temperature), talks)
+        further = pooled_other(opinions, average, self._emotions)
+        further = self._gathered_other(state, pts_ns, other_flattened(shown, further, doubts.temperature), talks)
         worth = {
             "video": combine.of_face(
                 face.score, face.sharpness, face.presence, face.novelty, self._settings.max_novelty
@@ -252,12 +301,14 @@ class Scene:
         by_worth = self._settings.strategy == "worth"
         counted = {name: combine.softened(value) for name, value in worth.items()} if by_worth else worth
         weights = {"video": 0.0, "speech": 0.0} | shares(self._weights, counted)
-        modalities = [Opinion("video", video, weights["video"], worth["video"])]
-        if voice is not None:
-            modalities.append(Opinion("speech", voice, weights["speech"], worth.get("speech", 0.0)))
-        fused = state.smoother.update(pts_ns, self._strategy(modalities))
+        modalities = [Opinion("video", video, weights["video"], worth["video"], further)]
+        if speech is not None and voice is not None:
+            modalities.append(Opinion("speech", voice, weights["speech"], worth.get("speech", 0.0), speech.other))
+        fused = state.smoother.update(pts_ns, self._strategy(modalities, self._emotions.emotions))
+        other = state.other.update(pts_ns, pooled_other(modalities, self._strategy, self._emotions))
         eyes = _eyes(state, pts_ns, face)
-        return FusedFace(number, face, each.static, dynamic, video, fused, weights, eyes, doubts.reasons)
+        told = dynamic.probabilities if dynamic is not None else None
+        return FusedFace(number, face, each.static, told, video, fused, weights, eyes, doubts.reasons, other)
 
     def _gathered(self, state: _TrackState, pts_ns: int, seen: Probabilities, talks: bool) -> Probabilities:
         """What a face shows: over `talking_s` while it talks, beginning with the half second before, else now."""
@@ -265,6 +316,14 @@ class Scene:
             return seen
         gathered = state.evidence.update(pts_ns, seen, None if talks else min(BEFORE_S, self._settings.talking_s))
         return gathered if talks else seen
+
+    def _gathered_other(self, state: _TrackState, pts_ns: int, other: Probabilities, talks: bool) -> Probabilities:
+        """The same for the shares of further categories."""
+        if self._settings.talking_s <= 0 or not other:
+            return other
+        over_s = None if talks else min(BEFORE_S, self._settings.talking_s)
+        gathered = state.other_evidence.update(pts_ns, other, over_s)
+        return gathered if talks else other
 
     @property
     def _weights(self) -> dict[str, float]:
@@ -275,6 +334,8 @@ class Scene:
             self._track_states[number] = _TrackState(
                 Smoother(self._settings.smoothing_s),
                 Smoother(self._settings.talking_s),
+                OtherSmoother(self._settings.smoothing_s),
+                OtherSmoother(self._settings.talking_s),
                 self._dynamic_track(),
                 BlinkFinder(),
             )
@@ -306,9 +367,9 @@ def _observation(each: _Readable) -> Observation:
     return Observation(each.face.box, each.embedding, decode_embedding(each.face.identity))
 
 
-def _decode(face: Face) -> _Readable | None:
+def _decode(face: Face, emotions: EmotionSet) -> _Readable | None:
     """Decode a face; None without usable probabilities or extent."""
-    static = clean(face.probabilities)
+    static = clean(face.probabilities, emotions.emotions)
     if static is None or not all(map(math.isfinite, face.box)) or min(face.box[2:]) <= 0:
         return None
-    return _Readable(face, static, decode_embedding(face.embedding))
+    return _Readable(face, static, clean_other(face.other, emotions.categories), decode_embedding(face.embedding))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from bimodal.broker.events import Probabilities
 from bimodal.broker.messages import FaceResult, JobFailed, SpeechResult, StreamOpened
 from bimodal.models.doubt import Doubts, flattened, voice_doubts
+from bimodal.models.emotions import EmotionSet, Mapped, whole_of
 from bimodal.models.turn import TurnEvidence
+from bimodal.recordings.records import set_of
 from bimodal.workers.fusion import combine
-from bimodal.workers.fusion.combine import clean
+from bimodal.workers.fusion.combine import clean, clean_other
 from bimodal.workers.fusion.settings import FusionSettings
 
 
@@ -38,6 +41,7 @@ class JoinedSpeech(NamedTuple):
         reliability: voice × freshness × what its doubts leave, 0…1.
         passed: the hops that became usable since the moment before, oldest first.
         doubts: what of its sound makes it less sure, in words.
+        other: shares of the further categories that count, of the turn up to that hop.
     """
 
     result: SpeechResult | None
@@ -47,6 +51,7 @@ class JoinedSpeech(NamedTuple):
     reliability: float = 0.0
     passed: tuple[Span, ...] = ()
     doubts: tuple[str, ...] = ()
+    other: Mapping[str, float] = MappingProxyType({})
 
 
 class SpeechLine:
@@ -65,13 +70,14 @@ class SpeechLine:
         self._hop_ns = max(0, opened.hop_ns)
         self._voices = max(1, len(opened.channels))
         self._live = opened.policy == "latest"
-        self._turns = [TurnEvidence(settings.turn_s, settings.turn_pause_s) for _ in range(self._voices)]
-        self._hop_turns = [TurnEvidence(settings.turn_s, settings.turn_pause_s) for _ in range(self._voices)]
+        self._emotions = set_of(opened)
+        self._turns = [_Turn(settings, self._emotions) for _ in range(self._voices)]
+        self._hop_turns = [_Turn(settings, self._emotions) for _ in range(self._voices)]
         self.reconfigure(settings)
         self._coming: dict[int, SpeechResult | JobFailed] = {}
         self._newest = -1
         self._result: SpeechResult | None = None
-        self._probabilities: Probabilities | None = None
+        self._found: Mapped | None = None
         self._failure: JobFailed | None = None
 
     def reconfigure(self, settings: FusionSettings) -> None:
@@ -80,7 +86,7 @@ class SpeechLine:
         self._max_age_ns = round(settings.speech_max_age_s * 1e9)
         self._kept = settings.order_limit if self._live else None
         for turn in (*self._turns, *self._hop_turns):
-            turn.reconfigure(settings.turn_s, settings.turn_pause_s)
+            turn.reconfigure(settings)
 
     def awaited(self, pts_ns: int) -> int:
         """Number of speech jobs, from the first, that must be resolved before a frame of this time can be joined."""
@@ -115,7 +121,7 @@ class SpeechLine:
                 self._failure = hop
             else:
                 self._result, self._failure = hop, None
-                self._probabilities = self._gathered(hop, self._turns)
+                self._found = self._gathered(hop, self._turns)
                 spans.append(self._span(hop))
         return self._joined(pts_ns, tuple(spans))
 
@@ -124,7 +130,7 @@ class SpeechLine:
             return JoinedSpeech(None, None, self._missing())
         age_ns = pts_ns - self._result.pts_ns
         fresh = combine.freshness(age_ns, self._delay_ns + self._hop_ns, self._max_age_ns)
-        joined = judge(self._result, self._probabilities, age_ns, fresh, passed)
+        joined = judge(self._result, self._found, age_ns, fresh, passed)
         if fresh <= 0 and self._failure is not None:
             return joined._replace(reason=f"speech failed: {self._failure.because}")
         return joined
@@ -159,17 +165,41 @@ class SpeechLine:
         """The speech of a hop of one voice, for the hop's own event. To be called for all hops in order."""
         return judge(outcome, self._gathered(outcome, self._hop_turns), 0, 1.0, ())
 
-    def _gathered(self, hop: SpeechResult, turns: list[TurnEvidence]) -> Probabilities | None:
-        """The evidence of the turn of the hop's voice up to it; None where the hop has none.
+    def _gathered(self, hop: SpeechResult, turns: list[_Turn]) -> Mapped | None:
+        """The evidence of the turn of the hop's voice up to it; None where the hop has none."""
+        probabilities = clean(hop.probabilities, self._emotions.emotions)
+        if probabilities is None:
+            return None
+        found = Mapped(probabilities, clean_other(hop.other, self._emotions.categories))
+        if combine.unit(hop.voice) <= 0:
+            return found
+        return turns[hop.seq % self._voices].update(hop, self._hop_ns, found)
 
-        A hop that can be heard badly counts with flattened probabilities.
-        """
-        probabilities = clean(hop.probabilities)
-        if probabilities is None or combine.unit(hop.voice) <= 0:
-            return probabilities
-        probabilities = flattened(probabilities, _doubts(hop).temperature)
-        turn = turns[hop.seq % self._voices]
-        return turn.update(hop.pts_ns, self._hop_ns, combine.unit(hop.voice), probabilities)
+
+class _Turn:
+    """The evidence of the turns of one voice. A hop that can be heard badly counts with flattened probabilities.
+
+    Emotions are gathered by themselves, and once more together with the further categories, for the shares of these.
+    """
+
+    def __init__(self, settings: FusionSettings, emotions: EmotionSet) -> None:
+        self._emotions = TurnEvidence(settings.turn_s, settings.turn_pause_s)
+        self._whole = TurnEvidence(settings.turn_s, settings.turn_pause_s)
+        self._categories = emotions.categories
+
+    def reconfigure(self, settings: FusionSettings) -> None:
+        for evidence in (self._emotions, self._whole):
+            evidence.reconfigure(settings.turn_s, settings.turn_pause_s)
+
+    def update(self, hop: SpeechResult, hop_ns: int, found: Mapped) -> Mapped:
+        temperature, voice = _doubts(hop).temperature, combine.unit(hop.voice)
+        known = flattened(found.probabilities, temperature)
+        known = self._emotions.update(hop.pts_ns, hop_ns, voice, known)
+        if not found.other:
+            return Mapped(known, {})
+        whole = flattened(whole_of(found.probabilities, found.other), temperature)
+        whole = self._whole.update(hop.pts_ns, hop_ns, voice, whole)
+        return Mapped(known, {name: whole[name] for name in found.other})
 
 
 def leading_voice(first: SpeechResult | JobFailed, second: SpeechResult | JobFailed) -> SpeechResult | JobFailed:
@@ -183,24 +213,22 @@ def leading_voice(first: SpeechResult | JobFailed, second: SpeechResult | JobFai
     return max(first, second, key=lambda outcome: (*rank(outcome), -outcome.seq))
 
 
-def judge(
-    hop: SpeechResult, probabilities: Probabilities | None, age_ns: int, fresh: float, passed: tuple[Span, ...]
-) -> JoinedSpeech:
-    """Judge a hop at a moment: its reliability, or why it can't be used. `probabilities`: of its turn of speech."""
+def judge(hop: SpeechResult, found: Mapped | None, age_ns: int, fresh: float, passed: tuple[Span, ...]) -> JoinedSpeech:
+    """Judge a hop at a moment: its reliability, or why it can't be used. `found`: of its turn of speech."""
     reason: str | None = None
     if fresh <= 0:
         reason = "speech too old"
     elif hop.probabilities is None:
         reason = hop.because or "speech was not looked at"
-    elif probabilities is None:
+    elif found is None:
         reason = "speech not readable"
     elif combine.unit(hop.voice) <= 0:
         reason = "no voice"
-    if reason is not None:
+    if reason is not None or found is None:
         return JoinedSpeech(hop, None, reason, age_ns, 0.0, passed)
     doubts = _doubts(hop)
     worth = combine.of_speech(hop.voice, fresh) * doubts.reliability
-    return JoinedSpeech(hop, probabilities, None, age_ns, worth, passed, doubts.reasons)
+    return JoinedSpeech(hop, found.probabilities, None, age_ns, worth, passed, doubts.reasons, found.other)
 
 
 def _doubts(hop: SpeechResult) -> Doubts:

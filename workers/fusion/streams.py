@@ -20,6 +20,7 @@ from bimodal.broker.messages import (
     StreamEnded,
     StreamOpened,
 )
+from bimodal.recordings.records import set_of
 from bimodal.workers.fusion import events
 from bimodal.workers.fusion.scene import NO_MODELS, FusionModels, Scene, SceneEmotion
 from bimodal.workers.fusion.settings import FusionSettings
@@ -54,7 +55,8 @@ class StreamFusion:
         }
         self._shown: Modality = "face" if opened.has_picture else "speech"
         self._speech = SpeechLine(opened, settings)
-        self._scene = Scene(settings, models)
+        self._emotions = set_of(opened)
+        self._scene = Scene(settings, models, self._emotions)
         self._voices = max(1, len(opened.channels))
         self._frames: deque[Outcome] = deque()
         self._hops: deque[SpeechResult | JobFailed] = deque()
@@ -141,7 +143,9 @@ class StreamFusion:
         while self._hops:
             outcome = self._hops.popleft()
             heard = self._speech.of_voice(outcome) if isinstance(outcome, SpeechResult) else None
-            complete.append(events.hop(outcome, heard, self.opened.channels, now_ns=now_ns))
+            complete.append(
+                events.hop(outcome, heard, self.opened.channels, now_ns=now_ns, order=self._emotions.emotions)
+            )
         if self._lanes["speech"].ended:
             self._end_hop()
         frames = len(self._frames)
@@ -183,6 +187,7 @@ class StreamFusion:
             self._models,
             min_confidence=self._settings.min_confidence,
             now_ns=now_ns,
+            order=self._emotions.emotions,
         )
 
 

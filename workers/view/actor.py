@@ -76,7 +76,9 @@ class ViewActor(FrameObserver):
         payload = None
         if framed.stream in self.view.viewers.awaiting:
             try:
-                payload = frame_message(framed, time.monotonic(), hide=self.view.settings.faces == "hide")
+                settings = self.view.settings
+                hide, names = settings.faces == "hide", settings.emotions.emotions
+                payload = frame_message(framed, time.monotonic(), hide=hide, emotions=names)
                 self.encoded += framed.pixels is not None
             except Exception:  # one frame that can't be shown must not end the page
                 log.exception("a frame can't be shown")

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import struct
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -61,7 +62,7 @@ class FrameHead(msgspec.Struct, frozen=True, kw_only=True):
 _encoder = msgspec.json.Encoder()
 
 
-def frame_message(framed: FramedEvent, at: float, *, hide: bool) -> bytes:
+def frame_message(framed: FramedEvent, at: float, *, hide: bool, emotions: Sequence[str] = EMOTIONS) -> bytes:
     """Pack a frame: length of the head (uint32, little-endian), the head as JSON, the JPEG or, with `hide`, nothing."""
     pixels = framed.pixels
     picture: Picture = "hidden" if hide else "none" if pixels is None else "jpeg"
@@ -76,7 +77,7 @@ def frame_message(framed: FramedEvent, at: float, *, hide: bool) -> bytes:
             leading=None if face is None else event.faces.index(face),
             shows=face_emotion(event),
             fused=fused(event),
-            point=point(event, at),
+            point=point(event, at, emotions),
         )
     )
     body = jpeg(pixels) if pixels is not None and not hide else b""
@@ -139,11 +140,14 @@ def routes(view: View) -> list[BaseRoute]:
 
 
 def hello(view: View) -> dict[str, object]:
-    """The first message."""
+    """The first message. `colours`: by emotion and category, which of the seven's colours it has."""
+    about = view.settings.emotions
     return {
         "type": "hello",
         "session": view.session,
-        "emotions": EMOTIONS,
+        "emotions": about.emotions,
+        "categories": about.categories,
+        "colours": {name: about.colour_of(name) for name in (*about.emotions, *about.categories)},
         "faces": view.settings.faces,
         "visitors": list(view.visitors),
     }

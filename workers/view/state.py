@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bimodal.broker.events import Emotion, Probabilities, accord, doubts_of, fused, leading
@@ -57,7 +57,7 @@ class View:
         now = time.monotonic()
         self.system.take(body, now)
         if isinstance(body, Emotion):
-            self.histories.setdefault(body.stream, History()).add(body, now)
+            self.histories.setdefault(body.stream, History(self.settings.emotions.emotions)).add(body, now)
             if payload is not None:
                 self.viewers.put_frame(body.stream, payload)
         elif isinstance(body, Status):
@@ -76,10 +76,10 @@ STEP_S = 0.2
 Point = dict[str, object]
 
 
-def point(event: Emotion, at: float) -> Point:
+def point(event: Emotion, at: float, emotions: Sequence[str] = EMOTIONS) -> Point:
     """The point of an event on the timeline. Keys are short: a history has 600 points.
 
-    Lists hold the seven emotions in their order, null where one is not known.
+    Lists hold the emotions of the set in their order, null where one is not known.
     """
     face, speech, verdict = leading(event), event.speech, event.emotion
     return {
@@ -90,17 +90,17 @@ def point(event: Emotion, at: float) -> Point:
         "agreement": verdict.agreement,
         "because": verdict.because or ", ".join(doubts_of(event)) or None,
         "accord": accord(event),
-        "video": seven(face.video if face is not None else None),
-        "speech": seven(speech.probabilities if speech is not None else None),
-        "fused": seven(fused(event)),
+        "video": listed(face.video if face is not None else None, emotions),
+        "speech": listed(speech.probabilities if speech is not None else None, emotions),
+        "fused": listed(fused(event), emotions),
     }
 
 
-def seven(probabilities: Probabilities | None) -> list[float | None] | None:
+def listed(probabilities: Probabilities | None, emotions: Sequence[str]) -> list[float | None] | None:
     """Probabilities as a list, in the order of the emotions."""
     if probabilities is None:
         return None
-    return [round(probabilities[name], 3) if name in probabilities else None for name in EMOTIONS]
+    return [round(probabilities[name], 3) if name in probabilities else None for name in emotions]
 
 
 class History:
@@ -109,7 +109,8 @@ class History:
     `at` is seconds of one monotonic clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, emotions: Sequence[str] = EMOTIONS) -> None:
+        self._emotions = emotions
         self.points: deque[Point] = deque()
         self._due = 0.0
         self._times: deque[float] = deque()
@@ -119,7 +120,7 @@ class History:
         if at < self._due:
             return
         self._due = max(self._due + STEP_S, at + STEP_S / 2)
-        self.points.append(point(event, at))
+        self.points.append(point(event, at, self._emotions))
         self._times.append(at)
         while self._times and at - self._times[0] > SPAN_S:
             self._times.popleft()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bimodal.broker.messages import Face
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, Mapped
 from bimodal.workers.fusion.actor import FORGOTTEN_AFTER_S, NOTED_AFTER_S, ForeignEmbeddings
 from bimodal.workers.fusion.dynamic import DynamicModel
 from bimodal.workers.fusion.scene import FusionModels, Scene
@@ -19,7 +19,7 @@ STEP_NS = 100_000_000
 
 def model(static: str | None = OWN) -> DynamicModel:
     sure = {emotion: float(emotion == "fear") for emotion in EMOTIONS}
-    return DynamicModel(lambda _: sure, interval_s=0.1, steps=2, dimensions=4, static=static)
+    return DynamicModel(lambda _: Mapped(sure, {}), interval_s=0.1, steps=2, dimensions=4, static=static)
 
 
 @pytest.mark.parametrize("static", [OWN, f"{OWN}+fer-plus@1"])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, EmotionSet
+from bimodal.models.errors import ArtifactError
+from bimodal.models.session import open_artifact
 from bimodal.workers.fusion.combine import (
     PRODUCT_FLOOR,
     STRATEGIES,
@@ -17,6 +20,8 @@ from bimodal.workers.fusion.combine import (
     agreement,
     average,
     clean,
+    learned_fusion,
+    pooled_other,
     product,
     shares,
     softened,
@@ -248,3 +253,41 @@ def test_by_worth_a_class_that_one_does_not_know_keeps_its_share() -> None:
     whole = {emotion: value / sum(known.values()) for emotion, value in known.items()}
     heard = [face, voice._replace(probabilities=whole)]
     assert worth(heard)["disgust"] == pytest.approx(average(heard)["disgust"])
+
+
+# Further categories.
+
+WITH_CONTEMPT = EmotionSet(categories=("contempt", "boredom"))
+other_shares = st.floats(0, 1)
+
+
+@given(distributions(), distributions(), other_shares, st.sampled_from([worth, average, product]))
+def test_a_category_that_only_one_knows_is_as_that_one_says(
+    video: dict[str, float], speech: dict[str, float], share: float, strategy: Strategy
+) -> None:
+    face = Opinion("video", video, 0.7, other={"contempt": share})
+    voice = Opinion("speech", speech, 0.3)
+    assert pooled_other([face, voice], strategy, WITH_CONTEMPT) == {"contempt": share}
+    assert pooled_other([voice], strategy, WITH_CONTEMPT) == {}
+
+
+@given(distributions(EMOTIONS), other_shares, st.sampled_from([average, product]))
+def test_two_that_say_the_same_of_a_category_stay_with_it(
+    probabilities: dict[str, float], share: float, strategy: Strategy
+) -> None:
+    both = [Opinion(name, probabilities, 0.5, other={"contempt": share}) for name in ("video", "speech")]
+    (found,) = pooled_other(both, strategy, WITH_CONTEMPT).values()
+    assert found == pytest.approx(share, abs=1e-3)
+
+
+def test_two_that_are_sure_of_a_category_are_surer_by_worth() -> None:
+    even = dict.fromkeys(EMOTIONS, 1 / 7)
+    both = [Opinion(name, even, 0.5, other={"contempt": 0.6}) for name in ("video", "speech")]
+    assert pooled_other(both, worth, WITH_CONTEMPT)["contempt"] > 0.8
+
+
+def test_a_fusion_model_of_another_set_is_refused_in_words() -> None:
+    path = Path(__file__).parents[3] / "models" / "fusion-learned" / "model.onnx"
+    artifact = open_artifact(path, "fusion", provider="cpu")
+    with pytest.raises(ArtifactError, match="its labels must be neutral, bored, in any order"):
+        learned_fusion(artifact, EmotionSet(("neutral", "bored")))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bimodal.models.contract import Metadata
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, Mapped
 from bimodal.models.errors import ArtifactError
 from bimodal.models.session import open_artifact
 from bimodal.workers.fusion.dynamic import DynamicModel, DynamicTrack, decode_embedding, dynamic_model
@@ -28,12 +28,16 @@ class Recorder:
         self.shown: list[NDArray[np.float32]] = []
         self.model = DynamicModel(self._predict, interval_s, steps, dimensions, "recorder@1")
 
-    def _predict(self, embeddings: NDArray[np.float32]) -> dict[str, float]:
+    def _predict(self, embeddings: NDArray[np.float32]) -> Mapped:
         self.shown.append(embeddings)
-        return sure(EMOTIONS[int(embeddings[0, -1, 0]) % len(EMOTIONS)])
+        return answer(int(embeddings[0, -1, 0]))
 
     def windows(self) -> list[list[float]]:
         return [window[0, :, 0].tolist() for window in self.shown]
+
+
+def answer(number: int) -> Mapped:
+    return Mapped(sure(EMOTIONS[number % len(EMOTIONS)]), {})
 
 
 def value(number: float) -> NDArray[np.float32]:
@@ -45,8 +49,8 @@ def test_it_is_silent_until_its_window_is_full_and_its_answer_holds() -> None:
     track = DynamicTrack(recorder.model)
     answers = [track.observe(index * 40 * MS, value(index // 5)) for index in range(25)]
     assert answers[:15] == [None] * 15
-    assert answers[15:20] == [sure(EMOTIONS[3])] * 5
-    assert answers[20:] == [sure(EMOTIONS[4])] * 5
+    assert answers[15:20] == [answer(3)] * 5
+    assert answers[20:] == [answer(4)] * 5
     assert recorder.windows() == [[0, 1, 2, 3], [1, 2, 3, 4]]
     assert recorder.shown[0].shape == (1, 4, 1)
     assert recorder.shown[0].dtype == np.float32
@@ -100,12 +104,12 @@ def test_other_embeddings_are_passed_over_or_begin_afresh() -> None:
     recorder = Recorder(steps=2)
     track = DynamicTrack(recorder.model)
     track.observe(0, value(1))
-    assert track.observe(200 * MS, value(1)) == sure(EMOTIONS[1])
-    assert track.observe(400 * MS, None) == sure(EMOTIONS[1])
-    assert track.observe(600 * MS, np.ones(3, np.float32)) == sure(EMOTIONS[1])
+    assert track.observe(200 * MS, value(1)) == answer(1)
+    assert track.observe(400 * MS, None) == answer(1)
+    assert track.observe(600 * MS, np.ones(3, np.float32)) == answer(1)
     anything = DynamicTrack(Recorder(steps=2, dimensions=None).model)
     anything.observe(0, value(1))
-    assert anything.observe(200 * MS, value(1)) == sure(EMOTIONS[1])
+    assert anything.observe(200 * MS, value(1)) == answer(1)
     assert anything.observe(400 * MS, np.ones(3, np.float32)) is None
 
 
@@ -118,7 +122,7 @@ def test_time_that_runs_backwards_does_no_harm() -> None:
 
 
 def test_an_answer_that_is_no_number_is_no_answer() -> None:
-    track = DynamicTrack(DynamicModel(lambda _: dict.fromkeys(EMOTIONS, float("nan")), 0.2, 1))
+    track = DynamicTrack(DynamicModel(lambda _: Mapped(dict.fromkeys(EMOTIONS, float("nan")), {}), 0.2, 1))
     assert track.observe(0, value(1)) is None
 
 
@@ -145,8 +149,9 @@ def test_a_real_artifact_answers(tmp_path: Path) -> None:
     answers = [track.observe(index * 40 * MS, embedding) for index in range(46)]
     assert answers[44] is None
     assert answers[45] is not None
-    assert max(answers[45], key=answers[45].__getitem__) == "fear"
-    assert sum(answers[45].values()) == pytest.approx(1.0)
+    found = answers[45].probabilities
+    assert max(found, key=found.__getitem__) == "fear"
+    assert sum(found.values()) == pytest.approx(1.0)
 
 
 def test_embeddings_of_another_network_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import { Stage } from "./stage.js";
 import { Streams } from "./streams.js";
 import { Timeline } from "./timeline.js";
 import { Verdict } from "./verdict.js";
-import { Colours, clock, element, setText } from "./words.js";
+import { Colours, clock, element, setText, useEmotions } from "./words.js";
 
 /** @typedef {import("./connection.js").Frame} Frame */
 
@@ -87,8 +87,13 @@ function onMessage(message) {
   } else if (message.type === "hello") hello(message);
 }
 
-/** @param {{session: string, visitors: string[]}} message */
+/** @param {{session: string, visitors: string[], emotions: string[], categories: string[], colours: Object.<string, string>}} message */
 async function hello(message) {
+  if (useEmotions(message)) {
+    colours.read();
+    bars.build();
+    timeline.paint();
+  }
   setText(element("session"), message.session);
   document.title = `bimodal · ${message.session}`;
   // It fills the element "visitor" by itself, once.

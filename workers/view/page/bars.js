@@ -1,6 +1,6 @@
-/** Three rows of seven bars: probabilities of face, voice, and both fused. */
+/** Three rows of bars: probabilities of face, voice, and both fused; then shares of further categories that count. */
 
-import { EMOTIONS, faceless, percent, setText, top } from "./words.js";
+import { CATEGORIES, EMOTIONS, faceless, percent, setText, top } from "./words.js";
 
 const ROWS = [
   ["video", "video"],
@@ -23,7 +23,7 @@ class Row {
     this.note = document.createElement("small");
     name.append(title, this.note);
     this.row.append(name);
-    this.bars = EMOTIONS.map(() => {
+    this.bars = [...EMOTIONS, ...CATEGORIES].map(() => {
       const bar = document.createElement("span");
       bar.className = "bar";
       const fill = document.createElement("i");
@@ -35,13 +35,13 @@ class Row {
     place.append(this.row);
   }
 
-  /** @param {?import("./words.js").Probabilities} probabilities @param {string} note */
-  show(probabilities, note) {
+  /** @param {?import("./words.js").Probabilities} probabilities @param {string} note @param {import("./words.js").Probabilities} [other] of further categories */
+  show(probabilities, note, other) {
     const best = top(probabilities);
     setText(this.note, note);
-    EMOTIONS.forEach((emotion, index) => {
+    [...EMOTIONS, ...CATEGORIES].forEach((emotion, index) => {
       const { bar, fill, value } = this.bars[index];
-      const share = probabilities?.[emotion];
+      const share = index < EMOTIONS.length ? probabilities?.[emotion] : other?.[emotion];
       bar.classList.toggle("absent", share === undefined);
       bar.classList.toggle("top", emotion === best);
       bar.dataset.share = share === undefined ? "" : String(share);
@@ -55,12 +55,21 @@ class Row {
 export class Bars {
   /** @param {HTMLElement} place */
   constructor(place) {
+    this.place = place;
+    this.build();
+  }
+
+  /** Make the rows, for the emotions that there are. */
+  build() {
+    const { place } = this;
+    place.querySelectorAll(".row").forEach((row) => row.remove());
+    place.style.setProperty("--bars", String(EMOTIONS.length + CATEGORIES.length));
     this.rows = Object.fromEntries(ROWS.map(([kind]) => [kind, new Row(kind, place)]));
     const names = document.createElement("div");
     names.className = "row names";
     names.setAttribute("aria-hidden", "true");
     names.append(document.createElement("span"));
-    this.names = EMOTIONS.map((emotion) => {
+    this.names = [...EMOTIONS, ...CATEGORIES].map((emotion) => {
       const name = document.createElement("span");
       name.textContent = emotion;
       names.append(name);
@@ -80,9 +89,9 @@ export class Bars {
     const face = leading == null ? null : event.faces[leading];
     const { speech, emotion } = event;
     this.rows.video.show(face?.video ?? null, face ? `face ${face.track}` : faceless(hasPicture));
-    this.rows.speech.show(speech?.probabilities ?? null, speech ? (speech.because ?? `voice ${percent(speech.voice)}`) : "no sound");
-    this.rows.fused.show(fused, this.shares(face, fused !== null));
-    this.names.forEach((name, index) => name.classList.toggle("now", EMOTIONS[index] === emotion.label));
+    this.rows.speech.show(speech?.probabilities ?? null, speech ? (speech.because ?? `voice ${percent(speech.voice)}`) : "no sound", speech?.other);
+    this.rows.fused.show(fused, this.shares(face, fused !== null), emotion.other);
+    this.names.forEach((name, index) => name.classList.toggle("now", EMOTIONS[index] !== undefined && EMOTIONS[index] === emotion.label));
   }
 
   /** @param {?import("./words.js").Face} face @param {boolean} known @returns {string} weights of face and voice */

@@ -173,7 +173,7 @@ export class Timeline {
     if (index < 1 || width < 4) return;
     const { context, colours } = this;
     // Dashes that are longer, and pauses that are shorter, from emotion to emotion; on the panel's own grid.
-    const [dash, pause] = PATTERNS[index - 1];
+    const [dash, pause] = PATTERNS[(index - 1) % PATTERNS.length];
     context.fillStyle = colours.panel;
     for (let at = Math.ceil(left / (dash + pause)) * (dash + pause); at < left + width - 1; at += dash + pause) {
       context.fillRect(at, y + height - 3, Math.min(dash, left + width - 1 - at), 2);

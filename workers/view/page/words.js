@@ -13,8 +13,19 @@
  *   fused: ?(?number)[]}} Point  as workers/view/state.py makes it
  */
 
-/** @type {string[]} the seven emotions in their order (models/emotions.py) */
-export const EMOTIONS = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"];
+/** @type {string[]} the emotions in their order, as the server says; until then the seven (models/emotions.py) */
+export let EMOTIONS = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"];
+/** @type {string[]} further categories that count */
+export let CATEGORIES = [];
+/** @type {Object.<string, string>} by name, which of the seven's colours it has */
+let colourOf = {};
+
+/** Take what results are about from the server. @param {{emotions: string[], categories: string[], colours: Object.<string, string>}} said @returns {boolean} whether it is news */
+export function useEmotions({ emotions, categories, colours }) {
+  const before = [EMOTIONS, CATEGORIES].join(";");
+  [EMOTIONS, CATEGORIES, colourOf] = [emotions, categories, colours];
+  return [EMOTIONS, CATEGORIES].join(";") !== before;
+}
 
 /** @param {?number} share 0…1 */
 export function percent(share) {
@@ -53,7 +64,7 @@ export class Colours {
     for (const name of ["ink", "quiet", "faint", "line", "panel", "stage", "video", "speech", "fused", "bad"]) this[name] = colour(name);
     this.fusedSoft = colour("fused-soft");
     /** @type {Object.<string, string>} of each emotion, for stretches of one label */
-    this.emotions = Object.fromEntries(EMOTIONS.map((name) => [name, colour(name)]));
+    this.emotions = Object.fromEntries([...EMOTIONS, ...CATEGORIES].map((name) => [name, colour(colourOf[name] ?? name)]));
     this.font = getComputedStyle(document.body).fontFamily;
   }
 }

@@ -1,0 +1,49 @@
+"""The set of emotions of a config: what its results are about, by what its models know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bimodal.config import Config
+from bimodal.models.catalog import resolve
+from bimodal.models.contract import Kind, Metadata, used_labels
+from bimodal.models.emotions import EmotionSet, further_names
+from bimodal.models.scan import metadata_of, output_names
+
+AFFECT = "arousal_dominance_valence"
+"""Output of speech models that give dominance."""
+
+
+def set_of_config(config: Config) -> EmotionSet:
+    """What the results of a config are about.
+
+    Raises CatalogError where a model is unknown, ArtifactError where one is no artifact, or knows none of the emotions.
+    """
+    models = config.models
+    named: list[tuple[Kind, str]] = [("face-static", name) for name in models.face_static]
+    named += [("speech", name) for name in models.voices]
+    named += [("face-dynamic", models.face_dynamic)] if models.face_dynamic != "none" else []
+    chosen = EmotionSet(config.emotions)
+    found: dict[str, None] = {}
+    dominance = False
+    for kind, name in named:
+        path = Path(resolve(name))
+        metadata = metadata_of(path, kind)
+        used_labels(metadata, path, chosen)
+        found |= dict.fromkeys(_further(metadata, config))
+        dominance = dominance or (kind == "speech" and AFFECT in output_names(path))
+    return EmotionSet(config.emotions, tuple(found), dominance)
+
+
+def _further(metadata: Metadata, config: Config) -> list[str]:
+    """The categories that a model knows and that count."""
+    labels, own = metadata.labels or (), metadata.categories or ()
+    match config.categories:
+        case "auto":
+            return further_names(labels, own, config.emotions)
+        case "none":
+            return []
+        case names:
+            wanted = EmotionSet(config.emotions, names)
+            known = {wanted.meant_by(label, own) for label in labels}
+            return [name for name in names if name in known]
