@@ -17,13 +17,14 @@ def require(command: str, extra: str, *packages: str) -> None:
     Raises MissingPackageError for the first that is missing, naming the extra (or extras, as in "training,convert").
     """
     for package in packages:
-        if not _installed(package):
+        if not installed(package):
             raise MissingPackageError(
                 f"{command} needs the package '{package}': pip install 'bimodal-emotion[{extra}]'"
             )
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
+    """True where a package is there, without importing it."""
     try:
         return importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:  # the folder above a submodule is missing, or an import hook refuses the name

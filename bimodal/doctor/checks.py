@@ -17,6 +17,7 @@ from bimodal.broker.keys import allowed, keys_folder
 from bimodal.broker.sockets import SHARED_MEMORY
 from bimodal.config import Config
 from bimodal.doctor.imports import advice, missing_imports
+from bimodal.extras import installed
 from bimodal.models.catalog import entries, verify
 from bimodal.models.cuda import (
     DEVICES,
@@ -68,7 +69,25 @@ def run_checks(config: Config) -> list[Finding]:
     """Run every check; findings in the order in which they are printed."""
     findings = [_python(), _cores(), *_libraries(), _onnxruntime(), *_provider(config), _shared_memory(config)]
     findings += [_devices("camera", cameras), _devices("microphone", microphones)]
-    return findings + _workers(config) + _models()
+    return findings + output_findings(config) + _workers(config) + _models()
+
+
+OUTPUT_PACKAGES = {"lsl": "pylsl", "osc": "pythonosc", "mqtt": "paho"}
+"""Module that an output needs, by its key; the extra has the same name."""
+
+
+def output_findings(config: Config) -> list[Finding]:
+    """Whether the packages of the outputs in the config are installed."""
+    findings = []
+    for key, module in OUTPUT_PACKAGES.items():
+        if getattr(config.outputs, key) in (None, False):
+            continue
+        if installed(module):
+            findings.append(Finding(f"outputs.{key}", "ok", "its package is installed"))
+        else:
+            advice = f"pip install 'bimodal-emotion[{key}]'"
+            findings.append(Finding(f"outputs.{key}", "wrong", f"the package {module} is missing", advice))
+    return findings
 
 
 def _workers(config: Config) -> list[Finding]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bimodal.config import check_config
+from bimodal.doctor import checks
 from bimodal.doctor.checks import Finding, Gpus, cuda_findings, explain, find_gpus
 from bimodal.models.cuda import DRIVER, missing, provider_library
 
@@ -55,6 +57,15 @@ def test_every_library_that_is_missing_is_named_and_the_driver_only_once() -> No
     lost = (*NEEDED[:2], DRIVER)
     found = explain(GOOD._replace(newest=None, lost=lost), "cuda", None)
     assert [finding.check for finding in found] == ["gpu", *(f"library {name}" for name in NEEDED[:2])]
+
+
+def test_an_output_whose_package_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = check_config({"outputs": {"osc": True, "mqtt": "broker"}}, "test")
+    monkeypatch.setattr(checks, "installed", lambda module: module == "paho")
+    found = {finding.check: finding for finding in checks.output_findings(wanted)}
+    assert set(found) == {"outputs.osc", "outputs.mqtt"}
+    assert (found["outputs.mqtt"].verdict, found["outputs.osc"].verdict) == ("ok", "wrong")
+    assert found["outputs.osc"].advice == "pip install 'bimodal-emotion[osc]'"
 
 
 def test_nothing_is_said_where_no_gpu_is_asked_for() -> None:

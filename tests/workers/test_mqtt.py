@@ -30,6 +30,7 @@ from bimodal.workers.mqtt import (
     Link,
     MqttActor,
     Out,
+    State,
     Streams,
     default_topic,
     discovery,
@@ -109,6 +110,12 @@ def test_states_keep_their_pace_and_the_newest_is_never_lost(steps: list[tuple[f
 def test_a_state_says_why_there_is_no_label() -> None:
     state = state_of(event())
     assert (state.label, state.because, state.faces, state.speaking) == (None, "no face, no sound", 0, False)
+
+
+def test_every_key_of_a_state_is_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mqtt.md").read_text(encoding="utf-8")
+    assert not [key for key in State.__struct_encode_fields__ if f"`{key}`" not in page]
+    assert not [entity.name for entity in ENTITIES if entity.name not in page]
 
 
 # ------------------------------------------------------------------------------------ names and discovery

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import threading
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from bimodal.broker.events import FaceMeasures, Speech, Stretch, Verdict, VoiceMeasures
 from bimodal.broker.messages import StreamClosed
+from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.errors import WorkerError
 from bimodal.workers.osc import (
     MOST_BYTES,
@@ -75,6 +77,21 @@ def test_an_event_becomes_messages_of_the_same_names() -> None:
     assert found[f"{at}/voice/label"] == ("sad",)
     assert found[f"{at}/voice/f0_hz"] == (180.0,)
     assert found[f"{at}/voice/snr_db"] == (20.0,)
+
+
+def test_every_address_is_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "osc.md").read_text(encoding="utf-8")
+    everything = {name: 1.0 for name in FaceMeasures.__struct_fields__ if name not in ("blend", "units", "affect")}
+    measures = FaceMeasures(**everything, blend={"jawOpen": 0.5}, units={"au12_derived": 0.5})  # type: ignore[arg-type]
+    sounds = VoiceMeasures(**dict.fromkeys(VoiceMeasures.__struct_fields__, 1.0))
+    voice = Speech(label=None, probabilities=sure("sad"), voice=0.9, age_ms=1, because="x", snr_db=1.0, measures=sounds)
+    whole = msgspec.structs.replace(face(1, "happy", 0.8), face=measures, sharpness=0.5, light=0.5)
+    verdict = msgspec.structs.replace(HAPPY, agreement=0.5, because="x")
+    found = messages(msgspec.structs.replace(event(whole, verdict=verdict, speech=voice), size=(100, 100)))
+    shown = set(re.findall(r"[\w.]+", page))
+    assert not [
+        one.address for one in found if not {*one.address.split("/")[1:]} - {"desk", "1"} <= shown | set(EMOTIONS)
+    ]
 
 
 def test_what_is_unknown_is_said_and_no_number_is_invented() -> None:

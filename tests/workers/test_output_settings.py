@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bimodal.config import check_config
@@ -71,6 +73,16 @@ def test_what_is_wrong_is_said_in_one_sentence(outputs: dict[str, object], sente
 
 def test_addresses_that_are_fine() -> None:
     assert all(url_problem(url) is None for url in ("http://127.0.0.1:8000", "https://x.org/y", "http://[::1]:80/z"))
+
+
+def test_secrets_may_lie_in_files(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a-secret-in-a-file\n")
+    mqtt = {"username": "u", "password_file": str(tmp_path / "secret")}
+    hook = {"url": "https://example.org", "secret_file": str(tmp_path / "secret")}
+    found = check_config({"outputs": {"mqtt": mqtt, "webhook": hook}}, "test").outputs
+    assert found.mqtt is not None
+    assert found.webhook is not None
+    assert (found.mqtt.password, found.webhook.secret) == ("a-secret-in-a-file", "a-secret-in-a-file")
 
 
 def test_secrets_stay_out_of_what_is_recorded() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import re
 import socket
 import threading
 import time
@@ -148,6 +149,19 @@ def test_a_signature_is_that_of_standard_webhooks() -> None:
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     assert headers["webhook-timestamp"] == "1614265330"
     assert "webhook-signature" not in signed_headers(one, 1, None)
+
+
+def test_what_the_docs_show_tells_a_genuine_delivery_from_others() -> None:
+    page = Path(__file__).parents[2] / "docs" / "webhook.md"
+    (snippet,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    shown: dict[str, Callable[..., bool]] = {}
+    exec(snippet, shown)
+    one, now = Delivery("msg_1", b'{"a": 1}'), int(time.time())
+    headers = signed_headers(one, now, key_of(SECRET))
+    assert shown["genuine"](headers, one.body, SECRET)
+    assert not shown["genuine"](headers, b'{"a": 2}', SECRET)
+    assert not shown["genuine"](headers, one.body, "another secret of it")
+    assert not shown["genuine"](signed_headers(one, now - 3600, key_of(SECRET)), one.body, SECRET)
 
 
 def test_a_secret_that_is_no_base64_is_named() -> None:
