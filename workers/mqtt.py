@@ -310,13 +310,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     voice: str | None
     speaking: bool
     doubts: tuple[str, ...]
+    other: dict[str, float] | None
     t: float | None
     seq: int | None
 
 
 ENDED = State(
     label=None, because="the stream has ended", confidence=None, agreement=None, valence=None, arousal=None, faces=0,
-    face_labels=(), voice=None, speaking=False, doubts=(), t=None, seq=None,
+    face_labels=(), voice=None, speaking=False, doubts=(), other=None, t=None, seq=None,
 )  # fmt: skip
 
 
@@ -334,6 +335,7 @@ def state_of(event: Emotion) -> State:
         face_labels=tuple(face.label for face in event.faces),
         voice=speech.label if speech is not None else None,
         speaking=speech is not None and speech.label is not None,
+        other=verdict.other or None,
         doubts=tuple(dict.fromkeys(doubt for face in event.faces for doubt in face.doubts)),
         t=event.t,
         seq=event.seq,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from enum import StrEnum
@@ -46,7 +47,7 @@ def _schema() -> dict[str, Any]:
     for component in components.values():
         # Files have one kind of lines each, which don't repeat it; every kind is known by its other keys too.
         component["required"] = [name for name in component.get("required", ()) if name != "type"]
-        component["description"] = component["description"].replace("None", "null")
+        component["description"] = inspect.cleandoc(component["description"]).replace("None", "null")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Events of bimodal",

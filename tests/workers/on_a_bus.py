@@ -54,6 +54,7 @@ class OnABus:
             assert time.monotonic() < end, f"waited in vain; {self.actor.degraded_reason()}"
             self.say(*repeated)
             self.actor.on_idle()
+            time.sleep(0.002)
 
     def close(self) -> None:
         """End all of it."""
