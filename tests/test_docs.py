@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bimodal import cli
+from bimodal import cli, command_line
 from bimodal.bench.plan import chosen
 from bimodal.config import Config, check_config
 from scripts.measure.__main__ import PARTS as MEASURED
@@ -79,7 +79,7 @@ def command_lines(text: str) -> Iterator[tuple[str, bool]]:
 def parse(line: str, whole: bool) -> None:
     """Fails where the command, a subcommand or an option is unknown, or, of a whole command, where one is missing."""
     words = shlex.split(line, comments=True)[1:]
-    command: Any = cli._load(words[0], cli.COMMANDS[words[0]])
+    command: Any = command_line._load(words[0], cli.COMMANDS[words[0]])
     path, rest = [words[0]], words[1:]
     while rest and getattr(command, "commands", None):
         if rest[0] not in command.commands and not whole:
@@ -178,6 +178,6 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 def test_every_command_has_a_help_with_an_example() -> None:
     for name, room in cli.COMMANDS.items():
-        command: Any = cli._load(name, room)
+        command: Any = command_line._load(name, room)
         for one in (getattr(command, "commands", None) and command.commands.values()) or [command]:
             assert "Example: " in (one.help or ""), f"{name} {one.name}"
