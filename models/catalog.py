@@ -20,12 +20,24 @@ from platformdirs import user_cache_path, user_data_path
 from bimodal.models.contract import Kind
 from bimodal.models.errors import CatalogError
 from bimodal.models.formats import advice
+from bimodal.models.precision import Precision
 
 ROOT = Path(__file__).parent
 CATALOG = ROOT / "catalog.yaml"
 
 DEFAULTS: Mapping[str, tuple[str, ...]] = {"face-static": ("face-robust",), "speech": ("speech-whisper",)}
 """The models of the default config for kinds that several may serve, by kind."""
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another file of a model: path relative to the folder of the catalog, and checksum."""
+
+    file: str
+    sha256: str
+
+
+INT8_SUFFIX = "-int8"
+"""What the name of an INT8 variant adds to that of its model."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +50,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         license: licence of the weights.
         source: origin of the weights, in words.
         sha256: checksum of the file.
+        int8: the same model in 8-bit integers, which calls itself NAME-int8; None where there is none.
     """
 
     name: str
@@ -46,6 +59,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     license: str
     source: str
     sha256: str
+    int8: Variant | None = None
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,8 +129,11 @@ def path_of(entry: Entry, catalog: Path = CATALOG) -> Path:
     return catalog.parent / entry.file
 
 
-def resolve(name_or_path: str, catalog: Path = CATALOG) -> Path:
+def resolve(name_or_path: str, catalog: Path = CATALOG, *, precision: Precision = "fp32") -> Path:
     """Find the file of a name or of a path to an .onnx file; shipped names come before the user's own folder.
+
+    Args:
+        precision: the variant wanted of a shipped model; one that does not have it gives its only file.
 
     Raises CatalogError if the name is unknown or the file is missing.
     """
@@ -129,7 +146,10 @@ def resolve(name_or_path: str, catalog: Path = CATALOG) -> Path:
     if name_or_path not in shipped:
         _refuse_foreign(name_or_path)
         return _not_shipped(name_or_path, catalog)
-    path = path_of(shipped[name_or_path], catalog)
+    entry = shipped[name_or_path]
+    path = path_of(entry, catalog)
+    if precision == "int8" and entry.int8 is not None:
+        path = catalog.parent / entry.int8.file
     if not path.is_file():
         raise CatalogError(f"the file of model '{name_or_path}' is missing: {path}; install bimodal again")
     return path
@@ -159,23 +179,28 @@ def _not_shipped(name: str, catalog: Path) -> Path:
 
 
 def verify(entry: Entry, catalog: Path = CATALOG) -> None:
-    """Check an entry's file: checksum, contract, warm-up run, and that it is what the catalog says.
+    """Check an entry's files: checksum, contract, warm-up run, and that each is what the catalog says.
 
     Raises CatalogError or ArtifactError.
     """
-    path = resolve(entry.name, catalog)
+    _verify(entry.name, resolve(entry.name, catalog), entry.kind, entry.sha256)
+    if entry.int8 is not None:
+        path = resolve(entry.name, catalog, precision="int8")
+        _verify(f"{entry.name}{INT8_SUFFIX}", path, entry.kind, entry.int8.sha256)
+
+
+def _verify(name: str, path: Path, kind: Kind, sha256: str) -> None:
     found = sha256_of(path)
-    if found != entry.sha256:
+    if found != sha256:
         raise CatalogError(
-            f"model '{entry.name}' is not the file that the catalog knows: {path} has sha256 {found}, "
-            f"the catalog {entry.sha256}"
+            f"model '{name}' is not the file that the catalog knows: {path} has sha256 {found}, the catalog {sha256}"
         )
     # Imported here, because loading ONNX Runtime takes as long as everything else that resolves names.
     from bimodal.models.session import open_artifact
 
-    metadata = open_artifact(path, entry.kind, provider="cpu").metadata
-    if metadata.name != entry.name:
-        raise CatalogError(f"model '{entry.name}' calls itself '{metadata.name}' in {path}")
+    metadata = open_artifact(path, kind, provider="cpu").metadata
+    if metadata.name != name:
+        raise CatalogError(f"model '{name}' calls itself '{metadata.name}' in {path}")
 
 
 def verify_installed(name: str) -> None:
@@ -217,16 +242,27 @@ def pin(catalog: Path = CATALOG) -> list[str]:
     text = catalog.read_text(encoding="utf-8")
     changed = []
     for entry in entries(catalog):
-        path = path_of(entry, catalog)
-        if not path.is_file() or sha256_of(path) == entry.sha256:
-            continue
-        pattern = rf"(?m)^(  {re.escape(entry.name)}:\n(?:    .*\n)*?    sha256: )\S*$"
-        text, count = re.subn(pattern, rf"\g<1>{sha256_of(path)}", text)
-        if count != 1:
-            raise CatalogError(f"{catalog}: the entry of '{entry.name}' needs a line 'sha256: …' indented by four")
-        changed.append(entry.name)
+        place = rf"(?m)^(  {re.escape(entry.name)}:\n(?:    .*\n)*?"
+        text, new = _pinned(text, rf"{place}    sha256: )\S*$", path_of(entry, catalog), entry.sha256)
+        changed += [entry.name] * new
+        if entry.int8 is not None:
+            path = catalog.parent / entry.int8.file
+            text, new = _pinned(
+                text, rf"{place}    int8:\n(?:      .*\n)*?      sha256: )\S*$", path, entry.int8.sha256
+            )
+            changed += [f"{entry.name}{INT8_SUFFIX}"] * new
     catalog.write_text(text, encoding="utf-8")
     return changed
+
+
+def _pinned(text: str, pattern: str, path: Path, known: str) -> tuple[str, bool]:
+    """The catalog with the checksum of a present file at the end of a pattern, and whether it is another one."""
+    if not path.is_file() or (found := sha256_of(path)) == known:
+        return text, False
+    text, count = re.subn(pattern, rf"\g<1>{found}", text)
+    if count != 1:
+        raise CatalogError(f"the catalog's entry of {path} needs a line 'sha256: …', indented as the others")
+    return text, True
 
 
 _Rows = TypeVar("_Rows", list[Entry], list[Download])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,7 @@ from bimodal.models.catalog import (
 )
 from bimodal.models.errors import ModelError
 from bimodal.models.fetch import Folders, fetch_model
+from bimodal.models.precision import choice_here
 from bimodal.models.session import Artifact, milliseconds, open_artifact
 
 # bimodal models fetch
@@ -133,6 +135,14 @@ def say(text: str) -> None:
     typer.echo(shown(text))
 
 
+class Wanted(StrEnum):
+    """Variant of a model."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    INT8 = "int8"
+
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -175,15 +185,23 @@ def list_models(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A name of the catalog, or an .onnx file.")], as_json: AsJson = False
+    name: Annotated[str, typer.Argument(help="A name of the catalog, or an .onnx file.")],
+    as_json: AsJson = False,
+    precision: Annotated[
+        Wanted, typer.Option(help="Of a model that has both, this variant; auto: the one that runs on this machine.")
+    ] = Wanted.AUTO,
 ) -> None:
     """Show what one model says of itself, whether one run takes a batch, and how long a run takes on one thread here.
 
-    Example: [b]bimodal models show face-compact[/b]
+    Example: [b]bimodal models show face-robust[/b]
     """
     with one_sentence():
-        artifact = open_artifact(resolve(name), provider="cpu")
+        choice = choice_here(precision.value)
+        artifact = open_artifact(resolve(name, precision=choice.precision), provider="cpu")
+        both = any(entry.name == name and entry.int8 is not None for entry in entries())
     facts = _facts(artifact)
+    if both:
+        facts["precision"] = f"{choice.precision} ({choice.reason}); there are fp32 and int8"
     if as_json:
         _print_json(facts)
         return

@@ -25,10 +25,12 @@ from bimodal.corpus.journal import JOURNAL, JournalReader, JournalWriter, counts
 from bimodal.corpus.local import Coordinator, LocalEngine
 from bimodal.corpus.messages import Done, Progress, WorkerSettings
 from bimodal.corpus.plan import Plan, State
+from bimodal.corpus.precision import keep, kept
 from bimodal.corpus.resume import Options, decide, set_of_rows
 from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task
 from bimodal.corpus.tables import Pace, columns_of, write_tables
 from bimodal.models.emotions import SEVEN
+from bimodal.models.precision import Precision, choice_here
 from bimodal.recordings.exports import FormatName
 from bimodal.recordings.recording import describe
 from bimodal.supervisor.emotions import set_of_config
@@ -159,7 +161,7 @@ class Run:
         self.at_work: dict[str, Progress] = {}
         self.out = request.out.absolute()
         self.corpus = self.out / CORPUS
-        self._config = config
+        self._given = config
         self._log_file = log_file
         self._plan = Plan()
         self._reader = JournalReader(self.corpus)
@@ -174,9 +176,19 @@ class Run:
         self._changed = True
         self._look_at = 0.0
         self._weight_done = 0.0
+        self._prepared = False
         self._on_row: Callable[[ClipRow], None] = lambda _: None
+        self._started = datetime.now().astimezone()
+        here = choice_here(config.runtime.precision, config.runtime.provider).precision
+        self._choose(here if config.runtime.precision != "auto" else kept(self.corpus) or here)
+
+    def _choose(self, precision: Precision) -> None:
+        """Take a variant of the models: settings and identity follow it."""
+        runtime = msgspec.structs.replace(self._given.runtime, precision=precision)
+        self._precision: Precision = precision
+        self._config = msgspec.structs.replace(self._given, runtime=runtime)
         self._session_record = describe_session(
-            config, "analysis", f"analyze-{os.getpid()}", datetime.now().astimezone(), request.choice
+            self._config, "analysis", f"analyze-{os.getpid()}", self._started, self.request.choice
         )
         self.settings = self._session_record.settings or ""
 
@@ -193,10 +205,18 @@ class Run:
         self._emotions = set_of_rows(self.out, self._plan.rows(), self._emotions)
         self._carried = columns_of(self._plan.rows())
         self._carried += [name for name in inputs.columns if name not in self._carried]
+        self._decide_all()
+
+    def _decide_all(self) -> None:
+        """Decide on every input, by the settings as they are now."""
+        count = self.count
+        count.before = count.failed_before = count.refused = 0
+        count.lost = 0
+        self._again.clear()
         for item in self._plan.items():
             self._decide(item)
-        if self.count.refused:
-            log.info("%d inputs refused", self.count.refused)
+        if count.refused:
+            log.info("%d inputs refused", count.refused)
 
     def _wanted(self, inputs: Inputs, on_found: Callable[[int], None]) -> Iterator[Item]:
         found = 0
@@ -225,7 +245,7 @@ class Run:
                 self._again.add(item.place)
             case "join" | "do":
                 pass
-        self._plan.mark([item.place], state, work="join" if decision.verdict == "join" else None)
+        self._plan.mark([item.place], state, work="join" if decision.verdict == "join" else "do")
 
     def refusals(self) -> Iterator[ClipRow]:
         """The inputs that are refused, with their reasons."""
@@ -293,7 +313,8 @@ class Run:
             self._finish()
 
     def worker_settings(self, engine: str = "local", threads: int = 1) -> WorkerSettings:
-        """The settings of a worker of this run."""
+        """The settings of a worker of this run. Raises ConfigError where the folder can't be written."""
+        self._prepare()
         config = msgspec.structs.replace(self._config, log=LogConfig(), outputs=OutputsConfig())
         return WorkerSettings(
             config=msgspec.to_builtins(config),
@@ -323,11 +344,20 @@ class Run:
         return machine_memory_mb() // 2 if limit == "auto" else limit
 
     def _prepare(self) -> None:
+        """Make the folders, and settle the variant of the models, once."""
+        if self._prepared:
+            return
+        self._prepared = True
         try:
             for folder in (CLAIMS, JOURNAL, "frames", "segments", "speech"):
                 (self.corpus / folder).mkdir(parents=True, exist_ok=True)
+            counts_now = keep(self.corpus, self._precision, replace=self._given.runtime.precision != "auto")
         except OSError as error:
             raise ConfigError(describe(error, self.corpus)) from error
+        if counts_now != self._precision:
+            # Another run, on another processor, has begun this corpus since this one looked.
+            self._choose(counts_now)
+            self._decide_all()
         sweep_claims(self.corpus)
         sweep_data_sets(self.corpus)
 

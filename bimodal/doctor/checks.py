@@ -32,6 +32,7 @@ from bimodal.models.cuda import (
     provider_library,
 )
 from bimodal.models.errors import ModelError
+from bimodal.models.precision import Choice, choice_here
 from bimodal.supervisor.autoscale import KINDS
 from bimodal.supervisor.processes import TABLE
 from bimodal.supervisor.usage import cores, cpu_quota
@@ -67,7 +68,8 @@ OTHER_PACKAGES = {"opencv-python": ("opencv-python-headless",)}
 
 def run_checks(config: Config) -> list[Finding]:
     """Run every check; findings in the order in which they are printed."""
-    findings = [_python(), _cores(), *_libraries(), _onnxruntime(), *_provider(config), _shared_memory(config)]
+    findings = [_python(), _cores(), *_libraries(), _onnxruntime(), *_provider(config)]
+    findings += [precision_finding(config), _shared_memory(config)]
     findings += [_devices("camera", cameras), _devices("microphone", microphones)]
     return findings + output_findings(config) + _workers(config) + _models()
 
@@ -192,6 +194,20 @@ def _provider(config: Config) -> list[Finding]:
         return [found, *cuda_findings(wanted, None)]
     found = Finding("provider", "ok", f"{artifact.provider} is active ('{wanted}' was asked for)")
     return [found, *cuda_findings(wanted, artifact.provider)]
+
+
+def precision_finding(config: Config, choice: Choice | None = None) -> Finding:
+    """The variant of the configured models that runs; `choice`: by default, this machine's."""
+    chosen = choice or choice_here(config.runtime.precision, config.runtime.provider)
+    configured = (*config.models.face_static, *config.models.voices, config.models.face_detector)
+    both = {entry.name for entry in entries() if entry.int8 is not None}
+    with_int8 = [name for name in (*configured, config.models.face_landmarks) if name in both]
+    have = f"; {', '.join(with_int8)} {'has' if len(with_int8) == 1 else 'have'} both" if with_int8 else ""
+    found = f"{chosen.precision} ({chosen.reason}){have}"
+    if chosen.precision == "int8" and chosen.fast is None:
+        advice = "this processor has no VNNI, AMX or dot product, so int8 may be slower: runtime.precision auto"
+        return Finding("precision", "warning", found, advice)
+    return Finding("precision", "ok", found)
 
 
 def _shared_memory(config: Config) -> Finding:

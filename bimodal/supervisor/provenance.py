@@ -18,6 +18,7 @@ from bimodal.config import Config
 from bimodal.config.schema import DETAILS
 from bimodal.models.catalog import resolve, sha256_of
 from bimodal.models.emotions import EMOTIONS
+from bimodal.models.precision import Precision, choice_here
 from bimodal.models.scan import onnx_properties
 from bimodal.recordings.parts import replace_text
 from bimodal.recordings.recording import describe
@@ -126,11 +127,12 @@ def model_records(config: Config) -> list[ModelRecord]:
     given += [("face-static", name) for name in models.face_static]
     given += [("face-dynamic", models.face_dynamic), *(("speech", name) for name in models.voices)]
     given += [("voice-activity", models.voice_activity)]
-    return [_model(kind, name) for kind, name in given if name != "none"]
+    precision = choice_here(config.runtime.precision, config.runtime.provider).precision
+    return [_model(kind, name, precision) for kind, name in given if name != "none"]
 
 
-def _model(kind: str, given: str) -> ModelRecord:
-    path = Path(resolve(given)).absolute()
+def _model(kind: str, given: str, precision: Precision) -> ModelRecord:
+    path = resolve(given, precision=precision).absolute()
     properties = onnx_properties(path)
     return ModelRecord(
         kind=kind,

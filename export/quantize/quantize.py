@@ -29,16 +29,16 @@ from bimodal.export.artifact import set_metadata, write
 from bimodal.export.errors import QuantizationError
 from bimodal.export.quantize.examples import read, split
 from bimodal.export.quantize.report import Report, card, compare, require
-from bimodal.models.catalog import resolve
+from bimodal.models.catalog import INT8_SUFFIX, resolve
 from bimodal.models.contract import Metadata, read_properties
 from bimodal.models.fetch import install, put
+from bimodal.models.precision import cpu_features, saturates
 from bimodal.models.session import Artifact, open_artifact
 
 LEARNED = ("Conv", "Gemm", "LSTM")
 """Operators of learned layers; nodes before the first of them are preprocessing."""
 
 STATIC = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Concat")
-SUFFIX = "-int8"
 
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 """Metadata by which ONNX Runtime's quantizer recognises a simplified graph."""
@@ -67,7 +67,7 @@ def quantize(artifact: Path, path: Path, calibration: Iterable[NDArray[Any]], *,
                 model = _static(model, learned, calibration, Path(scratch), reduce_range)
         except Exception as error:  # the quantiser raises whatever its parts do
             raise QuantizationError(f"{artifact} can't be quantised: {_first_line(error)}") from error
-    set_metadata(model, msgspec.structs.replace(metadata, name=metadata.name + SUFFIX))
+    set_metadata(model, msgspec.structs.replace(metadata, name=metadata.name + INT8_SUFFIX))
     return write(model, path)
 
 
@@ -245,7 +245,7 @@ def make(
     source = resolve(name_or_path)
     original = open_artifact(source, provider="cpu")
     examples = split(data, original.metadata.kind, calibration=calibration, evaluation=limit)
-    narrow = saturates() if reduce_range is None else reduce_range
+    narrow = saturates(platform.machine(), cpu_features()) if reduce_range is None else reduce_range
     path = scratch / "model.onnx"
     twin = quantize(source, path, read(examples.calibration, original), reduce_range=narrow)
     report = compare(
@@ -267,22 +267,3 @@ def _noted(path: Path, report: Report, text: str) -> Path:
     path.write_bytes(model.SerializeToString(deterministic=True))
     path.with_name("card.md").write_text(text, encoding="utf-8")
     return path
-
-
-# Saturation of 8-bit products on this CPU.
-
-CPU_INFO = Path("/proc/cpuinfo")
-EXACT = frozenset({"avx512_vnni", "avx_vnni"})
-
-
-def saturates(machine: str | None = None, cpu_info: str | None = None) -> bool:
-    """True if sums of U8 × S8 products may saturate at 16 bits: on x86 without VNNI, and on unknown CPUs.
-
-    Args:
-        machine, cpu_info: `platform.machine()` and /proc/cpuinfo; by default of this machine.
-    """
-    if (machine or platform.machine()).lower() not in ("x86_64", "amd64", "i386", "i686"):
-        return False
-    if cpu_info is None:
-        cpu_info = CPU_INFO.read_text(encoding="utf-8", errors="replace") if CPU_INFO.is_file() else ""
-    return not EXACT & set(cpu_info.split())

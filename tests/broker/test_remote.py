@@ -164,7 +164,8 @@ def test_a_worker_with_other_models_or_another_version_gets_no_jobs_and_both_sid
     router.hello("face 1", 1, home, 0)
     other = msgspec.structs.replace(home, models={"face-static": "bb", "face-detector": "dd"})
     _, out = router.hello("gpu: face 1", 1, other, 0)
-    sentence = "its models differ from those here (face-static): give both machines the same files"
+    same = "give both machines the same files and the same runtime.precision"
+    sentence = f"its models differ from those here (face-static): {same}"
     assert told(out, "gpu: face 1") == [sentence]
     assert told(out, "supervisor") == [sentence]
     router.handle("capture", opened("s", "latest"), 0)

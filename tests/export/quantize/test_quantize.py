@@ -20,7 +20,7 @@ from bimodal.export.artifact import make_model, write
 from bimodal.export.commands import app
 from bimodal.export.errors import QuantizationError, SourceModelError
 from bimodal.export.quantize.examples import Split, read, split
-from bimodal.export.quantize.quantize import learned_nodes, make, quantize, saturates
+from bimodal.export.quantize.quantize import learned_nodes, make, quantize
 from bimodal.export.quantize.report import Report, Side, compare, require
 from bimodal.models.catalog import resolve
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Kind, Metadata
@@ -121,7 +121,7 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 @pytest.fixture(scope="module")
 def twin(face: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     path = tmp_path_factory.mktemp("twin") / "model.onnx"
-    return quantize(Path(face.path), path, faces(40), reduce_range=saturates())
+    return quantize(Path(face.path), path, faces(40), reduce_range=True)
 
 
 @pytest.fixture
@@ -225,21 +225,6 @@ def test_a_graph_without_layers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(QuantizationError, match="can't be quantised"):
         quantize(Path(face_network(tmp_path / "f.onnx").path), tmp_path / "out.onnx", [], reduce_range=False)
     assert not (tmp_path / "out.onnx").exists()
-
-
-@pytest.mark.parametrize(
-    ("machine", "info", "expected"),
-    [
-        ("x86_64", "flags : sse avx2", True),
-        ("x86_64", "flags : avx512_vnni avx2", False),
-        ("AMD64", "flags : avx_vnni", False),
-        ("x86_64", "", True),
-        ("aarch64", "", False),
-        ("arm64", "flags : avx2", False),
-    ],
-)
-def test_cpus_without_vnni_need_the_reduced_range(machine: str, info: str, expected: bool) -> None:
-    assert saturates(machine, info) is expected
 
 
 # ------------------------------------------------------------------------------------ the data
