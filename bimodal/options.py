@@ -72,6 +72,17 @@ def with_counts(config: Config, face: int | None, audio: int | None) -> Config:
     return msgspec.structs.replace(config, workers=msgspec.structs.replace(config.workers, **changes))
 
 
+def with_quick(config: Config, quick: bool | None) -> Config:
+    """The config with `face.quick` as given; None leaves it. Raises ConfigError where `detect_every` forbids it."""
+    if quick is None:
+        return config
+    if quick and config.face.detect_every != "auto":
+        raise ConfigError(
+            f"quick looks where something has changed: it needs face.detect_every: auto, not {config.face.detect_every}"
+        )
+    return msgspec.structs.replace(config, face=msgspec.structs.replace(config.face, quick=quick))
+
+
 # Requests to a running system.
 
 _T = TypeVar("_T")

@@ -60,14 +60,19 @@ class Dispatch:
 
     # -------------------------------------------------------------------------------- streams
 
-    def open_stream(self, stream: str, run: int, policy: Policy, next_seqs: Mapping[Modality, int]) -> None:
+    def open_stream(
+        self, stream: str, run: int, policy: Policy, next_seqs: Mapping[Modality, int], *, ordered: bool = False
+    ) -> None:
         """Open a stream whose jobs start at `next_seqs`. A new run discards the state of older ones; opening the same
-        run again changes nothing."""
+        run again changes nothing. `ordered`: one of its frames is assigned at a time."""
         for modality, next_seq in next_seqs.items():
             queue = self._queues.get((stream, modality))
             if queue is None or queue.run != run:
                 self._forget((stream, modality))
-                self._queues[stream, modality] = Queue(run, policy, counts=JobCounts(next_seq=next_seq))
+                one_by_one = ordered and modality == "face"
+                self._queues[stream, modality] = Queue(
+                    run, policy, counts=JobCounts(next_seq=next_seq), ordered=one_by_one
+                )
         self._update_live()
 
     def close_stream(self, stream: str) -> None:
@@ -79,6 +84,7 @@ class Dispatch:
 
     def _update_live(self) -> None:
         self._state.live = any(queue.policy == "latest" for queue in self._queues.values())
+        self._state.ordered = any(queue.ordered for queue in self._queues.values())
 
     def offer(self, job: Job, now_ns: int) -> list[Action]:
         """Queue a job. Ignored if its stream is not open in that run, or its seq was offered before."""

@@ -38,6 +38,8 @@ MOST_AT_A_TIME = 32
 # Faces of one frame that are passed on as hints, and how many frames in a row may use them.
 MOST_REGIONS = 64
 MOST_FOLLOWED = 100
+# Of a thumbnail that travels with hints (workers/face/change.py).
+MOST_THUMBNAIL_BYTES = 1 << 13
 # In the names of workers on other machines, after the name of their key.
 ELSEWHERE = ": "
 
@@ -189,6 +191,7 @@ class StreamOpened(Message, frozen=True, tag="stream_opened"):
     k · len(channels) + c.
     `emotions` are those that its events are about (empty: the seven), `categories` what they hold under `other`;
     `dominance` says whether a speech model gives it.
+    `quick`: the frames of this file are analysed one after another, each with the hints of the one before.
     """
 
     stream: str
@@ -210,6 +213,7 @@ class StreamOpened(Message, frozen=True, tag="stream_opened"):
     emotions: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     dominance: bool = False
+    quick: bool = False
 
 
 class Job(Message, frozen=True, tag="job"):
@@ -296,6 +300,9 @@ class Ready(Message, frozen=True, tag="ready"):
     in_advance: Annotated[int, msgspec.Meta(ge=1, le=MOST_AT_A_TIME)] = 1
 
 
+Thumbnail = Annotated[bytes, msgspec.Meta(max_length=MOST_THUMBNAIL_BYTES)]
+
+
 class Region(msgspec.Struct, frozen=True, kw_only=True):
     """Position of a face in an earlier frame.
 
@@ -305,6 +312,9 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
         box: detection box relative to the box around the landmarks: offset of its centre (x, y), then width and
             height, in sides of the square.
         mesh: whether the landmark model was sure of it, so that it can be followed without the detector.
+        still: thumbnail of the face in the frame in which the landmark model last ran on it; empty: unknown.
+        shape: of the mesh in the frame that the static models last read; empty: unknown.
+        read: seq of the frame in which they did.
     """
 
     x: float
@@ -314,6 +324,9 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     box: tuple[float, float, float, float]
     mesh: bool = True
+    still: Thumbnail = b""
+    shape: Thumbnail = b""
+    read: Whole = 0
 
 
 class Hints(msgspec.Struct, frozen=True, kw_only=True):
@@ -322,22 +335,35 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True):
     Frames before seq `until`, and before `until_ns` on the stream's time line where that is given, may search these
     regions only; that frame and later ones run detection in full. From `coarse` on, where that is given, they look
     for new, large faces beside them.
+
+    Attributes:
+        regions: in the order of the answer's faces.
+        scene: thumbnail of the frame that was last searched in full; empty: unknown.
+        full, full_ns: from this seq or time on, what has changed since is searched in full.
+        coarse_ns: from this time on there is a coarse look, even where nothing has changed.
     """
 
     regions: Annotated[tuple[Region, ...], msgspec.Meta(max_length=MOST_REGIONS)]
     until: Whole
     until_ns: int | None = None
     coarse: Whole | None = None
+    scene: Thumbnail = b""
+    full: Whole = 0
+    full_ns: int = 0
+    coarse_ns: int = 0
 
 
 class Assignment(Message, frozen=True, tag="assignment"):
     """Broker → worker: do this job. `number` counts the assignments to this worker from 1; `waited_ns` is the time the
-    job waited at the broker for a worker; `hints` are those of an earlier frame of the same live stream."""
+    job waited at the broker for a worker. Of a stream whose frames come in order (a live one, a `quick` file), `hints`
+    are those of an earlier frame, and `seen` the faces of its answer."""
 
     number: Whole
     job: Job
     waited_ns: int = 0
+    ordered: bool = False
     hints: Hints | None = None
+    seen: tuple[Face, ...] = ()
 
 
 class Face(msgspec.Struct, frozen=True, kw_only=True):
@@ -381,7 +407,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
 class FaceResult(Message, frozen=True, tag="face_result"):
     """Face worker → broker → fusion: the faces of one frame. Also ends the worker's assignment `number`.
 
-    `hints` are for the frames after it, None if detection runs on every frame (`face.detect_every` 1).
+    `hints` are for the frames after it, None if detection runs on every frame (files, `face.detect_every` 1).
     Boxes are in pixels of the frame, whose (width, height) is `frame`; `size` is the job's. Fusion turns the one into
     the other.
     """

@@ -94,7 +94,7 @@ class Queue:
     """Waiting jobs of one stream and modality.
 
     `start` and `finish` are in virtual time, jobs per stream that all streams have had: the tag of the waiting job, and
-    that of the stream's next one.
+    that of the stream's next one. `ordered`: each job needs the answer to the one before, so one is assigned at a time.
     """
 
     run: int
@@ -103,6 +103,7 @@ class Queue:
     counts: JobCounts = field(default_factory=JobCounts)
     start: float = 0.0
     finish: float = 0.0
+    ordered: bool = False
 
 
 @dataclass
@@ -148,6 +149,7 @@ class DispatchState:
         refused: names of workers that get no jobs because they do not fit, known yet or not, with the reason.
         several: true once any worker takes several jobs at a time.
         live: true while any open stream is live (policy `latest`).
+        ordered: true while any open stream is `ordered`.
         service_ns: mean time of a job, by modality; 0 before the first.
         virtual: virtual time of each modality: the greatest start of an assigned live job.
     """
@@ -164,6 +166,7 @@ class DispatchState:
     refused: dict[str, str] = field(default_factory=dict)
     several: bool = False
     live: bool = False
+    ordered: bool = False
     service_ns: dict[Modality, float] = field(default_factory=lambda: {"face": 0.0, "speech": 0.0})
     virtual: dict[Modality, float] = field(default_factory=lambda: {"face": 0.0, "speech": 0.0})
 
@@ -173,6 +176,20 @@ class DispatchState:
         for name, worker in self.workers.items():
             counts[worker.modality] += self.works(name)
         return counts
+
+    def free(self, modality: Modality) -> Collection[StreamKey]:
+        """The streams of which a waiting job may be assigned now, in the order of their turns."""
+        turns = self.turns[modality]
+        if not self.ordered:
+            return turns
+        held = {
+            held.waiting.job.stream
+            for worker in self.workers.values()
+            if worker.modality == modality
+            for held in worker.held.values()
+            if not held.given_up and not held.shadow
+        }
+        return [key for key in turns if not (self.queues[key].ordered and key[0] in held)]
 
     def works(self, name: str) -> bool:
         """True for a worker that gets jobs."""
@@ -204,11 +221,12 @@ def match(state: DispatchState, modality: Modality, now_ns: int) -> list[Action]
     assigned: list[Action] = []
     turns, idle = state.turns[modality], state.idle[modality]
     while turns and idle:
-        worker = _soonest(state, modality, now_ns)
+        free = state.free(modality)
+        worker = _soonest(state, modality, now_ns) if free else None
         if worker is None:
             break
         del idle[worker]
-        assigned.append(_assign(state, worker, _next_stream(state, turns), now_ns))
+        assigned.append(_assign(state, worker, _next_stream(state, free), now_ns))
     if turns:
         assigned += _match_in_advance(state, modality, now_ns)
     return assigned
@@ -280,7 +298,7 @@ def _match_in_advance(state: DispatchState, modality: Modality, now_ns: int) -> 
     """Assign further jobs to busy workers, so that none is idle until its next message: `every` jobs in advance, and
     as many as a worker with a capacity of several still takes. The worker that holds fewest comes first."""
     assigned: list[Action] = []
-    turns = state.turns[modality]
+    turns = state.free(modality)
     more = True
     while turns and more:
         more = False
@@ -296,6 +314,7 @@ def _match_in_advance(state: DispatchState, modality: Modality, now_ns: int) -> 
                 key = _next_stream_for_busy(state, worker, turns)
                 if key is not None:
                     assigned.append(_assign(state, name, key, now_ns))
+                    turns = state.free(modality)
                     more = more or worker.capacity > 1 or worker.in_advance > 1
     return assigned
 

@@ -270,7 +270,7 @@ class Router:
         if known is None or known.opened.run != opened.run:
             self._streams[opened.stream] = OpenStream(opened, sender)
         next_seqs: dict[Modality, int] = {"face": opened.next_face_seq, "speech": opened.next_speech_seq}
-        self.dispatch.open_stream(opened.stream, opened.run, opened.policy, next_seqs)
+        self.dispatch.open_stream(opened.stream, opened.run, opened.policy, next_seqs, ordered=opened.quick)
         self._lanes.send("fusion", opened)
         self._lanes.send("recorder", opened)
         return [Publish(opened.stream, opened)]
@@ -352,6 +352,7 @@ class Router:
                 self._agreement.add(None, job, label_of(answer))
             if isinstance(answer, FaceResult):
                 self._streams[job.stream].last_seen.remember(answer)
+                answer = msgspec.structs.replace(answer, hints=None)  # they are for workers only
             self._lanes.send("fusion", answer, later=self._has_backlog(self._streams[job.stream]))
         return self._carry_out(actions)
 
@@ -409,8 +410,16 @@ class Router:
             if isinstance(action, Assign):
                 stream = self._streams.get(job.stream)
                 # Frames of files are processed in any order: without hints, so that results do not depend on it.
-                hints = stream.last_seen.for_job(job) if stream is not None and not stream.every else None
-                given = Assignment(number=action.number, job=job, waited_ns=action.waited_ns, hints=hints)
+                ordered = stream is not None and stream.ordered and job.modality == "face"
+                hints = stream.last_seen.for_job(job) if stream is not None and ordered else None
+                given = Assignment(
+                    number=action.number,
+                    job=job,
+                    waited_ns=action.waited_ns,
+                    ordered=ordered,
+                    hints=hints,
+                    seen=stream.last_seen.faces if stream is not None and hints is not None else (),
+                )
                 out.append(Send(action.worker, given))
             elif isinstance(action, Drop):
                 self._lanes.send("fusion", _dropped(job, action.reason))
@@ -472,7 +481,8 @@ def _misfit(peer: _Peer, here: list[_Peer]) -> str | None:
         return f"it runs bimodal {peer.product or 'of an unknown version'}, and this machine {home.product}"
     kinds = sorted({*home.models, *peer.models})
     differing = [kind for kind in kinds if home.models.get(kind) != peer.models.get(kind)]
-    return f"its models differ from those here ({', '.join(differing)}): give both machines the same files"
+    same = "give both machines the same files and the same runtime.precision"
+    return f"its models differ from those here ({', '.join(differing)}): {same}"
 
 
 def _release(stream: OpenStream, modality: Modality, seqs: list[int]) -> Send:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from bimodal.broker.dispatch import Dispatch
 from bimodal.broker.messages import (
     MOST_FOLLOWED,
+    Face,
     FaceResult,
     Hints,
     Job,
@@ -29,11 +30,13 @@ class LastSeen:
 
     seq: int = -1
     hints: Hints | None = None
+    faces: tuple[Face, ...] = ()
 
     def remember(self, answer: FaceResult) -> None:
-        """Keep the hints of an answer, unless a newer frame was answered before."""
+        """Keep the hints of an answer and its faces, unless a newer frame was answered before."""
         if answer.seq > self.seq:
             self.seq, self.hints = answer.seq, answer.hints
+            self.faces = answer.faces if answer.hints is not None else ()
 
     def for_job(self, job: Job) -> Hints | None:
         """The hints for this frame; None if its worker has to detect faces anew."""
@@ -56,7 +59,7 @@ class OpenStream:
         closed: fusion's announcement that everything is dealt with.
         unsaved_by: names of the recorders that have not yet confirmed a closed stream.
         restarting: true once capture was asked to start a new run; nothing of this run counts any more.
-        last_seen: hints for the next frames of a live stream.
+        last_seen: hints for the next frames of a stream whose frames come in order.
     """
 
     opened: StreamOpened
@@ -73,6 +76,11 @@ class OpenStream:
     def every(self) -> bool:
         """True for a file, every frame of which is analysed (policy `every`)."""
         return self.opened.policy == "every"
+
+    @property
+    def ordered(self) -> bool:
+        """True where frames come in order: of a live stream, and of a file that is analysed quickly."""
+        return not self.every or self.opened.quick
 
     def status(self, dispatch: Dispatch) -> StreamStatus:
         """The stream's counters, for the bus."""

@@ -42,6 +42,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         max_batch, max_wait_ms: jobs at a time, and the time to collect them; auto: by provider.
         gpu_memory_mb: limit of GPU memory for a model, in MiB; None for all.
         cuda_graph: whether runs are captured as CUDA graphs.
+        precision: variant of the models that have several; auto: by the processor (models/precision.py).
     """
 
     provider: Literal["auto", "cpu", "cuda"] = "auto"
@@ -51,6 +52,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_wait_ms: Literal["auto"] | Annotated[float, msgspec.Meta(ge=0, le=1000)] = "auto"
     gpu_memory_mb: Annotated[int, msgspec.Meta(ge=64)] | None = None
     cuda_graph: Literal["auto", "off"] = "auto"
+    precision: Literal["auto", "fp32", "int8"] = "auto"
 
 
 class WorkerRuntime(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -181,6 +183,7 @@ class CaptureActorSettings(msgspec.Struct, frozen=True, kw_only=True):
         realtime: play a file at its own pace.
         speech: whether there is a speech model; without one no sound is read.
         emotions: what results are about, for the announcement.
+        quick: whether frames of a file are analysed one after another, each with the hints of the one before.
     """
 
     stream: str
@@ -190,3 +193,4 @@ class CaptureActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     realtime: bool
     speech: bool
     emotions: EmotionSet = SEVEN
+    quick: bool = False

@@ -21,7 +21,7 @@ from bimodal.broker.events import Emotion, Hop, Probabilities, fused, leading
 from bimodal.console import state_directory
 from bimodal.drawing.style import Style
 from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
-from bimodal.options import with_counts
+from bimodal.options import with_counts, with_quick
 from bimodal.recordings.convert import convert, formats_of
 from bimodal.recordings.exports import FormatName
 from bimodal.recordings.reading import clips, read_hops, set_of_events
@@ -64,6 +64,7 @@ def analyze(
     audio_track: int | None = None,
     channel: Channel = "mix",
     overwrite: bool = False,
+    quick: bool | None = None,
     fps: float | None = None,
     sound: NDArray[Any] | None = None,
     rate: int | None = None,
@@ -78,8 +79,8 @@ def analyze(
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         out: the folder for the files that `bimodal analyze` writes; None writes none. Files only.
         also: formats of other programs that are written too: "eaf", "textgrid", "webvtt", "srt", "boris", "csv-long".
-        face_workers, audio_workers, speed, report, annotate, hide_faces, video_track, audio_track, channel, overwrite:
-            the options of `bimodal analyze`.
+        face_workers, audio_workers, speed, report, annotate, hide_faces, video_track, audio_track, channel, overwrite,
+            quick: the options of `bimodal analyze`.
 
     Raises SourceError where the source can't be read, another `bimodal.errors.BimodalError` where the config, its
     models or the folder can't be used.
@@ -87,7 +88,7 @@ def analyze(
     if isinstance(source, np.ndarray):
         if out is not None or report or annotate or also:
             raise WorkerError("out=, report=, also= and annotate= go with a media file, after which files are named")
-        with Detector(config) as detector:
+        with Detector(config, quick=quick) as detector:
             found = list(detector.events(source, fps=fps, sound=sound, rate=rate, channel=channel, hops=True))
             about = detector.emotions
         events = [event for event in found if isinstance(event, Emotion)]
@@ -96,7 +97,7 @@ def analyze(
         raise WorkerError("report=, also= and annotate= write files: name the folder as out=")
     if fps is not None or sound is not None or rate is not None:
         raise SourceError("fps, sound and rate go with arrays; a media file says them itself")
-    settings = with_counts(config_of(config), face_workers, audio_workers)
+    settings = with_quick(with_counts(config_of(config), face_workers, audio_workers), quick)
     log_file = state_directory() / "analyze.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     choice = choice_of(video_track, audio_track, channel)

@@ -37,9 +37,11 @@ from bimodal.broker.messages import (
     StreamOpened,
     failed,
 )
+from bimodal.broker.streams import LastSeen
 from bimodal.models import affect
 from bimodal.models.doubt import face_doubts, flattened, other_flattened, voice_doubts
 from bimodal.models.emotions import EmotionSet
+from bimodal.options import with_quick
 from bimodal.supervisor.processes import ProcessSpec, Wanted, processes
 from bimodal.workers.audio import actor as audio
 from bimodal.workers.audio.pipeline import SpeechPipeline
@@ -142,12 +144,14 @@ class Detector:
     Args:
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         workers: threads that work on the frames of one clip; `events` are the same with any number.
+        quick: what has not changed from one frame of a clip to the next is not looked at again (`face.quick` of the
+            config); None: as the config says.
 
     Raises ConfigError, CatalogError, ArtifactError or ProviderError where the config's models can't be used.
     """
 
-    def __init__(self, config: ConfigLike = None, *, workers: int = 1) -> None:
-        self._config = config_of(config)
+    def __init__(self, config: ConfigLike = None, *, workers: int = 1, quick: bool | None = None) -> None:
+        self._config = with_quick(config_of(config), quick)
         rows = processes(Wanted(self._config, counts={"face": 1, "audio": 1}, files=True))
         face_settings = _told(rows, FaceActorSettings)
         assert face_settings is not None
@@ -157,7 +161,10 @@ class Detector:
         self._free.put(self._faces)
         for _ in range(workers - 1):
             self._free.put(_pipeline(face.open_models(face_settings, WORKER), face_settings))
+        self._quick = face_settings.face.quick and face_settings.face.detect_every == "auto"
         self._threads = ThreadPoolExecutor(workers) if workers > 1 else None
+        # Frames that need the answer to the one before are looked at one after another, beside decoding and voice.
+        self._in_order = ThreadPoolExecutor(1) if workers > 1 and self._quick else None
         self._ahead = 2 * workers if workers > 1 else 0
         self._voice_lock = Lock()
         self._face_names = faces.names
@@ -319,13 +326,14 @@ class Detector:
         counts: dict[Modality, int] = {"face": 0, "speech": 0}
         ends_ns: dict[Modality, int] = {}
         ahead: deque[Callable[[], Message]] = deque()
+        last = LastSeen() if self._quick else None
         for item in heapq.merge(pictures, windows, key=lambda item: item.pts_ns):
             seq = counts[item.modality]
             if item.data is None:
                 end = StreamEnded(stream=opened.stream, run=opened.run, modality=item.modality, count=seq)
                 ahead.append(partial(_itself, end))
             else:
-                ahead.append(self._begin(_job(opened.stream, opened.run, seq, item), item.data))
+                ahead.append(self._begin(_job(opened.stream, opened.run, seq, item), item.data, last))
                 counts[item.modality] += 1
                 ends_ns[item.modality] = item.pts_ns
             # Answers are taken in the order of the jobs, so that events are the same with any number of workers.
@@ -336,23 +344,35 @@ class Detector:
         all_read = opened.has_sound or not source.info.has_sound
         source.problems.report("length", uneven(source.info, ends_ns, counts["face"], all_read=all_read))
 
-    def _begin(self, job: Job, data: NDArray[Any]) -> Callable[[], Message]:
+    def _begin(self, job: Job, data: NDArray[Any], last: LastSeen | None) -> Callable[[], Message]:
         """Begin a job, in a thread where there are several workers; gives what waits for its answer."""
-        if self._threads is None:
-            return partial(self._answer, job, data)
-        return self._threads.submit(self._answer, job, data).result
+        threads = self._in_order if job.modality == "face" and self._in_order is not None else self._threads
+        if threads is None:
+            return partial(self._answer, job, data, last)
+        return threads.submit(self._answer, job, data, last).result
 
-    def _answer(self, job: Job, data: NDArray[Any]) -> FaceResult | SpeechResult | JobFailed:
-        """Do one job as a worker does it: what goes wrong fails its frame only, and the event says why."""
+    def _answer(self, job: Job, data: NDArray[Any], last: LastSeen | None) -> FaceResult | SpeechResult | JobFailed:
+        """Do one job as a worker does it: what goes wrong fails its frame only, and the event says why.
+
+        Args:
+            last: of the clip, where its frames are looked at in order: what the broker passes on.
+        """
         assignment = Assignment(number=1, job=job)
         taken_ns = time.monotonic_ns()
         try:
             if job.modality == "face":
+                if last is not None:
+                    hints = last.for_job(job)
+                    seen = last.faces if hints is not None else ()
+                    assignment = Assignment(number=1, job=job, ordered=True, hints=hints, seen=seen)
                 pipeline = self._free.get()
                 try:
-                    return face.face_result(pipeline, self._face_names, assignment, data, taken_ns)
+                    answer = face.face_result(pipeline, self._face_names, assignment, data, taken_ns)
                 finally:
                     self._free.put(pipeline)
+                if last is not None:
+                    last.remember(answer)
+                return answer
             assert self._voices is not None
             with self._voice_lock:
                 return audio.speech_result(self._voices, self._voice_names, assignment, data, taken_ns)
@@ -362,8 +382,9 @@ class Detector:
 
     def close(self) -> None:
         """Let go of the models' memory; the detector can't be used any more."""
-        if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, self._in_order):
+            if threads is not None:
+                threads.shutdown(cancel_futures=True)
         del self._faces, self._free, self._voices, self._fusion
 
     def __enter__(self) -> Detector:

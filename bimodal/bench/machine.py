@@ -15,9 +15,8 @@ import psutil
 from bimodal.bench.figures import BenchError
 from bimodal.bench.pipeline import sizes_alone
 from bimodal.config import Config
-from bimodal.models.catalog import resolve
 from bimodal.models.session import open_artifact
-from bimodal.supervisor.processes import Wanted, processes
+from bimodal.supervisor.processes import Wanted, file_of, processes
 from bimodal.supervisor.usage import machine_memory_mb
 from bimodal.workers.settings import FaceActorSettings
 
@@ -101,8 +100,8 @@ def _models(config: Config) -> tuple[dict[str, str], str]:
     }
     for kind, name in named.items():
         if name != "none":
-            models[kind] = open_artifact(resolve(name), provider="cpu").identity
-    heard = [open_artifact(resolve(name), "speech", provider="cpu").identity for name in config.models.voices]
+            models[kind] = open_artifact(file_of(config, name), provider="cpu").identity
+    heard = [open_artifact(file_of(config, name), "speech", provider="cpu").identity for name in config.models.voices]
     if heard:
         models["speech"] = "+".join(heard)
     return models, static[0].provider

@@ -32,7 +32,7 @@ from bimodal.broker.messages import Heartbeat
 from bimodal.child_process import python_command
 from bimodal.config import Config
 from bimodal.errors import BimodalError
-from bimodal.models.catalog import resolve
+from bimodal.supervisor.processes import file_of
 from bimodal.workers.capture.settings import StreamSettings
 
 # Cold starts: the system's file cache of the installed files is dropped, and only of those, which needs no privileges
@@ -208,7 +208,7 @@ def measure(plan: Plan) -> Outcome:
 def models_of(config: Config) -> list[Path]:
     """The files of the configured face models. Raises CatalogError if one is unknown."""
     named = (config.models.face_detector, config.models.face_landmarks, *config.models.face_static)
-    return [resolve(name) for name in named]
+    return [Path(file_of(config, name)) for name in named]
 
 
 # Time.

@@ -24,7 +24,7 @@ from bimodal.corpus.inputs import is_corpus
 from bimodal.corpus.resume import Options
 from bimodal.corpus.run import WHOLE, CorpusRequest
 from bimodal.drawing.style import Style
-from bimodal.options import ConfigOption, config_of, with_counts
+from bimodal.options import ConfigOption, config_of, with_counts, with_quick
 from bimodal.recordings.convert import convert as write_formats
 from bimodal.recordings.convert import formats_of
 from bimodal.recordings.reading import clips
@@ -79,6 +79,10 @@ def analyze(
     audio_workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Audio workers; by default config.yaml's, else 1.")
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Don't look again at what has not changed since the frame before, as live."),
+    ] = False,
     speed: Annotated[
         Speed, typer.Option(help="[b]fast[/b]: as fast as the pipeline takes it; [b]realtime[/b]: its own pace.")
     ] = Speed.FAST,
@@ -177,7 +181,7 @@ def analyze(
         log_file = open_log(None, "INFO", "analyze")
     with user_errors(log_file):
         formats = formats_of(also) if also is not None else []
-        loaded = with_counts(config_of(config), face_workers, audio_workers)
+        loaded = with_quick(with_counts(config_of(config), face_workers, audio_workers), quick or None)
         of_corpus = root is not None or dry_run or again or retry_failed or as_json or engine is not Engine.LOCAL
         of_corpus = of_corpus or part != WHOLE or is_corpus(files, MANY)
         if not dry_run:

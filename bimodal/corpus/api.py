@@ -11,6 +11,7 @@ from bimodal.console import state_directory
 from bimodal.corpus.resume import Options
 from bimodal.corpus.run import CORPUS, WHOLE, CorpusRequest, Count, Engine, Run, Shard, sentence
 from bimodal.corpus.tables import CLIPS
+from bimodal.options import with_quick
 from bimodal.workers.capture.choice import Channel
 from bimodal.workers.errors import SourceError
 
@@ -34,6 +35,7 @@ def analyze_corpus(
     pictures: Literal["one-table", "files"] = "one-table",
     shard: tuple[int, int] = (1, 1),
     report: bool = False,
+    quick: bool | None = None,
     video_track: int | None = None,
     audio_track: int | None = None,
     channel: Channel = "mix",
@@ -45,8 +47,8 @@ def analyze_corpus(
         out: the folder for the results.
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         workers: number of worker processes (of Ray actors); "auto": one a core.
-        engine, address, root, again, retry_failed, overwrite, pictures, report, video_track, audio_track, channel: the
-            options of `bimodal analyze`.
+        engine, address, root, again, retry_failed, overwrite, pictures, report, quick, video_track, audio_track,
+            channel: the options of `bimodal analyze`.
         shard: (I, N): the I-th of N parts.
 
     Clips that fail raise nothing: they are in `failures`. Raises SourceError where inputs can't be read, another
@@ -69,7 +71,7 @@ def analyze_corpus(
         workers=None if workers == "auto" else workers,
         report=report,
     )
-    run = Run(request, config_of(config), log_file=log_file)
+    run = Run(request, with_quick(config_of(config), quick), log_file=log_file)
     try:
         run.plan()
         chosen: Engine | None = None

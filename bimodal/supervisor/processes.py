@@ -19,6 +19,7 @@ from bimodal.config.schema import DETAILS
 from bimodal.models.catalog import resolve
 from bimodal.models.cuda import usable_gpus
 from bimodal.models.emotions import EmotionSet
+from bimodal.models.precision import choice_here
 from bimodal.supervisor.emotions import set_of_config
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.capture.settings import StreamSettings
@@ -150,11 +151,11 @@ def _broker(wanted: Wanted) -> list[ProcessSpec]:
 def _face(wanted: Wanted) -> list[ProcessSpec]:
     config = wanted.config
     settings = FaceActorSettings(
-        detector=str(resolve(config.models.face_detector)),
-        landmarks=str(resolve(config.models.face_landmarks)),
-        static=tuple(str(resolve(name)) for name in config.models.face_static),
+        detector=file_of(config, config.models.face_detector),
+        landmarks=file_of(config, config.models.face_landmarks),
+        static=tuple(file_of(config, name) for name in config.models.face_static),
         runtime=_runtime(config),
-        face=config.face,
+        face=config.face if wanted.files else msgspec.structs.replace(config.face, quick=False),
         details=details_of(config, files=wanted.files),
         emotions=wanted.emotions,
     )
@@ -174,7 +175,12 @@ def details_of(config: Config, *, files: bool) -> tuple[str, str] | None:
     if wanted == "none" or (wanted == "auto" and not files):
         return None
     landmarks, blendshapes = DETAILS if isinstance(wanted, str) else wanted
-    return str(resolve(landmarks)), str(resolve(blendshapes))
+    return file_of(config, landmarks), file_of(config, blendshapes)
+
+
+def file_of(config: Config, name: str) -> str:
+    """Path of a configured model's file, in the variant that `runtime.precision` means on this machine."""
+    return str(resolve(name, precision=choice_here(config.runtime.precision, config.runtime.provider).precision))
 
 
 def _audio(wanted: Wanted) -> list[ProcessSpec]:
@@ -183,8 +189,8 @@ def _audio(wanted: Wanted) -> list[ProcessSpec]:
     if not config.models.voices:
         return []
     settings = AudioActorSettings(
-        speech=tuple(str(resolve(name)) for name in config.models.voices),
-        voice_activity=_optional(config.models.voice_activity),
+        speech=tuple(file_of(config, name) for name in config.models.voices),
+        voice_activity=_optional(config, config.models.voice_activity),
         window_s=config.capture.window_s,
         runtime=_runtime(config),
         audio=config.audio,
@@ -203,12 +209,12 @@ def _audio(wanted: Wanted) -> list[ProcessSpec]:
 def _fusion(wanted: Wanted) -> list[ProcessSpec]:
     config = wanted.config
     settings = FusionActorSettings(
-        dynamic=_optional(config.models.face_dynamic),
-        static=str(resolve(config.models.face_static[0])),
+        dynamic=_optional(config, config.models.face_dynamic),
+        static=file_of(config, config.models.face_static[0]),
         runtime=_runtime(config),
         fusion=config.fusion,
-        learned=_optional(config.models.fusion) if config.fusion.strategy == "learned" else None,
         emotions=wanted.emotions,
+        learned=_optional(config, config.models.fusion) if config.fusion.strategy == "learned" else None,
     )
     versions = _versions(settings.dynamic, settings.static, settings.learned)
     return [ProcessSpec(name="fusion", role="fusion", settings=settings, artifacts=versions)]
@@ -297,6 +303,7 @@ def source(config: Config, name: str, stream: StreamSettings, *, policy: Policy,
         realtime=realtime,
         speech=bool(config.models.voices),
         emotions=set_of_config(config),
+        quick=config.face.quick and config.face.detect_every == "auto",
     )
     return ProcessSpec(name=f"capture {name}", role="capture", settings=settings, stream=name, ends=stream.ends)
 
@@ -325,8 +332,8 @@ def _cores(kind: str, workers: CountConfig) -> tuple[int, ...]:
     return wanted
 
 
-def _optional(name: str) -> str | None:
-    return None if name == "none" else str(resolve(name))
+def _optional(config: Config, name: str) -> str | None:
+    return None if name == "none" else file_of(config, name)
 
 
 def _runtime(config: Config) -> WorkerRuntime:

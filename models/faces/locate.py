@@ -71,16 +71,25 @@ class FaceLocator:
         self._max_faces = max_faces
 
     def __call__(
-        self, pixels: NDArray[np.uint8], smallest: float = 0.0, known: Sequence[Sequence[float]] = ()
+        self,
+        pixels: NDArray[np.uint8],
+        smallest: float = 0.0,
+        known: Sequence[Sequence[float]] = (),
+        part: tuple[int, int, int, int] | None = None,
     ) -> list[Located]:
         """Find the faces in uint8 [H, W, 3] RGB of at least `min_size` and about `smallest` pixels, in no order.
 
         Weak detections are looked at closely, which confirms them and tells which way is up. A face counts where the
         landmark model agrees with the detector (letters and foliage may pass for a face with one of the two, seldom
         with both), or where the close look is sure: in profile, turned away, dark or small faces have no mesh.
-        Faces at the boxes `known` are left out.
+        Faces at the boxes `known` are left out; `part` (left, top, right, bottom) is the only part that is searched.
         """
-        seen = self.detector(pixels, max(self._min_size, smallest)).faces
+        if part is None:
+            seen = self.detector(pixels, max(self._min_size, smallest)).faces
+        else:
+            left, top, right, bottom = part
+            there = self.detector(pixels[top:bottom, left:right], max(self._min_size, smallest)).faces
+            seen = [moved(face, left, top) for face in there]
         limit = self.detector.geometry.suppression
         fresh = [face for face in seen if all(overlap(face.row, box) <= limit for box in known)]
         faces = self._candidates(fresh)
@@ -113,3 +122,12 @@ class FaceLocator:
             Located(face, sure, Outline(points if sure * face.score >= self._min_presence else None, square))
             for face, square, points, sure in zip(faces, squares, mesh.points, mesh.presence.tolist(), strict=True)
         ]
+
+
+def moved(face: Candidate, across: float, down: float) -> Candidate:
+    """A detection in a part of a frame, in pixels of the frame."""
+    row = list(face.row)
+    for place in (0, *range(4, len(row), 2)):
+        row[place] += across
+        row[place + 1] += down
+    return Candidate(face.score, row, face.angle)

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import MOST_FOLLOWED, Assignment, Hints, Policy, Ready, Region, decode, seal
+from bimodal.broker.messages import MOST_FOLLOWED, Assignment, Face, Hints, Policy, Ready, Region, decode, seal
 from bimodal.broker.streams import LastSeen
 from tests.broker.making import job, opened
 from tests.broker.test_router import System, face_result
@@ -36,21 +36,34 @@ def test_the_newest_frame_counts_in_whatever_order_answers_come(order: list[int]
     assert last.for_job(job("desk", 6)) == Hints(regions=(REGION,), until=55)
 
 
-def given_with(policy: Policy, *, run: int = 1) -> list[Hints | None]:
-    """The hints sent with frames 0 to 3, after a detection in frame 0 that is valid up to frame 2."""
+def given_with(policy: Policy, *, run: int = 1, quick: bool = False) -> list[Assignment]:
+    """Frames 0 to 3 as they are given to a worker, after a detection in frame 0 that is valid up to frame 2."""
     system = System()
     system.add_worker("face 1")
-    system.receive("capture", opened("desk", policy, run))
+    system.receive("capture", msgspec.structs.replace(opened("desk", policy, run), quick=quick))
     for seq in range(4):
         system.receive("capture", job("desk", seq, run=run))
         system.receive("face 1", answer(seq + 1, seq, 3, run=run))  # type: ignore[arg-type]
-    return [assignment.hints for assignment in system.sent("face 1", Assignment)]
+    return system.sent("face 1", Assignment)
 
 
-def test_live_frames_get_them_and_those_of_files_do_not() -> None:
+def test_live_frames_and_those_of_quick_files_get_them_and_other_files_do_not() -> None:
     hints = Hints(regions=(REGION,), until=3)
-    assert given_with("latest") == [None, hints, hints, None]
-    assert given_with("every") == [None] * 4
+    for assignments in (given_with("latest"), given_with("every", quick=True)):
+        assert [assignment.hints for assignment in assignments] == [None, hints, hints, None]
+        assert all(assignment.ordered for assignment in assignments)
+    assignments = given_with("every")
+    assert [assignment.hints for assignment in assignments] == [None] * 4
+    assert not any(assignment.ordered for assignment in assignments)
+
+
+def test_the_faces_of_the_frame_that_they_are_of_go_with_them() -> None:
+    face = Face(box=(1, 2, 3, 4), score=0.9, sharpness=0.5, probabilities={"happy": 1.0})
+    last = LastSeen()
+    last.remember(msgspec.structs.replace(answer(1, 0, 9), faces=(face,)))  # type: ignore[call-overload]
+    assert last.faces == (face,)
+    last.remember(face_result(2, 1, "desk"))
+    assert (last.hints, last.faces) == (None, ())
 
 
 def test_a_worker_that_says_none_is_asked_to_look_each_time() -> None:

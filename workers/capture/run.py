@@ -71,6 +71,7 @@ def stream_opened(settings: CaptureActorSettings, info: SourceInfo, run: int) ->
         emotions=() if settings.emotions.is_seven else settings.emotions.emotions,
         categories=settings.emotions.categories,
         dominance=settings.emotions.dominance,
+        quick=settings.quick and settings.policy == "every",
     )
 
 

@@ -58,7 +58,10 @@ def face_result(
 ) -> FaceResult:
     """Analyse the faces of one frame, uint8 [H, W, 3] RGB, and return the answer to its assignment."""
     job = assignment.job
-    found, hints = pipeline.look(pixels, job.seq, job.pts_ns, assignment.hints)
+    if assignment.ordered:
+        found, hints = pipeline.look(pixels, job.seq, job.pts_ns, assignment.hints, assignment.seen)
+    else:
+        found, hints = pipeline(pixels), None
     return FaceResult(
         number=assignment.number,
         stream=job.stream,

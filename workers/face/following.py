@@ -40,7 +40,7 @@ def region_of(square: Square, box: Sequence[float], score: float, *, mesh: bool 
 
 
 def moved(region: Region, square: Square) -> Region:
-    """Move the region to the square around the face's mesh in a later frame."""
+    """Move the region to the square around the face's mesh in a later frame; its thumbnails are those of that frame."""
     return Region(
         x=square.x,
         y=square.y,
@@ -75,3 +75,13 @@ def usable(regions: Sequence[Region]) -> bool:
 def any_overlap(boxes: Sequence[Sequence[float]], threshold: float) -> bool:
     """True where two boxes overlap more than `threshold`: they may follow the same face."""
     return any(overlap(first, second) > threshold for first, second in combinations(boxes, 2))
+
+
+RESTS = 0.02
+"""A face rests that moves and grows by less than this share of its side from one frame to the next."""
+
+
+def stays(region: Region, later: Region) -> bool:
+    """True where a face is nearly where it was."""
+    most = RESTS * region.side
+    return max(abs(later.x - region.x), abs(later.y - region.y), abs(later.side - region.side)) < most

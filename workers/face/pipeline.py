@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.broker.messages import Face, Hints, Region
+from bimodal.broker.events import FaceMeasures
+from bimodal.broker.messages import MOST_FOLLOWED, Face, Hints, Region
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.faces.crop import Outline
 from bimodal.models.faces.details import FineLook
-from bimodal.models.faces.detections import Candidate
+from bimodal.models.faces.detections import Candidate, contains
 from bimodal.models.faces.locate import FaceLocator, Located
 from bimodal.models.faces.mesh import cut_out, square_of_points
 from bimodal.models.faces.pose import Camera
 from bimodal.models.faces.quality import sharpness
 from bimodal.models.session import Artifact
-from bimodal.workers.face.following import any_overlap, box_of, moved, region_of, square_of, usable
+from bimodal.workers.face.change import Grey, around, changed, face_of, outside, scene_of, shape_change, shape_of, still
+from bimodal.workers.face.following import any_overlap, box_of, moved, region_of, square_of, stays, usable
 from bimodal.workers.face.measures import measures_of
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.face.static import StaticModels
 
 COARSE_FRAMES, FULL_FRAMES, FULL_NS = 5, 15, 500_000_000
-"""`detect_every: auto`: frames from one coarse look to the next, and from one full look to the next, or the time."""
+"""`detect_every: auto`, where something changes: frames from one coarse look to the next, and from one full look to the
+next, or the time."""
+IDLE_FRAMES, UNCHANGED_NS = 10, 4_000_000_000
+"""Where nothing changes: frames more until a coarse look, and the time until a full one."""
+MOST_CHANGED = 0.3
+"""Of files: where a larger share of a frame has changed, it is searched in full."""
+CONTEXT = 3
+"""A part of a frame is searched with so many smallest faces around what has changed."""
+PART_OF_KNOWN = 0.6
+"""A new face that lies in a known one by a larger share is a part of it."""
+SAME_SHAPE, MOST_KEPT = 0.0125, 6
+"""A face whose shape differs by less keeps its answer, for fewer frames than that."""
 COARSE = 3.0
 """Smallest face of a coarse look, in smallest faces of a full one: a ninth of its pixels."""
 
@@ -76,44 +90,139 @@ class FacePipeline:
         return self._read(pixels, self._important(pixels, self.locate(pixels)))
 
     def look(
-        self, pixels: NDArray[np.uint8], seq: int, pts_ns: int, hints: Hints | None
+        self, pixels: NDArray[np.uint8], seq: int, pts_ns: int, hints: Hints | None, seen: Sequence[Face] = ()
     ) -> tuple[list[Face], Hints | None]:
-        """The same for a frame of a live stream: the faces, and hints for the worker of the next frame.
+        """The same for a frame whose stream gives its frames in order: the faces, and hints for the worker of the next.
 
         With `hints` only the landmark model runs, unless it loses one of the faces: then the detector runs too, on
-        this same frame.
+        this same frame. With `detect_every: auto` the detector looks where something has changed, and what has not
+        changed in a face is taken from `seen`, the faces of the frame that the hints are of.
         """
         every = self._settings.detect_every
         if every == 1:
             return self(pixels), None
-        if hints is not None and usable(hints.regions):
-            found, coarse = self._follow(pixels, hints.regions), hints.coarse
-            if found is not None and coarse is not None and seq >= coarse:
-                known = [one.face.row for one in found]
-                found += self.locate(pixels, COARSE * self._settings.min_size, known)
-                found = self._important(pixels, found)
-                coarse = seq + COARSE_FRAMES
-            if found is not None:
-                return self._read(pixels, found), self._hints(found, hints.until, hints.until_ns, coarse)
-        found = self._important(pixels, self.locate(pixels))
+        if hints is not None and not usable(hints.regions):
+            hints = None
         if every == "auto":
-            timing = seq + FULL_FRAMES, pts_ns + FULL_NS, seq + COARSE_FRAMES
-            return self._read(pixels, found), self._hints(found, *timing)
-        return self._read(pixels, found), self._hints(found, seq + every, None, None)
+            return self._look_for_changes(pixels, seq, pts_ns, hints, seen)
+        if hints is not None:
+            found = self._follow(pixels, hints.regions)
+            if found is not None:
+                return self._read(pixels, found), self._hints(found, hints.until)
+        found = self._important(pixels, self.locate(pixels))
+        return self._read(pixels, found), self._hints(found, seq + every)
 
-    def _hints(self, found: Sequence[Located], until: int, until_ns: int | None, coarse: int | None) -> Hints:
-        regions = tuple(
-            region_of(
-                one.outline.square
-                if one.outline.points is None
-                else square_of_points(one.outline.points, self._landmarks.geometry),
-                one.face.row[:4],
-                one.face.score,
-                mesh=one.outline.points is not None,
-            )
-            for one in found
-        )
-        return Hints(regions=regions, until=until, until_ns=until_ns, coarse=coarse)
+    def _look_for_changes(
+        self, pixels: NDArray[np.uint8], seq: int, pts_ns: int, hints: Hints | None, seen: Sequence[Face]
+    ) -> tuple[list[Face], Hints]:
+        scene = scene_of(pixels)
+        if hints is not None and self._settings.quick and self._unsettled(scene, hints):
+            hints = None
+        known = self._followed(pixels, hints, seen) if hints is not None else None
+        if hints is None or known is None:
+            found = [_Known(one) for one in self._important(pixels, self.locate(pixels))]
+            return self._answer(pixels, found, seq, _searched(seq, pts_ns, scene))
+        found, size = known, (pixels.shape[1], pixels.shape[0])
+        boxes = [one.located.face.row[:4] for one in found]
+        news = outside(changed(scene, hints.scene), size, [body_of(box, size[1]) for box in boxes])
+        something = bool(news.any())
+        if something and (seq >= hints.full or pts_ns >= hints.full_ns):
+            part = around(news, size, CONTEXT * self._settings.min_size, boxes)
+            found = self._with_new(pixels, found, self.locate(pixels, known=boxes, part=part))
+            # What is told apart from is the frame in which a place was searched: the followed faces' places were not.
+            hints = _searched(seq, pts_ns, scene, hints)
+        elif hints.coarse is not None and (
+            (something and seq >= hints.coarse) or seq >= hints.coarse + IDLE_FRAMES or pts_ns >= hints.coarse_ns
+        ):
+            found = self._with_new(pixels, found, self.locate(pixels, COARSE * self._settings.min_size, boxes))
+            hints = msgspec.structs.replace(hints, coarse=seq + COARSE_FRAMES, coarse_ns=pts_ns + FULL_NS)
+        return self._answer(pixels, found, seq, hints)
+
+    def _unsettled(self, scene: Grey, hints: Hints) -> bool:
+        """True where a frame of a file is searched in full all the same: much of it has changed (a cut, a camera that
+        moves, a crowd), or there is a face that can't be followed."""
+        news = changed(scene, hints.scene)
+        return float(news.mean()) > MOST_CHANGED or not all(region.mesh for region in hints.regions)
+
+    def _with_new(self, pixels: NDArray[np.uint8], known: list[_Known], new: Sequence[Located]) -> list[_Known]:
+        """The followed faces and new ones that are no part of them, at most `max_faces`."""
+        boxes = [one.located.face.row for one in known]
+        new = [one for one in new if all(contains(box, one.face.row) <= PART_OF_KNOWN for box in boxes)]
+        if not new:
+            return known
+        kept = self._important(pixels, [*(one.located for one in known), *new])
+        of = {id(one.located): one for one in known}
+        return [of.get(id(one)) or _Known(one) for one in kept]
+
+    def _followed(self, pixels: NDArray[np.uint8], hints: Hints, seen: Sequence[Face]) -> list[_Known] | None:
+        """The faces of the hints in this frame, each with what is known of it; None where one is lost."""
+        before: Sequence[Face | None] = seen if len(seen) == len(hints.regions) else [None] * len(hints.regions)
+        same = [
+            face is not None and region.still != b"" and still(face_of(pixels, square_of(region)), region.still)
+            for region, face in zip(hints.regions, before, strict=True)
+        ]
+        moving = [region for region, as_before in zip(hints.regions, same, strict=True) if not as_before]
+        if not all(region.mesh for region in moving):
+            again = self._follow(pixels, hints.regions)
+            return None if again is None else [_Known(one) for one in again]
+        found = self._follow(pixels, moving) if moving else []
+        if found is None:
+            return None
+        rest = iter(found)
+        followed = [
+            _still(region, face) if as_before and face is not None else _Known(next(rest), region, face)
+            for region, face, as_before in zip(hints.regions, before, same, strict=True)
+        ]
+        if any_overlap([one.located.face.row for one in followed], self.locate.detector.geometry.suppression):
+            return None
+        return followed
+
+    def _answer(
+        self, pixels: NDArray[np.uint8], found: list[_Known], seq: int, hints: Hints
+    ) -> tuple[list[Face], Hints]:
+        """Read the faces that are not as they were, and give all with the hints for the next frame."""
+        fresh = [one for one in found if not one.same]
+        read = iter(self._read_again(pixels, fresh, seq) if fresh else ())
+        rows = []
+        for one in found:
+            if one.same and one.region is not None and one.face is not None:
+                rows.append((one.face, one.region))
+            else:
+                rows.append(next(read))
+        rows.sort(key=lambda row: _importance(row[0]))
+        regions = tuple(region for _, region in rows)
+        return [face for face, _ in rows], msgspec.structs.replace(hints, regions=regions)
+
+    def _read_again(self, pixels: NDArray[np.uint8], found: Sequence[_Known], seq: int) -> list[tuple[Face, Region]]:
+        """Run the static models on the faces whose shape has changed; the others keep their answers, at new places."""
+        shapes = [b"" if one.located.outline.points is None else shape_of(one.located.outline.points) for one in found]
+        kept = [one.keeps(shape, seq) for one, shape in zip(found, shapes, strict=True)]
+        read = iter(self._faces(pixels, [one.located for one, face in zip(found, kept, strict=True) if face is None]))
+        again = [one.located for one, face in zip(found, kept, strict=True) if face is not None]
+        measured = iter(self._measured(pixels, again) if again else ())
+        rows = []
+        for one, shape, before in zip(found, shapes, kept, strict=True):
+            region = self._region(one.located)
+            # A face that moves is not compared: it will have changed.
+            rests = one.region is None or stays(one.region, region)
+            still = face_of(pixels, square_of(region)).tobytes() if rests else b""
+            if before is None or one.region is None:
+                face = next(read)
+                region = msgspec.structs.replace(region, still=still, shape=shape, read=seq)
+            else:
+                face = _with_answer_of(before, one.located, next(measured))
+                region = msgspec.structs.replace(region, still=still, shape=one.region.shape, read=one.region.read)
+            rows.append((face, region))
+        return rows
+
+    def _hints(self, found: Sequence[Located], until: int) -> Hints:
+        return Hints(regions=tuple(map(self._region, found)), until=until)
+
+    def _region(self, one: Located) -> Region:
+        square = one.outline.square
+        if one.outline.points is not None:
+            square = square_of_points(one.outline.points, self._landmarks.geometry)
+        return region_of(square, one.face.row[:4], one.face.score, mesh=one.outline.points is not None)
 
     def _follow(self, pixels: NDArray[np.uint8], regions: Sequence[Region]) -> list[Located] | None:
         """The faces at their new places; None where one is lost, too small, or overlaps another.
@@ -146,18 +255,17 @@ class FacePipeline:
 
     def _read(self, pixels: NDArray[np.uint8], found: Sequence[Located]) -> list[Face]:
         """Run the static models on every face; the most important face first."""
+        return sorted(self._faces(pixels, found), key=_importance) if found else []
+
+    def _faces(self, pixels: NDArray[np.uint8], found: Sequence[Located]) -> list[Face]:
+        """The faces, read by the static models."""
         if not found:
             return []
         results = self._static(pixels, [one.outline for one in found])
         embeddings = [None] * len(found) if results.embeddings is None else results.embeddings
         novelties = [None] * len(found) if results.novelty is None else results.novelty
-        height, width = pixels.shape[:2]
-        camera = Camera.of(width, height, self._settings.angle_of_view_deg)
-        meshes = [one.outline.points for one in found]
-        details = [None] * len(found) if self._fine_look is None else self._fine_look(pixels, meshes)
-        affects = [None] * len(found) if results.affect is None else results.affect
-        measures = [measures_of(*each) for each in zip(meshes, [camera] * len(found), details, affects, strict=True)]
-        faces = [
+        measures = self._measured(pixels, found, results.affect)
+        return [
             Face(
                 box=cast("tuple[float, float, float, float]", tuple(one.face.row[:4])),
                 score=one.face.score,
@@ -181,4 +289,82 @@ class FacePipeline:
                 strict=True,
             )
         ]
-        return sorted(faces, key=lambda face: -face.box[2] * face.box[3] * face.sharpness)
+
+    def _measured(
+        self,
+        pixels: NDArray[np.uint8],
+        found: Sequence[Located],
+        affects: Sequence[tuple[float, float] | None] | None = None,
+    ) -> list[FaceMeasures]:
+        """What the faces do beside their emotion."""
+        height, width = pixels.shape[:2]
+        camera = Camera.of(width, height, self._settings.angle_of_view_deg)
+        meshes = [one.outline.points for one in found]
+        details = [None] * len(found) if self._fine_look is None else self._fine_look(pixels, meshes)
+        said = [None] * len(found) if affects is None else affects
+        return [measures_of(*each) for each in zip(meshes, [camera] * len(found), details, said, strict=True)]
+
+
+class _Known(NamedTuple):
+    """A face in this frame, and what is known of it.
+
+    Attributes:
+        located: where it is.
+        region, face: its place in the hints and its answer in the frame that they are of; None of a new one.
+        same: whether nothing has changed there.
+    """
+
+    located: Located
+    region: Region | None = None
+    face: Face | None = None
+    same: bool = False
+
+    def keeps(self, shape: bytes, seq: int) -> Face | None:
+        """The answer of the earlier frame, where it holds for a face of this shape; else None."""
+        if self.region is None or seq - self.region.read >= MOST_KEPT:
+            return None
+        return self.face if shape_change(shape, self.region.shape) < SAME_SHAPE else None
+
+
+def _still(region: Region, face: Face) -> _Known:
+    """A face that is as it was."""
+    located = Located(Candidate(region.score, list(box_of(region))), face.presence, Outline(None, square_of(region)))
+    return _Known(located, region, face, same=True)
+
+
+def _searched(seq: int, pts_ns: int, scene: Grey, before: Hints | None = None) -> Hints:
+    """The hints after a frame that was searched in full, or, with those `before` it, where something had changed."""
+    return Hints(
+        regions=(),
+        until=seq + MOST_FOLLOWED if before is None else before.until,
+        until_ns=pts_ns + UNCHANGED_NS if before is None else before.until_ns,
+        coarse=seq + COARSE_FRAMES,
+        coarse_ns=pts_ns + FULL_NS,
+        scene=scene.tobytes(),
+        full=seq + FULL_FRAMES,
+        full_ns=pts_ns + FULL_NS,
+    )
+
+
+def body_of(box: Sequence[float], height: float) -> tuple[float, float, float, float]:
+    """The place of a face with the hair and the body that move with it, in a frame of that height."""
+    x, y, width, high = box
+    top = y - 0.4 * high
+    return x - 0.75 * width, top, 2.5 * width, max(0.0, height - top)
+
+
+def _with_answer_of(before: Face, one: Located, measures: FaceMeasures) -> Face:
+    """A face at a new place with the answer of an earlier frame."""
+    said = before.measures
+    if said is not None and said.affect == "model":
+        affect = {"valence": said.valence, "arousal": said.arousal, "affect": said.affect}
+        measures = msgspec.structs.replace(measures, **affect)
+    box = cast("tuple[float, float, float, float]", tuple(one.face.row[:4]))
+    return msgspec.structs.replace(
+        before, box=box, score=one.face.score, presence=one.presence, mouth=measures.mouth_open, measures=measures
+    )
+
+
+def _importance(face: Face) -> float:
+    """Key by which faces are sorted: large and sharp ones first."""
+    return -face.box[2] * face.box[3] * face.sharpness

@@ -23,7 +23,9 @@ class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         largest_look: longest side of the detector's input in pixels: the most that a look may cost.
         detect_every: live, the detector runs every so many frames and where a face was lost; between, the landmark
             model follows the faces. A new face is found at most so many frames late. 1: in every frame; auto: every
-            fifth, and four times a second at least. For files the detector runs in every frame.
+            fifth and every fifteenth (at least each half second) where something has changed, and seldom where nothing
+            has. For files the detector runs in every frame.
+        quick: files are analysed as live streams are, frame after frame with `detect_every`.
         angle_of_view_deg: of the camera across the longer side of its picture, for the pose of heads.
     """
 
@@ -33,4 +35,5 @@ class FaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_presence: Share = 0.5
     largest_look: Annotated[int, msgspec.Meta(ge=128, le=4096)] = 1280
     detect_every: Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=MOST_FOLLOWED)] = "auto"
+    quick: bool = False
     angle_of_view_deg: Annotated[float, msgspec.Meta(ge=5, le=170)] = 63.0

@@ -52,8 +52,9 @@ def live(find: FacePipeline, pictures: Iterable[NDArray[np.uint8]]) -> list[list
     """The faces in them as frames of a live stream, with hints as the broker passes them."""
     last, seen = LastSeen(), []
     for seq, picture in enumerate(pictures):
-        faces, hints = find.look(picture, seq, seq * FRAME_NS, last.for_job(at(seq, seq * FRAME_NS)))
-        last.remember(said(seq, hints))
+        hints = last.for_job(at(seq, seq * FRAME_NS))
+        faces, hints = find.look(picture, seq, seq * FRAME_NS, hints, last.faces if hints is not None else ())
+        last.remember(msgspec.structs.replace(said(seq, hints), faces=tuple(faces)))
         seen.append(faces)
     return seen
 
@@ -151,22 +152,69 @@ def test_many_faces_take_one_run_of_each_model(artifacts: list[Artifact], shared
 # ---------------------------------------------------------------------------------- detect_every: auto
 
 
-def test_an_empty_room_is_looked_at_coarsely_in_turn_and_in_full_seldom(artifacts: list[Artifact]) -> None:
+def noisy(picture: NDArray[np.uint8], count: int, noise: float = 4.0) -> list[NDArray[np.uint8]]:
+    """A picture as a camera gives it, each time with other noise."""
+    random = np.random.default_rng(0)
+    return [np.clip(picture + random.normal(0, noise, picture.shape), 0, 255).astype(np.uint8) for _ in range(count)]
+
+
+def test_an_empty_room_is_looked_at_coarsely_each_half_second(artifacts: list[Artifact]) -> None:
     runs: Counter[str] = Counter()
     find = pipeline(artifacts, runs, FaceSettings())
-    assert live(find, [EMPTY] * (2 * FULL_FRAMES)) == [[]] * (2 * FULL_FRAMES)
-    assert runs == {"face-detector": 2 * FULL_FRAMES // COARSE_FRAMES}
+    assert live(find, noisy(EMPTY, 3 * FULL_FRAMES + 1)) == [[]] * (3 * FULL_FRAMES + 1)
+    assert runs == {"face-detector": 4}
+
+
+def test_a_room_in_which_something_moves_is_looked_at_more_often(artifacts: list[Artifact]) -> None:
+    runs: Counter[str] = Counter()
+    find = pipeline(artifacts, runs, FaceSettings())
+    pictures = [EMPTY.copy() for _ in range(2 * FULL_FRAMES + 1)]
+    for number, picture in enumerate(pictures):
+        picture[40:80, 10 + number : 50 + number] = 200
+    assert live(find, pictures) == [[]] * len(pictures)
+    assert runs == {"face-detector": 1 + 2 * FULL_FRAMES // COARSE_FRAMES}
 
 
 def test_at_few_frames_a_second_the_clock_decides(artifacts: list[Artifact]) -> None:
     runs: Counter[str] = Counter()
     find = pipeline(artifacts, runs, FaceSettings())
     last = LastSeen()
-    for seq in range(4):
+    for seq in range(5):
         pts_ns = seq * 400_000_000
         _, hints = find.look(EMPTY, seq, pts_ns, last.for_job(at(seq, pts_ns)))
         last.remember(said(seq, hints))
-    assert runs == {"face-detector": 2}
+    assert runs == {"face-detector": 3}
+
+
+@pytest.mark.shared
+def test_a_face_that_is_still_is_read_once(artifacts: list[Artifact], shared: Path) -> None:
+    """Until something changes in it: then the models run in that very frame."""
+    first, *_, later = list(frames(shared / "data/clips/mead_M003_happy.mp4", 1))[:60]
+    runs: Counter[str] = Counter()
+    find = pipeline(artifacts, runs, FaceSettings())
+    faces = live(find, noisy(first, 12, noise=2.0))
+    assert runs["face-static"] == 1
+    assert runs["face-landmarks"] == 1
+    assert all(now == faces[0] for now in faces)
+    runs.clear()
+    seen = live(find, [*[first] * 12, later])
+    assert runs["face-static"] == 2
+    assert seen[-1][0].box != seen[0][0].box
+
+
+@pytest.mark.shared
+def test_a_face_that_moves_is_read_as_often_as_its_shape_changes(artifacts: list[Artifact], shared: Path) -> None:
+    pictures = list(frames(shared / "data/clips/grid_bbaf2n.mpg", 1))[:40]
+    runs: Counter[str] = Counter()
+    followed = live(pipeline(artifacts, runs, FaceSettings()), pictures)
+    assert runs["face-static"] < 40
+    find = pipeline(artifacts, Counter(), FaceSettings())
+    apart = []
+    for picture, faces in zip(pictures, followed, strict=True):
+        (expected,), (face,) = find(picture), faces
+        emotions = expected.probabilities
+        apart.append(sum(abs(face.probabilities[emotion] - emotions[emotion]) for emotion in emotions) / 2)
+    assert np.mean(apart) < 0.05
 
 
 @pytest.mark.shared
