@@ -85,7 +85,8 @@ def shape_of(points: NDArray[np.float32]) -> bytes:
     flat = points[::SHAPE_STEP, :2]
     centred = flat - flat.mean(axis=0)
     size = float(np.sqrt(np.mean(centred * centred) * 2))
-    return (centred / max(size, 1e-6)).astype("<f2").tobytes()
+    shape: bytes = (centred / max(size, 1e-6)).astype("<f2").tobytes()
+    return shape
 
 
 def shape_change(now: bytes, before: bytes) -> float:
