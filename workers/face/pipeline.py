@@ -31,13 +31,13 @@ COARSE_FRAMES, FULL_FRAMES, FULL_NS = 5, 15, 500_000_000
 next, or the time."""
 IDLE_FRAMES, UNCHANGED_NS = 10, 4_000_000_000
 """Where nothing changes: frames more until a coarse look, and the time until a full one."""
-MOST_CHANGED = 0.3
+MOST_CHANGED = 0.15
 """Of files: where a larger share of a frame has changed, it is searched in full."""
 CONTEXT = 3
 """A part of a frame is searched with so many smallest faces around what has changed."""
 PART_OF_KNOWN = 0.6
 """A new face that lies in a known one by a larger share is a part of it."""
-SAME_SHAPE, MOST_KEPT = 0.0125, 6
+SAME_SHAPE, MOST_KEPT = 0.02, 4
 """A face whose shape differs by less keeps its answer, for fewer frames than that."""
 COARSE = 3.0
 """Smallest face of a coarse look, in smallest faces of a full one: a ninth of its pixels."""
@@ -139,10 +139,11 @@ class FacePipeline:
         return self._answer(pixels, found, seq, hints)
 
     def _unsettled(self, scene: Grey, hints: Hints) -> bool:
-        """True where a frame of a file is searched in full all the same: much of it has changed (a cut, a camera that
-        moves, a crowd), or there is a face that can't be followed."""
+        """True where a frame of a file is searched in full all the same: something has changed, and that is much of it
+        (a cut, a camera that moves), or there are several faces, or one that can't be followed."""
         news = changed(scene, hints.scene)
-        return float(news.mean()) > MOST_CHANGED or not all(region.mesh for region in hints.regions)
+        several = len(hints.regions) > 1 or not all(region.mesh for region in hints.regions)
+        return float(news.mean()) > (0.0 if several else MOST_CHANGED)
 
     def _with_new(self, pixels: NDArray[np.uint8], known: list[_Known], new: Sequence[Located]) -> list[_Known]:
         """The followed faces and new ones that are no part of them, at most `max_faces`."""
