@@ -1,0 +1,1 @@
+"""Other programs beside ours, on the same pictures in one run: `python -m scripts.measure.peers`."""
