@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bimodal.api.analyze import Result, analyze
     from bimodal.api.detector import Detector, Face, Voice
     from bimodal.api.listen import Events, listen
+    from bimodal.api.push import Push, push
     from bimodal.api.run import System, run
     from bimodal.broker.events import Emotion, Hop
     from bimodal.corpus.api import CorpusResult, analyze_corpus
@@ -32,6 +33,7 @@ __all__ = [
     "Events",
     "Face",
     "Hop",
+    "Push",
     "Result",
     "System",
     "Voice",
@@ -39,6 +41,7 @@ __all__ = [
     "analyze_corpus",
     "errors",
     "listen",
+    "push",
     "run",
 ]
 
@@ -49,12 +52,14 @@ _HOMES = {
     "Events": "bimodal.api.listen",
     "Face": "bimodal.api.detector",
     "Hop": "bimodal.broker.events",
+    "Push": "bimodal.api.push",
     "Result": "bimodal.api.analyze",
     "System": "bimodal.api.run",
     "Voice": "bimodal.api.detector",
     "analyze": "bimodal.api.analyze",
     "analyze_corpus": "bimodal.corpus.api",
     "listen": "bimodal.api.listen",
+    "push": "bimodal.api.push",
     "run": "bimodal.api.run",
 }
 

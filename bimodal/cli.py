@@ -42,6 +42,7 @@ COMMANDS: dict[str, Room] = {
     "status": Room("commands.status", "status", "Show how a running system is."),
     "scale": Room("commands.status", "scale", "Have more or fewer workers in a running system, at once."),
     "soak": Room("commands.soak", "soak", "Run for hours, and show which process grows."),
+    "serve": Room("commands.serve", "serve", "Analyse clips that programs send over HTTP."),
     "subscribe": Room("commands.subscribe", "subscribe", "Print live events as JSON lines."),
     "schema": Room("commands.schema", "schema", "Print the form of live events, as JSON Schema or TypeScript types."),
     "work": Room("commands.work", "work", "Do jobs of another machine's bimodal."),

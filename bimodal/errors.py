@@ -12,14 +12,24 @@ if TYPE_CHECKING:
     pass
 
 if TYPE_CHECKING:
-    from bimodal.broker.errors import BrokerError, ControlError, EndpointError, KeysError, MessageError, SlotError
+    from bimodal.broker.errors import (
+        BrokerError,
+        ControlError,
+        EndpointError,
+        KeysError,
+        MessageError,
+        RefusedError,
+        SlotError,
+    )
     from bimodal.extras import MissingPackageError
     from bimodal.models.errors import ArtifactError, CatalogError, DownloadError, LabelError, ModelError, ProviderError
     from bimodal.recordings.recording import RecordError
     from bimodal.workers.errors import ConfigError, SourceError, SystemFailedError, ViewError, WorkerError
 
 _HOMES = {
-    "bimodal.broker.errors": ("BrokerError", "ControlError", "EndpointError", "KeysError", "MessageError", "SlotError"),
+    "bimodal.broker.errors": (
+        *("BrokerError", "ControlError", "EndpointError", "KeysError", "MessageError", "RefusedError", "SlotError"),
+    ),
     "bimodal.extras": ("MissingPackageError",),
     "bimodal.models.errors": (
         *("ArtifactError", "CatalogError", "DownloadError", "LabelError", "ModelError", "ProviderError"),
@@ -30,7 +40,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = ["BimodalError", "MissingPackageError", "RecordError"]
-__all__ += ["BrokerError", "ControlError", "EndpointError", "KeysError", "MessageError", "SlotError"]
+__all__ += ["BrokerError", "ControlError", "EndpointError", "KeysError", "MessageError", "RefusedError", "SlotError"]
 __all__ += ["ArtifactError", "CatalogError", "DownloadError", "LabelError", "ModelError", "ProviderError"]
 __all__ += ["ConfigError", "SourceError", "SystemFailedError", "ViewError", "WorkerError"]
 

@@ -16,6 +16,8 @@ from bimodal.workers.redaction import clean_lines
 
 # Exit codes: all is well; something fails.
 DONE, DEGRADED = 0, 3
+# What people reach at the address of a process, by its name.
+SERVED = {"view": "live page", "api": "HTTP API"}
 YELLOW, BOLD, ORDINARY = "\x1b[33m", "\x1b[1m", "\x1b[0m"
 
 PROCESS_COLUMNS = (
@@ -81,7 +83,11 @@ def _lines(reply: StatusReply) -> list[str]:
     said += _elsewhere(reply)
     if reply.tried is not None:
         said.append(f"newest change: {reply.tried}")
-    said += [f"live page at {process.address}" for process in reply.processes if process.address is not None]
+    said += [
+        f"{SERVED.get(process.name, process.name)} at {process.address}"
+        for process in reply.processes
+        if process.address is not None
+    ]
     return [
         *lines,
         *map(clean_lines, said),

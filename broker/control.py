@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 import zmq
 
-from bimodal.broker.errors import ControlError, EndpointError
+from bimodal.broker.errors import ControlError, EndpointError, RefusedError
 from bimodal.broker.readers import Connections
 from bimodal.broker.sockets import SocketFile, bind, connect
 from bimodal.broker.words import State, StreamStatus
@@ -36,6 +36,65 @@ class ScaleRequest(msgspec.Struct, frozen=True, tag="scale", kw_only=True):
     """Set the number of workers by kind ("face", "audio"); it holds until the config file changes that number."""
 
     counts: dict[str, int]
+
+
+class ConfigRequest(msgspec.Struct, frozen=True, tag="config"):
+    """Request the config in force, with secrets hidden."""
+
+
+class ChangeRequest(msgspec.Struct, frozen=True, tag="change", kw_only=True):
+    """Change the config of the running system, until its file is edited; hidden secrets stay what they are.
+
+    Attributes:
+        values: of config.yaml.
+        mode: `whole`: they are all of it; `sections`: the sections that they name; `merge`: only keys that they name
+            change, and null brings a default back (RFC 7396).
+    """
+
+    values: dict[str, object]
+    mode: Literal["whole", "sections", "merge"]
+
+
+class PushRequest(msgspec.Struct, frozen=True, tag="push"):
+    """A program on this machine wants to push frames and sound into this stream."""
+
+    stream: str
+
+
+class PushReply(msgspec.Struct, frozen=True, tag="push_reply", kw_only=True):
+    """It may: the folder of the slots, and how the stream is read.
+
+    Attributes:
+        memory_mb: of shared slots, in MiB.
+        picture, sound: what the stream takes.
+    """
+
+    slots: str
+    max_height: int
+    memory_mb: int
+    picture: bool
+    sound: bool
+
+
+class ConfigReply(msgspec.Struct, frozen=True, tag="config_reply", kw_only=True):
+    """The config in force, as values of config.yaml; secrets are hidden.
+
+    Attributes:
+        files: paths of the files that are watched, and that are there.
+        in_files: whether it is what they say, as far as they were read.
+        changing: true while a change is being carried out.
+        refused: why the newest change was refused or rolled back, else None.
+        given_up: why the newest change was given up, else None.
+        tried: how the workers of the newest change did on real frames beforehand, None if they were not tried.
+    """
+
+    config: dict[str, object]
+    files: tuple[str, ...]
+    in_files: bool
+    changing: bool
+    refused: str | None
+    given_up: str | None
+    tried: str | None = None
 
 
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,8 +153,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     sentence: str
 
 
-Request: TypeAlias = StatusRequest | ScaleRequest
-Reply: TypeAlias = StatusReply | Accepted | Refused
+Request: TypeAlias = StatusRequest | ScaleRequest | ConfigRequest | ChangeRequest | PushRequest
+Reply: TypeAlias = StatusReply | ConfigReply | PushReply | Accepted | Refused
 
 
 class _Packet(msgspec.Struct, frozen=True):
@@ -170,7 +229,7 @@ def _answered(data: bytes, answer: Callable[[Request], Reply]) -> Reply:
         request = parse(data)
     except ControlError as error:
         return Refused(str(error))
-    if isinstance(request, StatusRequest | ScaleRequest):
+    if isinstance(request, Request):
         return answer(request)
     return Refused("that is a reply and no request")
 
@@ -178,7 +237,8 @@ def _answered(data: bytes, answer: Callable[[Request], Reply]) -> Reply:
 def ask(directory: Path, request: Request, wanted: type[_T], within_s: float = ANSWER_WITHIN_S) -> _T:
     """Send a request to the supervisor of the session in `directory` and return its reply.
 
-    Raises ControlError if it does not answer in time, refuses, or replies with another type than `wanted`.
+    Raises RefusedError if it refuses, ControlError if it does not answer in time or replies with another type than
+    `wanted`.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
@@ -195,7 +255,7 @@ def ask(directory: Path, request: Request, wanted: type[_T], within_s: float = A
         socket.close(linger=0)
         context.term()
     if isinstance(reply, Refused):
-        raise ControlError(reply.sentence)
+        raise RefusedError(reply.sentence)
     if not isinstance(reply, wanted):
         raise ControlError(f"session '{directory.name}' answered something else than was asked")
     return reply

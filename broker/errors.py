@@ -37,3 +37,7 @@ class KeysError(BrokerError):
 
 class ControlError(BrokerError):
     """A running system can't be asked or commanded, or refuses."""
+
+
+class RefusedError(ControlError):
+    """A running system understands a request and refuses it."""

@@ -54,16 +54,28 @@ class Ring:
         self._generations = np.frombuffer(self._map, dtype=np.uint64, count=slots, offset=PAGE)
         self._data_offset = PAGE + table
 
-    def write(self, slot: int, array: NDArray[Any]) -> int:
-        """Copy a C-contiguous array into a slot, once, and return the slot's new (even) generation."""
-        if array.nbytes > self.slot_bytes:
-            raise SlotError(f"{array.nbytes} bytes do not fit a slot of {self.slot_bytes}")
+    def begin(self, slot: int, shape: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
+        """Mark a slot as being written, and return its memory as an array to write into; `end` completes it.
+
+        Raises SlotError if the array does not fit.
+        """
+        size = prod(shape) * np.dtype(dtype).itemsize
+        if size > self.slot_bytes:
+            raise SlotError(f"{size} bytes do not fit a slot of {self.slot_bytes}")
         start = self._data_offset + slot * self.slot_bytes
-        self._generations[slot] += np.uint64(1)
-        target = np.frombuffer(self._map, dtype=array.dtype, count=array.size, offset=start).reshape(array.shape)
-        np.copyto(target, array)
+        # Odd, also where an earlier write was never completed.
+        self._generations[slot] += np.uint64(1 + self._generations[slot] % 2)
+        return np.frombuffer(self._map, dtype=dtype, count=prod(shape), offset=start).reshape(shape)
+
+    def end(self, slot: int) -> int:
+        """Mark a slot as whole; return its new (even) generation."""
         self._generations[slot] += np.uint64(1)
         return int(self._generations[slot])
+
+    def write(self, slot: int, array: NDArray[Any]) -> int:
+        """Copy a C-contiguous array into a slot, once, and return the slot's new (even) generation."""
+        np.copyto(self.begin(slot, array.shape, array.dtype), array)
+        return self.end(slot)
 
     @property
     def gone(self) -> bool:

@@ -17,3 +17,10 @@ def remove_rings(folder: Path, stream: str) -> None:
     for path in folder.glob("*"):
         if path.name.rsplit(".", 3)[0] == stream:
             path.unlink(missing_ok=True)
+
+
+def remove_rings_of_run(folder: Path, stream: str, run: int) -> None:
+    """Remove the rings of one run of a stream."""
+    for path in folder.glob("*"):
+        if path.name.rsplit(".", 2)[0] == f"{stream}.{run}":
+            path.unlink(missing_ok=True)

@@ -1,8 +1,9 @@
-"""The private channel from the live page's process to the capture process of a stream fed by visitors' browsers.
+"""The private channel to the capture process of a stream that visitors' browsers, or programs of this machine, fill.
 
 Each message has two frames: a note (MessagePack, one of the Structs below) and its data, empty if there is none. The
 queue is short on purpose: what a slow receiver can't take is lost at the sender, which learns of it. The page's
-process, which alone talks to browsers, has checked everything that it sends.
+process, which alone talks to browsers, has checked everything that it sends. A program of this machine (`bimodal.push`)
+writes pixels into slots of its own, so that only their place travels.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal, TypeAlias
 import msgspec
 import zmq
 
+from bimodal.broker.events import Size, Whole
 from bimodal.broker.sockets import SocketFile, bind, connect, visitor_endpoint
 
 MOST_WAITING = 16
@@ -55,14 +57,49 @@ class Left(msgspec.Struct, frozen=True, tag="left"):
     because: str
 
 
-VisitorNote: TypeAlias = PageAt | Media | Left
+class PushedFrame(msgspec.Struct, frozen=True, kw_only=True, tag="pushed_frame"):
+    """A picture that a program of this machine has written into a slot (no data).
+
+    Attributes:
+        visit: number of the program's connection; a new number is a new one.
+        pts_ns: time on the program's own line.
+        grab_ns: on this machine's monotonic clock.
+        ring, slot, generation, shape: as of a Job: uint8 [H, W, 3] RGB.
+        size: (width, height) before it was scaled.
+    """
+
+    visit: int
+    pts_ns: int
+    grab_ns: int
+    ring: str
+    slot: Whole
+    generation: Whole
+    shape: tuple[int, int, int]
+    size: Size
+
+
+class PushedSound(msgspec.Struct, frozen=True, kw_only=True, tag="pushed_sound"):
+    """A stretch of sound of a program of this machine (data: float32 little-endian mono).
+
+    `pts_ns` is its first sample's time on the program's own line, `grab_ns` is when its last one was there.
+    """
+
+    visit: int
+    pts_ns: int
+    grab_ns: int
+    rate: int
+
+
+VisitorNote: TypeAlias = PageAt | Media | Left | PushedFrame | PushedSound
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[VisitorNote] = msgspec.msgpack.Decoder(PageAt | Media | Left)
+_decoder: msgspec.msgpack.Decoder[VisitorNote] = msgspec.msgpack.Decoder(
+    PageAt | Media | Left | PushedFrame | PushedSound
+)
 
 
 class VisitorSender:
-    """The page's end of the channel, for one stream."""
+    """The page's or program's end of the channel, for one stream."""
 
     def __init__(self, directory: Path, stream: str) -> None:
         """Connect to the capture process of `stream` in the session in `directory`; it need not be there yet."""

@@ -24,6 +24,7 @@ from bimodal.broker.sockets import events_endpoint
 from bimodal.config import Config
 from bimodal.console import is_terminal, open_log, put, say, takes_more, user_errors
 from bimodal.options import DEFAULT, ConfigOption, SessionOption, config_files, config_of
+from bimodal.status_page import SERVED
 from bimodal.supervisor.live import LiveSystem
 from bimodal.supervisor.service import Results, Service, status_line
 from bimodal.supervisor.session import PARENT_KEY, Session
@@ -83,7 +84,7 @@ def _show(system: LiveSystem, bus: Subscriber, stop: StopSignal, for_seconds: fl
                     results.on_event(time.monotonic())
             shown.keep_streams(system.streams)
             _tell(service, results, system, shown)
-            screen.show_page_address(_page(shown))
+            screen.show_addresses(_addresses(shown))
             screen.draw(shown)
             check(system)
             if _all_ended(system.supervisor):
@@ -135,7 +136,7 @@ class Screen:
         # Without a thread of Live's own, which would block on a terminal that was stopped (Ctrl-S), and we on it.
         self._live = Live(console=Console(), auto_refresh=False, transient=False) if is_terminal() else None
         self._due = 0.0
-        self._page: str | None = None
+        self._addresses: dict[str, str] = {}
 
     def __enter__(self) -> Screen:
         if self._live is not None:
@@ -153,11 +154,13 @@ class Screen:
             return DRAWN_EVERY_S
         return until_beat(now, BEAT_S) + SUPERVISOR_GATHERS_S
 
-    def show_page_address(self, address: str | None) -> None:
-        """Print the address of the live page, once, and again when it has changed."""
-        if address is not None and address != self._page and takes_more(sys.stdout):
-            self._page = address
-            sentence = f"live page at {address}"
+    def show_addresses(self, addresses: dict[str, str]) -> None:
+        """Print the addresses of the live page and the API, once, and again when one has changed."""
+        for name, address in addresses.items():
+            if address == self._addresses.get(name) or not takes_more(sys.stdout):
+                continue
+            self._addresses[name] = address
+            sentence = f"{SERVED.get(name, name)} at {address}"
             if self._live is not None:
                 self._live.console.print(sentence, highlight=False)
             else:
@@ -237,9 +240,10 @@ def _problems(system: SystemState) -> Iterator[str]:
             yield because if name == "supervisor" else f"{name}{stopped}: {because}"
 
 
-def _page(system: SystemState) -> str | None:
-    """Address of the live page, where a process serves one."""
-    return next((one.heartbeat.address for one in system.processes.values() if one.heartbeat.address), None)
+def _addresses(system: SystemState) -> dict[str, str]:
+    """Addresses that processes serve, by their names."""
+    beats = (process.heartbeat for process in system.processes.values())
+    return {beat.name: beat.address for beat in beats if beat.address}
 
 
 # A live system in the command's own process.

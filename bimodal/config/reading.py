@@ -101,9 +101,13 @@ def read_config(data: bytes, origin: str) -> Config:
     return config_of([_document(data, origin)])
 
 
-def check_config(values: object, origin: str) -> Config:
-    """Check values from YAML; raises ConfigError, which names `origin`."""
-    return config_of([_checked_document(values, origin, None)])
+def check_config(values: object, origin: str, *, expanding: bool = True) -> Config:
+    """Check values from YAML; raises ConfigError, which names `origin`.
+
+    Args:
+        expanding: whether placeholders are replaced, which reads variables and files of this machine.
+    """
+    return config_of([_checked_document(values, origin, None, expanding=expanding)])
 
 
 def _where(documents: Sequence[Document], error: WrongValueError) -> str:
@@ -158,7 +162,7 @@ OBSOLETE = {
 }
 
 
-def _checked_document(values: object, origin: str, root: yaml.Node | None) -> Document:
+def _checked_document(values: object, origin: str, root: yaml.Node | None, *, expanding: bool = True) -> Document:
     """Obsolete keys are logged as a warning and left out, placeholders replaced. Raises ConfigError."""
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} must hold keys and values, not a {type(values).__name__}")
@@ -169,7 +173,7 @@ def _checked_document(values: object, origin: str, root: yaml.Node | None) -> Do
             log.warning("%s: '%s.%s' is no longer used: %s", origin, section, key, sentence)
             values = {**values, section: {name: value for name, value in held.items() if name != key}}
     try:
-        expanded = expand(values)
+        expanded = expand(values) if expanding else values
     except WrongValueError as error:
         raise ConfigError(f"{_where([document], error)}: {error}") from error
     assert isinstance(expanded, dict)

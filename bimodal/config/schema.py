@@ -14,6 +14,7 @@ from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.http_api.settings import ApiSettings
 from bimodal.workers.output_settings import MqttSettings, OscSettings, WebhookSettings
 from bimodal.workers.settings import NetworkSettings, RecordSettings, RuntimeSettings, WindowSettings
 from bimodal.workers.view.settings import ViewSettings
@@ -107,7 +108,7 @@ def _record_section(value: Any) -> Any:
             raise ValueError("must be a folder, or a section with the key 'folder'")
 
 
-def _view_section(value: Any) -> Any:
+def _served_section(value: Any) -> Any:
     match value := truth(value):
         case dict():
             return value
@@ -172,6 +173,7 @@ class OutputsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Outputs of the system besides the event bus of the session."""
 
     view: ViewSettings = ViewSettings()
+    api: ApiSettings = ApiSettings(enabled=False)
     window: WindowSettings = WindowSettings(enabled=False)
     record: RecordSettings | None = None
     events: tuple[str, ...] = ()
@@ -242,7 +244,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 SHORT_FORMS: Forms = {
     Ensemble: lambda value: [value] if isinstance(value, str) else value,
-    ViewSettings: _view_section,
+    ViewSettings: _served_section,
+    ApiSettings: _served_section,
     WindowSettings: _window_section,
     RecordSettings: _record_section,
     OscSettings: _place_section,

@@ -474,7 +474,9 @@ class Run:
 
     def _reply(self, request: Request, session: str, engine: Engine) -> Reply:
         if not isinstance(request, StatusRequest):
-            return Refused("a corpus runs with the number of workers that it was started with: --workers")
+            return Refused(
+                "a corpus runs with the config and the number of workers (--workers) that it was started with"
+            )
         return StatusReply(
             session=session,
             up_s=time.monotonic() - self._begun,

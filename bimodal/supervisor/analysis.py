@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
+from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, ScaleRequest, StatusRequest
 from bimodal.broker.paths import pack
 from bimodal.config import Config
 from bimodal.errors import BimodalError
@@ -139,6 +139,8 @@ class Analysis:
         """Answer `bimodal status` and `bimodal scale`. The config is not watched: one set of models for all results."""
         if isinstance(request, StatusRequest):
             return self._supervisor.report(self._session.name)
+        if not isinstance(request, ScaleRequest):
+            return Refused("it analyses files, all of them with the config that it began with")
         try:
             return self._scale(checked_counts(request.counts, self._config))
         except BimodalError as error:

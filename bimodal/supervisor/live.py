@@ -16,18 +16,32 @@ from typing import NamedTuple
 import msgspec
 
 from bimodal.broker.beats import BEAT_S, next_beat
-from bimodal.broker.control import Accepted, ControlServer, Refused, Reply, Request, StatusRequest
+from bimodal.broker.control import (
+    Accepted,
+    ChangeRequest,
+    ConfigReply,
+    ConfigRequest,
+    ControlServer,
+    PushReply,
+    PushRequest,
+    Refused,
+    Reply,
+    Request,
+    ScaleRequest,
+    StatusRequest,
+)
 from bimodal.config import Between, Config, load_config
 from bimodal.errors import BimodalError
 from bimodal.supervisor.autoscale import KINDS, Load, LoadFollower, checked_counts, describe_scale
+from bimodal.supervisor.config_changes import changed_config
 from bimodal.supervisor.probation import Key, Probation
 from bimodal.supervisor.processes import TABLE, ProcessSpec, Role, Wanted, limited, processes
-from bimodal.supervisor.provenance import begin_session, end_session
+from bimodal.supervisor.provenance import begin_session, config_record, end_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.settings import RecordActorSettings, RecordSettings
-from bimodal.workers.view.listening import check_page
+from bimodal.workers.view.listening import check_place
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +74,7 @@ class LiveSystem:
         self._followers: dict[Role, LoadFollower] = {}
         self._follow_at = 0.0
         self._last_good = self._target
+        self._of_file = config
         self._probation: Probation | None = None
         self._shares: dict[Key, float] = {}
         self._failing_before: frozenset[str] = frozenset()
@@ -101,7 +116,7 @@ class LiveSystem:
     def _change(self, target: Target) -> None:
         """Set another target. Raises a BimodalError, and changes nothing, where its rows can't be made."""
         rows = self._rows(target)
-        self._check_page(target.config)
+        self._check_places(target.config)
         self._remember_before()
         self._target = target
         self.supervisor.reconciler.change(rows, self.supervisor.now)
@@ -113,12 +128,16 @@ class LiveSystem:
         children = self.supervisor.children.items()
         self._failing_before = frozenset(name for name, child in children if child.life.failing)
 
-    def _check_page(self, config: Config) -> None:
-        """Raise ViewError where the live page would be served elsewhere, or otherwise, and can't be."""
-        wanted, now = config.outputs.view, self._in_force.config.outputs.view
+    def _check_places(self, config: Config) -> None:
+        """Raise ViewError where the live page or the API would be served elsewhere, or otherwise, and can't be."""
+        wanted, now = config.outputs, self._in_force.config.outputs
         keys = ("enabled", "host", "port", "tls_certificate", "tls_key")
-        if wanted.enabled and any(getattr(wanted, key) != getattr(now, key) for key in keys):
-            check_page(wanted)
+        for place, before, what, section in (
+            (wanted.view, now.view, "the live page", "outputs.view"),
+            (wanted.api, now.api, "the HTTP API", "outputs.api"),
+        ):
+            if place.enabled and any(getattr(place, key) != getattr(before, key) for key in keys):
+                check_place(place, what=what, section=section)
 
     def _judge(self, now: float) -> None:
         """Go back to the last good config where the newest change has made things worse."""
@@ -186,14 +205,8 @@ class LiveSystem:
     def _reload(self) -> None:
         try:
             config = self._watch.load()
-            before = self._target.config.workers
-            kept = {
-                kind: count
-                for kind, count in self._target.counts.items()
-                if getattr(config.workers, kind).count == getattr(before, kind).count
-            }
-            by_hand = self._target.by_hand & frozenset(kept)
-            self._change(Target(config=config, counts=kept, by_hand=by_hand))
+            self._adopt(config)
+            self._of_file = config
         except BimodalError as error:
             log.warning("the edited config is not taken over: %s", error)
             self.supervisor.refused = str(error)
@@ -206,15 +219,74 @@ class LiveSystem:
         if config.log != self._in_force.config.log:
             log.info("what the config says about the log counts from the next start on")
 
+    def _adopt(self, config: Config) -> None:
+        """Set another config as the target; numbers set by hand hold where it says the same of them as before."""
+        before = self._target.config.workers
+        kept = {
+            kind: count
+            for kind, count in self._target.counts.items()
+            if getattr(config.workers, kind).count == getattr(before, kind).count
+        }
+        self._change(Target(config=config, counts=kept, by_hand=self._target.by_hand & frozenset(kept)))
+
     # -------------------------------------------------------------------------------- requests
 
     def _answer(self, request: Request) -> Reply:
-        if isinstance(request, StatusRequest):
-            return self.supervisor.report(self._name, self._watch.paths)
         try:
-            return self._scale(request.counts)
+            match request:
+                case StatusRequest():
+                    return self.supervisor.report(self._name, self._watch.paths)
+                case ScaleRequest():
+                    return self._scale(request.counts)
+                case ConfigRequest():
+                    return self._config()
+                case ChangeRequest():
+                    return self._take_over(request)
+                case PushRequest():
+                    return self._push(request.stream)
         except BimodalError as error:
             return Refused(str(error))
+        except Exception as error:  # whatever is in a request, what works must go on working
+            log.exception("a request can't be done")
+            return Refused(f"it met an unexpected {type(error).__name__}; the log has the details")
+
+    def _config(self) -> Reply:
+        """The config in force, or about to be."""
+        reconciler = self.supervisor.reconciler
+        return ConfigReply(
+            config=config_record(self._target.config),
+            files=tuple(str(path) for path in self._watch.paths if path.is_file()),
+            in_files=self._target.config == self._of_file,
+            changing=reconciler.changing,
+            refused=self.supervisor.refused,
+            given_up=reconciler.given_up,
+            tried=reconciler.tried,
+        )
+
+    def _take_over(self, request: ChangeRequest) -> Reply:
+        config = changed_config(self._target.config, request.values, request.mode)
+        if config == self._target.config:
+            return Accepted("nothing differs")
+        self._adopt(config)
+        self.supervisor.refused = None
+        return Accepted("it is being taken over; it holds until the config file is edited")
+
+    def _push(self, stream: str) -> Reply:
+        config = self._target.config
+        settings = config.streams.get(stream)
+        if settings is None or not settings.push:
+            pushed = ", ".join(name for name, one in config.streams.items() if one.push) or "none"
+            raise ConfigError(
+                f"nothing can be pushed into '{stream}': declare it under 'streams' in config.yaml as "
+                f"{stream}: {{push: true}} (declared so: {pushed})"
+            )
+        return PushReply(
+            slots=str(self.supervisor.slots),
+            max_height=config.capture.max_height,
+            memory_mb=config.capture.memory_mb,
+            picture=settings.push != "sound",
+            sound=settings.push != "picture" and bool(config.models.voices),
+        )
 
     def _scale(self, counts: Mapping[str, int]) -> Reply:
         wanted = checked_counts(counts, self._target.config)

@@ -263,11 +263,17 @@ def _view(wanted: Wanted) -> list[ProcessSpec]:
     config, section = wanted.config, wanted.config.outputs.view
     if not section.enabled:
         return []
-    visitor_streams = tuple(name for name, stream in config.streams.items() if stream.browser)
+    visitor_streams = tuple(name for name, stream in config.streams.items() if stream.browser or stream.push)
     settings = ViewActorSettings(
         **msgspec.structs.asdict(section), visitor_streams=visitor_streams, emotions=wanted.emotions
     )
     return [ProcessSpec(name="view", role="view", settings=settings)]
+
+
+def _api(wanted: Wanted) -> list[ProcessSpec]:
+    """The HTTP API."""
+    section = wanted.config.outputs.api
+    return [ProcessSpec(name="api", role="api", settings=section)] if section.enabled else []
 
 
 def _window(wanted: Wanted) -> list[ProcessSpec]:
@@ -358,6 +364,7 @@ TABLE: dict[Role, ProcessKind] = {
     "mqtt": ProcessKind("mqtt:MqttActor", "observer", _mqtt, live=True, optional=True),
     "webhook": ProcessKind("webhook:WebhookActor", "observer", _webhook, live=True, optional=True),
     "view": ProcessKind("view.actor:ViewActor", "observer", _view, live=True),
+    "api": ProcessKind("http_api.actor:ApiActor", "observer", _api, live=True),
     "window": ProcessKind("window:WindowActor", "observer", _window, live=True, optional=True, ends_system=True),
     "film": ProcessKind("film.actor:FilmActor", "observer", _film, live=True, optional=True),
     "capture": ProcessKind(

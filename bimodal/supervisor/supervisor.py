@@ -200,6 +200,11 @@ class Supervisor:
         )
 
     @property
+    def slots(self) -> Path:
+        """The folder of the session's shared slots."""
+        return self._session.slots
+
+    @property
     def now(self) -> float:
         """Monotonic clock, seconds."""
         return time.monotonic()

@@ -15,6 +15,7 @@ from bimodal.broker.messages import Heartbeat
 from tests.browser import chromium, opened
 from tests.end_to_end.driving import Driven
 from tests.media import scene, silence, speech, write_clip
+from tests.reverse_proxy import proxying
 
 TOKEN = "a-token-of-sixteen-or-more"
 
@@ -114,6 +115,16 @@ def test_the_page_shows_what_happens(browser: Browser, running: tuple[Driven, st
         assert "face-robust@" in page.inner_text("#processes tr[data-name='face 1']")
         assert seen.errors == []
         assert seen.hosts == {url.removeprefix("http://").rstrip("/")}
+
+
+def test_behind_a_proxy_it_is_the_same_page(browser: Browser, running: tuple[Driven, str]) -> None:
+    port = int(running[1].rstrip("/").rpartition(":")[2])
+    with proxying(port, "/lab", strip=True) as proxy, opened(browser) as (page, seen):
+        page.goto(f"{proxy.address}/")
+        label_is(page, "happy")
+        shown_moves(page)
+        assert seen.errors == []
+        assert seen.hosts == {proxy.address.removeprefix("http://").removesuffix("/lab")}
 
 
 def test_it_is_worked_with_the_keyboard(browser: Browser, running: tuple[Driven, str]) -> None:

@@ -32,7 +32,7 @@ class CaptureActor:
         self._mailbox = mailbox
         self._next_run = settings.incarnation * RUNS_A_LIFE
         self._directory = Path(settings.directory)
-        self._source = open_source(self._mine, self._directory, again=settings.incarnation > 1)
+        self._source = open_source(self._mine, self._directory, self._slots, again=settings.incarnation > 1)
         self._sender = mailbox.sender()
         self._run: Run | None = None
         self._closed: StreamClosed | None = None
@@ -53,7 +53,7 @@ class CaptureActor:
     def _begin(self) -> None:
         if self._run is not None:
             self._run.close()
-            self._source = open_source(self._mine, self._directory)
+            self._source = open_source(self._mine, self._directory, self._slots)
         self._run = Run(self._mine, self._source, self._next_run, self._sender, self._slots)
         self._next_run += 1
         self._run.start()

@@ -18,8 +18,9 @@ from bimodal.workers.settings import CaptureActorSettings
 LOOP_DAMAGE_SHOWN_S = 10.0
 
 
-def open_source(settings: CaptureActorSettings, directory: Path, *, again: bool = False) -> OpenSource:
-    """Open the source that the settings name; `directory` is the session's. Raises SourceError with the reason.
+def open_source(settings: CaptureActorSettings, directory: Path, slots: Path, *, again: bool = False) -> OpenSource:
+    """Open the source that the settings name; `directory` and `slots` are the session's. Raises SourceError with the
+    reason.
 
     `again`: the source worked before in this session, so a device that is missing now is waited for.
     """
@@ -30,6 +31,10 @@ def open_source(settings: CaptureActorSettings, directory: Path, *, again: bool 
         from bimodal.workers.capture import browser
 
         return browser.browser_source(settings.stream, directory, max_height)
+    if wanted.push:
+        from bimodal.workers.capture import push
+
+        return push.push_source(settings.stream, directory, slots, max_height, wanted.push)
     # Loaded for live sources only: OpenCV alone takes 0.1 s.
     from bimodal.workers.capture import reconnect
 

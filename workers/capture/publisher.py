@@ -16,6 +16,7 @@ from bimodal.broker.frames import Ring, SlotAllocator, slots_for
 from bimodal.broker.mailbox import Sender
 from bimodal.broker.messages import Job, Modality, Policy
 from bimodal.broker.rings import ring_name
+from bimodal.workers.capture.types import Placed
 
 
 class JobPublisher:
@@ -74,11 +75,40 @@ class JobPublisher:
             slot = None if self._stopped else book.take()
             if slot is None:
                 return False
-            seq = self.next_seq
             if self._leased:
-                self._leases[seq] = (book, slot)
+                self._leases[self.next_seq] = (book, slot)
         generation = ring.write(slot, array)
-        self.next_seq = seq + 1
+        self._publish(
+            Placed(ring.name, slot, generation),
+            array.shape,
+            pts_ns=pts_ns,
+            grab_ns=grab_ns,
+            rate=rate,
+            fresh=fresh,
+            size=size,
+            shot=shot,
+        )
+        return True
+
+    def put_placed(
+        self, placed: Placed, shape: tuple[int, ...], *, pts_ns: int, grab_ns: int, size: tuple[int, int], shot: int = 0
+    ) -> None:
+        """Publish a picture that lies in a slot of somebody else's as a job, without a copy. Policy `latest` only."""
+        self._publish(placed, shape, pts_ns=pts_ns, grab_ns=grab_ns, size=size, shot=shot)
+
+    def _publish(
+        self,
+        placed: Placed,
+        shape: tuple[int, ...],
+        *,
+        pts_ns: int,
+        grab_ns: int,
+        rate: int = 0,
+        fresh: int = 0,
+        size: tuple[int, int] | None,
+        shot: int,
+    ) -> None:
+        seq, self.next_seq = self.next_seq, self.next_seq + 1
         self.offered_ns = pts_ns
         self._sender.send(
             Job(
@@ -88,17 +118,16 @@ class JobPublisher:
                 seq=seq,
                 pts_ns=pts_ns,
                 grab_ns=grab_ns,
-                ring=ring.name,
-                slot=slot,
-                generation=generation,
-                shape=array.shape,
+                ring=placed.ring,
+                slot=placed.slot,
+                generation=placed.generation,
+                shape=shape,
                 rate=rate,
                 fresh=fresh,
                 size=size,
                 shot=shot,
             )
         )
-        return True
 
     @property
     def lost(self) -> bool:

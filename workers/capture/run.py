@@ -252,6 +252,11 @@ class Run:
         grab_ns = self._pace.hold(picture.pts_ns, picture.grab_ns)
         if self._stillness is not None:
             self._stillness.check(picture.pixels, grab_ns)
+        if picture.placed is not None:
+            self._publishers["face"].put_placed(
+                picture.placed, picture.pixels.shape, pts_ns=picture.pts_ns, grab_ns=grab_ns, size=picture.size
+            )
+            return not self._stopped.is_set()
         return self._put(
             "face",
             picture.pixels,

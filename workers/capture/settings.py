@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -13,7 +13,8 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One source: `auto`, or a camera and/or a microphone, or a url, or a file, or visitors' browsers.
+    """One source: `auto`, or a camera and/or a microphone, or a url, or a file, or visitors' browsers, or what programs
+    push (`true`: picture and sound, or one of them).
 
     `loop` repeats a file without end. `video_track`, `audio_track` and `channel` choose among several of a file or an
     address (workers/capture/choice.py). `snapshot_fps` is how often a `url` that gives one picture is polled.
@@ -26,6 +27,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     file: str | None = None
     loop: bool = False
     browser: bool = False
+    push: bool | Literal["picture", "sound"] = False
     video_track: TrackNumber | None = None
     audio_track: TrackNumber | None = None
     channel: Channel = "mix"
@@ -33,10 +35,11 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         devices = self.camera is not None or self.microphone is not None
-        sources = [self.auto, devices, self.url is not None, self.file is not None, self.browser]
+        sources = [self.auto, devices, self.url is not None, self.file is not None]
+        sources += [self.browser, bool(self.push)]
         if sum(sources) != 1:
             raise ValueError(
-                "needs exactly one source: 'auto', 'camera' and/or 'microphone', 'url', 'file', or 'browser'"
+                "needs exactly one source: 'auto', 'camera' and/or 'microphone', 'url', 'file', 'browser', or 'push'"
             )
         if self.loop and self.file is None:
             raise ValueError("'loop' goes with 'file' only")

@@ -14,6 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where pixels lie already that a program has written into a slot of its own: as in a Job."""
+
+    ring: str
+    slot: int
+    generation: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """One video frame.
@@ -23,12 +32,14 @@ class Picture:
         grab_ns: `time.monotonic_ns()` when it was grabbed (of a file: read). For latency only.
         pixels: uint8 [H, W, 3] RGB, upright, contiguous.
         shown: (width, height) as a player shows it, before `max_height` scaled it; None: as its pixels are.
+        placed: the slot that `pixels` are a view of, where they need not be copied into another; else None.
     """
 
     pts_ns: int
     grab_ns: int
     pixels: NDArray[np.uint8]
     shown: tuple[int, int] | None = None
+    placed: Placed | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,23 +1,39 @@
-"""The live page's socket: where it listens, and whether it could. Without the server's libraries."""
+"""Sockets of HTTP servers: where they listen, and whether they could. Without the server's libraries."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 from pathlib import Path
+from typing import Protocol
 
 from bimodal.workers.errors import ViewError
-from bimodal.workers.view.settings import ViewSettings
 
 TRY_PORTS = 32
 BACKLOG = 128
 
 
-def listen(settings: ViewSettings, before: int | None = None) -> socket.socket:
+class Place(Protocol):
+    """Settings that say where a server listens: those of the live page, or of the HTTP API."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def tls_certificate(self) -> str | None: ...
+    @property
+    def tls_key(self) -> str | None: ...
+
+
+def listen(
+    settings: Place, before: int | None = None, *, what: str = "the live page", section: str = "outputs.view"
+) -> socket.socket:
     """Open a socket at the configured port, or at the next free one.
 
     Args:
         before: the port that the process had before a restart; open pages reconnect to it, so it is tried first.
+        what, section: for sentences: the server, and where the config says its place.
 
     Raises ViewError where the host does not belong to this machine or no port is free.
     """
@@ -28,19 +44,19 @@ def listen(settings: ViewSettings, before: int | None = None) -> socket.socket:
             family, _, _, _, address = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)[0]
             return socket.create_server(address, family=family, backlog=BACKLOG)
         except socket.gaierror as error:
-            raise ViewError(f"the live page can't be served at '{settings.host}': there is no such host") from error
+            raise ViewError(f"{what} can't be served at '{settings.host}': there is no such host") from error
         except (OSError, OverflowError) as error:
             last = error if isinstance(error, OSError) else last
     reason = last.strerror if last is not None else "no such port"
     raise ViewError(
-        f"the live page can't be served at {settings.host}, port {settings.port} and following ({reason}); "
-        "change outputs.view in config.yaml"
+        f"{what} can't be served at {settings.host}, port {settings.port} and following ({reason}); "
+        f"change {section} in config.yaml"
     )
 
 
-def check_page(settings: ViewSettings) -> None:
-    """Raise ViewError where the page could not be served with these settings."""
-    listen(settings).close()
+def check_place(settings: Place, *, what: str = "the live page", section: str = "outputs.view") -> None:
+    """Raise ViewError where a server could not listen with these settings."""
+    listen(settings, what=what, section=section).close()
     if settings.tls_certificate is None:
         return
     try:
@@ -52,7 +68,7 @@ def check_page(settings: ViewSettings) -> None:
         ) from error
 
 
-def address_of(settings: ViewSettings, bound: socket.socket) -> str:
+def address_of(settings: Place, bound: socket.socket) -> str:
     """URL of the page, as a person types it."""
     host, port = bound.getsockname()[:2]
     shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)  # noqa: S104
@@ -63,7 +79,7 @@ def address_of(settings: ViewSettings, bound: socket.socket) -> str:
 class RememberedPort:
     """The port that the page has in this session, kept through restarts while the config asks for the same."""
 
-    def __init__(self, file: Path, settings: ViewSettings) -> None:
+    def __init__(self, file: Path, settings: Place) -> None:
         self._file = file
         self._wanted = f"{settings.host} {settings.port}"
 

@@ -5,14 +5,11 @@ Each part of the page brings its routes by a function `routes(view) -> list[Base
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -21,7 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bimodal.workers.errors import ViewError
+from bimodal.workers.http_server import HttpServer
 from bimodal.workers.view import events_socket, live_socket, metrics, visitor
 from bimodal.workers.view.access import AccessControl, Decision, is_trustworthy, security_headers
 from bimodal.workers.view.state import View
@@ -45,11 +42,12 @@ def routes(view: View) -> list[BaseRoute]:
         given = await _posted(request) if request.method == "POST" else request.query_params["token"]
         if not view.access.is_token(given):
             return FileResponse(FILES / "wrong.html", 401)
-        answer = RedirectResponse("/", 303)
+        answer = RedirectResponse(address_within(request.url.path, ""), 303)
         answer.set_cookie(
             view.access.cookie_name(request.headers.get("host", "")),
             view.access.cookie_value,
             max_age=COOKIE_S,
+            path=view.settings.base_path,
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -83,75 +81,53 @@ PARTS: tuple[Callable[[View], Sequence[BaseRoute]], ...] = (
 
 # The largest message that anyone may send is a visitor's picture.
 MOST_MESSAGE_BYTES = 1024 * 1024
-STOP_WITHIN_S = 1.0
 
 
 def application(view: View) -> Starlette:
     """The ASGI application around one View."""
     app = Starlette(routes=[route for part in PARTS for route in part(view)])
     app.add_middleware(AccessMiddleware, access=view.access, camera=bool(view.visitors))
+    app.add_middleware(BasePathMiddleware, base_path=view.settings.base_path)
     return app
 
 
-class Server:
-    """uvicorn in a thread of its own; the process's first thread runs the actor."""
+class Server(HttpServer):
+    """The page's server."""
 
     def __init__(self, view: View, bound: socket.socket) -> None:
         """Raises ViewError where the certificate can't be read."""
-        self.loop = asyncio.new_event_loop()
-        self._bound, self._view = bound, view
-        config = uvicorn.Config(
+        super().__init__(
             application(view),
-            log_config=None,
-            # Lower levels log requests with their headers, the token among them.
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws_max_size=MOST_MESSAGE_BYTES,
-            ws_max_queue=4,
-            ws_per_message_deflate=False,
-            timeout_graceful_shutdown=1,
-            ssl_certfile=view.settings.tls_certificate,
-            ssl_keyfile=view.settings.tls_key,
+            bound,
+            certificate=view.settings.tls_certificate,
+            key=view.settings.tls_key,
+            on_end=lambda: [close() for close in view.closers],
+            most_message_bytes=MOST_MESSAGE_BYTES,
         )
-        try:
-            config.load()
-        except OSError as error:
-            raise ViewError(
-                f"the certificate {view.settings.tls_certificate} with the key {view.settings.tls_key} "
-                f"can't be used: {error.strerror or error}"
-            ) from error
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
-    def start(self) -> None:
-        """Start to serve."""
-        self._thread.start()
 
-    @property
-    def alive(self) -> bool:
-        """True while it serves."""
-        return self._thread.is_alive()
+def address_within(path: str, target: str) -> str:
+    """A relative address of `target` for a page at `path`, both from the page's root: right behind any proxy, whether
+    or not it takes its own prefix away."""
+    return "../" * (path.count("/") - 1) + target or "./"
 
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_until_complete(self._server.serve(sockets=[self._bound]))
-            left = asyncio.all_tasks(self.loop)
-            for task in left:
-                task.cancel()
-            self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        finally:
-            for close in self._view.closers:
-                close()
-            self.loop.close()
 
-    def stop(self) -> None:
-        """Close all connections and end."""
-        self._server.should_exit = True
-        self._server.force_exit = True
-        self._thread.join(STOP_WITHIN_S)
+class BasePathMiddleware:
+    """ASGI middleware: takes the prefix of a reverse proxy away from paths that have it; others stay as they are."""
+
+    def __init__(self, app: ASGIApp, base_path: str) -> None:
+        self._app = app
+        self._prefix = base_path.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, prefix = scope.get("path", ""), self._prefix
+        if prefix and path == prefix:
+            # The page's relative addresses need the slash at the end.
+            await RedirectResponse(f"{prefix.rpartition('/')[2]}/", 308)(scope, receive, send)
+            return
+        if prefix and path.startswith(f"{prefix}/"):
+            scope = {**scope, "path": path[len(prefix) :], "raw_path": scope.get("raw_path", b"")[len(prefix) :]}
+        await self._app(scope, receive, send)
 
 
 SENTENCES: dict[Decision, str] = {
@@ -181,11 +157,11 @@ class AccessMiddleware:
             await self._app(scope, receive, _with_headers(send, own))
         else:
             # A WebSocket that is not accepted yet is refused by an ordinary HTTP response, too.
-            await self._refusal(decision, headers)(scope, receive, _with_headers(send, own))
+            await self._refusal(decision, headers, scope["path"])(scope, receive, _with_headers(send, own))
 
-    def _refusal(self, decision: Decision, headers: Headers) -> Response:
+    def _refusal(self, decision: Decision, headers: Headers, path: str) -> Response:
         if decision == "no token" and "text/html" in headers.get("accept", ""):
-            return RedirectResponse("/enter", 303)
+            return RedirectResponse(address_within(path, "enter"), 303)
         return PlainTextResponse(SENTENCES[decision] + "\n", 401 if decision == "no token" else 403)
 
 

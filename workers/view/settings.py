@@ -18,6 +18,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+# Of a reverse proxy: segments of plain characters, with or without a slash at the end.
+BASE_PATH = r"^/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/|$))*$"
+
 # Pictures may be this much wider than high.
 WIDEST = 16 / 9
 
@@ -54,6 +57,7 @@ class ViewSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tls_certificate, tls_key: paths of PEM files, both or neither.
         faces: "hide" sends boxes without video.
         origins: of other sites whose pages may read events.
+        base_path: where a reverse proxy serves the page, such as "/emotions"; it is answered with and without it.
     """
 
     enabled: bool = True
@@ -65,6 +69,7 @@ class ViewSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     faces: Literal["show", "hide"] = "show"
     origins: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+/?$")], ...] = ()
     visitors: VisitorSettings = VisitorSettings()
+    base_path: Annotated[str, msgspec.Meta(pattern=BASE_PATH, max_length=256)] = "/"
 
     def __post_init__(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):

@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from bimodal.broker.visitors import Left, Media, PageAt, VisitorSender
+from bimodal.workers.rate_limit import TokenBucket
 from bimodal.workers.view.settings import VisitorSettings
 from bimodal.workers.view.state import View
 from bimodal.workers.view.visitor_message import (
@@ -258,23 +259,3 @@ async def _close(socket: WebSocket, code: int, reason: str) -> None:
     if socket.client_state is WebSocketState.CONNECTED:
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await socket.close(code, reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore"))
-
-
-class TokenBucket:
-    """Rate limit: `rate` a second, and `burst_s` seconds' worth at once after a pause. Pure.
-
-    A congested network delivers late and then all at once, so the burst is generous.
-    """
-
-    def __init__(self, rate: float, burst_s: float, now_s: float) -> None:
-        self._rate, self._most = rate, rate * burst_s
-        self._left, self._at_s = self._most, now_s
-
-    def take(self, amount: float, now_s: float) -> bool:
-        """Take `amount` and return True, or take nothing where that would exceed the limit."""
-        self._left = min(self._most, self._left + self._rate * max(0.0, now_s - self._at_s))
-        self._at_s = max(self._at_s, now_s)
-        if amount > self._left:
-            return False
-        self._left -= amount
-        return True

@@ -189,13 +189,13 @@ def test_what_auto_took_is_waited_for_and_never_becomes_the_demo(
         realtime=True,
         speech=True,
     )
-    first = open_source(settings, tmp_path)
+    first = open_source(settings, tmp_path, tmp_path)
     assert (first.info.name, first.info.live) == ("camera 0", True)
     assert first.pictures is not None
     first.stopped.set()
     assert list(first.pictures()) == []
     plug.there = False
-    later = open_source(settings, tmp_path, again=True)
+    later = open_source(settings, tmp_path, tmp_path, again=True)
     assert (later.info.name, later.info.live) == ("camera 0", True)
     assert later.pictures is not None
     plug.there = True
@@ -203,7 +203,7 @@ def test_what_auto_took_is_waited_for_and_never_becomes_the_demo(
     later.stopped.set()
     plug.there = False
     for again in (False, True):
-        assert "the demo clip" in open_source(settings, tmp_path, again=again).info.name
+        assert "the demo clip" in open_source(settings, tmp_path, tmp_path, again=again).info.name
 
 
 class Headset:

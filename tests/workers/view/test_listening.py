@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bimodal.workers.errors import ViewError
-from bimodal.workers.view.listening import RememberedPort, check_page, listen
+from bimodal.workers.view.listening import RememberedPort, check_place, listen
 from bimodal.workers.view.settings import ViewSettings
 
 TOKEN = "0123456789abcdef"
@@ -27,15 +27,15 @@ def test_a_port_is_remembered_for_the_same_settings_only(tmp_path: Path) -> None
 
 
 def test_a_page_that_can_not_be_served_is_found_out_beforehand(tmp_path: Path) -> None:
-    check_page(ViewSettings(port=0))
+    check_place(ViewSettings(port=0))
     with pytest.raises(ViewError, match="there is no such host"):
-        check_page(ViewSettings(host="no-such-host.invalid", token=TOKEN))
+        check_place(ViewSettings(host="no-such-host.invalid", token=TOKEN))
     with pytest.raises(ViewError, match=r"can't be served at 203\.0\.113\.7"):
-        check_page(ViewSettings(host="203.0.113.7", token=TOKEN))
+        check_place(ViewSettings(host="203.0.113.7", token=TOKEN))
     (tmp_path / "bad.pem").write_text("no certificate")
     bad = str(tmp_path / "bad.pem")
     with pytest.raises(ViewError, match="can't be used"):
-        check_page(ViewSettings(port=0, tls_certificate=bad, tls_key=bad))
+        check_place(ViewSettings(port=0, tls_certificate=bad, tls_key=bad))
 
 
 def test_a_port_in_use_gives_the_next() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import numpy as np
@@ -17,8 +19,9 @@ from websockets.sync.client import ClientConnection, connect
 from bimodal.workers.errors import ViewError
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view.listening import listen
-from bimodal.workers.view.server import Server
+from bimodal.workers.view.server import FILES, Server
 from bimodal.workers.view.viewers import MOST_VIEWERS
+from tests.reverse_proxy import proxying
 from tests.workers.view.making import PATIENCE_S, Page, beat
 from tests.workers.view.test_live_socket import unpacked
 
@@ -203,12 +206,13 @@ def test_the_token_is_asked_for_and_opens_the_door(serve: Serve) -> None:
     assert httpx.get(page.address).status_code == 401
     assert httpx.get(page.address + "page/app.js").status_code == 401
     with httpx.Client(base_url=page.address, headers={"accept": "text/html"}) as browser:
-        assert browser.get("/").headers["location"] == "/enter"
+        assert browser.get("/").headers["location"] == "enter"
+        assert browser.get("/page/visitor.html").headers["location"] == "../enter"
         assert "Token" in browser.get("/", follow_redirects=True).text
         assert browser.post("/enter", data={"token": "wrong"}).status_code == 401
         assert browser.post("/enter", content=b"token=" + b"x" * 10_000).status_code == 401
         entered = browser.post("/enter", data={"token": TOKEN})
-        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        assert (entered.status_code, entered.headers["location"]) == (303, "./")
         cookie = entered.headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
@@ -220,7 +224,7 @@ def test_the_token_is_asked_for_and_opens_the_door(serve: Serve) -> None:
     with flow(page, additional_headers={"authorization": f"Bearer {TOKEN}"}) as line:
         told(line, "hello")
     linked = httpx.get(page.address + "enter", params={"token": TOKEN})
-    assert (linked.status_code, linked.headers["location"]) == (303, "/")
+    assert (linked.status_code, linked.headers["location"]) == (303, "./")
 
 
 def test_every_answer_keeps_the_page_to_itself(serve: Serve) -> None:
@@ -248,6 +252,55 @@ def test_the_token_stands_in_no_log(serve: Serve, caplog: pytest.LogCaptureFixtu
 )
 def test_files_are_those_of_the_page_only(serve: Serve, path: str) -> None:
     assert httpx.get(serve().address + path).status_code == 404
+
+
+# ------------------------------------------------------------------------------------ behind a reverse proxy
+
+
+@pytest.mark.parametrize(
+    ("strip", "base_path"), [(False, "/lab/emotions"), (False, "/lab/emotions/"), (True, "/lab/emotions"), (True, "/")]
+)
+def test_behind_a_proxy_every_address_of_the_page_is_below_its_path(serve: Serve, strip: bool, base_path: str) -> None:
+    page = serve(token=TOKEN, base_path=base_path)
+    port = int(page.address.rstrip("/").rpartition(":")[2])
+    with (
+        proxying(port, "/lab/emotions", strip=strip) as proxy,
+        httpx.Client(headers={"accept": "text/html"}, follow_redirects=True) as browser,
+    ):
+        asked = browser.get(f"{proxy.address}/page/visitor.html")
+        assert str(asked.url) == f"{proxy.address}/enter"
+        entered = browser.post(f"{proxy.address}/enter", data={"token": TOKEN})
+        assert (str(entered.url), entered.status_code) == (f"{proxy.address}/", 200)
+        assert {cookie.path for cookie in browser.cookies.jar} == {base_path}
+        for at, text in ((str(entered.url), entered.text), (f"{proxy.address}/page/visitor.html", "")):
+            shown = text or browser.get(at).text
+            linked = [urljoin(at, one) for one in re.findall(r'(?:href|src)="([^"#]+)"', shown)]
+            assert len(linked) >= 5
+            assert {browser.get(one).status_code for one in linked} == {200}
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies.jar)
+        with connect(
+            f"{proxy.address.replace('http', 'ws')}/stream",
+            additional_headers={"cookie": cookies},
+            origin=proxy.address.removesuffix("/lab/emotions"),
+            open_timeout=PATIENCE_S,
+        ) as line:
+            told(line, "hello")
+
+
+def test_the_path_of_the_proxy_without_its_slash_leads_to_the_page(serve: Serve) -> None:
+    page = serve(base_path="/lab/emotions")
+    asked = httpx.get(page.address + "lab/emotions", follow_redirects=True)
+    assert (str(asked.url), asked.status_code) == (page.address + "lab/emotions/", 200)
+    assert httpx.get(page.address + "lab/emotionsx").status_code == 404
+    assert httpx.get(page.address).status_code == 200, "without the proxy it answers as before"
+
+
+def test_no_address_in_the_pages_files_begins_at_the_root() -> None:
+    for file in (*FILES.glob("*.html"), *FILES.glob("*.js"), *FILES.glob("*.css")):
+        found = re.findall(
+            r"""(?:href|src|action)="/|(?:import|from|fetch|URL|addModule)\(?\s*["'`]/|url\(/""", file.read_text()
+        )
+        assert not found, file.name
 
 
 # ------------------------------------------------------------------------------------ where it is served

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.workers.rate_limit import TokenBucket
 from bimodal.workers.view.settings import VisitorSettings
-from bimodal.workers.view.visitor import TokenBucket
 from bimodal.workers.view.visitor_message import (
     BAD,
     HEADER,

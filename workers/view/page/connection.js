@@ -36,7 +36,7 @@ export class Connection {
   }
 
   open() {
-    const address = new URL("/stream", location.href);
+    const address = new URL("../stream", import.meta.url);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
@@ -66,7 +66,7 @@ export class Connection {
   /** Reload where the server now asks for its token (it redirects the page, and only refuses a WebSocket); else open. */
   async reconnect() {
     try {
-      const answer = await fetch("/", { cache: "no-store" });
+      const answer = await fetch(new URL("..", import.meta.url), { cache: "no-store" });
       if (answer.redirected) return location.reload();
     } catch {
       // The server is not there yet; the WebSocket will fail and be retried.

@@ -1,9 +1,9 @@
 // The visitor's own camera and microphone as a stream of the pipeline: button, preview, status.
 // Fills the element with the id "visitor", which stays hidden where no stream is for visitors.
 
-import { Camera } from "/page/visitor_camera.js";
-import { Line } from "/page/visitor_line.js";
-import { Sound } from "/page/visitor_sound.js";
+import { Camera } from "./visitor_camera.js";
+import { Line } from "./visitor_line.js";
+import { Sound } from "./visitor_sound.js";
 
 const NO_DEVICES =
   "This browser lends a camera only to pages over HTTPS, or on the machine itself. " +
@@ -179,6 +179,6 @@ function refusal(error) {
 
 const root = document.getElementById("visitor");
 if (root) {
-  const offer = await (await fetch("/visitors")).json();
+  const offer = await (await fetch(new URL("../visitors", import.meta.url))).json();
   if (Object.keys(offer.streams).length > 0) new Visit(root, offer);
 }

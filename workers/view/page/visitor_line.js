@@ -27,8 +27,9 @@ export function packed(kind, rate, capturedMs, position, data) {
 export class Line {
   // `onMessage` is called with every message of the server, `onClose` once with the code and the reason of the close.
   constructor(introduction, onMessage, onClose) {
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    this.socket = new WebSocket(`${scheme}//${location.host}/visit`);
+    const address = new URL("../visit", import.meta.url);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    this.socket = new WebSocket(address);
     this.socket.binaryType = "arraybuffer";
     this.open = false;
     this.skipped = 0;

@@ -12,7 +12,7 @@ export class Sound {
     const [track] = this.stream.getAudioTracks();
     this.latencyMs = 1000 * (track.getSettings().latency ?? 0);
     this.context = this.#context();
-    await this.context.audioWorklet.addModule("/page/visitor_worklet.js");
+    await this.context.audioWorklet.addModule(new URL("visitor_worklet.js", import.meta.url));
     this.node = new AudioWorkletNode(this.context, "visitor-sound", { outputChannelCount: [1] });
     this.node.port.onmessage = (event) => this.#heard(event.data);
     this.source.connect(this.node);
