@@ -225,9 +225,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 )
         for kind in ("face", "audio"):
             if getattr(self.workers, kind).count == 0 and not self.network.workers:
-                raise ValueError(
-                    f"workers.{kind}.count 0 leaves the work to other machines: set 'network.workers' to the address "
-                    "where they connect, tcp://0.0.0.0:5656 for example"
+                raise WrongValueError(
+                    "0 leaves the work to other machines: set 'network.workers' to the address where they connect, "
+                    "tcp://0.0.0.0:5656 for example",
+                    *("workers", kind, "count"),
                 )
         wrong = wrong_names(self.emotions)
         if wrong is not None:
