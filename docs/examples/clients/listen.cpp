@@ -19,6 +19,10 @@
 #include <nlohmann/json.hpp>
 #endif
 
+#ifndef MSG_NOSIGNAL  // macOS
+#define MSG_NOSIGNAL 0
+#endif
+
 class Connection {
  public:
   Connection(const std::string& host, const std::string& port) {
