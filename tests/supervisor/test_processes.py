@@ -33,7 +33,7 @@ def rows_of(wanted: Config, *roles: str, record: RecordActorSettings | None = No
 
 
 def test_the_table_is_whole_and_points_at_modules_that_exist() -> None:
-    senders = {"lsl": True, "osc": True, "mqtt": True, "webhook": "http://127.0.0.1:1/"}
+    senders = {"lsl": True, "osc": True, "mqtt": True, "webhook": "http://127.0.0.1:1/", "api": True}
     wanted = config(outputs={**senders, "window": True, "record": {"folder": "x", "video": True}})
     record = RecordActorSettings(record=RecordSettings(folder="x", video=True))
     rows = processes(Wanted(wanted, record=record, replay=ReplaySettings(recording="x")), TABLE)
