@@ -20,8 +20,24 @@ from bimodal.errors import __all__ as error_names
 
 REPOSITORY = Path(__file__).parents[1]
 ROOMS = ("broker", "drawing", "export", "models", "recordings", "training", "workers")
-EXTRAS = ("torch", "librosa", "matplotlib", "onnx", "onnxscript", "onnxslim", "keras", "tensorflow", "tf2onnx", "h5py",
-          "scipy", "tqdm", "ai_edge_litert", "pylsl", "pythonosc", "paho")  # fmt: skip
+EXTRAS = (
+    "torch",
+    "librosa",
+    "matplotlib",
+    "onnx",
+    "onnxscript",
+    "onnxslim",
+    "keras",
+    "tensorflow",
+    "tf2onnx",
+    "h5py",
+    "scipy",
+    "tqdm",
+    "ai_edge_litert",
+    "pylsl",
+    "pythonosc",
+    "paho",
+)  # fmt: skip, "fsspec", "s3fs")
 """Packages a plain install lacks."""
 
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"

@@ -25,8 +25,8 @@ from bimodal.corpus.agreement import (
     mcnemar,
 )
 from bimodal.corpus.annotations import Annotation, read_annotations
+from bimodal.corpus.results import CORPUS
 from bimodal.corpus.rows import SHARE
-from bimodal.corpus.run import CORPUS
 from bimodal.extras import require
 from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.recordings.reading import read_events

@@ -28,6 +28,7 @@ from bimodal.options import ConfigOption, config_of, with_counts, with_quick
 from bimodal.recordings.convert import convert as write_formats
 from bimodal.recordings.convert import formats_of
 from bimodal.recordings.reading import clips
+from bimodal.supervisor.addresses import is_address
 from bimodal.supervisor.analysis import AT_ONCE, Analysed, Analysis
 from bimodal.supervisor.annotation import annotate_file
 from bimodal.supervisor.inputs import gather
@@ -66,12 +67,17 @@ def analyze(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="Videos, sound, pictures: anything FFmpeg reads; https://…; - for stdin; folders, quoted globs, "
-            "lists (@list.txt, @list.csv, @-).",
+            help="Videos, sound, pictures: anything FFmpeg reads; https://…, s3://…; - for stdin; folders, quoted "
+            "globs, lists (@list.txt, @list.csv, @-).",
             metavar="FILE…",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder for the results; made where it is missing.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="The folder for the results, made where it is missing; or s3://BUCKET/FOLDER.", metavar="OUT"
+        ),
+    ],
     config: ConfigOption = None,
     face_workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Face workers; by default config.yaml's, else one a core.")
@@ -121,7 +127,7 @@ def analyze(
         bool, typer.Option("--hide-faces", help="With --annotate: boxes and bars on a plain ground, no picture.")
     ] = False,
     root: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Files lie below OUT as they do below this folder.", metavar="DIR", rich_help_panel=CORPUS),
     ] = None,
     dry_run: Annotated[
@@ -183,9 +189,10 @@ def analyze(
         formats = formats_of(also) if also is not None else []
         loaded = with_quick(with_counts(config_of(config), face_workers, audio_workers), quick or None)
         of_corpus = root is not None or dry_run or again or retry_failed or as_json or engine is not Engine.LOCAL
-        of_corpus = of_corpus or part != WHOLE or is_corpus(files, MANY)
-        if not dry_run:
-            _check_folder(out)
+        of_corpus = of_corpus or part != WHOLE or is_corpus(files, MANY) or is_address(out)
+        folder = Path(out)
+        if not dry_run and not is_address(out):
+            _check_folder(folder)
         signal.signal(signal.SIGTERM, _interrupt)
         if of_corpus:
             if annotate or name is not None or speed is Speed.REALTIME:
@@ -218,7 +225,13 @@ def analyze(
             inputs = gather(files, Path(scratch), name=name)
             realtime = speed is Speed.REALTIME
             analysis = Analysis(
-                loaded, inputs, out.absolute(), realtime=realtime, log_file=log_file, choice=choice, overwrite=overwrite
+                loaded,
+                inputs,
+                folder.absolute(),
+                realtime=realtime,
+                log_file=log_file,
+                choice=choice,
+                overwrite=overwrite,
             )
             begun = time.monotonic()
             try:
@@ -230,12 +243,12 @@ def analyze(
                 analysis.close()
             wall_s = time.monotonic() - begun
             if report:
-                _write_reports(analysis.inputs, out)
+                _write_reports(analysis.inputs, folder)
             for analysed in analysis.inputs if formats else ():
                 if analysed.done:
-                    write_formats(clips(out / f"{analysed.name}.jsonl")[0], formats, datetime.now().astimezone())
-            lost = _films(analysis.inputs, out, hide_faces, log_file, choice) if annotate else []
-        _report(analysis.inputs, out, wall_s, lost)
+                    write_formats(clips(folder / f"{analysed.name}.jsonl")[0], formats, datetime.now().astimezone())
+            lost = _films(analysis.inputs, folder, hide_faces, log_file, choice) if annotate else []
+        _report(analysis.inputs, folder, wall_s, lost)
 
 
 def choice_of(video_track: int | None, audio_track: int | None, channel: str) -> Choice:

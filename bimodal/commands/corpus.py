@@ -17,8 +17,10 @@ from bimodal.config import Config
 from bimodal.console import put, say, user_errors
 from bimodal.corpus.rows import ClipRow
 from bimodal.corpus.run import CorpusRequest, Engine, Run, Shard, merge, sentence
+from bimodal.supervisor.addresses import is_address
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.redaction import redact
 
 LINE_EVERY_S = 60.0
 FAILURES_SHOWN = 20
@@ -33,7 +35,7 @@ def _corpus() -> None:
 
 @app.command("merge")
 def merge_command(
-    out: Annotated[Path, typer.Argument(help="The output folder that all shards have written into.", metavar="OUT")],
+    out: Annotated[str, typer.Argument(help="The output folder that all shards have written into.", metavar="OUT")],
 ) -> None:
     """Write the joint table of all shards: OUT/corpus/clips.parquet, clips.csv, failures.csv, index.html.
 
@@ -42,8 +44,12 @@ def merge_command(
     Example: [b]bimodal corpus merge results/[/b]
     """
     with user_errors():
-        clips, failed = merge(out.absolute())
-        put(f"{clips:,} clips, {failed:,} failed → {shown(out / 'corpus')}/")
+        if is_address(out):
+            raise ConfigError(
+                f"{redact(out)} needs no merge: results at an address have one driver, which writes the table"
+            )
+        clips, failed = merge(Path(out).absolute())
+        put(f"{clips:,} clips, {failed:,} failed → {shown(Path(out) / 'corpus')}/")
         if failed:
             raise typer.Exit(REFUSED)
 
@@ -71,7 +77,7 @@ def run_corpus(
     voice = _Json(run) if as_json else _Lines(run)
     try:
         with voice:
-            run.plan(voice.found)
+            run.plan(voice.found, dry=dry, on_wait=say)
         if dry:
             _dry(run)
             return
@@ -202,7 +208,7 @@ class _Lines(_Voice):
             if self._failures <= FAILURES_SHOWN:
                 say(row.reason or f"{row.clip} failed")
             elif self._failures == FAILURES_SHOWN + 1:
-                say(f"further failures are in {shown(self.run.corpus)}/failures.csv")
+                say(f"further failures are in {self.run.results.name}/corpus/failures.csv")
         elif row.note is not None or row.lost:
             lost = f"{row.frames_lost} frames and {row.hops_failed} hops could not be analysed" if row.lost else None
             say(f"{row.source}: {'; '.join(part for part in (row.note, lost) if part)}")
@@ -213,11 +219,11 @@ class _Lines(_Voice):
         pace = f" ({count.frames / wall_s:.1f} frames a second)" if count.frames and wall_s > 0 else ""
         work = f"; {count.frames:,} frames, {count.hops:,} hops in {wall_s:.1f} s{pace}" if count.done else ""
         skipped = f"; skipped: {count.skipped}" if count.skipped else ""
-        put(f"{sentence(count)}{work}{skipped} → {shown(self.run.out)}/")
+        put(f"{sentence(count)}{work}{skipped} → {self.run.results.name}/")
         if count.failed_before:
             say(
                 f"{count.failed_before:,} failed before and were not tried again: --retry-failed does; "
-                f"{shown(self.run.corpus)}/failures.csv says why"
+                f"{self.run.results.name}/corpus/failures.csv says why"
             )
 
 

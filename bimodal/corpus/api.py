@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bimodal.api.sources import ConfigLike, choice_of, config_of
 from bimodal.console import state_directory
+from bimodal.corpus.results import CORPUS
 from bimodal.corpus.resume import Options
-from bimodal.corpus.run import CORPUS, WHOLE, CorpusRequest, Count, Engine, Run, Shard, sentence
+from bimodal.corpus.run import WHOLE, CorpusRequest, Count, Engine, Run, Shard, sentence
 from bimodal.corpus.tables import CLIPS
 from bimodal.options import with_quick
+from bimodal.supervisor.addresses import file_system, is_address
 from bimodal.workers.capture.choice import Channel
 from bimodal.workers.errors import SourceError
 
@@ -43,8 +45,8 @@ def analyze_corpus(
     """Analyse folders, globs and lists, each clip once; what an earlier run has done stays as it is.
 
     Args:
-        sources: a file, a folder, a glob or "@LIST", or several of them.
-        out: the folder for the results.
+        sources: a file, a folder, a glob, an address of one ("s3://…") or "@LIST", or several of them.
+        out: the folder for the results, or its address.
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         workers: number of worker processes (of Ray actors); "auto": one a core.
         engine, address, root, again, retry_failed, overwrite, pictures, report, quick, video_track, audio_track,
@@ -62,8 +64,8 @@ def analyze_corpus(
     log_file.parent.mkdir(parents=True, exist_ok=True)
     request = CorpusRequest(
         given=tuple(map(str, given)),
-        out=Path(out),
-        root=Path(root) if root is not None else None,
+        out=str(out),
+        root=str(root) if root is not None else None,
         options=Options(again=again, retry_failed=retry_failed, overwrite=overwrite),
         choice=choice_of(video_track, audio_track, channel),
         pictures=pictures,
@@ -80,7 +82,7 @@ def analyze_corpus(
 
             chosen = RayEngine(run.worker_settings("ray"), workers=request.workers, address=address)
         run.work(chosen)
-        return CorpusResult(run.out, run.count, request.shard.prefix)
+        return CorpusResult(run.store.address if run.store is not None else run.out, run.count, request.shard.prefix)
     finally:
         run.close()
 
@@ -89,11 +91,11 @@ class CorpusResult:
     """The joint tables of an output folder.
 
     Attributes:
-        out: the folder.
+        out: the folder, or its address.
         count: what this run has done, found done, and could not do.
     """
 
-    def __init__(self, out: Path, count: Count, prefix: str = "") -> None:
+    def __init__(self, out: str | Path, count: Count, prefix: str = "") -> None:
         self.out = out
         self.count = count
         self._prefix = prefix
@@ -103,7 +105,8 @@ class CorpusResult:
         """One row a clip: the table of corpus/clips.parquet."""
         import pyarrow.parquet as pq
 
-        return pq.read_table(self.out / CORPUS / f"{self._prefix}{CLIPS}")
+        system, path = self._place(f"{self._prefix}{CLIPS}")
+        return pq.read_table(path, filesystem=system)
 
     @property
     def failures(self) -> pa.Table:
@@ -131,7 +134,17 @@ class CorpusResult:
     def _data_set(self, name: str) -> pyarrow.dataset.Dataset:
         from pyarrow import dataset
 
-        return dataset.dataset(self.out / CORPUS / name, format="parquet")
+        system, path = self._place(name)
+        return dataset.dataset(path, filesystem=system, format="parquet")
+
+    def _place(self, name: str) -> tuple[Any, str]:
+        """The file system of fsspec (None for this machine's own), and the path of one of the joint tables in it."""
+        place = f"{self.out}/{CORPUS}/{name}"
+        if not is_address(place):
+            return None, place
+        system, path = file_system(place)
+        system.invalidate_cache()
+        return system, path
 
     def to_pandas(self) -> Any:
         """`clips` as a pandas data frame."""

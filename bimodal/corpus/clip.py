@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,37 +17,47 @@ from bimodal.api.detector import Detector
 from bimodal.broker.events import Emotion
 from bimodal.broker.paths import unpack
 from bimodal.config import Config
-from bimodal.corpus.claims import claimed
-from bimodal.corpus.join import join_clip, remove_clip, write_pictures
-from bimodal.corpus.journal import JournalReader, JournalWriter
+from bimodal.corpus.claims import CLAIMS, claimed
+from bimodal.corpus.join import DATA_SETS, join_clip, remove_clip, write_pictures
+from bimodal.corpus.journal import JOURNAL, JournalReader, JournalWriter
 from bimodal.corpus.messages import Done, Progress, WorkerSettings
+from bimodal.corpus.results import Folder
 from bimodal.corpus.resume import Options, decide, read_record
 from bimodal.corpus.rows import ClipRow, Item, Kind, Task, of_summary
+from bimodal.corpus.scratch import Scratch
+from bimodal.corpus.store import Store
 from bimodal.errors import BimodalError
 from bimodal.recordings.convert import convert
 from bimodal.recordings.identity import sha256_of
 from bimodal.recordings.reading import clips
-from bimodal.recordings.recording import SUMMARY, describe
-from bimodal.recordings.records import SessionRecord
+from bimodal.recordings.recording import LINES, SUMMARY, describe
+from bimodal.recordings.records import CLIP_SUFFIX, SessionRecord
 from bimodal.recordings.summary import Summarizer, Summary
 from bimodal.recordings.tables import Row, frame_columns, rows
 from bimodal.recordings.writers import FileRecording, SourceChecksum
+from bimodal.supervisor.addresses import fetch
 
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 0.5
+LONGEST_NAME = 100
 
 
 class ClipWorker:
     """Holds the models and does tasks, one after another. Use `close` at the end.
 
-    Raises ConfigError, CatalogError, ArtifactError or ProviderError where the config's models can't be used.
+    Raises ConfigError, CatalogError, ArtifactError or ProviderError where the config's models can't be used, StoreError
+    where the address of the results can't.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._out = unpack(settings.out)
+        self._scratch: Scratch | None = None
+        self._store = Store(settings.store) if settings.store is not None else None
+        self._out = unpack(settings.out) if self._store is None else self._own_folder() / "out"
         self._corpus = self._out / "corpus"
+        if self._store is not None:
+            self._make_folders()
         self._session = msgspec.convert(settings.session, SessionRecord)
         self._detector = Detector(msgspec.convert(settings.config, Config), workers=settings.threads)
         self._columns = frame_columns(self._detector.emotions)
@@ -61,7 +72,8 @@ class ClipWorker:
         return self._detector.models
 
     def run(self, task: Task, on_progress: Callable[[Progress], None] = lambda _: None) -> Done:
-        """Do a task. What is wrong with a clip is in its row; only faults of the output folder are raised, as OSError.
+        """Do a task. What is wrong with a clip is in its row; only faults of the output folder are raised, as OSError
+        or StoreError.
 
         A clip that another run holds is left alone, and so is one that another run has done meanwhile.
         """
@@ -79,9 +91,11 @@ class ClipWorker:
             if own and own[0].picture:
                 made = self._pictures(own, on_progress)
             else:
-                made = [self._joined(item) if task.join else self._clip(item, on_progress) for item in own]
-                if made:
+                made = [self._again_joined(item) if task.join else self._clip(item, on_progress) for item in own]
+                if made and self._store is None:
                     self._journal.append(made)
+        if self._store is not None:
+            self._put(made)
         return Done(number=task.number, rows=tuple(made), taken=tuple(taken), before=tuple(before))
 
     def _done_meanwhile(self, item: Item, *, join: bool) -> ClipRow | None:
@@ -95,21 +109,69 @@ class ClipWorker:
         if row is None or join or row is before or not self._since_start(row):
             return None
         options = Options(retry_failed=False, overwrite=self._settings.options.overwrite)
-        verdict = decide(item, row, self._out, self._session.settings or "", options).verdict
+        verdict = decide(item, row, Folder(self._out), self._session.settings or "", options).verdict
         return row if verdict in ("done", "failed") else None
 
     def _since_start(self, row: ClipRow) -> bool:
         return datetime.fromisoformat(row.finished) > datetime.fromisoformat(self._session.started)
 
+    # Files at addresses.
+
+    def _own_folder(self) -> Path:
+        if self._scratch is None:
+            self._scratch = Scratch()
+        return self._scratch.path
+
+    def _make_folders(self) -> None:
+        for folder in (CLAIMS, JOURNAL):
+            (self._corpus / folder).mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def _file(self, item: Item, on_progress: Callable[[Progress], None]) -> Iterator[Path]:
+        """The item's file on this machine; one at an address is fetched, and removed afterwards."""
+        if not item.remote:
+            yield unpack(item.file)
+            return
+        place = self._own_folder() / "source" / (item.file.rpartition("/")[2].lstrip(".")[-LONGEST_NAME:] or "file")
+        place.parent.mkdir(exist_ok=True)
+
+        def on_piece() -> None:  # a worker that is silent for long counts as hung
+            on_progress(Progress(item.place, 0, 0.0, 0.0))
+
+        try:
+            fetch(item.file, place, expected=item.bytes, mtime_ns=item.mtime_ns, on_piece=on_piece)
+            yield place
+        finally:
+            place.unlink(missing_ok=True)
+
+    def _put(self, rows: list[ClipRow]) -> None:
+        """Put what was made into the store, and forget it here."""
+        assert self._store is not None
+        assert self._scratch is not None
+        self._store.put_results(self._out)
+        for row in rows:
+            if row.status == "failed":
+                self._store.remove_clip(row.clip)
+        self._scratch.empty()
+        self._make_folders()
+
     # Clips.
 
     def _clip(self, item: Item, on_progress: Callable[[Progress], None]) -> ClipRow:
+        try:
+            with self._file(item, on_progress) as file:
+                return self._analysed(item, file, on_progress)
+        except BimodalError as error:  # it could not be fetched
+            remove_clip(self._out, self._corpus, item.place)
+            return self._row(item, "clip", status="failed", reason=str(error))
+
+    def _analysed(self, item: Item, file: Path, on_progress: Callable[[Progress], None]) -> ClipRow:
         begun, cpu = time.monotonic(), time.process_time()
-        file = unpack(item.file)
         recording: FileRecording | None = None
         try:
             reading = self._detector.read(file, name=item.name, choice=self._settings.choice)
-            check = SourceChecksum(reading.opened.source, file, source=item.source)
+            given = item.shown_file if item.remote else None
+            check = SourceChecksum(reading.opened.source, file, given, source=item.source)
             folder = self._out / item.folder
             recording = FileRecording(folder, reading.opened, self._session, check, time.monotonic, overwrite=True)
             duration_s = (reading.opened.duration_ns or 0) / 1e9
@@ -137,11 +199,17 @@ class ClipWorker:
         remove_clip(self._out, self._corpus, item.place)
         return self._row(item, "clip", status="failed", reason=reason)
 
+    def _again_joined(self, item: Item) -> ClipRow:
+        """Put results that an earlier run has made into the joint tables."""
+        if self._store is not None:
+            self._store.fetch_tables(item.place, self._out, [LINES, CLIP_SUFFIX, SUMMARY, *DATA_SETS.values()])
+        return self._joined(item)
+
     def _joined(self, item: Item, note: str | None = None, wall_s: float = 0.0, cpu_s: float = 0.0) -> ClipRow:
         """Put complete results into the joint tables; gives their row."""
         join_clip(self._out, self._corpus, item.place, item.columns)
         summary = msgspec.json.decode((self._out / f"{item.place}{SUMMARY}").read_bytes(), type=Summary)
-        record = read_record(self._out, item.place)
+        record = read_record(Folder(self._out), item.place)
         if self._settings.report or self._settings.also:
             self._further_files(item.place)
         return self._row(
@@ -168,11 +236,12 @@ class ClipWorker:
         row = ClipRow(
             clip=item.place,
             source=item.source,
-            file=item.file,
+            file=item.shown_file,
             kind=kind,
             status=given.pop("status", "done"),
             bytes=item.bytes,
             mtime_ns=item.mtime_ns,
+            etag=item.etag,
             settings=self._session.settings or "",
             host=platform.node(),
             engine=self._settings.engine,
@@ -190,29 +259,31 @@ class ClipWorker:
         table: list[tuple[str, dict[str, str], Row]] = []
         for number, item in enumerate(items, 1):
             try:
-                row, found = self._picture(item)
+                with self._file(item, on_progress) as file:
+                    row, found = self._picture(item, file)
                 table += [(item.place, item.columns, one) for one in found]
             except Exception as error:
                 row = self._row(item, "picture", status="failed", reason=_reason(item, error))
             made.append(row)
             on_progress(Progress(item.place, number, 0.0, 0.0))
         if not table:
-            self._journal.append(made)
+            if self._store is None:
+                self._journal.append(made)
             return made
         self._tables += 1
 
         def journal(name: str) -> None:
             # Before the file has its name: rows count only where it is, so none counts twice.
             made[:] = [msgspec.structs.replace(row, table=name) if row.status == "done" else row for row in made]
-            self._journal.append(made)
+            if self._store is None:
+                self._journal.append(made)
 
         write_pictures(self._corpus, self._tables, table, journal, self._columns)
         self._rows.update((row.clip, row) for row in made)
         return made
 
-    def _picture(self, item: Item) -> tuple[ClipRow, list[Row]]:
+    def _picture(self, item: Item, file: Path) -> tuple[ClipRow, list[Row]]:
         begun, cpu = time.monotonic(), time.process_time()
-        file = unpack(item.file)
         reading = self._detector.read(file, name=item.name, choice=self._settings.choice)
         summarizer, found = Summarizer(reading.opened, reading.opened.source), []
         for event in reading.events:
@@ -232,9 +303,11 @@ class ClipWorker:
         return row, found
 
     def close(self) -> None:
-        """Let go of models and journal."""
+        """Let go of models, journal and temporary files."""
         self._journal.close()
         self._detector.close()
+        if self._scratch is not None:
+            self._scratch.close()
 
 
 def _reason(item: Item, error: Exception) -> str:
@@ -242,6 +315,6 @@ def _reason(item: Item, error: Exception) -> str:
     if isinstance(error, BimodalError):
         return str(error)
     if isinstance(error, OSError):
-        return describe(error, unpack(item.file))
+        return describe(error, Path(item.name) if item.remote else unpack(item.file))
     log.error("%s failed", item.place, exc_info=error)
     return f"{type(error).__name__} in {item.source}; the log has the details"

@@ -1,4 +1,4 @@
-"""Inputs of a corpus: folders, globs, lists and files become items, one after another, in flat memory."""
+"""Inputs of a corpus: folders, globs, lists, files and addresses become items, one after another, in flat memory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from bimodal.broker.paths import pack, shown
 from bimodal.corpus.rows import Item, table_columns
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.recordings.tables import SEGMENT_COLUMNS, frame_columns, hop_columns
-from bimodal.supervisor.inputs import is_address, is_media, result_name, siblings_of, stems_of
+from bimodal.supervisor.addresses import Folders, RemoteFile, below, find, folder_of, is_address, scheme_of, walk
+from bimodal.supervisor.inputs import FETCHED, LIVE, is_media, result_name, siblings_of, stems_of
 from bimodal.workers.capture.formats import PICTURES
 from bimodal.workers.errors import SourceError
+from bimodal.workers.redaction import redact
 
 LIST = "@"
 WILDCARDS = frozenset("*?[")
@@ -50,11 +52,21 @@ def is_corpus(given: Sequence[str], many: int) -> bool:
     """True where the arguments name a corpus: a folder, a glob, a list, or more than `many` files."""
     if len(given) > many:
         return True
-    return any(one.startswith(LIST) or _is_glob(one) or Path(one).is_dir() for one in given)
+    return any(one.startswith(LIST) or _is_glob(one) or _is_folder(one) for one in given)
 
 
 def _is_glob(given: str) -> bool:
-    return bool(WILDCARDS & set(given)) and not is_address(given) and not os.path.lexists(given)
+    if is_address(given):
+        return scheme_of(given) not in FETCHED | LIVE and bool(WILDCARDS & set(given))
+    return bool(WILDCARDS & set(given)) and not os.path.lexists(given)
+
+
+def _is_folder(given: str) -> bool:
+    """True for a folder; of addresses, for those that end with a slash, or that don't end as media do."""
+    if is_address(given):
+        folder = given.endswith("/") or not is_media(given)
+        return folder and scheme_of(given) not in FETCHED | LIVE
+    return Path(given).is_dir()
 
 
 class Inputs:
@@ -66,19 +78,28 @@ class Inputs:
     """
 
     def __init__(
-        self, given: Sequence[str], out: Path, *, root: Path | None = None, emotions: EmotionSet = SEVEN
+        self,
+        given: Sequence[str],
+        out: str | Path,
+        *,
+        root: str | Path | None = None,
+        emotions: EmotionSet = SEVEN,
     ) -> None:
         """
         Args:
-            given: files, folders, globs, `@LIST.txt`, `@LIST.csv`, `@-`.
-            out: the output folder: what lies in it is no input of a folder around it.
-            root: files that are named lie below the output folder as they do below this one; None: directly in it.
+            given: files, folders, globs, addresses of each, `@LIST.txt`, `@LIST.csv`, `@-`.
+            out: the output folder, or its address: what lies in it is no input of a folder around it.
+            root: files that are named lie below the output folder as they do below this folder or address; None:
+                directly in it.
             emotions: whose names the tables have columns of.
         """
         self._given = list(given)
+        self._out_address = str(out).rstrip("/") if is_address(str(out)) else None
         self._out = Path(os.path.realpath(out))
-        self._root = root.absolute() if root is not None else None
         self._taken = taken(emotions)
+        self._root_address = str(root).rstrip("/") if root is not None and is_address(str(root)) else None
+        self._root = Path(root).absolute() if root is not None and self._root_address is None else None
+        self._folders = Folders()
         self.hidden = self.no_media = 0
         self.columns: list[str] = []
         if self._given.count(f"{LIST}-") > 1:
@@ -98,10 +119,10 @@ class Inputs:
         for one in self._given:
             if one.startswith(LIST):
                 yield from self._listed(one[1:])
-            elif is_address(one) or one == "-":
-                raise SourceError(
-                    f"{one} goes with files that are named, not with folders, globs or lists; fetch it first"
-                )
+            elif one == "-":
+                raise SourceError("- goes with files that are named, not with folders, globs or lists; store it first")
+            elif is_address(one):
+                yield from self._remote(one)
             elif Path(one).is_dir():
                 yield from self._some(one, self._walk(Path(one).absolute(), Path(one).absolute()))
             elif _is_glob(one):
@@ -160,6 +181,85 @@ class Inputs:
             else:
                 yield self._item(path, base, siblings_of(path.parent), {})
 
+    # Addresses.
+
+    def _remote(self, address: str) -> Iterator[Item]:
+        if scheme_of(address) in LIVE:
+            raise SourceError(f"{redact(address)} is no file: watch a live address with 'bimodal up'")
+        if _is_glob(address):
+            yield from self._some(address, self._remote_glob(address))
+        elif _is_folder(address):
+            yield from self._some(address, self._remote_walk(address.rstrip("/")))
+        else:
+            yield self._named_remote(address, {}, picture=False)
+
+    def _remote_walk(self, root: str) -> Iterator[Item]:
+        for folder, files in walk(root):
+            if any(part.startswith(".") for part in folder.split("/")):
+                continue
+            stems = stems_of(files)
+            for name, file in files.items():
+                if self._is_result(file.address):
+                    continue
+                if name.startswith("."):
+                    self.hidden += 1
+                elif is_media(name):
+                    yield self._remote_item(file, f"{folder}/{name}" if folder else name, stems, {})
+                else:
+                    self.no_media += 1
+
+    def _remote_glob(self, pattern: str) -> Iterator[Item]:
+        base = pattern
+        while WILDCARDS & set(base):
+            base = folder_of(base)
+        for file in find(pattern, base):
+            name = file.address.rpartition("/")[2]
+            if self._is_result(file.address):
+                continue
+            if name.startswith(".") or not is_media(name):
+                self.hidden += name.startswith(".")
+                self.no_media += not name.startswith(".")
+                continue
+            relative = below(file.address, base) or name
+            yield self._remote_item(file, relative, stems_of(self._folders.siblings(file.address)), {})
+
+    def _named_remote(self, address: str, columns: dict[str, str], *, picture: bool) -> Item:
+        file = self._folders.file(address)
+        relative = address.rpartition("/")[2] or scheme_of(address)
+        if self._root_address is not None:
+            inner = below(address, self._root_address)
+            if inner is None:
+                raise SourceError(f"{redact(address)} does not lie below --root {redact(self._root_address)}")
+            relative = inner
+        stems = stems_of(self._folders.siblings(address))
+        return self._remote_item(file, relative, stems, columns, picture=picture)
+
+    def _is_result(self, address: str) -> bool:
+        return self._out_address is not None and address.startswith(f"{self._out_address}/")
+
+    def _remote_item(
+        self,
+        file: RemoteFile,
+        relative: str,
+        stems: Counter[str],
+        columns: dict[str, str],
+        *,
+        picture: bool | None = None,
+    ) -> Item:
+        # Keys of a store are any text; a place is a path that stays below the output folder.
+        parts = ["%2E%2E" if part == ".." else part for part in relative.split("/") if part not in ("", ".")]
+        path = Path(*parts)
+        return Item(
+            place="/".join([*path.parts[:-1], result_name(path, stems)]),
+            file=file.address,
+            source=redact(relative),
+            picture=path.suffix.lower() in PICTURES if picture is None else picture,
+            bytes=file.bytes,
+            mtime_ns=file.mtime_ns,
+            etag=file.etag,
+            columns=columns,
+        )
+
     # Lists.
 
     def _listed(self, name: str) -> Iterator[Item]:
@@ -176,6 +276,10 @@ class Inputs:
             if not given.strip():
                 continue
             found = True
+            if is_address(given):
+                media = Path(given).suffix.lower() in PICTURES
+                yield self._named_remote(given.strip(), columns, picture=media)
+                continue
             path = Path(given)
             if not path.is_absolute() and not path.exists() and (folder / path).exists():
                 path = folder / path
@@ -203,6 +307,8 @@ class Inputs:
     # Items.
 
     def _named(self, path: Path, columns: dict[str, str], *, picture: bool) -> Item:
+        if self._root_address is not None:
+            raise SourceError(f"{shown(path)} does not lie below --root {redact(self._root_address)}")
         if self._root is not None:
             if self._root not in path.parents:
                 raise SourceError(f"{shown(path)} does not lie below --root {shown(self._root)}")

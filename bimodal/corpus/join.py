@@ -7,6 +7,8 @@ read as one table each.
 from __future__ import annotations
 
 import contextlib
+import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +68,9 @@ def write_pictures(
         before_rename: called with the file's path below `corpus/` once it is written, before it has its name.
         cells: the columns that rows are in the order of.
     """
-    table = f"frames/{PICTURES}/{TAG}-{number}{SUFFIX}"
+    # Of several machines that write into one folder, two may have processes of one number and second.
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", platform.node())[:64]
+    table = f"frames/{PICTURES}/{host}-{TAG}-{number}{SUFFIX}"
     write_table(pictures_table(rows, cells), corpus / table, lambda: before_rename(table))
 
 

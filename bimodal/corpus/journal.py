@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from bimodal.corpus.results import Results
 from bimodal.corpus.rows import ClipRow
 from bimodal.recordings.parts import TAG, part_path, sync
 from bimodal.recordings.recording import SUMMARY
@@ -27,11 +28,16 @@ _decoder = msgspec.json.Decoder(ClipRow)
 
 
 class JournalWriter:
-    """One process's journal; created with the first line, and locked while its process lives."""
+    """One process's journal; created with the first line, and locked while its process lives.
+
+    Attributes:
+        name: of its file, without ending; no other process has it.
+    """
 
     def __init__(self, corpus: Path) -> None:
         host = re.sub(r"[^A-Za-z0-9.-]", "-", platform.node())[:64]
-        self._path = corpus / JOURNAL / f"{host}-{TAG}.jsonl"
+        self.name = f"{host}-{TAG}"
+        self._path = corpus / JOURNAL / f"{self.name}.jsonl"
         self._descriptor: int | None = None
 
     def append(self, rows: list[ClipRow]) -> None:
@@ -79,13 +85,11 @@ class JournalReader:
                 self._read[name] = begin
 
 
-def counts(out: Path, row: ClipRow) -> bool:
+def counts(results: Results, row: ClipRow) -> bool:
     """True where the results that a row tells of are there."""
     if row.status == "failed":
         return True
-    if row.table is not None:
-        return (out / "corpus" / row.table).is_file()
-    return (out / f"{row.clip}{SUMMARY}").is_file()
+    return results.exists(f"corpus/{row.table}" if row.table is not None else f"{row.clip}{SUMMARY}")
 
 
 def merge_journals(corpus: Path, rows: Iterator[ClipRow]) -> None:

@@ -20,7 +20,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         config: values of config.yaml.
-        out: the output folder, absolute; packed.
+        out: the output folder, absolute; packed. Empty where there is a `store`.
+        store: address of the output folder: the worker makes results in a folder of its own, and puts them there.
         session: record that stands beside the results of each clip; `settings` in it is the run's.
         report: whether NAME.html is written.
         also: formats of other programs that are written too (recordings/exports.py).
@@ -30,6 +31,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     config: dict[str, object]
     out: str
+    store: str | None = None
     session: dict[str, object]
     choice: Choice = Choice()
     options: Options = Options()

@@ -25,6 +25,7 @@ CREATE TABLE items (
 CREATE INDEX by_state ON items (state, picture, bytes DESC);
 CREATE TABLE rows (place TEXT PRIMARY KEY, status TEXT, file TEXT, row BLOB) WITHOUT ROWID;
 CREATE INDEX by_file ON rows (file);
+CREATE TABLE stale (file TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE refusals (place TEXT PRIMARY KEY, row BLOB) WITHOUT ROWID;
 """
 
@@ -120,10 +121,14 @@ class Plan:
     def put(self, rows: Iterable[ClipRow]) -> None:
         """Keep rows; a later one of a clip replaces an earlier one."""
         self._db.execute("BEGIN")
-        self._db.executemany(
-            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)",
-            ((row.clip, row.status, row.table or "", msgspec.json.encode(row)) for row in rows),
-        )
+        for row in rows:
+            table = row.table or ""
+            self._db.execute(
+                "INSERT OR IGNORE INTO stale SELECT file FROM rows WHERE place = ? AND file != '' AND file != ?",
+                (row.clip, table),
+            )
+            values = (row.clip, row.status, table, msgspec.json.encode(row))
+            self._db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", values)
         self._db.execute("COMMIT")
 
     def row(self, place: str) -> ClipRow | None:
@@ -167,6 +172,10 @@ class Plan:
     def places_of_table(self, table: str) -> set[str]:
         """The clips whose rows lie in a file of pictures."""
         return {place for (place,) in self._db.execute("SELECT place FROM rows WHERE file = ?", (table,))}
+
+    def stale_tables(self) -> set[str]:
+        """The files of pictures that hold rows of which newer ones lie elsewhere."""
+        return {table for (table,) in self._db.execute("SELECT file FROM stale")}
 
     def close(self) -> None:
         """Delete the database."""

@@ -9,6 +9,8 @@ import msgspec
 
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.summary import Summary
+from bimodal.supervisor.addresses import is_address
+from bimodal.workers.redaction import redact
 
 Kind = Literal["clip", "picture"]
 Status = Literal["done", "failed"]
@@ -22,10 +24,11 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         place: path of its results below the output folder, without their endings; parts joined by "/".
-        file: absolute path; packed (broker/paths.py).
+        file: absolute path, packed (broker/paths.py), or an address as it is fetched, which may hold a password.
         source: path relative to its root, as people read it: its identity, with the bytes.
         picture: whether its row goes into the joint tables only, as of pictures from a folder, a glob or a list.
         bytes, mtime_ns: of the file, as it was found; 0 where it can't be read.
+        etag: mark of the content that an object store gives; None without one.
         columns: what its list says of it beside the path, carried into all tables.
     """
 
@@ -35,7 +38,18 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     picture: bool = False
     bytes: int = 0
     mtime_ns: int = 0
+    etag: str | None = None
     columns: dict[str, str] = {}
+
+    @property
+    def remote(self) -> bool:
+        """True where the file lies at an address, and is fetched first."""
+        return is_address(self.file)
+
+    @property
+    def shown_file(self) -> str:
+        """The file as rows and sentences have it: without a password."""
+        return redact(self.file) if self.remote else self.file
 
     @property
     def name(self) -> str:
@@ -72,6 +86,7 @@ class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None = None
     bytes: int = 0
     mtime_ns: int = 0
+    etag: str | None = None
     sha256: str | None = None
     settings: str = ""
     frames: int = 0

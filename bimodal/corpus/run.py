@@ -15,36 +15,43 @@ from typing import Literal, Protocol
 import msgspec
 
 from bimodal.broker.control import ControlServer, ProcessReport, Refused, Reply, Request, StatusReply, StatusRequest
-from bimodal.broker.paths import pack, shown
+from bimodal.broker.paths import pack
 from bimodal.config import Config
 from bimodal.config.schema import LogConfig, OutputsConfig
 from bimodal.corpus.claims import CLAIMS, claim_path, claimed, sweep_claims
 from bimodal.corpus.inputs import Inputs
 from bimodal.corpus.join import prune_pictures, remove_clip, sweep_data_sets
-from bimodal.corpus.journal import JOURNAL, JournalReader, JournalWriter, counts, merge_journals
+from bimodal.corpus.journal import JOURNAL, MERGED, JournalReader, JournalWriter, counts, merge_journals
+from bimodal.corpus.lease import Lease
 from bimodal.corpus.local import Coordinator, LocalEngine
 from bimodal.corpus.messages import Done, Progress, WorkerSettings
 from bimodal.corpus.plan import Plan, State
+from bimodal.corpus.precision import FILE as VARIANT
 from bimodal.corpus.precision import keep, kept
+from bimodal.corpus.results import CORPUS, Folder, Results
 from bimodal.corpus.resume import Options, decide, set_of_rows
 from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task
-from bimodal.corpus.tables import Pace, columns_of, write_tables
+from bimodal.corpus.scratch import Scratch
+from bimodal.corpus.store import Store
+from bimodal.corpus.tables import CLIPS, CLIPS_CSV, FAILURES, INDEX, Pace, columns_of, write_tables
 from bimodal.models.emotions import SEVEN
 from bimodal.models.precision import Precision, choice_here
 from bimodal.recordings.exports import FormatName
-from bimodal.recordings.recording import describe
+from bimodal.recordings.recording import SUMMARY, describe
+from bimodal.supervisor.addresses import is_address
 from bimodal.supervisor.emotions import set_of_config
 from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.capture.choice import DEFAULT, Choice
-from bimodal.workers.errors import ConfigError
+from bimodal.workers.errors import ConfigError, SystemFailedError
 
 log = logging.getLogger(__name__)
 
 PICTURES_AT_A_TIME = 64
 LOOK_AGAIN_S = 1.0
-CORPUS = "corpus"
+PUT_ROWS_EVERY_S, MOST_ROWS_TO_PUT = 5.0, 500
+"""At an address, rows are put together: after so many seconds, or so many of them."""
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -71,16 +78,17 @@ class CorpusRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a run is asked for.
 
     Attributes:
-        given: files, folders, globs and lists.
-        root: files that are named lie below the output folder as they do below this one.
+        given: files, folders, globs, addresses and lists.
+        out: the output folder, or its address.
+        root: files that are named lie below the output folder as they do below this one, or this address.
         pictures: "one-table": pictures from folders, globs and lists have rows in the joint tables only; "files": each
             has files of its own.
         workers: number of workers; None: one a core.
     """
 
     given: tuple[str, ...]
-    out: Path
-    root: Path | None = None
+    out: str
+    root: str | None = None
     options: Options = Options()
     choice: Choice = DEFAULT
     pictures: Literal["one-table", "files"] = "one-table"
@@ -150,16 +158,27 @@ class Run:
     Attributes:
         count: where it stands.
         at_work: progress of the clips that are being analysed, by place.
+        out: the output folder; of results at an address, a temporary one, which holds journals and joint tables.
+        store: the address of the results; None where they lie in a folder.
 
-    Raises ConfigError where the output folder can't be used, SourceError where inputs can't, CatalogError where a model
-    is unknown.
+    Raises ConfigError where the output folder can't be used, SourceError where inputs can't, StoreError where the
+    address of the results can't, CatalogError where a model is unknown.
     """
 
     def __init__(self, request: CorpusRequest, config: Config, *, log_file: Path | None = None) -> None:
         self.request = request
         self.count = Count()
         self.at_work: dict[str, Progress] = {}
-        self.out = request.out.absolute()
+        self.store: Store | None = None
+        self._scratch: Scratch | None = None
+        self._lease: Lease | None = None
+        if is_address(request.out):
+            if request.shard.count > 1:
+                raise ConfigError("results at an address have one driver at a time, so --shard does not go with them")
+            self.store = Store(request.out)
+            self._scratch = Scratch()
+        self.out = self._scratch.path if self._scratch is not None else Path(request.out).absolute()
+        self.results: Results = self.store or Folder(self.out)
         self.corpus = self.out / CORPUS
         self._given = config
         self._log_file = log_file
@@ -177,6 +196,9 @@ class Run:
         self._look_at = 0.0
         self._weight_done = 0.0
         self._prepared = False
+        self._rows_to_put: list[ClipRow] = []
+        self._put_at = 0.0
+        self._segment = 0
         self._on_row: Callable[[ClipRow], None] = lambda _: None
         self._started = datetime.now().astimezone()
         here = choice_here(config.runtime.precision, config.runtime.provider).precision
@@ -194,15 +216,31 @@ class Run:
 
     # Before the work.
 
-    def plan(self, on_found: Callable[[int], None] = lambda _: None) -> None:
-        """Read the inputs, and decide on each. Writes nothing."""
-        inputs = Inputs(self.request.given, self.out, root=self.request.root, emotions=self._emotions)
+    def plan(
+        self,
+        on_found: Callable[[int], None] = lambda _: None,
+        *,
+        dry: bool = False,
+        on_wait: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Read the inputs, and decide on each. Writes nothing, but for the lease of results at an address.
+
+        Args:
+            on_found: called with the number of inputs found, now and then.
+            dry: take no lease.
+            on_wait: called with a sentence where another run's lease must be waited for.
+
+        Raises LeaseHeldError where another run writes to the same address.
+        """
+        if self.store is not None:
+            self._open_store(self.store, dry, on_wait)
+        inputs = Inputs(self.request.given, self.request.out, root=self.request.root, emotions=self._emotions)
         self._plan.add(self._wanted(inputs, on_found))
         self.count.total = self._plan.states().total()  # a file that was named twice counts once
         self.count.skipped = str(inputs.skipped)
         self._plan.put(self._reader.new_rows())
-        self._plan.drop_rows(lambda row: counts(self.out, row))
-        self._emotions = set_of_rows(self.out, self._plan.rows(), self._emotions)
+        self._plan.drop_rows(lambda row: counts(self.results, row))
+        self._emotions = set_of_rows(self.results, self._plan.rows(), self._emotions)
         self._carried = columns_of(self._plan.rows())
         self._carried += [name for name in inputs.columns if name not in self._carried]
         self._decide_all()
@@ -218,6 +256,17 @@ class Run:
         if count.refused:
             log.info("%d inputs refused", count.refused)
 
+    def _open_store(self, store: Store, dry: bool, on_wait: Callable[[str], None]) -> None:
+        if not dry:
+            self._lease = Lease(store)
+            self._lease.take(on_wait)
+        store.look()
+        for name in store.files_in(f"{CORPUS}/{JOURNAL}"):
+            store.fetch(f"{CORPUS}/{JOURNAL}/{name}", self.corpus / JOURNAL / name)
+        store.fetch(f"{CORPUS}/{VARIANT}", self.corpus / VARIANT)
+        if self._given.runtime.precision == "auto":
+            self._choose(kept(self.corpus) or self._precision)
+
     def _wanted(self, inputs: Inputs, on_found: Callable[[int], None]) -> Iterator[Item]:
         found = 0
         for item in inputs.items():
@@ -229,7 +278,7 @@ class Run:
                 yield msgspec.structs.replace(item, picture=False) if own_files else item
 
     def _decide(self, item: Item) -> None:
-        decision = decide(item, self._plan.row(item.place), self.out, self.settings, self.request.options)
+        decision = decide(item, self._plan.row(item.place), self.results, self.settings, self.request.options)
         state: State = "waiting"
         match decision.verdict:
             case "done":
@@ -259,12 +308,13 @@ class Run:
         return ClipRow(
             clip=item.place,
             source=item.source,
-            file=item.file,
+            file=item.shown_file,
             kind="picture" if item.picture else "clip",
             status="failed",
             reason=reason,
             bytes=item.bytes,
             mtime_ns=item.mtime_ns,
+            etag=item.etag,
             settings=self.settings,
             host=self._session_record.host.name,
             finished=datetime.now().astimezone().isoformat(timespec="milliseconds"),
@@ -318,7 +368,8 @@ class Run:
         config = msgspec.structs.replace(self._config, log=LogConfig(), outputs=OutputsConfig())
         return WorkerSettings(
             config=msgspec.to_builtins(config),
-            out=pack(self.out),
+            out=pack(self.out) if self.store is None else "",
+            store=self.store.address if self.store is not None else None,
             session=msgspec.to_builtins(self._session_record),
             choice=self.request.choice,
             options=self.request.options,
@@ -352,6 +403,8 @@ class Run:
             for folder in (CLAIMS, JOURNAL, "frames", "segments", "speech"):
                 (self.corpus / folder).mkdir(parents=True, exist_ok=True)
             counts_now = keep(self.corpus, self._precision, replace=self._given.runtime.precision != "auto")
+            if self.store is not None:
+                self.store.put_files(self.out, [f"{CORPUS}/{VARIANT}"])
         except OSError as error:
             raise ConfigError(describe(error, self.corpus)) from error
         if counts_now != self._precision:
@@ -395,8 +448,26 @@ class Run:
         self._plan.mark(done.taken, "taken")
         for row in done.before:
             self._settle(row, elsewhere=True)
+        if self.store is not None:
+            for row in done.rows:
+                self.store.note(f"{CORPUS}/{row.table}" if row.table is not None else f"{row.clip}{SUMMARY}")
+            self._append(list(done.rows))
         for row in done.rows:
             self._settle(row)
+
+    def _append(self, rows: list[ClipRow]) -> None:
+        """Put rows into the journal of this run itself: of results at an address all, else of clips that no worker
+        survived."""
+        self._journal.append(rows)
+        self._rows_to_put += rows if self.store is not None else ()
+
+    def _put_rows(self, store: Store) -> None:
+        """Put the rows since the last time as one more journal. Raises StoreError."""
+        if self._rows_to_put:
+            self._segment += 1
+            data = b"".join(msgspec.json.encode(row) + b"\n" for row in self._rows_to_put)
+            store.put(f"{CORPUS}/{JOURNAL}/{self._journal.name}-{self._segment:06}.jsonl", data)
+            self._rows_to_put.clear()
 
     def _settle(self, row: ClipRow, *, elsewhere: bool = False) -> None:
         self._plan.put([row])
@@ -427,8 +498,10 @@ class Run:
             tries = self._plan.tried(item.place) if reason else 0
             if len(task.items) == 1 and tries > MOST_TRIES - 1:
                 remove_clip(self.out, self.corpus, item.place)
+                if self.store is not None:
+                    self.store.remove_clip(item.place)
                 row = self._row_of(item, f"{item.source} ended its worker {MOST_TRIES} times: {reason}")
-                self._journal.append([row])
+                self._append([row])
                 self._settle(row)
             else:
                 self._plan.mark([item.place], "waiting")
@@ -439,6 +512,11 @@ class Run:
 
     def _turn(self) -> None:
         now = time.monotonic()
+        if self._lease is not None and self._lease.lost is not None:
+            raise SystemFailedError(f"{self._lease.lost}; this run stops")
+        if self.store is not None and (now >= self._put_at or len(self._rows_to_put) >= MOST_ROWS_TO_PUT):
+            self._put_at = now + PUT_ROWS_EVERY_S
+            self._put_rows(self.store)
         if now >= self._look_at:
             self._look_at = now + LOOK_AGAIN_S
             self._look_at_taken()
@@ -487,33 +565,64 @@ class Run:
             given_up=None,
             processes=engine.reports(),
             streams=(),
-            corpus=f"{shown(self.out)}: {sentence(self.count)}",
+            corpus=f"{self.results.name}: {sentence(self.count)}",
         )
 
     # The end.
 
     def _finish(self) -> None:
         """Write the joint table as it stands, and clean up after this run."""
+        if self._lease is not None and self._lease.lost is not None:
+            return  # nothing there is ours any more
         try:
             self._plan.put(self._reader.new_rows())
-            self._plan.drop_rows(lambda row: counts(self.out, row))
-            prune_pictures(self.corpus, self._plan.places_of_table)
+            self._plan.drop_rows(lambda row: counts(self.results, row))
+            if self.store is None:
+                prune_pictures(self.corpus, self._plan.places_of_table)
+            else:
+                self._put_rows(self.store)
+                self._prune_pictures(self.store)
             self._write_tables()
             self._journal.close()
             if self.request.shard.count == 1:
                 merge_journals(self.corpus, self._plan.rows())
+                if self.store is not None:
+                    self._put_merged(self.store)
             sweep_claims(self.corpus)
         except OSError as error:
             raise ConfigError(describe(error, self.corpus)) from error
 
+    def _prune_pictures(self, store: Store) -> None:
+        """As `prune_pictures`; only tables of which no row counts, or of which rows were replaced, are touched."""
+        stale = self._plan.stale_tables()
+        for table in store.tables_of_pictures():
+            relative = f"{CORPUS}/{table}"
+            if not self._plan.places_of_table(table):
+                store.remove([relative])
+            elif table in stale and store.fetch(relative, self.out / relative):
+                prune_pictures(self.corpus, self._plan.places_of_table)
+                store.put_files(self.out, [relative])
+                (self.out / relative).unlink(missing_ok=True)
+
+    def _put_merged(self, store: Store) -> None:
+        """Put the one journal of all rows, and remove those that it stands for."""
+        folder = f"{CORPUS}/{JOURNAL}"
+        store.put_files(self.out, [f"{folder}/{MERGED}"])
+        store.remove([f"{folder}/{name}" for name in store.files_in(folder) if name != MERGED])
+
     def _write_tables(self) -> None:
         begun = time.monotonic()
         own = self.request.shard.count > 1
+        report = self.request.report if self.store is not None else None
         try:
-            prefix, emotions = self.request.shard.prefix, self._emotions.emotions
-            write_tables(self.corpus, self._plan.table(own=own), self._carried, prefix, emotions)
+            rows, prefix = self._plan.table(own=own), self.request.shard.prefix
+            title = self.results.name.rstrip("/").rpartition("/")[2]
+            emotions = self._emotions.emotions
+            write_tables(self.corpus, rows, self._carried, prefix, emotions, title=title, report=report)
         except OSError as error:
             raise ConfigError(describe(error, self.corpus)) from error
+        if self.store is not None:
+            self.store.put_files(self.out, [f"{CORPUS}/{name}" for name in (CLIPS, CLIPS_CSV, FAILURES, INDEX)])
         self._pace.took(time.monotonic() - begun)
         self._changed = False
 
@@ -521,6 +630,10 @@ class Run:
         """Let go of everything."""
         self._journal.close()
         self._plan.close()
+        if self._lease is not None:
+            self._lease.close()
+        if self._scratch is not None:
+            self._scratch.close()
 
 
 def sentence(count: Count) -> str:
@@ -547,10 +660,10 @@ def merge(out: Path) -> tuple[int, int]:
     plan = Plan()
     try:
         plan.put(JournalReader(corpus).new_rows())
-        plan.drop_rows(lambda row: counts(out, row))
+        plan.drop_rows(lambda row: counts(Folder(out), row))
         prune_pictures(corpus, plan.places_of_table)
-        about = set_of_rows(out, plan.rows()) or SEVEN
-        write_tables(corpus, plan.rows(), columns_of(plan.rows()), emotions=about.emotions)
+        about = set_of_rows(Folder(out), plan.rows()) or SEVEN
+        write_tables(corpus, plan.rows(), columns_of(plan.rows()), emotions=about.emotions, title=out.name)
         merge_journals(corpus, plan.rows())
         failed = sum(1 for _ in plan.rows("failed"))
         return sum(1 for _ in plan.rows()), failed

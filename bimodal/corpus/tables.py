@@ -30,6 +30,9 @@ def write_tables(
     carried: Sequence[str],
     prefix: str = "",
     emotions: Sequence[str] = EMOTIONS,
+    *,
+    title: str = "",
+    report: bool | None = None,
 ) -> None:
     """Write all of them, each whole or not at all. Raises OSError.
 
@@ -38,6 +41,8 @@ def write_tables(
         carried: names of the columns that lists have given.
         prefix: of the files' names, for the part of a corpus that one shard has done.
         emotions: that there are shares of.
+        title: of the page.
+        report: whether each clip has a report; None: where its file is.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -51,7 +56,7 @@ def write_tables(
     with files as (table, lines, failed, page):
         lines.write(_line(names))
         failed.write(_line([*FAILURE_COLUMNS[:2], *carried, *FAILURE_COLUMNS[2:]]))
-        page.write(_page_head(corpus, carried).encode())
+        page.write(_page_head(title, carried).encode())
         with pq.ParquetWriter(table, wanted, compression="zstd") as writer:
             for group in _groups(rows):
                 cells = [table_cells(row, carried, emotions) for row in group]
@@ -64,7 +69,7 @@ def write_tables(
                         given = [row.columns.get(name) for name in carried]
                         failed.write(_line([row.clip, row.source, *given, row.reason]))
                     if count < MOST_ON_PAGE:
-                        page.write(_page_row(corpus, row, carried).encode())
+                        page.write(_page_row(corpus, row, carried, report).encode())
                     count += 1
         rest = f"<p>The first {MOST_ON_PAGE} of {count} clips; all are in {CLIPS_CSV}.</p>"
         page.write(f"</tbody></table>{rest if count > MOST_ON_PAGE else ''}{SCRIPT}</body></html>\n".encode())
@@ -131,10 +136,10 @@ table.querySelectorAll("th").forEach((head, place) => head.firstChild.addEventLi
 </script>"""  # noqa: E501
 
 
-def _page_head(corpus: Path, carried: Sequence[str]) -> str:
-    name = html.escape(corpus.parent.name)
-    names = [PAGE_COLUMNS[0], *carried, *PAGE_COLUMNS[1:]]
-    heads = "".join(f'<th scope="col"><button type="button">{html.escape(name)}</button></th>' for name in names)
+def _page_head(title: str, carried: Sequence[str]) -> str:
+    name = html.escape(title)
+    columns = [PAGE_COLUMNS[0], *carried, *PAGE_COLUMNS[1:]]
+    heads = "".join(f'<th scope="col"><button type="button">{html.escape(one)}</button></th>' for one in columns)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}: clips</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{name}</h1>'
@@ -143,8 +148,8 @@ def _page_head(corpus: Path, carried: Sequence[str]) -> str:
     )
 
 
-def _page_row(corpus: Path, row: ClipRow, carried: Sequence[str]) -> str:
-    cells = [_link(corpus, row)]
+def _page_row(corpus: Path, row: ClipRow, carried: Sequence[str], report: bool | None) -> str:
+    cells = [_link(corpus, row, report)]
     cells += [f"<td>{html.escape(row.columns.get(name, ''))}</td>" for name in carried]
     for name in PAGE_COLUMNS[1:]:
         value = getattr(row, name)
@@ -156,12 +161,13 @@ def _page_row(corpus: Path, row: ClipRow, carried: Sequence[str]) -> str:
     return f'<tr class="{row.status}">{"".join(cells)}</tr>\n'
 
 
-def _link(corpus: Path, row: ClipRow) -> str:
+def _link(corpus: Path, row: ClipRow, report: bool | None) -> str:
     """The clip's name, linked to its report where there is one, else to its summary."""
     name = html.escape(row.clip)
     if row.kind == "picture" or row.status == "failed":
         return f"<td>{name}</td>"
-    ending = ".html" if (corpus.parent / f"{row.clip}.html").exists() else ".summary.json"
+    there = report if report is not None else (corpus.parent / f"{row.clip}.html").exists()
+    ending = ".html" if there else ".summary.json"
     return f'<td><a href="../{quote(row.clip + ending)}">{name}</a></td>'
 
 

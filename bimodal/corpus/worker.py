@@ -15,6 +15,7 @@ import setproctitle
 from bimodal.corpus.clip import ClipWorker
 from bimodal.corpus.messages import LENGTH, Progress, Ready, Refused, WorkerSettings, framed
 from bimodal.corpus.rows import Task
+from bimodal.corpus.store import StoreError
 from bimodal.errors import BimodalError
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, WORKER_NICENESS, die_with_parent, start_log
 
@@ -51,6 +52,9 @@ def main(descriptor: int) -> int:
             except OSError as error:
                 where = error.filename or settings.out
                 line.sendall(framed(Refused(f"the results can't be written: {where}: {error.strerror}")))
+                return REFUSED
+            except StoreError as error:
+                line.sendall(framed(Refused(str(error))))
                 return REFUSED
             line.sendall(framed(done))
     except BrokenPipeError:

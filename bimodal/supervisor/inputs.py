@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import urllib.error
@@ -15,13 +14,15 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from bimodal.broker.paths import pack, shown
+from bimodal.supervisor import addresses
+from bimodal.supervisor.addresses import is_address
 from bimodal.workers.capture.formats import SUFFIXES
 from bimodal.workers.errors import SourceError
 from bimodal.workers.logs import redact
 
 STDIN = "-"
-ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 FETCHED = {"http", "https"}
+LIVE = {"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt", "mms", "ws", "wss"}
 TIMEOUT_S = 30.0
 # `NAME.speech.jsonl` are the hops of NAME.
 RESERVED = (".speech",)
@@ -87,18 +88,13 @@ def _named_once(names: Sequence[str], given: Sequence[str]) -> None:
             )
 
 
-def is_address(given: str) -> bool:
-    """True for something like https://…, which no path of a file is."""
-    return ADDRESS.match(given) is not None
-
-
 def gather(
     given: Sequence[str], scratch: Path, *, name: str | None = None, stdin: BinaryIO | None = None
 ) -> list[Input]:
-    """Make inputs of what the user has named. What comes from stdin or by HTTP is stored in `scratch` first.
+    """Make inputs of what the user has named. What comes from stdin or an address is stored in `scratch` first.
 
     Args:
-        given: paths, addresses of http and https, or "-" for stdin.
+        given: paths, addresses of http, https and all that fsspec knows, or "-" for stdin.
         name: of the results, for a single input.
 
     Raises SourceError where an address can't be fetched, is live, or stdin is named twice.
@@ -146,13 +142,14 @@ def _folder(scratch: Path, number: int) -> Path:
 def _fetched(address: str, folder: Path) -> Path:
     parts = urllib.parse.urlsplit(address)
     hidden = redact(address)
-    if parts.scheme.lower() not in FETCHED:
-        raise SourceError(
-            f"{hidden} is no file: analyze fetches http and https; watch a live address with 'bimodal up', as 'url' of "
-            "a stream"
-        )
-    name = Path(urllib.parse.unquote(parts.path)).name or parts.hostname or "address"
-    place = folder / name.replace("/", "_").lstrip(".")
+    scheme = addresses.scheme_of(address)
+    if scheme in LIVE:
+        raise SourceError(f"{hidden} is no file: watch a live address with 'bimodal up', as 'url' of a stream")
+    name = Path(urllib.parse.unquote(parts.path) if scheme in FETCHED else address).name or parts.hostname or "address"
+    place = folder / (name.replace("/", "_").lstrip(".") or "address")
+    if scheme not in FETCHED:
+        addresses.fetch(address, place)
+        return place
     try:
         with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer, place.open("wb") as file:  # noqa: S310
             shutil.copyfileobj(answer, file)

@@ -88,7 +88,7 @@ def coordinator(clips: int, folder: Path) -> dict[str, float]:
             path.parent.mkdir(parents=True)
         path.touch()
     (out / "corpus" / TABLE).parent.mkdir(parents=True)
-    run = Run(CorpusRequest(given=(str(study),), out=out), Config())
+    run = Run(CorpusRequest(given=(str(study),), out=str(out)), Config())
     before, begun = memory_mb(), time.monotonic()
     run.plan()
     planned, planned_mb = time.monotonic() - begun, memory_mb()

@@ -123,7 +123,8 @@ def test_what_holds_nothing_is_refused(study: Path, tmp_path: Path) -> None:
         (tmp_path / "empty", "holds no media file"),
         (f"{study}/p01/*.wav", "matches no media file"),
         (f"@{study}/none.txt", "can't be read: No such file"),
-        ("https://example.org/a.mp4", "goes with files that are named"),
+        ("rtsp://localhost/a.mp4", "is no file: watch a live address"),
+        ("-", "goes with files that are named"),
     ):
         with pytest.raises(SourceError, match=sentence):
             places(one)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bimodal.corpus.journal import JournalReader, JournalWriter, counts, merge_journals
+from bimodal.corpus.results import Folder
 from tests.corpus.making import item, row_of
 
 
@@ -50,12 +51,12 @@ def test_journals_of_the_dead_become_one(corpus: Path, tmp_path: Path) -> None:
 
 def test_a_row_counts_only_where_its_results_are(corpus: Path, tmp_path: Path) -> None:
     clip = row_of(item(tmp_path / "a.mp4"))
-    assert not counts(tmp_path, clip)
+    assert not counts(Folder(tmp_path), clip)
     (tmp_path / "a.summary.json").write_text("{}")
-    assert counts(tmp_path, clip)
+    assert counts(Folder(tmp_path), clip)
     picture = row_of(item(tmp_path / "b.png", picture=True), table="frames/pictures/1.parquet")
-    assert not counts(tmp_path, picture)
+    assert not counts(Folder(tmp_path), picture)
     (corpus / "frames/pictures").mkdir(parents=True)
     (corpus / "frames/pictures/1.parquet").write_bytes(b"")
-    assert counts(tmp_path, picture)
-    assert counts(tmp_path, row_of(item(tmp_path / "c.mp4"), status="failed"))
+    assert counts(Folder(tmp_path), picture)
+    assert counts(Folder(tmp_path), row_of(item(tmp_path / "c.mp4"), status="failed"))

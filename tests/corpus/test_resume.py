@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bimodal.corpus.results import Folder
 from bimodal.corpus.resume import Options, decide
 from bimodal.corpus.rows import ClipRow, Item
 from bimodal.recordings.identity import sha256_of
@@ -36,45 +37,45 @@ def made(out: Path, **given: Any) -> tuple[Item, ClipRow]:
 
 def test_what_is_complete_stays_unless_asked_or_made_otherwise(out: Path) -> None:
     one, row = made(out)
-    assert decide(one, row, out, "s", NOTHING) == ("done", None)
-    assert decide(one, row, out, "t", NOTHING).verdict == "again"
-    assert decide(one, row, out, "s", Options(again=True)).verdict == "again"
-    assert decide(one, None, out.parent / "none", "s", NOTHING).verdict == "do"
+    assert decide(one, row, Folder(out), "s", NOTHING) == ("done", None)
+    assert decide(one, row, Folder(out), "t", NOTHING).verdict == "again"
+    assert decide(one, row, Folder(out), "s", Options(again=True)).verdict == "again"
+    assert decide(one, None, Folder(out.parent / "none"), "s", NOTHING).verdict == "do"
     carried = msgspec.structs.replace(one, columns={"age": "3"})
-    assert decide(carried, row, out, "s", NOTHING).verdict == "join"
-    assert decide(msgspec.structs.replace(one, picture=True), row, out, "s", NOTHING).verdict == "again"
+    assert decide(carried, row, Folder(out), "s", NOTHING).verdict == "join"
+    assert decide(msgspec.structs.replace(one, picture=True), row, Folder(out), "s", NOTHING).verdict == "again"
     gone = msgspec.structs.replace(one, file="/nowhere/a.mp4", bytes=0, mtime_ns=0)
-    assert decide(gone, row, out, "s", NOTHING).verdict == "done"
+    assert decide(gone, row, Folder(out), "s", NOTHING).verdict == "done"
 
 
 def test_bytes_are_read_only_where_time_differs_and_decide(out: Path) -> None:
     _one, row = made(out)
     path = out.parent / "a.mp4"
     os.utime(path, ns=(1, 1))
-    assert decide(item(path), row, out, "s", NOTHING).verdict == "done", "touched, not changed"
+    assert decide(item(path), row, Folder(out), "s", NOTHING).verdict == "done", "touched, not changed"
     path.write_bytes(b"abd")
-    verdict = decide(item(path), row, out, "s", NOTHING)
+    verdict = decide(item(path), row, Folder(out), "s", NOTHING)
     assert verdict.verdict == "refused"
     assert "has changed since its results were made" in (verdict.reason or "")
-    assert decide(item(path), row, out, "s", Options(overwrite=True)).verdict == "again"
-    other = decide(msgspec.structs.replace(item(path), source="p02/a.mp4"), row, out, "s", NOTHING)
+    assert decide(item(path), row, Folder(out), "s", Options(overwrite=True)).verdict == "again"
+    other = decide(msgspec.structs.replace(item(path), source="p02/a.mp4"), row, Folder(out), "s", NOTHING)
     assert other.verdict == "refused"
     assert "holds results of another file (a.mp4)" in (other.reason or "")
 
 
 def test_what_failed_stays_failed_until_asked_or_changed(out: Path) -> None:
     one, row = made(out, status="failed", reason="damaged")
-    assert decide(one, row, out, "s", NOTHING).verdict == "failed"
-    assert decide(one, row, out, "s", Options(retry_failed=True)).verdict == "again"
-    assert decide(one, row, out, "t", NOTHING).verdict == "again"
+    assert decide(one, row, Folder(out), "s", NOTHING).verdict == "failed"
+    assert decide(one, row, Folder(out), "s", Options(retry_failed=True)).verdict == "again"
+    assert decide(one, row, Folder(out), "t", NOTHING).verdict == "again"
     (out.parent / "a.mp4").write_bytes(b"whole")
-    assert decide(item(out.parent / "a.mp4"), row, out, "s", NOTHING).verdict == "again"
+    assert decide(item(out.parent / "a.mp4"), row, Folder(out), "s", NOTHING).verdict == "again"
 
 
 def test_results_without_a_row_are_taken_over_by_what_they_say(out: Path) -> None:
     one, row = made(out)
-    assert decide(one, None, out, "s", NOTHING).verdict == "refused", "an older version says nothing"
-    assert decide(one, None, out, "s", Options(overwrite=True)).verdict == "again"
+    assert decide(one, None, Folder(out), "s", NOTHING).verdict == "refused", "an older version says nothing"
+    assert decide(one, None, Folder(out), "s", Options(overwrite=True)).verdict == "again"
     host = Host(name="h", system="s", machine="m", cores=1, python="3")
     session = SessionRecord(
         kind="analysis",
@@ -92,7 +93,7 @@ def test_results_without_a_row_are_taken_over_by_what_they_say(out: Path) -> Non
         stream="a", policy="every", source=source, has_picture=True, has_sound=False, width=1, height=1, fps=1, hop_s=1
     )
     (out / "a.session.json").write_bytes(pretty(ClipRecord(session=session, stream=stream)))
-    assert decide(one, None, out, "s", NOTHING).verdict == "join"
-    assert decide(one, None, out, "t", NOTHING).verdict == "again"
+    assert decide(one, None, Folder(out), "s", NOTHING).verdict == "join"
+    assert decide(one, None, Folder(out), "t", NOTHING).verdict == "again"
     (out / "a.summary.json").unlink()
-    assert decide(one, None, out, "s", NOTHING).verdict == "do", "its worker was killed while it renamed"
+    assert decide(one, None, Folder(out), "s", NOTHING).verdict == "do", "its worker was killed while it renamed"
