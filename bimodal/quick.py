@@ -70,7 +70,7 @@ def _box(title: str, rows: dict[str, str], width: int) -> list[str]:
 class StatusAsked(NamedTuple):
     """The options of `bimodal status`."""
 
-    session: str = "default"
+    session: str | None = None
     as_json: bool = False
 
 

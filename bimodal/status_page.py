@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -9,8 +10,9 @@ import sys
 import msgspec
 
 from bimodal.broker.control import ProcessReport, StatusReply, StatusRequest, ask
+from bimodal.broker.errors import ControlError
 from bimodal.broker.words import Modality, StreamStatus
-from bimodal.supervisor.session import find_session
+from bimodal.supervisor.session import find_session, running_sessions
 from bimodal.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, fit, plain
 from bimodal.workers.redaction import clean_lines
 
@@ -18,6 +20,8 @@ from bimodal.workers.redaction import clean_lines
 DONE, DEGRADED = 0, 3
 # What people reach at the address of a process, by its name.
 SERVED = {"view": "live page", "api": "HTTP API"}
+DEFAULT = "default"
+CORPUS_SESSIONS = "analyze-"
 YELLOW, BOLD, ORDINARY = "\x1b[33m", "\x1b[1m", "\x1b[0m"
 
 PROCESS_COLUMNS = (
@@ -41,15 +45,42 @@ STREAM_COLUMNS = (
 )
 
 
-def show_status(session: str, *, as_json: bool) -> int:
+def show_status(session: str | None, *, as_json: bool) -> int:
     """Print the state of the system of this name; return the exit code, 3 where something in it fails.
+
+    Args:
+        session: None: `default`, else the only one that runs; with the runs over corpora that are under way.
 
     Raises ControlError where none runs, or it does not answer.
     """
-    reply = ask(find_session(session), StatusRequest(), StatusReply)
+    reply = ask_session(session) if session is not None else present()
     text = msgspec.json.encode(reply).decode() if as_json else "\n".join(_lines(reply))
     print(text, flush=True)
     return DEGRADED if troubles(reply) else DONE
+
+
+def ask_session(name: str) -> StatusReply:
+    """The state of the system of this name. Raises ControlError where none runs, or it does not answer."""
+    return ask(find_session(name), StatusRequest(), StatusReply)
+
+
+def present() -> StatusReply:
+    """The state of the session `default`, else of the only one that runs; with a line for each run over a corpus that
+    is under way, whatever its session. Raises ControlError where none of these answers."""
+    names = running_sessions()
+    runs: dict[str, StatusReply] = {}
+    for name in filter(lambda name: name.startswith(CORPUS_SESSIONS), names):
+        with contextlib.suppress(ControlError):  # it has ended a moment ago
+            found = ask_session(name)
+            runs |= {name: found} if found.corpus is not None else {}
+    others = [name for name in names if name not in runs]
+    if runs and DEFAULT not in others:
+        reply = next(iter(runs.values()))
+    else:
+        only = others[0] if len(others) == 1 else DEFAULT
+        reply = ask_session(DEFAULT if DEFAULT in others else only)
+    lines = [f"{run.corpus} (session {name})" for name, run in runs.items()]
+    return msgspec.structs.replace(reply, corpus="\n".join(lines) or None)
 
 
 def troubles(reply: StatusReply) -> list[str]:
@@ -76,7 +107,7 @@ def _lines(reply: StatusReply) -> list[str]:
     for table in tables:
         title, *rest = plain(table, width) if terminal else plain(table)
         lines += [f"{bold}{title}{ordinary}", *rest]
-    said = [f"corpus {reply.corpus}"] if reply.corpus is not None else []
+    said = [f"corpus {line}" for line in (reply.corpus or "").splitlines()]
     place = f"config {reply.config}" if reply.config is not None else "built-in config"
     state = "a change is on its way" if reply.changing else "in force" if reply.refused is None else "not taken over"
     said.append(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}")

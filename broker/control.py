@@ -123,7 +123,8 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply", kw_only=True)
         given_up: why the newest change of config or scale was given up, else None.
         streams: the broker's counters, as of the last second.
         tried: how the workers of the newest change did on real frames beforehand, None if they were not tried.
-        corpus: where the run over a corpus stands, in one line; None for any other system.
+        corpus: where the run over a corpus stands, in one line; None for any other system. 'bimodal status' puts a line
+            for each run that is under way here.
         workers: number of workers by modality, here and on other machines, as of the last second.
     """
 

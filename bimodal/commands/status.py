@@ -15,10 +15,17 @@ from bimodal.status_page import show_status
 
 
 def status(
-    session: SessionOption = "default",
+    session: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the running system; by default 'default', else the only one that runs.", metavar="NAME"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Show the processes of a running system, its streams, and whether the newest config is in force.
+
+    Runs over corpora ('bimodal analyze study/ …') that are under way are shown too.
 
     Exit code 0: all is well. 3: it runs, but something in it fails, or an edited config was refused; the output says
     what. 1: no such system runs.
