@@ -21,6 +21,7 @@ from bimodal.broker.messages import (
     Envelope,
     Heartbeat,
     Hello,
+    ModelFile,
     Refusal,
     Welcome,
     decode,
@@ -65,9 +66,17 @@ class Mailbox:
         self._drained: set[int] = set()
         self._supervisor = self._to_supervisor()
 
-    def introduce(self, product: str, models: dict[str, str]) -> None:
-        """Say with which version and models this worker works; to be called before the first `receive`."""
-        self._hello = msgspec.structs.replace(self._hello, product=product, models=models)
+    def introduce(
+        self,
+        product: str,
+        models: dict[str, str],
+        settings: dict[str, object] | None = None,
+        files: tuple[ModelFile, ...] = (),
+    ) -> None:
+        """Say with which version, models, settings and files this worker works; before the first `receive`."""
+        self._hello = msgspec.structs.replace(
+            self._hello, product=product, models=models, settings=settings or {}, files=files
+        )
 
     def _to_broker(self) -> zmq.Socket[bytes]:
         return connect(self._context, zmq.DEALER, mailbox_endpoint(self._directory))

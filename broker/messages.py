@@ -42,16 +42,31 @@ MOST_FOLLOWED = 100
 MOST_THUMBNAIL_BYTES = 1 << 13
 # In the names of workers on other machines, after the name of their key.
 ELSEWHERE = ": "
+# In `models` of a Hello, beside the kinds: a checksum of the worker's thresholds.
+SETTINGS = "settings"
+
+# How a picture is sent to a worker on another machine, and what config.yaml may say of it.
+Encoding = Literal["raw", "jpeg", "webp"]
+Pixels = Literal["auto", "raw", "jpeg", "webp"]
 
 
 # ---------------------------------------------------------------------------------- presence
+
+
+class ModelFile(msgspec.Struct, frozen=True):
+    """A model file that a worker has loaded: the path in its settings, its sha256 and its size."""
+
+    path: str
+    sha256: str
+    bytes: Whole
 
 
 class Hello(Message, frozen=True, tag="hello"):
     """Actor → broker, twice a second: the actor is present. Answered by Welcome, whose envelope carries the epoch.
 
     A broker that does not know the sender's incarnation takes it as new and forgets older ones of that name. A worker
-    says with which `product` version it works, and with which `models`: sha256 by kind.
+    says with which `product` version it works, and with which `models`: sha256 by kind. One of this machine also says
+    its `settings`, and the `files` that these name; one of another machine, whether it `takes` these over.
     """
 
     role: Role
@@ -59,6 +74,9 @@ class Hello(Message, frozen=True, tag="hello"):
     pid: int = 0
     product: str = ""
     models: dict[str, str] = {}
+    settings: dict[str, object] = {}
+    files: tuple[ModelFile, ...] = ()
+    takes: bool = False
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
@@ -71,6 +89,29 @@ class Refusal(Message, frozen=True, tag="refusal"):
     """Broker → worker on another machine: it gets no jobs, and why; `because` is None once it gets some again."""
 
     because: str | None = None
+
+
+class Instruct(Message, frozen=True, tag="instruct"):
+    """Broker → worker on another machine that `takes` models: what a worker here works with. It asks for the files that
+    it has not, by FileWanted, and begins again with them. Repeated each second until it does."""
+
+    settings: dict[str, object]
+    files: tuple[ModelFile, ...]
+
+
+class FileWanted(Message, frozen=True, tag="file_wanted"):
+    """Worker on another machine → broker: send me the piece of this file that begins at `offset`."""
+
+    sha256: str
+    offset: Whole
+
+
+class FilePiece(Message, frozen=True, tag="file_piece"):
+    """Broker → worker on another machine: a piece of a file; empty where the file is not to be had."""
+
+    sha256: str
+    offset: Whole
+    data: bytes
 
 
 class Gone(Message, frozen=True, tag="gone"):
@@ -356,7 +397,8 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True):
 class Assignment(Message, frozen=True, tag="assignment"):
     """Broker → worker: do this job. `number` counts the assignments to this worker from 1; `waited_ns` is the time the
     job waited at the broker for a worker. Of a stream whose frames come in order (a live one, a `quick` file), `hints`
-    are those of an earlier frame, and `seen` the faces of its answer."""
+    are those of an earlier frame, and `seen` the faces of its answer. `encoding` is how the picture is sent to a worker
+    on another machine."""
 
     number: Whole
     job: Job
@@ -364,6 +406,7 @@ class Assignment(Message, frozen=True, tag="assignment"):
     ordered: bool = False
     hints: Hints | None = None
     seen: tuple[Face, ...] = ()
+    encoding: Encoding = "raw"
 
 
 class Face(msgspec.Struct, frozen=True, kw_only=True):
@@ -560,6 +603,9 @@ Body: TypeAlias = (
     Hello
     | Welcome
     | Refusal
+    | Instruct
+    | FileWanted
+    | FilePiece
     | Gone
     | Heartbeat
     | Dismissed

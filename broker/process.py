@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +25,12 @@ from bimodal.broker.messages import (
     Body,
     Dismissed,
     Envelope,
+    FilePiece,
+    FileWanted,
     Heartbeat,
     Hello,
     Job,
+    Pixels,
     Reconfigure,
     Reconfigured,
     Status,
@@ -55,6 +60,7 @@ from bimodal.broker.topics import topic_of
 
 if TYPE_CHECKING:
     from bimodal.broker.frames import RingCache
+    from bimodal.broker.pixels import Encoder
 log = logging.getLogger(__name__)
 
 # While there are jobs; without, a tick is due at each beat only.
@@ -62,6 +68,8 @@ TICK_S = 0.1
 SECOND_S = 1.0
 # After so long without a job, messages that come with a beat are waited for, and read in one go.
 QUIET_AFTER_S = 2.0
+QUALITY = 90
+"""Of compressed pictures, where config.yaml says no other."""
 # Messages read before anything is sent: answers to messages that came together leave together, without long waits.
 MOST_PER_TURN = 16
 
@@ -77,6 +85,8 @@ class BrokerProcess:
         events: Sequence[str] = (),
         *,
         workers: Sequence[str] = (),
+        pixels: Pixels = "auto",
+        quality: int = QUALITY,
         slots: Path | None = None,
         keys: Path | None = None,
     ) -> None:
@@ -84,6 +94,7 @@ class BrokerProcess:
 
         Args:
             workers: addresses for workers on other machines, which are sent the data of the rings in folder `slots`.
+            pixels, quality: how pictures are sent to them (broker/pixels.py).
             keys: the folder of keys, by default the user's.
 
         Raises EndpointError if an address is in use, KeysError if one needs keys and there are none.
@@ -98,6 +109,10 @@ class BrokerProcess:
         self._remote = RemotePeers()
         self._slots = slots if slots is not None else directory
         self._rings: RingCache | None = None
+        self._pixels: Pixels = pixels
+        self._quality = quality
+        self._encoder: Encoder | None = None
+        self._encoded: tuple[int, int] | None = None
         # The counters of Status that are kept here, not in the router.
         self._traffic = Counter(undecodable=0, ignored=0, received_bytes=0, sent_bytes=0)
         self._drop_logged_at = 0.0
@@ -167,6 +182,8 @@ class BrokerProcess:
         self._send(SUPERVISOR, status)
         for found in self._router.shadowed():
             self._send(SUPERVISOR, found)
+        for item in self._router.instructions():
+            self._send(item.to, item.body)
         now_ns = time.monotonic_ns()
         gone = self._remote.disconnect_all() if self._listeners.enforce_keys() else self._remote.expire(now_ns)
         for message in gone:
@@ -179,6 +196,7 @@ class BrokerProcess:
         self._flush()
         self._watch_remote_mailbox()
         ready = self._wait()
+        self._send_encoded()
         # Apply pending subscriptions first, so that their subscribers get the messages below.
         self._events.read_subscriptions()
         for socket, _ in ready:
@@ -265,6 +283,8 @@ class BrokerProcess:
                 self._name,
             ):
                 self._reconfigure(envelope.body)
+            elif isinstance(envelope.body, FileWanted):
+                self._on_file_wanted(envelope.sender, envelope.body)
             elif self._router.refuses(envelope.sender, envelope.body):
                 self._traffic["ignored"] += 1
             else:
@@ -272,13 +292,22 @@ class BrokerProcess:
         else:
             self._traffic["ignored"] += 1
 
+    def _on_file_wanted(self, name: str, wanted: FileWanted) -> None:
+        """Send a piece of a model file to a worker on another machine; it asks for one at a time."""
+        from bimodal.broker.model_files import piece
+
+        file = self._router.model_file(name, wanted.sha256) if name in self._remote else None
+        nothing = FilePiece(sha256=wanted.sha256, offset=wanted.offset, data=b"")
+        self._send(name, piece(file, wanted.offset) if file is not None else nothing)
+
     def _reconfigure(self, order: Reconfigure) -> None:
         """Move the event bus and the workers' listener to other addresses; if that fails, keep them and answer why."""
         reason = None
         try:
             events = msgspec.convert(order.settings.get("events", ()), tuple[str, ...])
-            workers = msgspec.convert(order.settings.get("workers", ()), tuple[str, ...])
-            self._events.serve(events, workers)
+            network = msgspec.convert(order.settings.get("network", {}), _Network)
+            self._events.serve(events, network.workers)
+            self._pixels, self._quality = network.pixels, network.quality
         except (BrokerError, msgspec.ValidationError) as error:
             reason = str(error)
         self._send(SUPERVISOR, Reconfigured(name=self._name, revision=order.revision, because=reason))
@@ -319,22 +348,64 @@ class BrokerProcess:
         frames = [self._remote.address(name), self._sealed(body)]
         if isinstance(body, Assignment):
             try:
-                frames.append(self._data_of(body.job))
+                if self._encode(name, body):
+                    return []
+                frames.append(self._ring_cache().copy(body.job))
             except SlotError as error:
-                answer = failed(
-                    body.job, str(error), number=body.number, stale=True, gone=isinstance(error, RingGoneError)
-                )
-                return self._router.handle(name, answer, time.monotonic_ns())
+                return self._on_no_data(name, body, error)
         self._listeners.workers.socket.send_multipart(frames)
         return []
 
-    def _data_of(self, job: Job) -> bytes:
+    def _on_no_data(self, name: str, given: Assignment, error: SlotError) -> list[Out]:
+        gone = isinstance(error, RingGoneError)
+        answer = failed(given.job, str(error), number=given.number, stale=True, gone=gone)
+        return self._router.handle(name, answer, time.monotonic_ns())
+
+    def _ring_cache(self) -> RingCache:
         if self._rings is None:
             # Imports numpy, which a broker without remote workers does not need.
             from bimodal.broker.frames import RingCache
 
             self._rings = RingCache(self._slots)
-        return self._rings.copy(job)
+        return self._rings
+
+    def _encode(self, name: str, given: Assignment) -> bool:
+        """Have an assignment's picture compressed, to be sent later; False where it is sent as it is."""
+        job = given.job
+        if job.modality != "face" or self._pixels == "raw":
+            return False
+        # Imports OpenCV, which a broker that sends nothing compressed does not need.
+        from bimodal.broker.pixels import Encoder, compress, encoding_of
+
+        encoding = encoding_of(self._pixels, live=self._router.is_live(job.stream), shape=job.shape)
+        if encoding == "raw":
+            return False
+        if self._encoder is None or self._encoded is None:
+            self._encoded = os.pipe()
+            for end in self._encoded:
+                os.set_blocking(end, False)
+            self._encoder = Encoder(partial(_wake, self._encoded[1]))
+            self._poller.register(self._encoded[0], zmq.POLLIN)
+        reader = self._ring_cache().reader(job.ring)
+        read = partial(compress, reader.view(job), partial(reader.holds, job), encoding, self._quality)
+        given = msgspec.structs.replace(given, encoding=encoding)
+        self._encoder.submit((name, self._remote.address(name)), given, read)
+        return True
+
+    def _send_encoded(self) -> None:
+        """Send the assignments whose pictures have been compressed meanwhile."""
+        if self._encoder is None or self._encoded is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._encoded[0], 4096)
+        for (name, address), given, data in self._encoder.take():
+            # A worker that has connected anew since then has lost its assignments.
+            if name not in self._remote or self._remote.address(name) != address:
+                continue
+            if isinstance(data, SlotError):
+                self._apply(self._on_no_data(name, given, data))
+            elif self._listeners.workers.socket is not None:
+                self._listeners.workers.socket.send_multipart([address, self._sealed(given), data])
 
     def _publish(
         self,
@@ -354,12 +425,29 @@ class BrokerProcess:
     def close(self) -> None:
         """Send pending messages and close all sockets."""
         self._flush()
+        if self._encoder is not None and self._encoded is not None:
+            self._encoder.close()
+            for end in self._encoded:
+                os.close(end)
         self._connections.close()
         self._mailbox.close()
         self._supervisor.close()
         self._events.close()
         self._listeners.close()
         self._context.term()
+
+
+class _Network(msgspec.Struct, frozen=True):
+    """What the broker takes of config.yaml's section `network` (workers/settings.py)."""
+
+    workers: tuple[str, ...] = ()
+    pixels: Pixels = "auto"
+    quality: int = QUALITY
+
+
+def _wake(end: int) -> None:
+    with contextlib.suppress(OSError):  # full: it is awake already
+        os.write(end, b"\0")
 
 
 # The event bus

@@ -18,7 +18,18 @@ import zmq
 
 from bimodal.broker.errors import EndpointError, KeysError, MessageError
 from bimodal.broker.keys import OWN, Scope, allowed, own, own_names
-from bimodal.broker.messages import Body, Envelope, FaceResult, Gone, Heartbeat, Hello, JobFailed, Ready, SpeechResult
+from bimodal.broker.messages import (
+    Body,
+    Envelope,
+    FaceResult,
+    FileWanted,
+    Gone,
+    Heartbeat,
+    Hello,
+    JobFailed,
+    Ready,
+    SpeechResult,
+)
 from bimodal.broker.sockets import curve_socket, rebind_curve
 
 if TYPE_CHECKING:
@@ -50,8 +61,11 @@ def _admitted(envelope: Envelope, name: str, now_ns: int) -> Body:
     match body:
         case Hello(role="worker") if body.modality is not None:
             models = {_words(kind): _words(found) for kind, found in list(body.models.items())[:MOST_FIGURES]}
-            return msgspec.structs.replace(body, pid=0, product=_words(body.product), models=models)
+            product = _words(body.product)
+            return msgspec.structs.replace(body, pid=0, product=product, models=models, settings={}, files=())
         case Ready():
+            return body
+        case FileWanted() if len(body.sha256) <= MOST_NAME:
             return body
         case JobFailed():
             return msgspec.structs.replace(body, because=_words(body.because))

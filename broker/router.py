@@ -7,7 +7,7 @@ out. Sockets, epochs and clocks stay in broker/process.py.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import msgspec
@@ -18,6 +18,7 @@ from bimodal.broker.events import Emotion, Hop, Stretch
 from bimodal.broker.lanes import BUNDLE, Lane, Lanes
 from bimodal.broker.messages import (
     ELSEWHERE,
+    SETTINGS,
     Ack,
     Assignment,
     Body,
@@ -27,9 +28,11 @@ from bimodal.broker.messages import (
     Gone,
     Heartbeat,
     Hello,
+    Instruct,
     Job,
     JobFailed,
     Modality,
+    ModelFile,
     OffDuty,
     Ready,
     Reconfigure,
@@ -83,6 +86,9 @@ class _Peer:
     modality: Modality | None
     product: str = ""
     models: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
+    files: tuple[ModelFile, ...] = ()
+    takes: bool = False
     dismissed: bool = False
     refused: str | None = None
 
@@ -104,6 +110,11 @@ class Router:
         peer = self._peers.get(name)
         return peer is not None and peer.incarnation == incarnation
 
+    def is_live(self, stream: str) -> bool:
+        """True for an open stream of policy `latest`."""
+        state = self._streams.get(stream)
+        return state is not None and not state.every
+
     def refuses(self, sender: str, body: Body) -> bool:
         """True if this known actor may not send `body`: observers may send heartbeats only."""
         peer = self._peers.get(sender)
@@ -115,7 +126,16 @@ class Router:
         if peer is not None and peer.incarnation >= incarnation:
             return False, []
         out = self._forget(name, now_ns)
-        self._peers[name] = _Peer(incarnation, hello.role, hello.modality, hello.product, hello.models)
+        self._peers[name] = _Peer(
+            incarnation,
+            hello.role,
+            hello.modality,
+            hello.product,
+            hello.models,
+            hello.settings,
+            hello.files,
+            hello.takes,
+        )
         if hello.role == "worker":
             out += self._compare(now_ns)
         if hello.role in ("fusion", "recorder"):
@@ -143,15 +163,7 @@ class Router:
         for name, peer in self._peers.items():
             if peer.role != "worker" or ELSEWHERE not in name:
                 continue
-            here = [
-                other
-                for known, other in self._peers.items()
-                if other.role == "worker"
-                and other.modality == peer.modality
-                and ELSEWHERE not in known
-                and self.dispatch.on_duty(known)
-                and other.models
-            ]
+            here = self._workers_here(peer.modality)
             reason = _misfit(peer, here) if here else None
             if reason != peer.refused:
                 peer.refused = reason
@@ -160,6 +172,36 @@ class Router:
                 out.append(Send(name, Refusal(because=reason)))
                 out.append(Send(SUPERVISOR, Dismissed(name=name, incarnation=peer.incarnation, because=reason)))
         return out
+
+    def _workers_here(self, modality: Modality | None) -> list[_Peer]:
+        """The workers of this machine that are on duty, and have said with which models they work."""
+        return [
+            other
+            for known, other in self._peers.items()
+            if other.role == "worker"
+            and other.modality == modality
+            and ELSEWHERE not in known
+            and self.dispatch.on_duty(known)
+            and other.models
+        ]
+
+    def instructions(self) -> list[Send]:
+        """What the workers of other machines that get no jobs are to work with; of those that take it over."""
+        out = []
+        for name, peer in self._peers.items():
+            if peer.refused is not None and peer.takes:
+                home = next((one for one in self._workers_here(peer.modality) if one.files), None)
+                if home is not None and home.product == peer.product:
+                    out.append(Send(name, Instruct(settings=home.settings, files=home.files)))
+        return out
+
+    def model_file(self, sender: str, sha256: str) -> ModelFile | None:
+        """A file that a worker of another machine may have: one that a worker on duty here has loaded."""
+        peer = self._peers.get(sender)
+        if peer is None or not peer.takes:
+            return None
+        files = (file for one in self._workers_here(peer.modality) for file in one.files)
+        return next((file for file in files if file.sha256 == sha256), None)
 
     def _forget(self, name: str, now_ns: int) -> list[Out]:
         if self._peers.pop(name, None) is None:
@@ -474,6 +516,10 @@ class Router:
 
 def _misfit(peer: _Peer, here: list[_Peer]) -> str | None:
     """Why a worker of another machine does not fit those here, in one sentence; None where it fits."""
+    if SETTINGS not in peer.models:  # it works with its own thresholds, as it was asked to
+        here = [replace(other, models={**other.models}) for other in here]
+        for other in here:
+            other.models.pop(SETTINGS, None)
     if any((other.product, other.models) == (peer.product, peer.models) for other in here):
         return None
     home = here[0]
@@ -481,8 +527,13 @@ def _misfit(peer: _Peer, here: list[_Peer]) -> str | None:
         return f"it runs bimodal {peer.product or 'of an unknown version'}, and this machine {home.product}"
     kinds = sorted({*home.models, *peer.models})
     differing = [kind for kind in kinds if home.models.get(kind) != peer.models.get(kind)]
-    same = "give both machines the same files and the same runtime.precision"
-    return f"its models differ from those here ({', '.join(differing)}): {same}"
+    what = "its settings" if differing == [SETTINGS] else "its models"
+    how = (
+        "it is given those of this machine"
+        if peer.takes
+        else "give both machines the same files and the same runtime.precision"
+    )
+    return f"{what} differ from those here ({', '.join(differing)}): {how}"
 
 
 def _release(stream: OpenStream, modality: Modality, seqs: list[int]) -> Send:

@@ -40,6 +40,8 @@ GRACE_S = 0.1
 
 # Exit codes: done; refused, with the sentence in the heartbeat; unexpected error, with its traceback in the log.
 DONE, REFUSED, BROKEN = 0, 1, 70
+# Of a worker on another machine: to be started again, with the models that it was given.
+RELOAD = 75
 
 # One turn of an actor's loop that takes longer counts as hung, unless the actor says otherwise (`deadline_s`).
 TURN_DEADLINE_S = 15.0
@@ -307,9 +309,9 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, heart: Heart,
         actor = build(settings, mailbox)
         pulse.models = actor.models
         pulse.address = getattr(actor, "address", None)
-        fingerprints = getattr(actor, "fingerprints", None)
-        if fingerprints is not None:
-            mailbox.introduce(_product(), fingerprints())
+        introduce = getattr(actor, "introduce", None)
+        if introduce is not None:
+            introduce(_product())
         # Everything loaded so far lives as long as the process, so the collector need not scan it again.
         gc.collect()
         gc.freeze()

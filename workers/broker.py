@@ -34,6 +34,8 @@ def main() -> int:
             settings.incarnation,
             mine.events,
             workers=mine.network.workers,
+            pixels=mine.network.pixels,
+            quality=mine.network.quality,
             slots=Path(settings.slots),
         )
     except BrokerError as error:

@@ -11,17 +11,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from numpy.typing import NDArray
 
 from bimodal.broker.errors import RingGoneError, SlotError
 from bimodal.broker.frames import RingCache
 from bimodal.broker.mailbox import Mailbox
-from bimodal.broker.messages import Assignment, Body, FaceResult, JobFailed, Ready, SpeechResult, Welcome, failed
+from bimodal.broker.messages import (
+    SETTINGS,
+    Assignment,
+    Body,
+    FaceResult,
+    JobFailed,
+    ModelFile,
+    Ready,
+    SpeechResult,
+    Welcome,
+    failed,
+)
 from bimodal.broker.remote_mailbox import ReceivedData, RemoteMailbox
 from bimodal.models.contract import Kind
 from bimodal.models.cuda import Gpu
 from bimodal.models.session import Artifact, open_artifact, warm_up
-from bimodal.workers.actor import TURN_DEADLINE_S, ActorSettings
+from bimodal.workers.actor import RELOAD, TURN_DEADLINE_S, ActorSettings
 from bimodal.workers.micro_batches import MicroBatcher
 from bimodal.workers.settings import RuntimeSettings, WorkerRuntime
 
@@ -57,6 +69,16 @@ def gpu_of(worker: str, gpus: int) -> int:
     return (int(number) - 1) % gpus if gpus > 0 and number.isdigit() else 0
 
 
+# Settings that change what a worker answers, beside its models; the others say how it runs on its machine.
+THRESHOLDS = ("face", "audio", "window_s")
+
+
+def thresholds_of(own: dict[str, object]) -> str:
+    """A checksum of the settings of a worker that change its answers."""
+    chosen = {name: own[name] for name in THRESHOLDS if name in own}
+    return hashlib.sha256(msgspec.json.encode(chosen, order="deterministic")).hexdigest()
+
+
 class JobWorker:
     """A stateless worker: any worker takes any job. Subclasses load their models and implement `work`.
 
@@ -71,6 +93,7 @@ class JobWorker:
         self.models: dict[str, str] = {}
         self.artifacts: Sequence[Artifact] = ()
         self._mailbox = mailbox
+        self._own = settings.own
         self._slots: RingCache | ReceivedData = RingCache(Path(settings.slots))
         if isinstance(mailbox, RemoteMailbox):
             self._slots = mailbox.data
@@ -108,13 +131,19 @@ class JobWorker:
             self._slots.most = TIMES_IN_HAND * batching.most + 2
         return self._batcher
 
-    def fingerprints(self) -> dict[str, str]:
-        """The sha256 of the model files, by kind; several of one kind joined."""
+    def introduce(self, product: str) -> None:
+        """Say with which models and settings this worker works; a worker on another machine must have the same."""
         found: dict[str, list[str]] = {}
+        files = []
         for artifact in self.artifacts:
-            digest = hashlib.sha256(Path(artifact.path).read_bytes()).hexdigest()
+            path = Path(artifact.path)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
             found.setdefault(artifact.metadata.kind, []).append(digest)
-        return {kind: "+".join(digests) for kind, digests in found.items()}
+            files.append(ModelFile(str(artifact.path), digest, path.stat().st_size))
+        models = {kind: "+".join(digests) for kind, digests in found.items()}
+        models[SETTINGS] = thresholds_of(self._own)
+        self._mailbox.introduce(product, models, self._own, tuple(files))
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult | SpeechResult:
         """Compute the result of a job; `data` is a read-only view of its slot."""
@@ -258,8 +287,8 @@ class JobWorker:
         return self._mailbox.refused if isinstance(self._mailbox, RemoteMailbox) else None
 
     def finished(self) -> int | None:
-        """None: a worker runs until it is stopped."""
-        return None
+        """None: a worker runs until it is stopped, or has the models of another machine to begin again with."""
+        return RELOAD if isinstance(self._mailbox, RemoteMailbox) and self._mailbox.reload else None
 
     def close(self) -> None:
         """Finish the jobs that were assigned already; with broken models leave them to other workers."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from bimodal.broker.messages import MOST_AT_A_TIME, Policy
+from bimodal.broker.messages import MOST_AT_A_TIME, Pixels, Policy
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
@@ -20,9 +20,17 @@ from bimodal.workers.view.settings import ViewSettings
 
 
 class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section `network` of config.yaml: `workers` are the addresses to which workers of other machines connect."""
+    """The section `network` of config.yaml.
+
+    Attributes:
+        workers: addresses to which workers of other machines connect.
+        pixels: how pictures are sent to them; auto: frames of live streams as JPEG, of files as they are.
+        quality: of JPEG and WebP.
+    """
 
     workers: tuple[str, ...] = ()
+    pixels: Pixels = "auto"
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 90
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import msgspec
 import psutil
 import typer
 from cryptography import x509
@@ -56,42 +57,68 @@ app = typer.Typer(
     help="Make the keys of this machine, and say who may connect from others.",
 )
 KeyName = Annotated[str, typer.Option(help="Name of the key, where this machine has several.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _print_json(**values: object) -> None:
+    typer.echo(msgspec.json.encode(values).decode())
 
 
 @app.command()
-def create(name: KeyName = keys.OWN) -> None:
+def create(
+    name: KeyName = keys.OWN,
+    once: Annotated[
+        bool, typer.Option("--once", help="Keep the key that is there: for scripts that run again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Make a key pair for this machine; the secret half never leaves it.
 
     Example: [b]bimodal keys create[/b]
     """
     with user_errors():
         folder = keys.keys_folder()
-        public = keys.create(folder, name)
+        there = once and name in keys.own_names(folder)
+        public = keys.own(folder, name).public if there else keys.create(folder, name)
+        if as_json:
+            _print_json(name=name, public_key=public, made=not there)
+            return
+        if there:
+            typer.echo(f"the key '{name}' is there already; its public half, to be given to others:")
+            typer.echo(shlex.quote(public))
+            return
         typer.echo(f"made the key '{name}' in {folder}; its public half, to be given to others:")
         typer.echo(shlex.quote(public))
 
 
 @app.command()
-def show(name: KeyName = keys.OWN) -> None:
+def show(name: KeyName = keys.OWN, as_json: AsJson = False) -> None:
     """Print this machine's public key: give it to the other side. It is no secret.
 
     Example: [b]bimodal keys show[/b]
     """
     with user_errors():
         public = keys.own(keys.keys_folder(), name).public
+        if as_json:
+            _print_json(name=name, public_key=public)
+            return
         # On a terminal to be copied into a shell, so in quotes; into "$(bimodal keys show)" as it is.
         typer.echo(shlex.quote(public) if sys.stdout.isatty() else public)
 
 
 @app.command()
 def allow(
-    public_key: Annotated[str, typer.Argument(help="What 'bimodal keys show' prints on the other machine, in quotes.")],
+    public_key: Annotated[
+        str,
+        typer.Argument(help="What 'bimodal keys show' prints on the other machine, in quotes; - reads it from stdin."),
+    ],
     name: Annotated[
         str | None, typer.Option(help="What to call the other machine: laptop, robot …; by default a number.")
     ] = None,
     work: Annotated[
         bool, typer.Option("--work", help="It may run workers, and so is sent the pictures; else it may read events.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Let the holder of a public key connect; counts at once, also while bimodal runs.
 
@@ -99,9 +126,14 @@ def allow(
     [b]bimodal keys allow "$(bimodal keys show)"[/b]
     """
     with user_errors():
-        folder, public = keys.keys_folder(), unquoted(public_key)
+        folder = keys.keys_folder()
+        public = unquoted(sys.stdin.readline() if public_key == "-" else public_key)
         name = name or free_name(folder, public)
-        keys.allow(folder, public, name, "workers" if work else "events")
+        scope: keys.Scope = "workers" if work else "events"
+        keys.allow(folder, public, name, scope)
+        if as_json:
+            _print_json(name=name, public_key=public, scope=scope)
+            return
         typer.echo(f"'{name}' may {'run workers' if work else 'read events'}")
 
 
@@ -121,13 +153,23 @@ def free_name(folder: Path, public: str) -> str:
 
 
 @app.command("list")
-def list_() -> None:
+def list_(as_json: AsJson = False) -> None:
     """List this machine's keys and who may connect.
 
     Example: [b]bimodal keys list[/b]
     """
     with user_errors():
         folder = keys.keys_folder()
+        if as_json:
+            _print_json(
+                own=[{"name": name, "public_key": keys.own(folder, name).public} for name in keys.own_names(folder)],
+                allowed=[
+                    {"name": name, "public_key": public, "scope": scope}
+                    for scope in keys.SCOPES
+                    for public, name in keys.allowed(folder, scope).items()
+                ],
+            )
+            return
         for name in keys.own_names(folder):
             typer.echo(f"own      {name}  {keys.own(folder, name).public}")
         for scope in keys.SCOPES:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -32,3 +34,24 @@ def test_what_show_prints_into_a_command_is_allowed(home: Path) -> None:
 def test_quotes_of_a_shell_are_taken_off() -> None:
     assert unquoted("'ab&c'") == unquoted('"ab&c"') == unquoted(" ab&c\n") == "ab&c"
     assert unquoted("'") == "'"
+
+
+def test_scripts_read_and_write_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    def run(*arguments: str, given: str | None = None) -> dict[str, Any]:
+        done = CliRunner().invoke(app, [*arguments, "--json"], input=given)
+        assert done.exit_code == 0, done.output
+        found: dict[str, Any] = json.loads(done.output)
+        return found
+
+    made = run("create", "--once")
+    assert made["made"]
+    again = run("create", "--once")
+    assert (again["made"], again["public_key"]) == (False, made["public_key"])
+    assert run("show") == {"name": "bimodal", "public_key": made["public_key"]}
+    allowed = run("allow", "-", "--name", "gpu", "--work", given=made["public_key"] + "\n")
+    assert allowed == {"name": "gpu", "public_key": made["public_key"], "scope": "workers"}
+    listed = run("list")
+    assert listed["own"] == [{"name": "bimodal", "public_key": made["public_key"]}]
+    assert listed["allowed"] == [allowed]

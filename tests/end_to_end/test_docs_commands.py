@@ -51,6 +51,8 @@ RUN: dict[str, Sequence[str]] = {
     "bimodal data list": (),
     "bimodal export onnx --list-presets": (),
     "bimodal keys create": (),
+    "bimodal keys create --once --json": (),
+    "bimodal keys list --json": (),
     "bimodal keys show": ("bimodal keys create", "bimodal keys show"),
     "bimodal keys allow 'KEY' --name laptop": ("bimodal keys allow '{KEY}' --name laptop",),
     "bimodal keys allow 'PUBLIC KEY' --name laptop": ("bimodal keys allow '{KEY}' --name laptop",),

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -125,7 +125,7 @@ def test_a_worker_with_another_model_gets_no_jobs_and_both_sides_say_so(
     assert server.run("keys", "allow", away.key(), "--name", "other", "--work")[0] == 0
     config = tmp_path / "other.yaml"
     config.write_text(f"models: {{face-static: '{make_face_static(tmp_path / 'other.onnx')}'}}\n")
-    work = ("work", "face", "--at", f"tcp://127.0.0.1:{port}", "--server-key", key, "--config", config)
+    work = ("work", "face", "--at", f"tcp://127.0.0.1:{port}", "--server-key", key, "--config", config, "--own-models")
     with Driven(*work, session=SESSION, environment=away.environment) as worker:
         assert "its models differ from those here (face-static)" in line_of_stderr(worker, "gives no jobs")
         beat = driven.wait_for(
@@ -137,6 +137,41 @@ def test_a_worker_with_another_model_gets_no_jobs_and_both_sides_say_so(
         code, out, _ = server.run("status", "--session", SESSION)
         assert code == 3
         assert "gets no jobs: its models differ" in out
+
+
+def test_a_worker_is_sent_the_models_of_this_machine_and_those_of_a_swap(
+    live: tuple[Driven, str], server: Machine, tmp_path: Path, port: int
+) -> None:
+    driven, key = live
+    away = Machine(tmp_path / "away")
+    assert server.run("keys", "allow", away.key(), "--name", "follower", "--work")[0] == 0
+    own = tmp_path / "own.yaml"
+    own.write_text(f"models: {{face-static: '{make_face_static(tmp_path / 'own.onnx')}'}}\nface: {{min_size: 99}}\n")
+    work = ("work", "face", "--at", f"tcp://127.0.0.1:{port}", "--server-key", key, "--config", own)
+
+    def works_with(model: str) -> Callable[[object], bool]:
+        return lambda body: (
+            isinstance(body, Heartbeat)
+            and body.name.startswith("follower: ")
+            and body.models.get("face-static", "").startswith(model)
+            and body.figures.get("done", 0) > 0
+        )
+
+    with Driven(*work, session=SESSION, environment=away.environment) as worker:
+        driven.wait_for(works_with("face-robust@"))
+        config = Path(driven.process.args[driven.process.args.index("--config") + 1])  # type: ignore[index, union-attr, arg-type]
+        before = config.read_text()
+        other = make_face_static(tmp_path / "swapped.onnx", name="swapped")
+        try:
+            config.write_text(before.replace("models: {", f"models: {{face-static: '{other}', "))
+            driven.wait_for(works_with("swapped@"))
+        finally:
+            config.write_text(before)
+        driven.wait_for(works_with("face-robust@"))
+        worker.interrupt()
+        assert worker.finish()[0] == 0
+    received = list(tmp_path.rglob("received/*.onnx"))
+    assert [path.stat().st_size for path in received] == [other.stat().st_size], "what ships was not sent"
 
 
 def test_a_worker_of_another_protocol_version_is_told_and_so_is_this_machine(
