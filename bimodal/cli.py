@@ -38,6 +38,7 @@ COMMANDS: dict[str, Room] = {
     "report": Room("commands.report", "report", "Write one page for each clip of a recording."),
     "replay": Room("commands.replay", "replay", "Play a recording's events on the bus again, in time."),
     "diff": Room("commands.diff", "diff", "Look at a recorded clip with another model; show what differs."),
+    "view": Room("commands.view", "view", "Show several running systems on one live page."),
     "top": Room("commands.top", "top", "Show the processes and streams of a running system, live."),
     "status": Room("commands.status", "status", "Show how a running system is."),
     "scale": Room("commands.status", "scale", "Have more or fewer workers in a running system, at once."),

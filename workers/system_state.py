@@ -139,9 +139,14 @@ class StreamState:
 
 
 class SystemState:
-    """All streams and processes by name, the broker's newest status, and whether results come out of each stream."""
+    """All streams and processes by name, the broker's newest status, and whether results come out of each stream.
+
+    Attributes:
+        parts: where this is the state of several sessions, that of each; else empty.
+    """
 
     def __init__(self) -> None:
+        self.parts: dict[str, SystemState] = {}
         self.streams: dict[str, StreamState] = {}
         self.processes: dict[str, ProcessState] = {}
         self.status: Status | None = None

@@ -20,6 +20,7 @@ PARTS = {
     ),
     "faces": Part("scripts.measure.faces", "what looking for faces costs a frame, live and in files"),
     "broker": Part("scripts.measure.broker", "the broker alone with up to 128 simulated workers, and fusion alone"),
+    "streams": Part("scripts.measure.streams", "how many streams a session carries: 10 to 1,000, simulated"),
     "resnet": Part("scripts.measure.resnet", "pipeline and scaling with ResNet-50, fp32 and INT8"),
     "torch": Part("scripts.measure.torch_loop", "the usual demo's loop in torch eager, against the pipeline"),
     "mediapipe": Part("scripts.measure.mediapipe", "detector and mesh, against MediaPipe's FaceMesh"),

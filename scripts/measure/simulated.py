@@ -44,6 +44,7 @@ from bimodal.broker.messages import (
     decode,
     seal,
 )
+from bimodal.broker.readers import raise_descriptor_limit
 from bimodal.broker.router import SUPERVISOR
 from bimodal.broker.sockets import bind, connect, events_endpoint, mailbox_endpoint
 from bimodal.models.emotions import EMOTIONS
@@ -314,6 +315,7 @@ def _event(result: FaceResult) -> Emotion:
 # Many simulated processes in one, each with its own line to the broker, in one loop with one clock.
 
 LONGEST_WAIT_S = 0.05
+MOST_SOCKETS = 16_384
 
 
 class Line:
@@ -389,7 +391,10 @@ class Crowd:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        # A process of its own has a socket or two; here are thousands, with two descriptors each.
+        raise_descriptor_limit()
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()

@@ -39,7 +39,10 @@ def unready_reasons(system: SystemState, now: float) -> list[str]:
     for each stream of which no results come out (workers/progress.py).
 
     A system without a speech model has no audio workers, and needs none. Workers on other machines count.
+    Several sessions are ready once each is.
     """
+    if system.parts:
+        return [f"{name}: {text}" for name, part in system.parts.items() for text in unready_reasons(part, now)]
     processes = recent_processes(system, now)
     found = []
     for kind, subject in ONE_OF_EACH.items():
