@@ -8,7 +8,7 @@ Probabilities are maps from emotion to 0…1; an emotion that a model does not k
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 

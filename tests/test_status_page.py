@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import bimodal.commands.status as module
-from bimodal.broker.control import Request, StatusReply
+import bimodal.status_page as module
+from bimodal.broker.control import StatusReply
 from bimodal.broker.errors import ControlError
 
 
@@ -20,7 +20,7 @@ def reply(session: str, corpus: str | None = None) -> StatusReply:
 def running(monkeypatch: pytest.MonkeyPatch) -> dict[str, StatusReply]:
     found: dict[str, StatusReply] = {}
 
-    def ask(name: str, _request: Request, _wanted: type) -> StatusReply:
+    def ask(name: str) -> StatusReply:
         if name not in found:
             raise ControlError(f"no bimodal runs as session '{name}'")
         return found[name]
@@ -32,19 +32,19 @@ def running(monkeypatch: pytest.MonkeyPatch) -> dict[str, StatusReply]:
 
 def test_the_default_session_goes_first_and_runs_over_corpora_stand_beside_it(running: dict[str, StatusReply]) -> None:
     with pytest.raises(ControlError, match="'default'"):
-        module._newest()
+        module.present()
     running["lab"] = reply("lab")
-    assert module._newest().session == "lab", "the only one"
+    assert module.present().session == "lab", "the only one"
     running["hall"] = reply("hall")
     with pytest.raises(ControlError, match="'default'"):
-        module._newest()
+        module.present()
     running["default"] = reply("default")
-    assert module._newest() == reply("default")
+    assert module.present() == reply("default")
     running["analyze-7"] = reply("analyze-7", "results: 3 done now")
     running["analyze-8"] = reply("analyze-8", "more: 1 done now")
     running["analyze-9"] = reply("analyze-9")  # named files
-    both = module._newest()
+    both = module.present()
     assert both.session == "default"
     assert both.corpus == "results: 3 done now (session analyze-7)\nmore: 1 done now (session analyze-8)"
     del running["default"]
-    assert module._newest().session == "analyze-7"
+    assert module.present().session == "analyze-7"
