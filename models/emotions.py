@@ -179,6 +179,19 @@ def further_names(labels: Iterable[str], own: Sequence[str], emotions: Sequence[
     return list(found)
 
 
+def own_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the names that mean none of the seven: what an artifact declares as its own."""
+    found = []
+    for name in names:
+        try:
+            meant = SEVEN.meant_by(name)
+        except LabelError:
+            meant = None
+        if meant is None:
+            found.append(name)
+    return tuple(found)
+
+
 def emotion_of(label: str, categories: Sequence[str] = ()) -> str | None:
     """The one of the seven that a foreign label means, or None if it lies outside them.
 

@@ -85,8 +85,11 @@ def train_speech(
         from bimodal.training.speech.artifact import leave_one_corpus_out as measure
         from bimodal.training.speech.artifact import make_speech
 
-        path = config or CONFIGS / "speech-voice.yaml"
+        path = config or CONFIGS / "speech-whisper.yaml"
         settings = _settings(path, SpeechConfig, data, output, fresh)
+        if config is None and data is not None:
+            # The further corpora of the shipped model's config are not the user's.
+            settings = msgspec.structs.replace(settings, also=(), shares={})
         if leave_one_corpus_out:
             measure(settings, typer.echo)
         else:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import yaml
 
+from bimodal.models.emotions import EMOTIONS, EmotionSet, wrong_names
 from bimodal.training.datasets.loading import Labels
 from bimodal.training.errors import TrainingError
 from bimodal.training.loop import Device, Precision
@@ -56,7 +57,27 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weight_decay: NotNegative
 
 
-class FaceConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LabelledConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a training on labels.
+
+    Attributes:
+        emotions: the set that is learnt, in the order of the model's classes: the seven, or names of your own.
+    """
+
+    emotions: tuple[str, ...] = EMOTIONS
+
+    def __post_init__(self) -> None:
+        wrong = wrong_names(self.emotions)
+        if wrong is not None:
+            raise WrongValueError(wrong, "emotions")
+
+    @property
+    def among(self) -> EmotionSet:
+        """The set."""
+        return EmotionSet(self.emotions)
+
+
+class FaceConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """face-compact.
 
     Attributes:
@@ -148,7 +169,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     encoder_rate: Positive = 1.5e-4
 
 
-class SpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SpeechConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A speech network.
 
     Attributes:
@@ -224,6 +245,8 @@ AnyConfig = TypeVar("AnyConfig", bound=msgspec.Struct)
 def learnt_from(config: Config, *but: str) -> dict[str, Any]:
     """Values that determine the weights: all fields but NOT_LEARNT_FROM, and but these."""
     values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config, enc_hook=str))
+    if values.get("emotions") == list(EMOTIONS):  # runs of versions before this key go on
+        del values["emotions"]
     return {name: value for name, value in values.items() if name not in NOT_LEARNT_FROM and name not in but}
 
 

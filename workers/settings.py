@@ -15,7 +15,7 @@ from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
 from bimodal.workers.face.settings import FaceSettings
-from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.settings import MEAN, Ensemble, FusionSettings
 from bimodal.workers.view.settings import ViewSettings
 
 
@@ -71,8 +71,8 @@ class WorkerRuntime(RuntimeSettings, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of a face worker's artifacts; several static ones are averaged. `details`: a landmark model with irises
-    and a blendshape model, for a finer look; None for none."""
+    """Paths of a face worker's artifacts; several static ones are an `ensemble`. `details`: a landmark model with
+    irises and a blendshape model, for a finer look; None for none."""
 
     detector: str
     landmarks: str
@@ -81,10 +81,11 @@ class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     face: FaceSettings
     details: tuple[str, str] | None = None
     emotions: EmotionSet = SEVEN
+    ensemble: Ensemble = MEAN
 
 
 class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of an audio worker's artifacts; several speech ones are averaged.
+    """Paths of an audio worker's artifacts; several speech ones are an `ensemble`.
 
     `window_s`: length of the windows from capture, in seconds.
     """
@@ -95,6 +96,7 @@ class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     runtime: WorkerRuntime
     audio: AudioSettings
     emotions: EmotionSet = SEVEN
+    ensemble: Ensemble = MEAN
 
 
 class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):

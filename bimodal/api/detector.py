@@ -174,7 +174,11 @@ class Detector:
         if audio_settings is not None:
             voices = audio.open_models(audio_settings, WORKER)
             self._voices = SpeechPipeline(
-                voices.speech, voices.voice_activity, audio_settings.audio, audio_settings.emotions
+                voices.speech,
+                voices.voice_activity,
+                audio_settings.audio,
+                audio_settings.emotions,
+                audio_settings.ensemble,
             )
             self._voice_names = voices.names
         fusion_settings = _told(rows, FusionActorSettings)
@@ -481,7 +485,13 @@ def _job(stream: str, run: int, seq: int, item: _Item) -> Job:
 
 def _pipeline(models: face.FaceModels, settings: FaceActorSettings) -> FacePipeline:
     return FacePipeline(
-        models.detector, models.landmarks, models.static, settings.face, models.details, settings.emotions
+        models.detector,
+        models.landmarks,
+        models.static,
+        settings.face,
+        models.details,
+        settings.emotions,
+        settings.ensemble,
     )
 
 

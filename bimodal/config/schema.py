@@ -13,7 +13,7 @@ from bimodal.values import Forms, WrongValueError, truth
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
 from bimodal.workers.face.settings import FaceSettings
-from bimodal.workers.fusion.settings import FusionSettings
+from bimodal.workers.fusion.settings import MEAN, Ensemble, FusionSettings
 from bimodal.workers.http_api.settings import ApiSettings
 from bimodal.workers.output_settings import MqttSettings, OscSettings, WebhookSettings
 from bimodal.workers.settings import NetworkSettings, RecordSettings, RuntimeSettings, WindowSettings
@@ -21,7 +21,7 @@ from bimodal.workers.view.settings import ViewSettings
 
 # The sections `models` and `workers`.
 
-Ensemble = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=8)]
+Several = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=8)]
 
 
 # A landmark model with irises, and a blendshape model.
@@ -32,17 +32,19 @@ DETAILS: Pair = ("facemesh-478", "face-blendshapes")
 class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """Models by kind: a catalog name, a path to an .onnx, or none for optional kinds.
 
-    Several static ones are averaged, and several speech ones.
+    Several static ones, and several speech ones, become one by the rule `ensemble`, with relative `weights` by name.
     """
 
     face_detector: str = "yunet-n"
     face_landmarks: str = "facemesh-468"
     face_details: Literal["auto", "on", "none"] | Pair = "auto"
-    face_static: Ensemble = DEFAULTS["face-static"]
+    face_static: Several = DEFAULTS["face-static"]
     face_dynamic: str = "none"
-    speech: Ensemble = DEFAULTS["speech"]
+    speech: Several = DEFAULTS["speech"]
     voice_activity: str = "silero-vad"
     fusion: str = "none"
+    ensemble: Literal["average", "product"] = "average"
+    weights: dict[str, Annotated[float, msgspec.Meta(gt=0)]] = {}
 
     def __post_init__(self) -> None:
         static = {f"face-static.{number}": name for number, name in enumerate(self.face_static)}
@@ -56,6 +58,16 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise WrongValueError("names the same model twice", place)
         if len(self.speech) > 1 and not {"none", ""}.isdisjoint(self.speech):
             raise WrongValueError("is none, or a list of models, but not both", "speech")
+        strangers = [name for name in self.weights if name not in (*self.face_static, *self.speech)]
+        if strangers:
+            raise WrongValueError("names no model of face-static or speech", "weights", strangers[0])
+
+    def joined(self, names: tuple[str, ...]) -> Ensemble:
+        """How several models of a kind become one; the plain average for a single one."""
+        if len(names) < 2:
+            return MEAN
+        weights = tuple(self.weights.get(name, 1.0) for name in names)
+        return Ensemble(rule=self.ensemble, weights=() if len(set(weights)) == 1 else weights)
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -244,7 +256,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 SHORT_FORMS: Forms = {
-    Ensemble: lambda value: [value] if isinstance(value, str) else value,
+    Several: lambda value: [value] if isinstance(value, str) else value,
     ViewSettings: _served_section,
     ApiSettings: _served_section,
     WindowSettings: _window_section,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from bimodal.config import Config
@@ -28,11 +29,18 @@ def set_of_config(config: Config) -> EmotionSet:
     dominance = False
     for kind, name in named:
         path = Path(resolve(name))
-        metadata = metadata_of(path, kind)
+        status = path.stat()
+        metadata, outputs = _read(path, kind, (status.st_mtime_ns, status.st_size))
         used_labels(metadata, path, chosen)
         found |= dict.fromkeys(_further(metadata, config))
-        dominance = dominance or (kind == "speech" and AFFECT in output_names(path))
+        dominance = dominance or (kind == "speech" and AFFECT in outputs)
     return EmotionSet(config.emotions, tuple(found), dominance)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: Path, kind: Kind, _version: tuple[int, int]) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata and names of outputs of a file, read once for each of its versions."""
+    return metadata_of(path, kind), tuple(output_names(path)) if kind == "speech" else ()
 
 
 def _further(metadata: Metadata, config: Config) -> list[str]:

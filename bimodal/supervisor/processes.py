@@ -158,6 +158,7 @@ def _face(wanted: Wanted) -> list[ProcessSpec]:
         face=config.face if wanted.files else msgspec.structs.replace(config.face, quick=False),
         details=details_of(config, files=wanted.files),
         emotions=wanted.emotions,
+        ensemble=config.models.joined(config.models.face_static),
     )
     row = ProcessSpec(
         name="face",
@@ -195,6 +196,7 @@ def _audio(wanted: Wanted) -> list[ProcessSpec]:
         runtime=_runtime(config),
         audio=config.audio,
         emotions=wanted.emotions,
+        ensemble=config.models.joined(config.models.voices),
     )
     row = ProcessSpec(
         name="audio",

@@ -25,6 +25,7 @@ from bimodal.recordings.recording import describe
 from bimodal.recordings.records import SESSION_FILE, FileRecord, Host, ModelRecord, SessionRecord, pretty
 from bimodal.workers.capture.choice import Choice
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.fusion.settings import MEAN
 from bimodal.workers.redaction import redact
 from bimodal.workers.settings import RecordActorSettings
 
@@ -82,6 +83,9 @@ def settings_of(config: Config, models: Sequence[ModelRecord], choice: Choice) -
         "capture": {key: getattr(config.capture, key) for key in RESULT_CAPTURE},
         "choice": choice,
     }
+    joined = [config.models.joined(names) for names in (config.models.face_static, config.models.voices)]
+    if joined != [MEAN, MEAN]:
+        relevant["ensemble"] = joined
     # What was there before these keys were is the same without them.
     if (config.emotions, config.categories) != (EMOTIONS, "auto"):
         relevant["emotions"] = (config.emotions, config.categories)

@@ -90,7 +90,7 @@ def ravdess(stem: str, modalities: tuple[str, ...]) -> Named | None:
     if match is None or match[1] not in modalities or match[2] != "01":
         return None
     word = RAVDESS_EMOTIONS[match[3]]
-    return Named(emotion_of(word), f"Actor_{match[7]}", word)
+    return Named(emotion_of(word), f"Actor_{match[7]}", "calm" if word == "calm" else None)
 
 
 def crema_d(stem: str) -> Named | None:
@@ -102,7 +102,7 @@ def crema_d(stem: str) -> Named | None:
 def emo_db(stem: str) -> Named | None:
     """Parse an EMO-DB name; None for any other."""
     match = EMO_DB.fullmatch(stem)
-    return None if match is None else Named(EMO_DB_EMOTIONS[match[3]], match[1], EMO_DB_EMOTIONS[match[3]] or "boredom")
+    return None if match is None else Named(EMO_DB_EMOTIONS[match[3]], match[1], "boredom" if match[3] == "L" else None)
 
 
 def urdu(stem: str) -> Named | None:

@@ -34,6 +34,9 @@ Data = Annotated[Path, typer.Option("--data", help="Folder of the data set, in a
 Model = Annotated[str, typer.Option("--model", help="Name of a model or path of an .onnx file.")]
 WhichLabels = Annotated[Labels, typer.Option(help="auto: the FER+ majority where there are votes.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+Runs = Annotated[
+    Path | None, typer.Option("--config", help="A config.yaml: its models, weights and emotions; else the default's.")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for report.html and its pictures.")]
 
 
@@ -41,8 +44,9 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder for report.html 
 def evaluate_face(
     data: Data,
     model: Annotated[
-        str | None, typer.Option("--model", help="Name or path, or several with commas; else the default config's.")
+        str | None, typer.Option("--model", help="Name or path, or several with commas; else the config's.")
     ] = None,
+    config: Runs = None,
     split: Annotated[str, typer.Option(help="train, valid, test, all, or a name of the data set's own.")] = "valid",
     labels: WhichLabels = Labels.AUTO,
     conditions: Annotated[
@@ -54,27 +58,28 @@ def evaluate_face(
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Measure a face-static model, or several that are averaged, on labelled pictures.
+    """Measure a face-static model, or several that become one as the config says, on labelled pictures.
 
     Example: bimodal evaluate face --data FER2013 --split valid
     """
     with one_sentence_errors():
         _require_report("face", out)
-        from bimodal.models.catalog import DEFAULTS
         from bimodal.training.evaluate.evaluate import evaluate_face as measure_face
         from bimodal.training.evaluate.evaluate import find_model
         from bimodal.training.evaluate.face_conditions import CONDITIONS
+        from bimodal.training.evaluate.running import running
         from bimodal.training.face.framing import evaluate_cut_live
 
-        names = model.split(",") if model is not None else DEFAULTS["face-static"]
-        paths = [find_model(name.strip()) for name in names]
+        chosen = running("face-static", config, model)
+        paths = [find_model(name) for name in chosen.models]
         if cut_live and (len(paths) > 1 or conditions):
             raise TrainingError("--cut-live measures one model, and not under --conditions")
         if cut_live:
             print_evaluation(evaluate_cut_live(paths[0], data, split, labels.value), out, json)
         else:
             under = tuple(CONDITIONS) if conditions else ()
-            print_evaluation(measure_face(paths, data, split, labels.value, under), out, json)
+            found = measure_face(paths, data, split, labels.value, under, chosen.among, chosen.joined)
+            print_evaluation(found, out, json)
 
 
 @evaluate.command("crop")
@@ -151,8 +156,9 @@ def evaluate_detection(
 def evaluate_speech(
     data: Data,
     model: Annotated[
-        str | None, typer.Option("--model", help="Name or path, or several with commas; else the default config's.")
+        str | None, typer.Option("--model", help="Name or path, or several with commas; else the config's.")
     ] = None,
+    config: Runs = None,
     split: Annotated[str, typer.Option(help="'all', actors as in '1-4,9', or train, valid, test.")] = "all",
     conditions: Annotated[
         bool, typer.Option("--conditions", help="Also with other gains, noise, sources of other rates and a room.")
@@ -160,7 +166,7 @@ def evaluate_speech(
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Measure a speech model, or several that are averaged, on labelled speech.
+    """Measure a speech model, or several that become one as the config says, on labelled speech.
 
     Example: bimodal evaluate speech --data RAVDESS
     """
@@ -168,16 +174,17 @@ def evaluate_speech(
         _require_report("speech", out)
         if conditions:
             require("evaluate speech --conditions", EXTRA, "scipy")
-        from bimodal.models.catalog import DEFAULTS
         from bimodal.training.evaluate.conditions import CONDITIONS
         from bimodal.training.evaluate.evaluate import find_model
+        from bimodal.training.evaluate.running import running
         from bimodal.training.evaluate.speech import evaluate_speech as measure_speech
 
-        names = model.split(",") if model is not None else DEFAULTS["speech"]
-        paths = [find_model(name.strip()) for name in names]
+        chosen = running("speech", config, model)
+        paths = [find_model(name) for name in chosen.models]
         actors, part = split_words(split)
         under = tuple(CONDITIONS) if conditions else ()
-        print_evaluation(measure_speech(paths, data, actors, part, under), out, json)
+        found = measure_speech(paths, data, actors, part, under, chosen.among, chosen.joined)
+        print_evaluation(found, out, json)
 
 
 @evaluate.command("fusion")
@@ -267,13 +274,14 @@ def evaluate_tracks(
 @evaluate.command("everything")
 def evaluate_everything(
     data: Annotated[Path, typer.Option("--data", help="A data set, or a folder of data sets.")],
+    config: Runs = None,
     conditions: Annotated[
         bool, typer.Option("--conditions", help="Faces also under the conditions of 'face'.")
     ] = False,
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Measure what the default config runs on every data set of a folder: one table, one page.
+    """Measure what the config (else the default one) runs on every data set of a folder: one table, one page.
 
     Example: bimodal evaluate everything --data data --out report
     """
@@ -283,7 +291,7 @@ def evaluate_everything(
         from bimodal.training.evaluate.everything import markdown, table_rows
         from bimodal.training.evaluate.report import figures_json, write_json, write_report
 
-        evaluations = measure_all(data, conditions, lambda line: typer.echo(line, err=True))
+        evaluations = measure_all(data, conditions, lambda line: typer.echo(line, err=True), config)
         rows = table_rows(evaluations)
         for line in markdown(rows):
             typer.echo(line)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import msgspec
@@ -17,7 +17,7 @@ from bimodal import models
 from bimodal.models.catalog import installed
 from bimodal.models.contract import Metadata, label_map
 from bimodal.models.doubt import face_doubts
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.faces.quality import face_quality, regions_of
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
@@ -79,12 +79,29 @@ FACE_PROTOCOL = (
     "votes, left out; whole 48×48 pictures"
 )
 LABEL_PROTOCOL = "the data set's own labels; pictures outside the seven emotions left out; whole pictures"
+PRODUCT_FLOOR = 1e-6
+"""Least probability that counts in a product, as in workers/fusion/combine.py."""
 DEFAULT_SIDE = 112
 LIVE_SIDE = 112
 """Greatest side of the crops that conditions are simulated on."""
 SPEECH_PROTOCOL = "the centre window of each clip; calm counts as neutral"
 LIVE_PROTOCOL = "every window a live worker would cut while the voice speaks"
 LIVE_MEAN_PROTOCOL = "mean over the live windows of each clip"
+
+
+class Joined(NamedTuple):
+    """How several models of a kind become one (`models.ensemble` and `models.weights` of config.yaml).
+
+    Attributes:
+        rule: `average`, or `product` of experts.
+        weights: relative, one a model; empty: all the same.
+    """
+
+    rule: Literal["average", "product"] = "average"
+    weights: tuple[float, ...] = ()
+
+
+ALONE = Joined()
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,23 +147,27 @@ def evaluate_face(
     split: str = "valid",
     labels: Labels = "auto",
     conditions: Iterable[str] = (),
+    among: EmotionSet = SEVEN,
+    joined: Joined = ALONE,
 ) -> Evaluation:
-    """Measure one or several face-static artifacts, averaged as in the worker, on one split of any picture data set.
+    """Measure one or several face-static artifacts, joined as in the worker, on one split of any picture data set.
 
     Args:
         conditions: of training/evaluate/face_conditions.py, under which the pictures are measured too.
+        among: the emotions that labels and answers are of.
+        joined: how several are joined.
 
     Raises ArtifactError for the model, DatasetError for the data.
     """
     paths = [path] if isinstance(path, Path) else list(path)
     artifacts = [open_artifact(each, "face-static") for each in paths]
-    items, true, protocol = decided_pictures(data, split, labels)
+    items, true, protocol = decided_pictures(data, split, labels, among)
     begun = time.monotonic()
-    found = expert_probabilities(artifacts, items)
+    found = expert_probabilities(artifacts, items, among=among, joined=joined)
     under, doubted = {}, {}
     for name in conditions:
-        answers = expert_probabilities(artifacts, items, name)
-        under[name] = measure(true, answers, EMOTIONS)
+        answers = expert_probabilities(artifacts, items, name, among, joined)
+        under[name] = measure(true, answers, among.emotions)
         temperatures = picture_temperatures(artifacts[0], items, name)
         flat = softmax(np.log(np.maximum(answers, 1e-12)) / temperatures[:, None])
         doubted[name] = expected_calibration_error(true, flat)
@@ -155,8 +176,8 @@ def evaluate_face(
         model="+".join(artifact.identity for artifact in artifacts),
         data=f"{data.name}/{split}",
         protocol=protocol,
-        seen_in_training=any(parts_of(data, split) & trained_on(artifact.metadata) for artifact in artifacts),
-        figures=measure(true, found, EMOTIONS),
+        seen_in_training=any(parts_of(data, split, among) & trained_on(artifact.metadata) for artifact in artifacts),
+        figures=measure(true, found, among.emotions),
         conditions={name: figures.uar for name, figures in under.items()},
         under=under,
         doubted=doubted,
@@ -168,22 +189,41 @@ def evaluate_face(
 
 
 def expert_probabilities(
-    artifacts: Sequence[Artifact], items: Sequence[Item], condition: str | None = None
+    artifacts: Sequence[Artifact],
+    items: Sequence[Item],
+    condition: str | None = None,
+    among: EmotionSet = SEVEN,
+    joined: Joined = ALONE,
 ) -> NDArray[np.float64]:
-    """Probabilities over EMOTIONS float64 [N, 7] of several artifacts, averaged over those that know the emotion."""
-    answers = [picture_probabilities(artifact, items, condition=condition) for artifact in artifacts]
-    known = [np.isin(EMOTIONS, label_map(each.metadata).known) for each in artifacts]
-    total = np.sum(answers, axis=0) / np.maximum(np.sum(known, axis=0), 1)
+    """Probabilities over a set of emotions, float64 [N, E], of several artifacts, joined as the worker joins them."""
+    answers = [picture_probabilities(artifact, items, condition=condition, among=among) for artifact in artifacts]
+    return together(artifacts, answers, among, joined)
+
+
+def together(
+    artifacts: Sequence[Artifact], answers: Sequence[NDArray[np.float64]], among: EmotionSet, joined: Joined
+) -> NDArray[np.float64]:
+    """Join the answers [N, E] of several artifacts as their worker does: each emotion by those that know it."""
+    known = np.array([np.isin(among.emotions, label_map(each.metadata, among).known) for each in artifacts], np.float64)
+    weights = np.array(joined.weights or [1.0] * len(artifacts))[:, None] * known
+    shares = weights / np.maximum(weights.sum(axis=0), 1e-12)
+    if joined.rule == "product" and len(artifacts) > 1:
+        logs = np.log(np.maximum(answers, PRODUCT_FLOOR))
+        total = np.exp(np.sum(shares[:, None] * logs, axis=0)) * (weights.sum(axis=0) > 0)
+    else:
+        total = np.sum(shares[:, None] * np.array(answers), axis=0)
     return np.asarray(total / total.sum(axis=1, keepdims=True))
 
 
-def decided_pictures(data: Path, split: str, labels: Labels) -> tuple[list[Item], NDArray[np.int64], str]:
+def decided_pictures(
+    data: Path, split: str, labels: Labels, among: EmotionSet = SEVEN
+) -> tuple[list[Item], NDArray[np.int64], str]:
     """(the pictures of a split that have an emotion, that emotion as int64 [N], the protocol in words).
 
     Raises DatasetError if there is none.
     """
-    items = picture_items(data, split)
-    _, majority = votes_of(items, labels, data)
+    items = picture_items(data, split, among)
+    _, majority = votes_of(items, labels, data, among)
     decided = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
     if not decided:
         raise DatasetError(f"no picture of {data}/{split} has an emotion that more than half of the raters named")
@@ -192,9 +232,13 @@ def decided_pictures(data: Path, split: str, labels: Labels) -> tuple[list[Item]
 
 
 def picture_probabilities(
-    artifact: Artifact, items: Sequence[Item], batch: int = 64, condition: str | None = None
+    artifact: Artifact,
+    items: Sequence[Item],
+    batch: int = 64,
+    condition: str | None = None,
+    among: EmotionSet = SEVEN,
 ) -> NDArray[np.float64]:
-    """Probabilities over EMOTIONS float64 [N, 7] of pictures of any size, resized to the artifact's input.
+    """Probabilities over a set of emotions, float64 [N, E], of pictures of any size, resized to the artifact's input.
 
     Args:
         condition: of training/evaluate/face_conditions.py; it befalls a picture in its own size, or in LIVE_SIDE pixels
@@ -205,7 +249,7 @@ def picture_probabilities(
         artifact.run(faces=sized(artifact, items[start : start + batch], condition, start))["probabilities"]
         for start in starts
     ]
-    return over_emotions(artifact.metadata, np.concatenate(rows))
+    return over_emotions(artifact.metadata, np.concatenate(rows), among)
 
 
 def picture_temperatures(
@@ -239,30 +283,33 @@ def sized(artifact: Artifact, items: Sequence[Item], condition: str | None = Non
     return np.stack(changed)
 
 
-def parts_of(data: Path, split: str) -> set[str]:
+def parts_of(data: Path, split: str, among: EmotionSet = SEVEN) -> set[str]:
     """Names in `trained_on` of the splits that are measured: several for `all`."""
     if split != ALL:
-        return {part_of(data, split)}
-    return {part_of(data, each) for each in {item.split for item in picture_items(data, ALL)} | {"train"}}
+        return {part_of(data, split, among)}
+    splits = {item.split for item in picture_items(data, ALL, among)} | {"train"}
+    return {part_of(data, each, among) for each in splits}
 
 
-def part_of(data: Path, split: str) -> str:
+def part_of(data: Path, split: str, among: EmotionSet = SEVEN) -> str:
     """Name of a split of a picture data set in `trained_on`."""
-    name = reader_of(data, ["picture"]).name
+    name = reader_of(data, ["picture"], among).name
     return f"{'fer2013' if name.startswith('fer2013') else data.name if name == 'manifest' else name}/{split}"
 
 
-def live_figures(true: NDArray[np.int64], live: Sequence[NDArray[np.floating]]) -> dict[str, Figures]:
-    """Figures by window and by clip, from the probabilities [windows, 7] of each clip's live windows."""
+def live_figures(
+    true: NDArray[np.int64], live: Sequence[NDArray[np.floating]], among: EmotionSet = SEVEN
+) -> dict[str, Figures]:
+    """Figures by window and by clip, from the probabilities [windows, E] of each clip's live windows."""
     by_window = np.repeat(true, [len(rows) for rows in live])
     return {
-        LIVE_PROTOCOL: measure(by_window, np.concatenate(live), EMOTIONS),
-        LIVE_MEAN_PROTOCOL: measure(true, np.stack([rows.mean(axis=0) for rows in live]), EMOTIONS),
+        LIVE_PROTOCOL: measure(by_window, np.concatenate(live), among.emotions),
+        LIVE_MEAN_PROTOCOL: measure(true, np.stack([rows.mean(axis=0) for rows in live]), among.emotions),
     }
 
 
 def face_probabilities(artifact: Artifact, faces: Faces, batch: int = 64) -> NDArray[np.float64]:
-    """Probabilities over EMOTIONS float64 [N, 7]; pictures are resized if the artifact fixes another size."""
+    """Probabilities over the seven emotions, float64 [N, 7]; pictures are resized where the artifact fixes a size."""
     _, height, width, _ = artifact.inputs[0].shape
     pictures: NDArray[Any] = faces.rgb()
     if isinstance(height, int) and isinstance(width, int) and pictures.shape[1:3] != (height, width):
@@ -272,10 +319,12 @@ def face_probabilities(artifact: Artifact, faces: Faces, batch: int = 64) -> NDA
     return over_emotions(artifact.metadata, np.concatenate(rows))
 
 
-def speech_probabilities(artifact: Artifact, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Probabilities over EMOTIONS float64 [N, 7]; windows are zero-padded if the artifact fixes a length."""
+def speech_probabilities(
+    artifact: Artifact, windows: Sequence[NDArray[np.float32]], among: EmotionSet = SEVEN
+) -> NDArray[np.float64]:
+    """Probabilities over a set of emotions, float64 [N, E]; windows are zero-padded if the artifact fixes a length."""
     rows = [artifact.run(waveform=as_long(artifact, window)[None])["probabilities"] for window in windows]
-    return over_emotions(artifact.metadata, np.concatenate(rows))
+    return over_emotions(artifact.metadata, np.concatenate(rows), among)
 
 
 def as_long(artifact: Artifact, window: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -288,10 +337,12 @@ def as_long(artifact: Artifact, window: NDArray[np.float32]) -> NDArray[np.float
     return fitted
 
 
-def over_emotions(metadata: Metadata, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Map a model's own classes to float64 [N, 7] over EMOTIONS; 0 for emotions that it can't name."""
-    mapped = label_map(metadata).apply(probabilities)
-    return np.array([[row.get(emotion, 0.0) for emotion in EMOTIONS] for row in mapped])
+def over_emotions(
+    metadata: Metadata, probabilities: NDArray[np.floating], among: EmotionSet = SEVEN
+) -> NDArray[np.float64]:
+    """Map a model's own classes to float64 [N, E] over a set of emotions; 0 for those that it can't name."""
+    mapped = label_map(metadata, among).apply(probabilities)
+    return np.array([[row.get(emotion, 0.0) for emotion in among.emotions] for row in mapped])
 
 
 def trained_on(metadata: Metadata) -> set[str]:

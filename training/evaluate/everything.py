@@ -1,4 +1,4 @@
-"""Measure all that the default config runs on every data set of a folder: one table, one page."""
+"""Measure all that a config runs on every data set of a folder: one table, one page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bimodal.models.catalog import DEFAULTS
 from bimodal.training.datasets.items import Medium
 from bimodal.training.datasets.loading import ALL, has_split
 from bimodal.training.datasets.readers import reader_of
@@ -15,6 +14,7 @@ from bimodal.training.evaluate.clips import evaluate_clips, find_videos
 from bimodal.training.evaluate.evaluate import Evaluation, evaluate_face, find_model
 from bimodal.training.evaluate.face_conditions import CONDITIONS as SEEN
 from bimodal.training.evaluate.metrics import Figures
+from bimodal.training.evaluate.running import running
 from bimodal.training.evaluate.speech import evaluate_speech
 
 Progress = Callable[[str], None]
@@ -66,8 +66,11 @@ def _form(folder: Path) -> tuple[str, Medium] | None:
     return "videos", "video"
 
 
-def evaluate_everything(folder: Path, conditions: bool, progress: Progress) -> list[Evaluation]:
-    """Measure the default models on each data set: faces on pictures, speech on sounds, the whole pipeline on videos.
+def evaluate_everything(
+    folder: Path, conditions: bool, progress: Progress, config: Path | None = None
+) -> list[Evaluation]:
+    """Measure the models of a config (else of the default one) on each data set: faces on pictures, speech on sounds,
+    the whole pipeline on videos.
 
     What can't be measured is said by `progress`, and the rest goes on. Raises DatasetError if there is no data set.
     """
@@ -75,7 +78,7 @@ def evaluate_everything(folder: Path, conditions: bool, progress: Progress) -> l
     for found in find_data_sets(folder):
         progress(f"{found.folder.name} …")
         try:
-            evaluations += _measure(found, conditions)
+            evaluations += _measure(found, conditions, config)
         except (DatasetError, TrainingError) as error:
             progress(f"{found.folder.name} is left out: {error}")
     if not evaluations:
@@ -83,16 +86,20 @@ def evaluate_everything(folder: Path, conditions: bool, progress: Progress) -> l
     return evaluations
 
 
-def _measure(found: DataSet, conditions: bool) -> list[Evaluation]:
+def _measure(found: DataSet, conditions: bool, config: Path | None) -> list[Evaluation]:
     match found.medium:
         case "picture":
             split = next((split for split in HELD_OUT if has_own_split(found.folder, split)), ALL)
-            models = [find_model(name) for name in DEFAULTS["face-static"]]
-            return [evaluate_face(models, found.folder, split, conditions=tuple(SEEN) if conditions else ())]
+            chosen = running("face-static", config)
+            models, under = [find_model(name) for name in chosen.models], tuple(SEEN) if conditions else ()
+            among, joined = chosen.among, chosen.joined
+            return [evaluate_face(models, found.folder, split, conditions=under, among=among, joined=joined)]
         case "sound":
-            return [evaluate_speech([find_model(name) for name in DEFAULTS["speech"]], found.folder)]
+            chosen = running("speech", config)
+            models = [find_model(name) for name in chosen.models]
+            return [evaluate_speech(models, found.folder, among=chosen.among, joined=chosen.joined)]
         case "video":
-            return evaluate_clips(found.folder)[0]
+            return evaluate_clips(found.folder, config)[0]
 
 
 def has_own_split(folder: Path, split: str) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bimodal.models.architectures.face_compact import SIZE, FaceCompact, FaceCompactGraph
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import own_names
 from bimodal.models.session import open_artifact
 from bimodal.training.config import FaceConfig
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
@@ -31,7 +31,7 @@ def make_face(config: FaceConfig, progress: Progress) -> Path:
 
     Raises DatasetError for the data, TrainingError if the exported graph does not answer as torch does.
     """
-    faces = load_faces(config.data, "train", config.labels)
+    faces = load_faces(config.data, "train", config.labels, config.among)
     training, kept_back = split_for_calibration(faces, config.calibration_every)
     network = train_face(config, trainable(training), kept_back, progress)
     return ship_face(config, network, kept_back, progress)
@@ -53,11 +53,11 @@ def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, progre
         graph, _metadata(config, temperature, None), faces[:2], {0: "batch"}, _checks(config.seed, faces), path
     )
     progress(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
-    if has_split(config.data, "valid"):
-        evaluation = evaluate_face(path, config.data, "valid", config.labels)
+    if has_split(config.data, "valid", config.among):
+        evaluation = evaluate_face(path, config.data, "valid", config.labels, among=config.among)
         figures, protocol = evaluation.figures, f"{config.data.name}, split valid: {evaluation.protocol}"
     else:
-        figures = measure(decided.majority, softmax(logits, temperature), EMOTIONS)
+        figures = measure(decided.majority, softmax(logits, temperature), config.emotions)
         by_votes = FACE_PROTOCOL if config.labels != "fer2013" else LABEL_PROTOCOL
         protocol = f"{config.data.name}, pictures kept back from training but used for calibration: {by_votes}"
     metadata = _metadata(config, temperature, _metrics(config, figures, protocol))
@@ -69,7 +69,7 @@ def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, progre
 
 
 def _metadata(config: FaceConfig, temperature: float, metrics: dict[str, object] | None) -> Metadata:
-    reader = reader_of(config.data, ["picture"])
+    reader = reader_of(config.data, ["picture"], config.among)
     fer2013 = reader.name in ("fer2013", "fer2013-table")
     # A folder a class may hold anybody's pictures: they are named, and their licence is their owner's to tell.
     own = reader.name in ("manifest", "fer2013-folders")
@@ -82,7 +82,8 @@ def _metadata(config: FaceConfig, temperature: float, metrics: dict[str, object]
         version=config.version,
         license=LICENSE if fer2013 else f"as the data it was trained on: {name}, {licence}",
         source=SOURCE if fer2013 and config.labels != "fer2013" else f"trained with bimodal on {name}",
-        labels=EMOTIONS,
+        labels=config.emotions,
+        categories=own_names(config.emotions) or None,
         embedding_space=f"{config.name}@{config.version}",
         crop=Crop(scale=config.crop_scale, shift_y=config.crop_shift_y, rotate=config.crop_rotate),
         temperature=temperature,
@@ -100,7 +101,7 @@ def _metrics(config: FaceConfig, figures: Figures, protocol: str) -> dict[str, o
         "recall": {label: round(value, 4) for label, value in figures.recall.items()},
         "recall_95": recall_intervals(figures),
         "protocol": protocol,
-        "trained_on": [part_of(config.data, "train")],
+        "trained_on": [part_of(config.data, "train", config.among)],
     }
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from bimodal.models.architectures.face_compact import FaceCompact, standardise
-from bimodal.models.emotions import EMOTIONS
 from bimodal.training.config import FaceConfig, learnt_from
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.errors import DatasetError
@@ -39,7 +38,7 @@ def split_for_calibration(faces: Faces, every: int) -> tuple[Faces, Faces]:
 
 
 def trainable(faces: Faces, all_votes: float = 10.0) -> Faces:
-    """Select pictures for which at least half of the ten raters named one of the seven emotions."""
+    """Select pictures for which at least half of the ten raters named one of the emotions."""
     return faces.take(faces.votes.sum(axis=1) >= MINIMUM_SHARE * all_votes)
 
 
@@ -154,7 +153,7 @@ class FaceTask:
 
 def new_network(config: FaceConfig, faces: Faces) -> FaceCompact:
     """The network of a config, with the weights it starts from. Raises TrainingError where there are none."""
-    network = FaceCompact(len(EMOTIONS), config.widths, config.depth, config.dropout)
+    network = FaceCompact(len(config.emotions), config.widths, config.depth, config.dropout)
     if config.start_from is not None:
         begin_with(network, config.start_from, faces.pictures[:: max(1, len(faces) // 2048)])
     return network
@@ -169,7 +168,7 @@ def freeze(network: FaceCompact, layers: int) -> None:
 def logits_of(
     network: FaceCompact, pictures: NDArray[np.uint8], batch: int = 128, side: int | None = None
 ) -> NDArray[np.float32]:
-    """Compute logits float32 [N, 7] of pictures uint8 [N, 48, 48], resized to `side` where given."""
+    """Compute logits float32 [N, classes] of pictures uint8 [N, 48, 48], resized to `side` where given."""
     network.eval()
     device = next(network.parameters()).device
     rows = []
@@ -179,7 +178,7 @@ def logits_of(
             if side is not None and side != part.shape[-1]:
                 part = functional.interpolate(part, (side, side), mode="bilinear", antialias=True)
             rows.append(network(standardise(part))[0].float().cpu().numpy())
-    return np.concatenate(rows) if rows else np.zeros((0, len(EMOTIONS)), np.float32)
+    return np.concatenate(rows) if rows else np.zeros((0, network.classify.out_features), np.float32)
 
 
 def _batches(weights: NDArray[np.float64], batch: int, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:

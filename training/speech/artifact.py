@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bimodal.export.pretrained.smart_turn import WHEEL
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet, own_names
 from bimodal.training.config import SpeechConfig
 from bimodal.training.datasets import names
 from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
@@ -50,11 +50,14 @@ def make_speech(config: SpeechConfig, progress: Progress) -> Path:
     With several corpora each is also left out altogether, for its figures and for the temperature of unlike voices.
     Raises DatasetError for the data, TrainingError if the exported graph does not answer as torch does.
     """
-    recordings = load_corpora([config.data, *config.also])
+    recordings = load_corpora([config.data, *config.also], config.among)
     folds = cross_validate_run(config, recordings, progress, conditions=CONDITIONS if config.conditions else ())
     left_out = leave_corpora_out(config, recordings, progress) if config.also else {}
     temperature = strangers_temperature(left_out) if left_out else pooled_temperature(folds)
-    metrics = corpora_metrics(folds, left_out) if config.also else out_of_fold_metrics(folds, config.data.name)
+    if config.also:
+        metrics = corpora_metrics(folds, left_out, config.among)
+    else:
+        metrics = out_of_fold_metrics(folds, config.data.name, config.among)
     by = "corpus" if config.also else "fold"
     progress(f"UAR {metrics['uar']} on speakers left out, by {by} {metrics['uar_folds']}")
     for name, heard in uar_under(folds).items():
@@ -70,8 +73,8 @@ def leave_one_corpus_out(config: SpeechConfig, progress: Progress) -> dict[str, 
 
     Raises DatasetError for the data, or if the config names one corpus only.
     """
-    recordings = load_corpora([config.data, *config.also])
-    found = left_out_metrics(leave_corpora_out(config, recordings, progress))
+    recordings = load_corpora([config.data, *config.also], config.among)
+    found = left_out_metrics(leave_corpora_out(config, recordings, progress), config.among)
     progress(f"mean UAR of a corpus that was left out: {found['uar']}, mean ECE {found['ece']}")
     return found
 
@@ -92,7 +95,9 @@ def strangers_temperature(left_out: Mapping[str, Fold]) -> float:
     return round(float(np.exp(np.mean(np.log(fits)))), 4)
 
 
-def corpora_metrics(folds: Sequence[Fold], left_out: Mapping[str, Fold]) -> dict[str, object]:
+def corpora_metrics(
+    folds: Sequence[Fold], left_out: Mapping[str, Fold], among: EmotionSet = SEVEN
+) -> dict[str, object]:
     """Figures by corpus: of held-out speakers (by fold), and of the corpus left out altogether.
 
     Probabilities of a fold are calibrated on the left-out corpora (without any: on the other folds); those of a
@@ -108,11 +113,14 @@ def corpora_metrics(folds: Sequence[Fold], left_out: Mapping[str, Fold]) -> dict
     corpus = np.concatenate([np.array(f.corpus) for f in folds])
     live_corpus = np.concatenate([np.array(f.corpus)[f.live_clip] for f in folds])
     found: dict[str, dict[str, float]] = {}
-    recalls: dict[str, list[float]] = {label: [] for label in EMOTIONS}
+    recalls: dict[str, list[float]] = {label: [] for label in among.emotions}
     for name in dict.fromkeys(corpus.tolist()):
         rows, heard = corpus == name, live_corpus == name
-        middle, window = measure(true[rows], centre[rows], EMOTIONS), measure(live_true[heard], live[heard], EMOTIONS)
-        turns = turns_of(folds, fits, name)
+        middle, window = (
+            measure(true[rows], centre[rows], among.emotions),
+            measure(live_true[heard], live[heard], among.emotions),
+        )
+        turns = turns_of(folds, fits, name, among)
         for label, value in middle.recall.items():
             recalls[label].append(value)
         found[name] = {
@@ -130,11 +138,13 @@ def corpora_metrics(folds: Sequence[Fold], left_out: Mapping[str, Fold]) -> dict
         "protocol": f"{', '.join(found)}, {len(folds)} folds by speaker: {SPEECH_PROTOCOL}; live: {LIVE_PROTOCOL}",
     }
     if left_out:
-        metrics["left_out"] = left_out_metrics(left_out)
+        metrics["left_out"] = left_out_metrics(left_out, among)
     return metrics | ({"conditions": uar_under(folds)} if uar_under(folds) else {})
 
 
-def turns_of(folds: Sequence[Fold], temperatures: Sequence[float], corpus: str) -> dict[str, Figures]:
+def turns_of(
+    folds: Sequence[Fold], temperatures: Sequence[float], corpus: str, among: EmotionSet = SEVEN
+) -> dict[str, Figures]:
     """Figures of composed turns of one corpus (`turn_figures`), each clip predicted by the fold without its speaker."""
     voices_, true, live = list[str](), list[int](), list[NDArray[np.float64]]()
     for fold, temperature in zip(folds, temperatures, strict=True):
@@ -144,31 +154,35 @@ def turns_of(folds: Sequence[Fold], temperatures: Sequence[float], corpus: str) 
                 voices_.append(voice)
                 true.append(int(fold.true[clip]))
                 live.append(probabilities[fold.live_clip == clip])
-    return turn_figures(voices_, np.array(true, np.int64), live, Listening().hop_s)
+    return turn_figures(voices_, np.array(true, np.int64), live, Listening().hop_s, among)
 
 
 TURNS = {"turn_uar": TURN_PROTOCOL, "turn_window_uar": LONE_PROTOCOL}
 """Names of the figures of turns in the metadata: gathered, and each window for itself."""
 
 
-def left_out_metrics(left_out: Mapping[str, Fold]) -> dict[str, object]:
+def left_out_metrics(left_out: Mapping[str, Fold], among: EmotionSet = SEVEN) -> dict[str, object]:
     """UAR and ECE of each corpus that was left out, calibrated on the other left-out ones, and their means."""
     rows = {}
     for name, fold in left_out.items():
         fit = strangers_temperature({other: each for other, each in left_out.items() if other != name})
-        found = measure(fold.true, softmax(fold.logits, fit), EMOTIONS)
+        found = measure(fold.true, softmax(fold.logits, fit), among.emotions)
         rows[name] = {"uar": round(found.uar, 4), "ece": round(found.ece, 4), "n": found.n}
     means = {key: round(float(np.mean([row[key] for row in rows.values()])), 4) for key in ("uar", "ece")}
     return {**means, "corpora": rows}
 
 
-def out_of_fold_metrics(folds: Sequence[Fold], data: str = "RAVDESS speech") -> dict[str, object]:
+def out_of_fold_metrics(
+    folds: Sequence[Fold], data: str = "RAVDESS speech", among: EmotionSet = SEVEN
+) -> dict[str, object]:
     """Figures on held-out actors; probabilities of a fold are calibrated on the live windows of the other folds."""
     fitted = [(fold.live, fold.live_true) for fold in folds]
-    centre = measure(_stacked([f.true for f in folds]), cross_fitted([f.logits for f in folds], fitted), EMOTIONS)
-    live = measure(_stacked([f.live_true for f in folds]), cross_fitted([f.live for f in folds], fitted), EMOTIONS)
-    mean = [measure(fold.true, fold.clip_means(), EMOTIONS) for fold in folds]
-    by_fold = [measure(fold.true, _exponents(fold.logits), EMOTIONS).uar for fold in folds]
+    centre = measure(_stacked([f.true for f in folds]), cross_fitted([f.logits for f in folds], fitted), among.emotions)
+    live = measure(
+        _stacked([f.live_true for f in folds]), cross_fitted([f.live for f in folds], fitted), among.emotions
+    )
+    mean = [measure(fold.true, fold.clip_means(), among.emotions) for fold in folds]
+    by_fold = [measure(fold.true, _exponents(fold.logits), among.emotions).uar for fold in folds]
     found = {
         "uar": round(float(np.mean(by_fold)), 4),
         "uar_folds": {_actors(fold): round(uar, 4) for fold, uar in zip(folds, by_fold, strict=True)},
@@ -212,7 +226,8 @@ def ship_speech(
         license=LICENSE if corpora == ["ravdess"] else f"as the data it was trained on: {licences_of(config)}",
         source=(SOURCE if corpora == ["ravdess"] else f"trained with bimodal on {', '.join(corpora)}")
         + BEGINNINGS[config.network],
-        labels=EMOTIONS,
+        labels=config.emotions,
+        categories=own_names(config.emotions) or None,
         sample_rate=SAMPLE_RATE,
         window_s=listening.window_s,
         minimum_window_s=listening.minimum_s,
@@ -236,7 +251,7 @@ def licences_of(config: SpeechConfig) -> str:
     """Name and licence of each corpus of a config, in words."""
     found = []
     for folder in (config.data, *config.also):
-        reader = reader_of(folder, ["sound"])
+        reader = reader_of(folder, ["sound"], config.among)
         known = next((each for each in READERS if each.name == names.reader_of_corpus(folder.name)), reader)
         found.append(f"{folder.name if reader.name == 'manifest' else reader.name} ({known.licence})")
     return ", ".join(found)

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
 from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.datasets.ravdess import Recording
 from bimodal.training.errors import DatasetError
 
 
-def load_corpora(folders: Sequence[Path]) -> tuple[Recording, ...]:
-    """Load every labelled sound of several corpora, one after another.
+def load_corpora(folders: Sequence[Path], among: EmotionSet = SEVEN) -> tuple[Recording, ...]:
+    """Load every sound of several corpora that is labelled with an emotion of the set, one after another.
 
     Raises DatasetError as `load_recordings`, or if two folders hold corpora of the same name.
     """
-    found = [load_recordings(folder) for folder in folders]
+    found = [load_recordings(folder, among=among) for folder in folders]
     names = [corpus_of(recordings[0]) for recordings in found]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -40,7 +40,7 @@ def corpora_of(recordings: Sequence[Recording]) -> list[str]:
 
 
 def labels_of(recordings: Sequence[Recording]) -> NDArray[np.int64]:
-    """int64 [N], indices into EMOTIONS."""
+    """int64 [N], indices into the emotions that are learnt."""
     return np.array([recording.clip.emotion for recording in recordings], dtype=np.int64)
 
 
@@ -53,16 +53,19 @@ def labels_of_corpora(recordings: Sequence[Recording]) -> dict[str, tuple[int, .
 
 
 def label_offsets(
-    recordings: Sequence[Recording], known: Mapping[str, Sequence[int]], lowered: float
+    recordings: Sequence[Recording],
+    known: Mapping[str, Sequence[int]],
+    lowered: float,
+    emotions: Sequence[str] = EMOTIONS,
 ) -> NDArray[np.float32]:
-    """Offsets float32 [N, 7] of the logits in the loss: −`lowered` for emotions that a corpus lacks, else 0.
+    """Offsets float32 [N, E] of the logits in the loss: −`lowered` for emotions that a corpus lacks, else 0.
 
     A label that a corpus lacks is no negative there. math.inf masks it altogether; a finite value keeps some of its
     share of the softmax, so that voices of a corpus with few labels do not drift to those it lacks.
     """
-    offsets = np.zeros((len(recordings), len(EMOTIONS)), np.float32)
+    offsets = np.zeros((len(recordings), len(emotions)), np.float32)
     for row, recording in zip(offsets, recordings, strict=True):
-        row[[label for label in range(len(EMOTIONS)) if label not in known[corpus_of(recording)]]] = -lowered
+        row[[label for label in range(len(emotions)) if label not in known[corpus_of(recording)]]] = -lowered
     return offsets
 
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from bimodal.export.pretrained.smart_turn import encoder_weights
 from bimodal.export.wheels import download_wheel, extract
 from bimodal.models.architectures import speech_compact, speech_voice, speech_whisper
-from bimodal.models.emotions import EMOTIONS
 from bimodal.training.config import SpeechConfig
 from bimodal.training.speech.sound import mask, mask_power
 
@@ -63,7 +62,7 @@ def parts_of(config: SpeechConfig) -> Parts:
     Raises SourceModelError if the backbone can't be fetched, or its checksum differs.
     """
     if config.network == "compact":
-        compact = speech_compact.SpeechCompact(len(EMOTIONS), config.channels, config.hidden, config.dropout)
+        compact = speech_compact.SpeechCompact(len(config.emotions), config.channels, config.hidden, config.dropout)
         return Parts(
             speech_compact.FrontEnd(), compact, lambda heard, random: mask(heard, speech_compact.BANDS, random)
         )
@@ -71,10 +70,10 @@ def parts_of(config: SpeechConfig) -> Parts:
         weights = encoder_weights(config.backbone)
         lower = speech_whisper.WhisperStates().eval()
         lower.start_from(weights)
-        upper = speech_whisper.SpeechWhisper(len(EMOTIONS), dropout=config.dropout)
+        upper = speech_whisper.SpeechWhisper(len(config.emotions), dropout=config.dropout)
         speech_whisper.load_layers(upper.layers, weights, len(lower.layers))
         return Parts(lower, upper, lambda states, _: states)
-    voice = speech_voice.SpeechVoice(len(EMOTIONS), config.dropout)
+    voice = speech_voice.SpeechVoice(len(config.emotions), config.dropout)
     voice.start_from(backbone_weights(config.backbone))
     return Parts(speech_voice.VoiceFrontEnd(), voice, mask_power, voice.encoder)
 
@@ -84,7 +83,7 @@ def logits_of(parts: Parts, windows: Sequence[NDArray[np.float32]]) -> NDArray[n
     parts.network.eval()
     with torch.inference_mode():
         rows = [parts.network(parts.front_end(torch.from_numpy(window)[None]))[0].numpy() for window in windows]
-    return np.stack(rows) if rows else np.zeros((0, len(EMOTIONS)), np.float32)
+    return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
 
 
 def backbone_weights(wheel: Path | None) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bimodal.models.emotions import EMOTIONS
 from bimodal.training.config import SpeechConfig
 from bimodal.training.datasets.ravdess import Recording
 from bimodal.training.speech.corpora import label_offsets, labels_of, labels_of_corpora, loss_weights
@@ -22,8 +21,8 @@ class Targets:
     """What recordings should be taken for.
 
     Attributes:
-        labels: int64 [N], indices into EMOTIONS.
-        offsets: float32 [N, 7], of the logits in the loss (`label_offsets`).
+        labels: int64 [N], indices into the emotions that are learnt.
+        offsets: float32 [N, E], of the logits in the loss (`label_offsets`).
         weights: float32 [N], in the loss.
     """
 
@@ -36,8 +35,8 @@ class Targets:
         """One corpus: every clip counts alike. Several: balanced, and labels that a corpus lacks are no negatives."""
         labels = torch.from_numpy(labels_of(recordings))
         if not config.also:
-            return cls(labels, torch.zeros(len(recordings), len(EMOTIONS)), torch.ones(len(recordings)))
-        offsets = label_offsets(recordings, labels_of_corpora(recordings), config.lowered)
+            return cls(labels, torch.zeros(len(recordings), len(config.emotions)), torch.ones(len(recordings)))
+        offsets = label_offsets(recordings, labels_of_corpora(recordings), config.lowered, config.emotions)
         weights = loss_weights(recordings, config.shares, times)
         return cls(labels, torch.from_numpy(offsets), torch.from_numpy(weights))
 

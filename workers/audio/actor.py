@@ -93,7 +93,7 @@ class AudioActor(JobWorker):
         models = open_models(mine, settings.name)
         self.artifacts = [*models.speech, *([] if models.voice_activity is None else [models.voice_activity])]
         self.models = models.names
-        self._pipeline = SpeechPipeline(models.speech, models.voice_activity, mine.audio, mine.emotions)
+        self._pipeline = SpeechPipeline(models.speech, models.voice_activity, mine.audio, mine.emotions, mine.ensemble)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> SpeechResult:
         """Run the speech pipeline on one window, float32 [samples] at the source's rate."""

@@ -20,7 +20,8 @@ from bimodal.models.sound_quality import SoundQuality, sound_quality
 from bimodal.workers.audio.prosody import loudness_of, with_voice
 from bimodal.workers.audio.settings import AudioSettings, Quality
 from bimodal.workers.errors import WorkerError
-from bimodal.workers.fusion.combine import Opinion, average, pooled_other
+from bimodal.workers.fusion.combine import STRATEGIES, Opinion, pooled_other
+from bimodal.workers.fusion.settings import MEAN, Ensemble
 
 TOO_QUIET = "too quiet"
 NO_VOICE = "no voice"
@@ -68,13 +69,15 @@ class SpeechPipeline:
         voice_activity: Artifact | None,
         settings: AudioSettings,
         emotions: EmotionSet = SEVEN,
+        ensemble: Ensemble = MEAN,
     ) -> None:
-        """`speech`: one speech artifact, or several that are averaged, each on a window of its own length and rate.
+        """`speech`: one speech artifact, or several as an `ensemble`, each on a window of its own length and rate.
 
         Raises ArtifactError where one knows none of `emotions`.
         """
         self._models = [_SpeechModel(each, emotions) for each in ([speech] if isinstance(speech, Artifact) else speech)]
         self._emotions = emotions
+        self._ensemble = ensemble
         self._settings = settings
         self._voice_activity = None if voice_activity is None else VoiceActivity(voice_activity, settings.resampler)
         self._rate = self._models[0].rate
@@ -141,7 +144,7 @@ class SpeechPipeline:
     ) -> tuple[Mapped, tuple[float, float, float] | None]:
         """Run the speech models on the end of the sound, from a lead-in before the first voice on.
 
-        Several are averaged for every emotion over the models that know it. Arousal, dominance and valence are those of
+        Several are joined for every emotion over the models that know it. Arousal, dominance and valence are those of
         the first model that has them.
         """
         since_voice_s = (voiced.size - int(np.argmax(voiced))) * STEP_S
@@ -153,10 +156,11 @@ class SpeechPipeline:
             if model.rate not in sounds:
                 sounds[model.rate] = resample(heard, self._rate, model.rate, self._settings.resampler)
             found, said = model(sounds[model.rate], wanted_s)
-            opinions.append(Opinion(str(number), found.probabilities, 1.0, other=found.other))
+            opinions.append(Opinion(str(number), found.probabilities, self._ensemble.weight(number), other=found.other))
             affect = affect or said
-        together = average(opinions, self._emotions.emotions)
-        return Mapped(together, pooled_other(opinions, average, self._emotions)), affect
+        rule = STRATEGIES[self._ensemble.rule]
+        together = rule(opinions, self._emotions.emotions)
+        return Mapped(together, pooled_other(opinions, rule, self._emotions)), affect
 
 
 class _SpeechModel:

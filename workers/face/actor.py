@@ -102,6 +102,7 @@ class FaceActor(JobWorker):
                 mine.face,
                 models.details,
                 mine.emotions,
+                mine.ensemble,
             )
             for _ in range(limits.most)
         ]

@@ -25,6 +25,7 @@ from bimodal.workers.face.following import any_overlap, box_of, moved, region_of
 from bimodal.workers.face.measures import measures_of
 from bimodal.workers.face.settings import FaceSettings
 from bimodal.workers.face.static import StaticModels
+from bimodal.workers.fusion.settings import MEAN, Ensemble
 
 COARSE_FRAMES, FULL_FRAMES, FULL_NS = 5, 15, 500_000_000
 """`detect_every: auto`, where something changes: frames from one coarse look to the next, and from one full look to the
@@ -53,7 +54,7 @@ class FacePipeline:
 
     Args:
         detector, landmarks: opened artifacts of these kinds.
-        static: one face-static artifact, or several that are averaged.
+        static: one face-static artifact, or several that are an `ensemble`.
         settings: selection of the faces.
         details: a finer look at faces with a mesh; None: none.
         emotions: the set that faces are read for.
@@ -70,6 +71,7 @@ class FacePipeline:
         settings: FaceSettings,
         details: tuple[Artifact, Artifact] | None = None,
         emotions: EmotionSet = SEVEN,
+        ensemble: Ensemble = MEAN,
     ) -> None:
         self.locate = FaceLocator(
             detector,
@@ -81,7 +83,7 @@ class FacePipeline:
             largest_look=settings.largest_look,
         )
         self._landmarks = self.locate.landmarks
-        self._static = StaticModels([static] if isinstance(static, Artifact) else static, emotions)
+        self._static = StaticModels([static] if isinstance(static, Artifact) else static, emotions, ensemble)
         self._settings = settings
         self._fine_look = None if details is None else FineLook(*details)
 

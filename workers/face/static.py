@@ -16,7 +16,8 @@ from bimodal.models.faces.crop import Outline, crop_outline
 from bimodal.models.faces.quality import FaceQuality, face_quality, regions_of
 from bimodal.models.faces.resampling import stacked
 from bimodal.models.session import Artifact
-from bimodal.workers.fusion.combine import Opinion, average, pooled_other
+from bimodal.workers.fusion.combine import STRATEGIES, Opinion, pooled_other
+from bimodal.workers.fusion.settings import MEAN, Ensemble
 
 DEFAULT_CROP_SIZE = 112
 """Side of the crop where a static model takes any size."""
@@ -45,15 +46,16 @@ class StaticResults(NamedTuple):
 class StaticModels:
     """One or more face-static artifacts behind one call.
 
-    Each model's probabilities are calibrated inside its graph. They are averaged for every emotion over the models that
-    know it (one that does not know it abstains), and scaled to a sum of 1.
+    Each model's probabilities are calibrated inside its graph. They are averaged, or multiplied as `ensemble` says, for
+    every emotion over the models that know it (one that does not know it abstains), and scaled to a sum of 1.
 
     Raises ArtifactError where a crop size can't be read from an artifact, or one knows none of `emotions`.
     """
 
-    def __init__(self, artifacts: Sequence[Artifact], emotions: EmotionSet = SEVEN) -> None:
+    def __init__(self, artifacts: Sequence[Artifact], emotions: EmotionSet = SEVEN, ensemble: Ensemble = MEAN) -> None:
         self._models = [_Static(artifact, emotions) for artifact in artifacts]
         self._emotions = emotions
+        self._ensemble = ensemble
 
     def __call__(self, pixels: NDArray[np.uint8], outlines: Sequence[Outline]) -> StaticResults:
         """Frame uint8 [H, W, 3] RGB and its N ≥ 1 faces → results, with one run of each model."""
@@ -72,11 +74,15 @@ class StaticModels:
         all_answers = [mine, *(model(model.crop(pixels, outlines)) for model in others)]
         affect = next((answer.affect for answer in all_answers if answer.affect is not None), None)
         faces = [
-            [Opinion(str(number), row.probabilities, 1.0, other=row.other) for number, row in enumerate(face)]
+            [
+                Opinion(str(number), row.probabilities, self._ensemble.weight(number), other=row.other)
+                for number, row in enumerate(face)
+            ]
             for face in zip(*(answer.rows for answer in all_answers), strict=True)
         ]
-        together = [average(opinions, self._emotions.emotions) for opinions in faces]
-        further = [pooled_other(opinions, average, self._emotions) for opinions in faces]
+        rule = STRATEGIES[self._ensemble.rule]
+        together = [rule(opinions, self._emotions.emotions) for opinions in faces]
+        further = [pooled_other(opinions, rule, self._emotions) for opinions in faces]
         return StaticResults(quality, together, mine.embeddings, mine.novelty, affect, further)
 
 

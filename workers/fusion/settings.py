@@ -15,6 +15,26 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
+class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
+    """How several models of a kind become one.
+
+    Attributes:
+        rule: `average`, or `product` of experts: the weighted mean of their logarithms.
+        weights: relative, one a model in their order; empty: all the same.
+    """
+
+    rule: Literal["average", "product"] = "average"
+    weights: tuple[float, ...] = ()
+
+    def weight(self, number: int) -> float:
+        """The weight of a model, by its place in the list."""
+        return self.weights[number] if self.weights else 1.0
+
+
+MEAN = Ensemble()
+"""The plain average."""
+
+
 class FusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of fusion. `msgspec.convert(mapping, FusionSettings)` checks the ranges of the types.
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.models.session import open_artifact
 from bimodal.training.datasets.loading import load_recordings
-from bimodal.training.evaluate.command import evaluate
+from bimodal.training.evaluate.command import evaluate, lines_of
 from bimodal.training.evaluate.speech import (
     CLIPS_A_TURN,
     LONE_PROTOCOL,
@@ -80,3 +80,23 @@ def test_the_command_prints_and_writes_turns_and_groups(tmp_path: Path, model: P
     lone = evaluate_speech(model, tmp_path / "data", actors=[2])
     assert lone.groups == {}
     assert lone.cost is not None
+
+
+def test_conditions_have_a_row_with_doubt(tmp_path: Path, model: Path) -> None:
+    write_ravdess(tmp_path / "data", [2], seconds=1.5)
+    found = evaluate_speech(model, tmp_path / "data", conditions=["white noise at 10 dB", "source of 8 kHz"])
+    assert (
+        set(found.under) == set(found.doubted) == set(found.conditions) == {"white noise at 10 dB", "source of 8 kHz"}
+    )
+    said = "\n".join(lines_of(found))
+    assert "under white noise at 10 dB: accuracy" in said
+    assert said.count("ECE with doubt") == 2
+    assert found.doubted["white noise at 10 dB"] != pytest.approx(found.under["white noise at 10 dB"].ece)
+
+
+def test_labels_of_a_set_of_ones_own(tmp_path: Path) -> None:
+    model = make_speech(tmp_path / "own.onnx", labels=("neutral", "calm", "happy"), minimum_window_s=1.0)
+    write_ravdess(tmp_path / "data", [2], seconds=1.5)
+    found = evaluate_speech(model, tmp_path / "data", among=EmotionSet(("neutral", "calm", "happy")))
+    assert found.figures.labels == ("neutral", "calm", "happy")
+    assert found.figures.n == 3, "one clip of each; calm is not neutral here"

@@ -10,7 +10,8 @@ import pytest
 
 from bimodal.config import Config, check_config
 from bimodal.models.contract import Crop
-from bimodal.models.errors import CatalogError
+from bimodal.models.emotions import EMOTIONS, EmotionSet
+from bimodal.models.errors import ArtifactError, CatalogError
 from bimodal.models.faces.crop import Outline, crop_face
 from bimodal.models.faces.pose import Camera
 from bimodal.models.faces.resampling import Square
@@ -19,6 +20,7 @@ from bimodal.supervisor.processes import Wanted, processes
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.face.measures import measures_of
 from bimodal.workers.face.static import StaticModels
+from bimodal.workers.fusion.settings import Ensemble
 from bimodal.workers.settings import FaceActorSettings, FusionActorSettings
 from tests.artifacts import make_face_static
 
@@ -133,3 +135,24 @@ def test_valence_and_arousal_of_a_model_are_the_events(tmp_path: Path) -> None:
     assert found.affect == [(0.5, -1.0)]
     measured = measures_of(None, Camera(900, 0, 0), None, found.affect[0])
     assert (measured.valence, measured.arousal, measured.affect) == (0.5, -1.0, "model")
+
+
+def test_several_are_a_product_of_experts_with_weights(tmp_path: Path) -> None:
+    artifacts = [static(tmp_path / "a.onnx"), static(tmp_path / "b.onnx", labels=tuple(reversed(EMOTIONS)))]
+    one, other = (StaticModels([each])(FRAME, OUTLINES).probabilities for each in artifacts)
+    ensemble = Ensemble(rule="product", weights=(0.8, 0.2))
+    together = StaticModels(artifacts, ensemble=ensemble)(FRAME, OUTLINES).probabilities
+    for first, second, found in zip(one, other, together, strict=True):
+        raised = {name: max(first[name], 1e-6) ** 0.8 * max(second[name], 1e-6) ** 0.2 for name in first}
+        total = sum(raised.values())
+        assert found == pytest.approx({name: value / total for name, value in raised.items()})
+
+
+def test_a_model_beyond_the_set_is_refused_and_categories_are_told_apart(tmp_path: Path) -> None:
+    artifact = static(tmp_path / "a.onnx", labels=("happy", "sad", "contempt"))
+    with pytest.raises(ArtifactError, match="knows none of the emotions bored, engaged: its classes are happy, sad"):
+        StaticModels([artifact], EmotionSet(("bored", "engaged")))
+    found = StaticModels([artifact], EmotionSet(categories=("contempt",)))(FRAME, OUTLINES)
+    for probabilities, other in zip(found.probabilities, found.other, strict=True):
+        assert sum(probabilities.values()) == pytest.approx(1.0)
+        assert list(other) == ["contempt"]

@@ -1,0 +1,69 @@
+"""What a config.yaml runs, as far as it is measured: models, how several become one, and the set of emotions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from bimodal.models.catalog import DEFAULTS
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet, wrong_names
+from bimodal.training.errors import TrainingError
+from bimodal.training.evaluate.evaluate import ALONE, Joined
+
+SHARED = ("ensemble", "weights")
+
+
+class Running(NamedTuple):
+    """The models of one kind, how they become one, and what they are asked for."""
+
+    models: tuple[str, ...]
+    joined: Joined = ALONE
+    among: EmotionSet = SEVEN
+
+
+def running(kind: str, config: Path | None, models: str | None = None) -> Running:
+    """What a config runs for a kind (`face-static`, `speech`); without one, what the default config does.
+
+    Args:
+        models: names or paths with commas, in place of the config's.
+
+    Raises TrainingError where the config can't be read, or has no such model.
+    """
+    values = _read(config)
+    section = values.get("models")
+    section = section if isinstance(section, Mapping) else {}
+    given: object = section.get(kind) or DEFAULTS[kind]
+    if models is not None:
+        given = [name.strip() for name in models.split(",")]
+    names = (given,) if isinstance(given, str) else tuple(map(str, given)) if isinstance(given, Sequence) else ()
+    if not names or names == ("none",):
+        raise TrainingError(f"{config} runs no model of the kind {kind}")
+    rule = str(section.get("ensemble", "average"))
+    if rule not in ("average", "product"):
+        raise TrainingError(f"{config}: in 'models.ensemble': must be 'average' or 'product', not '{rule}'")
+    weights = section.get("weights")
+    weights = weights if isinstance(weights, Mapping) else {}
+    joined = Joined("product" if rule == "product" else "average", tuple(float(weights.get(name, 1)) for name in names))
+    emotions = values.get("emotions") or EMOTIONS
+    emotions = tuple(map(str, emotions)) if isinstance(emotions, Sequence) else EMOTIONS
+    wrong = wrong_names(emotions)
+    if wrong is not None:
+        raise TrainingError(f"{config}: in 'emotions': {wrong}")
+    return Running(names, joined, EmotionSet(emotions))
+
+
+def _read(config: Path | None) -> Mapping[str, object]:
+    if config is None:
+        return {}
+    try:
+        values = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise TrainingError(f"{config} can't be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise TrainingError(f"{config} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, Mapping):
+        raise TrainingError(f"{config} must hold keys and values")
+    return values
