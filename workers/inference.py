@@ -70,7 +70,7 @@ def gpu_of(worker: str, gpus: int) -> int:
 
 
 # Settings that change what a worker answers, beside its models; the others say how it runs on its machine.
-THRESHOLDS = ("face", "audio", "window_s", "emotions")
+THRESHOLDS = ("face", "audio", "window_s", "emotions", "ensemble")
 
 
 def thresholds_of(own: dict[str, object]) -> str:
