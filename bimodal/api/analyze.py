@@ -79,8 +79,8 @@ def analyze(
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         out: the folder for the files that `bimodal analyze` writes; None writes none. Files only.
         also: formats of other programs that are written too: "eaf", "textgrid", "webvtt", "srt", "boris", "csv-long".
-        face_workers, audio_workers, speed, report, annotate, hide_faces, video_track, audio_track, channel, overwrite,
-            quick: the options of `bimodal analyze`.
+        face_workers, audio_workers, speed, report, annotate, hide_faces: the options of `bimodal analyze`.
+        video_track, audio_track, channel, overwrite, quick: also its options.
 
     Raises SourceError where the source can't be read, another `bimodal.errors.BimodalError` where the config, its
     models or the folder can't be used.

@@ -62,9 +62,8 @@ class Push:
     Times are seconds on the program's own line, from any beginning, and grow; without them it is the clock. Frames are
     written once, into shared memory from which the workers read.
 
-    Attributes:
-        frames, sounds: that were pushed.
-        lost: of both, that the system did not take, because it was busy or is being started again.
+    `frames` and `sounds` count those that were pushed, `lost` those of both that the system did not take, because it
+    was busy or is being started again.
     """
 
     def __init__(self, stream: str, directory: Path, reply: PushReply) -> None:

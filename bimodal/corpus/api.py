@@ -49,8 +49,8 @@ def analyze_corpus(
         out: the folder for the results, or its address.
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         workers: number of worker processes (of Ray actors); "auto": one a core.
-        engine, address, root, again, retry_failed, overwrite, pictures, report, quick, video_track, audio_track,
-            channel: the options of `bimodal analyze`.
+        engine, address, root, again, retry_failed, overwrite, pictures, report: the options of `bimodal analyze`.
+        quick, video_track, audio_track, channel: also its options.
         shard: (I, N): the I-th of N parts.
 
     Clips that fail raise nothing: they are in `failures`. Raises SourceError where inputs can't be read, another
