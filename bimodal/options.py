@@ -13,6 +13,9 @@ import typer
 
 from bimodal.broker.control import Request, ask
 from bimodal.config import Between, Config, CountConfig, load_config
+from bimodal.drawing.marks import MARKS, Mark
+from bimodal.drawing.style import Style
+from bimodal.supervisor.processes import mesh_model
 from bimodal.supervisor.session import find_session
 from bimodal.workers.errors import ConfigError
 
@@ -81,6 +84,24 @@ def with_quick(config: Config, quick: bool | None) -> Config:
             f"quick looks where something has changed: it needs face.detect_every: auto, not {config.face.detect_every}"
         )
     return msgspec.structs.replace(config, face=msgspec.structs.replace(config.face, quick=quick))
+
+
+def marks_of(given: str | Sequence[str]) -> tuple[Mark, ...]:
+    """What is drawn into a film, from a list or from text with commas. Raises ConfigError for what can't be drawn."""
+    names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given) if name.strip()]
+    wrong = next((name for name in names if name not in MARKS), None)
+    if wrong is not None or (isinstance(given, str) and not names):
+        raise ConfigError(f"'{wrong or given}' can't be drawn; there are {', '.join(MARKS)}")
+    return tuple(mark for mark in MARKS if mark in names)
+
+
+def film_style(config: Config, marks: tuple[Mark, ...], *, hide_faces: bool) -> tuple[Style, str | None]:
+    """The style of annotated films of files, and the path of the landmark model where it draws meshes.
+
+    Raises CatalogError where that model is unknown.
+    """
+    landmarks = mesh_model(config, files=True) if "mesh" in marks else None
+    return Style(faces="hide" if hide_faces else "show", draw=marks), landmarks
 
 
 # Requests to a running system.

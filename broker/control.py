@@ -97,6 +97,12 @@ class ConfigReply(msgspec.Struct, frozen=True, tag="config_reply", kw_only=True)
     tried: str | None = None
 
 
+class RecordRequest(msgspec.Struct, frozen=True, tag="record", kw_only=True):
+    """Begin to record the live streams, or stop; it holds until `outputs.record` of the config file changes."""
+
+    on: bool
+
+
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
     """State of one process. `figures` are those of its heartbeat and the supervisor's own (cpu_percent, memory_mb …);
     `address` is the URL where people reach it (the live page)."""
@@ -154,7 +160,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     sentence: str
 
 
-Request: TypeAlias = StatusRequest | ScaleRequest | ConfigRequest | ChangeRequest | PushRequest
+Request: TypeAlias = StatusRequest | ScaleRequest | ConfigRequest | ChangeRequest | PushRequest | RecordRequest
 Reply: TypeAlias = StatusReply | ConfigReply | PushReply | Accepted | Refused
 
 

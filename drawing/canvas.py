@@ -1,12 +1,14 @@
-"""Drawing primitives: rectangles and text, drawn in place and clipped at the picture's edge."""
+"""Drawing primitives: rectangles, lines and text, drawn in place and clipped at the picture's edge."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from bimodal.drawing.style import GROUND, Colour, Pixels
 
@@ -70,6 +72,32 @@ def _outline(pixels: Pixels, box: Box, colour: Colour, stroke: int) -> None:
 def _part(pixels: Pixels, box: Box) -> Pixels:
     left, top, right, bottom = (max(0, value) for value in box)
     return pixels[top:bottom, left:right]
+
+
+# Lines, with places between pixels; OpenCV clips them at the picture's edge.
+
+SHIFT = 4
+FARTHEST = 100_000.0
+
+
+def path(pixels: Pixels, lines: Sequence[NDArray[Any]], colour: Colour, stroke: int, *, rim: bool = True) -> None:
+    """Draw lines through points [P, 2] in pixels, antialiased; with a dark rim they show on any picture."""
+    fixed = [_fixed(line) for line in lines]
+    if rim:
+        cv2.polylines(pixels, fixed, False, GROUND, stroke + 2 * max(1, stroke // 2), cv2.LINE_AA, SHIFT)
+    cv2.polylines(pixels, fixed, False, colour, stroke, cv2.LINE_AA, SHIFT)
+
+
+def dots(pixels: Pixels, points: NDArray[Any], colour: Colour, radius: int) -> None:
+    """Draw a disc at each of the points [P, 2]."""
+    for x, y in _fixed(points).tolist():
+        cv2.circle(pixels, (x, y), radius << SHIFT, colour, cv2.FILLED, cv2.LINE_AA, SHIFT)
+
+
+def _fixed(points: NDArray[Any]) -> NDArray[np.int32]:
+    near = np.clip(np.nan_to_num(points), -FARTHEST, FARTHEST)
+    fixed: NDArray[np.int32] = np.rint(near * (1 << SHIFT)).astype(np.int32)
+    return fixed
 
 
 # Text, with OpenCV 5's own font and layout: antialiased, in most scripts; not thread-safe

@@ -11,6 +11,7 @@ from bimodal.broker.events import Emotion, TrackedFace, leading
 from bimodal.drawing import canvas
 from bimodal.drawing.canvas import Box, fill, fill_share, frame, shade
 from bimodal.drawing.captions import Piece, Row, caption, headline, percent, rows, shown_set
+from bimodal.drawing.faces import Points, affect_plane, marks
 from bimodal.drawing.style import (
     FAINT,
     FUSED,
@@ -31,13 +32,15 @@ MOST_LINES = 2
 PLAIN = Style()
 
 
-def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN) -> Pixels:
+def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN, meshes: Sequence[Points | None] = ()) -> Pixels:
     """Draw an event on a copy of its picture and return that.
 
     Args:
         pixels: uint8 [H, W, 3] RGB, the event's picture at any size; readable from 160×120 on. Boxes are scaled from
             the event's `size`; those of an event without one are in pixels of this picture.
         style: which elements are shown.
+        meshes: of the event's faces in their order, for a style that draws them: float32 [468 or 478, 2 or more] in
+            pixels of this picture; None where one has none. Events hold none.
     """
     height, width = pixels.shape[:2]
     scale = (width / event.size[0], height / event.size[1]) if event.size is not None else (1.0, 1.0)
@@ -48,9 +51,15 @@ def overlay(pixels: Pixels, event: Emotion, style: Style = PLAIN) -> Pixels:
     foot = height - (size.line * 4 + size.gap if style.bars else 0)
     speaking = leading(event)
     within = Box(0, head, width, foot) if foot - head >= size.line else Box(0, 0, width, height)
-    boxes(drawn, event.faces, speaking, scale, within, size)
+    placed = [_on_picture(face, scale, width, height) for face in event.faces]
+    for face, box in zip(event.faces, placed, strict=True):
+        frame(drawn, box, FUSED, size.stroke * (2 if face is speaking else 1))
+    marks(drawn, event, style.draw, scale, size, meshes)
+    _captions(drawn, event.faces, placed, within, size)
     if style.bars:
         bars(drawn, rows(event), size, shown_set(event, style))
+    if "affect" in style.draw:
+        affect_plane(drawn, event, head, size)
     _headline(drawn, pieces, size)
     return drawn
 
@@ -94,24 +103,8 @@ def _headline(pixels: Pixels, lines: list[list[Piece]], size: Metrics) -> None:
 # Boxes
 
 
-def boxes(
-    pixels: Pixels,
-    faces: Sequence[TrackedFace],
-    speaking: TrackedFace | None,
-    scale: tuple[float, float],
-    within: Box,
-    size: Metrics,
-) -> None:
-    """Draw every face's box with its caption into `pixels`; captions stay `within` that box.
-
-    Args:
-        speaking: the face that the event's verdict is about; its box is thicker.
-        scale: pixels of the picture per pixel of the event's frame, horizontally and vertically.
-    """
-    height, width = pixels.shape[:2]
-    placed = [_on_picture(face, scale, width, height) for face in faces]
-    for face, box in zip(faces, placed, strict=True):
-        frame(pixels, box, FUSED, size.stroke * (2 if face is speaking else 1))
+def _captions(pixels: Pixels, faces: Sequence[TrackedFace], placed: Sequence[Box], within: Box, size: Metrics) -> None:
+    """Write every face's caption at its box; captions stay `within` that box."""
     taken: list[Box] = []
     for face, box in zip(faces, placed, strict=True):
         text = canvas.fitted(caption(face), within.right - within.left - 2 * size.gap, size.em, canvas.BOLD)

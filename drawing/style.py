@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bimodal.drawing.marks import Marks
 from bimodal.models.emotions import EmotionSet
 
 Pixels = NDArray[np.uint8]
@@ -36,6 +37,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
         bars: the three rows of bars at the bottom.
         name: the stream's name.
         latency: milliseconds from grab to event.
+        draw: what of the faces is drawn beside their boxes.
         emotions: what the bars are of; None: what the event names, and all of the seven where it names no others.
     """
 
@@ -43,6 +45,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     bars: bool = True
     name: bool = True
     latency: bool = False
+    draw: Marks = ()
     emotions: EmotionSet | None = None
 
 

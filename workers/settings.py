@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from bimodal.broker.messages import MOST_AT_A_TIME, Pixels, Policy
+from bimodal.drawing.marks import Marks
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.capture.settings import CaptureSettings, StreamSettings
@@ -116,23 +117,33 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         folder: parent of the session folders; for the recorder and the films, the folder of the session.
+        begin: `by_button`: when someone presses the button of the live page.
         split_minutes: length of one part, in the stream's own time.
         retention_days: age at which older sessions next to this one are deleted; None: never.
         video: whether films are written, with sound.
         annotated: whether results are drawn into the pictures.
+        draw: what of the faces is drawn into them beside their boxes.
         faces: `hide` films boxes on a plain ground.
         private: whether nobody but this user may read them (0600, folders 0700); else they follow the umask.
         min_free_mb: least free space on the disk at which films are written, in MiB.
     """
 
     folder: str
+    begin: Literal["at_once", "by_button"] = "at_once"
     split_minutes: Annotated[float, msgspec.Meta(gt=0, le=1440)] = 60.0
     retention_days: Annotated[float, msgspec.Meta(gt=0)] | None = None
     video: bool = False
     annotated: bool = True
+    draw: Marks = ()
     faces: Literal["show", "hide"] = "show"
     private: bool = True
     min_free_mb: Annotated[int, msgspec.Meta(ge=10)] = 1000
+
+
+class FilmActorSettings(RecordSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section, and the path of the face-landmarks artifact that finds the meshes to draw; None draws none."""
+
+    landmarks: str | None = None
 
 
 class RecordActorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,10 +174,17 @@ class WindowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ViewActorSettings(ViewSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section, the names of the streams that visitors' browsers may be, and what results are about."""
+    """The section, and what of other sections the page needs.
+
+    Attributes:
+        visitor_streams: names of the streams that visitors' browsers may be.
+        emotions: what results are about.
+        records: whether there is a folder for recordings, and so a button that begins and stops them.
+    """
 
     visitor_streams: tuple[str, ...] = ()
     emotions: EmotionSet = SEVEN
+    records: bool = False
 
 
 class LslActorSettings(msgspec.Struct, frozen=True, kw_only=True):

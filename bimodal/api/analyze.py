@@ -19,9 +19,9 @@ from bimodal.api.detector import Detector
 from bimodal.api.sources import ConfigLike, Source, choice_of, config_of
 from bimodal.broker.events import Emotion, Hop, Probabilities, fused, leading
 from bimodal.console import state_directory
-from bimodal.drawing.style import Style
+from bimodal.drawing.marks import Mark
 from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
-from bimodal.options import with_counts, with_quick
+from bimodal.options import film_style, marks_of, with_counts, with_quick
 from bimodal.recordings.convert import convert, formats_of
 from bimodal.recordings.exports import FormatName
 from bimodal.recordings.reading import clips, read_hops, set_of_events
@@ -60,6 +60,7 @@ def analyze(
     also: Sequence[FormatName] = (),
     annotate: bool = False,
     hide_faces: bool = False,
+    draw: Sequence[Mark] = (),
     video_track: int | None = None,
     audio_track: int | None = None,
     channel: Channel = "mix",
@@ -79,22 +80,27 @@ def analyze(
         config: a path of a config.yaml, its values as a dict, or None for the defaults.
         out: the folder for the files that `bimodal analyze` writes; None writes none. Files only.
         also: formats of other programs that are written too: "eaf", "textgrid", "webvtt", "srt", "boris", "csv-long".
+        draw: what is drawn into the annotated film too, which this asks for: "mesh", "pose", "gaze", "affect".
         face_workers, audio_workers, speed, report, annotate, hide_faces: the options of `bimodal analyze`.
         video_track, audio_track, channel, overwrite, quick: also its options.
 
     Raises SourceError where the source can't be read, another `bimodal.errors.BimodalError` where the config, its
     models or the folder can't be used.
     """
+    marks = marks_of(draw)
+    annotate = annotate or bool(marks)
     if isinstance(source, np.ndarray):
         if out is not None or report or annotate or also:
-            raise WorkerError("out=, report=, also= and annotate= go with a media file, after which files are named")
+            raise WorkerError(
+                "out=, report=, also=, annotate= and draw= go with a media file, after which files are named"
+            )
         with Detector(config, quick=quick) as detector:
             found = list(detector.events(source, fps=fps, sound=sound, rate=rate, channel=channel, hops=True))
             about = detector.emotions
         events = [event for event in found if isinstance(event, Emotion)]
         return Result("array", events, hops=[hop for hop in found if isinstance(hop, Hop)], emotions=about)
     if (report or annotate or also) and out is None:
-        raise WorkerError("report=, also= and annotate= write files: name the folder as out=")
+        raise WorkerError("report=, also=, annotate= and draw= write files: name the folder as out=")
     if fps is not None or sound is not None or rate is not None:
         raise SourceError("fps, sound and rate go with arrays; a media file says them itself")
     settings = with_quick(with_counts(config_of(config), face_workers, audio_workers), quick)
@@ -116,16 +122,24 @@ def analyze(
             raise SourceError(analysed.reason)
         (clip,) = clips(folder / f"{analysed.name}.jsonl")
         notes = [analysed.note, analysed.lost]
+        if also:
+            convert(clip, formats_of(",".join(also)), datetime.now().astimezone())
+        if annotate:
+            style, landmarks = film_style(settings, marks, hide_faces=hide_faces)
+            film = annotate_file(
+                analysed.file,
+                folder,
+                analysed.name,
+                style=style,
+                landmarks=landmarks,
+                choice=choice,
+                log_file=log_file,
+            )
+            notes.append(film)
         if report:
             from bimodal.recordings.report.page import write_report
 
             write_report(clip, datetime.now().astimezone())
-        if also:
-            convert(clip, formats_of(",".join(also)), datetime.now().astimezone())
-        if annotate:
-            style = Style(faces="hide" if hide_faces else "show")
-            film = annotate_file(analysed.file, folder, analysed.name, style=style, choice=choice, log_file=log_file)
-            notes.append(film)
         events = [event for event, _ in clip.events()]
         hops = [hop for part in clip.parts for hop in read_hops(part.path)]
         note = "; ".join(note for note in notes if note is not None) or None

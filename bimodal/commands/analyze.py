@@ -10,7 +10,7 @@ import time
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
@@ -24,7 +24,7 @@ from bimodal.corpus.inputs import is_corpus
 from bimodal.corpus.resume import Options
 from bimodal.corpus.run import WHOLE, CorpusRequest
 from bimodal.drawing.style import Style
-from bimodal.options import ConfigOption, config_of, with_counts, with_quick
+from bimodal.options import ConfigOption, config_of, film_style, marks_of, with_counts, with_quick
 from bimodal.recordings.convert import convert as write_formats
 from bimodal.recordings.convert import formats_of
 from bimodal.recordings.reading import clips
@@ -126,6 +126,10 @@ def analyze(
     hide_faces: Annotated[
         bool, typer.Option("--hide-faces", help="With --annotate: boxes and bars on a plain ground, no picture.")
     ] = False,
+    draw: Annotated[
+        str | None,
+        typer.Option(help="What the film, which this asks for, shows too: mesh, pose, gaze, affect.", metavar="WHAT,…"),
+    ] = None,
     root: Annotated[
         str | None,
         typer.Option(help="Files lie below OUT as they do below this folder.", metavar="DIR", rich_help_panel=CORPUS),
@@ -179,6 +183,7 @@ def analyze(
 
     Example: [b]bimodal analyze talk.mp4 --out results/[/b], or [b]bimodal analyze study/ --out results/[/b]
     """
+    annotate = annotate or draw is not None
     if hide_faces and not annotate:
         raise typer.BadParameter("--hide-faces goes with --annotate")
     choice = choice_of(video_track, audio_track, channel)
@@ -187,6 +192,7 @@ def analyze(
         log_file = open_log(None, "INFO", "analyze")
     with user_errors(log_file):
         formats = formats_of(also) if also is not None else []
+        marks = marks_of(draw) if draw is not None else ()
         loaded = with_quick(with_counts(config_of(config), face_workers, audio_workers), quick or None)
         of_corpus = root is not None or dry_run or again or retry_failed or as_json or engine is not Engine.LOCAL
         of_corpus = of_corpus or part != WHOLE or is_corpus(files, MANY) or is_address(out)
@@ -197,8 +203,8 @@ def analyze(
         if of_corpus:
             if annotate or name is not None or speed is Speed.REALTIME:
                 raise ConfigError(
-                    "--annotate, --name and --speed realtime go with files that are named, not with a corpus (a "
-                    "folder, a glob, a list, or more than 8 files)"
+                    "--annotate, --draw, --name and --speed realtime go with files that are named, not with a corpus "
+                    "(a folder, a glob, a list, or more than 8 files)"
                 )
             run_corpus(
                 CorpusRequest(
@@ -242,12 +248,14 @@ def analyze(
             finally:
                 analysis.close()
             wall_s = time.monotonic() - begun
-            if report:
-                _write_reports(analysis.inputs, folder)
             for analysed in analysis.inputs if formats else ():
                 if analysed.done:
                     write_formats(clips(folder / f"{analysed.name}.jsonl")[0], formats, datetime.now().astimezone())
-            lost = _films(analysis.inputs, folder, hide_faces, log_file, choice) if annotate else []
+            films = Films(folder, *film_style(loaded, marks, hide_faces=hide_faces), log_file, choice)
+            lost = _make_films(analysis.inputs, films) if annotate else []
+            # After the films, which a report plays.
+            if report:
+                _write_reports(analysis.inputs, folder)
         _report(analysis.inputs, folder, wall_s, lost)
 
 
@@ -260,9 +268,9 @@ def choice_of(video_track: int | None, audio_track: int | None, channel: str) ->
         raise typer.BadParameter(f"--channel is mix, left, right, each or a number from 1, not '{channel}'") from error
 
 
-def _films(inputs: list[Analysed], out: Path, hide_faces: bool, log_file: Path, choice: Choice) -> list[str]:
+def _make_films(inputs: list[Analysed], films: Films) -> list[str]:
     try:
-        return annotate_all(inputs, out, hide_faces=hide_faces, log_file=log_file, choice=choice)
+        return annotate_all(inputs, films)
     except KeyboardInterrupt:
         say("stopped; the results are complete, films that were not are not there")
         raise typer.Exit(130) from None
@@ -383,9 +391,17 @@ def summary_of(done: list[Analysed], wall_s: float) -> str:
 # Annotated films, each made by a process of its own: a failure there costs the film alone.
 
 
-def annotate_all(
-    inputs: list[Analysed], out: Path, *, hide_faces: bool, log_file: Path | None, choice: Choice = DEFAULT
-) -> list[str]:
+class Films(NamedTuple):
+    """How the films of a run are made; `landmarks`: path of the model that finds meshes, where it draws them."""
+
+    out: Path
+    style: Style
+    landmarks: str | None
+    log_file: Path | None
+    choice: Choice = DEFAULT
+
+
+def annotate_all(inputs: list[Analysed], films: Films) -> list[str]:
     """Make the film of every input that has results; returns a sentence for each that could not be made."""
     console = Console(stderr=True)
     columns = (
@@ -394,7 +410,6 @@ def annotate_all(
         TextColumn("{task.completed:.0f}/{task.total:.0f} pictures drawn"),
         TimeElapsedColumn(),
     )
-    style = Style(faces="hide" if hide_faces else "show")
     reasons: list[str | None] = []
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         for analysed in inputs:
@@ -407,11 +422,12 @@ def annotate_all(
 
             because = annotate_file(
                 analysed.file,
-                out,
+                films.out,
                 analysed.name,
-                style=style,
-                choice=choice,
-                log_file=log_file,
+                style=films.style,
+                landmarks=films.landmarks,
+                choice=films.choice,
+                log_file=films.log_file,
                 on_progress=on_progress,
             )
             reasons.append(because)

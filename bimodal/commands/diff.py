@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import av
 import msgspec
 import typer
 from rich.console import Console
@@ -23,13 +22,14 @@ from bimodal.console import open_log, say, user_errors
 from bimodal.models.catalog import sha256_of
 from bimodal.options import ConfigOption, config_of
 from bimodal.recordings.compare import Comparison, compare
+from bimodal.recordings.films import begin_s
 from bimodal.recordings.reading import Clip, Part, clips, read_events
 from bimodal.recordings.recording import RecordError
-from bimodal.recordings.report.facts import frame_seconds, tenths
+from bimodal.recordings.report.facts import frame_seconds
+from bimodal.recordings.report.tracks import tenths
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.inputs import gather
 from bimodal.supervisor.provenance import model_records
-from bimodal.workers.film.writer import BEGINS
 
 MOST_STRETCHES = 20
 
@@ -252,7 +252,7 @@ def _films(clip: Clip) -> list[Footage]:
         # Recorder and film number their restarts separately; they share run and part.
         parts = tuple(part for part in clip.parts if _run_and_part(part.path) == _run_and_part(film))
         if parts:
-            found.append(Footage(clip, parts, film, begin_s=_begin(film)))
+            found.append(Footage(clip, parts, film, begin_s=begin_s(film)))
     if not found:
         raise RecordError(
             f"{clip.name} was recorded without video ('outputs.record.video'), so there is nothing to look at"
@@ -262,18 +262,6 @@ def _films(clip: Clip) -> list[Footage]:
 
 def _run_and_part(path: Path) -> list[str]:
     return path.name.partition(".")[0].split("-")[:2]
-
-
-def _begin(film: Path) -> float:
-    """Beginning of a film on the stream's time line, in seconds; raises RecordError where it can't be read."""
-    try:
-        with av.open(str(film)) as container:
-            comment = container.metadata.get("comment", "")
-    except (av.FFmpegError, OSError) as error:
-        raise RecordError(f"{film} can't be read as a film") from error
-    if not comment.startswith(BEGINS) or not comment.removeprefix(BEGINS).isdigit():
-        raise RecordError(f"{film} does not say where on the stream's time line it begins, so it can't be compared")
-    return int(comment.removeprefix(BEGINS)) / 1e9
 
 
 def _is_annotated(clip: Clip) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from bimodal.drawing.marks import Marks
 from bimodal.models.catalog import DEFAULTS
 from bimodal.models.emotions import EMOTIONS, wrong_names
 from bimodal.values import Forms, WrongValueError, truth
@@ -194,6 +195,10 @@ class OutputsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     mqtt: MqttSettings | None = None
     webhook: WebhookSettings | None = None
 
+    def __post_init__(self) -> None:
+        if self.record is not None and self.record.begin == "by_button" and not self.view.enabled:
+            raise ValueError("'record.begin' is by_button, but the page that has the button is off: 'view' is false")
+
 
 def _is_stream_name(name: str) -> bool:
     strange = any(c in "/\\\0" or not c.isprintable() for c in name)
@@ -264,4 +269,5 @@ SHORT_FORMS: Forms = {
     OscSettings: _place_section,
     MqttSettings: _place_section,
     WebhookSettings: _webhook_section,
+    Marks: lambda value: [value] if isinstance(value, str) else value,
 }

@@ -26,13 +26,18 @@ def annotate_file(
     name: str,
     *,
     style: Style,
+    landmarks: str | None = None,
     choice: Choice = DEFAULT,
     log_file: Path | None,
     on_progress: Callable[[int], None] = lambda _pictures: None,
 ) -> str | None:
     """Make OUT/NAME.annotated.mp4 of `source` and its events OUT/NAME.jsonl, which must be complete.
 
-    Returns None, or why there is no film, as a sentence. `on_progress` gets the number of pictures done so far.
+    Returns None, or why there is no film, as a sentence.
+
+    Args:
+        landmarks: path of the face-landmarks artifact, for a style that draws meshes.
+        on_progress: gets the number of pictures done so far.
     """
     film = out / film_name(name)
     order = Order(
@@ -41,6 +46,7 @@ def annotate_file(
         events=str((out / f"{name}.jsonl").absolute()),
         film=str(film.absolute()),
         style=style,
+        landmarks=landmarks,
         log=str(log_file) if log_file is not None else None,
         parent=os.getpid(),
     )

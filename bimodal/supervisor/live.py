@@ -24,6 +24,7 @@ from bimodal.broker.control import (
     ControlServer,
     PushReply,
     PushRequest,
+    RecordRequest,
     Refused,
     Reply,
     Request,
@@ -47,11 +48,18 @@ log = logging.getLogger(__name__)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """The wanted system: a config, and numbers of workers that override it; `by_hand`: kinds set by `bimodal scale`."""
+    """The wanted system.
+
+    Attributes:
+        counts: numbers of workers that override the config's.
+        by_hand: kinds whose number `bimodal scale` has set.
+        recording: whether the streams are recorded, where the config says where to.
+    """
 
     config: Config
     counts: dict[Role, int] = {}
     by_hand: frozenset[Role] = frozenset()
+    recording: bool = True
 
 
 class LiveSystem:
@@ -70,7 +78,7 @@ class LiveSystem:
         self._name = session.name
         self._watch = ConfigWatch(*files)
         self._recordings = Recordings(session.name)
-        self._in_force = self._target = Target(config=config)
+        self._in_force = self._target = Target(config=config, recording=_begins_at_once(config))
         self._followers: dict[Role, LoadFollower] = {}
         self._follow_at = 0.0
         self._last_good = self._target
@@ -108,7 +116,8 @@ class LiveSystem:
         return {child.spec.stream for child in self.supervisor.children.values() if child.spec.stream is not None}
 
     def _rows(self, target: Target) -> list[ProcessSpec]:
-        wanted = Wanted(target.config, target.counts, self._recordings.of(target.config))
+        record = self._recordings.of(target.config) if target.recording else None
+        wanted = Wanted(target.config, target.counts, record)
         return limited(processes(wanted, TABLE), target.config.workers.max_memory_mb)
 
     # -------------------------------------------------------------------------------- target
@@ -227,7 +236,10 @@ class LiveSystem:
             for kind, count in self._target.counts.items()
             if getattr(config.workers, kind).count == getattr(before, kind).count
         }
-        self._change(Target(config=config, counts=kept, by_hand=self._target.by_hand & frozenset(kept)))
+        by_hand = self._target.by_hand & frozenset(kept)
+        same = config.outputs.record == self._target.config.outputs.record
+        recording = self._target.recording if same else _begins_at_once(config)
+        self._change(Target(config=config, counts=kept, by_hand=by_hand, recording=recording))
 
     # -------------------------------------------------------------------------------- requests
 
@@ -244,6 +256,8 @@ class LiveSystem:
                     return self._take_over(request)
                 case PushRequest():
                     return self._push(request.stream)
+                case RecordRequest():
+                    return self._record(request.on)
         except BimodalError as error:
             return Refused(str(error))
         except Exception as error:  # whatever is in a request, what works must go on working
@@ -287,6 +301,15 @@ class LiveSystem:
             picture=settings.push != "sound",
             sound=settings.push != "picture" and bool(config.models.voices),
         )
+
+    def _record(self, on: bool) -> Reply:
+        section = self._target.config.outputs.record
+        if section is None:
+            return Refused("there is no folder for recordings: 'outputs.record' in config.yaml names one")
+        if on != self._target.recording:
+            log.info("recording %s by request", "begins" if on else "stops")
+            self._change(msgspec.structs.replace(self._target, recording=on))
+        return Accepted(f"recordings go below {section.folder}" if on else "nothing is recorded until it is asked for")
 
     def _scale(self, counts: Mapping[str, int]) -> Reply:
         wanted = checked_counts(counts, self._target.config)
@@ -342,6 +365,10 @@ class LiveSystem:
         self.supervisor.stop()
         self._control.close()
         return self._recordings.end()
+
+
+def _begins_at_once(config: Config) -> bool:
+    return config.outputs.record is None or config.outputs.record.begin == "at_once"
 
 
 class Recordings:

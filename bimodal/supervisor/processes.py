@@ -30,6 +30,7 @@ from bimodal.workers.settings import (
     BrokerSettings,
     CaptureActorSettings,
     FaceActorSettings,
+    FilmActorSettings,
     FusionActorSettings,
     LslActorSettings,
     RecordActorSettings,
@@ -184,6 +185,12 @@ def file_of(config: Config, name: str) -> str:
     return str(resolve(name, precision=choice_here(config.runtime.precision, config.runtime.provider).precision))
 
 
+def mesh_model(config: Config, *, files: bool) -> str:
+    """Path of the landmark model that finds the meshes drawn into films: that of the finer look where there is one."""
+    details = details_of(config, files=files)
+    return str(resolve(config.models.face_landmarks)) if details is None else details[0]
+
+
 def _audio(wanted: Wanted) -> list[ProcessSpec]:
     """The audio workers; no rows without a speech model."""
     config = wanted.config
@@ -267,7 +274,10 @@ def _view(wanted: Wanted) -> list[ProcessSpec]:
         return []
     visitor_streams = tuple(name for name, stream in config.streams.items() if stream.browser or stream.push)
     settings = ViewActorSettings(
-        **msgspec.structs.asdict(section), visitor_streams=visitor_streams, emotions=wanted.emotions
+        **msgspec.structs.asdict(section),
+        visitor_streams=visitor_streams,
+        emotions=wanted.emotions,
+        records=config.outputs.record is not None,
     )
     return [ProcessSpec(name="view", role="view", settings=settings)]
 
@@ -286,7 +296,10 @@ def _window(wanted: Wanted) -> list[ProcessSpec]:
 def _film(wanted: Wanted) -> list[ProcessSpec]:
     if wanted.record is None or not wanted.record.record.video:
         return []
-    return [ProcessSpec(name="film", role="film", settings=wanted.record.record)]
+    record = wanted.record.record
+    landmarks = mesh_model(wanted.config, files=False) if "mesh" in record.draw else None
+    settings = FilmActorSettings(**msgspec.structs.asdict(record), landmarks=landmarks)
+    return [ProcessSpec(name="film", role="film", settings=settings, artifacts=_versions(landmarks))]
 
 
 def _replay(wanted: Wanted) -> list[ProcessSpec]:

@@ -56,6 +56,8 @@ _WEIGHTS /= _WEIGHTS.sum()
 _CENTRE = _WEIGHTS @ CANONICAL
 _WEIGHTED = ((CANONICAL - _CENTRE) * _WEIGHTS[:, None]).T.copy()
 _SPREAD = float(_WEIGHTS @ ((CANONICAL - _CENTRE) ** 2).sum(axis=1))
+EYE_CM: NDArray[np.float64] = CANONICAL[np.isin(POINTS, (263, 362))].mean(axis=0)
+"""The middle of the left eye's corners in the canonical face; the right eye's has the other sign of x. [3]."""
 # From x right, y down, z away from the camera to x right, y up, z towards it.
 _FLIP = np.array((1.0, -1.0, -1.0))
 
@@ -148,3 +150,13 @@ def pose_of(rotation: NDArray[np.float64]) -> Pose:
     pitch = math.asin(min(1.0, max(-1.0, rotation[1, 2])))
     roll = -math.atan2(rotation[1, 0], rotation[1, 1])
     return Pose(math.degrees(yaw), math.degrees(pitch), math.degrees(roll))
+
+
+def rotation_from(pose: Pose) -> NDArray[np.float64]:
+    """The rotation [3, 3] of a pose; its columns are the person's left, up and ahead, in x right, y up, z nearer."""
+    yaw, pitch, roll = (math.radians(angle) for angle in pose)
+    left = np.array((math.cos(yaw), 0.0, -math.sin(yaw)))
+    up = np.array((-math.sin(yaw) * math.sin(pitch), math.cos(pitch), -math.cos(yaw) * math.sin(pitch)))
+    ahead = np.array((math.sin(yaw) * math.cos(pitch), math.sin(pitch), math.cos(yaw) * math.cos(pitch)))
+    cos, sin = math.cos(roll), math.sin(roll)
+    return np.column_stack((left * cos - up * sin, left * sin + up * cos, ahead))

@@ -35,6 +35,7 @@ RUN: dict[str, Sequence[str]] = {
     "bimodal convert results/interview.jsonl --to eaf": (),
     "bimodal analyze interview.mp4 --out results/ --annotate": ("bimodal analyze talk.mov --out results/ --annotate",),
     "bimodal analyze interview.mp4 --out results/ --annotate --hide-faces": (),
+    "bimodal analyze interview.mp4 --out results/ --draw mesh,pose,gaze": (),
     "bimodal analyze talk.mov --out results/ --annotate": (),
     "bimodal analyze talk.mp4 --out results": ("bimodal analyze interview.mp4 --out results/ --report",),
     "bimodal report results/": (),

@@ -16,7 +16,7 @@ from bimodal.models.errors import CatalogError
 from bimodal.supervisor.processes import TABLE, ProcessSpec, Wanted, limited, processes
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.settings import RecordActorSettings, RecordSettings, ReplaySettings
+from bimodal.workers.settings import FilmActorSettings, RecordActorSettings, RecordSettings, ReplaySettings
 from tests.artifacts import make_face_static
 
 stems = st.sampled_from(["a", "b", "a-2", "a.mp4", "talk"])
@@ -60,7 +60,10 @@ def test_window_and_films_are_there_only_where_they_are_wanted() -> None:
     window, film = rows_of(both, *outputs, record=record)
     assert window.ends
     assert not film.ends
-    assert film.settings == record.record
+    assert film.settings == FilmActorSettings(folder="x", video=True)
+    drawing = RecordActorSettings(record=RecordSettings(folder="x", video=True, draw=("mesh",)))
+    _, film = rows_of(both, *outputs, record=drawing)
+    assert Path(film.settings.landmarks).parent.name == "facemesh-468"  # type: ignore[attr-defined]
     (hidden,) = rows_of(config(outputs={"window": {"faces": "hide"}}), *outputs)
     assert hidden.settings.faces == "hide"  # type: ignore[attr-defined]
 

@@ -27,11 +27,14 @@ class FaceModels(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """name@version by kind; several static models are joined by a plus sign."""
-        fine = {} if self.details is None else {"face-blendshapes": self.details[1].identity}
+        """name@version by kind; several of a kind (static, landmarks of a finer look) are joined by a plus sign."""
+        landmarks, fine = [self.landmarks.identity], {}
+        if self.details is not None:
+            landmarks.append(self.details[0].identity)
+            fine = {"face-blendshapes": self.details[1].identity}
         return fine | {
             "face-detector": self.detector.identity,
-            "face-landmarks": self.landmarks.identity,
+            "face-landmarks": "+".join(dict.fromkeys(landmarks)),
             "face-static": "+".join(artifact.identity for artifact in self.static),
         }
 

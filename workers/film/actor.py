@@ -7,11 +7,14 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
@@ -22,7 +25,10 @@ from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.film.live import LiveFilm
 from bimodal.workers.film.writer import NANO, FilmError
 from bimodal.workers.observer import FramedEvent, FrameObserver
-from bimodal.workers.settings import RecordSettings
+from bimodal.workers.settings import FilmActorSettings
+
+if TYPE_CHECKING:
+    from bimodal.workers.film.meshes import MeshFinder
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +47,13 @@ class FilmActor(FrameObserver):
         super().__init__(settings, mailbox)
         os.nice(NICENESS)
         cv2.setNumThreads(1)
-        mine = own(settings, RecordSettings)
+        mine = own(settings, FilmActorSettings)
         if mine.private:
             os.umask(0o077)
         self._settings = mine
         self._folder = Path(mine.folder)
-        self._style = Style(faces=mine.faces)
+        self._style = Style(faces=mine.faces, draw=mine.draw)
+        self._find_meshes = _mesh_finder(mine)
         self._free_space = FreeSpace(self._folder, mine.min_free_mb)
         self._opened: dict[str, StreamOpened] = {}
         self._films: dict[str, tuple[int, LiveFilm]] = {}
@@ -116,8 +123,14 @@ class FilmActor(FrameObserver):
             pixels = ground()
         if self._settings.annotated:
             about = set_of(opened) if opened is not None else None
-            return overlay(pixels, framed.event, msgspec.structs.replace(self._style, emotions=about))
+            style = msgspec.structs.replace(self._style, emotions=about)
+            return overlay(pixels, framed.event, style, self._meshes(pixels, framed))
         return ground(pixels.shape[1], pixels.shape[0]) if self._style.faces == "hide" else pixels
+
+    def _meshes(self, pixels: Pixels, framed: FramedEvent) -> Sequence[NDArray[np.float32] | None]:
+        if self._find_meshes is None or framed.pixels is None:
+            return ()
+        return self._find_meshes(pixels, framed.event)
 
     def _film(self, framed: FramedEvent) -> LiveFilm:
         run, film = self._films.get(framed.stream, (0, None))
@@ -173,6 +186,16 @@ class FilmActor(FrameObserver):
         """Complete all films."""
         self._close_all()
         super().close()
+
+
+def _mesh_finder(mine: FilmActorSettings) -> MeshFinder | None:
+    """What finds the meshes to draw; None where none are drawn. Raises ArtifactError."""
+    if not mine.annotated or "mesh" not in mine.draw or mine.landmarks is None:
+        return None
+    # ONNX Runtime is loaded only where meshes are drawn.
+    from bimodal.workers.film.meshes import MeshFinder
+
+    return MeshFinder(mine.landmarks)
 
 
 # Free space on the disk.

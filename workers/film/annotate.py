@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import av.container
 import msgspec
 import numpy as np
 import setproctitle
+from numpy.typing import NDArray
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.paths import unpack
@@ -46,6 +47,7 @@ def annotate(
     style: Style,
     on_progress: Callable[[int], None],
     choice: Choice = DEFAULT,
+    landmarks: str | None = None,
 ) -> int:
     """Write `film` and return how many pictures it has; it takes its name only when it is complete.
 
@@ -56,9 +58,12 @@ def annotate(
         events: the file's NAME.jsonl.
         on_progress: called with the number of pictures so far, after each.
         choice: the tracks that were analysed.
+        landmarks: path of the face-landmarks artifact that finds the meshes to draw; None draws none.
 
-    Raises SourceError or RecordError where source or events can't be read, FilmError where the film can't be written.
+    Raises SourceError or RecordError where source or events can't be read, FilmError where the film can't be written,
+    ArtifactError where the landmark model can't be used.
     """
+    find_meshes = _mesh_finder(landmarks) if "mesh" in style.draw and landmarks is not None else _no_meshes
     info = files.probe(source, choice)
     size = (info.width, info.height) if info.has_picture else VOICE_ONLY
     shown = _paired(source, events, choice) if info.has_picture else _plain(events)
@@ -68,7 +73,9 @@ def annotate(
         with _writing(part, size, info.fps, source, choice) as (writer, sound):
             for pts_ns, pixels, event in shown:
                 sound.up_to(pts_ns)
-                writer.picture(pts_ns, overlay(pixels, event, style) if event is not None else pixels)
+                if event is not None:
+                    pixels = overlay(pixels, event, style, find_meshes(pixels, event))
+                writer.picture(pts_ns, pixels)
                 on_progress(writer.pictures)
             sound.up_to(None)
             writer.close()
@@ -94,6 +101,20 @@ def _writing(
         yield writer, sound
     finally:
         sound.close()
+
+
+_Finder = Callable[[Pixels, Emotion], Sequence[NDArray[np.float32] | None]]
+
+
+def _mesh_finder(landmarks: str) -> _Finder:
+    # ONNX Runtime is loaded only where meshes are drawn.
+    from bimodal.workers.film.meshes import MeshFinder
+
+    return MeshFinder(landmarks)
+
+
+def _no_meshes(_pixels: Pixels, _event: Emotion) -> Sequence[None]:
+    return ()
 
 
 def _paired(source: Path, events: Path, choice: Choice) -> Iterator[_Shown]:
@@ -149,6 +170,7 @@ def main() -> int:
             style=order.style,
             on_progress=_ProgressPrinter(),
             choice=order.choice,
+            landmarks=order.landmarks,
         )
     except BimodalError as error:
         logging.info("refused: %s", error, exc_info=error)

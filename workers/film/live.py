@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from bimodal.drawing.style import Pixels
+from bimodal.recordings.films import SUFFIX
 from bimodal.recordings.writers import part_of
 from bimodal.workers.film.writer import NANO, FilmError, FilmWriter, Samples, film_error
 
@@ -20,7 +21,6 @@ RATE = 48_000
 LATE_NS = 12 * NANO
 # After a longer pause without pictures a new film begins, so that none shows a still for an hour.
 PAUSE_NS = 30 * NANO
-SUFFIX = ".mp4"
 
 
 class _Piece(NamedTuple):

@@ -7,19 +7,27 @@ from pathlib import Path
 import msgspec
 
 from bimodal.drawing.style import Style
+from bimodal.recordings.films import ANNOTATED
 from bimodal.workers.capture.choice import Choice
 
 ENVIRONMENT_KEY = "BIMODAL_FILM"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths and style of one annotated film; `log` takes the details of a failure, `parent` is the pid to die with."""
+    """Paths and style of one annotated film.
+
+    Attributes:
+        landmarks: path of the face-landmarks artifact for a style that draws meshes.
+        log: takes the details of a failure.
+        parent: pid to die with.
+    """
 
     source: str
     choice: Choice = Choice()
     events: str
     film: str
     style: Style = Style()
+    landmarks: str | None = None
     log: str | None = None
     parent: int = 0
 
@@ -32,8 +40,6 @@ class FilmProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Names of films.
-
-ANNOTATED = ".annotated.mp4"
 
 
 def film_name(name: str) -> str:

@@ -15,6 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from bimodal.drawing.style import Pixels
+from bimodal.recordings.films import BEGINS
 from bimodal.recordings.recording import describe
 from bimodal.workers.errors import WorkerError
 
@@ -26,7 +27,6 @@ SECONDS_A_KEYFRAME = 2
 SILENCE_A_PIECE = 48_000
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 BT709 = 1
-BEGINS = "begin_ns="
 
 # Without B-frames the first picture needs no edit list, so that every player keeps picture and sound together.
 QUALITY = {"preset": "veryfast", "crf": "20", "bf": "0"}
