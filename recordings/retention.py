@@ -24,7 +24,7 @@ DAY_S = 86_400.0
 LOOK_EVERY_S = 3600.0
 # A session without an end may still be running without anything to write.
 UNENDED_DAYS = 1.0
-REPORT = "report.html"
+REPORT, INDEX = "report.html", "index.html"
 # Files that recorders, films and reports write into a stream's folder; "-2" if a name was taken; ".part" if unfinished.
 OURS = re.compile(
     r"\.?\d{4,}-\d{4,}(-\d+)?(\.speech|\.segments)?\.(jsonl|csv|parquet|summary\.json|mp4|annotated\.mp4|html)"
@@ -67,8 +67,10 @@ def delete_session(folder: Path) -> bool:
             _delete(inner / STREAM_FILE)
         with contextlib.suppress(OSError):
             inner.rmdir()
-    if [path.name for path in folder.iterdir()] == [SESSION_FILE]:
-        _delete(folder / SESSION_FILE)
+    left = {path.name for path in folder.iterdir()}
+    if left <= {SESSION_FILE, INDEX}:
+        for name in left:
+            _delete(folder / name)
     with contextlib.suppress(OSError):
         folder.rmdir()
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import datetime
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Annotated
 
 import typer
 
-from bimodal.console import user_errors
+from bimodal.console import say, user_errors
 from bimodal.recordings.reading import at_rest, clips, complete
+from bimodal.recordings.recording import RecordError
 from bimodal.recordings.records import SESSION_FILE
 from bimodal.supervisor.provenance import end_session
+from bimodal.workers.actor import REFUSED
 
 
 def report(
@@ -20,25 +23,32 @@ def report(
         Path, typer.Argument(help="A session folder, a folder of results, or one NAME.jsonl.", metavar="RECORDING")
     ],
 ) -> None:
-    """Write one HTML page for each clip of a recording: timeline, shares of time, agreement of face and voice, longest
-    stretches, faces, models, settings, and what was unknown and why.
+    """Write one HTML page for each clip of a recording: timeline, faces and voice over time, shares of time, agreement
+    of face and voice, models, settings, and what was unknown and why; of several clips an index.html too.
 
-    Tables and summaries that a killed recorder left out are made too. The page needs no script and no network.
+    Stretches jump to their place in the film, where one lies beside the results. Tables and summaries that a killed
+    recorder left out are made too. No page needs a network.
 
     Example: [b]bimodal report recordings/default-2026-11-22T14-54-38[/b]
     """
     with user_errors():
         # Arrow and the templates are loaded only where a page is made.
-        from bimodal.recordings.report.page import write_report
+        from bimodal.recordings.report.page import write_reports
 
         found = clips(recording)
         for clip in found:
-            for name in complete(clip, time.time()):
-                typer.echo(f"completed {clip.folder / name}")
+            with contextlib.suppress(RecordError):  # one that can't be read is named below
+                for name in complete(clip, time.time()):
+                    typer.echo(f"completed {clip.folder / name}")
         now = datetime.now().astimezone()
-        for clip in clips(recording):
-            typer.echo(str(write_report(clip, now)))
+        written, problems = write_reports(recording if recording.is_dir() else recording.parent, clips(recording), now)
+        for path in written:
+            typer.echo(str(path))
         parts = [part for clip in found for part in clip.parts]
         # A session that still runs writes its own end.
         if (recording / SESSION_FILE).is_file() and all(at_rest(part, time.time()) for part in parts):
             end_session(recording, now)
+        for problem in problems:
+            say(problem)
+        if problems:
+            raise typer.Exit(REFUSED)

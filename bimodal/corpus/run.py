@@ -33,11 +33,12 @@ from bimodal.corpus.resume import Options, decide, set_of_rows
 from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task
 from bimodal.corpus.scratch import Scratch
 from bimodal.corpus.store import Store
-from bimodal.corpus.tables import CLIPS, CLIPS_CSV, FAILURES, INDEX, Pace, columns_of, write_tables
+from bimodal.corpus.tables import CLIPS, CLIPS_CSV, FAILURES, Pace, columns_of, write_tables
 from bimodal.models.emotions import SEVEN
 from bimodal.models.precision import Precision, choice_here
 from bimodal.recordings.exports import FormatName
 from bimodal.recordings.recording import SUMMARY, describe
+from bimodal.recordings.report.index import INDEX
 from bimodal.supervisor.addresses import is_address
 from bimodal.supervisor.emotions import set_of_config
 from bimodal.supervisor.provenance import describe_session

@@ -6,22 +6,28 @@ import csv
 import html
 import io
 import itertools
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
+from bimodal.broker.paths import unpack
 from bimodal.corpus.rows import Cell, ClipRow, table_cells, table_columns
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.parts import leftovers, opened, part_path, sweep, sync
+from bimodal.recordings.report.index import INDEX, number_cell, page_end, page_head, shares_cell, text_cell
 from bimodal.recordings.tables import csv_cell
+from bimodal.supervisor.addresses import is_address
 
-CLIPS, CLIPS_CSV, FAILURES, INDEX = "clips.parquet", "clips.csv", "failures.csv", "index.html"
+CLIPS, CLIPS_CSV, FAILURES = "clips.parquet", "clips.csv", "failures.csv"
 ROWS_IN_A_GROUP = 4_096
 MOST_ON_PAGE = 10_000
 FAILURE_COLUMNS = ("clip", "source", "reason")
-PAGE_COLUMNS = ("clip", "status", "emotion", "video", "speech", "duration_s", "frames", "faces", "hops", "reason")
+PAGE_COLUMNS = (
+    "clip", "status", "emotion", "share", "video", "speech", "duration_s", "frames", "faces", "hops", "reason"
+)  # fmt: skip
 
 
 def write_tables(
@@ -72,7 +78,7 @@ def write_tables(
                         page.write(_page_row(corpus, row, carried, report).encode())
                     count += 1
         rest = f"<p>The first {MOST_ON_PAGE} of {count} clips; all are in {CLIPS_CSV}.</p>"
-        page.write(f"</tbody></table>{rest if count > MOST_ON_PAGE else ''}{SCRIPT}</body></html>\n".encode())
+        page.write(page_end(rest if count > MOST_ON_PAGE else "").encode())
 
 
 class _Files:
@@ -111,61 +117,37 @@ def _line(cells: Sequence[Cell]) -> bytes:
 
 # The page.
 
-STYLE = """
-:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
-body { margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .6rem; }
-tr { border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); }
-th button { all: unset; cursor: pointer; font-weight: 600; }
-th button:focus-visible { outline: 2px solid; }
-th[aria-sort=ascending] button::after { content: " ↑"; } th[aria-sort=descending] button::after { content: " ↓"; }
-td.number { text-align: right; } tr.failed td { color: light-dark(#a40000, #ff9a9a); }
-"""
-
-SCRIPT = """<script>
-const table = document.querySelector("table"), body = table.tBodies[0];
-table.querySelectorAll("th").forEach((head, place) => head.firstChild.addEventListener("click", () => {
-  const up = head.getAttribute("aria-sort") !== "ascending";
-  table.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
-  head.setAttribute("aria-sort", up ? "ascending" : "descending");
-  const of = row => row.cells[place].dataset.n === undefined ? row.cells[place].textContent : +row.cells[place].dataset.n;
-  const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(b, undefined, {numeric: true});
-  [...body.rows].sort((a, b) => (up ? 1 : -1) * order(of(a), of(b))).forEach(row => body.append(row));
-}));
-</script>"""  # noqa: E501
-
 
 def _page_head(title: str, carried: Sequence[str]) -> str:
-    name = html.escape(title)
-    columns = [PAGE_COLUMNS[0], *carried, *PAGE_COLUMNS[1:]]
-    heads = "".join(f'<th scope="col"><button type="button">{html.escape(one)}</button></th>' for one in columns)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}: clips</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{name}</h1>'
-        f"<p>One row a clip; a click on a column's name sorts by it. The same as tables: {CLIPS}, {CLIPS_CSV}.</p>"
-        f"<table><thead><tr>{heads}</tr></thead><tbody>\n"
-    )
+    names = [PAGE_COLUMNS[0], *carried, *PAGE_COLUMNS[1:]]
+    note = f"One row a clip; a click on a column's name sorts by it. The same as tables: {CLIPS}, {CLIPS_CSV}."
+    return page_head(title, names, note)
 
 
 def _page_row(corpus: Path, row: ClipRow, carried: Sequence[str], report: bool | None) -> str:
-    cells = [_link(corpus, row, report)]
-    cells += [f"<td>{html.escape(row.columns.get(name, ''))}</td>" for name in carried]
+    cells = [_link(corpus, row, report), *(text_cell(row.columns.get(name)) for name in carried)]
     for name in PAGE_COLUMNS[1:]:
         value = getattr(row, name)
-        if isinstance(value, int | float):
-            shown = f"{value:.1f}" if isinstance(value, float) else str(value)
-            cells.append(f'<td class="number" data-n="{value}">{shown}</td>')
+        if isinstance(value, dict):
+            cells.append(shares_cell(value))
+        elif isinstance(value, int | float):
+            cells.append(number_cell(value, f"{value:.1f}" if isinstance(value, float) else None))
         else:
-            cells.append(f"<td>{html.escape(value or '')}</td>")
+            cells.append(text_cell(value))
     return f'<tr class="{row.status}">{"".join(cells)}</tr>\n'
 
 
 def _link(corpus: Path, row: ClipRow, report: bool | None) -> str:
-    """The clip's name, linked to its report where there is one, else to its summary."""
+    """The clip's name, linked to its report where there is one, else to its summary; of a picture, the picture."""
     name = html.escape(row.clip)
-    if row.kind == "picture" or row.status == "failed":
+    if row.status == "failed":
         return f"<td>{name}</td>"
+    if row.kind == "picture":
+        # report is None only where results lie on this disk, as pictures then do.
+        if report is not None or is_address(row.file):
+            return f"<td>{name}</td>"
+        place = quote(os.path.relpath(unpack(row.file), corpus).encode("utf-8", "surrogateescape"))
+        return f'<td><a href="{place}"><img loading="lazy" src="{place}" alt="">{name}</a></td>'
     there = report if report is not None else (corpus.parent / f"{row.clip}.html").exists()
     ending = ".html" if there else ".summary.json"
     return f'<td><a href="../{quote(row.clip + ending)}">{name}</a></td>'

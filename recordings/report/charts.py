@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bimodal.recordings.report.statistics import ROWS, Second, Tally, TrackTally, merged
+from bimodal.recordings.report.statistics import ROWS, Second, Tally, merged
 
 MOST_BINS = 480
 WIDTH = 1000.0
@@ -135,22 +135,6 @@ def _agreement(second: Second) -> float:
 
 def _unknown(second: Second) -> float:
     return second.unknown / second.frames if second.frames else 0.0
-
-
-def track_strip(tally: Tally, track: TrackTally) -> list[Rectangle]:
-    """Lay out the strip of one face: its most frequent label in each column."""
-    axis = Axis(tally)
-    found = []
-    columns: dict[int, dict[str, int]] = {}
-    for second, labels in track.seconds.items():
-        column = columns.setdefault((second - axis.first) // axis.bin_s, {})
-        for label, count in labels.items():
-            column[label] = column.get(label, 0) + count
-    for number, column in sorted(columns.items()):
-        label = max(column, key=lambda name: column[name])
-        title = f"{axis.bounds(number)} {label}"
-        found.append(Rectangle(number * axis.column, 0.0, axis.column, STRIP_HEIGHT, label, title))
-    return found
 
 
 def ticks(axis: Axis) -> list[Tick]:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.reading import Clip
-from bimodal.recordings.report.charts import Rectangle, clock, track_strip
 from bimodal.recordings.report.statistics import Spread, Stretch, Tally, TrackTally
+from bimodal.recordings.report.tracks import LEAST_UNIT, MOST_TRACKS, MOST_UNITS, tenths
 
-MOST_STRETCHES, MOST_TRACKS, MOST_CONFLICTS = 8, 24, 5
+MOST_STRETCHES, MOST_CONFLICTS = 8, 5
 SHORTEST_STRETCH_S = 0.2
 SETTINGS = ("models", "face", "audio", "fusion", "capture", "runtime")
 """Sections of the config."""
@@ -29,8 +29,9 @@ class Share(NamedTuple):
 
 
 class StretchRow(NamedTuple):
-    """A stretch of one label."""
+    """A stretch of one label; `start` in seconds."""
 
+    start: float
     begin: str
     end: str
     seconds: float
@@ -48,7 +49,6 @@ class TrackRow(NamedTuple):
     dominant: str
     share: float
     speaking: float
-    strip: list[Rectangle]
 
 
 class Reason(NamedTuple):
@@ -102,13 +102,9 @@ def stretches(tally: Tally, frame_s: float) -> list[StretchRow]:
 def _stretch(stretch: Stretch, frame_s: float) -> StretchRow:
     seconds = stretch.last_t - stretch.first_t + frame_s
     mean = stretch.confidence / stretch.frames
-    return StretchRow(tenths(stretch.first_t), tenths(stretch.last_t + frame_s), seconds, stretch.label, mean)
-
-
-def tenths(seconds: float) -> str:
-    """Format seconds with tenths: 72.34 → "1:12.3"."""
-    rounded = round(seconds * 10)
-    return f"{clock(rounded // 10)}.{rounded % 10}"
+    return StretchRow(
+        stretch.first_t, tenths(stretch.first_t), tenths(stretch.last_t + frame_s), seconds, stretch.label, mean
+    )
 
 
 def tracks(tally: Tally) -> list[TrackRow]:
@@ -126,7 +122,6 @@ def tracks(tally: Tally) -> list[TrackRow]:
                 dominant=dominant,
                 share=count / track.frames,
                 speaking=track.speaking / track.frames,
-                strip=track_strip(tally, track),
             )
         )
     return rows
@@ -143,7 +138,6 @@ class DoesRow(NamedTuple):
 
 SHOWN = {"yaw_deg": "yaw", "pitch_deg": "pitch", "roll_deg": "roll", "mouth_open": "mouth", "valence": "valence"}
 SHOWN |= {"arousal": "arousal"}
-MOST_UNITS, LEAST_UNIT = 5, 0.1
 
 
 def does(tally: Tally) -> list[DoesRow]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from bimodal.broker.events import Emotion, TrackedFace, doubts_of, fused, leading
 from bimodal.models.emotions import SEVEN, EmotionSet
+from bimodal.recordings.report.course import Course
 from bimodal.recordings.summary import kind_of_reason
 
 ROWS = ("fused", "video", "speech")
@@ -110,18 +111,18 @@ MEASURES = ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "valence", "arousa
 
 @dataclass
 class TrackTally:
-    """Statistics of one track: label counts in total and by second, the number of frames in which it speaks, measures
-    and action units, and blinks."""
+    """Statistics of one track: label counts, the number of frames in which it speaks, measures
+    and action units, in all and over time, and blinks."""
 
     first_t: float
     last_t: float
     frames: int = 0
     speaking: int = 0
     labels: Counter[str] = field(default_factory=Counter)
-    seconds: defaultdict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     measures: defaultdict[str, Spread] = field(default_factory=lambda: defaultdict(Spread))
     units: defaultdict[str, Spread] = field(default_factory=lambda: defaultdict(Spread))
     blinks: Spread = field(default_factory=Spread)
+    courses: defaultdict[str, Course] = field(default_factory=lambda: defaultdict(Course))
 
 
 class Tally:
@@ -226,13 +227,15 @@ class Tally:
         track.frames += 1
         track.speaking += face.weights.get("speech", 0.0) > 0
         track.labels[face.label] += 1
-        track.seconds[int(t)][face.label] += 1
         if face.face is None:
             return
         for name in MEASURES:
-            track.measures[name].add(getattr(face.face, name))
+            value = getattr(face.face, name)
+            track.measures[name].add(value)
+            track.courses[name].add(t, value)
         for name, value in (face.face.units or {}).items():
             track.units[name].add(value)
+            track.courses[name].add(t, value)
         track.blinks.add(face.face.blink_ms)
 
 

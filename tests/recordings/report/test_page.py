@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -96,24 +97,48 @@ def test_the_page_says_it_and_asks_nobody(tmp_path: Path) -> None:
         assert words in found.text
 
 
+def doing(one: Emotion, measures: FaceMeasures) -> Emotion:
+    """The event with what its face does."""
+    (seen,) = one.faces
+    return msgspec.structs.replace(one, faces=(msgspec.structs.replace(seen, face=measures),))
+
+
 def test_what_the_faces_do_is_folded_and_there_where_it_is_known(tmp_path: Path) -> None:
     plain = [felt(seq, "happy") for seq in range(50)]
-    assert "What the faces do" not in render(recorded(tmp_path, plain), NOW), "results of older versions"
-    events = []
-    for one in plain:
-        (seen,) = one.faces
-        measures = FaceMeasures(
-            yaw_deg=-0.2 if one.seq < 25 else 10.0,
-            valence=0.5,
-            blink_ms=120.0 if one.seq == 30 else None,
-            units={"au12_derived": 0.6, "au4_derived": 0.01},
+    assert "What face 1 does" not in render(recorded(tmp_path, plain), NOW), "results of older versions"
+    events = [
+        doing(
+            one,
+            FaceMeasures(
+                yaw_deg=-0.2 if one.seq < 25 else 10.0,
+                valence=0.5,
+                blink_ms=120.0 if one.seq == 30 else None,
+                units={"au12_derived": 0.6, "au4_derived": 0.01},
+            ),
         )
-        events.append(msgspec.structs.replace(one, faces=(msgspec.structs.replace(seen, face=measures),)))
+        for one in plain
+    ]
     found = read(render(recorded(tmp_path, events, "does"), NOW))
-    assert {"details", "summary"} <= set(found.tags)
-    for words in ("What the faces do", "5° (0° … 10°)", "0.50 (0.50 … 0.50)", "1, 31 a minute, 120 ms", "AU12 60 %"):
+    assert {"details", "summary", "polyline"} <= set(found.tags)
+    for words in ("What face 1 does", "5° (0° … 10°)", "0.50 (0.50 … 0.50)", "1, 31 a minute, 120 ms", "AU12 60 %"):
         assert words in found.text
     assert "AU4" not in found.text
+
+
+def test_a_stretch_leads_to_its_place_in_the_film(tmp_path: Path) -> None:
+    clip = recorded(tmp_path, [felt(seq, "happy" if seq < 25 else "sad") for seq in range(50)], "a b")
+    assert "No film lies beside this report" in render(clip, NOW)
+    (tmp_path / "a b.annotated.mp4").write_bytes(b"")
+    html = render(clip, NOW)
+    found = read(html)
+    assert {"video", "track", "script"} <= set(found.tags)
+    assert set(found.outward) == {"video src", "track src", "a href"}
+    assert 'href="a%20b.annotated.mp4#t=1.000" data-t="1.000"' in html
+    captions = re.search('<track [^>]*src="data:text/vtt;base64,([^"]+)"', html)
+    assert captions is not None
+    text = base64.b64decode(captions[1]).decode()
+    assert text.startswith("WEBVTT")
+    assert "00:00:01.000 --> 00:00:02.000\nface 1: sad 70 %" in text
 
 
 def test_names_are_text_and_not_markup(tmp_path: Path) -> None:
