@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
 
 from bimodal.broker.messages import Heartbeat
+from bimodal.drawing.style import Style
+from bimodal.recordings.reading import clips, is_complete
+from bimodal.recordings.report.page import write_report, write_reports
+from bimodal.workers.film.annotate import annotate
 from tests.browser import chromium, opened
-from tests.end_to_end.driving import Driven
+from tests.end_to_end.driving import PATIENCE_S, Driven
 from tests.media import scene, silence, speech, write_clip
+from tests.recordings.report.test_page import NOW, felt, recorded
 from tests.reverse_proxy import proxying
 
 TOKEN = "a-token-of-sixteen-or-more"
@@ -50,11 +58,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", pictures, sound=sound, rate=rate)
 
 
-def start(folder: Path, session: str, streams: str, view: str = "port: 0") -> Driven:
+def start(folder: Path, session: str, streams: str, view: str = "port: 0", record: str = "null") -> Driven:
     config = folder / "config.yaml"
     config.write_text(
         f"streams: {{{streams}}}\nworkers: {{face: {{count: 1}}}}\nlog: {{file: '{folder / 'log'}'}}\n"
-        f"outputs: {{view: {{{view}}}}}\n"
+        f"outputs: {{view: {{{view}}}, record: {record}}}\n"
     )
     return Driven("up", "--config", config, "--session", session, session=session)
 
@@ -74,13 +82,26 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def running(browser: Browser, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Driven, str]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the running system's config and recordings."""
+    return tmp_path_factory.mktemp("view")
+
+
+@pytest.fixture(scope="module")
+def running(browser: Browser, clip: Path, folder: Path) -> Iterator[tuple[Driven, str]]:
     """A system with a stream of picture and sound and one of sound alone, and where its page is."""
     sound, rate = speech(4.0)
     radio = write_clip(clip.with_name("radio.wav"), sound=sound, rate=rate, sound_codec="pcm_s16le")
     streams = f"clip: {{file: '{clip}', loop: true}}, radio: {{file: '{radio}', loop: true}}"
-    with start(tmp_path_factory.mktemp("view"), "test-view", streams) as driven:
+    record = f"{{folder: '{folder / 'kept'}', begin: by_button}}"
+    with start(folder, "test-view", streams, record=record) as driven:
         yield driven, address(driven)
+
+
+def accessible(page: Page) -> None:
+    """Nothing that axe-core knows is wrong: contrast of at least 4.5, names, roles, places for the keyboard."""
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 def label_is(page: Any, text: str) -> None:
@@ -113,6 +134,9 @@ def test_the_page_shows_what_happens(browser: Browser, running: tuple[Driven, st
         rows = page.eval_on_selector_all("#processes tbody tr", "rows => rows.map(row => row.dataset.name)")
         assert {"broker", "face 1", "audio 1", "fusion", "view", "capture clip", "capture radio"} <= set(rows)
         assert "face-robust@" in page.inner_text("#processes tr[data-name='face 1']")
+        page.wait_for_function("() => /valence [+−]/.test(document.querySelector('#affect p').textContent)")
+        assert page.inner_text("#does").startswith("head ")
+        accessible(page)
         assert seen.errors == []
         assert seen.hosts == {url.removeprefix("http://").rstrip("/")}
 
@@ -146,6 +170,12 @@ def test_it_is_worked_with_the_keyboard(browser: Browser, running: tuple[Driven,
         page.keyboard.press("[")
         page.wait_for_selector("#streams [aria-selected=true][data-stream=clip]")
         label_is(page, "happy")
+        with page.expect_download() as saved:
+            page.keyboard.press("s")
+        assert saved.value.suggested_filename.startswith("clip 00-")
+        still = cv2.imread(str(saved.value.path()))
+        assert still.shape[1] > 300
+        assert still[: still.shape[0] // 2].std() > 10, "there is a picture in it"
         page.keyboard.press("?")
         assert page.locator("#help").is_visible()
         page.keyboard.press("Escape")
@@ -157,6 +187,32 @@ def test_it_is_worked_with_the_keyboard(browser: Browser, running: tuple[Driven,
         page.keyboard.press("Space")
         page.wait_for_function("() => document.querySelector('#moment').textContent.startsWith('held')")
         assert seen.errors == []
+
+
+def test_recording_waits_for_its_button(browser: Browser, running: tuple[Driven, str], folder: Path) -> None:
+    driven, url = running
+    kept = folder / "kept"
+    with opened(browser) as (page, seen):
+        page.goto(url)
+        button = page.locator("#record")
+        button.wait_for()
+        assert button.inner_text() == "Record"
+        assert not kept.exists()
+        button.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.querySelector('#record').textContent === 'Stop recording'")
+        driven.wait_for(
+            lambda body: isinstance(body, Heartbeat) and body.name == "record" and body.figures.get("kept", 0) > 5
+        )
+        button.click()
+        page.wait_for_function("() => document.querySelector('#record').textContent === 'Record'")
+        assert seen.errors == []
+    found = {clip.name: clip for (session,) in [list(kept.iterdir())] for clip in clips(session)}
+    assert sum(1 for _ in found["clip"].events()) > 5
+    end = time.monotonic() + PATIENCE_S
+    while not all(is_complete(part) for part in found["clip"].parts):
+        assert time.monotonic() < end, "its table and summary are missing"
+        time.sleep(0.05)
 
 
 def test_a_worker_that_is_killed_is_seen_to_come_back(browser: Browser, running: tuple[Driven, str]) -> None:
@@ -217,6 +273,62 @@ def test_it_fits_a_phone_in_the_dark(browser: Browser, running: tuple[Driven, st
         label_is(page, "happy")
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 15, 19)"
+        accessible(page)
+        assert seen.errors == []
+
+
+CUES = "() => [...document.querySelector('video').textTracks[0].activeCues].map((cue) => cue.text)"
+
+
+def test_a_report_plays_its_film_from_the_disk(browser: Browser, tmp_path: Path) -> None:
+    """Its stretches jump to their places, where their captions are shown: on the film that was annotated."""
+    source = write_clip(tmp_path / "source.mp4", [scene(1, n / 25) for n in range(100)])
+    labels = ["happy"] * 50 + ["sad"] * 50
+    clip = recorded(tmp_path, [felt(seq, label) for seq, label in enumerate(labels)])
+    annotate(
+        source, tmp_path / "clip.jsonl", tmp_path / "clip.annotated.mp4", style=Style(), on_progress=lambda _: None
+    )
+    address = write_report(clip, NOW).as_uri()
+    with opened(browser, viewport={"width": 1280, "height": 800}) as (page, seen):
+        page.goto(address)
+        # Whoever turns captions on in the player does this.
+        page.evaluate("() => { document.querySelector('video').textTracks[0].mode = 'showing'; }")
+        page.wait_for_function("() => document.querySelector('track').readyState === 2")
+        for label, begin in (("sad", 2.0), ("happy", 0.0)):
+            page.click(f".seg.{label}")
+            page.wait_for_function(f"() => ({CUES})().join() === 'face 1: {label} 70 %'")
+            page.evaluate("() => document.querySelector('video').pause()")
+            assert begin <= page.evaluate("() => document.querySelector('video').currentTime") < begin + 1.9
+        times = page.evaluate(
+            "() => [...document.querySelector('video').textTracks[0].cues].map((cue) => [cue.startTime, cue.endTime])"
+        )
+        assert times == [[0, 2], [2, 4]]
+        accessible(page)
+        assert seen.errors == []
+    phone = {"width": 390, "height": 844}
+    with opened(browser, viewport=phone, color_scheme="dark", is_mobile=True) as (page, seen):
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        accessible(page)
+
+
+def test_an_index_is_sorted_and_filtered(browser: Browser, tmp_path: Path) -> None:
+    for name, count, label in (("long", 90, "sad"), ("short", 10, "happy")):
+        recorded(tmp_path, [felt(seq, label) for seq in range(count)], name)
+    (tmp_path / "wrong.jsonl").write_bytes(b"no event\n")
+    write_reports(tmp_path, clips(tmp_path), NOW)
+    shown = "() => [...document.querySelectorAll('tbody tr:not([hidden])')].map((row) => row.cells[0].textContent)"
+    with opened(browser) as (page, seen):
+        page.goto((tmp_path / "index.html").as_uri())
+        assert page.evaluate(shown) == ["wrong", "long", "short"], "what failed comes first"
+        page.click("th button:has-text('length')")
+        assert page.evaluate(shown)[-2:] == ["short", "long"]
+        page.fill("input[type=search]", "happy")
+        assert page.evaluate(shown) == ["short"]
+        page.fill("input[type=search]", "")
+        page.check("input[type=checkbox]")
+        assert page.evaluate(shown) == ["wrong"]
+        accessible(page)
         assert seen.errors == []
 
 

@@ -1,8 +1,10 @@
 """The page's own WebSocket, /stream.
 
 To the page: text messages, JSON, with a key "type": "hello" once, "state" twice a second (workers/view/state.py),
-"history" whenever it selects a stream; and binary messages, a frame with its event (`frame_message`).
-From the page: {"look": STREAM}, or {"look": null} while its tab is hidden.
+"history" whenever it selects a stream, "notice" where a request is refused; and binary messages, a frame with its event
+(`frame_message`).
+From the page: {"look": STREAM}, or {"look": null} while its tab is hidden; {"record": true} and {"record": false},
+where config.yaml names a folder for recordings.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import numpy as np
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from bimodal.broker.control import Accepted, RecordRequest, ask
 from bimodal.broker.events import Emotion, Probabilities, face_emotion, fused, leading
+from bimodal.errors import BimodalError
 from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.observer import FramedEvent, Pixels
 from bimodal.workers.view.state import Point, View, point, snapshot
@@ -102,9 +106,14 @@ MOST_REQUEST_CHARACTERS = 1024
 
 
 class PageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The only message of a page: the stream that it shows."""
+    """A message of a page, one of both: the stream that it shows, or that recording shall begin or stop."""
 
-    look: str | None
+    look: str | msgspec.UnsetType | None = msgspec.UNSET
+    record: bool | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if (self.look is msgspec.UNSET) == (self.record is msgspec.UNSET):
+            raise ValueError("a request has one key")
 
 
 _request = msgspec.json.Decoder(PageRequest)
@@ -163,14 +172,27 @@ async def _read(view: View, viewer: Viewer, socket: WebSocket) -> None:
         try:
             if text is None or len(text) > MOST_REQUEST_CHARACTERS:
                 raise msgspec.DecodeError
-            stream = _request.decode(text).look
+            request = _request.decode(text)
         except msgspec.DecodeError:  # ill-typed ones are of this kind, too
             await socket.close(NOT_UNDERSTOOD, "not understood")
             return
+        if not isinstance(request.record, msgspec.UnsetType):
+            await _record(view, viewer, on=request.record)
+            continue
+        assert not isinstance(request.look, msgspec.UnsetType)
+        stream = request.look
         view.viewers.select(viewer, stream)
         history = view.histories.get(stream or "")
         points = list(history.points) if history is not None else []
         viewer.put("history", _text({"type": "history", "stream": stream, "points": points}))
+
+
+async def _record(view: View, viewer: Viewer, *, on: bool) -> None:
+    """Ask the supervisor to begin or stop recording; where it refuses, the page is told why."""
+    try:
+        await asyncio.to_thread(ask, view.directory, RecordRequest(on=on), Accepted)
+    except BimodalError as error:
+        viewer.put("notice", _text({"type": "notice", "about": "recording", "text": str(error)}))
 
 
 async def _write(view: View, viewer: Viewer, socket: WebSocket) -> None:
@@ -200,5 +222,8 @@ class StatePublisher:
 
     async def _publish(self) -> None:
         while len(self._view.viewers):
-            self._view.viewers.put_state(_text(snapshot(self._view.system, time.monotonic())))
+            self._view.viewers.put_state(_text(self._state()))
             await asyncio.sleep(STATE_EVERY_S)
+
+    def _state(self) -> dict[str, object]:
+        return snapshot(self._view.system, time.monotonic(), records=self._view.settings.records)

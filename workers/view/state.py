@@ -93,7 +93,14 @@ def point(event: Emotion, at: float, emotions: Sequence[str] = EMOTIONS) -> Poin
         "video": listed(face.video if face is not None else None, emotions),
         "speech": listed(speech.probabilities if speech is not None else None, emotions),
         "fused": listed(fused(event), emotions),
+        "affect": affect(event),
     }
+
+
+def affect(event: Emotion) -> list[float] | None:
+    """Valence and arousal of the verdict, −1…1."""
+    valence, arousal = event.emotion.valence, event.emotion.arousal
+    return None if valence is None or arousal is None else [round(valence, 3), round(arousal, 3)]
 
 
 def listed(probabilities: Probabilities | None, emotions: Sequence[str]) -> list[float | None] | None:
@@ -130,8 +137,8 @@ class History:
 # The message "state", as JSON-like values. Pure.
 
 
-def snapshot(system: SystemState, now: float) -> dict[str, object]:
-    """Streams, processes and banners; without what ended long ago."""
+def snapshot(system: SystemState, now: float, *, records: bool = False) -> dict[str, object]:
+    """Streams, processes and banners; without what ended long ago. `records`: whether recordings have a folder."""
     return {
         "type": "state",
         "now": round(now, 3),
@@ -144,7 +151,15 @@ def snapshot(system: SystemState, now: float) -> dict[str, object]:
         ],
         "banners": [banner._asdict() for banner in banners(system, now)],
         "waiting": system.status.waiting if system.status else None,
+        "recording": recording(system, now) if records else None,
     }
+
+
+def recording(system: SystemState, now: float) -> str:
+    """Whether the streams are recorded: "off", or the state of the recorder in one word."""
+    recorder = system.processes.get("record")
+    word = "ended" if recorder is None or recorder.gone(now) else recorder.word(now)
+    return "off" if word == "ended" else word
 
 
 def _stream(stream: StreamState, now: float) -> dict[str, object]:

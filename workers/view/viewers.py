@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-Kind = Literal["history", "state", "frame"]
+Kind = Literal["history", "notice", "state", "frame"]
 Payload = bytes | str
 
 MOST_VIEWERS = 32
@@ -39,7 +39,7 @@ class Viewer:
         while not self._outbox:
             self._filled.clear()
             await self._filled.wait()
-        kind = min(self._outbox, key=("history", "state", "frame").index)
+        kind = min(self._outbox, key=("history", "notice", "state", "frame").index)
         return kind, self._outbox.pop(kind)
 
     def select(self, stream: str | None) -> None:

@@ -164,7 +164,21 @@ def test_pages_that_leave_are_forgotten(serve: Serve) -> None:
         assert len(page.view.viewers) == 1
 
 
-@pytest.mark.parametrize("rubbish", ["", "{", "[]", '{"look": 5}', '{"look": "desk", "x": 1}', "x" * 5000, b"\x00"])
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        "",
+        "{",
+        "[]",
+        '{"look": 5}',
+        '{"look": "desk", "x": 1}',
+        "x" * 5000,
+        b"\x00",
+        "{}",
+        '{"record": 1}',
+        '{"record": true, "look": null}',
+    ],
+)
 def test_what_no_page_says_ends_the_line_and_nothing_else(serve: Serve, rubbish: str | bytes) -> None:
     page = serve()
     with flow(page) as good, flow(page) as bad:

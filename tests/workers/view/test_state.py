@@ -5,14 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.broker.events import leading
 from bimodal.broker.messages import Status, StreamClosed, StreamStatus
+from bimodal.models.emotions import EMOTIONS
 from bimodal.workers.system_state import ENDED_STAYS_S, FORGOTTEN_AFTER_S, GONE_AFTER_S, SystemState
 from bimodal.workers.view.health import banners
-from bimodal.workers.view.state import SPAN_S, History, seven, snapshot
+from bimodal.workers.view.state import SPAN_S, History, listed, point, snapshot
 from tests.broker.making import opened
 from tests.workers.view.making import HAPPY, beat, event, face
 
@@ -163,8 +165,8 @@ def test_the_face_that_speaks_leads_else_the_largest() -> None:
 
 
 def test_an_emotion_that_is_not_known_is_null() -> None:
-    assert seven(HAPPY) == [0.1, 0.8, 0.1, None, None, None, None]
-    assert seven(None) is None
+    assert listed(HAPPY, EMOTIONS) == [0.1, 0.8, 0.1, None, None, None, None]
+    assert listed(None, EMOTIONS) is None
 
 
 @given(st.lists(st.floats(0.0, 0.4), max_size=2000))
@@ -178,3 +180,21 @@ def test_a_history_is_coarse_and_two_minutes_long(pauses: list[float]) -> None:
     assert len(times) <= SPAN_S / 0.1 + 2
     assert all(later - earlier >= 0.09 for earlier, later in pairwise(times))  # type: ignore[operator]
     assert not times or times[-1] - times[0] <= SPAN_S + 0.01  # type: ignore[operator]
+
+
+def test_the_page_is_told_whether_it_is_recorded() -> None:
+    system = SystemState()
+    assert snapshot(system, 1.0)["recording"] is None, "without a folder there is no button"
+    assert snapshot(system, 1.0, records=True)["recording"] == "off"
+    for state, word in (("starting", "starting"), ("ready", "ready"), ("draining", "draining"), ("stopped", "off")):
+        system.take(beat("record", state), 2.0)  # type: ignore[arg-type]
+        assert snapshot(system, 2.0, records=True)["recording"] == word
+    system.take(beat("record", "failed", "the disk is full"), 3.0)
+    assert snapshot(system, 3.0, records=True)["recording"] == "failed"
+
+
+def test_a_point_has_the_affect_of_the_verdict() -> None:
+    one = event("desk", 1, face())
+    assert point(one, 1.0)["affect"] is None
+    verdict = msgspec.structs.replace(one.emotion, valence=0.41234, arousal=-0.2, affect="derived")
+    assert point(msgspec.structs.replace(one, emotion=verdict), 1.0)["affect"] == [0.412, -0.2]

@@ -1,9 +1,12 @@
 /** The page: passes messages of the connection to its parts; a frame and its event always together. */
 
+import { Affect } from "./affect.js";
 import { Bars } from "./bars.js";
 import { Connection } from "./connection.js";
 import { listen } from "./keys.js";
 import { Banners, Processes } from "./processes.js";
+import { Recording } from "./recording.js";
+import { save } from "./snapshot.js";
 import { Stage } from "./stage.js";
 import { Streams } from "./streams.js";
 import { Timeline } from "./timeline.js";
@@ -19,6 +22,7 @@ const bars = new Bars(element("bars"));
 const verdict = new Verdict();
 const processes = new Processes();
 const banners = new Banners();
+const affect = new Affect(element("affect"), colours);
 const streams = new Streams(choose);
 
 /** @type {?Frame} the newest frame that was not decoded */
@@ -31,6 +35,7 @@ let held = false;
 let historyOf = null;
 
 const connection = new Connection({ frame: onFrame, message: onMessage, opened: onOpen, lost: onLost });
+const recording = new Recording((on) => connection.record(on));
 
 // ---------------------------------------------------------------- messages
 
@@ -66,7 +71,7 @@ function draw(time) {
     caption(head);
   } else ready?.bitmap?.close();
   ready = null;
-  timeline.frame(time);
+  if (timeline.frame(time)) affect.paint(timeline.points, timeline.now);
   requestAnimationFrame(draw);
 }
 
@@ -78,12 +83,16 @@ function onMessage(message) {
     stage.hasPicture = streams.current?.has_picture ?? true;
     processes.show(message.processes);
     banners.show(message.banners);
+    recording.show(message.recording);
     const current = streams.current;
     element("stage").classList.toggle("stale", !current || current.ended || (current.silent_s ?? 0) > 3);
     if (current && !stage.head) setText(element("caption"), current.source || current.stream);
   } else if (message.type === "history") {
     timeline.history(message.points, message.stream === historyOf);
     historyOf = message.stream;
+  } else if (message.type === "notice") {
+    banners.tell(message.about, message.text);
+    recording.refused();
   } else if (message.type === "hello") hello(message);
 }
 
@@ -149,10 +158,16 @@ function caption({ size, event }) {
   setText(element("moment"), `${size ? "frame" : "hop"} ${event.seq} · ${clock(event.t)}`);
 }
 
+function snapshot() {
+  save(stage, colours);
+}
+
+element("snapshot").onclick = snapshot;
 listen({
   stream: (number) => streams.nth(number),
   step: (step) => streams.step(step),
   hold,
+  snapshot,
   boxes: () => {
     stage.boxes = !stage.boxes;
     stage.paint();

@@ -83,6 +83,16 @@ export class Connection {
 
   /** @param {?string} stream that the page shows; null while its tab is hidden */
   select(stream) {
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ look: stream }));
+    this.send({ look: stream });
+  }
+
+  /** @param {boolean} on whether to begin or to stop */
+  record(on) {
+    this.send({ record: on });
+  }
+
+  /** @param {object} request */
+  send(request) {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(request));
   }
 }

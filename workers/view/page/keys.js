@@ -4,7 +4,7 @@ import { element } from "./words.js";
 
 /**
  * @param {{stream: (number: number) => void, step: (step: number) => void, hold: () => void,
- *   boxes: () => void}} does
+ *   boxes: () => void, snapshot: () => void}} does
  */
 export function listen(does) {
   const help = /** @type {HTMLDialogElement} */ (element("help"));
@@ -20,6 +20,7 @@ export function listen(does) {
       "[": () => does.step(-1),
       "]": () => does.step(1),
       b: does.boxes,
+      s: does.snapshot,
       f: fullScreen,
       t: () => element("timeline").focus(),
       p: () => element("processes").focus(),

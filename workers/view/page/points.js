@@ -1,6 +1,6 @@
 /** Points of a timeline: runs, stretches, and the tooltip of one. No state. */
 
-import { EMOTIONS, clock, percent } from "./words.js";
+import { EMOTIONS, clock, percent, signed } from "./words.js";
 
 /** @typedef {import("./words.js").Point} Point */
 
@@ -29,6 +29,7 @@ export function tooltip(point, ago) {
       const best = topOf(point[kind]);
       if (best) lines.push([kind, `${best} ${percent(point[kind]?.[EMOTIONS.indexOf(best)] ?? null)}`]);
     }
+    if (point.affect) lines.push(["valence, arousal", point.affect.map(signed).join(", ")]);
     if (point.agreement != null) lines.push(["alike", percent(point.agreement)]);
   }
   return [title, ...lines.map(([name, value]) => row(name, value))];

@@ -8,6 +8,7 @@ import { clock, element, setText } from "./words.js";
  * @typedef {{level: "error" | "warning", about: string, text: string}} Banner
  */
 
+const NOTICE_MS = 15_000;
 const ORDER = ["supervisor", "broker", "capture", "face", "audio", "fusion", "record", "view"];
 
 /** @param {string} name */
@@ -127,6 +128,20 @@ export class Banners {
     this.fromServer = [];
     /** @type {?Banner} */
     this.fromPage = null;
+    /** @type {?Banner} what the server has refused, for a while */
+    this.notice = null;
+    this.forgetting = 0;
+  }
+
+  /** @param {string} about @param {string} text */
+  tell(about, text) {
+    clearTimeout(this.forgetting);
+    this.notice = { level: "warning", about, text };
+    this.forgetting = setTimeout(() => {
+      this.notice = null;
+      this.draw();
+    }, NOTICE_MS);
+    this.draw();
   }
 
   /** @param {Banner[]} banners of the server */
@@ -142,7 +157,7 @@ export class Banners {
   }
 
   draw() {
-    const wanted = this.fromPage ? [this.fromPage] : this.fromServer;
+    const wanted = this.fromPage ? [this.fromPage] : [...(this.notice ? [this.notice] : []), ...this.fromServer];
     while (this.list.children.length > wanted.length) this.list.lastElementChild?.remove();
     wanted.forEach((banner, index) => {
       let item = this.list.children[index];

@@ -16,6 +16,8 @@ export class Stage {
     /** @type {?ImageBitmap} */
     this.bitmap = null;
     this.hasPicture = true;
+    /** @type {?{x: number, y: number, width: number, height: number}} of the canvas, what shows the picture; CSS pixels */
+    this.part = null;
     /** @type {{left: number, top: number, width: number}[]} */
     this.tags = [];
     new ResizeObserver(() => this.paint()).observe(canvas);
@@ -41,12 +43,14 @@ export class Stage {
     const { context, head } = this;
     context.fillStyle = this.colours.stage;
     context.fillRect(0, 0, width, height);
+    this.part = head ? { x: 0, y: 0, width, height } : null;
     if (!head) return;
     if (head.size) this.canvas.style.setProperty("--aspect", `${head.size[0]} / ${head.size[1]}`);
     if (!this.hasPicture) return this.soundOnly(width, height);
     if (!head.size) return this.note("waiting for the picture", 12, 12);
     const scale = Math.min(width / head.size[0], height / head.size[1]);
     const place = { scale, x: (width - head.size[0] * scale) / 2, y: (height - head.size[1] * scale) / 2 };
+    this.part = { x: place.x, y: place.y, width: head.size[0] * scale, height: head.size[1] * scale };
     if (this.bitmap) context.drawImage(this.bitmap, place.x, place.y, head.size[0] * scale, head.size[1] * scale);
     else this.hidden(place, head.size);
     if (this.boxes) this.faces(head, place);

@@ -70,11 +70,12 @@ export class Timeline {
     if (this.points[0].at < oldest - 5) this.points = this.points.filter((old) => old.at >= oldest);
   }
 
-  /** Called with every picture the screen shows; most of them change nothing here. @param {number} time */
+  /** Called with every picture the screen shows; most of them change nothing here. @param {number} time @returns {boolean} whether it was painted */
   frame(time) {
-    if (time - this.painted < (this.calm.matches ? CALM_MS : STEP_MS)) return;
+    if (time - this.painted < (this.calm.matches ? CALM_MS : STEP_MS)) return false;
     this.painted = time;
     this.paint();
+    return true;
   }
 
   paint() {

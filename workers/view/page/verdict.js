@@ -14,7 +14,7 @@ const SPEAK_AFTER_MS = 1500;
 export class Verdict {
   constructor() {
     this.parts = Object.fromEntries(
-      ["label", "confidence", "because", "face-says", "voice-says", "accord", "accord-word", "spoken"].map((id) => [id, element(id)]),
+      ["label", "confidence", "because", "face-says", "voice-says", "accord", "accord-word", "does", "spoken"].map((id) => [id, element(id)]),
     );
     this.together = /** @type {HTMLElement} */ (this.parts.accord.parentElement);
     this.pending = 0;
@@ -22,14 +22,14 @@ export class Verdict {
 
   clear() {
     this.parts.label.classList.remove("unknown");
-    for (const id of ["label", "confidence", "because", "accord-word"]) setText(this.parts[id], id === "label" ? "–" : "");
+    for (const id of ["label", "confidence", "because", "accord-word", "does"]) setText(this.parts[id], id === "label" ? "–" : "");
     this.side("face-says", null, "no face");
     this.side("voice-says", null, "no voice");
     this.meter("none", null);
   }
 
   /** @param {import("./connection.js").FrameHead} head @param {boolean} hasPicture whether the stream has one */
-  show({ event, shows, point }, hasPicture) {
+  show({ event, leading, shows, point }, hasPicture) {
     const { label, confidence, because, agreement } = event.emotion;
     // In a contradiction the headline says both sides, and not a third thing that neither of them shows.
     const apart = point.accord === "conflict" && shows && event.speech?.label;
@@ -42,6 +42,7 @@ export class Verdict {
     this.side("face-says", shows, faceless(hasPicture));
     this.side("voice-says", event.speech?.label ?? null, event.speech ? (event.speech.because ?? "no voice") : "no sound");
     this.meter(point.accord, agreement);
+    setText(this.parts.does, leading == null ? "" : does(event.faces[leading].face));
   }
 
   /** @param {string} id @param {?string} says @param {string} otherwise */
@@ -67,4 +68,14 @@ export class Verdict {
     clearTimeout(this.pending);
     this.pending = setTimeout(() => setText(this.parts.spoken, text), SPEAK_AFTER_MS);
   }
+}
+
+/** What the face does beside its emotion, in words. @param {?import("./words.js").Does | undefined} face */
+function does(face) {
+  if (face?.yaw_deg == null || face.pitch_deg == null || face.roll_deg == null) return "";
+  const angle = (/** @type {number} */ degrees, /** @type {string} */ more, /** @type {string} */ less) =>
+    `${Math.abs(Math.round(degrees))}° ${degrees < 0 ? less : more}`;
+  const head = [angle(face.yaw_deg, "right", "left"), angle(face.pitch_deg, "up", "down"), angle(face.roll_deg, "clockwise", "anticlockwise")];
+  const more = [face.eyes_closed && "eyes closed", (face.mouth_open ?? 0) > 0.1 && "mouth open"].filter(Boolean);
+  return [`head ${head.join(", ")}`, ...more].join(" · ");
 }

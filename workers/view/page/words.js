@@ -5,12 +5,13 @@
  * @typedef {{track: number, box: number[], score: number, video: Probabilities, fused: Probabilities,
  *   label: string, confidence: number, weights: {video: number, speech: number}}} Face
  * @typedef {{label: ?string, probabilities: ?Probabilities, voice: number, age_ms: number, because: ?string}} Speech
- * @typedef {{stream: string, seq: number, t: number, faces: Face[], speech: ?Speech,
+ * @typedef {{yaw_deg: ?number, pitch_deg: ?number, roll_deg: ?number, eyes_closed: ?boolean, mouth_open: ?number}} Does
+ * @typedef {{stream: string, seq: number, t: number, faces: (Face & {face: ?Does})[], speech: ?Speech,
  *   emotion: {label: ?string, confidence: ?number, agreement: ?number, because: ?string},
  *   latency_ms: {queue: number, inference: number, total: number}, failed: ?string}} Emotion
  * @typedef {{at: number, t: number, label: ?string, confidence: ?number, agreement: ?number, because: ?string,
  *   accord: "none" | "agree" | "differ" | "conflict", video: ?(?number)[], speech: ?(?number)[],
- *   fused: ?(?number)[]}} Point  as workers/view/state.py makes it
+ *   fused: ?(?number)[], affect: ?[number, number]}} Point  as workers/view/state.py makes it
  */
 
 /** @type {string[]} the emotions in their order, as the server says; until then the seven (models/emotions.py) */
@@ -30,6 +31,11 @@ export function useEmotions({ emotions, categories, colours }) {
 /** @param {?number} share 0…1 */
 export function percent(share) {
   return share == null ? "–" : `${Math.round(100 * share)} %`;
+}
+
+/** @param {?number} value −1…1 */
+export function signed(value) {
+  return value == null ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 }
 
 /** @param {?Probabilities} probabilities @returns {?string} the most probable emotion */
