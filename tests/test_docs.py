@@ -33,7 +33,7 @@ LINK = re.compile(r"(?:\]\(|<img src=\")(?!https?:|mailto:)([^)\"\s]+)")
 FENCE = re.compile(r"^( *)```(\S*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 # YAML of other programs, and of our exporters, by its first key.
-NO_CONFIG = {"scrape_configs", "kind", "input", "authorization"}
+NO_CONFIG = {"scrape_configs", "kind", "input", "authorization", "name"}
 SECTIONS = set(Config.__struct_encode_fields__)
 # Words that stand for more: a line with one of them shows a form and no whole command.
 OPEN = {"…", "[…]"}
