@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp
 from bimodal.workers.errors import ViewError
 
 STOP_WITHIN_S = 1.0
+STREAMS_END_WITHIN_S = 0.4
 
 
 class HttpServer:
@@ -31,17 +33,19 @@ class HttpServer:
         key: str | None,
         on_end: Callable[[], object],
         most_message_bytes: int,
+        on_stop: Callable[[], object] | None = None,
     ) -> None:
         """
         Args:
             certificate, key: paths of PEM files; None for plain HTTP.
             on_end: called once on the server's thread, after all connections are closed.
             most_message_bytes: of a WebSocket's message.
+            on_stop: called on the server's thread when it is about to stop: ends streams that have no end of their own.
 
         Raises ViewError where the certificate can't be read.
         """
         self.loop = asyncio.new_event_loop()
-        self._bound, self._on_end = bound, on_end
+        self._bound, self._on_end, self._on_stop = bound, on_end, on_stop
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -94,5 +98,9 @@ class HttpServer:
     def stop(self) -> None:
         """Close all connections and end."""
         self._server.should_exit = True
+        if self._on_stop is not None and self.alive:
+            with contextlib.suppress(RuntimeError):  # its loop has ended
+                self.loop.call_soon_threadsafe(self._on_stop)
+            self._thread.join(STREAMS_END_WITHIN_S)
         self._server.force_exit = True
         self._thread.join(STOP_WITHIN_S)

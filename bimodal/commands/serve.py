@@ -99,6 +99,7 @@ def start(config: Config, settings: ApiSettings, log_file: Path | None) -> tuple
         certificate=settings.tls_certificate,
         key=settings.tls_key,
         on_end=api.close,
+        on_stop=api.feed.close,
         most_message_bytes=MOST_MESSAGE_BYTES,
     )
     server.start()

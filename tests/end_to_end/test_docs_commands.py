@@ -100,6 +100,7 @@ NOT_RUN = {
     r"bimodal diff .* --model speech=\./mine\.onnx.*": "needs a film, and a model of one's own; see test_diff.py",
     r"bimodal up --config site.yaml --config camera.yaml": "needs files of one's own; see tests/config/test_merging.py",
     r"bimodal analyze interview.mp4 --out results/|bimodal subscribe --count 1": "runs in a container or as a service",
+    r"bimodal serve": "runs until it is stopped; see tests/commands/test_serve.py",
     r"bimodal work .*|bimodal subscribe --endpoint .*": "needs two machines; see test_remote_worker.py, test_curve.py",
     r"bimodal soak .*": "takes hours; see test_soak.py",
     r"bimodal bench( --json .*| (latency|start)| limit pipeline( --seconds.*)?)?": "takes minutes; see tests/bench",

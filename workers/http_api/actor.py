@@ -52,6 +52,7 @@ class ApiActor(Observer):
             certificate=mine.tls_certificate,
             key=mine.tls_key,
             on_end=self.api.close,
+            on_stop=self.api.feed.close,
             most_message_bytes=MOST_MESSAGE_BYTES,
         )
         super().__init__(settings, mailbox)

@@ -48,7 +48,7 @@ class LiveResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         try:
-            with contextlib.suppress(LeftError, OSError):
+            with contextlib.suppress(LeftError, OSError, asyncio.CancelledError):  # cancelled where the server stops
                 await unless_left(receive, self.stream_response(send))
         finally:
             await self._on_end()

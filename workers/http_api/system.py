@@ -54,6 +54,8 @@ class System:
                 return await asyncio.to_thread(ask, self._directory, request, wanted)
         except RefusedError as error:
             raise ProblemError(refusal, "refused", str(error)) from error
+        except (OverflowError, RecursionError) as error:  # whole numbers of more than 64 bits; lists within lists
+            raise ProblemError(422, "wrong_values", "A number is too large, or the values nest too deeply.") from error
         except BrokerError as error:
             raise ProblemError(503, "no_answer", str(error), {"retry-after": "1"}) from error
 

@@ -57,7 +57,7 @@ def answer(task: Task, line: socket.socket) -> None:
         held = bytearray(b"x" * (600 * 2**20))
         time.sleep(600)
         del held
-    if not (word == "late" or (word.isascii() and word.isdecimal() and len(word) < 6)):
+    if not (word == "late" or (word.isascii() and word.isdecimal() and len(word) < 5)):
         line.sendall(framed(Failed(f"{task.name} is no media file")))
         return
     line.sendall(framed(Opened(has_picture=True, has_sound=False, duration_s=None)))

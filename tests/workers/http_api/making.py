@@ -130,9 +130,14 @@ class Served:
         bound = listen(settings)
         self.address = address_of(settings, bound).rstrip("/")
         self.server = HttpServer(
-            application(self.api), bound, certificate=None, key=None, on_end=self.api.close,
+            application(self.api),
+            bound,
+            certificate=None,
+            key=None,
+            on_end=self.api.close,
+            on_stop=self.api.feed.close,
             most_message_bytes=MOST_MESSAGE_BYTES,
-        )  # fmt: skip
+        )
         self.reasons: list[str] = []
         self.server.start()
 
