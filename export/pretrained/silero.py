@@ -54,8 +54,8 @@ ENCODER_STRIDES = (1, 2, 2, 1)
 
 
 def convert(source: Path) -> onnx.GraphProto:
-    """`waveform` float32 [N, 576] (64 previous samples, 512 new), `state` float32 [2, N, 128] → `probability`
-    float32 [N, 1] in 0…1, `next_state` float32 [2, N, 128].
+    """N consecutive steps of one sound: `waveform` float32 [N, 576] (64 previous samples, 512 new), `state` float32
+    [2, 1, 128] before the first → `probability` float32 [N, 1] in 0…1, `next_state` float32 [2, 1, 128] after the last.
 
     Raises SourceModelError if the file is not the network that the exporter knows.
     """
@@ -65,8 +65,8 @@ def convert(source: Path) -> onnx.GraphProto:
     return helper.make_graph(
         nodes,
         "silero-vad",
-        inputs=[_float("waveform", ["N", CONTEXT + STEP]), _float("state", [2, "N", 128])],
-        outputs=[_float("probability", ["N", 1]), _float("next_state", [2, "N", 128])],
+        inputs=[_float("waveform", ["N", CONTEXT + STEP]), _float("state", [2, 1, 128])],
+        outputs=[_float("probability", ["N", 1]), _float("next_state", [2, 1, 128])],
         initializer=[numpy_helper.from_array(value, name) for name, value in (weights | _constants()).items()],
     )
 
@@ -104,16 +104,20 @@ def metadata(metrics: dict[str, object] | None = None) -> Metadata:
 
 
 def parity(artifact: Artifact, original: Path, inputs: str, sounds: Floats) -> list[Difference]:
-    """Compare with the original graph on N sounds, float32 [N, S] at 16 kHz, step by step, N per run."""
+    """Compare with the original graph on sounds float32 [N, S] at 16 kHz: all steps of a sound in one run, against step
+    by step."""
     session = ort.InferenceSession(str(original), providers=["CPUExecutionProvider"])
     rate = np.array(SAMPLE_RATE, np.int64)
-    ours, theirs = np.zeros((2, len(sounds), 128), np.float32), np.zeros((2, len(sounds), 128), np.float32)
     found: list[list[Floats]] = [[], [], [], []]
-    for waveform in _steps(sounds):
-        mine = artifact.run(waveform=waveform, state=ours)
-        probability, theirs = session.run(None, {"input": waveform, "state": theirs, "sr": rate})
-        ours = mine["next_state"]
-        for values, value in zip(found, (mine["probability"], probability, ours, theirs), strict=True):
+    for steps in np.stack(_steps(sounds), axis=1):
+        mine = artifact.run(waveform=steps, state=np.zeros((2, 1, 128), np.float32))
+        state, theirs = np.zeros((2, 1, 128), np.float32), []
+        for step in steps:
+            probability, state = session.run(None, {"input": step[None], "state": state, "sr": rate})
+            theirs.append(probability)
+        for values, value in zip(
+            found, (mine["probability"], np.concatenate(theirs), mine["next_state"], state), strict=True
+        ):
             values.append(value)
     return [
         measure("probability", inputs, found[0], found[1], TOLERANCE),
@@ -161,14 +165,15 @@ def _encoder_nodes() -> list[onnx.NodeProto]:
 
 
 def _recurrent_nodes() -> list[onnx.NodeProto]:
-    """One step of the LSTM for N streams, and the probability."""
+    """All steps of the LSTM, [N, 128, 1] → [N, 1, 128] in time, and the probability after each."""
     lstm = ["sequence", "lstm.input", "lstm.recurrent", "lstm.bias", "", "h", "c"]
     return [
-        helper.make_node("Transpose", [f"features_{len(ENCODER_STRIDES)}"], ["sequence"], perm=[2, 0, 1]),
+        helper.make_node("Transpose", [f"features_{len(ENCODER_STRIDES)}"], ["sequence"], perm=[0, 2, 1]),
         helper.make_node("Split", ["state"], ["h", "c"], axis=0, num_outputs=2),
-        helper.make_node("LSTM", lstm, ["", "next_h", "next_c"], hidden_size=128),
+        helper.make_node("LSTM", lstm, ["each_h", "next_h", "next_c"], hidden_size=128),
         helper.make_node("Concat", ["next_h", "next_c"], ["next_state"], axis=0),
-        helper.make_node("Transpose", ["next_h"], ["hidden"], perm=[1, 2, 0]),
+        helper.make_node("Squeeze", ["each_h", "axis_1"], ["all_h"]),
+        helper.make_node("Transpose", ["all_h"], ["hidden"], perm=[0, 2, 1]),
         helper.make_node("Relu", ["hidden"], ["rectified"]),
         helper.make_node("Conv", ["rectified", "output.weight", "output.bias"], ["logit"]),
         helper.make_node("Squeeze", ["logit", "axis_1"], ["flat"]),

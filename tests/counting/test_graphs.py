@@ -23,7 +23,7 @@ NODES = {
     "face-api-expression": (66, {"Transpose": 1, "Reshape": 0, "Cast": 1}),
     "face-dynamic-compact": (39, {"Transpose": 3, "Reshape": 2, "Loop": 0}),
     "fusion-learned": (31, {"Transpose": 0, "Loop": 0}),
-    "silero-vad": (25, {"Transpose": 2, "Loop": 0}),
+    "silero-vad": (26, {"Transpose": 2, "Loop": 0}),
     "speech-whisper": (181, {"Loop": 0, "Cast": 16}),
     "speech-voice": (80, {"Transpose": 4, "Reshape": 4, "Loop": 0}),
     "speech-compact": (130, {"Loop": 0}),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from bimodal.config import check_config
+from bimodal.config import Config, check_config
 from bimodal.doctor import checks
-from bimodal.doctor.checks import Finding, Gpus, cuda_findings, explain, find_gpus
+from bimodal.doctor.checks import Finding, Gpus, cuda_findings, explain, find_gpus, precision_finding
 from bimodal.models.cuda import DRIVER, missing, provider_library
+from bimodal.models.precision import choose
 
 NEEDED = ("libcublasLt.so.13", "libcublas.so.13", "libcudart.so.13", DRIVER, "libcudnn.so.9")
 GOOD = Gpus(cards=1, driver=True, newest=(13, 0), container=False, locked=None, needed=NEEDED, lost=())
@@ -85,3 +87,18 @@ def test_this_machine_is_looked_at_as_it_is() -> None:
         assert [finding.check for finding in cuda_findings("cuda", None)][1:] == [
             *(f"library {name}" for name in names)
         ] or not names
+
+
+def test_the_variant_that_runs_is_said_with_its_reason() -> None:
+    config = Config()
+    exact = precision_finding(config, choose("auto", {"avx512_vnni"}))
+    assert (exact.verdict, exact.found.partition(";")[0]) == ("ok", "int8 (auto: this processor has avx512_vnni)")
+    assert precision_finding(config, choose("auto", {"avx2"})).found.startswith(
+        "fp32 (auto: this processor has no VNNI"
+    )
+    slow = precision_finding(config, choose("int8", {"avx2"}))
+    assert slow.verdict == "warning"
+    compact = msgspec.structs.replace(
+        config, models=msgspec.structs.replace(config.models, face_static=("face-compact",))
+    )
+    assert precision_finding(compact, choose("auto", {"avx2"})).found.endswith("; face-compact has both")

@@ -261,6 +261,8 @@ class VoiceActivity:
                 f"{artifact.path}: 'waveform' takes {width} samples a step, but voice activity at {self._rate} Hz "
                 f"goes by {self._step} new samples behind {self._lookback} before them"
             )
+        # Of one sound only, where the number of rows is free: these are steps one after another, in one run.
+        self._all_at_once = sizes["state"][1] == 1 and not isinstance(sizes["waveform"][0], int)
         depth = sizes["state"][2]
         self._state_depth = depth if isinstance(depth, int) else 128
 
@@ -275,6 +277,10 @@ class VoiceActivity:
         taken = min(sound.size, padded.size)
         padded[padded.size - taken :] = sound[sound.size - taken :]
         state = np.zeros((2, 1, self._state_depth), dtype=np.float32)
+        if self._all_at_once:
+            steps = np.lib.stride_tricks.sliding_window_view(padded, self._lookback + self._step)[:: self._step]
+            outputs = self._artifact.run(waveform=np.ascontiguousarray(steps), state=state)
+            return np.asarray(outputs["probability"][:, 0], np.float32)
         found = np.zeros(count, dtype=np.float32)
         for index in range(count):
             start = index * self._step

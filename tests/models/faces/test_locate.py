@@ -120,3 +120,16 @@ def test_the_crowd_is_seen_in_every_fifth_frame(shared: Path) -> None:
 def test_where_nobody_is_nobody_is_seen(shared: Path) -> None:
     find = locator()
     assert not any(find(frame) for _, frame in frames(shared / "data/clips/pyfeat_no_face.mp4", 7))
+
+
+def test_in_a_part_of_a_frame_the_same_face_is_found_at_its_place() -> None:
+    portrait = cv2.cvtColor(cv2.imread(str(DEMO.with_name("portrait.jpg"))), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
+    picture = np.full((480, 960, 3), 110, np.uint8)
+    small = cv2.resize(portrait, None, fx=300 / portrait.shape[0], fy=300 / portrait.shape[0])
+    picture[160:460, 480:] = small
+    find = locator()
+    (whole,) = find(picture)
+    (there,) = find(picture, part=(440, 64, 960, 480))
+    assert overlap(whole.face.row, there.face.row) > 0.8
+    assert find(picture, part=(0, 0, 440, 480)) == []
+    assert find(picture, known=[whole.face.row], part=(440, 64, 960, 480)) == []
