@@ -32,7 +32,7 @@ COARSE_FRAMES, FULL_FRAMES, FULL_NS = 5, 15, 500_000_000
 next, or the time."""
 IDLE_FRAMES, UNCHANGED_NS = 10, 4_000_000_000
 """Where nothing changes: frames more until a coarse look, and the time until a full one."""
-MOST_CHANGED = 0.15
+MOST_CHANGED = 0.1
 """Of files: where a larger share of a frame has changed, it is searched in full."""
 CONTEXT = 3
 """A part of a frame is searched with so many smallest faces around what has changed."""
@@ -134,7 +134,9 @@ class FacePipeline:
             # What is told apart from is the frame in which a place was searched: the followed faces' places were not.
             hints = _searched(seq, pts_ns, scene, hints)
         elif hints.coarse is not None and (
-            (something and seq >= hints.coarse) or seq >= hints.coarse + IDLE_FRAMES or pts_ns >= hints.coarse_ns
+            (something and (seq >= hints.coarse or self._settings.quick))
+            or seq >= hints.coarse + IDLE_FRAMES
+            or pts_ns >= hints.coarse_ns
         ):
             found = self._with_new(pixels, found, self.locate(pixels, COARSE * self._settings.min_size, boxes))
             hints = msgspec.structs.replace(hints, coarse=seq + COARSE_FRAMES, coarse_ns=pts_ns + FULL_NS)
