@@ -38,7 +38,7 @@ def test_the_schema_is_one() -> None:
 
 def test_real_events_are_valid(tmp_path: Path) -> None:
     with bimodal.Detector() as detector:
-        found = list(detector.events(face_clip(tmp_path / "clip.mp4", 0.6), hops=True))
+        found = list(detector.events(face_clip(tmp_path / "clip.mp4", 0.4), hops=True))
     assert {type(one) for one in found} >= {Emotion}
     found.append(Stretch(stream="a", kind="face", start=0, end=1, track=1, channel=None, label="happy", confidence=1,
                          peak=1, frames=3))  # fmt: skip

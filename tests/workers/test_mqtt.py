@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimodal.broker.events import Emotion, Stretch, Verdict
@@ -91,6 +91,7 @@ def test_a_stream_that_is_silent_or_has_ended_is_offline() -> None:
     assert said(streams.everything()) == {"desk/state": None, "desk/availability": b"offline"}
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.floats(0.01, 2), st.booleans()), max_size=40))
 def test_states_keep_their_pace_and_the_newest_is_never_lost(steps: list[tuple[float, bool]]) -> None:
     streams, now, published, newest = Streams("b", ("desk",)), 0.0, [], None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimodal.broker.events import FaceMeasures, Speech, Stretch, Verdict, VoiceMeasures
@@ -149,6 +149,7 @@ texts = st.text(max_size=12).filter(lambda text: "\0" not in text)
 arguments = st.lists(texts | st.integers(-(2**31), 2**31 - 1) | st.floats(width=32, allow_nan=False), max_size=5)
 
 
+@settings(max_examples=25)
 @given(st.lists(st.builds(OscMessage, names, arguments.map(tuple)), min_size=1, max_size=20))
 def test_what_is_encoded_is_what_python_osc_reads(found: list[OscMessage]) -> None:
     from pythonosc.osc_bundle import OscBundle
