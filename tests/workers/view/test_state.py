@@ -167,6 +167,7 @@ def test_the_face_that_speaks_leads_else_the_largest() -> None:
 def test_an_emotion_that_is_not_known_is_null() -> None:
     assert listed(HAPPY, EMOTIONS) == [0.1, 0.8, 0.1, None, None, None, None]
     assert listed(None, EMOTIONS) is None
+    assert listed(HAPPY, ("sad", "bored")) == [0.1, None], "in the order of the set"
 
 
 @given(st.lists(st.floats(0.0, 0.4), max_size=2000))
