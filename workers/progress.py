@@ -123,6 +123,15 @@ class Progress:
         found = [lane.trouble(key[1], now) for key, lane in self._lanes.items() if key[0] == stream]
         return "; ".join(text for text in found if text is not None) or None
 
+    def stopped(self, now: float) -> dict[str, str]:
+        """The streams of which nothing at all is done, with the sentence for each: not those that are merely slow."""
+        found: dict[str, str] = {}
+        for (stream, modality), lane in self._lanes.items():
+            text = lane.trouble(modality, now)
+            if text is not None and not lane.share():
+                found[stream] = f"{found[stream]}; {text}" if stream in found else text
+        return found
+
     def troubles(self, now: float) -> dict[str, str]:
         """The streams without results, with the sentence for each."""
         names = dict.fromkeys(stream for stream, _ in self._lanes)

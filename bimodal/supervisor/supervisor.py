@@ -250,9 +250,9 @@ class Supervisor:
 
     @property
     def no_results_reason(self) -> str | None:
-        """Why no results come out although there are jobs, one sentence; None while they do.
+        """Why no results at all come out although there are jobs, one sentence; None while they do.
 
-        A starved machine is no reason: another start would take more of it.
+        A starved or overloaded machine is no reason: another start would take more of it.
         """
         if self._starving:
             return None
@@ -260,7 +260,7 @@ class Supervisor:
             lives = [child.life for child in self.children.values() if child.spec.role == role]
             if lives and all(life.failing for life in lives):
                 return f"{role} failed: {lives[0].reason}"
-        return "; ".join(f"{stream}: {text}" for stream, text in self._progress.troubles(self.now).items()) or None
+        return "; ".join(f"{stream}: {text}" for stream, text in self._progress.stopped(self.now).items()) or None
 
     # -------------------------------------------------------------------------------- the loop
 

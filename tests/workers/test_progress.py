@@ -45,6 +45,15 @@ def test_nothing_is_said_of_the_first_seconds_of_overload_or_of_a_stream_without
         at = float(second)
         progress.on_status(counted(30 * second, 2 * second, replaced=28 * second), at)
         assert progress.trouble("desk", at) is None, "7 % of the frames is overload, which drops say"
+    slow = Progress()
+    for second in range(12):
+        done = second if second < 6 else 6
+        slow.on_status(counted(30 * second, done, replaced=29 * second), float(second))
+        if second == 6:
+            assert slow.trouble("desk", 6.0) is not None
+            assert slow.stopped(6.0) == {}, "slow is not stopped: another start would not help"
+    slow.on_status(counted(360, 6, replaced=354), 13.0)
+    assert "only 0 of the last" in slow.stopped(13.0)["desk"]
     without = Progress()
     for second in range(20):
         without.on_status(counted(30 * second, 0, workers=0, late=30 * second), float(second))
