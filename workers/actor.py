@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
-import importlib.metadata
 import logging
 import os
 import signal
@@ -225,9 +224,16 @@ class Stop:
 
 
 def read_settings() -> ActorSettings:
-    """Read this process's settings from the environment, or from stdin if that says so."""
+    """Read this process's settings from the environment, or from stdin if that says so.
+
+    A process that was prepared waits here until it is wanted, and ends where it is not.
+    """
     told: str | bytes = os.environ.pop(ENVIRONMENT_KEY)
-    return msgspec.json.decode(sys.stdin.buffer.read() if told == FROM_STDIN else told, type=ActorSettings)
+    if told == FROM_STDIN:
+        told = sys.stdin.buffer.read()
+        if not told:
+            raise SystemExit(DONE)
+    return msgspec.json.decode(told, type=ActorSettings)
 
 
 def own(settings: ActorSettings, kind: type[_T]) -> _T:
@@ -335,9 +341,12 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, heart: Heart,
 
 
 def _product() -> str:
+    # Loads the parsers of e-mail, which no other process needs.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return importlib.metadata.version("bimodal-emotion")
-    except importlib.metadata.PackageNotFoundError:
+        return version("bimodal-emotion")
+    except PackageNotFoundError:
         return "unknown"
 
 

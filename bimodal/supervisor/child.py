@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import deque
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import msgspec
 
@@ -49,6 +49,25 @@ def _exit_descriptor(pid: int) -> int | None:
         return None
 
 
+# A pipe takes so much at once, whether it is read or not.
+MOST_TOLD_BYTES = 32 * 1024
+
+
+def _tell(prepared: subprocess.Popen[bytes], data: bytes) -> None:
+    """Give a prepared interpreter its settings; raises OSError where it has ended."""
+    assert prepared.stdin is not None
+    prepared.stdin.write(data)
+    prepared.stdin.close()
+
+
+def _end(prepared: subprocess.Popen[bytes]) -> None:
+    assert prepared.stdin is not None
+    prepared.kill()
+    prepared.wait()
+    with contextlib.suppress(OSError):
+        prepared.stdin.close()
+
+
 class Child:
     """A row and its process.
 
@@ -66,6 +85,7 @@ class Child:
         self.life = Life(incarnation)
         self.process: subprocess.Popen[bytes] | None = None
         self.exit_descriptor: int | None = None
+        self._prepared: subprocess.Popen[bytes] | None = None
         self.heartbeat: Heartbeat | None = None
         self.successor: ProcessSpec | None = None
         self.restarting = self.stop_requested = self.finished = self.was_ready = False
@@ -97,21 +117,50 @@ class Child:
         self.heartbeat = None
         self.restarting = self.stop_requested = False
         self._started_at = now
-        output = output_for(log_file)
-        # Not in the environment: one variable holds 128 KiB, and a recorder is told of thousands of files.
-        with tempfile.TemporaryFile() as told:
-            told.write(msgspec.json.encode(settings))
-            told.seek(0)
-            self.process = subprocess.Popen(
-                python_command("bimodal.workers", spec.kind.entry),
-                env=child_environment({ENVIRONMENT_KEY: FROM_STDIN}),
-                stdin=told,
-                stdout=output,
-                stderr=output,
-            )
+        data = msgspec.json.encode(settings)
+        self.process = self._take_prepared(data)
+        if self.process is None:
+            # Not in the environment: one variable holds 128 KiB, and a recorder is told of thousands of files.
+            with tempfile.TemporaryFile() as told:
+                told.write(data)
+                told.seek(0)
+                self.process = self._popen(told, log_file)
         self.exit_descriptor = _exit_descriptor(self.process.pid)
         self._usage_monitor = UsageMonitor(self.process.pid)
         self._waits.clear()
+
+    def prepare(self, log_file: Path | None) -> None:
+        """Start an interpreter that loads what its process needs while that waits for others to be ready."""
+        if self._prepared is None:
+            self._prepared = self._popen(subprocess.PIPE, log_file)
+
+    def _popen(self, stdin: IO[bytes] | int, log_file: Path | None) -> subprocess.Popen[bytes]:
+        output = output_for(log_file)
+        return subprocess.Popen(
+            python_command("bimodal.workers", self.spec.kind.entry, *self.spec.preloaded),
+            env=child_environment({ENVIRONMENT_KEY: FROM_STDIN}),
+            stdin=stdin,
+            stdout=output,
+            stderr=output,
+        )
+
+    def _take_prepared(self, data: bytes) -> subprocess.Popen[bytes] | None:
+        """The interpreter that was prepared, with its settings; None where there is none, or it has ended."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            return None
+        if len(data) <= MOST_TOLD_BYTES:
+            with contextlib.suppress(OSError):
+                _tell(prepared, data)
+                return prepared
+        _end(prepared)
+        return None
+
+    def discard(self) -> None:
+        """End an interpreter that was prepared and is not needed."""
+        if self._prepared is not None:
+            _end(self._prepared)
+            self._prepared = None
 
     def forget_exit(self) -> None:
         """Close the descriptor of its exit."""

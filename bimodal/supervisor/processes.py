@@ -84,6 +84,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
         artifacts: versions of the files it loads, so that a file replaced under the same name makes another row.
         cores: the cores it may run on; empty for all.
         max_memory_mb: private memory, in MiB, above which it is restarted; None without limit.
+        preloaded: modules of bimodal.workers that it will need, and may load before its time has come.
     """
 
     name: str
@@ -94,6 +95,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: tuple[str, ...] = ()
     cores: tuple[int, ...] = ()
     max_memory_mb: int | None = None
+    preloaded: tuple[str, ...] = ()
 
     @property
     def kind(self) -> ProcessKind:
@@ -326,7 +328,15 @@ def source(config: Config, name: str, stream: StreamSettings, *, policy: Policy,
         emotions=set_of_config(config),
         quick=config.face.quick and config.face.detect_every == "auto",
     )
-    return ProcessSpec(name=f"capture {name}", role="capture", settings=settings, stream=name, ends=stream.ends)
+    reader = "files" if stream.file is not None else "browser" if stream.browser else "reconnect"
+    return ProcessSpec(
+        name=f"capture {name}",
+        role="capture",
+        settings=settings,
+        stream=name,
+        ends=stream.ends,
+        preloaded=(f"capture.{reader}",),
+    )
 
 
 def _numbered(row: ProcessSpec, count: int) -> list[ProcessSpec]:

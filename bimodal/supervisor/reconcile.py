@@ -54,7 +54,9 @@ class Reconciler:
 
     def remove(self, name: str) -> None:
         """Remove a row whose process has ended."""
-        self._incarnations[name] = self._children.pop(name).life.incarnation
+        child = self._children.pop(name)
+        child.discard()
+        self._incarnations[name] = child.life.incarnation
 
     def rows(self) -> list[ProcessSpec]:
         """The rows that are wanted now, in the order of the table."""

@@ -467,6 +467,8 @@ class Supervisor:
                     child.start(self._session, self._log_file, now)
                     if child.exit_descriptor is not None:
                         self._channel.watch(child.exit_descriptor)
+                elif not child.running and child.phase == "active" and child.spec.kind.needs:
+                    child.prepare(self._log_file)
             case "dump":
                 log.warning(
                     "%s does not answer (%s): its stacks follow, then it is stopped", child.spec.name, child.life.reason
@@ -519,5 +521,6 @@ class Supervisor:
         self._session.ending()
         stop_all(list(self.children.values()))
         for child in self.children.values():
+            child.discard()
             self._unwatch(child)
         self._channel.close()

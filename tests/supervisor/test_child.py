@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimodal.config import Config
 from bimodal.supervisor.child import (
     DEATH_WINDOW_S,
     DRAIN_WITHIN_S,
@@ -15,8 +18,15 @@ from bimodal.supervisor.child import (
     STABLE_AFTER_S,
     START_LIMIT_S,
     STARVED_PATIENCE,
+    Child,
     Life,
 )
+from bimodal.supervisor.processes import source
+from bimodal.supervisor.session import Session
+from bimodal.workers.actor import REFUSED
+from bimodal.workers.capture.settings import StreamSettings
+
+PATIENCE_S = 180.0
 
 
 def test_it_is_started_becomes_ready_and_ends() -> None:
@@ -234,3 +244,37 @@ def test_a_start_that_never_ends_is_known_as_such() -> None:
     life.exited(70.0, restart=True)
     life.started(71.0)
     assert not life.overdue
+
+
+def test_a_process_that_waits_for_others_loads_meanwhile_and_gets_its_settings_later(tmp_path: Path) -> None:
+    session = Session("test-prepared")
+    child = Child(source(Config(), "clip", StreamSettings(file="none.mp4"), policy="latest", realtime=True))
+    try:
+        child.prepare(None)
+        child.prepare(None)
+        prepared = child._prepared
+        assert prepared is not None
+        assert not child.running
+        child.start(session, None, 1.0)
+        assert child.process is prepared, "the interpreter that was there already"
+        assert child.process.wait(PATIENCE_S) == REFUSED, "it was told of a file that is not there"
+        child.forget_exit()
+        child.process = None
+        child.prepare(None)
+        other = child._prepared
+        assert other is not None
+        other.kill()
+        other.wait()
+        child.start(session, None, 2.0)
+        assert child.process is not other, "one that has ended is replaced"
+        child.process.kill()
+        child.process.wait()
+        child.forget_exit()
+        child.prepare(None)
+        last = child._prepared
+        child.discard()
+        assert last is not None
+        assert last.returncode is not None
+        child.discard()
+    finally:
+        session.close()
