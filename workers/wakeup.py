@@ -16,11 +16,17 @@ def wake_by_signals() -> int:
     """Have signals write into a pipe from now on; return the end to be watched. Only in the main thread."""
     global _reader
     if _reader is None:
-        _reader, writer = os.pipe()
-        for end in (_reader, writer):
-            os.set_blocking(end, False)
         # Both ends stay open as long as the process: a signal would else be written into somebody else's file.
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        reader, writer = os.pipe()
+        for end in (reader, writer):
+            os.set_blocking(end, False)
+        try:
+            signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        except ValueError:  # not the main thread
+            os.close(reader)
+            os.close(writer)
+            raise
+        _reader = reader
     return _reader
 
 
