@@ -16,8 +16,9 @@ from bimodal.bench.figures import BenchError
 from bimodal.bench.pipeline import sizes_alone
 from bimodal.config import Config
 from bimodal.models.session import open_artifact
-from bimodal.supervisor.processes import Wanted, file_of, processes
+from bimodal.supervisor.processes import Wanted, processes
 from bimodal.supervisor.usage import machine_memory_mb
+from bimodal.supervisor.variants import file_of
 from bimodal.workers.settings import FaceActorSettings
 
 CPU_INFO = Path("/proc/cpuinfo")

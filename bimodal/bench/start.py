@@ -32,7 +32,7 @@ from bimodal.broker.messages import Heartbeat
 from bimodal.child_process import python_command
 from bimodal.config import Config
 from bimodal.errors import BimodalError
-from bimodal.supervisor.processes import file_of
+from bimodal.supervisor.variants import file_of
 from bimodal.workers.capture.settings import StreamSettings
 
 # Cold starts: the system's file cache of the installed files is dropped, and only of those, which needs no privileges

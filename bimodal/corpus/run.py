@@ -35,7 +35,7 @@ from bimodal.corpus.scratch import Scratch
 from bimodal.corpus.store import Store
 from bimodal.corpus.tables import CLIPS, CLIPS_CSV, FAILURES, Pace, columns_of, write_tables
 from bimodal.models.emotions import SEVEN
-from bimodal.models.precision import Precision, choice_here
+from bimodal.models.precision import Precision
 from bimodal.recordings.exports import FormatName
 from bimodal.recordings.recording import SUMMARY, describe
 from bimodal.recordings.report.index import INDEX
@@ -44,6 +44,7 @@ from bimodal.supervisor.emotions import set_of_config
 from bimodal.supervisor.provenance import describe_session
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import cores, machine_memory_mb
+from bimodal.supervisor.variants import choice_of
 from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.errors import ConfigError, SystemFailedError
 
@@ -202,7 +203,7 @@ class Run:
         self._segment = 0
         self._on_row: Callable[[ClipRow], None] = lambda _: None
         self._started = datetime.now().astimezone()
-        here = choice_here(config.runtime.precision, config.runtime.provider).precision
+        here = choice_of(config).precision
         self._choose(here if config.runtime.precision != "auto" else kept(self.corpus) or here)
 
     def _choose(self, precision: Precision) -> None:

@@ -32,10 +32,11 @@ from bimodal.models.cuda import (
     provider_library,
 )
 from bimodal.models.errors import ModelError
-from bimodal.models.precision import Choice, choice_here
+from bimodal.models.precision import Choice
 from bimodal.supervisor.autoscale import KINDS
 from bimodal.supervisor.processes import TABLE
 from bimodal.supervisor.usage import cores, cpu_quota
+from bimodal.supervisor.variants import choice_of
 from bimodal.workers.capture.discover import cameras, microphones
 from bimodal.workers.errors import SourceError
 
@@ -198,7 +199,7 @@ def _provider(config: Config) -> list[Finding]:
 
 def precision_finding(config: Config, choice: Choice | None = None) -> Finding:
     """The variant of the configured models that runs; `choice`: by default, this machine's."""
-    chosen = choice or choice_here(config.runtime.precision, config.runtime.provider)
+    chosen = choice_of(config, choice)
     configured = (*config.models.face_static, *config.models.voices, config.models.face_detector)
     both = {entry.name for entry in entries() if entry.int8 is not None}
     with_int8 = [name for name in (*configured, config.models.face_landmarks) if name in both]

@@ -16,12 +16,11 @@ from bimodal.broker.messages import Modality, Policy
 from bimodal.broker.messages import Role as BrokerRole
 from bimodal.config import Between, Config, CountConfig, WorkersConfig
 from bimodal.config.schema import DETAILS
-from bimodal.models.catalog import resolve
 from bimodal.models.cuda import usable_gpus
 from bimodal.models.emotions import EmotionSet
-from bimodal.models.precision import choice_here
 from bimodal.supervisor.emotions import set_of_config
 from bimodal.supervisor.usage import cores, machine_memory_mb
+from bimodal.supervisor.variants import file_of
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.output_settings import MqttActorSettings, OscActorSettings
@@ -182,15 +181,10 @@ def details_of(config: Config, *, files: bool) -> tuple[str, str] | None:
     return file_of(config, landmarks), file_of(config, blendshapes)
 
 
-def file_of(config: Config, name: str) -> str:
-    """Path of a configured model's file, in the variant that `runtime.precision` means on this machine."""
-    return str(resolve(name, precision=choice_here(config.runtime.precision, config.runtime.provider).precision))
-
-
 def mesh_model(config: Config, *, files: bool) -> str:
     """Path of the landmark model that finds the meshes drawn into films: that of the finer look where there is one."""
     details = details_of(config, files=files)
-    return str(resolve(config.models.face_landmarks)) if details is None else details[0]
+    return file_of(config, config.models.face_landmarks) if details is None else details[0]
 
 
 def _audio(wanted: Wanted) -> list[ProcessSpec]:

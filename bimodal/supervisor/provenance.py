@@ -18,11 +18,12 @@ from bimodal.config import Config
 from bimodal.config.schema import DETAILS
 from bimodal.models.catalog import resolve, sha256_of
 from bimodal.models.emotions import EMOTIONS
-from bimodal.models.precision import Precision, choice_here
+from bimodal.models.precision import Precision
 from bimodal.models.scan import onnx_properties
 from bimodal.recordings.parts import replace_text
 from bimodal.recordings.recording import describe
 from bimodal.recordings.records import SESSION_FILE, FileRecord, Host, ModelRecord, SessionRecord, pretty
+from bimodal.supervisor.variants import choice_of
 from bimodal.workers.capture.choice import Choice
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.fusion.settings import MEAN
@@ -131,7 +132,7 @@ def model_records(config: Config) -> list[ModelRecord]:
     given += [("face-static", name) for name in models.face_static]
     given += [("face-dynamic", models.face_dynamic), *(("speech", name) for name in models.voices)]
     given += [("voice-activity", models.voice_activity)]
-    precision = choice_here(config.runtime.precision, config.runtime.provider).precision
+    precision = choice_of(config).precision
     return [_model(kind, name, precision) for kind, name in given if name != "none"]
 
 

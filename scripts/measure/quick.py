@@ -1,6 +1,6 @@
 """What `--quick` changes: labels and CPU of clips, beside every frame by itself.
 
-Run: python -m scripts.measure.quick CLIP… [--without-voice]
+Run: python -m scripts.measure.quick CLIP… [--emotions-only]
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ class Difference(NamedTuple):
 
 def main(
     clips: Annotated[list[Path], typer.Argument(help="Clips, or folders of them.")],
-    without_voice: Annotated[bool, typer.Option("--without-voice", help="Faces only.")] = False,
+    emotions_only: Annotated[
+        bool, typer.Option("--emotions-only", help="Of faces: no voice, no gaze, no blendshapes.")
+    ] = False,
 ) -> None:
     """Print what differs, by clip and in all."""
     files = [file for given in clips for file in (sorted(given.iterdir()) if given.is_dir() else [given])]
-    models = {"speech": "none"} if without_voice else {}
+    models = {"speech": "none", "face-details": "none"} if emotions_only else {}
     alls: list[tuple[Difference, float, float]] = []
     with Detector({"models": models}) as whole, Detector({"models": models}, quick=True) as quick:
         for file in files:
