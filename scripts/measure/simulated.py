@@ -17,7 +17,7 @@ import msgspec
 import zmq
 
 from bimodal.broker.events import Emotion, Latency, TrackedFace, Verdict
-from bimodal.broker.mailbox import HELLO_EVERY_S
+from bimodal.broker.mailbox import HELLO_EVERY_S, HELLO_QUIET_S
 from bimodal.broker.messages import (
     Ack,
     Assignment,
@@ -315,6 +315,7 @@ def _event(result: FaceResult) -> Emotion:
 # Many simulated processes in one, each with its own line to the broker, in one loop with one clock.
 
 LONGEST_WAIT_S = 0.05
+HELLO_BEATS = round(HELLO_QUIET_S / HELLO_EVERY_S)
 MOST_SOCKETS = 16_384
 
 
@@ -434,13 +435,14 @@ class Crowd:
         line.socket.setsockopt(zmq.SUBSCRIBE, b"")
         self.join(_Idle(line))
 
-    def _keep(self, line: Line, hello: Hello) -> None:
-        """Send Hello and heartbeat of a process, and schedule the next ones."""
-        line.send(hello)
+    def _keep(self, line: Line, hello: Hello, beats: int = 0) -> None:
+        """Send Hello (seldom, once it was answered) and heartbeat of a process, and schedule the next ones."""
+        if not line.epoch or beats % HELLO_BEATS == 0:
+            line.send(hello)
         if self._supervisor.epoch:
             beat = Heartbeat(name=line.name, incarnation=1, state="ready", pid=1, figures={"cpu_percent": 50.0})
             self._supervisor.send(beat)
-        self.at(time.monotonic_ns() + round(HELLO_EVERY_S * 1e9), lambda: self._keep(line, hello))
+        self.at(time.monotonic_ns() + round(HELLO_EVERY_S * 1e9), lambda: self._keep(line, hello, beats + 1))
 
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
         """Schedule an action at a time of the monotonic clock."""
@@ -462,8 +464,9 @@ class Crowd:
                 self._read(line)
 
     def _ring(self) -> None:
-        """Run the timers that are due."""
-        while self._timers and self._timers[0][0] <= time.monotonic_ns():
+        """Run the timers that are due now: those that they set, on a busy machine due already, come after the mail."""
+        now_ns = time.monotonic_ns()
+        while self._timers and self._timers[0][0] <= now_ns:
             heapq.heappop(self._timers)[2]()
 
     def _wait(self) -> list[Line]:

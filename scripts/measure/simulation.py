@@ -41,6 +41,8 @@ from scripts.measure.simulated import (
 )
 
 PATIENCE_S = 60.0
+STREAM_S = 0.2
+"""Of it for each stream, whose sockets, Hellos and heartbeats all go through one loop."""
 SLOWEST_PER_S = 500.0
 """Jobs a second that any broker reaches if nothing else limits it."""
 
@@ -146,7 +148,10 @@ class _Simulator:
     """A simulator's process, and the lines exchanged with it."""
 
     def __init__(self, share: Share, log: Path | None) -> None:
-        self._patience_s = PATIENCE_S + share.load.jobs * share.load.streams / (share.load.rate or SLOWEST_PER_S)
+        load = share.load
+        self._patience_s = (
+            PATIENCE_S + STREAM_S * load.streams + load.jobs * load.streams / (load.rate or SLOWEST_PER_S)
+        )
         self._process = _start(("scripts.measure.simulation",), log)
         self._too_late = False
         self._timer = threading.Timer(self._patience_s, self._give_up)
