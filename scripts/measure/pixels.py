@@ -113,7 +113,7 @@ def frames_of(clip: Path, most: int) -> Iterator[NDArray[np.uint8]]:
 def compare(clips: Sequence[Path], most: int) -> dict[tuple[Encoding, int], Difference]:
     """Look at the frames of clips in every way."""
     found = {way: Difference() for way in TRIED}
-    with bimodal.Detector({"models": {"speech": "none"}}) as detector:
+    with bimodal.Detector({"models": {"speech": "none", "face-details": "none"}}) as detector:
         for clip in clips:
             for picture in frames_of(clip, most):
                 before = detector.faces(picture)
