@@ -90,6 +90,7 @@ NOT_RUN = {
     r"bimodal agree .*": "needs people's labels; see tests/commands/test_agree.py",
     r"bimodal analyze .* --engine ray .*": "needs a cluster; see tests/corpus/test_ray_engine.py",
     r"bimodal analyze s3://.*": "needs an object store; see tests/corpus/test_store.py",
+    r"bimodal view .*": "runs until it is stopped; see tests/workers/view/test_several.py",
     r"bimodal train .*|make test(-slow)?": "takes long",
     r"bimodal (evaluate|data prepare|export quantize) .*": "needs a data set",
     r"bimodal export (onnx|torch|keras|yunet|auto) .*": "needs a model file of others; see tests/export",
