@@ -1,7 +1,7 @@
 """Names of classes: those that a file carries, those that the user gives, and what each means.
 
 A class is one of the seven emotions (or a word that means one), `other` (left out), or a category of the model's own,
-which the artifact keeps by name and fusion leaves out.
+which the artifact keeps by name: it stands under `other` in events, or is an emotion of a set of the user's own.
 """
 
 from __future__ import annotations
@@ -139,11 +139,13 @@ def settle_classes(
                 "add "
                 f"--categories '{word}' to keep it by its name; the classes are {_few(named, 40)}"
             ) from error
-    if all(emotion_of(word, kept) is None for word in named):
+    # With classes of its own it serves a set of emotions of the user's own (`emotions` in config.yaml).
+    if not kept and all(emotion_of(word, kept) is None for word in named):
         raise SourceModelError(
             f"{path}: none of its classes {_few(named, 40)} is one of the seven emotions: where one means an "
             "emotion, say "
-            f"so in --labels, such as '{named[0]}=happy'; a model without any has no place in fusion"
+            f"so in --labels, such as '{named[0]}=happy', or keep them by name (--categories), for 'emotions' of your "
+            "own in config.yaml"
         )
     return Classes(named, kept, tuple(notes))
 

@@ -81,3 +81,8 @@ def test_names_of_a_file_are_used_and_agree_with_words_that_mean_the_same() -> N
     assert settle_classes(("anger", "happy"), german, FILE).labels == ("anger", "happy")
     with pytest.raises(SourceModelError, match="--categories names 'pain'"):
         settle_classes(None, CARRIED, FILE, categories=("pain",))
+
+
+def test_classes_that_are_all_its_own_serve_a_set_of_ones_own() -> None:
+    found = settle_classes(("bored", "engaged"), None, FILE, categories=("bored", "engaged"))
+    assert found.labels == found.categories == ("bored", "engaged")

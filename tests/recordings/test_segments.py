@@ -158,3 +158,16 @@ def test_the_voice_has_segments_where_no_picture_is() -> None:
         (0.0, 2.0, "left"),
         (0.0, 2.0, "right"),
     }
+
+
+def test_a_further_category_has_a_segment_where_it_has_half_of_the_whole() -> None:
+    events = []
+    for number in range(20):
+        share = 0.7 if 5 <= number < 15 else 0.3
+        seen = msgspec.structs.replace(event(number / 10, {1: "happy"}).faces[0], other={"contempt": share})
+        events.append(msgspec.structs.replace(event(number / 10, {1: "happy"}), faces=(seen,)))
+    found = segments(events)
+    assert times(found, "other") == [(0.5, 1.5, 1, "contempt", 10)]
+    (one,) = [each for each in found if each.kind == "other"]
+    assert (one.confidence, one.peak) == (pytest.approx(0.7), 0.7)
+    assert times(found, "face") == [(0.0, 2.0, 1, "happy", 20)], "what the emotions are is not changed"
