@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.rate_limit import TokenBucket
 from bimodal.workers.view.settings import VisitorSettings
 from bimodal.workers.view.visitor_message import (
     BAD,
@@ -103,24 +102,3 @@ def test_what_is_wrong_or_too_large_is_refused(data: bytes, code: int) -> None:
     with pytest.raises(VisitorRefusedError) as refused:
         read(data, LIMITS)
     assert refused.value.code == code
-
-
-@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 30)), max_size=60))
-def test_an_allowance_is_never_exceeded(steps: list[tuple[float, float]]) -> None:
-    allowance = TokenBucket(rate=10.0, burst_s=2.0, now_s=0.0)
-    now = taken = 0.0
-    for wait, amount in steps:
-        now += wait
-        if allowance.take(amount, now):
-            taken += amount
-        assert taken <= 10.0 * (now + 2.0) + 1e-6
-
-
-def test_an_allowance_refills_after_a_pause() -> None:
-    allowance = TokenBucket(rate=10.0, burst_s=2.0, now_s=0.0)
-    assert allowance.take(20, 0.0)
-    assert not allowance.take(1, 0.0)
-    assert allowance.take(10, 1.0)
-    assert not allowance.take(1, 0.5), "a clock that goes back refills nothing"
-    assert allowance.take(20, 100.0)
-    assert not allowance.take(1, 100.0)
