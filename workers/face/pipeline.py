@@ -38,7 +38,7 @@ CONTEXT = 3
 """A part of a frame is searched with so many smallest faces around what has changed."""
 PART_OF_KNOWN = 0.6
 """A new face that lies in a known one by a larger share is a part of it."""
-SAME_SHAPE, MOST_KEPT = 0.02, 4
+SAME_SHAPE, MOST_KEPT = 0.015, 4
 """A face whose shape differs by less keeps its answer, for fewer frames than that."""
 COARSE = 3.0
 """Smallest face of a coarse look, in smallest faces of a full one: a ninth of its pixels."""
