@@ -172,7 +172,7 @@ def test_it_is_worked_with_the_keyboard(browser: Browser, running: tuple[Driven,
         label_is(page, "happy")
         with page.expect_download() as saved:
             page.keyboard.press("s")
-        assert saved.value.suggested_filename.startswith("clip 00-")
+        assert saved.value.suggested_filename.startswith("clip ")
         still = cv2.imread(str(saved.value.path()))
         assert still.shape[1] > 300
         assert still[: still.shape[0] // 2].std() > 10, "there is a picture in it"
@@ -208,9 +208,9 @@ def test_recording_waits_for_its_button(browser: Browser, running: tuple[Driven,
         page.wait_for_function("() => document.querySelector('#record').textContent === 'Record'")
         assert seen.errors == []
     found = {clip.name: clip for (session,) in [list(kept.iterdir())] for clip in clips(session)}
-    assert sum(1 for _ in found["clip"].events()) > 5
+    assert sum(1 for clip in found.values() for _ in clip.events()) > 5
     end = time.monotonic() + PATIENCE_S
-    while not all(is_complete(part) for part in found["clip"].parts):
+    while not all(is_complete(part) for clip in found.values() for part in clip.parts):
         assert time.monotonic() < end, "its table and summary are missing"
         time.sleep(0.05)
 
@@ -291,13 +291,16 @@ def test_a_report_plays_its_film_from_the_disk(browser: Browser, tmp_path: Path)
     address = write_report(clip, NOW).as_uri()
     with opened(browser, viewport={"width": 1280, "height": 800}) as (page, seen):
         page.goto(address)
+        # So slow that it is still there when it is looked at, however slow this machine is.
+        page.evaluate(
+            "() => { const v = document.querySelector('video'); v.defaultPlaybackRate = v.playbackRate = 1 / 16; }"
+        )
         # Whoever turns captions on in the player does this.
         page.evaluate("() => { document.querySelector('video').textTracks[0].mode = 'showing'; }")
         page.wait_for_function("() => document.querySelector('track').readyState === 2")
         for label, begin in (("sad", 2.0), ("happy", 0.0)):
             page.click(f".seg.{label}")
             page.wait_for_function(f"() => ({CUES})().join() === 'face 1: {label} 70 %'")
-            page.evaluate("() => document.querySelector('video').pause()")
             assert begin <= page.evaluate("() => document.querySelector('video').currentTime") < begin + 1.9
         times = page.evaluate(
             "() => [...document.querySelector('video').textTracks[0].cues].map((cue) => [cue.startTime, cue.endTime])"

@@ -26,6 +26,7 @@ from bimodal.broker.control import Accepted, RecordRequest, ask
 from bimodal.broker.events import Emotion, Probabilities, face_emotion, fused, leading
 from bimodal.errors import BimodalError
 from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.errors import ViewError
 from bimodal.workers.observer import FramedEvent, Pixels
 from bimodal.workers.view.state import Point, View, point, snapshot
 from bimodal.workers.view.viewers import Viewer
@@ -190,6 +191,8 @@ async def _read(view: View, viewer: Viewer, socket: WebSocket) -> None:
 async def _record(view: View, viewer: Viewer, *, on: bool) -> None:
     """Ask the supervisor to begin or stop recording; where it refuses, the page is told why."""
     try:
+        if not view.settings.records:
+            raise ViewError("there is no folder for recordings: 'outputs.record' in config.yaml names one")
         await asyncio.to_thread(ask, view.directory, RecordRequest(on=on), Accepted)
     except BimodalError as error:
         viewer.put("notice", _text({"type": "notice", "about": "recording", "text": str(error)}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from bimodal.broker.control import Accepted, ControlServer, RecordRequest, Refused, Reply, Request
 from bimodal.workers.errors import ViewError
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view.listening import listen
@@ -350,3 +352,40 @@ def test_a_certificate_that_cannot_be_read_is_named(serve: Serve, tmp_path: Any)
         page.view.settings = settings
         with socket.socket() as bound, pytest.raises(ViewError, match=name):
             Server(page.view, bound)
+
+
+def test_recording_is_asked_of_the_supervisor_and_a_refusal_is_told(serve: Serve) -> None:
+    page = serve(records=True)
+    asked: list[bool] = []
+    ended = threading.Event()
+
+    def answer(request: Request) -> Reply:
+        assert isinstance(request, RecordRequest)
+        asked.append(request.on)
+        return Accepted("it begins") if request.on else Refused("the disk is full")
+
+    def supervise() -> None:
+        server = ControlServer(page.view.directory)
+        while not ended.wait(0.005):
+            server.serve(answer)
+        server.close()
+
+    supervisor = threading.Thread(target=supervise)
+    supervisor.start()
+    try:
+        with flow(page) as line:
+            assert told(line, "state")["recording"] == "off"
+            for on in (True, False):
+                line.send(json.dumps({"record": on}))
+            assert told(line, "notice") == {"type": "notice", "about": "recording", "text": "the disk is full"}
+            assert asked == [True, False]
+    finally:
+        ended.set()
+        supervisor.join()
+
+
+def test_without_a_folder_nobody_is_asked_to_record(serve: Serve) -> None:
+    with flow(serve()) as line:
+        line.send(json.dumps({"record": True}))
+        assert "outputs.record" in told(line, "notice")["text"]
+        assert told(line, "state")["recording"] is None
