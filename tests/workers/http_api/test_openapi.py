@@ -27,7 +27,7 @@ from scripts.openapi import DOCS, reference
 from tests.workers.http_api.making import CONTROL, FAKE_CLIPS, READ, Served
 
 MAY_CHANGE = {"Authorization": f"Bearer {CONTROL}"}
-EXAMPLES = 6
+EXAMPLES = 4
 
 
 def test_the_published_document_is_the_servers() -> None:
