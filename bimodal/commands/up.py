@@ -77,7 +77,9 @@ def _show(system: LiveSystem, bus: Subscriber, stop: StopSignal, for_seconds: fl
     service, results = Service(), Results()
     with screen:
         while not stop.asked and not _orphaned() and (end is None or time.monotonic() < end):
-            system.step(screen.turn_s(shown, time.monotonic()))
+            now = time.monotonic()
+            turn_s = screen.turn_s(shown, now)
+            system.step(turn_s if end is None else max(0.0, min(turn_s, end - now)))
             while (found := bus.receive(0.0)) is not None:
                 shown.take(found[1], time.monotonic())
                 if isinstance(found[1], Emotion):

@@ -17,12 +17,17 @@ from scripts.measure.peers.pictures import Index, Labelled, faces_in, write
 
 # A picture may take so long before its program counts as hung.
 SECONDS_A_PICTURE = 3.0
+# TensorFlow and torch take long to load where other things run.
+STARTS_WITHIN_S = 600.0
 
 Answer = list[list[dict[str, float]]]
 
 
 class PeerLoop(Loop):
     """A program's process."""
+
+    def _read_line(self, patience_s: float) -> str:
+        return super()._read_line(max(patience_s, STARTS_WITHIN_S))
 
     def answers(self, count: int) -> Answer:
         """The faces of each of its `count` pictures. Raises BenchError where the process ends."""

@@ -110,7 +110,7 @@ def make(folder: Path, name: str) -> None:
     place.mkdir(parents=True)
     if peer.kind == "pip":
         _run(name, [sys.executable, "-m", "venv", str(place / "venv")])
-        pip = [str(python_of(folder, name)), "-m", "pip", "install", "--quiet"]
+        pip = [str(python_of(folder, name)), "-m", "pip", "install", "--quiet", "--no-compile"]
         _run(name, [*pip, *peer.packages])
         if peer.alone:
             _run(name, [*pip, "--no-deps", *peer.alone])
