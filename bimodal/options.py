@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
@@ -14,10 +14,12 @@ import typer
 from bimodal.broker.control import Request, ask
 from bimodal.config import Between, Config, CountConfig, load_config
 from bimodal.drawing.marks import MARKS, Mark
-from bimodal.drawing.style import Style
 from bimodal.supervisor.processes import mesh_model
 from bimodal.supervisor.session import find_session
 from bimodal.workers.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bimodal.drawing.style import Style
 
 DEFAULT = Path("config.yaml")
 VARIABLE = "BIMODAL_CONFIG"
@@ -100,6 +102,8 @@ def film_style(config: Config, marks: tuple[Mark, ...], *, hide_faces: bool) -> 
 
     Raises CatalogError where that model is unknown.
     """
+    from bimodal.drawing.style import Style  # loads numpy
+
     landmarks = mesh_model(config, files=True) if "mesh" in marks else None
     return Style(faces="hide" if hide_faces else "show", draw=marks), landmarks
 

@@ -453,14 +453,18 @@ class Router:
                 stream = self._streams.get(job.stream)
                 # Frames of files are processed in any order: without hints, so that results do not depend on it.
                 ordered = stream is not None and stream.ordered and job.modality == "face"
-                hints = stream.last_seen.for_job(job) if stream is not None and ordered else None
+                # A worker that is tried looks at each frame itself: that is what it is tried for.
+                hinted = ordered and action.worker not in self.dispatch.shadows
+                hints = stream.last_seen.for_job(job) if stream is not None and hinted else None
+                worker = self._peers.get(action.worker)
+                models = worker.models if worker is not None else {}
                 given = Assignment(
                     number=action.number,
                     job=job,
                     waited_ns=action.waited_ns,
                     ordered=ordered,
                     hints=hints,
-                    seen=stream.last_seen.faces if stream is not None and hints is not None else (),
+                    seen=stream.last_seen.read_by(models) if stream is not None and hints is not None else (),
                 )
                 out.append(Send(action.worker, given))
             elif isinstance(action, Drop):

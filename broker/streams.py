@@ -31,12 +31,14 @@ class LastSeen:
     seq: int = -1
     hints: Hints | None = None
     faces: tuple[Face, ...] = ()
+    models: dict[str, str] = field(default_factory=dict)
 
     def remember(self, answer: FaceResult) -> None:
         """Keep the hints of an answer and its faces, unless a newer frame was answered before."""
         if answer.seq > self.seq:
             self.seq, self.hints = answer.seq, answer.hints
             self.faces = answer.faces if answer.hints is not None else ()
+            self.models = answer.models
 
     def for_job(self, job: Job) -> Hints | None:
         """The hints for this frame; None if its worker has to detect faces anew."""
@@ -45,6 +47,10 @@ class LastSeen:
         until = min(self.hints.until, self.seq + MOST_FOLLOWED)
         in_time = self.hints.until_ns is None or job.pts_ns < self.hints.until_ns
         return self.hints if self.seq < job.seq < until and in_time else None
+
+    def read_by(self, models: dict[str, str]) -> tuple[Face, ...]:
+        """The faces, for a worker with the models that read them; another one reads each face itself."""
+        return self.faces if self.models == models else ()
 
 
 @dataclass

@@ -56,6 +56,10 @@ class _BrokenError(Exception):
     """The bytes are not valid protobuf."""
 
 
+_NOT_ONNX = (_BrokenError, UnicodeDecodeError, KeyError)
+"""What reading metadata raises of bytes that are no ONNX file."""
+
+
 def scan(data: bytes, path: str) -> None:
     """Raise ArtifactError, naming `path`, if the file is too large, damaged, or refers to other files or operators."""
     if len(data) > MAX_BYTES:
@@ -165,26 +169,33 @@ METADATA_PROPS, KEY, VALUE = 14, 1, 2
 def metadata_of(path: Path, kind: Kind) -> Metadata:
     """Read an artifact's metadata without opening it; raises ArtifactError if it is none or of another kind."""
     try:
-        properties = onnx_properties(path)
+        properties = _properties(path)
     except OSError as error:
         raise ArtifactError(f"{path} can't be read: {error.strerror}") from error
+    except _NOT_ONNX as error:
+        raise ArtifactError(f"{path} can't be opened: it is no ONNX file") from error
     return read_properties(properties, str(path), kind)
 
 
 def onnx_properties(path: Path) -> dict[str, str]:
     """Read the file's `metadata_props`; empty if it has none or is no ONNX file. Raises OSError if it can't be read."""
+    try:
+        return _properties(path)
+    except _NOT_ONNX:
+        return {}
+
+
+def _properties(path: Path) -> dict[str, str]:
+    """As `onnx_properties`. Raises one of _NOT_ONNX if it is no ONNX file."""
     with path.open("rb") as file:
         if not path.stat().st_size:
-            return {}
+            raise _BrokenError("it is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            try:
-                found = [each for each in _fields(data, 0, len(data)) if each.number == METADATA_PROPS]
-                entries = [
-                    {part.number: data[part.start : part.end].decode() for part in _parts(data, each)} for each in found
-                ]
-                return {entry[KEY]: entry.get(VALUE, "") for entry in entries}
-            except (_BrokenError, UnicodeDecodeError, KeyError):
-                return {}
+            found = [each for each in _fields(data, 0, len(data)) if each.number == METADATA_PROPS]
+            entries = [
+                {part.number: data[part.start : part.end].decode() for part in _parts(data, each)} for each in found
+            ]
+            return {entry[KEY]: entry.get(VALUE, "") for entry in entries}
 
 
 # Field numbers of ModelProto.graph, GraphProto.output and ValueInfoProto.name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -13,8 +14,11 @@ import soxr
 from numpy.typing import NDArray
 
 import bimodal
+from bimodal.broker.messages import Assignment, FaceResult
 from bimodal.recordings.reading import clips as read_clips
 from bimodal.workers.demo import DEMO
+from bimodal.workers.face import actor as face
+from bimodal.workers.face.pipeline import FacePipeline
 from tests.media import scene, speech, write_clip
 
 
@@ -186,14 +190,14 @@ def test_a_config_without_a_speech_model_has_no_voice(clips: dict[str, Path]) ->
 def test_a_frame_that_fails_costs_its_own_event(
     detector: bimodal.Detector, clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = type(detector._faces).look
+    answered = face.face_result
 
-    def broken(self: object, pixels: object, seq: int, pts_ns: int, hints: object) -> object:
-        if seq == 3:
+    def broken(pipeline: FacePipeline, names: dict[str, str], assignment: Assignment, *rest: Any) -> FaceResult:
+        if assignment.job.seq == 3:
             raise ZeroDivisionError
-        return look(self, pixels, seq, pts_ns, hints)  # type: ignore[arg-type]
+        return answered(pipeline, names, assignment, *rest)
 
-    monkeypatch.setattr(type(detector._faces), "look", broken)
+    monkeypatch.setattr(face, "face_result", broken)
     events = list(detector.events(clips["two faces"]))
     assert [event.seq for event in events if event.failed] == [3]
     assert events[3].failed == "ZeroDivisionError in the face worker"

@@ -108,7 +108,7 @@ def test_a_job_goes_from_capture_to_a_worker(start: Callable[[], Running], actor
     worker.send(Ready())
     capture.send(opened("a", "latest"))
     capture.send(job("a", 0))
-    assert worker.receive(PATIENCE_S) == Assignment(number=1, job=job("a", 0))
+    assert worker.receive(PATIENCE_S) == Assignment(number=1, job=job("a", 0), ordered=True)
 
 
 def test_the_bytes_of_messages_are_counted(

@@ -73,6 +73,8 @@ def _value(source: Bytes, hint: Any, depth: int = 0) -> Any:
         return bool(source.number() % 2)
     if hint is bytes:
         return bytes([source.number()]) * (source.number() % 5)
+    if hint is msgspec.UnsetType:
+        return msgspec.UNSET
     if hint is type(None) or hint is object or hint is Any:
         return None
     if origin is Literal:

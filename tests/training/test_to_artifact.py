@@ -141,7 +141,7 @@ def test_a_speech_model_is_heard_under_other_conditions(speech: Path, tmp_path: 
     told = runner.invoke(evaluate, [*arguments, "--split", "2", "--conditions", "--json", str(tmp_path / "found.json")])
     assert told.exit_code == 0, told.output
     found = json.loads((tmp_path / "found.json").read_text())
-    assert set(found) == KEYS | {"conditions", "further"}
+    assert set(found) == KEYS | {"conditions", "further", "under"}
     for name, value in found["conditions"].items():
         assert f"centre windows under {name}: UAR {value:.4f}" in told.output
     assert "ms of one core an answer to 19200 values" in told.output

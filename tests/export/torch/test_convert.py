@@ -200,7 +200,7 @@ def test_fusion_takes_the_dynamic_model_beside_its_static_one_only(static: Artif
             steps = _lstm_by_hand(state, name, hidden, steps)
         logits = functional.linear(steps[:, -1], state["fc.weight"], state["fc.bias"])
         expected = torch.softmax(logits, dim=1).numpy()[0]
-    assert list(model.predict(embeddings).values()) == pytest.approx(expected.tolist(), abs=1e-5)
+    assert list(model.predict(embeddings).probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-5)
     with pytest.raises(ArtifactError, match="trained on embeddings of 'emo-affectnet@1'"):
         dynamic_model(dynamic, "face-compact@1")
 

@@ -143,7 +143,7 @@ def test_a_dynamic_model_learns_from_recordings_and_runs_live(films: Path, tmp_p
     artifact = open_artifact(tmp_path / "out" / "model.onnx", "face-dynamic", provider="cpu")
     model = dynamic_model(artifact, "tiny")
     assert (model.steps, model.interval_s, model.dimensions) == (4, 0.2, 16)
-    assert set(model.predict(np.zeros((1, 4, 16), np.float32))) == set(EMOTIONS)
+    assert set(model.predict(np.zeros((1, 4, 16), np.float32)).probabilities) == set(EMOTIONS)
     assert "static_mean" in (artifact.metadata.metrics or {})
     assert "composed" not in (tmp_path / "out" / "card.md").read_text()
 
