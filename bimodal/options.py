@@ -89,7 +89,7 @@ def with_quick(config: Config, quick: bool | None) -> Config:
 
 
 def marks_of(given: str | Sequence[str]) -> tuple[Mark, ...]:
-    """What is drawn into a film, from a list or from text with commas. Raises ConfigError for what can't be drawn."""
+    """Read what is drawn into a film, from a list or text with commas. Raises ConfigError for what can't be drawn."""
     names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given) if name.strip()]
     wrong = next((name for name in names if name not in MARKS), None)
     if wrong is not None or (isinstance(given, str) and not names):

@@ -49,7 +49,7 @@ def version() -> str:
 
 
 def help_lines(width: int) -> list[str]:
-    """What `bimodal --help` says, for a terminal of this width."""
+    """Return what `bimodal --help` says, for a terminal of this width."""
     width = max(LEAST_WIDTH, min(MOST_WIDTH, width))
     lines = ["", " Usage: bimodal [OPTIONS] COMMAND [ARGS]...", ""]
     for text in (ABOUT, f"Example: {EXAMPLE[0]}, or {EXAMPLE[1]}"):

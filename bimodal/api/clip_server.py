@@ -20,8 +20,8 @@ from bimodal.recordings.segments import segments, stretch
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, die_with_parent, start_log
 from bimodal.workers.capture.uploads import check_upload
 from bimodal.workers.errors import SourceError
+from bimodal.workers.framing import framed, read_frame
 from bimodal.workers.http_api.worker_messages import (
-    LENGTH,
     MOST_BYTES,
     End,
     Failed,
@@ -31,7 +31,6 @@ from bimodal.workers.http_api.worker_messages import (
     Refused,
     Start,
     Task,
-    framed,
 )
 
 # Live streams go first.
@@ -42,7 +41,7 @@ _json = msgspec.json.Encoder()
 def main(descriptor: int) -> int:
     """Load the models, do tasks until the other side closes, and return the exit code."""
     line = socket.socket(fileno=descriptor)
-    start = msgspec.msgpack.decode(_read(line) or b"", type=Start)
+    start = msgspec.msgpack.decode(read_frame(line, MOST_BYTES) or b"", type=Start)
     setproctitle.setproctitle("bimodal: clips")
     die_with_parent(start.parent)
     start_log(start.log, "clips")
@@ -57,7 +56,7 @@ def main(descriptor: int) -> int:
     with detector:
         line.sendall(framed(Ready(detector.models)))
         try:
-            while (data := _read(line)) is not None:
+            while (data := read_frame(line, MOST_BYTES)) is not None:
                 analyse(detector, msgspec.msgpack.decode(data, type=Task), line)
         except (BrokenPipeError, ConnectionResetError):
             return BROKEN
@@ -97,26 +96,9 @@ def analyse(detector: Detector, task: Task, line: socket.socket) -> None:
 
 
 def _sentence(error: Exception, task: Task) -> str:
-    """What is wrong with the clip, by its name and not by where it lies here."""
+    """Say what is wrong with the clip, by its name and not by where it lies here."""
     said = str(error) if isinstance(error, SourceError) else f"{task.name}: {error}"
     return said.replace(task.file, task.name).replace(Path(task.file).name, task.name)
-
-
-def _read(line: socket.socket) -> bytes | None:
-    """The next message; None at the end."""
-    head = _exactly(line, LENGTH.size)
-    size = LENGTH.unpack(head)[0] if head is not None else 0
-    return _exactly(line, size) if 0 < size <= MOST_BYTES else None
-
-
-def _exactly(line: socket.socket, size: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < size:
-        piece = line.recv(min(1 << 16, size - len(data)))
-        if not piece:
-            return None
-        data += piece
-    return bytes(data)
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ class Detector:
 
     @property
     def emotions(self) -> EmotionSet:
-        """What results are about: emotions, and further categories that count."""
+        """The set that results are about: emotions, and further categories that count."""
         return self._emotions
 
     @property

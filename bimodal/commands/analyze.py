@@ -392,7 +392,7 @@ def summary_of(done: list[Analysed], wall_s: float) -> str:
 
 
 class Films(NamedTuple):
-    """How the films of a run are made; `landmarks`: path of the model that finds meshes, where it draws them."""
+    """Settings of the films of a run; `landmarks`: path of the model that finds meshes, where it draws them."""
 
     out: Path
     style: Style

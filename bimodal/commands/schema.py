@@ -14,11 +14,11 @@ import typer
 from bimodal.broker.events import Emotion, Hop, Stretch
 
 EVENTS = (Emotion, Hop, Stretch)
-"""What a program can listen to: the topics emotion., speech. and segment. of docs/protocol.md."""
+"""Messages that a program can listen to: the topics emotion., speech. and segment. of docs/protocol.md."""
 
 
 class Form(StrEnum):
-    """What `bimodal schema` prints."""
+    """Return what `bimodal schema` prints."""
 
     JSON_SCHEMA = "json-schema"
     TYPESCRIPT = "typescript"

@@ -64,7 +64,7 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise WrongValueError("names no model of face-static or speech", "weights", strangers[0])
 
     def joined(self, names: tuple[str, ...]) -> Ensemble:
-        """How several models of a kind become one; the plain average for a single one."""
+        """The rule by which several models of a kind become one; the plain average for a single one."""
         if len(names) < 2:
             return MEAN
         weights = tuple(self.weights.get(name, 1.0) for name in names)

@@ -25,12 +25,12 @@ from bimodal.corpus.messages import (
     Ready,
     Refused,
     WorkerSettings,
-    framed,
 )
 from bimodal.corpus.rows import Task
 from bimodal.supervisor.usage import UsageMonitor
 from bimodal.workers.backoff import BackOff
 from bimodal.workers.errors import SystemFailedError
+from bimodal.workers.framing import framed
 
 log = logging.getLogger(__name__)
 

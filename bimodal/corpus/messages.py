@@ -5,14 +5,13 @@ The run itself imports no models and no media libraries: those belong to the wor
 
 from __future__ import annotations
 
-import struct
-
 import msgspec
 
 from bimodal.corpus.resume import Options
 from bimodal.corpus.rows import ClipRow
 from bimodal.recordings.exports import FormatName
 from bimodal.workers.capture.choice import Choice
+from bimodal.workers.framing import LENGTH
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +66,6 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     before: tuple[ClipRow, ...] = ()
 
 
-LENGTH = struct.Struct(">I")
-
-
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The models are loaded; `models` are their names and versions by kind."""
 
@@ -84,12 +80,6 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 Message = Ready | Refused | Progress | Done
 _messages = msgspec.msgpack.Decoder(Message)
-
-
-def framed(message: msgspec.Struct) -> bytes:
-    """A message with its length before it."""
-    data = msgspec.msgpack.encode(message)
-    return LENGTH.pack(len(data)) + data
 
 
 class Frames:

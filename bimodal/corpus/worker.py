@@ -13,20 +13,20 @@ import msgspec
 import setproctitle
 
 from bimodal.corpus.clip import ClipWorker
-from bimodal.corpus.messages import LENGTH, Progress, Ready, Refused, WorkerSettings, framed
+from bimodal.corpus.messages import Progress, Ready, Refused, WorkerSettings
 from bimodal.corpus.rows import Task
 from bimodal.corpus.store import StoreError
 from bimodal.errors import BimodalError
 from bimodal.workers.actor import BROKEN, DONE, REFUSED, WORKER_NICENESS, die_with_parent, start_log
+from bimodal.workers.framing import framed, read_frame
 
-READ = 1 << 16
 _tasks = msgspec.msgpack.Decoder(Task)
 
 
 def main(descriptor: int) -> int:
     """Load the models, do tasks until the other side closes, and return the exit code."""
     line = socket.socket(fileno=descriptor)
-    settings = msgspec.msgpack.decode(_read(line) or b"", type=WorkerSettings)
+    settings = msgspec.msgpack.decode(read_frame(line) or b"", type=WorkerSettings)
     setproctitle.setproctitle("bimodal: clip worker")
     die_with_parent(settings.parent)
     start_log(settings.log, "clip worker")
@@ -46,7 +46,7 @@ def main(descriptor: int) -> int:
         line.sendall(framed(progress))
 
     try:
-        while (data := _read(line)) is not None:
+        while (data := read_frame(line)) is not None:
             try:
                 done = worker.run(_tasks.decode(data), on_progress)
             except OSError as error:
@@ -66,22 +66,6 @@ def main(descriptor: int) -> int:
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(DONE)
-
-
-def _read(line: socket.socket) -> bytes | None:
-    """The next message; None at the end."""
-    head = _exactly(line, LENGTH.size)
-    return _exactly(line, LENGTH.unpack(head)[0]) if head is not None else None
-
-
-def _exactly(line: socket.socket, size: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < size:
-        piece = line.recv(min(READ, size - len(data)))
-        if not piece:
-            return None
-        data += piece
-    return bytes(data)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ OUTPUT_PACKAGES = {"lsl": "pylsl", "osc": "pythonosc", "mqtt": "paho"}
 
 
 def output_findings(config: Config) -> list[Finding]:
-    """Whether the packages of the outputs in the config are installed."""
+    """Check that the packages of the outputs in the config are installed."""
     findings = []
     for key, module in OUTPUT_PACKAGES.items():
         if getattr(config.outputs, key) in (None, False):

@@ -167,7 +167,7 @@ def find(pattern: str, base: str) -> Iterator[RemoteFile]:
 
 
 class Folders:
-    """What lies in the folders of addresses: each is listed once, and the last few are kept."""
+    """Listings of the folders of addresses: each is made once, and the last few are kept."""
 
     def __init__(self) -> None:
         self._files = lru_cache(FOLDERS_KEPT)(_files)
@@ -200,7 +200,7 @@ def folder_of(address: str) -> str:
 
 
 def _files(folder: str) -> dict[str, dict[str, Any]]:
-    """What a file system says of the files in a folder, by name."""
+    """Return what a file system says of the files in a folder, by name."""
     system, path = file_system(folder)
     system.invalidate_cache()
     try:

@@ -23,10 +23,10 @@ import msgspec
 import psutil
 
 from bimodal.child_process import child_environment, python_command
+from bimodal.workers.framing import LENGTH, framed
 from bimodal.workers.http_api.problems import ProblemError, too_many
 from bimodal.workers.http_api.settings import AnalyzeSettings
 from bimodal.workers.http_api.worker_messages import (
-    LENGTH,
     MOST_BYTES,
     Answer,
     End,
@@ -36,7 +36,6 @@ from bimodal.workers.http_api.worker_messages import (
     Start,
     Task,
     answers,
-    framed,
 )
 
 log = logging.getLogger(__name__)

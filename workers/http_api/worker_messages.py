@@ -5,12 +5,10 @@ The server imports no models and no media libraries: those belong to its workers
 
 from __future__ import annotations
 
-import struct
 from typing import TypeAlias
 
 import msgspec
 
-LENGTH = struct.Struct(">I")
 MOST_BYTES = 64 * 2**20
 
 
@@ -87,9 +85,3 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 Answer: TypeAlias = Ready | Refused | Opened | Item | End | Failed
 answers = msgspec.msgpack.Decoder(Answer)
-
-
-def framed(message: msgspec.Struct) -> bytes:
-    """A message with its length before it."""
-    data = msgspec.msgpack.encode(message)
-    return LENGTH.pack(len(data)) + data

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from bimodal.broker.events import Emotion, Latency, Verdict
+from bimodal.workers.framing import LENGTH, framed
 from bimodal.workers.http_api.worker_messages import (
-    LENGTH,
     End,
     Failed,
     Item,
@@ -22,7 +22,6 @@ from bimodal.workers.http_api.worker_messages import (
     Refused,
     Start,
     Task,
-    framed,
 )
 
 STEP_S = 0.02
