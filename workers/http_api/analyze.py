@@ -135,7 +135,8 @@ async def _receive(request: Request, place: Path, most_bytes: int, within_s: flo
     with place.open("wb") as file:
         while True:
             try:
-                piece = await asyncio.wait_for(anext(body, None), min(SILENT_S, max(0.0, deadline - time.monotonic())))
+                async with asyncio.timeout(min(SILENT_S, max(0.0, deadline - time.monotonic()))):
+                    piece = await anext(body, None)
             except TimeoutError:
                 raise ProblemError(408, "too_slow", "The clip did not arrive in time.") from None
             if piece is None:

@@ -81,7 +81,9 @@ class Reader:
                     return
                 self._filled.clear()
                 try:
-                    await asyncio.wait_for(self._filled.wait(), KEEP_ALIVE_S)
+                    # Not wait_for: until Python 3.12 it forgets that it was cancelled if an event comes in that moment.
+                    async with asyncio.timeout(KEEP_ALIVE_S):
+                        await self._filled.wait()
                 except TimeoutError:
                     yield None
                 continue

@@ -242,7 +242,8 @@ def _request(message: str | bytes) -> VisitRequest:
 
 async def _receive(socket: WebSocket, within_s: float) -> str | bytes:
     try:
-        message = await asyncio.wait_for(socket.receive(), within_s)
+        async with asyncio.timeout(within_s):
+            message = await socket.receive()
     except TimeoutError as error:
         raise VisitorRefusedError(SILENT, f"nothing came for {within_s:g} s") from error
     if message["type"] == "websocket.disconnect":

@@ -58,6 +58,27 @@ def test_more_readers_than_allowed_are_refused() -> None:
         pass
 
 
+@pytest.mark.parametrize("turns", range(5))
+def test_a_reader_that_leaves_as_an_event_comes_is_gone(turns: int) -> None:
+    async def leave() -> int:
+        feed = Feed(1)
+        reading = asyncio.create_task(read(feed))
+        await asyncio.sleep(0.01)
+        assert len(feed) == 1
+        feed.publish(event("desk", 0))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait({reading}, timeout=1.0)
+        return len(feed)
+
+    async def read(feed: Feed) -> None:
+        async for _ in feed.server_sent(EventsQuery()):
+            pass
+
+    assert asyncio.run(leave()) == 0
+
+
 def test_a_message_of_server_sent_events_is_one_block() -> None:
     assert as_server_sent(Sent(b'{"a":1}', "1-7")) == b'id: 1-7\nevent: emotion\ndata: {"a":1}\n\n'
     assert as_server_sent(Sent(b"{}")) == b"event: lost\ndata: {}\n\n"
