@@ -104,7 +104,7 @@ NOT_RUN = {
     r"bimodal serve": "runs until it is stopped; see tests/commands/test_serve.py",
     r"bimodal work .*|bimodal subscribe --endpoint .*": "needs two machines; see test_remote_worker.py, test_curve.py",
     r"bimodal soak .*": "takes hours; see test_soak.py",
-    r"bimodal bench( --json .*| (latency|start)( --repeats \d+)?| limit pipeline( --seconds.*)?)?": "takes minutes; see tests/bench",
+    r"bimodal bench( --json .*| (latency|start)( --repeats \d+)?| limit pipeline( --seconds.*)?)?": "takes minutes",
     r"python -m scripts\.measure(\.\w+)? .*": "takes minutes, some parts with more packages; see tests/scripts",
     r"python -m scripts\.doubt .*": "needs data sets; see tests/scripts/test_doubt.py",
     r"python -m tests\.(chaos|fuzz\.\w+) .*": "takes long; a round of each is in tests/chaos and tests/fuzz",
