@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -78,6 +79,7 @@ class SpeechLine:
         self._newest = -1
         self._result: SpeechResult | None = None
         self._found: Mapped | None = None
+        self._doubts = Doubts()
         self._failure: JobFailed | None = None
 
     def reconfigure(self, settings: FusionSettings) -> None:
@@ -110,6 +112,8 @@ class SpeechLine:
 
     def join(self, pts_ns: int) -> JoinedSpeech:
         """The speech of the frame at this time. To be called for frames in order."""
+        if not self._coming:
+            return self._joined(pts_ns, ())
         moment = pts_ns - self._delay_ns
         candidates = self._candidates(pts_ns)
         reached = max((seq for seq in candidates if self._coming[seq].pts_ns <= moment), default=-1)
@@ -122,6 +126,7 @@ class SpeechLine:
             else:
                 self._result, self._failure = hop, None
                 self._found = self._gathered(hop, self._turns)
+                self._doubts = _doubts(hop)
                 spans.append(self._span(hop))
         return self._joined(pts_ns, tuple(spans))
 
@@ -130,7 +135,7 @@ class SpeechLine:
             return JoinedSpeech(None, None, self._missing())
         age_ns = pts_ns - self._result.pts_ns
         fresh = combine.freshness(age_ns, self._delay_ns + self._hop_ns, self._max_age_ns)
-        joined = judge(self._result, self._found, age_ns, fresh, passed)
+        joined = judge(self._result, self._found, age_ns, fresh, passed, self._doubts)
         if fresh <= 0 and self._failure is not None:
             return joined._replace(reason=f"speech failed: {self._failure.because}")
         return joined
@@ -213,8 +218,16 @@ def leading_voice(first: SpeechResult | JobFailed, second: SpeechResult | JobFai
     return max(first, second, key=lambda outcome: (*rank(outcome), -outcome.seq))
 
 
-def judge(hop: SpeechResult, found: Mapped | None, age_ns: int, fresh: float, passed: tuple[Span, ...]) -> JoinedSpeech:
-    """Judge a hop at a moment: its reliability, or why it can't be used. `found`: of its turn of speech."""
+def judge(
+    hop: SpeechResult,
+    found: Mapped | None,
+    age_ns: int,
+    fresh: float,
+    passed: tuple[Span, ...],
+    doubts: Doubts | None = None,
+) -> JoinedSpeech:
+    """Judge a hop at a moment: its reliability, or why it can't be used. `found`: of its turn of speech; `doubts`: of
+    the hop, where they are known already."""
     reason: str | None = None
     if fresh <= 0:
         reason = "speech too old"
@@ -226,7 +239,7 @@ def judge(hop: SpeechResult, found: Mapped | None, age_ns: int, fresh: float, pa
         reason = "no voice"
     if reason is not None or found is None:
         return JoinedSpeech(hop, None, reason, age_ns, 0.0, passed)
-    doubts = _doubts(hop)
+    doubts = doubts if doubts is not None else _doubts(hop)
     worth = combine.of_speech(hop.voice, fresh) * doubts.reliability
     return JoinedSpeech(hop, found.probabilities, None, age_ns, worth, passed, doubts.reasons, found.other)
 
@@ -240,6 +253,7 @@ def _doubts(hop: SpeechResult) -> Doubts:
 VOICED = 0.5
 """A hop with at least this share of voice counts as voiced."""
 LEAST_SAMPLES = 5
+FIRST_SAMPLES = 128
 SLOW_NS = 250_000_000
 """Half of the window whose mean is the slow part of a mouth's opening: a smile or a yawn, not speech. Movement
 around it in real clips: 0.03…0.10 while talking, up to 0.035 for a posed, silent expression, 0.005 for a still face."""
@@ -273,7 +287,7 @@ class SpeakerFinder:
         """`window_s`: window in which mouths and voice are compared, in seconds."""
         self._window_ns = round(window_s * 1e9)
         self._voiced: deque[Span] = deque()
-        self._mouths: dict[int, deque[tuple[int, float]]] = {}
+        self._mouths: dict[int, _Mouth] = {}
         self._speaker: int | None = None
         self._largest: int | None = None
         self._talking: frozenset[int] = frozenset()
@@ -292,10 +306,11 @@ class SpeakerFinder:
         """The track of the speaker among the faces of this frame; None without faces."""
         for face in faces:
             if face.mouth is not None and math.isfinite(face.mouth):
-                self._mouths.setdefault(face.track, deque()).append((pts_ns, face.mouth))
+                if face.track not in self._mouths:
+                    self._mouths[face.track] = _Mouth()
+                self._mouths[face.track].add(pts_ns, face.mouth)
         for mouth in self._mouths.values():
-            while mouth and mouth[0][0] < pts_ns - self._window_ns:
-                mouth.popleft()
+            mouth.forget(pts_ns - self._window_ns)
         self._find(faces)
         in_view = {face.track for face in faces}
         if self._speaker in in_view:
@@ -308,7 +323,8 @@ class SpeakerFinder:
 
     def forget(self, alive: Collection[int]) -> None:
         """Forget all tracks but these."""
-        self._mouths = {track: mouth for track, mouth in self._mouths.items() if track in alive}
+        for track in [track for track in self._mouths if track not in alive]:
+            del self._mouths[track]
         if self._speaker not in alive:
             self._speaker = None
         if self._largest not in alive:
@@ -324,17 +340,8 @@ class SpeakerFinder:
 
     def _movement(self, track: int) -> float:
         """Fast movement of the mouth while there is voice, root mean square; 0 with too few samples."""
-        seen = self._mouths.get(track, ())
-        if not self._voiced or len(seen) < LEAST_SAMPLES:
-            return 0.0
-        times = np.array([pts_ns for pts_ns, _ in seen], dtype=np.int64)
-        voiced = np.zeros(len(times), dtype=bool)
-        for span in self._voiced:
-            voiced |= (span.start_ns <= times) & (times <= span.end_ns)
-        if voiced.sum() < LEAST_SAMPLES:
-            return 0.0
-        fast = _fast(times, np.array([mouth for _, mouth in seen], dtype=np.float64))[voiced]
-        return math.sqrt(np.dot(fast, fast) / fast.size)
+        mouth = self._mouths.get(track)
+        return mouth.movement(self._voiced) if mouth is not None and self._voiced else 0.0
 
     def _largest_face(self, faces: Sequence[SeenMouth]) -> int | None:
         if not faces:
@@ -346,11 +353,82 @@ class SpeakerFinder:
         return self._largest
 
 
-def _fast(times_ns: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Subtract from a signal its slow part, the mean within SLOW_NS of each sample. Both [N]."""
-    order = np.argsort(times_ns, kind="stable")
-    times, sums = times_ns[order], np.concatenate(([0.0], np.cumsum(values[order])))
-    first = np.searchsorted(times, times_ns - SLOW_NS, side="left")
-    beyond = np.searchsorted(times, times_ns + SLOW_NS, side="right")
-    slow: NDArray[np.float64] = (sums[beyond] - sums[first]) / (beyond - first)
-    return values - slow
+class _Mouth:
+    """The opening of one mouth in a window of time.
+
+    Samples come in order of time, so what is near to each is known when it comes; where they do not, the window begins
+    anew. Arrays are kept from frame to frame, since making them costs more than what is done with them.
+    """
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+        self._begin = 0
+        self._values = np.empty(FIRST_SAMPLES)
+        self._sums = np.zeros(FIRST_SAMPLES + 1)
+        # Of each sample, the first one within SLOW_NS of it, and the one beyond the last.
+        self._first = np.empty(FIRST_SAMPLES, np.int64)
+        self._beyond = np.empty(FIRST_SAMPLES, np.int64)
+
+    def add(self, pts_ns: int, opening: float) -> None:
+        """Take the next sample."""
+        if self._times and pts_ns < self._times[-1]:
+            self._times, self._begin = [], 0
+        if len(self._times) == len(self._values):
+            self._make_room()
+        place = len(self._times)
+        first = bisect_left(self._times, pts_ns - SLOW_NS, self._begin)
+        self._times.append(pts_ns)
+        self._values[place] = opening
+        self._first[place] = first
+        self._beyond[first : place + 1] = place + 1
+
+    def forget(self, before_ns: int) -> None:
+        """Forget samples before a time."""
+        while self._begin < len(self._times) and self._times[self._begin] < before_ns:
+            self._begin += 1
+
+    def movement(self, voiced: Iterable[Span]) -> float:
+        """Root mean square of its changes, less their slow part, over the samples in these spans; 0 with too few.
+
+        The slow part is the mean within SLOW_NS of each sample.
+        """
+        begin, end = self._begin, len(self._times)
+        if end - begin < LEAST_SAMPLES:
+            return 0.0
+        chosen = self._within(voiced)
+        if chosen is None:
+            return 0.0
+        np.cumsum(self._values[begin:end], out=self._sums[begin + 1 : end + 1])
+        self._sums[begin] = 0.0
+        beyond, first = self._beyond[chosen], np.maximum(self._first[chosen], begin)
+        slow = (self._sums[beyond] - self._sums[first]) / (beyond - first)
+        fast = self._values[chosen] - slow
+        return math.sqrt(np.dot(fast, fast) / fast.size)
+
+    def _within(self, spans: Iterable[Span]) -> slice | NDArray[np.int64] | None:
+        """The places of the samples within any of the spans; None where there are too few."""
+        begin, times = self._begin, self._times
+        parts: list[tuple[int, int]] = []
+        for span in sorted(spans):
+            start, end = bisect_left(times, span.start_ns, begin), bisect_right(times, span.end_ns, begin)
+            if parts and start <= parts[-1][1]:
+                parts[-1] = parts[-1][0], max(parts[-1][1], end)
+            elif start < end:
+                parts.append((start, end))
+        if sum([end - start for start, end in parts]) < LEAST_SAMPLES:
+            return None
+        if len(parts) == 1:
+            return slice(*parts[0])
+        return np.concatenate([np.arange(start, end) for start, end in parts])
+
+    def _make_room(self) -> None:
+        """Move the window to the front of arrays that are twice as large as it."""
+        begin, count = self._begin, len(self._times) - self._begin
+        size = max(FIRST_SAMPLES, 2 * count)
+        del self._times[:begin]
+        self._begin = 0
+        values, first, beyond = np.empty(size), np.empty(size, np.int64), np.empty(size, np.int64)
+        values[:count] = self._values[begin:]
+        first[:count] = np.maximum(self._first[begin:] - begin, 0)
+        beyond[:count] = self._beyond[begin:] - begin
+        self._values, self._first, self._beyond, self._sums = values, first, beyond, np.zeros(size + 1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.workers.fusion.speech import SeenMouth, Span, SpeakerFinder
+from bimodal.workers.fusion.speech import LEAST_SAMPLES, SLOW_NS, SeenMouth, Span, SpeakerFinder, _Mouth
 from tests.workers.fusion.making import FRAME_NS, HOP_NS, MS
 
 TALKING, STILL = 0.12, 0.005
@@ -117,3 +118,37 @@ def test_the_speaker_is_always_someone_in_view(frames: list[tuple[list[SeenMouth
         speaker = finder.on_frame(pts_ns, seen)
         assert (speaker is None) == (not seen)
         assert speaker is None or speaker in {face.track for face in seen}
+
+
+def plain_movement(seen: list[tuple[int, float]], spans: list[Span]) -> float:
+    """What _Mouth keeps from frame to frame, made anew from all samples."""
+    times, values = (np.array(column) for column in zip(*seen, strict=True))
+    voiced = np.zeros(len(times), dtype=bool)
+    for span in spans:
+        voiced |= (span.start_ns <= times) & (times <= span.end_ns)
+    if voiced.sum() < LEAST_SAMPLES:
+        return 0.0
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    first = np.searchsorted(times, times - SLOW_NS, side="left")
+    beyond = np.searchsorted(times, times + SLOW_NS, side="right")
+    fast = (values - (sums[beyond] - sums[first]) / (beyond - first))[voiced]
+    return math.sqrt(np.dot(fast, fast) / fast.size)
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 90), st.floats(0, 1)), min_size=1, max_size=300),
+    spans=st.lists(st.tuples(st.integers(0, 9_000), st.integers(0, 900)), max_size=5),
+    window_ms=st.integers(200, 9_000),
+)
+def test_the_movement_of_a_mouth_is_that_of_its_samples(
+    steps: list[tuple[int, float]], spans: list[tuple[int, int]], window_ms: int
+) -> None:
+    mouth, seen, now = _Mouth(), [], 0
+    voiced = [Span(start * MS, (start + length) * MS, 1.0) for start, length in spans]
+    for number, (step, value) in enumerate(steps):
+        now += step * MS
+        mouth.add(now, value)
+        mouth.forget(now - window_ms * MS)
+        seen = [one for one in [*seen, (now, value)] if one[0] >= now - window_ms * MS]
+        if number % 7 == 0 or number == len(steps) - 1:
+            assert mouth.movement(voiced) == plain_movement(seen, voiced)
