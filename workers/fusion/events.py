@@ -39,6 +39,7 @@ def emotion(
     min_confidence: float,
     now_ns: int,
     order: Sequence[str] = EMOTIONS,
+    voices: SpeechEvents | None = None,
 ) -> Emotion:
     """Make the event of one frame, or of one hop where there is no picture.
 
@@ -49,6 +50,7 @@ def emotion(
         min_confidence: a verdict with less confidence gets no label.
         now_ns: monotonic clock.
         order: the emotions of the set; the earlier of two that are equally probable is the label.
+        voices: of this stream, so that frames share what they say of one hop.
     """
     models = {} if isinstance(outcome, JobFailed) else dict(outcome.models)
     if speech.result is not None:
@@ -59,14 +61,19 @@ def emotion(
     if fusion.learned is not None and joined:
         models["fusion"] = fusion.learned.identity
     scale = _scale(outcome)
+    shown = tuple([_face(face, scale, order) for face in faces])
+    # The verdict of a face says what the face says.
+    speaking = next(
+        (made for face, made in zip(faces, shown, strict=True) if face.fused is overall.probabilities), None
+    )
     return Emotion(
         stream=outcome.stream,
         run=outcome.run,
         seq=outcome.seq,
         t=round(outcome.pts_ns / 1e9, 6),
-        faces=tuple(_face(face, scale, order) for face in faces),
-        speech=_speech(speech, order),
-        emotion=_verdict(overall, min_confidence, order),
+        faces=shown,
+        speech=(voices or SpeechEvents()).of(speech, order),
+        emotion=_verdict(overall, min_confidence, order, speaking),
         latency_ms=_latency(outcome, now_ns),
         models=models,
         failed=outcome.because if isinstance(outcome, JobFailed) else None,
@@ -100,9 +107,9 @@ def hop(
         t=round(outcome.pts_ns / 1e9, 6),
         channel=channels[voice] if channels else None,
         label=label,
-        confidence=round(confidence, DECIMALS) if confidence is not None else None,
+        confidence=_round(confidence),
         probabilities=_rounded(heard.probabilities) if heard is not None and heard.probabilities else None,
-        voice=round(unit(outcome.voice), DECIMALS) if isinstance(outcome, SpeechResult) else None,
+        voice=_four(unit(outcome.voice)) if isinstance(outcome, SpeechResult) else None,
         because=heard.reason if heard is not None else f"speech failed: {failed}",
         latency_ms=_latency(outcome, now_ns),
         models={} if isinstance(outcome, JobFailed) else dict(outcome.models),
@@ -132,27 +139,28 @@ def _scale(outcome: FaceResult | SpeechResult | JobFailed) -> tuple[float, float
 
 
 def _face(fused: FusedFace, scale: tuple[float, float], order: Sequence[str]) -> TrackedFace:
-    x, y, width, height = (side * factor for side, factor in zip(fused.face.box, scale * 2, strict=True))
+    face, (across, down) = fused.face, scale
+    x, y, width, height = face.box
     label, confidence = top(fused.fused, order)
     static = _rounded(fused.static)
     return TrackedFace(
         track=fused.track,
-        box=(round(x), round(y), round(width), round(height)),
-        score=round(unit(fused.face.score), DECIMALS),
-        presence=round(unit(fused.face.presence), DECIMALS),
+        box=(round(x * across), round(y * down), round(width * across), round(height * down)),
+        score=_four(unit(face.score)),
+        presence=_four(unit(face.presence)),
         static=static,
         dynamic=_rounded(fused.dynamic) if fused.dynamic is not None else None,
         # Equal without a dynamic model.
         video=static if fused.video == fused.static else _rounded(fused.video),
         fused=_rounded(fused.fused),
         label=label,
-        confidence=round(confidence, DECIMALS),
+        confidence=_four(confidence),
         weights=_rounded(fused.weights),
         face=_measures(fused, scale),
-        sharpness=round(unit(fused.face.sharpness), DECIMALS),
-        light=_round(fused.face.light),
-        eyes_seen=_round(fused.face.eyes_seen),
-        mouth_seen=_round(fused.face.mouth_seen),
+        sharpness=_four(unit(face.sharpness)),
+        light=_round(face.light),
+        eyes_seen=_round(face.eyes_seen),
+        mouth_seen=_round(face.mouth_seen),
         doubts=fused.doubts,
         other=_other(fused.other),
     )
@@ -181,26 +189,55 @@ def _measures(fused: FusedFace, scale: tuple[float, float]) -> FaceMeasures:
 
 
 def _round(value: float | None, decimals: int = DECIMALS) -> float | None:
-    return None if value is None else round(value, decimals)
-
-
-def _speech(speech: JoinedSpeech, order: Sequence[str]) -> Speech | None:
-    if speech.result is None:
+    if value is None:
         return None
+    return _four(value) if decimals == DECIMALS else round(value, decimals)
+
+
+class SpeechEvents:
+    """What events of one stream say of its speech. Many frames share a hop: all but its age is made once for them."""
+
+    def __init__(self) -> None:
+        self._of: JoinedSpeech | None = None
+        self._made: Speech | None = None
+
+    def of(self, speech: JoinedSpeech, order: Sequence[str]) -> Speech | None:
+        """The speech of one moment, None where there is none; `order` as of `emotion`."""
+        if speech.result is None:
+            return None
+        age_ms = round(speech.age_ns / 1e6, 3)
+        if self._made is not None and self._of is not None and _as_before(speech, self._of):
+            return msgspec.structs.replace(self._made, age_ms=age_ms)
+        self._of, self._made = speech, _speech(speech, speech.result, age_ms, order)
+        return self._made
+
+
+def _as_before(speech: JoinedSpeech, before: JoinedSpeech) -> bool:
+    """True where two moments hear the same of one hop."""
+    return (
+        speech.result is before.result
+        and speech.probabilities is before.probabilities
+        and speech.other is before.other
+        and speech.reason == before.reason
+        and speech.doubts == before.doubts
+    )
+
+
+def _speech(speech: JoinedSpeech, result: SpeechResult, age_ms: float, order: Sequence[str]) -> Speech:
     label = top(speech.probabilities, order)[0] if speech.probabilities is not None else None
     return Speech(
         label=label,
         probabilities=_rounded(speech.probabilities) if speech.probabilities is not None else None,
-        voice=round(unit(speech.result.voice), DECIMALS),
-        age_ms=round(speech.age_ns / 1e6, 3),
+        voice=_four(unit(result.voice)),
+        age_ms=age_ms,
         because=speech.reason,
-        measures=_sound(speech.result.measures),
-        snr_db=_round(speech.result.snr_db, 1),
-        bandwidth_hz=_round(speech.result.bandwidth_hz, 0),
-        clipped=_round(speech.result.clipped),
+        measures=_sound(result.measures),
+        snr_db=_round(result.snr_db, 1),
+        bandwidth_hz=_round(result.bandwidth_hz, 0),
+        clipped=_round(result.clipped),
         doubts=speech.doubts,
         other=_other(speech.other),
-        dominance=_dominance(speech.result),
+        dominance=_dominance(result),
     )
 
 
@@ -211,34 +248,40 @@ def _sound(found: VoiceMeasures | None) -> VoiceMeasures | None:
     return VoiceMeasures(**{name: _round(getattr(found, name), 2) for name in found.__struct_fields__})
 
 
-def _verdict(overall: SceneEmotion, min_confidence: float, order: Sequence[str]) -> Verdict:
+def _verdict(
+    overall: SceneEmotion, min_confidence: float, order: Sequence[str], speaking: TrackedFace | None
+) -> Verdict:
+    """The event's verdict; `speaking` is the face that it is about, where there is one."""
     if overall.probabilities is None:
         return Verdict(label=None, confidence=None, because=overall.reason)
-    label, confidence = top(overall.probabilities, order)
-    confidence = round(confidence, DECIMALS)
+    if speaking is not None:
+        label, confidence, probabilities = speaking.label, speaking.confidence, speaking.fused
+    else:
+        label, confidence = top(overall.probabilities, order)
+        confidence, probabilities = _four(confidence), _rounded(overall.probabilities)
     unsure = f"confidence {confidence:g} is below {min_confidence:g}" if confidence < min_confidence else None
     unsure = overall.reason or unsure
     return Verdict(
         label=label if unsure is None else None,
         confidence=confidence,
-        agreement=round(overall.agreement, DECIMALS) if overall.agreement is not None else None,
+        agreement=_round(overall.agreement),
         because=unsure,
-        probabilities=_rounded(overall.probabilities),
-        **_affect(overall.probabilities),
+        probabilities=probabilities,
+        **_verdict_affect(overall.probabilities, speaking),
         other=_other(overall.other),
     )
 
 
 def _other(shares: Mapping[str, float]) -> Probabilities | msgspec.UnsetType:
     """Shares of further categories, rounded; no key where there are none."""
-    return {name: round(share, DECIMALS) for name, share in shares.items()} or msgspec.UNSET
+    return (_rounded(shares) if shares else None) or msgspec.UNSET
 
 
 def _dominance(result: SpeechResult | None) -> float | msgspec.UnsetType:
     """Dominance as the speech model has said it; no key where it has none."""
     if result is None or result.dominance is None or result.probabilities is None:
         return msgspec.UNSET
-    return round(result.dominance, DECIMALS)
+    return _four(result.dominance)
 
 
 class _AffectFields(TypedDict):
@@ -254,11 +297,15 @@ def _affect(probabilities: Probabilities | None, said: FaceMeasures | SpeechResu
     place = affect.derived(probabilities) if probabilities else None
     if place is None:
         return {"valence": None, "arousal": None, "affect": None}
-    return {
-        "valence": round(place.valence, DECIMALS),
-        "arousal": round(place.arousal, DECIMALS),
-        "affect": "derived",
-    }
+    return {"valence": _four(place.valence), "arousal": _four(place.arousal), "affect": "derived"}
+
+
+def _verdict_affect(probabilities: Probabilities, speaking: TrackedFace | None) -> _AffectFields:
+    """Valence and arousal derived from the verdict's probabilities: for its face that has been done."""
+    told = speaking.face if speaking is not None else None
+    if told is not None and told.affect == "derived":
+        return {"valence": told.valence, "arousal": told.arousal, "affect": "derived"}
+    return _affect(probabilities)
 
 
 def _latency(outcome: FaceResult | SpeechResult | JobFailed, now_ns: int) -> Latency:
@@ -272,5 +319,31 @@ def _ms(ns: int) -> float:
     return round(ns / 1e6, 3)
 
 
-def _rounded(probabilities: Probabilities) -> Probabilities:
-    return {emotion: round(value, DECIMALS) for emotion, value in probabilities.items()}
+# The builtin `round` writes a number out and reads it again. For a share, a whole number of ten-thousandths is as good,
+# unless it lies so close to the middle of two that only its digits tell.
+TENTHOUSAND = 10_000.0
+CLEARLY = 0.499999
+
+
+def _four(value: float) -> float:
+    """Round to DECIMALS, to the same bits as the builtin, at half of its price where 0 < value ≤ 1."""
+    if 0.0 < value <= 1.0:
+        scaled = value * TENTHOUSAND
+        nearest = int(scaled + 0.5)
+        if -CLEARLY < scaled - nearest < CLEARLY:
+            return nearest / TENTHOUSAND
+    return round(value, DECIMALS)
+
+
+def _rounded(probabilities: Mapping[str, float]) -> Probabilities:
+    """`_four` of each, inline: an event has some fifty of them."""
+    found: Probabilities = {}
+    for emotion, value in probabilities.items():
+        if 0.0 < value <= 1.0:
+            scaled = value * TENTHOUSAND
+            nearest = int(scaled + 0.5)
+            if -CLEARLY < scaled - nearest < CLEARLY:
+                found[emotion] = nearest / TENTHOUSAND
+                continue
+        found[emotion] = round(value, DECIMALS)
+    return found

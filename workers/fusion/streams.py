@@ -61,6 +61,7 @@ class StreamFusion:
         self._frames: deque[Outcome] = deque()
         self._hops: deque[SpeechResult | JobFailed] = deque()
         self._hop: list[SpeechResult | JobFailed] = []
+        self._voice_events = events.SpeechEvents()
         self._events = 0
 
     def reconfigure(self, settings: FusionSettings, models: FusionModels = NO_MODELS) -> None:
@@ -188,6 +189,7 @@ class StreamFusion:
             min_confidence=self._settings.min_confidence,
             now_ns=now_ns,
             order=self._emotions.emotions,
+            voices=self._voice_events,
         )
 
 

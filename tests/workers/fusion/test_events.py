@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import struct
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bimodal.broker.events import Emotion, FaceMeasures, Hop, VoiceMeasures
+from bimodal.workers.fusion.events import DECIMALS, _four, _rounded
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import Fusion
 from tests.workers.fusion.making import ended, face, failed, frame, hop, opened
@@ -70,3 +76,14 @@ def test_a_voice_has_the_affect_of_its_model_where_there_is_one() -> None:
     assert (first.valence, first.arousal, first.affect) == (0.5, -0.5, "model")
     assert first.measures == VoiceMeasures(f0_hz=123.46)
     assert second.affect == "derived"
+
+
+halves = st.integers(0, 10_000).map(lambda number: number / 10_000 + 0.00005)
+near_halves = st.tuples(halves, st.sampled_from([-math.inf, math.inf])).map(lambda pair: math.nextafter(*pair))
+
+
+@given(st.one_of(st.floats(0, 1), halves, near_halves, st.floats()))
+def test_shares_are_rounded_to_the_bits_of_the_builtin(value: float) -> None:
+    bits = struct.pack("d", round(value, DECIMALS))
+    assert struct.pack("d", _four(value)) == bits
+    assert struct.pack("d", _rounded({"happy": value})["happy"]) == bits
