@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from bimodal.models.emotions import FURTHER, SYNONYMS
@@ -32,14 +33,15 @@ def derived(probabilities: Mapping[str, float]) -> Affect | None:
     """The mean place of the emotions, weighted by their probabilities; None where less than half of them has a place,
     as in a set of one's own."""
     known = [(share, place) for emotion, share in probabilities.items() if (place := _place(emotion)) is not None]
-    total = sum(share for share, _ in known)
-    if not total > 0 or total < sum(probabilities.values()) / 2:
+    total = sum([share for share, _ in known])
+    if not total > 0 or (len(known) < len(probabilities) and total < sum(probabilities.values()) / 2):
         return None
-    valence = sum(share * place[0] for share, place in known) / total
-    arousal = sum(share * place[1] for share, place in known) / total
+    valence = sum([share * place[0] for share, place in known]) / total
+    arousal = sum([share * place[1] for share, place in known]) / total
     return Affect(valence, arousal)
 
 
+@lru_cache(maxsize=256)
 def _place(emotion: str) -> tuple[float, float] | None:
     """The place of an emotion, or of the one of the seven that it means (joy); None for any other."""
     return None if emotion in FURTHER else CIRCUMPLEX.get(SYNONYMS.get(emotion, emotion))

@@ -103,20 +103,26 @@ def doubts_of(measures: Mapping[str, float | None], table: Sequence[Doubt]) -> D
     found: dict[str, str] = {}
     for row in table:
         share = share_of(measures.get(row.measure), row)
-        if share > 0:
-            temperature *= row.temperature**share
-            reliability *= 1.0 - (1.0 - row.kept) * share
+        if share <= 0:
+            continue
+        temperature *= row.temperature**share
+        reliability *= 1.0 - (1.0 - row.kept) * share
         if share >= REASON_FROM:
             found[row.measure] = row.reason
+    if not found:
+        return Doubts((), temperature, reliability)
     reasons = (reason for name, reason in found.items() if not found.keys() & SAID_ALREADY.get(name, ()))
     return Doubts(tuple(reasons), temperature, reliability)
 
 
 def share_of(value: float | None, row: Doubt) -> float:
     """How far a value is from clear (0) to worst (1)."""
-    if value is None or not math.isfinite(value):
+    if value is None:
         return 0.0
-    return min(1.0, max(0.0, (value - row.clear) / (row.worst - row.clear)))
+    share = (value - row.clear) / (row.worst - row.clear)
+    if share <= 0 or not math.isfinite(value):
+        return 0.0
+    return min(1.0, share)
 
 
 def flattened(probabilities: Mapping[str, float], temperature: float) -> dict[str, float]:

@@ -50,13 +50,17 @@ def clean(probabilities: Mapping[str, float] | None, order: Sequence[str] = EMOT
     if not probabilities:
         return None
     known = {emotion: probabilities[emotion] for emotion in order if emotion in probabilities}
-    if not all(math.isfinite(value) and value >= 0 for value in known.values()):
-        return None
-    return normalised(known) if math.fsum(known.values()) > 0 else None
+    for value in known.values():
+        if not 0 <= value < math.inf:
+            return None
+    total = math.fsum(known.values())
+    return {emotion: value / total for emotion, value in known.items()} if total > 0 else None
 
 
 def clean_other(other: Mapping[str, float], categories: Sequence[str]) -> Probabilities:
     """Restrict shares to the categories that count, in their order; without those that are no shares."""
+    if not categories or not other:
+        return {}
     found = {name: other[name] for name in categories if name in other}
     return {name: min(1.0, value) for name, value in found.items() if math.isfinite(value) and value >= 0}
 
@@ -69,8 +73,11 @@ def normalised(masses: Mapping[str, float]) -> Probabilities:
 
 def top(probabilities: Probabilities, order: Sequence[str] = EMOTIONS) -> tuple[str, float]:
     """The most probable emotion and its probability; the earlier in `order` where two are equal."""
-    label = max(probabilities, key=lambda emotion: (probabilities[emotion], -order.index(emotion)))
-    return label, probabilities[label]
+    label, most = "", -math.inf
+    for emotion, probability in probabilities.items():
+        if probability > most or (probability == most and order.index(emotion) < order.index(label)):
+            label, most = emotion, probability
+    return label, most
 
 
 def shares(weights: Mapping[str, float], reliability: Mapping[str, float]) -> dict[str, float]:
@@ -83,11 +90,13 @@ def shares(weights: Mapping[str, float], reliability: Mapping[str, float]) -> di
     Where reliability is 0 throughout, the configured weights decide; where these are 0, all sources count the same.
     """
     scaled = {source: weights[source] * value for source, value in reliability.items()}
-    for candidate in (scaled, {source: weights[source] for source in reliability}):
-        total = math.fsum(candidate.values())
-        if total > 0:
-            return {source: value / total for source, value in candidate.items()}
-    return {source: 1.0 / len(reliability) for source in reliability}
+    total = math.fsum(scaled.values())
+    if total <= 0:
+        scaled = {source: weights[source] for source in reliability}
+        total = math.fsum(scaled.values())
+    if total <= 0:
+        return {source: 1.0 / len(reliability) for source in reliability}
+    return {source: value / total for source, value in scaled.items()}
 
 
 def average(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Probabilities:
@@ -95,11 +104,23 @@ def average(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Pro
     weighted = _weighted(opinions)
     if len(weighted) == 1:
         return dict(weighted[0].probabilities)
+    if len(weighted) == 2 and weighted[0].probabilities.keys() == weighted[1].probabilities.keys():
+        return _average_of_two(weighted[0], weighted[1], order)
     masses: dict[str, float] = {}
     for emotion, knowing in _by_emotion(weighted, order):
         weight = math.fsum(opinion.weight for opinion in knowing)
         masses[emotion] = math.fsum(opinion.weight / weight * opinion.probabilities[emotion] for opinion in knowing)
     return normalised(masses)
+
+
+def _average_of_two(one: Opinion, other: Opinion, order: Sequence[str]) -> Probabilities:
+    """The average of two that know the same classes: the usual case, to the same bits, without lists for each class."""
+    weight = one.weight + other.weight
+    first, second = one.weight / weight, other.weight / weight
+    left, right = one.probabilities, other.probabilities
+    return normalised(
+        {emotion: first * left[emotion] + second * right[emotion] for emotion in order if emotion in left}
+    )
 
 
 def product(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Probabilities:
@@ -146,16 +167,14 @@ def worth(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Proba
     joint = unit((together - CONTRADICT) / (AGREE - CONTRADICT))
     if not shared or joint <= 0:
         return pooled
+    known = [(e, each.probabilities) for each, e in zip(weighted, exponents, strict=True)]
     logs = {
-        emotion: math.fsum(
-            e * math.log(max(each.probabilities[emotion], PRODUCT_FLOOR))
-            for each, e in zip(weighted, exponents, strict=True)
-        )
+        emotion: math.fsum([e * math.log(max(probabilities[emotion], PRODUCT_FLOOR)) for e, probabilities in known])
         for emotion in shared
     }
     highest = max(logs.values())
     product_of = normalised({emotion: math.exp(value - highest) for emotion, value in logs.items()})
-    mass = math.fsum(pooled[emotion] for emotion in shared)
+    mass = math.fsum([pooled[emotion] for emotion in shared])
     return normalised(
         {
             emotion: value + joint * (mass * product_of[emotion] - value) if emotion in product_of else value
@@ -185,16 +204,18 @@ def agreement(first: Probabilities, second: Probabilities, order: Sequence[str] 
     None where they share no class, or one of them has no mass on the shared ones. Source: Lin, "Divergence
     measures based on the Shannon entropy", IEEE Transactions on Information Theory 37 (1991).
     """
-    shared = [emotion for emotion in order if emotion in first and emotion in second]
-    left = math.fsum(first[emotion] for emotion in shared)
-    right = math.fsum(second[emotion] for emotion in shared)
+    shared = [(first[emotion], second[emotion]) for emotion in order if emotion in first and emotion in second]
+    left = math.fsum([one for one, _ in shared])
+    right = math.fsum([other for _, other in shared])
     if left <= 0 or right <= 0:
         return None
-    divergence = 0.0
-    for emotion in shared:
-        p, q = first[emotion] / left, second[emotion] / right
+    divergence, log2 = 0.0, math.log2
+    for one, other in shared:
+        p, q = one / left, other / right
         middle = (p + q) / 2
-        divergence += sum(part / 2 * math.log2(part / middle) for part in (p, q) if part > 0 and middle > 0)
+        if middle > 0:
+            part = p / 2 * log2(p / middle) if p > 0 else 0.0
+            divergence += part + q / 2 * log2(q / middle) if q > 0 else part
     return min(1.0, max(0.0, 1.0 - divergence))
 
 
@@ -219,6 +240,8 @@ def pooled_other(opinions: Sequence[Opinion], strategy: Strategy, emotions: Emot
     """The share of each category: as the only opinion says that knows it; of several, as the strategy combines their
     emotions and the categories that all of them know."""
     found: Probabilities = {}
+    if not any(opinion.other for opinion in opinions):
+        return found
     for category in emotions.categories:
         knowing = [opinion for opinion in opinions if category in opinion.other]
         if len(knowing) == 1:
@@ -301,7 +324,9 @@ def learned_fusion(artifact: Artifact, among: EmotionSet = SEVEN) -> LearnedFusi
 
 def unit(value: float) -> float:
     """Clamp `value` to 0…1; not a number counts as 0."""
-    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
+    if 0.0 < value < 1.0:
+        return value
+    return 1.0 if 1.0 <= value < math.inf else 0.0
 
 
 WITHOUT_MESH = 0.5

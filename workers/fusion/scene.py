@@ -70,12 +70,12 @@ class Smoother:
             h = max(0, pts_ns - self._pts_ns) / constant_ns
             kept, previous, newest = _factors(h)
             before, last = _over(probabilities, before), _over(probabilities, last)
-            value = normalised(
-                {
-                    emotion: kept * before[emotion] + previous * last[emotion] + newest * probability
-                    for emotion, probability in probabilities.items()
-                }
-            )
+            masses = [
+                kept * before[emotion] + previous * last[emotion] + newest * probability
+                for emotion, probability in probabilities.items()
+            ]
+            total = math.fsum(masses)
+            value = {emotion: mass / total for emotion, mass in zip(probabilities, masses, strict=True)}
         self._value, self._input, self._pts_ns = value, probabilities, pts_ns
         return value
 
@@ -112,6 +112,9 @@ class OtherSmoother:
 
     def update(self, pts_ns: int, other: Mapping[str, float], over_s: float | None = None) -> Probabilities:
         """The smoothed shares at `pts_ns`, of exactly the categories of `other`. Arguments as of Smoother."""
+        if not other:
+            self._held = {}
+            return {}
         self._held = {name: self._held.get(name) or Smoother(self._time_constant_s) for name in other}
         return {
             name: self._held[name].update(pts_ns, {name: share, "": 1.0 - share}, over_s)[name]
