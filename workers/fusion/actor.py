@@ -16,7 +16,6 @@ from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, FaceResult, LaneMessage, Reconfigure, Reconfigured, StreamClosed
 from bimodal.errors import BimodalError
 from bimodal.models.scan import metadata_of
-from bimodal.models.session import open_artifact
 from bimodal.recordings.segments import SegmentFinder, stretch
 from bimodal.workers.actor import ActorSettings, LaneReader, own
 from bimodal.workers.fusion.combine import learned_fusion
@@ -151,6 +150,11 @@ def load(settings: FusionActorSettings) -> Loaded:
     """Open the dynamic and the fusion model, where there are any; raises ArtifactError."""
     names: dict[str, str] = {}
     dynamic = learned = None
+    if settings.dynamic is None and settings.learned is None:
+        return Loaded(settings, FusionModels(dynamic, learned), names)
+    # Loaded for a model only: without one, fusion is ready in half the time.
+    from bimodal.models.session import open_artifact
+
     if settings.dynamic is not None:
         # One step takes less time than a transfer to a GPU, where it would need memory of its own.
         artifact = open_artifact(settings.dynamic, "face-dynamic", provider="cpu", threads=settings.runtime.threads)

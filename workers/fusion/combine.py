@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from bimodal.broker.events import Probabilities
 from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet, whole_of
 from bimodal.models.errors import ArtifactError, LabelError
-from bimodal.models.session import Artifact
 from bimodal.workers.fusion.settings import FusionSettings
+
+if TYPE_CHECKING:
+    from bimodal.models.session import Artifact
 
 PRODUCT_FLOOR = 1e-6
 

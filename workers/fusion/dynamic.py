@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from bimodal.models.contract import used_labels
 from bimodal.models.emotions import SEVEN, EmotionSet, Mapped
 from bimodal.models.errors import ArtifactError
-from bimodal.models.session import Artifact
 from bimodal.workers.fusion.combine import clean, clean_other
+
+if TYPE_CHECKING:
+    from bimodal.models.session import Artifact
 
 
 @dataclass(frozen=True)
