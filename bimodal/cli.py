@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,13 +79,32 @@ def main() -> None:
         code = None if COMPLETING in os.environ else importlib.import_module("bimodal.quick").answered(sys.argv[1:])
         if code is not None:
             raise SystemExit(code)
-        importlib.import_module("bimodal.command_line").app(prog_name="bimodal")
+        if starts_system(sys.argv[1:]):
+            _run_forked()
+        else:
+            importlib.import_module("bimodal.command_line").app(prog_name="bimodal")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
         from bimodal.console import keep_unexpected
 
         raise SystemExit(keep_unexpected(error)) from None
+
+
+def starts_system(arguments: Sequence[str]) -> bool:
+    """True for a `bimodal up` that starts processes, and is not only asked for its options."""
+    return list(arguments[:1]) == ["up"] and "--help" not in arguments and COMPLETING not in os.environ
+
+
+def _run_forked() -> None:
+    """Run a command whose processes load their libraries while it loads its own."""
+    from bimodal.supervisor import forks
+
+    try:
+        forks.begin()
+        importlib.import_module("bimodal.command_line").app(prog_name="bimodal")
+    finally:
+        forks.discard_all()
 
 
 def _mind_output() -> None:

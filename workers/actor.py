@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 ENVIRONMENT_KEY = "BIMODAL_ACTOR"
 FROM_STDIN = "-"
+LOG_LEVEL_KEY = "BIMODAL_LOG_LEVEL"
 # A heartbeat that is due while the process works comes from another thread, so much after its beat.
 GRACE_S = 0.1
 
@@ -64,6 +65,7 @@ class ActorSettings(msgspec.Struct, frozen=True, kw_only=True):
         log: path of the log file.
         parent: pid of the supervisor; the actor is killed when it ends.
         cores: CPUs the process is pinned to; empty for all.
+        log_level: of its log; None takes that of the environment.
         own: the settings of this kind of actor, as JSON-like values.
     """
 
@@ -76,6 +78,7 @@ class ActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     log: str | None = None
     parent: int = 0
     cores: tuple[int, ...] = ()
+    log_level: str | None = None
     own: dict[str, object] = {}
 
 
@@ -249,21 +252,22 @@ def set_up(settings: ActorSettings) -> Stop:
         os.sched_setaffinity(0, settings.cores)
     if settings.role == "worker" and hasattr(os, "nice"):
         os.nice(WORKER_NICENESS)
-    start_log(settings.log, settings.name)
+    start_log(settings.log, settings.name, settings.log_level)
     faulthandler.enable()
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     return Stop()
 
 
-def start_log(path: str | None, name: str) -> None:
-    """Send the log, and anything libraries print, to a file; without a path to stderr."""
+def start_log(path: str | None, name: str, level: str | None = None) -> None:
+    """Send the log, and anything libraries print, to a file; without a path to stderr. `level`: by default that of the
+    environment, or INFO."""
     handler: logging.Handler
     try:
         handler = QuietStream(STDERR, name) if path is None else LogFile(Path(path), name, outputs=True)
     except OSError:  # its folder is gone, or its disk is full: work goes on without a log
         handler = QuietStream(STDERR, name)
-    logging.basicConfig(level=os.environ.get("BIMODAL_LOG_LEVEL", "INFO"), handlers=[handler])
+    logging.basicConfig(level=level or os.environ.get(LOG_LEVEL_KEY, "INFO"), handlers=[handler])
     log_uncaught_errors()
 
 

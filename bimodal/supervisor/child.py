@@ -10,17 +10,18 @@ import tempfile
 import time
 from collections import deque
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, TypeAlias
 
 import msgspec
 
 from bimodal.broker.control import ProcessReport
 from bimodal.broker.messages import Heartbeat, State
 from bimodal.child_process import child_environment, python_command
+from bimodal.supervisor import forks
 from bimodal.supervisor.processes import ProcessSpec
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Usage, UsageMonitor, waited_s
-from bimodal.workers.actor import ENVIRONMENT_KEY, FROM_STDIN, ActorSettings
+from bimodal.workers.actor import ENVIRONMENT_KEY, FROM_STDIN, LOG_LEVEL_KEY, ActorSettings
 from bimodal.workers.backoff import BackOff
 from bimodal.workers.logs import STDOUT, is_stream
 
@@ -28,6 +29,7 @@ from bimodal.workers.logs import STDOUT, is_stream
 WAITS_KEPT = 120
 
 Phase = Literal["active", "loading", "draining"]
+Process: TypeAlias = "subprocess.Popen[bytes] | forks.Fork"
 
 
 def output_for(log_file: Path | None) -> int | None:
@@ -53,14 +55,20 @@ def _exit_descriptor(pid: int) -> int | None:
 MOST_TOLD_BYTES = 32 * 1024
 
 
-def _tell(prepared: subprocess.Popen[bytes], data: bytes) -> None:
+def _tell(prepared: Process, data: bytes) -> None:
     """Give a prepared interpreter its settings; raises OSError where it has ended."""
+    if isinstance(prepared, forks.Fork):
+        prepared.tell(data)
+        return
     assert prepared.stdin is not None
     prepared.stdin.write(data)
     prepared.stdin.close()
 
 
-def _end(prepared: subprocess.Popen[bytes]) -> None:
+def _end(prepared: Process) -> None:
+    if isinstance(prepared, forks.Fork):
+        prepared.discard()
+        return
     assert prepared.stdin is not None
     prepared.kill()
     prepared.wait()
@@ -83,9 +91,9 @@ class Child:
         self.spec = spec
         self.phase: Phase = phase
         self.life = Life(incarnation)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.exit_descriptor: int | None = None
-        self._prepared: subprocess.Popen[bytes] | None = None
+        self._prepared: Process | None = None
         self.heartbeat: Heartbeat | None = None
         self.successor: ProcessSpec | None = None
         self.restarting = self.stop_requested = self.finished = self.was_ready = False
@@ -112,13 +120,14 @@ class Child:
             log=str(log_file) if log_file is not None and not is_stream(log_file) else None,
             parent=os.getpid(),
             cores=spec.cores,
+            log_level=os.environ.get(LOG_LEVEL_KEY),
             own=msgspec.to_builtins(spec.settings),
         )
         self.heartbeat = None
         self.restarting = self.stop_requested = False
         self._started_at = now
         data = msgspec.json.encode(settings)
-        self.process = self._take_prepared(data)
+        self.process = self._take_prepared(data, log_file)
         if self.process is None:
             # Not in the environment: one variable holds 128 KiB, and a recorder is told of thousands of files.
             with tempfile.TemporaryFile() as told:
@@ -132,7 +141,18 @@ class Child:
     def prepare(self, log_file: Path | None) -> None:
         """Start an interpreter that loads what its process needs while that waits for others to be ready."""
         if self._prepared is None:
-            self._prepared = self._popen(subprocess.PIPE, log_file)
+            self._prepared = self._forked(log_file) or self._popen(subprocess.PIPE, log_file)
+
+    def _forked(self, log_file: Path | None) -> Process | None:
+        """A process that was forked for it, and loads what it needs; None where there is none."""
+        fork = forks.take(self.spec.kind.entry, output_for(log_file))
+        if fork is None:
+            return None
+        with contextlib.suppress(OSError):
+            fork.load(*self.spec.preloaded)
+            return fork
+        fork.discard()
+        return None
 
     def _popen(self, stdin: IO[bytes] | int, log_file: Path | None) -> subprocess.Popen[bytes]:
         output = output_for(log_file)
@@ -144,9 +164,9 @@ class Child:
             stderr=output,
         )
 
-    def _take_prepared(self, data: bytes) -> subprocess.Popen[bytes] | None:
+    def _take_prepared(self, data: bytes, log_file: Path | None) -> Process | None:
         """The interpreter that was prepared, with its settings; None where there is none, or it has ended."""
-        prepared, self._prepared = self._prepared, None
+        prepared, self._prepared = self._prepared or self._forked(log_file), None
         if prepared is None:
             return None
         if len(data) <= MOST_TOLD_BYTES:

@@ -33,7 +33,9 @@ from bimodal.broker.control import (
 )
 from bimodal.config import Between, Config, load_config
 from bimodal.errors import BimodalError
+from bimodal.supervisor import forks
 from bimodal.supervisor.autoscale import KINDS, Load, LoadFollower, checked_counts, describe_scale
+from bimodal.supervisor.child import output_for
 from bimodal.supervisor.config_changes import changed_config
 from bimodal.supervisor.probation import Key, Probation
 from bimodal.supervisor.processes import TABLE, ProcessSpec, Role, Wanted, limited, processes
@@ -88,6 +90,8 @@ class LiveSystem:
         self._failing_before: frozenset[str] = frozenset()
         self._follow_config()
         rows = self._rows(self._target)
+        # Before the first socket, which has threads.
+        forks.provide([row.kind.entry for row in rows], output_for(log_file))
         self._control = ControlServer(session.directory)
         try:
             self.supervisor = Supervisor(session, rows, log_file)

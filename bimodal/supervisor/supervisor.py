@@ -119,6 +119,10 @@ LAST_WORDS_WITHIN_S = 0.05
 DISMISSED_SHOWN_S = 600.0
 # Roles without which there are no results.
 ESSENTIAL = ("broker", "fusion", "face", "audio")
+# What the first event needs; of each role, the first process.
+NEEDED_FIRST = ("face", *TABLE["capture"].needs)
+# So long at most other processes let these load first where cores are few.
+STAND_BACK_S = 2.0
 # A process that is late has starved where its threads waited for a processor for this share of the time.
 STARVED_SHARE = 0.25
 
@@ -126,6 +130,19 @@ STARVED_SHARE = 0.25
 def _said_last(child: Child) -> bool:
     """True where its last heartbeat has come."""
     return child.heartbeat is not None and child.heartbeat.state in ("stopped", "failed")
+
+
+def stands_back(child: Child, children: Sequence[Child], cores: int) -> bool:
+    """True where a first start waits: all cores load processes that the first event needs, and this is not one."""
+    if child.life.incarnation or child.spec.kind.needs:
+        return False
+    first: dict[str, Child] = {}
+    for other in children:
+        first.setdefault(other.spec.role, other)
+    needed = [first[role] for role in NEEDED_FIRST if role in first]
+    loading = [one for one in needed if not one.life.incarnation or one.life.state == "starting"]
+    busy = len(loading) + sum(one.life.state == "starting" for one in children if one not in needed)
+    return child not in needed and bool(loading) and busy >= cores
 
 
 class Supervisor:
@@ -412,7 +429,7 @@ class Supervisor:
 
     def _on_exit(self, child: Child) -> None:
         assert child.process is not None
-        code, name, life = child.process.returncode, child.spec.name, child.life
+        code, name, life = child.process.wait(), child.spec.name, child.life
         child.process = None
         self._starving.pop(name, None)
         self._channel.send(Gone(name=name, incarnation=life.incarnation))
@@ -504,7 +521,11 @@ class Supervisor:
                 other.phase == "loading" and other.life.state == "starting" for other in self.children.values()
             )
             return loading < max(1, cores() // 2)
-        return child.phase == "active" and self._has_needs(child.spec)
+        return child.phase == "active" and self._has_needs(child.spec) and not self._stands_back(child)
+
+    def _stands_back(self, child: Child) -> bool:
+        early = self.now - self._started_at < STAND_BACK_S
+        return early and stands_back(child, list(self.children.values()), cores())
 
     def _has_needs(self, spec: ProcessSpec) -> bool:
         """True where a process of every role that this one needs is ready."""

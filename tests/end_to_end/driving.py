@@ -14,12 +14,15 @@ from typing import IO, Any
 
 import psutil
 
+from bimodal.broker.control import StatusReply, StatusRequest, ask
+from bimodal.broker.errors import ControlError
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.messages import Body
 from bimodal.broker.sockets import events_endpoint, session_directory, slots_directory
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 180.0
+ALL_BEGUN_S = 60.0
 
 
 class Driven:
@@ -47,6 +50,7 @@ class Driven:
             env=environment,
         )
         self.session = session or f"analyze-{self.process.pid}"
+        self._live = arguments[:1] == ("up",)
         self._bus: Subscriber | None = None
 
     def __enter__(self) -> Driven:
@@ -96,7 +100,27 @@ class Driven:
     # ---------------------------------------------------------------------------- what runs
 
     def children(self) -> dict[str, psutil.Process]:
-        """Its processes by title, without the "bimodal: "."""
+        """Its processes by title, without the "bimodal: "; of a live system, once those that stand back have begun."""
+        end = time.monotonic() + ALL_BEGUN_S
+        while True:
+            found = self._titled()
+            if self._live and not self._wanted() <= set(found) and time.monotonic() < end:
+                time.sleep(0.05)
+                continue
+            return found
+
+    def _wanted(self) -> set[str]:
+        """Names of the processes that the supervisor runs, or is about to; none where it does not answer."""
+        try:
+            reply = ask(session_directory(self.session), StatusRequest(), StatusReply, within_s=1.0)
+        except ControlError:
+            return set()
+        begun = [
+            one for one in reply.processes if one.pid is not None or (one.because is None and one.role != "capture")
+        ]
+        return {one.name for one in begun} - {"supervisor"}
+
+    def _titled(self) -> dict[str, psutil.Process]:
         found = {}
         for child in psutil.Process(self.process.pid).children(recursive=True):
             try:

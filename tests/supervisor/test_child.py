@@ -21,8 +21,9 @@ from bimodal.supervisor.child import (
     Child,
     Life,
 )
-from bimodal.supervisor.processes import source
+from bimodal.supervisor.processes import TABLE, Wanted, processes, source
 from bimodal.supervisor.session import Session
+from bimodal.supervisor.supervisor import NEEDED_FIRST, stands_back
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.capture.settings import StreamSettings
 
@@ -278,3 +279,27 @@ def test_a_process_that_waits_for_others_loads_meanwhile_and_gets_its_settings_l
         child.discard()
     finally:
         session.close()
+
+
+def test_what_the_first_event_does_not_need_stands_back_where_cores_are_few() -> None:
+    rows = processes(Wanted(Config(), {"face": 2}), TABLE)
+    children = {row.name: Child(row) for row in rows}
+
+    def waiting(cores: int) -> set[str]:
+        return {name for name, child in children.items() if stands_back(child, list(children.values()), cores)}
+
+    others = {"face 2", "audio 1"}
+    assert waiting(2) >= others
+    assert not waiting(2) & {"broker", "fusion", "face 1"}
+    assert waiting(len(NEEDED_FIRST) + 1) == set(), "there is a core for one more"
+    children["broker"].life.started(0.0)
+    children["broker"].life.on_heartbeat(1, "ready", None, 0.1)
+    children["face 1"].life.started(0.0)
+    children["fusion"].life.started(0.0)
+    assert waiting(2) >= others
+    children["fusion"].life.on_heartbeat(1, "ready", None, 0.1)
+    assert waiting(2) == set(), "one core is free again"
+    children["audio 1"].life.started(0.2)
+    assert "face 2" in waiting(2)
+    children["face 1"].life.fail("its model is broken", 0.3)
+    assert waiting(2) == set(), "nobody waits for what fails"
