@@ -7,7 +7,6 @@ before they count (hysteresis), and short gaps are bridged.
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
@@ -87,7 +86,7 @@ def in_order(found: Iterable[Segment]) -> list[Segment]:
 def frame_seconds(events: Sequence[Emotion]) -> float:
     """Seconds from one event to the next, usually; 0 for a single one."""
     steps = [after.t - before.t for before, after in itertools.pairwise(events)]
-    return statistics.median(steps) if steps else 0.0
+    return median(steps) if steps else 0.0
 
 
 _Key: TypeAlias = "tuple[Kind, int | None, str | None]"
@@ -121,7 +120,10 @@ class SegmentFinder:
         speech = event.speech
         if not self._hops and speech is not None and speech.label is not None:
             seen["voice", None, None] = (speech.label, speech.probabilities or {})
-        seen |= {("other", face.track, None): found for face in event.faces if (found := _strong(face.other))}
+        for face in event.faces:
+            found = _strong(face.other)
+            if found is not None:
+                seen["other", face.track, None] = found
         if not self._hops and speech is not None and (found := _strong(speech.other)):
             seen["other", None, None] = found
         if event.faces or not self._hops:
@@ -129,13 +131,19 @@ class SegmentFinder:
             if speaks:
                 seen["turn", speaks[0], None] = (SPEAKS, {})
         for key, (label, probabilities) in seen.items():
-            line = self._lines.setdefault(key, _Line(key, VOICE_HOLD_S if key[0] == "voice" else HOLD_S))
+            line = self._lines.get(key)
+            if line is None:
+                line = self._lines[key] = _Line(key, VOICE_HOLD_S if key[0] == "voice" else HOLD_S)
             ended += line.add(event.t, pace, label, probabilities)
+        over: list[_Key] = []
         for key, line in self._lines.items():
             if key not in seen and not (self._hops and (key[0] == "voice" or key[1] is None)):
                 ended += line.wait(event.t)
-        # Tracks are never numbered again, but for people who are recognised.
-        self._lines = {key: line for key, line in self._lines.items() if line.open or key[1] is None}
+            # Tracks are never numbered again, but for people who are recognised.
+            if not line.open and key[1] is not None:
+                over.append(key)
+        for key in over:
+            del self._lines[key]
         for face in event.faces:
             if face.face is not None and face.face.blink_ms is not None:
                 begun = max(0.0, event.t - face.face.blink_ms / 1000)
@@ -194,6 +202,12 @@ def _strong(other: Mapping[str, float] | UnsetType) -> tuple[str, Mapping[str, f
     return (name, other) if other[name] >= LEAST_OTHER else None
 
 
+def median(numbers: Sequence[float]) -> float:
+    """The median of a few numbers, one at least; `statistics.median` takes five times as long."""
+    ordered, half = sorted(numbers), len(numbers) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
 class _Pace:
     """The usual step from one time to the next, of the newest few; `end` is the end of the last."""
 
@@ -207,7 +221,7 @@ class _Pace:
         if self._last is not None and t > self._last:
             self._steps.append(t - self._last)
         self._last = t
-        pace = statistics.median(self._steps) if self._steps else self._first
+        pace = median(self._steps) if self._steps else self._first
         self.end = t + pace
         return pace
 
@@ -223,9 +237,11 @@ class _Sums:
     def add(self, end: float, probabilities: Mapping[str, float]) -> None:
         self.end = end
         self.frames += 1
+        sums, peaks = self._sums, self._peaks
         for label, probability in probabilities.items():
-            self._sums[label] = self._sums.get(label, 0.0) + probability
-            self._peaks[label] = max(self._peaks.get(label, 0.0), probability)
+            sums[label] = sums.get(label, 0.0) + probability
+            if probability > peaks.setdefault(label, 0.0):
+                peaks[label] = probability
 
     def merge(self, other: _Sums) -> None:
         """Take the frames of a later stretch."""

@@ -163,7 +163,8 @@ def worth(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Proba
         return dict(weighted[0].probabilities)
     exponents = _exponents(weighted)
     pooled = average([each._replace(weight=e) for each, e in zip(weighted, exponents, strict=True)], order)
-    shared = [emotion for emotion in pooled if all(emotion in each.probabilities for each in weighted)]
+    known_by_all = all(each.probabilities.keys() == weighted[0].probabilities.keys() for each in weighted)
+    shared = [e for e in pooled if known_by_all or all(e in each.probabilities for each in weighted)]
     alike = [agreement(one.probabilities, other.probabilities, order) for one, other in combinations(weighted, 2)]
     together = min((-1.0 if found is None else found) for found in alike)
     joint = unit((together - CONTRADICT) / (AGREE - CONTRADICT))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.models.faces.detections import overlap
+from bimodal.recordings.segments import median
 
 NEW_TRACK_COST = 3.0
 """Cost of a new track: a pair that costs more is not the same face."""
@@ -142,7 +143,8 @@ class FaceTracker:
         if self._frame_ns is not None and pts_ns > self._frame_ns:
             self._steps_ns.append(pts_ns - self._frame_ns)
         self._frame_ns = pts_ns
-        return max(self._memory_s * 1e9, self._memory_frames * _median(self._steps_ns))
+        pace_ns = median(self._steps_ns) if self._steps_ns else 0
+        return max(self._memory_s * 1e9, self._memory_frames * pace_ns)
 
     def _end(self, tracks: Sequence[Track]) -> None:
         """Remember the people of ended tracks, the newest ones, where something tells them apart."""
@@ -248,15 +250,6 @@ def _cosine_distance(held: NDArray[np.float32] | None, new: NDArray[np.float32] 
 def _length(vector: NDArray[np.float32]) -> float:
     """Euclidean length; np.linalg.norm takes ten times as long for a short vector."""
     return math.sqrt(vector.dot(vector))
-
-
-def _median(steps: Sequence[float]) -> float:
-    """The median, 0 of nothing; `statistics.median` takes five times as long."""
-    count = len(steps)
-    if not count:
-        return 0
-    ordered = sorted(steps)
-    return ordered[count // 2] if count % 2 else (ordered[count // 2 - 1] + ordered[count // 2]) / 2
 
 
 # Linear assignment: a column for every row at the least cost.
