@@ -162,12 +162,13 @@ def worth(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Proba
     if len(weighted) == 1:
         return dict(weighted[0].probabilities)
     exponents = _exponents(weighted)
+    if len(weighted) == 2 and weighted[0].probabilities.keys() == weighted[1].probabilities.keys() and all(exponents):
+        return _worth_of_two(weighted[0].probabilities, weighted[1].probabilities, exponents, order)
     pooled = average([each._replace(weight=e) for each, e in zip(weighted, exponents, strict=True)], order)
-    known_by_all = all(each.probabilities.keys() == weighted[0].probabilities.keys() for each in weighted)
-    shared = [e for e in pooled if known_by_all or all(e in each.probabilities for each in weighted)]
+    shared = [emotion for emotion in pooled if all(emotion in each.probabilities for each in weighted)]
     alike = [agreement(one.probabilities, other.probabilities, order) for one, other in combinations(weighted, 2)]
     together = min((-1.0 if found is None else found) for found in alike)
-    joint = unit((together - CONTRADICT) / (AGREE - CONTRADICT))
+    joint = _joint(together)
     if not shared or joint <= 0:
         return pooled
     known = [(e, each.probabilities) for each, e in zip(weighted, exponents, strict=True)]
@@ -186,11 +187,46 @@ def worth(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Proba
     )
 
 
+def _joint(together: float) -> float:
+    """How far opinions of this agreement multiply, 0…1."""
+    return unit((together - CONTRADICT) / (AGREE - CONTRADICT))
+
+
+def _worth_of_two(
+    one: Probabilities, other: Probabilities, exponents: Sequence[float], order: Sequence[str]
+) -> Probabilities:
+    """Fusion by worth of a face and a voice that know the same classes: the usual case, to the same bits."""
+    names = [emotion for emotion in order if emotion in one]
+    left, right = [one[emotion] for emotion in names], [other[emotion] for emotion in names]
+    first, second = exponents
+    weight = first + second
+    near, far = first / weight, second / weight
+    pooled = _scaled([near * p + far * q for p, q in zip(left, right, strict=True)])
+    together = agreement(one, other, order)
+    joint = _joint(-1.0 if together is None else together)
+    if joint <= 0:
+        return dict(zip(names, pooled, strict=True))
+    log, floor = math.log, PRODUCT_FLOOR
+    logs = [first * log(max(p, floor)) + second * log(max(q, floor)) for p, q in zip(left, right, strict=True)]
+    highest = max(logs)
+    product_of = _scaled([math.exp(value - highest) for value in logs])
+    mass = math.fsum(pooled)
+    mixed = [value + joint * (mass * shared - value) for value, shared in zip(pooled, product_of, strict=True)]
+    return dict(zip(names, _scaled(mixed), strict=True))
+
+
+def _scaled(masses: Sequence[float]) -> list[float]:
+    """Masses ≥ 0, not all 0, to a sum of 1."""
+    total = math.fsum(masses)
+    return [mass / total for mass in masses]
+
+
 def _exponents(weighted: Sequence[Opinion]) -> list[float]:
     """Exponents of opinions: their configured weights, the largest being 1, times reliability to the power of SOFT."""
     trust = [softened(each.worth) or 1.0 for each in weighted]
     configured = [each.weight / t for each, t in zip(weighted, trust, strict=True)]
-    return [weight / max(configured) * t for weight, t in zip(configured, trust, strict=True)]
+    most = max(configured)
+    return [weight / most * t for weight, t in zip(configured, trust, strict=True)]
 
 
 def softened(reliability: float) -> float:

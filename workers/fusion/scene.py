@@ -290,8 +290,10 @@ class Scene:
         talks = self._speakers.talks(number)
         shown = average(opinions, self._emotions.emotions)
         video = self._gathered(state, pts_ns, flattened(shown, doubts.temperature), talks)
-        further = pooled_other(opinions, average, self._emotions)
-        further = self._gathered_other(state, pts_ns, other_flattened(shown, further, doubts.temperature), talks)
+        further: Probabilities = {}
+        if self._emotions.categories:
+            further = pooled_other(opinions, average, self._emotions)
+            further = self._gathered_other(state, pts_ns, other_flattened(shown, further, doubts.temperature), talks)
         worth = {
             "video": combine.of_face(
                 face.score, face.sharpness, face.presence, face.novelty, self._settings.max_novelty
@@ -308,7 +310,9 @@ class Scene:
         if speech is not None and voice is not None:
             modalities.append(Opinion("speech", voice, weights["speech"], worth.get("speech", 0.0), speech.other))
         fused = state.smoother.update(pts_ns, self._strategy(modalities, self._emotions.emotions))
-        other = state.other.update(pts_ns, pooled_other(modalities, self._strategy, self._emotions))
+        other: Probabilities = {}
+        if self._emotions.categories:
+            other = state.other.update(pts_ns, pooled_other(modalities, self._strategy, self._emotions))
         eyes = _eyes(state, pts_ns, face)
         told = dynamic.probabilities if dynamic is not None else None
         return FusedFace(number, face, each.static, told, video, fused, weights, eyes, doubts.reasons, other)
