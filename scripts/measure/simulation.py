@@ -50,19 +50,23 @@ MOST_SIMULATORS = 4
 STOP_S = 3.0
 
 
-def simulate(load: Load, *, cores: int, log: Path | None = None) -> Simulation:
+def simulate(load: Load, *, cores: int, log: Path | None = None, patience_s: float | None = None) -> Simulation:
     """Play a load once.
 
     Args:
         cores: of this machine; one for the broker, the others for simulators (at most four).
         log: file for the broker's log and the simulators' standard error.
+        patience_s: how long it may take; by default as long as a slow machine may need for this load.
 
     Raises BenchError if it does not finish.
     """
     with tempfile.TemporaryDirectory(prefix="bimodal-") as scratch:
         directory = Path(scratch) / "s"
         make_private(directory)
-        with _broker(directory, log) as broker, _simulators(shares(load, directory, cores), log) as simulators:
+        with (
+            _broker(directory, log) as broker,
+            _simulators(shares(load, directory, cores), log, patience_s) as simulators,
+        ):
             for simulator in simulators:
                 simulator.expect_ready()
             begun, before = time.monotonic(), _cpu_s(broker)
@@ -133,11 +137,11 @@ def _start(module: Sequence[str], log: Path | None, more: dict[str, str] | None 
 
 
 @contextmanager
-def _simulators(shares: list[Share], log: Path | None) -> Iterator[list[_Simulator]]:
+def _simulators(shares: list[Share], log: Path | None, patience_s: float | None) -> Iterator[list[_Simulator]]:
     simulators: list[_Simulator] = []
     try:
         for share in shares:
-            simulators.append(_Simulator(share, log))
+            simulators.append(_Simulator(share, log, patience_s))
         yield simulators
     finally:
         for simulator in simulators:
@@ -147,9 +151,9 @@ def _simulators(shares: list[Share], log: Path | None) -> Iterator[list[_Simulat
 class _Simulator:
     """A simulator's process, and the lines exchanged with it."""
 
-    def __init__(self, share: Share, log: Path | None) -> None:
+    def __init__(self, share: Share, log: Path | None, patience_s: float | None) -> None:
         load = share.load
-        self._patience_s = (
+        self._patience_s = patience_s or (
             PATIENCE_S + STREAM_S * load.streams + load.jobs * load.streams / (load.rate or SLOWEST_PER_S)
         )
         self._process = _start(("scripts.measure.simulation",), log)

@@ -2,14 +2,16 @@
 
 Captures, workers and fusion are simulated (scripts/measure/simulation.py): every connection, Hello, heartbeat and
 message is real, pixels and inference are not. Of each number of streams it says what the broker takes of a core while
-nothing but presence is sent, and what each frame costs it; from both follows how many streams it carries.
+nothing but presence is sent, and what each frame costs it; from both follows how many streams it carries. It ends
+within BUDGET_S and what the simulation at hand still takes, with the figures of what was played by then.
 """
 
 from __future__ import annotations
 
 import math
+from time import monotonic
 
-from bimodal.bench.figures import Curve, Figure, Outcome, figure
+from bimodal.bench.figures import BenchError, Curve, Figure, Outcome, figure
 from bimodal.bench.plan import Plan
 from scripts.measure.broker import joined_per_s
 from scripts.measure.simulated import Load, Simulation
@@ -27,40 +29,95 @@ FULL = 0.8
 """Share of a core that the broker may take before queues grow in bursts."""
 
 
-def measure(plan: Plan) -> Outcome:
-    """Measure the broker at each number of streams, and fusion alone.
+BUDGET_S = 240.0
+"""No simulation begins after so long, and those that were played count: a machine that is slow, or busy, takes longer
+for each, since 1,000 connections and their Hellos go through one loop."""
+PATIENCE_S = 90.0
+"""One simulation is given up after so long."""
+PLAYED = 0.05
+"""More frames left out than this, and the figures are those of a machine that could not play the load."""
 
-    Raises BenchError if a simulation does not finish.
+
+def measure(plan: Plan) -> Outcome:
+    """Measure fusion alone, and the broker at each number of streams, within BUDGET_S and one simulation.
+
+    Raises BenchError if none could be measured.
     """
+    plan.progress("fusion alone")
+    joined = figure("fusion alone, on one core", [joined_per_s(plan) for _ in range(plan.repeats)], "frames/s")
+    measured, notes = _measured(plan)
     figures: list[Figure] = []
     carried: list[tuple[int, float]] = []
     late: list[tuple[int, float]] = []
-    for streams in STREAMS if plan.repeats > 1 else FEW:
-        costs, idle, waits, lost = [], [], [], []
-        for repeat in range(plan.repeats):
-            plan.progress(f"{streams} simulated streams ({repeat + 1} of {plan.repeats})")
-            slow, fast = (simulate(load(streams, rate, plan.seconds), cores=plan.cores, log=plan.log) for rate in PER_S)
-            cost, rest = shares_of(slow, fast)
-            costs.append(1e3 * cost)
-            idle.append(rest)
-            waits.append(_middle(fast.seen.both_ms))
-            lost.append(fast.seen.dropped / max(1, fast.seen.jobs))
-        frame, presence = (figure(name, values, unit) for name, values, unit in (
-            (f"the broker's CPU a frame, {streams} streams", costs, "ms"),
-            (f"its share of a core for presence alone, {streams} streams", idle, "share"),
-        ))  # fmt: skip
-        figures += [frame, presence]
-        figures.append(figure(f"added by the broker at {PER_S[1]:,.0f} frames/s, {streams} streams, p50", waits, "ms"))
-        figures.append(figure(f"frames left out at that, {streams} streams", lost, "share"))
-        carried.append((streams, streams_carried(frame.value / 1e3, presence.value, streams)))
-        late.append((streams, figures[-2].value))
-    plan.progress("fusion alone")
-    joined = figure("fusion alone, on one core", [joined_per_s(plan) for _ in range(plan.repeats)], "frames/s")
+    for streams, found in measured.items():
+        frame, presence, added, left_out = (figure(f"{name}, {streams} streams", [one[at] for one in found], unit)
+            for at, (name, unit) in enumerate(FIGURES))  # fmt: skip
+        figures += [frame, presence, added, left_out]
+        late.append((streams, added.value))
+        if left_out.value <= PLAYED:
+            carried.append((streams, streams_carried(frame.value / 1e3, presence.value, streams)))
+        else:
+            notes.append(
+                f"{left_out.value:.0%} of the frames of {streams} streams were left out: this machine could not play "
+                "them, so these figures are not the broker's."
+            )
     figures.append(joined)
-    figures.append(figure("30-frame streams that one broker carries", [min(most for _, most in carried)], "streams"))
+    if carried:
+        figures.append(
+            figure("30-frame streams that one broker carries", [min(most for _, most in carried)], "streams")
+        )
     figures.append(figure("30-frame streams that one fusion carries", [FULL * joined.value / VIDEO_FPS], "streams"))
     curves = (_curve("carried", carried, "streams at 30 frames/s"), _curve("added", late, "ms added, p50"))
-    return Outcome(part="streams", figures=tuple(figures), curves=curves, notes=NOTES)
+    return Outcome(part="streams", figures=tuple(figures), curves=curves, notes=(*NOTES, *notes))
+
+
+FIGURES = (
+    ("the broker's CPU a frame", "ms"),
+    ("its share of a core for presence alone", "share"),
+    (f"added by the broker at {PER_S[1]:,.0f} frames/s, p50", "ms"),
+    ("frames left out at that", "share"),
+)
+
+
+def _measured(plan: Plan) -> tuple[dict[int, list[tuple[float, ...]]], list[str]]:
+    """The values of FIGURES by number of streams, one tuple a repeat, and notes on what could not be measured.
+
+    All numbers of streams come once before any comes again, so that a budget that ends costs repeats and no row.
+    """
+    counts = STREAMS if plan.repeats > 1 else FEW
+    measured: dict[int, list[tuple[float, ...]]] = {}
+    notes: dict[int, str] = {}
+    until = monotonic() + BUDGET_S
+    for repeat in range(plan.repeats):
+        for streams in (count for count in counts if count not in notes):
+            if measured and monotonic() > until:
+                least = min(len(found) for found in measured.values())
+                for count in counts:
+                    if count not in measured:
+                        notes.setdefault(count, f"{count} streams were not played: {BUDGET_S:.0f} s were over.")
+                notes[0] = (
+                    f"{BUDGET_S:.0f} s were over: the others were played {least} of {plan.repeats} times or more."
+                )
+                return measured, [*notes.values()]
+            plan.progress(f"{streams} simulated streams ({repeat + 1} of {plan.repeats})")
+            try:
+                measured.setdefault(streams, []).append(_once(plan, streams))
+            except BenchError as error:
+                notes[streams] = f"{streams} streams: {error}"
+            if not measured.get(streams):
+                measured.pop(streams, None)
+    if not measured:
+        raise BenchError("; ".join(notes.values()))
+    return measured, [*notes.values()]
+
+
+def _once(plan: Plan, streams: int) -> tuple[float, ...]:
+    slow, fast = (
+        simulate(load(streams, rate, plan.seconds), cores=plan.cores, log=plan.log, patience_s=PATIENCE_S)
+        for rate in PER_S
+    )
+    cost, presence = shares_of(slow, fast)
+    return 1e3 * cost, presence, _middle(fast.seen.both_ms), fast.seen.dropped / max(1, fast.seen.jobs)
 
 
 NOTES = (
