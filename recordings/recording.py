@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,6 +29,9 @@ from bimodal.recordings.tables import (
     rows,
     segment_row,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LINES, CSV, TABLE, SUMMARY = ".jsonl", ".csv", ".parquet", ".summary.json"
 SPEECH = ".speech"
@@ -60,6 +64,9 @@ class Recording:
         guard: called when everything is written and nothing is renamed yet; returns why results that lie there may not
             be replaced, else None.
 
+    Attributes:
+        tables: after `close`, the rows of the Parquet files by suffix, of those that are short (`TableFile.whole`).
+
     Raises RecordError if the files can't be created, or another run is writing them.
     """
 
@@ -89,6 +96,7 @@ class Recording:
         self._segments: list[Segment] = []
         self._texts: dict[str, PartFile] = {}
         self._tables: dict[str, TableFile] = {}
+        self.tables: dict[str, pa.Table] = {}
         self._unflushed = 0
         self._current = folder / name
         voice = opened.has_sound
@@ -222,6 +230,7 @@ class Recording:
         if refused is not None:
             raise self._given_up(refused)
         paths = tuple(file.final for file in self._files())
+        self.tables = {suffix: file.whole for suffix, file in self._tables.items() if file.whole is not None}
         self._forget()
         return paths
 

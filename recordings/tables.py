@@ -19,13 +19,13 @@ import msgspec
 from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities, Speech, TrackedFace, VoiceMeasures
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.faces.units import BLENDSHAPES, UNITS
+from bimodal.recordings.arrays import ArrowType, Cell, arrow_table
 from bimodal.recordings.parts import opened, part_path, sync
 from bimodal.recordings.segments import Segment
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Cell: TypeAlias = "str | int | float | bool | None"
 Row: TypeAlias = "tuple[Cell, ...]"
 Getter: TypeAlias = "Callable[[Any, TrackedFace | None], Cell]"
 
@@ -49,7 +49,7 @@ class Column(NamedTuple):
     """
 
     name: str
-    type: Literal["string", "int32", "int64", "float64", "bool"]
+    type: ArrowType
     get: Getter
     null: bool = True
     csv: bool = True
@@ -281,7 +281,6 @@ def csv_cell(cell: Cell) -> Cell:
 
 def schema(columns: tuple[Column, ...] = COLUMNS) -> pa.Schema:
     """The Parquet schema of a table."""
-    # Imported here, because pyarrow is slow to load and only needed once many rows or the end of a file are written.
     import pyarrow as pa
 
     fields = [pa.field(column.name, pa.type_for_alias(column.type), nullable=column.null) for column in columns]
@@ -292,6 +291,9 @@ class TableFile:
     """A Parquet file under its temporary name, written in groups of rows, so that memory stays bounded.
 
     Raises OSError as the system does. The file can't be read before `finish`, which writes its index at the end.
+
+    Attributes:
+        whole: all rows of a finished file, where they were few enough for one group; else None.
     """
 
     def __init__(self, final: Path, columns: tuple[Column, ...] = COLUMNS) -> None:
@@ -301,6 +303,7 @@ class TableFile:
         self._rows: list[Row] = []
         self._file: BinaryIO | None = opened(self.part)
         self._writer: Any = None
+        self.whole: pa.Table | None = None
 
     def add(self, table: list[Row]) -> None:
         """Take rows; `flush` writes them when there are enough."""
@@ -311,21 +314,22 @@ class TableFile:
         if len(self._rows) >= ROWS_IN_A_GROUP:
             self._write_group()
 
-    def _write_group(self) -> None:
-        import pyarrow as pa
+    def _write_group(self) -> pa.Table:
         import pyarrow.parquet as pq
 
         wanted = schema(self._columns)
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._file, wanted, compression="zstd")
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(self._columns)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, wanted, strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=wanted))
+        group = arrow_table(self._rows, wanted)
+        self._writer.write_table(group)
         self._rows.clear()
+        return group
 
     def finish(self) -> None:
         """Write the remaining rows and the index, and sync to disk; name and lock stay."""
-        self._write_group()
+        first = self._writer is None
+        last = self._write_group()
+        self.whole = last if first else None
         self._writer.close()
         if self._file is not None:
             sync(self._file)

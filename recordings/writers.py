@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,6 +30,9 @@ from bimodal.recordings.records import (
     set_of,
     stream_record,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def part_of(t: float, split_s: float) -> int:
@@ -226,6 +230,11 @@ class FileRecording:
             for ending in MADE_FROM_RESULTS:
                 (self._folder / f"{name}{ending}").unlink(missing_ok=True)
         return None
+
+    @property
+    def tables(self) -> Mapping[str, pa.Table]:
+        """After `close`, the rows of its Parquet files by suffix, of those that are short."""
+        return self._recording.tables
 
     def add_hop(self, hop: Hop) -> None:
         """Add the next hop of the voice. Raises RecordError, after which all files are deleted."""

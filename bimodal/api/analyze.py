@@ -22,6 +22,7 @@ from bimodal.console import state_directory
 from bimodal.drawing.marks import Mark
 from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
 from bimodal.options import film_style, marks_of, with_counts, with_quick
+from bimodal.recordings.arrays import arrow_table
 from bimodal.recordings.convert import convert, formats_of
 from bimodal.recordings.exports import FormatName
 from bimodal.recordings.reading import clips, read_hops, set_of_events
@@ -189,34 +190,25 @@ class Result:
     @cached_property
     def frames(self) -> pa.Table:
         """One row a frame and face (a frame without a face has one row): the table of NAME.parquet."""
-        import pyarrow as pa
-
         table = frame_columns(self.emotions)
         columns = schema(table)
         cells = [row for event in self.events for row in rows(event, table)]
-        arrays = [pa.array([row[place] for row in cells], field.type) for place, field in enumerate(columns)]
-        return pa.Table.from_arrays(arrays, schema=columns)
+        return arrow_table(cells, columns)
 
     @cached_property
     def speech(self) -> pa.Table:
         """One row a hop of the voice: the table of NAME.speech.parquet."""
-        import pyarrow as pa
-
         table = hop_columns(self.emotions)
         columns = schema(table)
         cells = [hop_row(hop, table) for hop in self.hops]
-        arrays = [pa.array([row[place] for row in cells], field.type) for place, field in enumerate(columns)]
-        return pa.Table.from_arrays(arrays, schema=columns)
+        return arrow_table(cells, columns)
 
     @cached_property
     def segments(self) -> pa.Table:
         """One row a stretch (of an emotion, of speaking; a blink; a shot): the table of NAME.segments.parquet."""
-        import pyarrow as pa
-
         columns = schema(SEGMENT_COLUMNS)
         found = [segment_row(one) for one in segments(self.events, self.hops)]
-        arrays = [pa.array([row[place] for row in found], field.type) for place, field in enumerate(columns)]
-        return pa.Table.from_arrays(arrays, schema=columns)
+        return arrow_table(found, columns)
 
     def to_pandas(self) -> pandas.DataFrame:
         """`frames` as a pandas data frame. Raises WorkerError where pandas is not installed."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -36,6 +36,9 @@ from bimodal.recordings.summary import Summarizer, Summary
 from bimodal.recordings.tables import Row, frame_columns, rows
 from bimodal.recordings.writers import FileRecording, SourceChecksum
 from bimodal.supervisor.addresses import fetch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -187,10 +190,10 @@ class ClipWorker:
                     recording.flush()
                     on_progress(Progress(item.place, frames, event.t, duration_s))
             recording.close()
-            recording = None
+            tables, recording = recording.tables, None
             notes = [*reading.problems.notes, reading.problems.text()]
             note = "; ".join(note for note in notes if note) or None
-            return self._joined(item, note, time.monotonic() - begun, time.process_time() - cpu)
+            return self._joined(item, note, time.monotonic() - begun, time.process_time() - cpu, tables)
         except Exception as error:
             reason = _reason(item, error)
         finally:
@@ -205,9 +208,16 @@ class ClipWorker:
             self._store.fetch_tables(item.place, self._out, [LINES, CLIP_SUFFIX, SUMMARY, *DATA_SETS.values()])
         return self._joined(item)
 
-    def _joined(self, item: Item, note: str | None = None, wall_s: float = 0.0, cpu_s: float = 0.0) -> ClipRow:
-        """Put complete results into the joint tables; gives their row."""
-        join_clip(self._out, self._corpus, item.place, item.columns)
+    def _joined(
+        self,
+        item: Item,
+        note: str | None = None,
+        wall_s: float = 0.0,
+        cpu_s: float = 0.0,
+        tables: Mapping[str, pa.Table] | None = None,
+    ) -> ClipRow:
+        """Put complete results into the joint tables; gives their row. `tables` of them need not be read."""
+        join_clip(self._out, self._corpus, item.place, item.columns, tables)
         summary = msgspec.json.decode((self._out / f"{item.place}{SUMMARY}").read_bytes(), type=Summary)
         record = read_record(Folder(self._out), item.place)
         if self._settings.report or self._settings.also:

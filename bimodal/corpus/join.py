@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bimodal.recordings.arrays import arrow_array, arrow_table
 from bimodal.recordings.parts import TAG, leftovers, opened, part_path, sweep, sync
 from bimodal.recordings.recording import HOP_TABLE, SEGMENT_TABLE, TABLE
 from bimodal.recordings.tables import COLUMNS, Column, Row, schema
@@ -32,14 +33,20 @@ def joint_path(corpus: Path, kind: str, place: str) -> Path:
     return corpus / kind / folder.replace("=", "%3D") / f"{name}{SUFFIX}"
 
 
-def join_clip(out: Path, corpus: Path, place: str, columns: Mapping[str, str]) -> None:
-    """Make a clip's files in the data sets of its own tables, which are complete. Raises OSError."""
-    import pyarrow.parquet as pq
+def join_clip(
+    out: Path, corpus: Path, place: str, columns: Mapping[str, str], tables: Mapping[str, pa.Table] | None = None
+) -> None:
+    """Make a clip's files in the data sets of its own tables, which are complete. Raises OSError.
 
+    Args:
+        tables: by their ending, those that need not be read.
+    """
+    tables = tables or {}
     for kind, ending in DATA_SETS.items():
-        table, final = out / f"{place}{ending}", joint_path(corpus, kind, place)
-        if table.is_file():
-            write_table(_with_columns(pq.read_table(table), place, columns), final)
+        own, final = out / f"{place}{ending}", joint_path(corpus, kind, place)
+        if ending in tables or own.is_file():
+            table = tables[ending] if ending in tables else _read(own)
+            write_table(_with_columns(table, place, columns), final)
         else:
             final.unlink(missing_ok=True)
 
@@ -84,16 +91,15 @@ def prune_pictures(corpus: Path, places_of: Callable[[str], set[str]]) -> None:
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     for path in sorted((corpus / "frames" / PICTURES).glob(f"*{SUFFIX}")):
         wanted = places_of(str(path.relative_to(corpus)))
-        there = set(pq.read_table(path, columns=["clip"])["clip"].to_pylist())
+        there = set(_read(path, ["clip"])["clip"].to_pylist())
         if not there & wanted:
             path.unlink(missing_ok=True)
         elif there - wanted:
-            table = pq.read_table(path)
-            kept = pc.is_in(table["clip"], value_set=pa.array(sorted(wanted)))
+            table = _read(path)
+            kept = pc.is_in(table["clip"], value_set=arrow_array(sorted(wanted), pa.string()))
             write_table(table.filter(kept), path)
 
 
@@ -103,14 +109,21 @@ def pictures_table(
     """Rows of pictures as a table of the frames."""
     import pyarrow as pa
 
-    wanted = schema(columns_of_rows)
-    cells = [row for _, _, row in rows]
-    arrays = [pa.array([cell[place] for cell in cells], field.type) for place, field in enumerate(wanted)]
-    table = pa.Table.from_arrays(arrays, schema=wanted)
+    table = arrow_table([row for _, _, row in rows], schema(columns_of_rows))
     names = list(dict.fromkeys(name for _, columns, _ in rows for name in columns))
-    for name in reversed(names):
-        table = table.add_column(0, pa.field(name, pa.string()), [[columns.get(name) for _, columns, _ in rows]])
-    return table.add_column(0, pa.field("clip", pa.string()), [[place for place, _, _ in rows]])
+    given: dict[str, list[str | None]] = {"clip": [place for place, _, _ in rows]}
+    given |= {name: [columns.get(name) for _, columns, _ in rows] for name in names}
+    for name, cells in reversed(given.items()):
+        table = table.add_column(0, pa.field(name, pa.string()), arrow_array(cells, pa.string()))
+    return table
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read one Parquet file; `pyarrow.parquet.read_table` would load pandas and all of pyarrow's data sets for it."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return file.read(columns)
 
 
 def _with_columns(table: pa.Table, place: str, columns: Mapping[str, str]) -> pa.Table:

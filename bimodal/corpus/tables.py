@@ -16,6 +16,7 @@ from urllib.parse import quote
 from bimodal.broker.paths import unpack
 from bimodal.corpus.rows import Cell, ClipRow, table_cells, table_columns
 from bimodal.models.emotions import EMOTIONS
+from bimodal.recordings.arrays import arrow_table
 from bimodal.recordings.parts import leftovers, opened, part_path, sweep, sync
 from bimodal.recordings.report.index import INDEX, number_cell, page_end, page_head, shares_cell, text_cell
 from bimodal.recordings.tables import csv_cell
@@ -66,9 +67,7 @@ def write_tables(
         with pq.ParquetWriter(table, wanted, compression="zstd") as writer:
             for group in _groups(rows):
                 cells = [table_cells(row, carried, emotions) for row in group]
-                columns = zip(*cells, strict=True)
-                arrays = [pa.array(column, field.type) for column, field in zip(columns, wanted, strict=True)]
-                writer.write_table(pa.Table.from_arrays(arrays, schema=wanted))
+                writer.write_table(arrow_table(cells, wanted))
                 lines.write(b"".join(map(_line, cells)))
                 for row in group:
                     if row.status == "failed":
