@@ -13,7 +13,7 @@ from bimodal.broker.control import ProcessReport, StatusReply, StatusRequest, as
 from bimodal.broker.errors import ControlError
 from bimodal.broker.words import Modality, StreamStatus
 from bimodal.supervisor.session import find_session, running_sessions
-from bimodal.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, fit, plain
+from bimodal.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, duration, fit, plain
 from bimodal.workers.redaction import clean_lines
 
 # Exit codes: all is well; something fails.
@@ -110,7 +110,7 @@ def _lines(reply: StatusReply) -> list[str]:
     said = [f"corpus {line}" for line in (reply.corpus or "").splitlines()]
     place = f"config {reply.config}" if reply.config is not None else "built-in config"
     state = "a change is on its way" if reply.changing else "in force" if reply.refused is None else "not taken over"
-    said.append(f"session {reply.session}, up {_duration(reply.up_s)}, {place}: {state}")
+    said.append(f"session {reply.session}, up {duration(reply.up_s)}, {place}: {state}")
     said += _elsewhere(reply)
     if reply.tried is not None:
         said.append(f"newest change: {reply.tried}")
@@ -147,7 +147,7 @@ def _process_row(process: ProcessReport) -> tuple[str, ...]:
         process.state,
         str(process.pid or "-"),
         f"{figures.get('restarts', 0):.0f}",
-        _duration(figures.get("up_s", 0.0)),
+        duration(figures.get("up_s", 0.0)),
         f"{figures.get('cpu_percent', 0):.0f}",
         f"{figures.get('memory_mb', 0):.0f}",
         ", ".join(process.models.values()),
@@ -157,12 +157,3 @@ def _process_row(process: ProcessReport) -> tuple[str, ...]:
 def _stream_row(stream: StreamStatus, modality: Modality) -> tuple[str, ...]:
     counters = (getattr(stream, what).get(modality, 0) for what in ("offered", "done", "dropped", "failed"))
     return stream.stream, modality, *map(str, counters), stream.source
-
-
-def _duration(seconds: float) -> str:
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

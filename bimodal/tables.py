@@ -28,6 +28,16 @@ class Table(NamedTuple):
     hidden: int = 0
 
 
+def duration(seconds: float) -> str:
+    """A duration as people read it, to the second below an hour and to the minute above."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
 def fit(columns: tuple[Column, ...], rows: list[tuple[str, ...]], width: int, room: int = sys.maxsize) -> Table:
     """Select the columns and rows that fit into `width` characters and `room` rows."""
     fitting = [place for place, column in enumerate(columns) if width >= column.from_width]

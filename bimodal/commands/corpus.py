@@ -18,6 +18,7 @@ from bimodal.console import put, say, user_errors
 from bimodal.corpus.rows import ClipRow
 from bimodal.corpus.run import CorpusRequest, Engine, Run, Shard, merge, sentence
 from bimodal.supervisor.addresses import is_address
+from bimodal.tables import duration
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.redaction import redact
@@ -259,19 +260,10 @@ def told(run: Run) -> str:
     count = run.count
     parts = [f"{count.over:,}/{count.total:,}"]
     if count.seconds:
-        whole = f" of about {_duration(count.total_s)}" if count.total_s else ""
-        parts.append(f"{_duration(count.seconds)}{whole}")
+        whole = f" of about {duration(count.total_s)}" if count.total_s else ""
+        parts.append(f"{duration(count.seconds)}{whole}")
     if count.left_s is not None and count.over < count.total:
-        parts.append(f"about {_duration(count.left_s)} left")
+        parts.append(f"about {duration(count.left_s)} left")
     if count.failed + count.failed_before:
         parts.append(f"{count.failed + count.failed_before:,} failed")
     return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,7 @@ from bimodal.corpus.journal import JOURNAL, JournalReader, JournalWriter
 from bimodal.corpus.messages import Done, Progress, WorkerSettings
 from bimodal.corpus.results import Folder
 from bimodal.corpus.resume import Options, decide, read_record
-from bimodal.corpus.rows import ClipRow, Item, Kind, Task, of_summary
+from bimodal.corpus.rows import ClipRow, Item, Status, Task, of_summary, row_of
 from bimodal.corpus.scratch import Scratch
 from bimodal.corpus.store import Store
 from bimodal.errors import BimodalError
@@ -166,7 +165,7 @@ class ClipWorker:
                 return self._analysed(item, file, on_progress)
         except BimodalError as error:  # it could not be fetched
             remove_clip(self._out, self._corpus, item.place)
-            return self._row(item, "clip", status="failed", reason=str(error))
+            return self._row(item, "failed", reason=str(error))
 
     def _analysed(self, item: Item, file: Path, on_progress: Callable[[Progress], None]) -> ClipRow:
         begun, cpu = time.monotonic(), time.process_time()
@@ -200,7 +199,7 @@ class ClipWorker:
             if recording is not None:
                 recording.stop()
         remove_clip(self._out, self._corpus, item.place)
-        return self._row(item, "clip", status="failed", reason=reason)
+        return self._row(item, "failed", reason=reason)
 
     def _again_joined(self, item: Item) -> ClipRow:
         """Put results that an earlier run has made into the joint tables."""
@@ -224,7 +223,6 @@ class ClipWorker:
             self._further_files(item.place)
         return self._row(
             item,
-            "clip",
             note=note,
             sha256=record.stream.source.sha256 if record is not None else None,
             wall_s=round(wall_s, 3),
@@ -242,23 +240,8 @@ class ClipWorker:
             write_report(clip, now)
         convert(clip, self._settings.also, now)
 
-    def _row(self, item: Item, kind: Kind, **given: Any) -> ClipRow:
-        row = ClipRow(
-            clip=item.place,
-            source=item.source,
-            file=item.shown_file,
-            kind=kind,
-            status=given.pop("status", "done"),
-            bytes=item.bytes,
-            mtime_ns=item.mtime_ns,
-            etag=item.etag,
-            settings=self._session.settings or "",
-            host=platform.node(),
-            engine=self._settings.engine,
-            finished=datetime.now().astimezone().isoformat(timespec="milliseconds"),
-            columns=item.columns,
-            **given,
-        )
+    def _row(self, item: Item, status: Status = "done", **given: Any) -> ClipRow:
+        row = row_of(item, self._session.settings or "", status, engine=self._settings.engine, **given)
         self._rows[row.clip] = row
         return row
 
@@ -273,7 +256,7 @@ class ClipWorker:
                     row, found = self._picture(item, file)
                 table += [(item.place, item.columns, one) for one in found]
             except Exception as error:
-                row = self._row(item, "picture", status="failed", reason=_reason(item, error))
+                row = self._row(item, "failed", reason=_reason(item, error))
             made.append(row)
             on_progress(Progress(item.place, number, 0.0, 0.0))
         if not table:
@@ -303,7 +286,6 @@ class ClipWorker:
         wall_s = time.monotonic() - begun
         row = self._row(
             item,
-            "picture",
             note=reading.problems.text(),
             sha256=sha256_of(file),
             wall_s=round(wall_s, 4),

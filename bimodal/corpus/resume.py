@@ -117,7 +117,7 @@ def set_of_rows(results: Results, rows: Iterable[ClipRow], about: EmotionSet) ->
 @overload
 def set_of_rows(results: Results, rows: Iterable[ClipRow], about: None = None) -> EmotionSet | None: ...
 def set_of_rows(results: Results, rows: Iterable[ClipRow], about: EmotionSet | None = None) -> EmotionSet | None:
-    """What the results of rows are about, as their records say: `about`, and what only some of them have.
+    """The emotions and categories of the results of rows, as their records say, joined with those of `about`.
 
     None where there is neither. One clip of each settings is looked at.
     """

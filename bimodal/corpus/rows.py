@@ -1,8 +1,10 @@
-"""One clip of a corpus: what is to be done with it, and its row in the joint table. Pure."""
+"""One clip of a corpus: what is to be done with it, and its row in the joint table."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -114,6 +116,25 @@ class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
     def lost(self) -> bool:
         """True where frames or hops were lost or failed, so that the clip is not all well."""
         return bool(self.frames_lost or self.hops_failed)
+
+
+def row_of(item: Item, settings: str, status: Status = "done", **given: Any) -> ClipRow:
+    """Make the row of an item that ends now, on this machine; `given` are its other columns."""
+    return ClipRow(
+        clip=item.place,
+        source=item.source,
+        file=item.shown_file,
+        kind="picture" if item.picture else "clip",
+        status=status,
+        bytes=item.bytes,
+        mtime_ns=item.mtime_ns,
+        etag=item.etag,
+        settings=settings,
+        host=platform.node(),
+        finished=datetime.now().astimezone().isoformat(timespec="milliseconds"),
+        columns=item.columns,
+        **given,
+    )
 
 
 Cell = str | int | float | None

@@ -30,7 +30,7 @@ from bimodal.corpus.precision import FILE as VARIANT
 from bimodal.corpus.precision import keep, kept
 from bimodal.corpus.results import CORPUS, Folder, Results
 from bimodal.corpus.resume import Options, decide, set_of_rows
-from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task
+from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task, row_of
 from bimodal.corpus.scratch import Scratch
 from bimodal.corpus.store import Store
 from bimodal.corpus.tables import CLIPS, CLIPS_CSV, FAILURES, Pace, columns_of, write_tables
@@ -240,8 +240,7 @@ class Run:
         self._plan.add(self._wanted(inputs, on_found))
         self.count.total = self._plan.states().total()  # a file that was named twice counts once
         self.count.skipped = str(inputs.skipped)
-        self._plan.put(self._reader.new_rows())
-        self._plan.drop_rows(lambda row: counts(self.results, row))
+        _take_rows(self._plan, self._reader, self.results)
         self._emotions = set_of_rows(self.results, self._plan.rows(), self._emotions)
         self._carried = columns_of(self._plan.rows())
         self._carried += [name for name in inputs.columns if name not in self._carried]
@@ -291,7 +290,7 @@ class Run:
                 state, self.count.failed_before = "failed before", self.count.failed_before + 1
             case "refused":
                 state, self.count.refused = "refused", self.count.refused + 1
-                self._plan.refuse(self._row_of(item, decision.reason or ""))
+                self._plan.refuse(self._failed(item, decision.reason or ""))
             case "again":
                 self._again.add(item.place)
             case "join" | "do":
@@ -306,22 +305,8 @@ class Run:
         """The inputs that are to be done."""
         return self._plan.items("waiting")
 
-    def _row_of(self, item: Item, reason: str) -> ClipRow:
-        return ClipRow(
-            clip=item.place,
-            source=item.source,
-            file=item.shown_file,
-            kind="picture" if item.picture else "clip",
-            status="failed",
-            reason=reason,
-            bytes=item.bytes,
-            mtime_ns=item.mtime_ns,
-            etag=item.etag,
-            settings=self.settings,
-            host=self._session_record.host.name,
-            finished=datetime.now().astimezone().isoformat(timespec="milliseconds"),
-            columns=item.columns,
-        )
+    def _failed(self, item: Item, reason: str) -> ClipRow:
+        return row_of(item, self.settings, "failed", reason=reason)
 
     # The work.
 
@@ -502,7 +487,7 @@ class Run:
                 remove_clip(self.out, self.corpus, item.place)
                 if self.store is not None:
                     self.store.remove_clip(item.place)
-                row = self._row_of(item, f"{item.source} ended its worker {MOST_TRIES} times: {reason}")
+                row = self._failed(item, f"{item.source} ended its worker {MOST_TRIES} times: {reason}")
                 self._append([row])
                 self._settle(row)
             else:
@@ -577,8 +562,7 @@ class Run:
         if self._lease is not None and self._lease.lost is not None:
             return  # nothing there is ours any more
         try:
-            self._plan.put(self._reader.new_rows())
-            self._plan.drop_rows(lambda row: counts(self.results, row))
+            _take_rows(self._plan, self._reader, self.results)
             if self.store is None:
                 prune_pictures(self.corpus, self._plan.places_of_table)
             else:
@@ -638,6 +622,12 @@ class Run:
             self._scratch.close()
 
 
+def _take_rows(plan: Plan, reader: JournalReader, results: Results) -> None:
+    """Keep the rows that are new in the journals, and forget those whose results are not there."""
+    plan.put(reader.new_rows())
+    plan.drop_rows(lambda row: counts(results, row))
+
+
 def sentence(count: Count) -> str:
     """Where a run stands, in one line: `1,184 done before, 16 done now, 2 failed`."""
     parts = [(count.before, "done before"), (count.done, "done now"), (count.elsewhere, "done by another run")]
@@ -661,8 +651,7 @@ def merge(out: Path) -> tuple[int, int]:
         raise ConfigError(f"{out} holds no corpus: there is no folder {corpus / JOURNAL}")
     plan = Plan()
     try:
-        plan.put(JournalReader(corpus).new_rows())
-        plan.drop_rows(lambda row: counts(Folder(out), row))
+        _take_rows(plan, JournalReader(corpus), Folder(out))
         prune_pictures(corpus, plan.places_of_table)
         about = set_of_rows(Folder(out), plan.rows()) or SEVEN
         write_tables(corpus, plan.rows(), columns_of(plan.rows()), emotions=about.emotions, title=out.name)
