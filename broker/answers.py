@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -85,16 +85,31 @@ def _fault_of_numbers(value: object) -> str | None:
     return None if _finite(value) else "it holds numbers that are none"
 
 
+_NO_NUMBERS = (str, bytes, int, bool, type(None))
+"""Types in which nothing can be infinite; the most frequent ones of an answer beside float."""
+
+
 def _finite(value: object) -> bool:
     """True where every number in a value is finite."""
     if isinstance(value, float):
         return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    if isinstance(value, tuple | list):
-        return all(map(_finite, value))
+    parts: Iterable[object]
     if isinstance(value, msgspec.Struct):
-        return all(_finite(getattr(value, name)) for name in value.__struct_fields__)
+        parts = msgspec.structs.astuple(value)
+    elif isinstance(value, dict):
+        parts = value.values()
+    elif isinstance(value, tuple | list):
+        parts = value
+    else:
+        return True
+    # An answer has some hundred numbers, each looked at once a frame: no call for each.
+    isfinite = math.isfinite
+    for part in parts:
+        if type(part) is float:
+            if not isfinite(part):
+                return False
+        elif type(part) not in _NO_NUMBERS and not _finite(part):
+            return False
     return True
 
 
