@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import typer
 
+    from bimodal.quick import UpAsked
+
     app: typer.Typer
 
 
@@ -97,14 +99,29 @@ def starts_system(arguments: Sequence[str]) -> bool:
 
 
 def _run_forked() -> None:
-    """Run a command whose processes load their libraries while it loads its own."""
+    """Run `bimodal up`, whose processes load their libraries while it loads its own."""
     from bimodal.supervisor import forks
 
     try:
         forks.begin()
-        importlib.import_module("bimodal.command_line").app(prog_name="bimodal")
+        asked = importlib.import_module("bimodal.quick").up_of(sys.argv[1:])
+        if asked is None:
+            importlib.import_module("bimodal.command_line").app(prog_name="bimodal")
+        else:
+            _up(asked)
     finally:
         forks.discard_all()
+
+
+def _up(asked: UpAsked) -> None:
+    """Run it without the machinery of the command line, which takes a third of the time until its processes begin."""
+    from typer import Exit
+
+    up = importlib.import_module("bimodal.commands.up").up
+    try:
+        up(**asked._asdict() | {"config": [Path(file) for file in asked.config]})
+    except Exit as error:
+        raise SystemExit(error.exit_code) from None
 
 
 def _mind_output() -> None:

@@ -11,12 +11,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 from platformdirs import user_state_path
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from bimodal.errors import BimodalError
 from bimodal.tables import Table
@@ -24,6 +22,9 @@ from bimodal.workers.actor import BROKEN, REFUSED
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.logs import STREAMS, LogFile, QuietStream, is_stream
 from bimodal.workers.redaction import clean, clean_lines, safe
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +164,9 @@ def drawn(table: Table, styles: dict[str, str], *, fold: bool = False) -> RichTa
 
     Where the width is too small, the last column is cut off, or continues below with `fold`.
     """
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
     shown = RichTable(box=None, pad_edge=False, header_style="bold", expand=False)
     for place, column in enumerate(table.columns[:-1]):
         width = max(len(cell) for cell in (column.title, *(row[place] for row in table.rows)))

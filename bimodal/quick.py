@@ -1,4 +1,4 @@
-"""The answers to `bimodal --help`, `--version` and `bimodal status`, in a tenth of a second.
+"""The answers to `bimodal --help`, `--version` and `bimodal status`, in a tenth of a second; the options of `up`.
 
 People type them all the time, and probes more often still. They need none of the libraries that other commands do;
 options that are not known here leave the answer to the whole command line.
@@ -65,6 +65,51 @@ def _box(title: str, rows: dict[str, str], width: int) -> list[str]:
         for number, part in enumerate(textwrap.wrap(text, width - names - 4)):
             lines.append(f"│ {name if not number else '':{names}}{part:{width - names - 4}} │")
     return [*lines, f"╰{'─' * (width - 2)}╯"]
+
+
+class UpAsked(NamedTuple):
+    """The options of `bimodal up`, by the names of its parameters."""
+
+    config: tuple[str, ...] = ()
+    for_seconds: float | None = None
+    session: str = "default"
+    verbose: bool = False
+
+
+LEAST_S = 0.1
+
+
+def up_of(arguments: Sequence[str]) -> UpAsked | None:
+    """The options of a plain `bimodal up`; None for any other command line, and for wrong ones."""
+    if not arguments or arguments[0] != "up":
+        return None
+    asked, left = UpAsked(), list(arguments[1:])
+    while left:
+        word, given, value = left.pop(0).partition("=")
+        if word == "--verbose" and not given:
+            asked = asked._replace(verbose=True)
+            continue
+        if not given:
+            if not left or left[0].startswith("-"):
+                return None
+            value = left.pop(0)
+        if word == "--config":
+            asked = asked._replace(config=(*asked.config, value))
+        elif word == "--session":
+            asked = asked._replace(session=value)
+        elif word == "--for" and (seconds := _seconds(value)) is not None:
+            asked = asked._replace(for_seconds=seconds)
+        else:
+            return None
+    return asked
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if LEAST_S <= seconds < float("inf") else None
 
 
 class StatusAsked(NamedTuple):

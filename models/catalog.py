@@ -271,8 +271,12 @@ _Row = TypeVar("_Row", Entry, Download)
 
 @functools.lru_cache(maxsize=4)
 def _parsed(text: str) -> Any:
-    """Parse YAML, cached: parsing is slow, and each name is resolved separately."""
-    return yaml.safe_load(text)
+    """Parse YAML, cached: parsing is slow, and each name is resolved separately. In C where PyYAML has that."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _rows(catalog: Path, section: str, kind: type[_Rows]) -> _Rows:

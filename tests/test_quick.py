@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from bimodal import cli
-from bimodal.quick import LEAST_WIDTH, MOST_WIDTH, OPTIONS, StatusAsked, help_lines, status_of, version
+from bimodal.commands.up import up
+from bimodal.quick import LEAST_WIDTH, MOST_WIDTH, OPTIONS, StatusAsked, UpAsked, help_lines, status_of, up_of, version
 
 HEAVY = (
     "typer", "rich", "numpy", "yaml", "onnxruntime",
@@ -93,3 +95,31 @@ def test_nothing_is_answered_for_a_shell_that_completes(tmp_path: Path) -> None:
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     assert done.stdout.split() == ["status"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["up"], UpAsked()),
+        (["up", "--config", "a.yaml", "--config=b.yaml"], UpAsked(config=("a.yaml", "b.yaml"))),
+        (["up", "--for", "2.5", "--session=desk", "--verbose"], UpAsked((), 2.5, "desk", True)),
+        (["up", "--for", "0"], None),
+        (["up", "--for", "inf"], None),
+        (["up", "--for", "soon"], None),
+        (["up", "--verbose=yes"], None),
+        (["up", "--config"], None),
+        (["up", "--config", "--verbose"], None),
+        (["up", "config.yaml"], None),
+        (["up", "--help"], None),
+        (["status"], None),
+        ([], None),
+    ],
+)
+def test_options_of_up_are_read_and_others_are_left(arguments: list[str], asked: UpAsked | None) -> None:
+    assert up_of(arguments) == asked
+
+
+def test_the_parameters_of_up_are_those_that_are_read() -> None:
+    assert set(UpAsked._fields) == set(inspect.signature(up).parameters)
+    defaults = {name: one.default for name, one in inspect.signature(up).parameters.items()}
+    assert UpAsked()._asdict() | {"config": None} == defaults

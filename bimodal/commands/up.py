@@ -10,12 +10,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from bimodal.broker.beats import BEAT_S, SUPERVISOR_GATHERS_S, until_beat
 from bimodal.broker.events import Emotion
@@ -34,6 +31,9 @@ from bimodal.workers.logs import reopen
 from bimodal.workers.redaction import clean_lines
 from bimodal.workers.system_state import StreamState, SystemState
 from bimodal.workers.wakeup import wake_by_signals
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 PLAIN_LINE_EVERY_S = 1.0
 DRAWN_EVERY_S = 1 / 8
@@ -135,8 +135,7 @@ class Screen:
     def __init__(self, verbose: bool = False) -> None:
         self._verbose = verbose
         self._problems: set[str] = set()
-        # Without a thread of Live's own, which would block on a terminal that was stopped (Ctrl-S), and we on it.
-        self._live = Live(console=Console(), auto_refresh=False, transient=False) if is_terminal() else None
+        self._live = _live() if is_terminal() else None
         self._due = 0.0
         self._addresses: dict[str, str] = {}
 
@@ -176,6 +175,8 @@ class Screen:
             return
         if self._live is not None:
             self._due = now + DRAWN_EVERY_S
+            from rich.text import Text
+
             with contextlib.suppress(OSError):
                 self._live.update(Text(clean_lines("\n".join(texts)), no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
@@ -196,6 +197,15 @@ class Screen:
         texts = live_lines(system, time.monotonic())
         if self._live is None and texts and takes_more(sys.stdout):
             self._print(texts)
+
+
+def _live() -> Live:
+    """Lines that are drawn in place, by a library that only a terminal needs."""
+    from rich.console import Console
+    from rich.live import Live
+
+    # Without a thread of Live's own, which would block on a terminal that was stopped (Ctrl-S), and we on it.
+    return Live(console=Console(), auto_refresh=False, transient=False)
 
 
 # Lines of the live display. Pure.

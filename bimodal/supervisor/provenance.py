@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -151,9 +150,12 @@ def _model(kind: str, given: str, precision: Precision) -> ModelRecord:
 
 
 def _version(package: str) -> str | None:
+    # Loads the parsers of e-mail, which only a recording needs.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return version(package)
+    except PackageNotFoundError:
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +58,8 @@ def check_place(settings: Place, *, what: str = "the live page", section: str = 
     listen(settings, what=what, section=section).close()
     if settings.tls_certificate is None:
         return
+    import ssl  # takes as long to load as all the rest
+
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_certificate, settings.tls_key)
     except OSError as error:  # ssl.SSLError is one
