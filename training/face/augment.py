@@ -169,11 +169,11 @@ def open_mouths(pictures: Tensor, marks: Tensor, generator: torch.Generator, sha
     return torch.where((opening > 0).view(-1, 1, 1, 1), opened.clamp(0, 255), pictures)
 
 
-def cover_lower_face(pictures: Tensor, marks: Tensor, generator: torch.Generator, share: float = 0.14) -> Tensor:
+def cover_lower_face(pictures: Tensor, marks: Tensor, generator: torch.Generator, share: float = 0.2) -> Tensor:
     """Cover a share of the faces from the nose down: masks, scarves, hands, the edge of the picture."""
     count, _, height, width = pictures.shape
     eyes, mouth = marks[:, :2, 1].mean(dim=1), marks[:, 2:4, 1].mean(dim=1)
-    start = eyes + uniform(count, 0.25, 0.75, generator) * (mouth - eyes)
+    start = eyes + uniform(count, 0.15, 0.75, generator) * (mouth - eyes)
     tilt = uniform(count, -0.25, 0.25, generator).view(-1, 1, 1)
     rows = torch.arange(height, dtype=torch.float32).view(1, -1, 1)
     columns = torch.arange(width, dtype=torch.float32).view(1, 1, -1)
@@ -183,7 +183,7 @@ def cover_lower_face(pictures: Tensor, marks: Tensor, generator: torch.Generator
     return _painted(pictures, covered, generator, share)
 
 
-def cover_eyes(pictures: Tensor, marks: Tensor, generator: torch.Generator, share: float = 0.1) -> Tensor:
+def cover_eyes(pictures: Tensor, marks: Tensor, generator: torch.Generator, share: float = 0.17) -> Tensor:
     """Cover the eyes of a share of the faces: sunglasses, hair, a hand."""
     count, _, height, width = pictures.shape
     middle, apart = marks[:, :2].mean(dim=1), (marks[:, 1] - marks[:, 0]).norm(dim=1).clamp(min=6)
@@ -208,7 +208,7 @@ def _painted(pictures: Tensor, covered: Tensor, generator: torch.Generator, shar
     return torch.where(covered.unsqueeze(1), (colour + shade + grain).clamp(0, 255), pictures)
 
 
-def motion_blur(pictures: Tensor, generator: torch.Generator, share: float = 0.15) -> Tensor:
+def motion_blur(pictures: Tensor, generator: torch.Generator, share: float = 0.22) -> Tensor:
     """Blur a share of the pictures along a line of 1/16 to 1/5 of their side, in any direction."""
     count, channels, height, width = pictures.shape
     chosen = torch.rand(count, generator=generator) < share
@@ -232,7 +232,7 @@ def motion_blur(pictures: Tensor, generator: torch.Generator, share: float = 0.1
     return result
 
 
-def shrink(pictures: Tensor, generator: torch.Generator, share: float = 0.2) -> Tensor:
+def shrink(pictures: Tensor, generator: torch.Generator, share: float = 0.25) -> Tensor:
     """Take a share of the pictures down to 10–32 pixels and up again, as a face far from the camera is enlarged."""
     count, _, height, width = pictures.shape
     result = pictures.clone()
