@@ -1,6 +1,6 @@
 """Rows of plain Python values as Arrow tables.
 
-`pyarrow.array` makes the same arrays, but imports pandas first wherever that is installed: 0.4 s of CPU in every
+`pyarrow.array` makes the same arrays, but imports pandas first wherever that is installed: 0.3 s of CPU in every
 process that writes a table.
 """
 
