@@ -52,15 +52,15 @@ class Doubts(NamedTuple):
 
 FACE: tuple[Doubt, ...] = (
     Doubt("size", "face is small", clear=48.0, worst=16.0, temperature=1.0, kept=0.65),
-    Doubt("sharpness", "face is blurred", clear=0.7, worst=0.45, temperature=1.3, kept=0.8),
+    Doubt("sharpness", "face is blurred", clear=0.7, worst=0.45, temperature=1.0, kept=0.8),
     Doubt("light", "face is dark", clear=0.18, worst=0.04, temperature=1.0, kept=0.75),
-    Doubt("eyes_seen", "eyes are covered", clear=0.8, worst=0.4, temperature=1.1, kept=0.7),
-    Doubt("mouth_seen", "mouth is covered", clear=0.8, worst=0.3, temperature=1.55, kept=0.45),
+    Doubt("eyes_seen", "eyes are covered", clear=0.8, worst=0.4, temperature=1.0, kept=0.7),
+    Doubt("mouth_seen", "mouth is covered", clear=0.8, worst=0.3, temperature=1.0, kept=0.45),
 )
 """Of a face; `size` is the longer side of its box in pixels of the frame that was looked at.
 
-Fitted on FER2013's `valid` under the conditions of `bimodal evaluate face --conditions` (docs/fusion.md). Small and
-dark faces need no temperature: face-robust is less sure of them by itself.
+Fitted on FER2013's `valid` under the conditions of `bimodal evaluate face --conditions` (docs/fusion.md). No face needs
+a temperature: face-robust is less sure of such faces by itself.
 """
 
 VOICE: tuple[Doubt, ...] = (

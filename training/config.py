@@ -124,7 +124,9 @@ class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         first: a face-compact artifact, or best.pt of a run of its network; widths and depth are its own.
         second: folder with the weights of face-api.js's expression network; None fetches the npm package.
         first_temperature, second_temperature: of their logits before they are joined.
-        tau, share: of the rule, see Rule; None, both, chooses them.
+        tau, share: of the rule for clear pictures, see Rule; None, both, chooses them.
+        poor_tau: of the rule for pictures that are not clear.
+        detailed_share: of the rule for pictures of more detail than the first network's training pictures have.
         grey_side: side of the picture that the first network sees.
         novelty_pictures: greatest number of pictures to fit the output `novelty` on; 0: there is none.
         quantized: number of pictures to quantize the first network with; 0 leaves it as it is.
@@ -141,6 +143,8 @@ class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     second_temperature: Positive = 1.0
     tau: NotNegative | None = None
     share: Share | None = None
+    poor_tau: NotNegative = 0.7
+    detailed_share: Share = 0.4
     grey_side: Count = 48
     widths: tuple[int, ...] = (64, 128, 224)
     depth: Count = 2

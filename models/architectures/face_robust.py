@@ -3,7 +3,9 @@
 The first is face-compact's network on a small grey picture, standardised; the second face-api.js's on the colour
 picture. Product of experts after Hinton 1999: log p = (1 − w)·(log p₁ − τ·log prior) + w·log p₂ + constant, then a
 temperature. The prior is that of the first network's training labels; dividing by a part of it is the decision rule
-that weighs rare emotions.
+that weighs rare emotions. The less clear a picture is, the less the second network counts, which knows clear pictures
+only, and the more of the prior is divided out, which the first falls back on; with more detail than the first network's
+training pictures have the second counts more.
 """
 
 from __future__ import annotations
@@ -20,8 +22,16 @@ from bimodal.models.architectures.face_compact import LUMA, FaceCompact, standar
 from bimodal.models.emotions import EMOTIONS, emotion_of
 
 SIDE = 112
-GREY_SIDE = 40
+GREY_SIDE = 48
 
+DETAIL = 2.0, 3.0
+"""Grey levels of detail (see Clearness): a picture with less than the first is not clear, with the second it is."""
+RICH = 3.5, 6.0
+"""Grey levels of detail: with less than the first a picture shows what 48 pixels show, with the second far more."""
+FLAT = 0.2, 0.3
+"""Share of equal neighbouring pixels: below the first nothing covers a face, above the second something does."""
+EQUAL = 0.5
+"""Difference of grey levels below which neighbouring pixels are equal."""
 
 CONTRAST, MIDDLE = 50.0, 122.0
 """Deviation of the grey values below which a picture counts as flat, and the grey that flat pictures are moved to."""
@@ -39,25 +49,64 @@ def even_light(colour: Tensor, luma: Tensor) -> Tensor:
     return torch.clamp((colour - mean) * gain + MIDDLE + (mean - MIDDLE) / gain, 0.0, 255.0)
 
 
+def ramp(values: Tensor, ends: tuple[float, float]) -> Tensor:
+    """0 below the first of the ends, 1 above the second, linear between."""
+    return torch.clamp((values - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
+
+
+class Clearness(nn.Module):
+    """Clearness of a picture, 0 (dark, blurred, small or covered) to 1, and the same for its wealth of detail.
+
+    Clearness is the product of two ramps: of detail (the root mean square of what is lost by shrinking the picture and
+    enlarging it again, in grey levels; darkness, blur and few pixels take it), over DETAIL, and of flatness (the share
+    of equal pixels side by side; masks, glasses and borders have it), over FLAT. The wealth of detail is one over RICH.
+    """
+
+    enlarge: Tensor
+
+    def __init__(self, side: int, smaller: int) -> None:
+        super().__init__()
+        self.register_buffer("enlarge", torch.from_numpy(linear_weights(smaller, side)), persistent=False)
+
+    def forward(self, grey: Tensor, small: Tensor) -> tuple[Tensor, Tensor]:
+        """Grey values 0…255 [N, 1, S, S], and the same picture shrunk → [N, 1] each."""
+        lost = grey - self.enlarge @ small @ self.enlarge.transpose(0, 1)
+        detail = torch.sqrt((lost * lost).mean(dim=(2, 3)))
+        flat = (torch.abs(grey[..., 1:] - grey[..., :-1]) < EQUAL).to(torch.float32).mean(dim=(2, 3))
+        return ramp(detail, DETAIL) * (1 - ramp(flat, FLAT)), ramp(detail, RICH)
+
+
 class Rule(nn.Module):
-    """The product: log probabilities of both, [N, 7] over EMOTIONS each → probabilities [N, 7].
+    """The product: log probabilities of both, [N, 7] over EMOTIONS each, clearness and detail [N, 1] → probabilities.
 
     Args:
         prior: share of each emotion in the first network's training labels, [7].
-        tau: part of the prior that is divided out.
-        share: weight of the second network, 0…1.
+        tau, share: of clear pictures: the part of the prior that is divided out, and the second network's weight, 0…1.
+        poor_tau: the part of the prior in pictures that are not clear at all; the second network has no weight there.
+        detailed_share: the second network's weight in clear pictures of the most detail.
         temperature: of the result.
     """
 
-    offset: Tensor
+    prior: Tensor
 
-    def __init__(self, prior: Sequence[float], tau: float, share: float, temperature: float) -> None:
+    def __init__(
+        self,
+        prior: Sequence[float],
+        tau: float,
+        share: float,
+        poor_tau: float,
+        detailed_share: float,
+        temperature: float,
+    ) -> None:
         super().__init__()
-        self.register_buffer("offset", tau * torch.log(torch.tensor(prior, dtype=torch.float32)), persistent=False)
-        self.share, self.temperature = share, temperature
+        self.register_buffer("prior", torch.log(torch.tensor(prior, dtype=torch.float32)), persistent=False)
+        self.tau, self.poor_tau, self.temperature = tau, poor_tau, temperature
+        self.share, self.detailed_share = share, detailed_share
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        pooled = (1 - self.share) * (first - self.offset) + self.share * second
+    def forward(self, first: Tensor, second: Tensor, clear: Tensor, detailed: Tensor) -> Tensor:
+        share = clear * (self.share + detailed * (self.detailed_share - self.share))
+        tau = self.poor_tau + clear * (self.tau - self.poor_tau)
+        pooled = (1 - share) * (first - tau * self.prior) + share * second
         return torch.softmax(pooled / self.temperature, dim=1)
 
 
@@ -118,29 +167,39 @@ class FaceRobustGraph(nn.Module):
         self._order = [[emotion_of(label) for label in LABELS].index(emotion) for emotion in EMOTIONS]
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shrink", torch.from_numpy(area_weights(side, grey_side)), persistent=False)
+        self.clearness = Clearness(side, grey_side)
 
     def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
-        first, second, embedding = self.logits(faces)
-        probabilities = self.rule(torch.log_softmax(first, dim=1), torch.log_softmax(second, dim=1))
+        *opinions, embedding = self.opinions(faces)
+        probabilities = self.rule(*opinions)
         return (
             (probabilities, embedding) if self.novelty is None else (probabilities, embedding, self.novelty(embedding))
         )
 
-    def logits(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Calibrated logits of both networks over EMOTIONS, [N, 7] each, and the first's embedding."""
+    def opinions(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Inputs of Rule (log probabilities of both networks over EMOTIONS, [N, 7] each, clearness and detail, [N, 1])
+        and the first network's embedding."""
         colour = faces.to(torch.float32).permute(0, 3, 1, 2)
-        first, embedding = self.first(self._small(colour))
+        grey, small = self._grey(colour)
+        first, embedding = self.first(standardise(small))
         second = self.second(even_light(colour, self.luma))[0][:, self._order]
-        return first / self.temperatures[0], second / self.temperatures[1], embedding
+        return (
+            torch.log_softmax(first / self.temperatures[0], dim=1),
+            torch.log_softmax(second / self.temperatures[1], dim=1),
+            *self.clearness(grey, small),
+            embedding,
+        )
 
     def embed(self, faces: Tensor) -> Tensor:
         """The first network's embedding alone."""
-        embedding: Tensor = self.first(self._small(faces.to(torch.float32).permute(0, 3, 1, 2)))[1]
+        _, small = self._grey(faces.to(torch.float32).permute(0, 3, 1, 2))
+        embedding: Tensor = self.first(standardise(small))[1]
         return embedding
 
-    def _small(self, colour: Tensor) -> Tensor:
+    def _grey(self, colour: Tensor) -> tuple[Tensor, Tensor]:
+        """The grey picture, and the same shrunk."""
         grey = (colour * self.luma).sum(dim=1, keepdim=True)
-        return standardise(self.shrink @ grey @ self.shrink.transpose(0, 1))
+        return grey, self.shrink @ grey @ self.shrink.transpose(0, 1)
 
 
 def area_weights(side: int, smaller: int) -> NDArray[np.float32]:
@@ -150,3 +209,9 @@ def area_weights(side: int, smaller: int) -> NDArray[np.float32]:
     low, high = np.maximum(edges[:-1, None], places), np.minimum(edges[1:, None], places + 1)
     weights = np.clip(high - low, 0, None) * smaller / side
     return np.asarray(weights, np.float32)
+
+
+def linear_weights(smaller: int, side: int) -> NDArray[np.float32]:
+    """Weights float32 [side, smaller] that enlarge `smaller` pixels to `side`, linearly between their middles."""
+    places = np.clip((np.arange(side) + 0.5) * smaller / side - 0.5, 0, smaller - 1)
+    return np.asarray(np.clip(1 - np.abs(places[:, None] - np.arange(smaller)), 0, None), np.float32)

@@ -1,15 +1,16 @@
 """Make face-robust: face-compact's network and face-api.js's in one graph, as a product of experts.
 
-Nothing is trained. The rule of the product (what part of the prior is divided out, the second network's share) is
-chosen for the mean of accuracy and UAR, and its temperature for the likelihood, on the split `valid`. The figures are
-those of five folds of it, each measured with what was fitted on the others.
+Nothing is trained. The first network is made INT8; then the rule of the product (what part of the prior is divided out,
+the second network's share), unless the config says it, is chosen for the mean of accuracy and UAR, and its temperature
+for the likelihood, on that network's answers to the split `valid`. The figures are those of five folds of it, each
+measured with what was fitted on the others.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +56,8 @@ SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35)
 NOISE = 0.002
 """Differences of the mean of accuracy and UAR that so few rare pictures can't tell from chance."""
 BATCH = 32
+LEAST = 1e-30
+"""Probability below which logarithms are not taken."""
 SHRINKAGE = 0.05
 """Share of the mean variance that is added to each direction of the embedding."""
 
@@ -64,19 +67,29 @@ class Fitted(NamedTuple):
 
     tau: float
     share: float
+    poor_tau: float
+    detailed_share: float
     temperature: float
 
 
+FIRST_ALONE = Fitted(0.0, 0.0, 0.0, 0.0, 1.0)
+"""The rule whose answers are the first network's."""
+
+
 class Answers(NamedTuple):
-    """Log probabilities float64 [N, 7] of both networks on N pictures, and the true classes int64 [N]."""
+    """Log probabilities float64 [N, 7] of both networks on N pictures, how clear and how detailed these are [N, 1], and
+    the true classes int64 [N]."""
 
     first: NDArray[np.float64]
     second: NDArray[np.float64]
+    clear: NDArray[np.float64]
+    detailed: NDArray[np.float64]
     true: NDArray[np.int64]
 
     def take(self, chosen: NDArray[np.bool_]) -> Answers:
         """Some of them."""
-        return Answers(self.first[chosen], self.second[chosen], self.true[chosen])
+        first, second, clear, detailed = (values[chosen] for values in self[:4])
+        return Answers(first, second, clear, detailed, self.true[chosen])
 
 
 def make_robust(config: RobustConfig, progress: Progress) -> Path:
@@ -88,20 +101,24 @@ def make_robust(config: RobustConfig, progress: Progress) -> Path:
     faces = load_faces(config.data, "train")
     learnt, _ = split_for_calibration(faces, config.calibration_every)
     prior = soft_targets(trainable(learnt).votes).mean(axis=0)
-    graph = _graph(config, prior, Fitted(0.0, 0.2, 1.0), learnt)
-    valid = load_faces(config.data, "valid")
-    measured = _answers(graph, valid.take(valid.majority != LEFT_OUT))
-    figures = measure(measured.true, cross_fitted(measured, prior), EMOTIONS)
-    rule = fit_rule(measured, prior)
-    if config.tau is not None and config.share is not None:
-        progress(f"{config.name}: chosen would be τ {rule.tau} and share {rule.share}")
-        rule = with_temperature(measured, prior, config.tau, config.share)
-    progress(f"{config.name}: τ {rule.tau}, share {rule.share}, temperature {rule.temperature}")
+    graph = _graph(config, prior, FIRST_ALONE, learnt)
     path = config.output / "model.onnx"
-    shipped = _graph(config, prior, rule, learnt)
+    _export(config, graph, learnt, path, progress)
+    valid = load_faces(config.data, "valid")
+    measured = _answers(graph, path, valid.take(valid.majority != LEFT_OUT))
+
+    def fit(answers: Answers) -> Fitted:
+        if config.tau is None or config.share is None:
+            return fit_rule(answers, prior, config.poor_tau, config.detailed_share)
+        return with_temperature(answers, prior, config.tau, config.share, config.poor_tau, config.detailed_share)
+
+    rule = fit(measured)
+    figures = measure(measured.true, cross_fitted(measured, prior, fit), EMOTIONS)
+    progress(f"{config.name}: τ {rule.tau}, share {rule.share}, temperature {rule.temperature}")
+    graph.rule = Rule(prior.tolist(), *rule)
     if config.novelty_pictures:
-        shipped.novelty = fit_novelty(shipped, learnt.take(learnt.majority != LEFT_OUT), valid, config.novelty_pictures)
-    _export(config, shipped, learnt, path, progress)
+        graph.novelty = fit_novelty(graph, learnt.take(learnt.majority != LEFT_OUT), valid, config.novelty_pictures)
+    _export(config, graph, learnt, path, progress)
     metadata = _metadata(config, rule, figures)
     set_metadata(path, metadata)
     open_artifact(path, "face-static", provider="cpu")
@@ -116,20 +133,23 @@ def _graph(config: RobustConfig, prior: NDArray[np.float32], rule: Fitted, learn
     return FaceRobustGraph(
         first.eval(),
         load_network(config.second),
-        Rule(prior.tolist(), rule.tau, rule.share, rule.temperature),
+        Rule(prior.tolist(), *rule),
         (config.first_temperature, config.second_temperature),
         grey_side=config.grey_side,
     ).eval()
 
 
-def _answers(graph: FaceRobustGraph, faces: Faces) -> Answers:
-    first, second = [], []
+def _answers(graph: FaceRobustGraph, path: Path, faces: Faces) -> Answers:
+    """Answers to pictures: of the first network that of the file at `path`, whose rule is FIRST_ALONE."""
+    artifact = open_artifact(path, "face-static", provider="cpu")
+    rows = []
     with torch.inference_mode():
         for batch in batches(faces):
-            one, other, _ = graph.logits(torch.from_numpy(batch))
-            first.append(torch.log_softmax(one, dim=1).double().numpy())
-            second.append(torch.log_softmax(other, dim=1).double().numpy())
-    return Answers(np.concatenate(first), np.concatenate(second), faces.majority)
+            first = np.log(np.maximum(artifact.run(faces=batch)["probabilities"], LEAST))
+            _, *others, _ = graph.opinions(torch.from_numpy(batch))
+            rows.append([first, *(values.numpy() for values in others)])
+    first, second, clear, detailed = (np.concatenate(values).astype(np.float64) for values in zip(*rows, strict=True))
+    return Answers(first, second, clear, detailed, faces.majority)
 
 
 def batches(faces: Faces, size: int = BATCH) -> Iterator[NDArray[np.uint8]]:
@@ -139,13 +159,17 @@ def batches(faces: Faces, size: int = BATCH) -> Iterator[NDArray[np.uint8]]:
         yield np.repeat(np.stack(grey)[..., None], 3, axis=3).astype(np.uint8)
 
 
-def pooled(answers: Answers, prior: NDArray[np.floating], tau: float, share: float) -> NDArray[np.float64]:
+def pooled(
+    answers: Answers, prior: NDArray[np.floating], tau: float, share: float, poor_tau: float, detailed_share: float
+) -> NDArray[np.float64]:
     """Logits float64 [N, 7] of the product, as Rule computes them before the temperature."""
-    offset = tau * np.log(np.asarray(prior, np.float64))
-    return np.asarray((1 - share) * (answers.first - offset) + share * answers.second)
+    shares = answers.clear * (share + answers.detailed * (detailed_share - share))
+    taus = poor_tau + answers.clear * (tau - poor_tau)
+    log_prior = np.log(np.asarray(prior, np.float64))
+    return np.asarray((1 - shares) * (answers.first - taus * log_prior) + shares * answers.second)
 
 
-def fit_rule(answers: Answers, prior: NDArray[np.floating]) -> Fitted:
+def fit_rule(answers: Answers, prior: NDArray[np.floating], poor_tau: float, detailed_share: float) -> Fitted:
     """Choose τ and share for the mean of accuracy and UAR, smoothed over neighbours, and the temperature.
 
     Rare emotions have few pictures: a choice counts with those beside it, so that one picture decides nothing; of
@@ -153,7 +177,7 @@ def fit_rule(answers: Answers, prior: NDArray[np.floating]) -> Fitted:
     """
     worth = np.zeros((len(TAUS), len(SHARES)))
     for (row, tau), (column, share) in product(enumerate(TAUS), enumerate(SHARES)):
-        found = pooled(answers, prior, tau, share).argmax(axis=1)
+        found = pooled(answers, prior, tau, share, poor_tau, detailed_share).argmax(axis=1)
         worth[row, column] = (accuracy(answers.true, found) + uar(answers.true, found)) / 2
     padded = np.pad(worth, 1, mode="edge")
     near = [
@@ -162,23 +186,26 @@ def fit_rule(answers: Answers, prior: NDArray[np.floating]) -> Fitted:
     smooth = np.mean(near, axis=0)
     column = int(np.argmax(smooth.max(axis=0)))
     row = int(np.argmax(smooth[:, column] >= smooth.max() - NOISE))
-    tau, share = TAUS[row], SHARES[column]
-    return with_temperature(answers, prior, tau, share)
+    return with_temperature(answers, prior, TAUS[row], SHARES[column], poor_tau, detailed_share)
 
 
-def with_temperature(answers: Answers, prior: NDArray[np.floating], tau: float, share: float) -> Fitted:
+def with_temperature(
+    answers: Answers, prior: NDArray[np.floating], tau: float, share: float, poor_tau: float, detailed_share: float
+) -> Fitted:
     """Fit the temperature to a given rule."""
-    return Fitted(tau, share, round(fit_temperature(pooled(answers, prior, tau, share), answers.true), 4))
+    logits = pooled(answers, prior, tau, share, poor_tau, detailed_share)
+    return Fitted(tau, share, poor_tau, detailed_share, round(fit_temperature(logits, answers.true), 4))
 
 
-def cross_fitted(answers: Answers, prior: NDArray[np.floating], folds: int = FOLDS) -> NDArray[np.float64]:
+def cross_fitted(
+    answers: Answers, prior: NDArray[np.floating], fit: Callable[[Answers], Fitted], folds: int = FOLDS
+) -> NDArray[np.float64]:
     """Probabilities float64 [N, 7], each fold's by a rule fitted on the other folds."""
     fold = np.arange(len(answers.true)) % folds
     rows = np.zeros_like(answers.first)
     for number in range(folds):
-        rule = fit_rule(answers.take(fold != number), prior)
-        part = answers.take(fold == number)
-        rows[fold == number] = softmax(pooled(part, prior, rule.tau, rule.share), rule.temperature)
+        *rule, temperature = fit(answers.take(fold != number))
+        rows[fold == number] = softmax(pooled(answers.take(fold == number), prior, *rule), temperature)
     return rows
 
 
@@ -207,7 +234,7 @@ def _export(config: RobustConfig, graph: FaceRobustGraph, learnt: Faces, path: P
     random = np.random.default_rng(config.seed)
     noise = random.integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
     real = next(batches(learnt, 5))
-    metadata = _metadata(config, Fitted(0, 0, 1.0), None)
+    metadata = _metadata(config, FIRST_ALONE, None)
     difference = write_artifact(
         graph, metadata, noise[:2], {0: "batch"}, [noise, noise[:1], real, real[:1], np.zeros_like(noise[:1])], path
     )
@@ -241,7 +268,7 @@ def _metadata(config: RobustConfig, rule: Fitted, figures: Figures | None) -> Me
             "recall_95": recall_intervals(figures),
             "protocol": f"{config.data.name}, split valid, the rule fitted by folds of it: {FACE_PROTOCOL}",
             "trained_on": [part_of(config.data, "train")],
-            "rule": {"tau": rule.tau, "share": rule.share},
+            "rule": {name: value for name, value in rule._asdict().items() if name != "temperature"},
         }
     return Metadata(
         contract=CONTRACT_VERSION,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,13 +21,23 @@ from bimodal.models.architectures.face_robust import (
     Rule,
     area_weights,
     even_light,
+    linear_weights,
 )
 from bimodal.models.catalog import ROOT
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
+from bimodal.training.evaluate.face_conditions import changed_by
 from bimodal.training.evaluate.metrics import accuracy, softmax, uar
-from bimodal.training.face.robust import SHARES, TAUS, Answers, cross_fitted, fit_rule, pooled
+from bimodal.training.face.robust import (
+    SHARES,
+    TAUS,
+    Answers,
+    Fitted,
+    cross_fitted,
+    fit_rule,
+    pooled,
+)
 from bimodal.training.to_artifact import write_artifact
 
 PRIOR = np.array([0.34, 0.27, 0.15, 0.11, 0.03, 0.02, 0.08])
@@ -39,23 +50,50 @@ def answers(count: int = 600, seed: int = 0) -> Answers:
     hot = np.eye(7)[true]
     first = softmax(2.5 * hot + 1.5 * np.log(PRIOR) + random.normal(0, 1, (count, 7)))
     second = softmax(2.0 * hot + random.normal(0, 1.2, (count, 7)))
-    return Answers(np.log(first), np.log(second), true.astype(np.int64))
+    clear = random.choice([0.0, 0.4, 1.0], (count, 1), p=[0.1, 0.1, 0.8])
+    return Answers(np.log(first), np.log(second), clear, random.random((count, 1)), true.astype(np.int64))
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.sampled_from(TAUS), st.sampled_from(SHARES), st.floats(0.2, 3))
-def test_graph_computes_the_rule_that_was_fitted(tau: float, share: float, temperature: float) -> None:
+@given(st.sampled_from(TAUS), st.sampled_from(SHARES), st.floats(0, 1), st.floats(0.2, 3))
+def test_graph_computes_the_rule_that_was_fitted(tau: float, share: float, poor: float, temperature: float) -> None:
     some = answers(20)
-    rule = Rule(PRIOR.tolist(), tau, share, temperature)
+    rule = Rule(PRIOR.tolist(), tau, share, poor, 0.35, temperature)
     with torch.inference_mode():
-        found = rule(torch.from_numpy(some.first).float(), torch.from_numpy(some.second).float()).numpy()
-    np.testing.assert_allclose(found, softmax(pooled(some, PRIOR, tau, share), temperature), atol=1e-5)
+        found = rule(*(torch.from_numpy(each).float() for each in some[:4])).numpy()
+    np.testing.assert_allclose(found, softmax(pooled(some, PRIOR, tau, share, poor, 0.35), temperature), atol=1e-5)
+
+
+def test_pictures_that_are_not_clear_are_judged_by_the_first_network_alone() -> None:
+    some = answers(50)
+    poor = some._replace(clear=np.zeros((50, 1)))
+    np.testing.assert_allclose(pooled(poor, PRIOR, 0.3, 0.4, 0.7, 0.6), some.first - 0.7 * np.log(PRIOR))
+
+
+def test_dark_blurred_small_and_covered_pictures_are_not_clear() -> None:
+    random = np.random.default_rng(3)
+    sharp = np.clip(cv2.resize(random.normal(128, 60, (12, 12, 3)), (SIDE, SIDE)), 0, 255)
+    sharp = np.clip(sharp + random.normal(0, 9, sharp.shape), 0, 255).astype(np.uint8)
+    changes = ("light × 0.12", "motion blur of 7 px", "16 px", "lower half covered", "eyes covered")
+    some = np.stack([sharp, *(changed_by(name, sharp, 0) for name in changes)])
+    with torch.inference_mode():
+        _, _, clear, detailed, _ = graph().opinions(torch.from_numpy(some))
+    assert clear[0] > 0.9
+    assert clear[1:5].max() < 0.5
+    assert clear[5] < clear[0]
+    assert detailed[[1, 3]].max() < detailed[0]
+
+
+def test_pictures_are_enlarged_as_others_do() -> None:
+    picture = np.random.default_rng(0).random((48, 48)).astype(np.float32)
+    weights = linear_weights(48, SIDE)
+    np.testing.assert_allclose(weights @ picture @ weights.T, cv2.resize(picture, (SIDE, SIDE)), atol=1e-4)
 
 
 def test_rule_is_better_than_the_first_network_alone_also_where_it_was_not_fitted() -> None:
     fitted_on, held = answers(seed=1), answers(seed=2)
-    rule = fit_rule(fitted_on, PRIOR)
-    found = pooled(held, PRIOR, rule.tau, rule.share).argmax(axis=1)
+    rule = fit_rule(fitted_on, PRIOR, 0.3, 0.2)
+    found = pooled(held, PRIOR, *rule[:4]).argmax(axis=1)
     alone = held.first.argmax(axis=1)
     assert rule.tau > 0
     assert uar(held.true, found) > uar(held.true, alone) + 0.05
@@ -64,11 +102,15 @@ def test_rule_is_better_than_the_first_network_alone_also_where_it_was_not_fitte
 
 def test_folds_are_never_fitted_on_themselves() -> None:
     some = answers(500)
-    rows = cross_fitted(some, PRIOR)
+
+    def fit(answers: Answers) -> Fitted:
+        return fit_rule(answers, PRIOR, 0.5, 0.3)
+
+    rows = cross_fitted(some, PRIOR, fit)
     np.testing.assert_allclose(rows.sum(axis=1), 1)
     first = np.arange(500) % 5 == 0
-    rule = fit_rule(some.take(~first), PRIOR)
-    wanted = softmax(pooled(some.take(first), PRIOR, rule.tau, rule.share), rule.temperature)
+    rule = fit(some.take(~first))
+    wanted = softmax(pooled(some.take(first), PRIOR, *rule[:4]), rule.temperature)
     np.testing.assert_allclose(rows[first], wanted)
 
 
@@ -102,7 +144,7 @@ def test_novelty_is_the_distance_to_the_nearest_mean_in_units() -> None:
 
 def graph() -> FaceRobustGraph:
     torch.manual_seed(0)
-    rule = Rule(PRIOR.tolist(), 0.3, 0.2, 1.0)
+    rule = Rule(PRIOR.tolist(), 0.3, 0.2, 0.7, 0.4, 1.0)
     return FaceRobustGraph(FaceCompact(7, (8, 16, 24), 1).eval(), FaceApiExpression().eval(), rule).eval()
 
 
