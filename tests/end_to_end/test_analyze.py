@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_no_process_and_no_half_result(tmp_path: Path) -> None:
-    clip = face_clip(tmp_path / "clip.mp4", 4.0)
+    clip = face_clip(tmp_path / "clip.mp4", 20.0)
     with Driven("analyze", clip, "--out", tmp_path / "out", "--speed", "realtime") as driven:
         driven.wait_for(lambda body: isinstance(body, Emotion))
         children = driven.children()

@@ -7,7 +7,9 @@ import pytest
 
 from bimodal.broker.events import Emotion, Hop
 from bimodal.broker.messages import FaceResult, SpeechResult
+from bimodal.models.doubt import Doubts
 from bimodal.models.emotions import EMOTIONS
+from bimodal.workers.fusion import scene
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import Fusion
 from tests.workers.fusion.making import ended, face, frame, hop, opened
@@ -72,10 +74,11 @@ def test_smoothing_follows_a_category() -> None:
     assert 0.1 < second.emotion.other["contempt"] < 0.5
 
 
-def test_a_blurred_face_is_less_sure_of_a_category_too() -> None:
+def test_a_doubt_with_a_temperature_makes_a_face_less_sure_of_a_category_too(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
-    for sharpness in (1.0, 0.0):
-        one = msgspec.structs.replace(face(sharpness=sharpness), other={"contempt": 0.7})
+    for temperature in (1.0, 1.5):
+        monkeypatch.setattr(scene, "face_doubts", lambda *_, t=temperature: Doubts(("face is blurred",), t, 1.0))
+        one = msgspec.structs.replace(face(), other={"contempt": 0.7})
         (event,) = events_of(PLAIN, ended("speech", 0), frame(0, one), categories=("contempt",))
         assert isinstance(event, Emotion)
         assert isinstance(event.emotion.other, dict)

@@ -83,7 +83,7 @@ def event_of(one: Face, heard: SpeechResult) -> Emotion:
     return event
 
 
-def test_a_face_that_is_seen_badly_counts_less_is_less_sure_and_says_why() -> None:
+def test_a_face_that_is_seen_badly_counts_less_and_says_why() -> None:
     heard = hop(0, "sad")
     clear = event_of(face(), heard).faces[0]
     dark = event_of(replace(face(), light=0.05), heard).faces[0]
@@ -93,7 +93,6 @@ def test_a_face_that_is_seen_badly_counts_less_is_less_sure_and_says_why() -> No
     assert masked.doubts == ("mouth is covered",)
     assert clear.weights["video"] > dark.weights["video"] > masked.weights["video"]
     assert masked.static == clear.static, "static stays what the model said"
-    assert masked.video["happy"] < clear.video["happy"]
     assert (masked.light, masked.eyes_seen, masked.mouth_seen) == (0.5, None, 0.1)
 
 
