@@ -57,7 +57,7 @@ class _BrokenError(Exception):
 
 
 _NOT_ONNX = (_BrokenError, UnicodeDecodeError, KeyError)
-"""What reading metadata raises of bytes that are no ONNX file."""
+"""Errors that reading metadata raises for bytes that are no ONNX file."""
 
 
 def scan(data: bytes, path: str) -> None:

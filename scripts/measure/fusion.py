@@ -83,7 +83,7 @@ def cost(checkout: Path, messages: Path, events: Path) -> float:
 
 
 def differing(before: Sequence[bytes], after: Sequence[bytes]) -> int:
-    """How many of two runs' events differ; what only one has differs."""
+    """Number of events in which two runs differ; one that only one of them has counts."""
     return sum(one != other for one, other in itertools.zip_longest(before, after))
 
 

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _played(messages: list[bytes]) -> list[bytes]:
-    """What fusion sends, encoded, as its process does (workers/fusion/actor.py) with the default settings."""
+    """Encoded messages of fusion with the default settings, made as its process does (workers/fusion/actor.py)."""
     from bimodal.broker.messages import decode, seal
     from bimodal.workers.fusion.actor import Stretches
     from bimodal.workers.fusion.settings import FusionSettings

@@ -101,16 +101,18 @@ def make_robust(config: RobustConfig, progress: Progress) -> Path:
     faces = load_faces(config.data, "train")
     learnt, _ = split_for_calibration(faces, config.calibration_every)
     prior = soft_targets(trainable(learnt).votes).mean(axis=0)
-    graph = _graph(config, prior, FIRST_ALONE, learnt)
+    graph = _graph(config, prior, learnt)
     path = config.output / "model.onnx"
     _export(config, graph, learnt, path, progress)
     valid = load_faces(config.data, "valid")
     measured = _answers(graph, path, valid.take(valid.majority != LEFT_OUT))
 
+    given = FIRST_ALONE._replace(poor_tau=config.poor_tau, detailed_share=config.detailed_share)
+
     def fit(answers: Answers) -> Fitted:
         if config.tau is None or config.share is None:
-            return fit_rule(answers, prior, config.poor_tau, config.detailed_share)
-        return with_temperature(answers, prior, config.tau, config.share, config.poor_tau, config.detailed_share)
+            return fit_rule(answers, prior, given)
+        return with_temperature(answers, prior, given._replace(tau=config.tau, share=config.share))
 
     rule = fit(measured)
     figures = measure(measured.true, cross_fitted(measured, prior, fit), EMOTIONS)
@@ -127,13 +129,14 @@ def make_robust(config: RobustConfig, progress: Progress) -> Path:
     return path
 
 
-def _graph(config: RobustConfig, prior: NDArray[np.float32], rule: Fitted, learnt: Faces) -> FaceRobustGraph:
+def _graph(config: RobustConfig, prior: NDArray[np.float32], learnt: Faces) -> FaceRobustGraph:
+    """The graph with both networks, and the rule that gives the first one's answers."""
     first = FaceCompact(len(EMOTIONS), config.widths, config.depth)
     begin_with(first, config.first, learnt.pictures[:: max(1, len(learnt) // 64)])
     return FaceRobustGraph(
         first.eval(),
         load_network(config.second),
-        Rule(prior.tolist(), *rule),
+        Rule(prior.tolist(), *FIRST_ALONE),
         (config.first_temperature, config.second_temperature),
         grey_side=config.grey_side,
     ).eval()
@@ -159,17 +162,15 @@ def batches(faces: Faces, size: int = BATCH) -> Iterator[NDArray[np.uint8]]:
         yield np.repeat(np.stack(grey)[..., None], 3, axis=3).astype(np.uint8)
 
 
-def pooled(
-    answers: Answers, prior: NDArray[np.floating], tau: float, share: float, poor_tau: float, detailed_share: float
-) -> NDArray[np.float64]:
+def pooled(answers: Answers, prior: NDArray[np.floating], rule: Fitted) -> NDArray[np.float64]:
     """Logits float64 [N, 7] of the product, as Rule computes them before the temperature."""
-    shares = answers.clear * (share + answers.detailed * (detailed_share - share))
-    taus = poor_tau + answers.clear * (tau - poor_tau)
+    shares = answers.clear * (rule.share + answers.detailed * (rule.detailed_share - rule.share))
+    taus = rule.poor_tau + answers.clear * (rule.tau - rule.poor_tau)
     log_prior = np.log(np.asarray(prior, np.float64))
     return np.asarray((1 - shares) * (answers.first - taus * log_prior) + shares * answers.second)
 
 
-def fit_rule(answers: Answers, prior: NDArray[np.floating], poor_tau: float, detailed_share: float) -> Fitted:
+def fit_rule(answers: Answers, prior: NDArray[np.floating], given: Fitted) -> Fitted:
     """Choose τ and share for the mean of accuracy and UAR, smoothed over neighbours, and the temperature.
 
     Rare emotions have few pictures: a choice counts with those beside it, so that one picture decides nothing; of
@@ -177,7 +178,7 @@ def fit_rule(answers: Answers, prior: NDArray[np.floating], poor_tau: float, det
     """
     worth = np.zeros((len(TAUS), len(SHARES)))
     for (row, tau), (column, share) in product(enumerate(TAUS), enumerate(SHARES)):
-        found = pooled(answers, prior, tau, share, poor_tau, detailed_share).argmax(axis=1)
+        found = pooled(answers, prior, given._replace(tau=tau, share=share)).argmax(axis=1)
         worth[row, column] = (accuracy(answers.true, found) + uar(answers.true, found)) / 2
     padded = np.pad(worth, 1, mode="edge")
     near = [
@@ -186,15 +187,12 @@ def fit_rule(answers: Answers, prior: NDArray[np.floating], poor_tau: float, det
     smooth = np.mean(near, axis=0)
     column = int(np.argmax(smooth.max(axis=0)))
     row = int(np.argmax(smooth[:, column] >= smooth.max() - NOISE))
-    return with_temperature(answers, prior, TAUS[row], SHARES[column], poor_tau, detailed_share)
+    return with_temperature(answers, prior, given._replace(tau=TAUS[row], share=SHARES[column]))
 
 
-def with_temperature(
-    answers: Answers, prior: NDArray[np.floating], tau: float, share: float, poor_tau: float, detailed_share: float
-) -> Fitted:
+def with_temperature(answers: Answers, prior: NDArray[np.floating], rule: Fitted) -> Fitted:
     """Fit the temperature to a given rule."""
-    logits = pooled(answers, prior, tau, share, poor_tau, detailed_share)
-    return Fitted(tau, share, poor_tau, detailed_share, round(fit_temperature(logits, answers.true), 4))
+    return rule._replace(temperature=round(fit_temperature(pooled(answers, prior, rule), answers.true), 4))
 
 
 def cross_fitted(
@@ -204,8 +202,8 @@ def cross_fitted(
     fold = np.arange(len(answers.true)) % folds
     rows = np.zeros_like(answers.first)
     for number in range(folds):
-        *rule, temperature = fit(answers.take(fold != number))
-        rows[fold == number] = softmax(pooled(answers.take(fold == number), prior, *rule), temperature)
+        rule = fit(answers.take(fold != number))
+        rows[fold == number] = softmax(pooled(answers.take(fold == number), prior, rule), rule.temperature)
     return rows
 
 

@@ -188,7 +188,7 @@ def worth(opinions: Sequence[Opinion], order: Sequence[str] = EMOTIONS) -> Proba
 
 
 def _joint(together: float) -> float:
-    """How far opinions of this agreement multiply, 0…1."""
+    """Degree to which opinions of this agreement multiply, 0…1."""
     return unit((together - CONTRADICT) / (AGREE - CONTRADICT))
 
 

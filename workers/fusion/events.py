@@ -195,7 +195,7 @@ def _round(value: float | None, decimals: int = DECIMALS) -> float | None:
 
 
 class SpeechEvents:
-    """What events of one stream say of its speech. Many frames share a hop: all but its age is made once for them."""
+    """The speech of a stream's events. Many frames share a hop: all but its age is made once for them."""
 
     def __init__(self) -> None:
         self._of: JoinedSpeech | None = None

@@ -58,16 +58,17 @@ def answers(count: int = 600, seed: int = 0) -> Answers:
 @given(st.sampled_from(TAUS), st.sampled_from(SHARES), st.floats(0, 1), st.floats(0.2, 3))
 def test_graph_computes_the_rule_that_was_fitted(tau: float, share: float, poor: float, temperature: float) -> None:
     some = answers(20)
-    rule = Rule(PRIOR.tolist(), tau, share, poor, 0.35, temperature)
+    fitted = Fitted(tau, share, poor, 0.35, temperature)
+    rule = Rule(PRIOR.tolist(), *fitted)
     with torch.inference_mode():
         found = rule(*(torch.from_numpy(each).float() for each in some[:4])).numpy()
-    np.testing.assert_allclose(found, softmax(pooled(some, PRIOR, tau, share, poor, 0.35), temperature), atol=1e-5)
+    np.testing.assert_allclose(found, softmax(pooled(some, PRIOR, fitted), temperature), atol=1e-5)
 
 
 def test_pictures_that_are_not_clear_are_judged_by_the_first_network_alone() -> None:
     some = answers(50)
     poor = some._replace(clear=np.zeros((50, 1)))
-    np.testing.assert_allclose(pooled(poor, PRIOR, 0.3, 0.4, 0.7, 0.6), some.first - 0.7 * np.log(PRIOR))
+    np.testing.assert_allclose(pooled(poor, PRIOR, Fitted(0.3, 0.4, 0.7, 0.6, 1.0)), some.first - 0.7 * np.log(PRIOR))
 
 
 def test_dark_blurred_small_and_covered_pictures_are_not_clear() -> None:
@@ -92,8 +93,8 @@ def test_pictures_are_enlarged_as_others_do() -> None:
 
 def test_rule_is_better_than_the_first_network_alone_also_where_it_was_not_fitted() -> None:
     fitted_on, held = answers(seed=1), answers(seed=2)
-    rule = fit_rule(fitted_on, PRIOR, 0.3, 0.2)
-    found = pooled(held, PRIOR, *rule[:4]).argmax(axis=1)
+    rule = fit_rule(fitted_on, PRIOR, Fitted(0, 0, 0.3, 0.2, 1.0))
+    found = pooled(held, PRIOR, rule).argmax(axis=1)
     alone = held.first.argmax(axis=1)
     assert rule.tau > 0
     assert uar(held.true, found) > uar(held.true, alone) + 0.05
@@ -104,13 +105,13 @@ def test_folds_are_never_fitted_on_themselves() -> None:
     some = answers(500)
 
     def fit(answers: Answers) -> Fitted:
-        return fit_rule(answers, PRIOR, 0.5, 0.3)
+        return fit_rule(answers, PRIOR, Fitted(0, 0, 0.5, 0.3, 1.0))
 
     rows = cross_fitted(some, PRIOR, fit)
     np.testing.assert_allclose(rows.sum(axis=1), 1)
     first = np.arange(500) % 5 == 0
     rule = fit(some.take(~first))
-    wanted = softmax(pooled(some.take(first), PRIOR, *rule[:4]), rule.temperature)
+    wanted = softmax(pooled(some.take(first), PRIOR, rule), rule.temperature)
     np.testing.assert_allclose(rows[first], wanted)
 
 

@@ -121,7 +121,7 @@ def test_the_speaker_is_always_someone_in_view(frames: list[tuple[list[SeenMouth
 
 
 def plain_movement(seen: list[tuple[int, float]], spans: list[Span]) -> float:
-    """What _Mouth keeps from frame to frame, made anew from all samples."""
+    """The movement of a mouth, which _Mouth keeps from frame to frame, made anew from all samples."""
     times, values = (np.array(column) for column in zip(*seen, strict=True))
     voiced = np.zeros(len(times), dtype=bool)
     for span in spans:
