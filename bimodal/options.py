@@ -46,11 +46,12 @@ def config_files(given: Sequence[Path] | None) -> tuple[Path, ...]:
     return named or ((DEFAULT,) if DEFAULT.is_file() else ())
 
 
-def config_of(given: Sequence[Path] | None) -> Config:
-    """Load the config files (see config_files), or the defaults. Raises ConfigError where one is missing or wrong."""
+def config_of(given: Sequence[Path] | None, secrets: set[Path] | None = None) -> Config:
+    """Load the config files (see config_files), or the defaults; `secrets` receives the files of secrets that they
+    name. Raises ConfigError where one is missing or wrong."""
     files = config_files(given)
     with named_files(given):
-        return load_config(files) if files else Config()
+        return load_config(files, secrets) if files else Config()
 
 
 @contextlib.contextmanager

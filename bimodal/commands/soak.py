@@ -161,12 +161,13 @@ def soak(
     """
     seconds = 3600 * hours + 60 * minutes or 3600.0
     with user_errors():
-        loaded = load_config(config) if config else demo_config()
+        secrets: set[Path] = set()
+        loaded = load_config(config, secrets) if config else demo_config()
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with user_errors(log_file):
         stop = StopSignal()
         watched = [file.absolute() for file in config or [log_file.with_name("soak has no config file")]]
-        with running_system(loaded, watched, session, log_file) as (system, bus):
+        with running_system(loaded, watched, session, log_file, secrets) as (system, bus):
             say(f"soaking for {seconds / 60:g} minutes as session '{session}', log in {log_file}")
             found = Sampler(seconds).run(system, bus, stop)
         typer.echo(msgspec.json.encode(found).decode()) if as_json else _draw(found)

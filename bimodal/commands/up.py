@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,13 +58,14 @@ def up(
 
     Example: [b]bimodal up --config config.yaml[/b]
     """
+    secrets: set[Path] = set()
     with user_errors():
-        loaded = config_of(config)
+        loaded = config_of(config, secrets)
         files = [file.absolute() for file in config_files(config) or (DEFAULT,)]
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with user_errors(log_file):
         stop = StopSignal()
-        with running_system(loaded, files, session, log_file) as (system, bus):
+        with running_system(loaded, files, session, log_file, secrets) as (system, bus):
             system.supervisor.watch(wake_by_signals(), drain=True)
             put(f"session '{session}', events at {bus.endpoint}, log in {log_file}")
             _show(system, bus, stop, for_seconds, verbose=verbose)
@@ -291,16 +292,18 @@ class StopSignal:
 
 @contextlib.contextmanager
 def running_system(
-    config: Config, files: Sequence[Path], name: str, log_file: Path
+    config: Config, files: Sequence[Path], name: str, log_file: Path, secrets: Collection[Path] = ()
 ) -> Iterator[tuple[LiveSystem, Subscriber]]:
-    """Start session `name` and subscribe to its bus; `files` are watched for edits. Everything stops with the context.
+    """Start session `name` and subscribe to its bus. Everything stops with the context.
+
+    Edits of `files` and of the `secrets` that they name are taken over.
 
     Raises a BimodalError where it can't start.
     """
     held = Session(name)
     with contextlib.ExitStack() as stack:
         stack.callback(held.close)
-        system = LiveSystem(config, files, held, log_file)
+        system = LiveSystem(config, files, held, log_file, secrets)
         stack.callback(_close, system)
         bus = Subscriber(events_endpoint(held.directory), ["emotion.", "stream.", "status", "process."])
         stack.callback(bus.close)

@@ -1,5 +1,5 @@
 """Values of config.yaml from the environment and from files: `${CAM_PASSWORD}`, `${file:/run/secrets/door}`, and
-`token_file: PATH` in place of `token` (`password`, `secret`)."""
+`token_file: PATH` in place of `token` (`control_token`, `password`, `secret`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from bimodal.values import WrongValueError
@@ -15,7 +16,7 @@ from bimodal.workers.redaction import SECRET_WORDS, remember_secret
 
 MOST_BYTES = 64 * 1024
 MOST_DEPTH, MOST_VALUES = 32, 100_000
-SECRETS = ("token", "password", "secret")
+SECRETS = ("token", "control_token", "password", "secret")
 """Keys that may stand with FILE_SUFFIX and the path of a file in place of their value."""
 FILE_SUFFIX = "_file"
 
@@ -25,27 +26,41 @@ _SECRET = re.compile(SECRET_WORDS, re.IGNORECASE)
 _CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^@]*$")
 
 
-def expand(values: object, environment: Mapping[str, str] = os.environ, place: tuple[str, ...] = ()) -> object:
+class _Reading(NamedTuple):
+    """What values may be read from, how many were visited, and which files were looked for."""
+
+    environment: Mapping[str, str]
+    visited: Iterator[int]
+    files: set[Path]
+
+
+def expand(
+    values: object,
+    environment: Mapping[str, str] = os.environ,
+    place: tuple[str, ...] = (),
+    files: set[Path] | None = None,
+) -> object:
     """Replace placeholders in all texts of values from YAML; `$${` stands for `${`.
 
-    What is put into the user name and password of an address is escaped. Raises WrongValueError, with the place, for a
-    variable that is not set and a file that can't be read, and for values that hold themselves or too many others.
+    What is put into the user name and password of an address is escaped. `files` receives each file that was read, or
+    could not be. Raises WrongValueError, with the place, for a variable that is not set and a file that can't be read,
+    and for values that hold themselves or too many others.
     """
-    return _expand(values, environment, place, itertools.count())
+    return _expand(values, _Reading(environment, itertools.count(), set() if files is None else files), place)
 
 
-def _expand(values: object, environment: Mapping[str, str], place: tuple[str, ...], visited: Iterator[int]) -> object:
-    if len(place) > MOST_DEPTH or next(visited) > MOST_VALUES:
+def _expand(values: object, reading: _Reading, place: tuple[str, ...]) -> object:
+    if len(place) > MOST_DEPTH or next(reading.visited) > MOST_VALUES:
         raise WrongValueError("nests too deeply, or holds too much", *place[:2])
     if isinstance(values, dict):
-        found = {key: _expand(item, environment, (*place, str(key)), visited) for key, item in values.items()}
-        return _with_secrets(found, place)
+        found = {key: _expand(item, reading, (*place, str(key))) for key, item in values.items()}
+        return _with_secrets(found, reading, place)
     if isinstance(values, list):
-        return [_expand(item, environment, (*place, str(number)), visited) for number, item in enumerate(values)]
-    return _expand_text(values, environment, place) if isinstance(values, str) else values
+        return [_expand(item, reading, (*place, str(number))) for number, item in enumerate(values)]
+    return _expand_text(values, reading, place) if isinstance(values, str) else values
 
 
-def _with_secrets(values: dict[object, object], place: tuple[str, ...]) -> dict[object, object]:
+def _with_secrets(values: dict[object, object], reading: _Reading, place: tuple[str, ...]) -> dict[object, object]:
     for key in SECRETS:
         file_key = f"{key}{FILE_SUFFIX}"
         file = values.get(file_key)
@@ -56,18 +71,18 @@ def _with_secrets(values: dict[object, object], place: tuple[str, ...]) -> dict[
         if not isinstance(file, str):
             raise WrongValueError("must be the path of a file", *place, file_key)
         rest = {name: value for name, value in values.items() if name != file_key}
-        values = {**rest, key: _read(file, (*place, file_key))}
+        values = {**rest, key: _read(file, reading, (*place, file_key))}
     return values
 
 
-def _expand_text(text: str, environment: Mapping[str, str], place: tuple[str, ...]) -> str:
+def _expand_text(text: str, reading: _Reading, place: tuple[str, ...]) -> str:
     parts: list[str] = []
     end = 0
     for match in _PLACEHOLDER.finditer(text):
         parts.append(text[end : match.start()])
         end = match.end()
         name = match["name"]
-        value = "$" if name is None else _value(name, environment, place)
+        value = "$" if name is None else _value(name, reading, place)
         # Before an @ of an address it is a user name or a password.
         if name is not None and "@" in text[end:] and _CREDENTIALS.match(text[: match.start()]):
             value = quote(value, safe="")
@@ -75,12 +90,12 @@ def _expand_text(text: str, environment: Mapping[str, str], place: tuple[str, ..
     return "".join(parts) + text[end:]
 
 
-def _value(name: str, environment: Mapping[str, str], place: tuple[str, ...]) -> str:
+def _value(name: str, reading: _Reading, place: tuple[str, ...]) -> str:
     if name.startswith("file:"):
-        return _read(name.removeprefix("file:"), place)
+        return _read(name.removeprefix("file:"), reading, place)
     if not _NAME.fullmatch(name):
         raise WrongValueError(f"'${{{name}}}' names no variable; write $${{ for a plain ${{", *place)
-    value = environment.get(name)
+    value = reading.environment.get(name)
     if value is None:
         raise WrongValueError(f"the environment variable {name} is not set", *place)
     if _SECRET.search(name):
@@ -88,10 +103,12 @@ def _value(name: str, environment: Mapping[str, str], place: tuple[str, ...]) ->
     return value
 
 
-def _read(file: str, place: tuple[str, ...]) -> str:
+def _read(file: str, reading: _Reading, place: tuple[str, ...]) -> str:
     """The content of a file with a secret, without the line break at its end."""
     try:
-        data = Path(file).expanduser().read_bytes()[: MOST_BYTES + 1]
+        path = Path(file).expanduser().absolute()
+        reading.files.add(path)
+        data = path.read_bytes()[: MOST_BYTES + 1]
         text = data.decode().strip("\r\n")
     except OSError as error:
         raise WrongValueError(f"the file {file} can't be read: {error.strerror}", *place) from error

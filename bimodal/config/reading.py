@@ -59,17 +59,19 @@ def _child(node: yaml.Node | None, key: str) -> tuple[int, yaml.Node] | None:
     return None
 
 
-def load_config(paths: Path | Sequence[Path]) -> Config:
+def load_config(paths: Path | Sequence[Path], secrets: set[Path] | None = None) -> Config:
     """Load a config file, or several: a later one adds to those before it and wins (bimodal/config/merging.py).
 
-    Raises ConfigError, with file, line, place and the nearest valid key, where one is missing or wrong.
+    `secrets` receives the files of secrets that were looked for, also where loading fails. Raises ConfigError, with
+    file, line, place and the nearest valid key, where one is missing or wrong.
     """
-    return config_of(read_documents([paths] if isinstance(paths, Path) else paths))
+    return config_of(read_documents([paths] if isinstance(paths, Path) else paths, secrets))
 
 
-def read_documents(paths: Sequence[Path]) -> list[Document]:
-    """Read config files. Raises ConfigError where one can't be read, or is no YAML with keys and values."""
-    return [_document(_read(path), str(path)) for path in paths]
+def read_documents(paths: Sequence[Path], secrets: set[Path] | None = None) -> list[Document]:
+    """Read config files; `secrets` as of load_config. Raises ConfigError where one can't be read, or is no YAML with
+    keys and values."""
+    return [_document(_read(path), str(path), secrets) for path in paths]
 
 
 def config_of(documents: Sequence[Document]) -> Config:
@@ -130,7 +132,7 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from error
 
 
-def _document(data: bytes, origin: str) -> Document:
+def _document(data: bytes, origin: str, secrets: set[Path] | None = None) -> Document:
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{origin} is larger than a config file may be ({MAX_BYTES >> 10} KiB)")
     try:
@@ -143,7 +145,7 @@ def _document(data: bytes, origin: str) -> Document:
         raise ConfigError(f"{origin} nests too deeply") from error
     except Exception as error:  # PyYAML's own conversions raise as they like: "2001-99-99" a ValueError
         raise ConfigError(f"{origin} holds a value that is none: {str(error)[:200]}") from error
-    return _checked_document({} if values is None else values, origin, root)
+    return _checked_document({} if values is None else values, origin, root, secrets=secrets)
 
 
 def _parse(text: str) -> tuple[yaml.Node | None, object]:
@@ -162,7 +164,9 @@ OBSOLETE = {
 }
 
 
-def _checked_document(values: object, origin: str, root: yaml.Node | None, *, expanding: bool = True) -> Document:
+def _checked_document(
+    values: object, origin: str, root: yaml.Node | None, *, expanding: bool = True, secrets: set[Path] | None = None
+) -> Document:
     """Obsolete keys are logged as a warning and left out, placeholders replaced. Raises ConfigError."""
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} must hold keys and values, not a {type(values).__name__}")
@@ -173,7 +177,7 @@ def _checked_document(values: object, origin: str, root: yaml.Node | None, *, ex
             log.warning("%s: '%s.%s' is no longer used: %s", origin, section, key, sentence)
             values = {**values, section: {name: value for name, value in held.items() if name != key}}
     try:
-        expanded = expand(values) if expanding else values
+        expanded = expand(values, files=secrets) if expanding else values
     except WrongValueError as error:
         raise ConfigError(f"{_where([document], error)}: {error}") from error
     assert isinstance(expanded, dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -71,14 +71,22 @@ class LiveSystem:
         begun: true once every process has been ready: from then on only the user ends the system.
     """
 
-    def __init__(self, config: Config, files: Sequence[Path], session: Session, log_file: Path) -> None:
-        """Start; `files`, of which a later one adds to those before it, are watched, whether they exist or not.
+    def __init__(
+        self,
+        config: Config,
+        files: Sequence[Path],
+        session: Session,
+        log_file: Path,
+        secrets: Collection[Path] = (),
+    ) -> None:
+        """Start; `files`, of which a later one adds to those before it, and the files of `secrets` that they name are
+        watched, whether they exist or not.
 
         Raises EndpointError, CatalogError and the like where the system can't run as the config says.
         """
         self.begun = False
         self._name = session.name
-        self._watch = ConfigWatch(*files)
+        self._watch = ConfigWatch(*files, secrets=secrets)
         self._recordings = Recordings(session.name)
         self._in_force = self._target = Target(config=config, recording=_begins_at_once(config))
         self._followers: dict[Role, LoadFollower] = {}
@@ -216,8 +224,13 @@ class LiveSystem:
         )
 
     def _reload(self) -> None:
+        changed = self._watch.changed_secrets
         try:
             config = self._watch.load()
+            if changed and config == self._of_file and self.supervisor.refused is None:
+                return  # written again with the same content, or named for the first time
+            for path in changed:
+                log.info("the config is read again: the secret in %s has changed", path)
             self._adopt(config)
             self._of_file = config
         except BimodalError as error:
@@ -412,15 +425,22 @@ class FileVersion(NamedTuple):
 
 
 class ConfigWatch:
-    """Watches the config files, whether they exist yet or not."""
+    """Watches the config files, and the files of secrets that they name, whether they exist yet or not.
 
-    def __init__(self, *paths: Path) -> None:
+    Attributes:
+        paths: the config files.
+        changed_secrets: where nothing but secrets has changed when `poll` was last true, their files; else empty.
+    """
+
+    def __init__(self, *paths: Path, secrets: Collection[Path] = ()) -> None:
         self.paths = paths
+        self.changed_secrets: tuple[Path, ...] = ()
+        self._secrets = frozenset(secrets)
         self._read = self._seen = self._versions()
         self._since = self._poll_at = 0.0
 
-    def _versions(self) -> tuple[FileVersion | None, ...]:
-        return tuple(map(_version_of, self.paths))
+    def _versions(self) -> dict[Path, FileVersion | None]:
+        return {path: _version_of(path) for path in (*self.paths, *self._secrets)}
 
     def poll(self, now: float) -> bool:
         """True once for each change of the files, when they have settled. `now` in seconds."""
@@ -432,18 +452,36 @@ class ConfigWatch:
             self._seen, self._since = versions, now
         if self._seen == self._read or now - self._since < SETTLED_S:
             return False
+        changed = [path for path, version in self._seen.items() if self._read.get(path) != version]
+        only_secrets = not any(path in self.paths for path in changed)
+        self.changed_secrets = tuple(sorted(changed)) if only_secrets else ()
         self._read = self._seen
         return True
 
-    def load(self, read: Callable[[Sequence[Path]], Config] = load_config) -> Config:
+    def load(self, read: Callable[[Sequence[Path], set[Path]], Config] = load_config) -> Config:
         """Read the files as they are now.
 
         Raises ConfigError where one is wrong, gone, or empty, as a file is that is being written.
         """
-        for path, version in zip(self.paths, self._read, strict=True):
+        for path in self.paths:
+            version = self._read[path]
             if version is not None and version.size == 0:
                 raise ConfigError(f"{path} is empty")
-        return read(self.paths)
+        found: set[Path] = set()
+        try:
+            config = read(self.paths, found)
+        except BaseException:
+            self._name(self._secrets | found)  # what was not reached may be what mends it
+            raise
+        self._name(found)
+        return config
+
+    def _name(self, secrets: Collection[Path]) -> None:
+        """Watch these files of secrets from now on; a new one as it is now."""
+        new = {path: _version_of(path) for path in secrets if path not in self._secrets}
+        kept = {path: version for path, version in self._read.items() if path in self.paths or path in secrets}
+        self._secrets = frozenset(secrets)
+        self._read = self._seen = {**kept, **new}
 
 
 def _version_of(path: Path) -> FileVersion | None:

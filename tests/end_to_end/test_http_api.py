@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,9 +25,25 @@ from tests.end_to_end.driving import PATIENCE_S, REPOSITORY, Driven
 from tests.media import scene, speech, write_clip
 
 SESSION = "test-http-api"
-CONTROL = "a-token-that-may-change"
+CONTROL, LATER = "a-token-that-may-change", "another-that-may-change"
 SECONDS = 3.0
 OF_ONE_RUN = ("run", "latency_ms")
+
+
+class Mounted:
+    """A secret as Kubernetes mounts it: behind a link that is moved to the folder of another version."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.path, self._folder = folder / "token", folder
+        self.path.symlink_to("..data/token")
+
+    def write(self, token: str) -> None:
+        version = self._folder / f"..{time.time_ns()}"
+        version.mkdir()
+        (version / "token").write_text(f"{token}\n")
+        (self._folder / "..data_tmp").symlink_to(version.name)
+        (self._folder / "..data_tmp").replace(self._folder / "..data")
 
 
 class Running:
@@ -36,6 +53,9 @@ class Running:
         said, rate = speech(SECONDS)
         pictures = [scene(1, number / 25) for number in range(round(25 * SECONDS))]
         self.clip = write_clip(folder / "clip.mp4", pictures, sound=said, rate=rate)
+        self.token = CONTROL
+        self.secret = Mounted(folder / "secret")
+        self.secret.write(self.token)
         self.values = {
             "streams": {"robot": {"push": True}},
             "models": {
@@ -46,7 +66,7 @@ class Running:
             "workers": {"face": {"count": 1}},
             # In files every frame is looked at in full.
             "face": {"detect_every": 1},
-            "outputs": {"view": {"port": 0}, "api": {"port": 0, "control_token": CONTROL}},
+            "outputs": {"view": {"port": 0}, "api": {"port": 0, "control_token_file": str(self.secret.path)}},
             "log": {"file": str(folder / "log")},
         }
         self.file = folder / "config.yaml"
@@ -63,7 +83,7 @@ class Running:
         return str(found.address)
 
     def ask(self, method: str, path: str, **how: object) -> httpx.Response:
-        headers = {"authorization": f"Bearer {CONTROL}"}
+        headers = {"authorization": f"Bearer {self.token}"}
         return httpx.request(method, self.api + path, headers=headers, timeout=PATIENCE_S, **how)  # type: ignore[arg-type]
 
 
@@ -171,3 +191,31 @@ def test_a_picture_and_a_clip_are_analysed_beside_the_live_streams(running: Runn
     assert found["models"]["face-static"].startswith("first@"), "the models of the running system"
     lines = running.ask("POST", "v1/analyze", content=b"no media at all")
     assert (lines.status_code, lines.json()["code"]) == (422, "unreadable")
+
+
+def test_a_secret_that_is_changed_in_its_file_counts_without_an_edit_of_the_config(running: Running) -> None:
+    before = running.ask("GET", "v1/scale")
+    assert before.status_code == 200
+    running.secret.write("short")
+    end = time.monotonic() + PATIENCE_S
+    while "must be text of 16" not in str(running.ask("GET", "v1/config").json()["refused"]):
+        assert time.monotonic() < end, "a token that is too short is refused, and the one of before holds"
+        time.sleep(0.2)
+    running.secret.write(LATER)
+    running.driven.wait_for(
+        lambda body: isinstance(body, Heartbeat) and (body.name, body.state) == ("api", "ready") and bool(body.address)
+    )
+    while True:
+        try:
+            if running.ask("GET", "v1/scale").status_code == 401:
+                break
+        except httpx.TransportError:
+            pass  # it is just being started again
+        assert time.monotonic() < end, "the token of before holds no more"
+        time.sleep(0.2)
+    running.token = LATER
+    assert running.ask("GET", "v1/scale").json() == before.json()
+    assert running.ask("GET", "v1/config").json()["refused"] is None
+    log = (running.file.parent / "log").read_text()
+    assert f"the secret in {running.secret.path} has changed" in log
+    assert LATER not in log

@@ -133,6 +133,44 @@ def test_every_one_of_several_files_is_watched(tmp_path: Path) -> None:
         watch.load()
 
 
+def test_files_of_secrets_are_watched_too(tmp_path: Path) -> None:
+    config, token, other = tmp_path / "config.yaml", tmp_path / "token", tmp_path / "other"
+    token.write_text("0123456789abcdef")
+    config.write_text(f"outputs: {{view: {{token_file: '{token}'}}}}\n")
+    secrets: set[Path] = set()
+    load_config(config, secrets)
+    assert secrets == {token}
+    watch, now = ConfigWatch(config, secrets=secrets), 100.0
+
+    def changes() -> int:
+        nonlocal now
+        now += 10.0
+        return watch.poll(now) + watch.poll(now + 1.0) + watch.poll(now + 2.0)
+
+    assert changes() == 0
+    token.write_text("fedcba9876543210\n")
+    assert changes() == 1
+    assert watch.changed_secrets == (token,)
+    assert watch.load().outputs.view.token == "fedcba9876543210"
+    token.unlink()
+    assert changes() == 1
+    with pytest.raises(ConfigError, match=r"token_file': the file .* can't be read"):
+        watch.load()
+    token.write_text("0123456789abcdef")
+    assert changes() == 1, "one that could not be read is watched on"
+    watch.load()
+    config.write_text(f"outputs: {{view: {{token: '${{file:{other}}}'}}}}\n")
+    assert changes() == 1
+    assert watch.changed_secrets == ()
+    with pytest.raises(ConfigError, match="can't be read"):
+        watch.load()
+    other.write_text("0123456789abcdef")
+    assert changes() == 1
+    watch.load()
+    token.write_text("no longer named by the config")
+    assert changes() == 0
+
+
 def test_a_regression_goes_back_to_the_last_good_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As if the model failed only after it was tried.
     monkeypatch.setattr(reconcile, "ENOUGH_FRAMES", 0)
