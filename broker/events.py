@@ -64,7 +64,8 @@ class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
     `sharpness`, `light`, `eyes_seen` and `mouth_seen` are those of messages.Face (None in events of older versions);
     `doubts` says in words what of it is bad enough to make the answer less sure.
     `face` is what the face does beside its emotion; None in events of older versions.
-    `other` are the further categories that count, of face and voice together; there is no key where there are none.
+    `other` are the further categories that count, of face and voice together, and `video_other` those of the face
+    alone; there is no key where there are none.
     """
 
     track: int
@@ -85,6 +86,7 @@ class TrackedFace(msgspec.Struct, frozen=True, kw_only=True):
     doubts: tuple[str, ...] = ()
     face: FaceMeasures | None = None
     other: Probabilities | msgspec.UnsetType = msgspec.UNSET
+    video_other: Probabilities | msgspec.UnsetType = msgspec.UNSET
 
 
 class VoiceMeasures(msgspec.Struct, frozen=True, kw_only=True):
@@ -303,7 +305,7 @@ def named_in(event: Emotion) -> tuple[list[str], list[str]]:
     speech = event.speech
     sides = [fused(event), *(face.video for face in event.faces)]
     sides += [speech.probabilities if speech is not None else None]
-    others = [event.emotion.other, *(face.other for face in event.faces)]
+    others = [event.emotion.other, *(side for face in event.faces for side in (face.video_other, face.other))]
     others += [speech.other if speech is not None else msgspec.UNSET]
     return list(dict.fromkeys(name for side in sides for name in side or ())), list(
         dict.fromkeys(name for other in others for name in other or ())

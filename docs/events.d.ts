@@ -38,6 +38,7 @@ export interface TrackedFace {
   doubts: string[];
   face: FaceMeasures | null;
   other?: Record<string, number>;
+  video_other?: Record<string, number>;
 }
 
 /** What a face does in one frame; docs/events.md gives units, signs and sources. null: no mesh, or no model for it. */

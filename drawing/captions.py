@@ -58,7 +58,7 @@ def rows(event: Emotion) -> dict[str, Row]:
     heard = speech.probabilities if speech is not None else None
     silent = (speech.because or "no voice") if speech is not None else "no sound"
     return {
-        "video": Row(face.video if face is not None else None, "no face"),
+        "video": Row(face.video if face is not None else None, "no face", (face.video_other or {}) if face else {}),
         "speech": Row(heard, silent, (speech.other or {}) if speech is not None else {}),
         "fused": Row(fused(event), event.emotion.because or "unknown", event.emotion.other or {}),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
@@ -140,6 +141,7 @@ def place_caption(box: Box, wide: int, size: Metrics, within: Box, taken: Iterab
 
 COLOURS: Mapping[str, Colour] = {"video": VIDEO, "speech": SPEECH, "fused": FUSED}
 SHORT = 3
+SPARE = "23456789abcdefghijklmnopqrstuvwxyz"
 
 
 def bars(pixels: Pixels, rows: Mapping[str, Row], size: Metrics, about: EmotionSet = SEVEN) -> int:
@@ -171,11 +173,31 @@ def bars(pixels: Pixels, rows: Mapping[str, Row], size: Metrics, about: EmotionS
 
 
 def _heading(pixels: Pixels, labels: Sequence[str], cells: list[tuple[int, int]], middle: int, size: Metrics) -> None:
-    """Write the names, all cut to three letters if one is too long for its bar."""
-    room = cells[0][1] - cells[0][0]
-    whole = all(canvas.width(label, size.em) <= room for label in labels)
-    for label, (begin, _) in zip(labels, cells, strict=True):
-        canvas.write(pixels, label if whole else label[:SHORT], begin, middle, size.em, FAINT)
+    """Write the names, all cut to as many letters as fit into a bar, but to no less than three."""
+    names = _fitting(tuple(labels), cells[0][1] - cells[0][0], size.em)
+    for name, (begin, _) in zip(names, cells, strict=True):
+        canvas.write(pixels, name, begin, middle, size.em, FAINT)
+
+
+@functools.lru_cache(maxsize=32)
+def _fitting(labels: tuple[str, ...], room: int, em: int) -> list[str]:
+    """The longest names that all fit."""
+    cuts = (shortened(labels, length) for length in range(max(map(len, labels)), SHORT, -1))
+    fitting = (cut for cut in cuts if all(canvas.width(name, em) <= room for name in cut))
+    return next(fitting, None) or shortened(labels, SHORT)
+
+
+def shortened(labels: Sequence[str], length: int) -> list[str]:
+    """Names of at most `length` letters, two or more, of which no two are alike: of confused and contempt, in three
+    letters, remain cof and cot."""
+    found: list[str] = []
+    for label in labels:
+        alike = [other for other in labels if other != label and other[:length] == label[:length]]
+        apart = [at for at in range(length, len(label)) if all(other[at : at + 1] != label[at] for other in alike)]
+        letters = ([label[apart[0]]] if alike and apart else []) + ([label[length - 1]] if len(label) >= length else [])
+        names = [label[: length - 1] + letter for letter in (*letters, *label[length:], *SPARE)]
+        found.append(next(name for name in (names if len(label) >= length else [label, *names]) if name not in found))
+    return found
 
 
 def _bar(pixels: Pixels, box: Box, share: float | None, colour: Colour, size: Metrics) -> None:

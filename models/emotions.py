@@ -66,6 +66,9 @@ RESERVED = frozenset({
 MOST = 32
 """Most emotions of a set, and most categories."""
 
+FURTHER_COLOURS: tuple[str, ...] = tuple(f"hue{number}" for number in range(1, 9))
+"""Names of the colours beyond those of the seven; page, report and plot say what each looks like."""
+
 
 def _word(label: str) -> str:
     return label.strip().lower().replace(" ", "_").replace("-", "_")
@@ -133,11 +136,13 @@ class EmotionSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
     def colour_of(self, label: str) -> str:
-        """The one of the seven whose colour a label has: its own, else in turn those that the set leaves free."""
+        """The name of a label's colour: one of the seven has its own; others have, in turn, those of the seven that the
+        set leaves free, then FURTHER_COLOURS. The first fifteen of a set differ."""
         if label in EMOTIONS:
             return label
-        strangers = [name for name in (*self.emotions, *self.categories) if name not in EMOTIONS]
-        free = [name for name in EMOTIONS if name not in self.emotions] or list(EMOTIONS[1:])
+        names = (*self.emotions, *self.categories)
+        strangers = [name for name in names if name not in EMOTIONS]
+        free = [*(name for name in EMOTIONS if name not in names), *FURTHER_COLOURS]
         return free[strangers.index(label) % len(free)] if label in strangers else free[0]
 
 

@@ -180,6 +180,7 @@ def frame_columns(emotions: EmotionSet) -> tuple[Column, ...]:
         Column("emotion_arousal", "float64", lambda event, _: event.emotion.arousal),
         *_sound(lambda event: event.speech),
         *_by_name("other", further, lambda _, face: face.other if face is not None else None),
+        *_by_name("video_other", further, lambda _, face: face.video_other if face is not None else None),
         *_by_name("speech_other", further, lambda event, _: event.speech.other if event.speech is not None else None),
         *_by_name("emotion_other", further, lambda event, _: event.emotion.other),
         *([_dominance(lambda event: event.speech)] if emotions.dominance else []),

@@ -20,7 +20,7 @@ from bimodal.api.sources import ConfigLike, Source, choice_of, config_of
 from bimodal.broker.events import Emotion, Hop, Probabilities, fused, leading
 from bimodal.console import state_directory
 from bimodal.drawing.marks import Mark
-from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
+from bimodal.models.emotions import EMOTIONS, FURTHER_COLOURS, SEVEN, EmotionSet
 from bimodal.options import film_style, marks_of, with_counts, with_quick
 from bimodal.recordings.arrays import arrow_table
 from bimodal.recordings.convert import convert, formats_of
@@ -243,18 +243,27 @@ def _need(package: str, what: str) -> None:
         raise WorkerError(f"{what} needs the package '{package}': pip install {package}")
 
 
-# Of the seven emotions, in their order: distinct for colour-blind readers (after Okabe and Ito).
-COLOURS = ("#999999", "#E69F00", "#0072B2", "#F0E442", "#CC79A7", "#009E73", "#D55E00")
+# By name; the seven are distinct for colour-blind readers (after Okabe and Ito). Those of the report.
+COLOURS = dict(
+    zip(
+        (*EMOTIONS, *FURTHER_COLOURS),
+        ("#9aa1a9", "#e69f00", "#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#d55e00", "#8464c8", "#b9b31e", "#8c564b",
+         "#17becf", "#f0447f", "#3d4450", "#84b93c", "#e0b27c"),
+        strict=True,
+    )
+)  # fmt: skip
 
 
 def timeline(name: str, events: Sequence[Emotion], about: EmotionSet = SEVEN) -> Figure:
-    """Draw stacked probabilities of what was fused, of the leading face and of the voice, and their agreement."""
+    """Draw stacked probabilities of what was fused, of the leading face and of the voice, shares of further categories,
+    where any count, and the agreement of face and voice."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6), layout="constrained")
-    axes = figure.subplots(4, 1, sharex=True, height_ratios=(2, 2, 2, 1))
+    further = [1] if about.categories else []
+    axes = figure.subplots(4 + len(further), 1, sharex=True, height_ratios=(2, 2, 2, *further, 1))
     seconds = np.array([event.t for event in events])
-    names, colours = about.emotions, [COLOURS[EMOTIONS.index(about.colour_of(name))] for name in about.emotions]
+    names, colours = about.emotions, [COLOURS[about.colour_of(name)] for name in about.emotions]
     rows: tuple[tuple[str, Callable[[Emotion], Probabilities | None]], ...] = (
         ("fused", fused),
         ("video", _video),
@@ -268,11 +277,18 @@ def timeline(name: str, events: Sequence[Emotion], about: EmotionSet = SEVEN) ->
         axis.stackplot(seconds, stacks, labels=names, colors=colours, step="post")
         axis.set_ylim(0, 1)
         axis.set_ylabel(title)
+    if further:
+        for name in about.categories:
+            shares = [(event.emotion.other or {}).get(name, np.nan) for event in events]
+            axes[3].plot(seconds, shares, color=COLOURS[about.colour_of(name)], label=name)
+        axes[3].set_ylim(0, 1)
+        axes[3].set_ylabel("other", fontsize="small")
+        axes[3].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     agreement = [np.nan if event.emotion.agreement is None else event.emotion.agreement for event in events]
-    axes[3].plot(seconds, agreement, color="black", linewidth=1)
-    axes[3].set_ylim(0, 1)
-    axes[3].set_ylabel("agreement", fontsize="small")
-    axes[3].set_xlabel("seconds")
+    axes[-1].plot(seconds, agreement, color="black", linewidth=1)
+    axes[-1].set_ylim(0, 1)
+    axes[-1].set_ylabel("agreement", fontsize="small")
+    axes[-1].set_xlabel("seconds")
     axes[0].set_title(name)
     axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure

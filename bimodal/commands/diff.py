@@ -25,8 +25,8 @@ from bimodal.recordings.compare import Comparison, compare
 from bimodal.recordings.films import begin_s
 from bimodal.recordings.reading import Clip, Part, clips, read_events
 from bimodal.recordings.recording import RecordError
+from bimodal.recordings.report.charts import tenths
 from bimodal.recordings.report.facts import frame_seconds
-from bimodal.recordings.report.tracks import tenths
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.inputs import gather
 from bimodal.supervisor.provenance import model_records

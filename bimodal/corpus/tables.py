@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from bimodal.broker.paths import unpack
 from bimodal.corpus.rows import Cell, ClipRow, table_cells, table_columns
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.recordings.arrays import arrow_table
 from bimodal.recordings.parts import leftovers, opened, part_path, sweep, sync
 from bimodal.recordings.report.index import INDEX, number_cell, page_end, page_head, shares_cell, text_cell
@@ -54,6 +54,7 @@ def write_tables(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    about = EmotionSet(tuple(emotions))
     names = [name for name, _ in table_columns(emotions)]
     names[2:2] = carried
     types = dict(table_columns(emotions))
@@ -74,7 +75,7 @@ def write_tables(
                         given = [row.columns.get(name) for name in carried]
                         failed.write(_line([row.clip, row.source, *given, row.reason]))
                     if count < MOST_ON_PAGE:
-                        page.write(_page_row(corpus, row, carried, report).encode())
+                        page.write(_page_row(corpus, row, carried, report, about).encode())
                     count += 1
         rest = f"<p>The first {MOST_ON_PAGE} of {count} clips; all are in {CLIPS_CSV}.</p>"
         page.write(page_end(rest if count > MOST_ON_PAGE else "").encode())
@@ -123,12 +124,12 @@ def _page_head(title: str, carried: Sequence[str]) -> str:
     return page_head(title, names, note)
 
 
-def _page_row(corpus: Path, row: ClipRow, carried: Sequence[str], report: bool | None) -> str:
+def _page_row(corpus: Path, row: ClipRow, carried: Sequence[str], report: bool | None, about: EmotionSet) -> str:
     cells = [_link(corpus, row, report), *(text_cell(row.columns.get(name)) for name in carried)]
     for name in PAGE_COLUMNS[1:]:
         value = getattr(row, name)
         if isinstance(value, dict):
-            cells.append(shares_cell(value))
+            cells.append(shares_cell(value, about))
         elif isinstance(value, int | float):
             cells.append(number_cell(value, f"{value:.1f}" if isinstance(value, float) else None))
         else:

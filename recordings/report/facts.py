@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.reading import Clip
+from bimodal.recordings.report.charts import tenths
 from bimodal.recordings.report.statistics import Spread, Stretch, Tally, TrackTally
-from bimodal.recordings.report.tracks import LEAST_UNIT, MOST_TRACKS, MOST_UNITS, tenths
+from bimodal.recordings.report.tracks import LEAST_UNIT, MOST_TRACKS, MOST_UNITS
 
 MOST_STRETCHES, MOST_CONFLICTS = 8, 5
 SHORTEST_STRETCH_S = 0.2

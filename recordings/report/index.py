@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from bimodal.models.emotions import FURTHER_COLOURS, SEVEN, EmotionSet
 from bimodal.recordings.films import films_of
 from bimodal.recordings.parts import replace_text
 from bimodal.recordings.reading import Clip
@@ -21,17 +22,20 @@ INDEX = "index.html"
 
 # The page, in pieces: whoever writes many rows writes them one after another.
 
-STYLE = """
+STYLE = (
+    """
 :root {
   color-scheme: light dark; font: 15px/1.45 system-ui, "Segoe UI", sans-serif;
   --ink: #1c2026; --soft: #565e69; --line: #d9dde2; --ground: #fff; --card: #f5f6f8;
   --bad: #a40000; --badground: #fdeceb;
   --neutral: #9aa1a9; --happy: #e69f00; --sad: #0072b2; --surprise: #56b4e9; --fear: #cc79a7; --disgust: #009e73;
   --anger: #d55e00;
+  --hue1: #8464c8; --hue2: #b9b31e; --hue3: #8c564b; --hue4: #17becf; --hue5: #f0447f; --hue6: #3d4450; --hue7: #84b93c;
+  --hue8: #e0b27c;
 }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e7eaee; --soft: #a5aeb9; --line: #333a43; --ground: #14171b; --card: #1c2127; --bad: #ff9a9a;
-    --badground: #331a1a; --neutral: #808891; }
+    --badground: #331a1a; --neutral: #808891; --hue6: #cfd6df; }
 }
 body { margin: 2rem auto; max-width: 86rem; padding: 0 1rem; background: var(--ground); color: var(--ink); }
 h1 { font-size: 24px; margin: 0 0 .3rem; overflow-wrap: anywhere; }
@@ -57,8 +61,11 @@ tr.failed { background: var(--badground); } tr.failed td { color: var(--bad); }
 .neutral { --it: var(--neutral); } .happy { --it: var(--happy); } .sad { --it: var(--sad); }
 .surprise { --it: var(--surprise); } .fear { --it: var(--fear); } .disgust { --it: var(--disgust); }
 .anger { --it: var(--anger); }
-""" + "".join(
-    f".own{place} {{ --it: hsl({40 + 360 // OWN_COLOURS * place} 45% 55%); }}\n" for place in range(OWN_COLOURS)
+"""
+    + "".join(f".{name} {{ --it: var(--{name}); }}\n" for name in FURTHER_COLOURS)
+    + "".join(
+        f".own{place} {{ --it: hsl({40 + 360 // OWN_COLOURS * place} 45% 55%); }}\n" for place in range(OWN_COLOURS)
+    )
 )
 
 SCRIPT = """<script>
@@ -124,13 +131,13 @@ def text_cell(text: str | None) -> str:
     return f"<td>{html.escape(text or '')}</td>"
 
 
-def shares_cell(shares: Mapping[str, float]) -> str:
-    """A cell with a small bar of shares of time by emotion, sorted by the largest of them."""
+def shares_cell(shares: Mapping[str, float], about: EmotionSet = SEVEN) -> str:
+    """A cell with a small bar of shares of time by emotion of a set, sorted by the largest of them."""
     if not shares:
         return "<td></td>"
     order = sorted(shares.items(), key=lambda item: -item[1])
     words = html.escape(", ".join(f"{label} {share:.0%}" for label, share in order if share >= 0.005))
-    bars = "".join(f'<i class="{css_of(label)}" style="flex:{share:.3f}"></i>' for label, share in order)
+    bars = "".join(f'<i class="{css_of(label, about)}" style="flex:{share:.3f}"></i>' for label, share in order)
     return f'<td data-n="{order[0][1]:.3f}"><div class="shares" role="img" aria-label="{words}" title="{words}">{bars}</div></td>'  # noqa: E501
 
 
@@ -190,7 +197,7 @@ def _row(folder: Path, entry: Entry) -> str:
             number_cell(tally.frames, f"{tally.frames:,}"),
             number_cell(len(tally.tracks)),
             text_cell(dominant),
-            shares_cell(shares),
+            shares_cell(shares, tally.emotions),
             number_cell(round(unknown, 4), f"{unknown:.0%}"),
             _film_cell(folder, entry.clip),
         ]

@@ -12,17 +12,16 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.recordings.exports import Annotated, webvtt
 from bimodal.recordings.films import films_of
 from bimodal.recordings.parts import replace_text
 from bimodal.recordings.reading import Clip, read_events, read_hops
 from bimodal.recordings.recording import RecordError, describe
 from bimodal.recordings.report import facts
-from bimodal.recordings.report.charts import clock, timeline
+from bimodal.recordings.report.charts import clock, tenths, timeline
 from bimodal.recordings.report.index import Entry, write_index
 from bimodal.recordings.report.statistics import Tally
-from bimodal.recordings.report.tracks import MOST_TRACKS, bounds_of, css_of, follow, tenths, voices
+from bimodal.recordings.report.tracks import MOST_TRACKS, bounds_of, css_of, follow, voices
 from bimodal.recordings.segments import Segment, SegmentFinder, in_order
 
 HERE = Path(__file__).parent
@@ -122,7 +121,7 @@ def render_content(clip: Clip, content: Content, now: datetime) -> str:
         tally=tally,
         title=clip.stream.source.name if clip.stream is not None else clip.name,
         emotions=about.emotions,
-        colours=colour_rules(about),
+        categories=about.categories,
         further=facts.further(tally),
         length=clock(seconds),
         faces=len(tally.tracks),
@@ -147,12 +146,6 @@ def render_content(clip: Clip, content: Content, now: datetime) -> str:
         settings=facts.settings(clip),
         made=now.strftime("%Y-%m-%d %H:%M %Z"),
     )
-
-
-def colour_rules(about: EmotionSet) -> str:
-    """Style rules that give a set of one's own the colours of the seven."""
-    strangers = [name for name in (*about.emotions, *about.categories) if name not in EMOTIONS]
-    return " ".join(f".{name} {{ --it: var(--{about.colour_of(name)}); }}" for name in strangers)
 
 
 def write_report(clip: Clip, now: datetime) -> Path:

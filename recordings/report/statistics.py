@@ -42,13 +42,19 @@ class Mean:
         total = sum(self.sums.values())
         return {emotion: value / total for emotion, value in self.sums.items()} if total > 0 else None
 
+    @property
+    def means(self) -> dict[str, float] | None:
+        """The mean by category, 0…1, as the values are; None if nothing was added."""
+        return {name: value / self.count for name, value in self.sums.items()} if self.count else None
+
 
 @dataclass
-class Second:
-    """Statistics of one second of a clip, or of several merged ones.
+class Bin:
+    """Statistics of a span of a clip's time.
 
     Attributes:
         rows: mean distributions of fused, video and speech.
+        other: mean shares of the verdict's further categories.
         unknown: number of frames without a label.
         voice, listened: sum of the shares of voice, and its number of frames.
         agreement, compared: sum of the agreement of face and voice, and its number of frames.
@@ -56,22 +62,69 @@ class Second:
 
     frames: int = 0
     rows: dict[str, Mean] = field(default_factory=lambda: {row: Mean() for row in ROWS})
+    other: Mean = field(default_factory=Mean)
     unknown: int = 0
     voice: float = 0.0
     listened: int = 0
     agreement: float = 0.0
     compared: int = 0
 
-    def merge(self, other: Second) -> None:
-        """Add another second's counts."""
-        self.frames += other.frames
+    def merge(self, another: Bin) -> None:
+        """Add another one's counts."""
+        self.frames += another.frames
         for row, mean in self.rows.items():
-            mean.merge(other.rows[row])
-        self.unknown += other.unknown
-        self.voice += other.voice
-        self.listened += other.listened
-        self.agreement += other.agreement
-        self.compared += other.compared
+            mean.merge(another.rows[row])
+        self.other.merge(another.other)
+        self.unknown += another.unknown
+        self.voice += another.voice
+        self.listened += another.listened
+        self.agreement += another.agreement
+        self.compared += another.compared
+
+
+MOST_BINS = 500
+FINEST_S = 0.02
+"""Bins of a clip of up to ten seconds hold one frame each, up to 50 frames a second."""
+
+
+class Bins:
+    """A clip in bins of time, at most MOST_BINS from the first to the last: `width` seconds, doubled as it gets longer.
+    Times come in any order."""
+
+    def __init__(self) -> None:
+        self.width = FINEST_S
+        self._bins: dict[int, Bin] = {}
+        self._ends = (0, 0)
+
+    def at(self, t: float) -> Bin:
+        """The bin of a moment, in seconds."""
+        number = self._number(t)
+        if number not in self._bins:
+            first, last = self._ends if self._bins else (number, number)
+            self._ends = (min(first, number), max(last, number))
+            self._bins[number] = Bin()
+            while self._ends[1] - self._ends[0] >= MOST_BINS:
+                self._widen()
+        return self._bins[self._number(t)]
+
+    def _number(self, t: float) -> int:
+        # A frame at the edge of two bins lies in the second, whatever a floating number makes of it.
+        return math.floor(t / self.width + 1e-6)
+
+    def _widen(self) -> None:
+        """Merge every two bins."""
+        self.width *= 2
+        merged: dict[int, Bin] = {}
+        for number, one in self._bins.items():
+            if number // 2 in merged:
+                merged[number // 2].merge(one)
+            else:
+                merged[number // 2] = one
+        self._bins, self._ends = merged, (self._ends[0] // 2, self._ends[1] // 2)
+
+    def found(self) -> list[tuple[int, Bin]]:
+        """Number (of `width` seconds from 0) and content of each that has any, in order."""
+        return sorted(self._bins.items(), key=lambda item: item[0])
 
 
 @dataclass
@@ -135,7 +188,7 @@ class Tally:
         self.compared = self.same_label = 0
         self.agreement = 0.0
         self.span: tuple[float, float] | None = None
-        self.seconds: defaultdict[int, Second] = defaultdict(Second)
+        self.bins = Bins()
         self.labels: dict[str, Counter[str]] = {row: Counter() for row in ROWS}
         self.unknown: Counter[str] = Counter()
         self.unheard: Counter[str] = Counter()
@@ -152,13 +205,13 @@ class Tally:
         self.failed += event.failed is not None
         self.with_face += bool(event.faces)
         self.span = (t if self.span is None else self.span[0], t)
-        second = self.seconds[int(t)]
-        second.frames += 1
+        moment = self.bins.at(t)
+        moment.frames += 1
         face = leading(event)
-        self._add_rows(event, face, second)
-        self._add_voice(event, second)
-        self._add_agreement(event, face, second)
-        self._add_verdict(event, t, second)
+        self._add_rows(event, face, moment)
+        self._add_voice(event, moment)
+        self._add_agreement(event, face, moment)
+        self._add_verdict(event, t, moment)
         self.doubted.update(doubts_of(event))
         for one in event.faces:
             self._add_track(one, t, track_base + one.track)
@@ -167,48 +220,50 @@ class Tally:
             if identity not in used:
                 used.append(identity)
 
-    def _add_rows(self, event: Emotion, face: TrackedFace | None, second: Second) -> None:
+    def _add_rows(self, event: Emotion, face: TrackedFace | None, moment: Bin) -> None:
         spoken = event.speech.probabilities if event.speech is not None else None
         if face is not None:
-            second.rows["video"].add(face.video)
+            moment.rows["video"].add(face.video)
             self.labels["video"][max(face.video, key=lambda emotion: face.video[emotion])] += 1
         if spoken:
-            second.rows["speech"].add(spoken)
+            moment.rows["speech"].add(spoken)
         if event.speech is not None and event.speech.label is not None:
             self.labels["speech"][event.speech.label] += 1
+        if event.emotion.other:
+            moment.other.add(event.emotion.other)
         for name, share in (event.emotion.other or {}).items():
             self.further[name].add(share)
         if event.emotion.label is not None:
-            second.rows["fused"].add(fused(event) or {event.emotion.label: 1.0})
+            moment.rows["fused"].add(fused(event) or {event.emotion.label: 1.0})
             self.labels["fused"][event.emotion.label] += 1
 
-    def _add_voice(self, event: Emotion, second: Second) -> None:
+    def _add_voice(self, event: Emotion, moment: Bin) -> None:
         if event.speech is None:
             return
-        second.listened += 1
-        second.voice += event.speech.voice
+        moment.listened += 1
+        moment.voice += event.speech.voice
         self.with_voice += event.speech.label is not None
         if event.speech.label is None and event.speech.because:
             self.unheard[reason(event.speech.because)] += 1
 
-    def _add_agreement(self, event: Emotion, face: TrackedFace | None, second: Second) -> None:
+    def _add_agreement(self, event: Emotion, face: TrackedFace | None, moment: Bin) -> None:
         agreement, speech = event.emotion.agreement, event.speech
         if agreement is None or face is None or speech is None or speech.label is None:
             return
         self.compared += 1
         self.agreement += agreement
-        second.compared += 1
-        second.agreement += agreement
+        moment.compared += 1
+        moment.agreement += agreement
         shown = max(face.video, key=lambda emotion: face.video[emotion])
         if shown == speech.label:
             self.same_label += 1
         else:
             self.conflicts[shown, speech.label] += 1
 
-    def _add_verdict(self, event: Emotion, t: float, second: Second) -> None:
+    def _add_verdict(self, event: Emotion, t: float, moment: Bin) -> None:
         label = event.emotion.label
         if label is None:
-            second.unknown += 1
+            moment.unknown += 1
             self.unknown[reason(event.failed or event.emotion.because or "no reason was given")] += 1
             self._open = None
             return
@@ -243,11 +298,3 @@ def reason(text: str) -> str:
     """Remove the numbers that change from frame to frame from a reason; a limit that was not reached stays."""
     unsure = re.fullmatch(r"confidence \S+ (is below \S+)", text)
     return f"not sure enough: confidence {unsure[1]}" if unsure else kind_of_reason(text)
-
-
-def merged(seconds: dict[int, Second], first: int, last: int, width: int) -> list[Second]:
-    """Merge seconds into bins of `width` seconds from `first` to `last`, including empty ones."""
-    bins = [Second() for _ in range((last - first) // width + 1)]
-    for number, second in seconds.items():
-        bins[(number - first) // width].merge(second)
-    return bins

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bimodal.models.emotions import SEVEN, EmotionSet
-from bimodal.recordings.report.charts import WIDTH, Axis, clock
+from bimodal.recordings.report.charts import WIDTH, Axis, tenths
 from bimodal.recordings.report.course import limits_of, polylines
 from bimodal.recordings.report.statistics import Tally, TrackTally
 from bimodal.recordings.segments import Segment
@@ -61,6 +61,7 @@ class Follow(NamedTuple):
 
     Attributes:
         segments, hidden: its stretches by start, and the number of further ones that are not shown.
+        further: stretches of further categories that have half of the whole or more.
         turns: when it speaks.
         affect: valence and arousal; None where neither is known.
         details: head pose, mouth and action units.
@@ -69,20 +70,16 @@ class Follow(NamedTuple):
     name: str
     segments: list[Placed]
     hidden: int
+    further: list[Placed]
     turns: list[Placed]
     affect: Chart | None
     details: list[Chart]
 
 
-def tenths(seconds: float) -> str:
-    """Format seconds with tenths: 72.34 → "1:12.3"."""
-    rounded = round(seconds * 10)
-    return f"{clock(rounded // 10)}.{rounded % 10}"
-
-
 def css_of(label: str, about: EmotionSet = SEVEN) -> str:
     """The CSS class with the colour of a label; of one outside the set, always the same of a few colours."""
-    return label if label in (*about.emotions, *about.categories) else f"own{zlib.crc32(label.encode()) % OWN_COLOURS}"
+    known = label in about.emotions or label in about.categories
+    return about.colour_of(label) if known else f"own{zlib.crc32(label.encode()) % OWN_COLOURS}"
 
 
 def follow(tally: Tally, segments: Sequence[Segment], numbers: Sequence[int]) -> dict[int, Follow]:
@@ -112,17 +109,20 @@ def voices(tally: Tally, segments: Sequence[Segment]) -> list[Follow]:
 def bounds_of(tally: Tally) -> tuple[float, float]:
     """First and last time of the time axis, in seconds: that of the timeline."""
     axis = Axis(tally)
-    return float(axis.first), float(axis.first + axis.bins * axis.bin_s)
+    return axis.first, axis.last
 
 
 def _follow(name: str, own: Sequence[Segment], kind: str, tally: Tally, track: TrackTally | None = None) -> Follow:
     bounds = bounds_of(tally)
     stretches = [placed(one, bounds, tally.emotions) for one in own if one.kind == kind]
+    further = [placed(one, bounds, tally.emotions) for one in own if one.kind == "other"]
     turns = [placed(one, bounds) for one in own if one.kind == "turn"]
     shown = sorted(sorted(stretches, key=lambda one: one.start - one.end)[:MOST_SEGMENTS], key=lambda one: one.start)
     affect = _affect(track, bounds) if track is not None else None
     details = _details(track, bounds) if track is not None else []
-    return Follow(name, shown, len(stretches) - len(shown), turns[:MOST_SEGMENTS], affect, details)
+    return Follow(
+        name, shown, len(stretches) - len(shown), further[:MOST_SEGMENTS], turns[:MOST_SEGMENTS], affect, details
+    )
 
 
 def placed(segment: Segment, bounds: tuple[float, float], about: EmotionSet = SEVEN) -> Placed:
@@ -136,8 +136,8 @@ def placed(segment: Segment, bounds: tuple[float, float], about: EmotionSet = SE
         css_of(segment.label, about),
         segment.confidence,
         segment.peak,
-        left,
-        max(0.0, right - left),
+        round(left, 4),
+        round(max(0.0, right - left), 4),
     )
 
 

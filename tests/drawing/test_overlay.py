@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bimodal.drawing import canvas
 from bimodal.drawing.canvas import Box, fill_share
 from bimodal.drawing.captions import rows
-from bimodal.drawing.overlay import bars, ground, overlay, place_caption
+from bimodal.drawing.overlay import bars, ground, overlay, place_caption, shortened
 from bimodal.drawing.style import FUSED, GROUND, SPEECH, TEXT, VIDEO, Style, metrics
 from tests.drawing.making import SILENCE, UNKNOWN, event, face
 
@@ -143,3 +143,23 @@ def test_an_emotion_that_a_model_does_not_know_has_no_bar() -> None:
     bars(unknown, less, metrics(640, 360))
     line = 360 - metrics(640, 360).line // 2 - 2
     assert int((known[line] != unknown[line]).any(axis=-1).sum()) > 300
+
+
+@pytest.mark.parametrize(
+    ("labels", "length", "names"),
+    [
+        (("neutral", "happy"), 3, ["neu", "hap"]),
+        (("confused", "contempt", "calm"), 3, ["cof", "cot", "cal"]),
+        (("bored", "boring", "bo"), 3, ["boe", "boi", "bo"]),
+        (("sad", "happy"), 12, ["sad", "happy"]),
+    ],
+)
+def test_names_of_bars_are_cut_and_still_differ(labels: tuple[str, ...], length: int, names: list[str]) -> None:
+    assert shortened(labels, length) == names
+
+
+@given(st.lists(st.from_regex(r"[a-z][a-z0-9_-]{0,9}", fullmatch=True), min_size=1, max_size=32, unique=True))
+def test_no_two_bars_have_one_name(labels: list[str]) -> None:
+    found = shortened(labels, 3)
+    assert len(set(found)) == len(found) == len(labels)
+    assert all(len(name) <= 3 for name in found)

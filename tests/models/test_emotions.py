@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from bimodal.models.emotions import (
     EMOTIONS,
+    FURTHER_COLOURS,
     OUTSIDE,
     SEVEN,
     SYNONYMS,
@@ -147,6 +148,15 @@ def test_every_label_has_one_of_the_seven_colours() -> None:
     assert colours[0] == "neutral"
     assert len(set(colours)) == 4
     assert set(colours) <= set(EMOTIONS)
+
+
+@pytest.mark.parametrize("emotions", [EMOTIONS, tuple(f"own{number}" for number in range(9)), ("neutral", "bored")])
+def test_fifteen_names_have_fifteen_colours(emotions: tuple[str, ...]) -> None:
+    about = EmotionSet(emotions, tuple(f"further{number}" for number in range(15 - len(emotions))))
+    names = (*about.emotions, *about.categories)
+    assert len({about.colour_of(name) for name in names}) == 15
+    assert {about.colour_of(name) for name in names} == {*EMOTIONS, *FURTHER_COLOURS}
+    assert {EmotionSet(emotions, ("happy",)).colour_of("happy")} == {"happy"}, "one of the seven keeps its own"
 
 
 def test_a_whole_is_a_distribution() -> None:

@@ -52,7 +52,8 @@ def test_a_set_of_ones_own_has_columns_of_its_own() -> None:
     names = [column.name for column in frame_columns(OWN)]
     plain = [column.name for column in COLUMNS]
     assert [name for name in names if name.startswith("fused_")] == ["fused_neutral", "fused_bored"]
-    further = ["other_contempt", "speech_other_contempt", "emotion_other_contempt", "speech_dominance"]
+    further = ["other_contempt", "video_other_contempt", "speech_other_contempt", "emotion_other_contempt"]
+    further += ["speech_dominance"]
     assert [name for name in names if name not in plain and not name.endswith("_bored")] == further
     assert set(plain) - set(names) == {
         f"{group}_{emotion}"

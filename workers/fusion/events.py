@@ -163,6 +163,7 @@ def _face(fused: FusedFace, scale: tuple[float, float], order: Sequence[str]) ->
         mouth_seen=_round(face.mouth_seen),
         doubts=fused.doubts,
         other=_other(fused.other),
+        video_other=_other(fused.video_other),
     )
 
 

@@ -127,7 +127,7 @@ class FusedFace(NamedTuple):
 
     `video` is flattened where the face can be made out badly; `fused` is smoothed; `weights` of video and speech sum to
     1; `eyes`: closed, or a blink; `doubts` are in words; `other`: shares of the further categories that count, of face
-    and voice together, smoothed.
+    and voice together, smoothed; `video_other`: those of the face alone.
     """
 
     track: int
@@ -140,6 +140,7 @@ class FusedFace(NamedTuple):
     eyes: EyesState = EyesState()
     doubts: tuple[str, ...] = ()
     other: Mapping[str, float] = MappingProxyType({})
+    video_other: Mapping[str, float] = MappingProxyType({})
 
 
 class SceneEmotion(NamedTuple):
@@ -315,7 +316,7 @@ class Scene:
             other = state.other.update(pts_ns, pooled_other(modalities, self._strategy, self._emotions))
         eyes = _eyes(state, pts_ns, face)
         told = dynamic.probabilities if dynamic is not None else None
-        return FusedFace(number, face, each.static, told, video, fused, weights, eyes, doubts.reasons, other)
+        return FusedFace(number, face, each.static, told, video, fused, weights, eyes, doubts.reasons, other, further)
 
     def _gathered(self, state: _TrackState, pts_ns: int, seen: Probabilities, talks: bool) -> Probabilities:
         """What a face shows: over `talking_s` while it talks, beginning with the half second before, else now."""

@@ -77,8 +77,8 @@ class ViewActor(FrameObserver):
         if framed.stream in self.view.viewers.awaiting:
             try:
                 settings = self.view.settings
-                hide, names = settings.faces == "hide", settings.emotions.emotions
-                payload = frame_message(framed, time.monotonic(), hide=hide, emotions=names)
+                hide = settings.faces == "hide"
+                payload = frame_message(framed, time.monotonic(), hide=hide, about=settings.emotions)
                 self.encoded += framed.pixels is not None
             except Exception:  # one frame that can't be shown must not end the page
                 log.exception("a frame can't be shown")

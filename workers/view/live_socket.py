@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import struct
 import time
-from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -25,7 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from bimodal.broker.control import Accepted, RecordRequest, ask
 from bimodal.broker.events import Emotion, Probabilities, face_emotion, fused, leading
 from bimodal.errors import BimodalError
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.workers.errors import ViewError
 from bimodal.workers.observer import FramedEvent, Pixels
 from bimodal.workers.view.state import Point, View, point, snapshot
@@ -67,7 +66,7 @@ class FrameHead(msgspec.Struct, frozen=True, kw_only=True):
 _encoder = msgspec.json.Encoder()
 
 
-def frame_message(framed: FramedEvent, at: float, *, hide: bool, emotions: Sequence[str] = EMOTIONS) -> bytes:
+def frame_message(framed: FramedEvent, at: float, *, hide: bool, about: EmotionSet = SEVEN) -> bytes:
     """Pack a frame: length of the head (uint32, little-endian), the head as JSON, the JPEG or, with `hide`, nothing."""
     pixels = framed.pixels
     picture: Picture = "hidden" if hide else "none" if pixels is None else "jpeg"
@@ -82,7 +81,7 @@ def frame_message(framed: FramedEvent, at: float, *, hide: bool, emotions: Seque
             leading=None if face is None else event.faces.index(face),
             shows=face_emotion(event),
             fused=fused(event),
-            point=point(event, at, emotions),
+            point=point(event, at, about),
         )
     )
     body = jpeg(pixels) if pixels is not None and not hide else b""
@@ -150,7 +149,7 @@ def routes(view: View) -> list[BaseRoute]:
 
 
 def hello(view: View) -> dict[str, object]:
-    """The first message. `colours`: by emotion and category, which of the seven's colours it has."""
+    """The first message. `colours`: by emotion and category, the name of its colour."""
     about = view.settings.emotions
     return {
         "type": "hello",

@@ -159,7 +159,8 @@ class SeveralSessions:
         payload = None
         if framed is not None and isinstance(body, Emotion) and body.stream in self.view.viewers.awaiting:
             named: FramedEvent = framed._replace(stream=body.stream, event=body)
-            payload = frame_message(named, time.monotonic(), hide=self.view.settings.faces == "hide")
+            hide = self.view.settings.faces == "hide"
+            payload = frame_message(named, time.monotonic(), hide=hide, about=self.view.settings.emotions)
         self._call(lambda: self.view.take(body, payload))
 
     def _pass_on_to(self, part: SystemState, body: Body) -> None:

@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from bimodal.broker.events import Emotion, Probabilities, accord, doubts_of, fused, leading
 from bimodal.broker.messages import Body, Status, StreamStatus
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.system_state import ProcessState, StreamState, SystemState
 from bimodal.workers.view.access import AccessControl
@@ -57,7 +59,7 @@ class View:
         now = time.monotonic()
         self.system.take(body, now)
         if isinstance(body, Emotion):
-            self.histories.setdefault(body.stream, History(self.settings.emotions.emotions)).add(body, now)
+            self.histories.setdefault(body.stream, History(self.settings.emotions)).add(body, now)
             if payload is not None:
                 self.viewers.put_frame(body.stream, payload)
         elif isinstance(body, Status):
@@ -76,12 +78,18 @@ STEP_S = 0.2
 Point = dict[str, object]
 
 
-def point(event: Emotion, at: float, emotions: Sequence[str] = EMOTIONS) -> Point:
+def point(event: Emotion, at: float, about: EmotionSet = SEVEN) -> Point:
     """The point of an event on the timeline. Keys are short: a history has 600 points.
 
-    Lists hold the emotions of the set in their order, null where one is not known.
+    Lists hold the emotions of the set in their order, then its further categories; null where one is not known.
     """
     face, speech, verdict = leading(event), event.speech, event.emotion
+    sides = (
+        (face.video, face.video_other) if face is not None else (None, None),
+        (speech.probabilities, speech.other) if speech is not None else (None, None),
+        (fused(event), verdict.other),
+    )
+    video, heard, both = (listed(told, about.emotions, other, about.categories) for told, other in sides)
     return {
         "at": round(at, 3),
         "t": round(event.t, 3),
@@ -90,9 +98,9 @@ def point(event: Emotion, at: float, emotions: Sequence[str] = EMOTIONS) -> Poin
         "agreement": verdict.agreement,
         "because": verdict.because or ", ".join(doubts_of(event)) or None,
         "accord": accord(event),
-        "video": listed(face.video if face is not None else None, emotions),
-        "speech": listed(speech.probabilities if speech is not None else None, emotions),
-        "fused": listed(fused(event), emotions),
+        "video": video,
+        "speech": heard,
+        "fused": both,
         "affect": affect(event),
     }
 
@@ -103,11 +111,17 @@ def affect(event: Emotion) -> list[float] | None:
     return None if valence is None or arousal is None else [round(valence, 3), round(arousal, 3)]
 
 
-def listed(probabilities: Probabilities | None, emotions: Sequence[str]) -> list[float | None] | None:
-    """Probabilities as a list, in the order of the emotions."""
+def listed(
+    probabilities: Probabilities | None,
+    emotions: Sequence[str],
+    other: Probabilities | msgspec.UnsetType | None = None,
+    categories: Sequence[str] = (),
+) -> list[float | None] | None:
+    """Probabilities as a list, in the order of the emotions, and shares in that of the categories."""
     if probabilities is None:
         return None
-    return [round(probabilities[name], 3) if name in probabilities else None for name in emotions]
+    shares = ((probabilities, emotions), (other or {}, categories))
+    return [round(found[name], 3) if name in found else None for found, names in shares for name in names]
 
 
 class History:
@@ -116,8 +130,8 @@ class History:
     `at` is seconds of one monotonic clock.
     """
 
-    def __init__(self, emotions: Sequence[str] = EMOTIONS) -> None:
-        self._emotions = emotions
+    def __init__(self, about: EmotionSet = SEVEN) -> None:
+        self._about = about
         self.points: deque[Point] = deque()
         self._due = 0.0
         self._times: deque[float] = deque()
@@ -127,7 +141,7 @@ class History:
         if at < self._due:
             return
         self._due = max(self._due + STEP_S, at + STEP_S / 2)
-        self.points.append(point(event, at, self._emotions))
+        self.points.append(point(event, at, self._about))
         self._times.append(at)
         while self._times and at - self._times[0] > SPAN_S:
             self._times.popleft()

@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bimodal.broker.events import Emotion, FaceMeasures, Verdict
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.recordings.reading import Clip, clips
 from bimodal.recordings.recording import Recording
 from bimodal.recordings.report import facts
-from bimodal.recordings.report.charts import MOST_BINS, WIDTH, timeline
+from bimodal.recordings.report.charts import WIDTH, timeline
 from bimodal.recordings.report.page import percent, render, tally_of, write_report
-from bimodal.recordings.report.statistics import Tally
+from bimodal.recordings.report.statistics import FINEST_S, MOST_BINS, Tally
 from tests.recordings.events import event, event_lists, face, opened, speech
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -177,8 +178,63 @@ def test_everything_in_the_picture_lies_in_it(times: list[float], label: str | N
         for box in row.rectangles:
             assert -1e-6 <= box.x <= box.x + box.width <= WIDTH + 1e-6
             assert row.y - 1e-6 <= box.y <= box.y + box.height <= row.y + row.height + 1e-6
-        assert len({round(box.x, 3) for box in row.rectangles}) <= MOST_BINS
+        for area in row.areas:
+            across = [float(x) for x in re.findall(r"[MH](-?[\d.]+)", area.path)]
+            down = [float(y) for y in re.findall(r"(?:V|M\S+ )(-?[\d.]+)", area.path)]
+            assert -0.01 <= min(across) <= max(across) <= WIDTH + 0.01
+            assert row.y - 0.1 <= min(down) <= max(down) <= row.y + row.height + 0.1
+    assert len(picture.columns) <= MOST_BINS
     assert all(0 <= tick.x <= WIDTH + 1e-6 for tick in picture.ticks)
+
+
+def test_what_lasts_a_frame_is_seen_in_a_short_clip() -> None:
+    tally = Tally()
+    for seq in range(200):  # 8 s
+        tally.add(felt(seq, "fear" if seq == 101 else "happy"), seq / 25)
+    picture = timeline(tally)
+    assert picture.each == "frame"
+    assert len(picture.columns) == 200
+    (column,) = [one for one in picture.columns if "fused: fear" in one.title]
+    assert (column.x, column.width) == pytest.approx((WIDTH * 101 / 200, WIDTH / 200))
+    assert column.title.startswith("0:04.04–0:04.08")
+    widths = [one.width for one in picture.columns]
+    assert widths == pytest.approx([WIDTH / 200] * 200), "no seams and no gaps"
+
+
+@pytest.mark.parametrize(
+    ("frames", "frame_s", "each", "columns"),
+    [(1, 0.04, "frame", 1), (20, 1.0, "frame", 20), (3_000, 1 / 30, "0.32 s", 313), (4, 30.0, "frame", 4)],
+)
+def test_columns_follow_the_length_of_the_clip(frames: int, frame_s: float, each: str, columns: int) -> None:
+    tally = Tally()
+    for seq in range(frames):
+        tally.add(felt(seq, "happy"), seq * frame_s)
+    picture = timeline(tally)
+    assert (picture.each, len(picture.columns)) == (each, columns)
+    (area,) = picture.rows[0].areas[1:2]
+    assert area.path.count("M") == 1, "one run, without gaps"
+    assert picture.columns[-1].x + picture.columns[-1].width == pytest.approx(WIDTH, abs=3)
+
+
+def test_a_pause_is_a_gap() -> None:
+    tally = Tally()
+    for t in (0.0, 0.04, 0.08, 5.0, 5.04):
+        tally.add(felt(0, "happy"), t)
+    path = timeline(tally).rows[0].areas[0].path
+    assert path.count("M") == 2
+    assert tally.bins.width == FINEST_S
+
+
+def test_further_categories_have_a_stack_of_their_own() -> None:
+    tally = Tally(EmotionSet(EMOTIONS, ("contempt", "calm")))
+    for seq in range(10):
+        one = felt(seq, "happy")
+        verdict = msgspec.structs.replace(one.emotion, other={"contempt": 0.4, "calm": 0.1})
+        tally.add(msgspec.structs.replace(one, emotion=verdict), seq / 25)
+    (row,) = [row for row in timeline(tally).rows if row.name == "other"]
+    assert [area.kind for area in row.areas] == ["hue1", "hue2"], "in colours of their own"
+    assert f"V{row.y + 0.4 * row.height:.1f}" in row.areas[0].path, "as high as its share, not as all of them"
+    assert "other: contempt 40%, calm 10%" in timeline(tally).columns[0].title
 
 
 def test_small_shares_are_not_nothing() -> None:

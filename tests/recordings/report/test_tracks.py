@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bimodal.broker.events import FaceMeasures
 from bimodal.models.emotions import EMOTIONS
+from bimodal.recordings.report.charts import tenths
 from bimodal.recordings.report.statistics import Tally
-from bimodal.recordings.report.tracks import MOST_SEGMENTS, css_of, follow, tenths, voices
+from bimodal.recordings.report.tracks import MOST_SEGMENTS, css_of, follow, voices
 from bimodal.recordings.segments import Segment
 from tests.recordings.report.test_page import doing, felt
 

@@ -47,6 +47,7 @@ def test_a_category_is_in_the_event_of_face_voice_and_both() -> None:
     assert second.speech is not None
     assert second.speech.other == {"contempt": 0.6}
     assert second.emotion.other == second.faces[0].other
+    assert second.faces[0].video_other == {"contempt": 0.4}, "the face alone"
     assert isinstance(second.emotion.other, dict)
     assert 0 < second.emotion.other["contempt"] < 1
     assert "noise" not in second.emotion.other, "what does not count is not there"
@@ -62,6 +63,7 @@ def test_categories_change_nothing_else() -> None:
         for place in (event, event.get("speech"), event.get("emotion"), *event.get("faces", ())):
             if isinstance(place, dict):
                 place.pop("other", None)
+                place.pop("video_other", None)
     assert stripped == msgspec.json.decode(msgspec.json.encode(plain))
 
 

@@ -19,7 +19,9 @@ SAID = {"neutral": 0.1, "bored": 0.7, "engaged": 0.2}
 
 def said(event: Emotion) -> Emotion:
     """The event, in words of the set."""
-    seen = msgspec.structs.replace(face(), static=SAID, video=SAID, fused=SAID, label="bored")
+    seen = msgspec.structs.replace(
+        face(), static=SAID, video=SAID, fused=SAID, label="bored", video_other={"contempt": 0.4}
+    )
     told = Verdict(label="bored", confidence=0.7, probabilities=SAID, other={"contempt": 0.34})
     return msgspec.structs.replace(event, faces=(seen,), emotion=told)
 
@@ -39,6 +41,16 @@ def test_bars_and_names_are_of_the_set(tmp_path: Path, monkeypatch: pytest.Monke
             assert names == ["", "neutral", "bored", "engaged", "contempt"]
             assert shares == ["0.1", "0.7", "0.2", "0.34"]
             assert tab.text_content("#label") == "bored"
+            assert tab.text_content("#further") == "contempt 34 %"
+            assert tab.get_attribute(".video-row .bar:last-child", "data-share") == "0.4"
+            assert (
+                tab.evaluate("getComputedStyle(document.querySelector('#timeline')).getPropertyValue('--lanes')") == "4"
+            )
+            tab.hover(
+                "#timeline",
+                position={"x": tab.evaluate("document.querySelector('#timeline').clientWidth") - 14, "y": 60},
+            )
+            tab.wait_for_function("document.querySelector('.tip').innerText.includes('contempt')")
             assert seen.errors == []
     finally:
         page.close()

@@ -168,6 +168,7 @@ def test_an_emotion_that_is_not_known_is_null() -> None:
     assert listed(HAPPY, EMOTIONS) == [0.1, 0.8, 0.1, None, None, None, None]
     assert listed(None, EMOTIONS) is None
     assert listed(HAPPY, ("sad", "bored")) == [0.1, None], "in the order of the set"
+    assert listed(HAPPY, ("sad",), {"contempt": 0.34}, ("calm", "contempt")) == [0.1, None, 0.34]
 
 
 @given(st.lists(st.floats(0.0, 0.4), max_size=2000))

@@ -26,7 +26,7 @@ export class Affect {
     const { context, colours } = this;
     const [x, y, radius] = [width / 2, height / 2, Math.min(width, height) / 2 - 7];
     context.clearRect(0, 0, width, height);
-    context.strokeStyle = colours.line;
+    context.strokeStyle = colours["line-strong"];
     context.lineWidth = 1;
     context.beginPath();
     context.arc(x, y, radius, 0, 2 * Math.PI);

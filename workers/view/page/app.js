@@ -101,7 +101,7 @@ async function hello(message) {
   if (useEmotions(message)) {
     colours.read();
     bars.build();
-    timeline.paint();
+    timeline.build();
   }
   setText(element("session"), message.session);
   document.title = `bimodal · ${message.session}`;

@@ -1,6 +1,9 @@
 /** Three rows of bars: probabilities of face, voice, and both fused; then shares of further categories that count. */
 
-import { CATEGORIES, EMOTIONS, faceless, percent, setText, top } from "./words.js";
+/** From so many bars on their names stand upright. */
+const MANY = 9;
+
+import { CATEGORIES, EMOTIONS, faceless, percent, setText, strong, top } from "./words.js";
 
 const ROWS = [
   ["video", "video"],
@@ -23,12 +26,13 @@ class Row {
     this.note = document.createElement("small");
     name.append(title, this.note);
     this.row.append(name);
-    this.bars = [...EMOTIONS, ...CATEGORIES].map(() => {
+    this.bars = [...EMOTIONS, ...CATEGORIES].map((name) => {
       const bar = document.createElement("span");
       bar.className = "bar";
       const fill = document.createElement("i");
       const value = document.createElement("b");
       bar.append(fill, value);
+      bar.classList.toggle("first", CATEGORIES.length > 0 && name === CATEGORIES[0]);
       this.row.append(bar);
       return { bar, fill, value };
     });
@@ -48,7 +52,8 @@ class Row {
       fill.style.transform = `translateY(${100 * (1 - (share ?? 0))}%)`;
       setText(value, share === undefined ? "" : String(Math.round(100 * share)));
     });
-    this.row.setAttribute("aria-label", `${this.kind}: ${best ? `${best} ${percent(probabilities?.[best] ?? null)}` : note}`);
+    const words = [best ? `${best} ${percent(probabilities?.[best] ?? null)}` : note, ...strong(other)];
+    this.row.setAttribute("aria-label", `${this.kind}: ${words.join(", ")}`);
   }
 }
 
@@ -63,7 +68,9 @@ export class Bars {
   build() {
     const { place } = this;
     place.querySelectorAll(".row").forEach((row) => row.remove());
-    place.style.setProperty("--bars", String(EMOTIONS.length + CATEGORIES.length));
+    const count = EMOTIONS.length + CATEGORIES.length;
+    place.style.setProperty("--bars", String(count));
+    place.classList.toggle("many", count >= MANY);
     this.rows = Object.fromEntries(ROWS.map(([kind]) => [kind, new Row(kind, place)]));
     const names = document.createElement("div");
     names.className = "row names";
@@ -72,6 +79,7 @@ export class Bars {
     this.names = [...EMOTIONS, ...CATEGORIES].map((emotion) => {
       const name = document.createElement("span");
       name.textContent = emotion;
+      name.classList.toggle("first", CATEGORIES.length > 0 && emotion === CATEGORIES[0]);
       names.append(name);
       return name;
     });
@@ -88,7 +96,7 @@ export class Bars {
   show({ event, leading, fused }, hasPicture) {
     const face = leading == null ? null : event.faces[leading];
     const { speech, emotion } = event;
-    this.rows.video.show(face?.video ?? null, face ? `face ${face.track}` : faceless(hasPicture));
+    this.rows.video.show(face?.video ?? null, face ? `face ${face.track}` : faceless(hasPicture), face?.video_other);
     this.rows.speech.show(speech?.probabilities ?? null, speech ? (speech.because ?? `voice ${percent(speech.voice)}`) : "no sound", speech?.other);
     this.rows.fused.show(fused, this.shares(face, fused !== null), emotion.other);
     this.names.forEach((name, index) => name.classList.toggle("now", EMOTIONS[index] !== undefined && EMOTIONS[index] === emotion.label));

@@ -1,18 +1,19 @@
 /** Points of a timeline: runs, stretches, and the tooltip of one. No state. */
 
-import { EMOTIONS, clock, percent, signed } from "./words.js";
+import { CATEGORIES, EMOTIONS, clock, percent, signed } from "./words.js";
 
 /** @typedef {import("./words.js").Point} Point */
 
 /** Nothing is drawn between points that are further apart. */
 export const GAP_S = 1.2;
 
-/** @param {?(?number)[]} seven @returns {?string} the most probable emotion */
-export function topOf(seven) {
-  if (!seven) return null;
+/** @param {?(?number)[]} shares of emotions and categories @returns {?string} the most probable emotion */
+export function topOf(shares) {
+  if (!shares) return null;
   let best = -1;
-  seven.forEach((share, index) => {
-    if (share != null && (best < 0 || share > (seven[best] ?? 0))) best = index;
+  EMOTIONS.forEach((_, index) => {
+    const share = shares[index];
+    if (share != null && (best < 0 || share > (shares[best] ?? 0))) best = index;
   });
   return best < 0 ? null : EMOTIONS[best];
 }
@@ -29,6 +30,10 @@ export function tooltip(point, ago) {
       const best = topOf(point[kind]);
       if (best) lines.push([kind, `${best} ${percent(point[kind]?.[EMOTIONS.indexOf(best)] ?? null)}`]);
     }
+    CATEGORIES.forEach((name, index) => {
+      const share = point.fused?.[EMOTIONS.length + index];
+      if (share != null) lines.push([name, percent(share)]);
+    });
     if (point.affect) lines.push(["valence, arousal", point.affect.map(signed).join(", ")]);
     if (point.agreement != null) lines.push(["alike", percent(point.agreement)]);
   }

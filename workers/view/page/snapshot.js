@@ -1,6 +1,6 @@
 /** A still of what the page shows: the picture with its boxes, and the verdict in words below it. */
 
-import { clock, percent } from "./words.js";
+import { clock, percent, strong } from "./words.js";
 
 /** @typedef {import("./stage.js").Stage} Stage */
 
@@ -46,7 +46,7 @@ function sentence({ event, shows, point }) {
   const heard = event.speech?.label;
   const verdict = point.accord === "conflict" && shows && heard ? `${shows} ≠ ${heard}` : label ? `${label} ${percent(confidence)}` : "unknown";
   const sides = [shows && `face ${shows}`, heard && `voice ${heard}`].filter(Boolean).join(", ");
-  return [verdict, [sides, event.stream, clock(event.t), `frame ${event.seq}`].filter(Boolean).join(" · ")];
+  return [[verdict, ...strong(event.emotion.other)].join(" · "), [sides, event.stream, clock(event.t), `frame ${event.seq}`].filter(Boolean).join(" · ")];
 }
 
 /** @param {import("./connection.js").FrameHead} head */

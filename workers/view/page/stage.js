@@ -1,6 +1,6 @@
 /** The video, with boxes drawn on the very frame that they belong to. */
 
-import { fit, percent } from "./words.js";
+import { fit, percent, strong } from "./words.js";
 
 /** @typedef {import("./connection.js").FrameHead} FrameHead */
 
@@ -90,7 +90,7 @@ export class Stage {
   tag(face, x, y, w, h, first) {
     const { context } = this;
     const voice = face.weights.speech > 0;
-    const parts = [`${face.track}`, face.label, percent(face.confidence)];
+    const parts = [`${face.track}`, face.label, [percent(face.confidence), ...strong(face.other)].join(" · ")];
     context.font = `600 13px ${this.colours.font}`;
     context.textBaseline = "middle";
     const widths = parts.map((part) => context.measureText(part).width);

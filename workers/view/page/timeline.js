@@ -1,7 +1,7 @@
-/** The last two minutes: labels, seven lanes of probabilities, agreement of face and voice. */
+/** The last two minutes: labels, a lane for each emotion and further category, agreement of face and voice. */
 
 import { GAP_S, runs, stretches, tooltip } from "./points.js";
-import { EMOTIONS, fit } from "./words.js";
+import { CATEGORIES, EMOTIONS, fit } from "./words.js";
 
 /** @typedef {import("./words.js").Point} Point */
 
@@ -12,7 +12,9 @@ const AXIS = 18;
 const PAD = 8;
 const STEP_MS = 66;
 const CALM_MS = 1000;
-/** Dash and pause, in pixels, of the pattern of each emotion but neutral. */
+/** Height of a name in the gutter. */
+const NAME = 12;
+/** Dash and pause, in pixels, of the pattern of each emotion but the first: along the lower edge, then the upper, then both. */
 const PATTERNS = [[40, 0], [2, 2], [8, 8], [2, 6], [8, 3], [3, 12]];
 
 export class Timeline {
@@ -37,6 +39,12 @@ export class Timeline {
     place.addEventListener("blur", () => this.read(null));
     place.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.paint()).observe(this.canvas);
+  }
+
+  /** Make room for the lanes that there are. */
+  build() {
+    this.place.style.setProperty("--lanes", String(EMOTIONS.length + CATEGORIES.length));
+    this.paint();
   }
 
   get gutter() {
@@ -82,16 +90,18 @@ export class Timeline {
     const { width, height } = fit(this.canvas);
     if (!width) return;
     const now = this.now;
-    const lane = (height - LABELS - ACCORD - AXIS - 2 * PAD) / EMOTIONS.length;
+    const names = [...EMOTIONS, ...CATEGORIES];
+    const lane = (height - LABELS - ACCORD - AXIS - 2 * PAD) / names.length;
     const x = (/** @type {number} */ at) => width - 10 - ((now - at) / SPAN_S) * (width - 10 - this.gutter);
     const shown = this.points.filter((point) => now - point.at <= SPAN_S);
     this.context.clearRect(0, 0, width, height);
-    this.lanes(lane, width);
+    this.lanes(names, lane, width);
     this.context.save();
     this.context.beginPath();
     this.context.rect(this.gutter, 0, width - 10 - this.gutter, height);
     this.context.clip();
-    EMOTIONS.forEach((_, index) => this.lane(shown, index, x, PAD + LABELS + (index + 1) * lane, lane - 5));
+    const room = lane - Math.min(5, lane / 4);
+    names.forEach((_, index) => this.lane(shown, index, x, PAD + LABELS + (index + 1) * lane, room));
     this.labels(shown, x, PAD);
     this.accords(shown, x, height - AXIS - ACCORD + 1);
     this.context.restore();
@@ -99,17 +109,19 @@ export class Timeline {
     if (this.cursor != null) this.reading(now - this.cursor, x, width, height);
   }
 
-  /** @param {number} lane height @param {number} width */
-  lanes(lane, width) {
+  /** @param {string[]} names of the lanes @param {number} lane height @param {number} width */
+  lanes(names, lane, width) {
     const { context, colours } = this;
     context.font = `400 11.5px ${colours.font}`;
     context.textBaseline = "alphabetic";
     context.textAlign = "right";
-    EMOTIONS.forEach((emotion, index) => {
+    // Of very many lanes some stand without a name; the tooltip says more.
+    const each = Math.ceil(NAME / lane);
+    names.forEach((name, index) => {
       const bottom = PAD + LABELS + (index + 1) * lane;
       context.fillStyle = colours.quiet;
-      context.fillText(emotion, this.gutter - 8, bottom - lane / 2 + 6);
-      context.fillStyle = colours.line;
+      if (index % each === 0) context.fillText(name, this.gutter - 8, bottom - lane / 2 + Math.min(6, lane / 4), this.gutter - 12);
+      context.fillStyle = index === EMOTIONS.length - 1 && names.length > index + 1 ? colours.faint : colours.line;
       context.fillRect(this.gutter, bottom, width - 10 - this.gutter, 1);
     });
     context.textAlign = "left";
@@ -167,7 +179,7 @@ export class Timeline {
     }
   }
 
-  /** A pattern for each emotion along the lower edge, so that no one needs to tell colours apart; neutral has none.
+  /** A pattern for each emotion along an edge, so that no one needs to tell colours apart; the first has none.
    * @param {string} emotion @param {number} left @param {number} y @param {number} width @param {number} height */
   pattern(emotion, left, y, width, height) {
     const index = EMOTIONS.indexOf(emotion);
@@ -175,9 +187,13 @@ export class Timeline {
     const { context, colours } = this;
     // Dashes that are longer, and pauses that are shorter, from emotion to emotion; on the panel's own grid.
     const [dash, pause] = PATTERNS[(index - 1) % PATTERNS.length];
+    const round = Math.floor((index - 1) / PATTERNS.length) % 3;
+    const edges = [[y + height - 3], [y + 1], [y + 1, y + height - 3]][round];
     context.fillStyle = colours.panel;
-    for (let at = Math.ceil(left / (dash + pause)) * (dash + pause); at < left + width - 1; at += dash + pause) {
-      context.fillRect(at, y + height - 3, Math.min(dash, left + width - 1 - at), 2);
+    const [begin, end] = [left + 1, left + width - 1];
+    for (let at = Math.floor(begin / (dash + pause)) * (dash + pause); at < end; at += dash + pause) {
+      const from = Math.max(at, begin);
+      for (const edge of edges) if (at + dash > from) context.fillRect(from, edge, Math.min(at + dash, end) - from, 2);
     }
   }
 

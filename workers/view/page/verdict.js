@@ -1,6 +1,6 @@
 /** The verdict in words: label, confidence, reason, and agreement of face and voice. */
 
-import { element, faceless, percent, setText } from "./words.js";
+import { element, faceless, percent, setText, strong } from "./words.js";
 
 const WORDS = {
   none: "",
@@ -14,7 +14,7 @@ const SPEAK_AFTER_MS = 1500;
 export class Verdict {
   constructor() {
     this.parts = Object.fromEntries(
-      ["label", "confidence", "because", "face-says", "voice-says", "accord", "accord-word", "does", "spoken"].map((id) => [id, element(id)]),
+      ["label", "confidence", "further", "because", "face-says", "voice-says", "accord", "accord-word", "does", "spoken"].map((id) => [id, element(id)]),
     );
     this.together = /** @type {HTMLElement} */ (this.parts.accord.parentElement);
     this.pending = 0;
@@ -22,7 +22,7 @@ export class Verdict {
 
   clear() {
     this.parts.label.classList.remove("unknown");
-    for (const id of ["label", "confidence", "because", "accord-word", "does"]) setText(this.parts[id], id === "label" ? "–" : "");
+    for (const id of ["label", "confidence", "further", "because", "accord-word", "does"]) setText(this.parts[id], id === "label" ? "–" : "");
     this.side("face-says", null, "no face");
     this.side("voice-says", null, "no voice");
     this.meter("none", null);
@@ -38,7 +38,9 @@ export class Verdict {
     this.parts.label.classList.toggle("unknown", label == null && !apart);
     setText(this.parts.label, text);
     setText(this.parts.confidence, label == null || apart ? "" : percent(confidence));
-    setText(this.parts.because, apart ? `face and voice contradict; together ${label ?? "unknown"}` : (because ?? point.because ?? ""));
+    setText(this.parts.further, strong(event.emotion.other).join(", "));
+    const together = label == null ? `together unknown: ${because}` : `together ${label} ${percent(confidence)}`;
+    setText(this.parts.because, apart ? together : (because ?? point.because ?? ""));
     this.side("face-says", shows, faceless(hasPicture));
     this.side("voice-says", event.speech?.label ?? null, event.speech ? (event.speech.because ?? "no voice") : "no sound");
     this.meter(point.accord, agreement);

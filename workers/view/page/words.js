@@ -3,22 +3,25 @@
 /**
  * @typedef {Object.<string, number>} Probabilities  emotion → 0…1; an emotion that is not known is absent
  * @typedef {{track: number, box: number[], score: number, video: Probabilities, fused: Probabilities,
- *   label: string, confidence: number, weights: {video: number, speech: number}}} Face
- * @typedef {{label: ?string, probabilities: ?Probabilities, voice: number, age_ms: number, because: ?string}} Speech
+ *   label: string, confidence: number, weights: {video: number, speech: number}, other?: Probabilities,
+ *   video_other?: Probabilities}} Face
+ * @typedef {{label: ?string, probabilities: ?Probabilities, voice: number, age_ms: number, because: ?string,
+ *   other?: Probabilities}} Speech
  * @typedef {{yaw_deg: ?number, pitch_deg: ?number, roll_deg: ?number, eyes_closed: ?boolean, mouth_open: ?number}} Does
  * @typedef {{stream: string, seq: number, t: number, faces: (Face & {face: ?Does})[], speech: ?Speech,
- *   emotion: {label: ?string, confidence: ?number, agreement: ?number, because: ?string},
+ *   emotion: {label: ?string, confidence: ?number, agreement: ?number, because: ?string, other?: Probabilities},
  *   latency_ms: {queue: number, inference: number, total: number}, failed: ?string}} Emotion
  * @typedef {{at: number, t: number, label: ?string, confidence: ?number, agreement: ?number, because: ?string,
  *   accord: "none" | "agree" | "differ" | "conflict", video: ?(?number)[], speech: ?(?number)[],
- *   fused: ?(?number)[], affect: ?[number, number]}} Point  as workers/view/state.py makes it
+ *   fused: ?(?number)[], affect: ?[number, number]}} Point  as workers/view/state.py makes it: lists of emotions, then
+ *   of further categories
  */
 
 /** @type {string[]} the emotions in their order, as the server says; until then the seven (models/emotions.py) */
 export let EMOTIONS = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"];
 /** @type {string[]} further categories that count */
 export let CATEGORIES = [];
-/** @type {Object.<string, string>} by name, which of the seven's colours it has */
+/** @type {Object.<string, string>} by name, the name of its colour in style.css */
 let colourOf = {};
 
 /** Take what results are about from the server. @param {{emotions: string[], categories: string[], colours: Object.<string, string>}} said @returns {boolean} whether it is news */
@@ -45,6 +48,15 @@ export function top(probabilities) {
   return known.length ? known.reduce((best, name) => (probabilities[name] > probabilities[best] ? name : best)) : null;
 }
 
+/** Share from which on a further category is named beside the verdict. */
+const LEAST_OTHER = 0.2;
+
+/** Further categories that are strong, in words, the strongest first. @param {Probabilities} [other] @returns {string[]} */
+export function strong(other) {
+  const found = Object.entries(other ?? {}).filter(([, share]) => share >= LEAST_OTHER);
+  return found.sort((one, two) => two[1] - one[1]).map(([name, share]) => `${name} ${percent(share)}`);
+}
+
 /** Why there is no face. @param {boolean} hasPicture of the stream */
 export function faceless(hasPicture) {
   return hasPicture ? "no face" : "no picture";
@@ -67,7 +79,7 @@ export class Colours {
   read() {
     const style = getComputedStyle(document.documentElement);
     const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
-    for (const name of ["ink", "quiet", "faint", "line", "panel", "stage", "video", "speech", "fused", "bad"]) this[name] = colour(name);
+    for (const name of ["ink", "quiet", "faint", "line", "line-strong", "panel", "stage", "video", "speech", "fused", "bad"]) this[name] = colour(name);
     this.fusedSoft = colour("fused-soft");
     /** @type {Object.<string, string>} of each emotion, for stretches of one label */
     this.emotions = Object.fromEntries([...EMOTIONS, ...CATEGORIES].map((name) => [name, colour(colourOf[name] ?? name)]));
