@@ -61,6 +61,16 @@ class ModelFile(msgspec.Struct, frozen=True):
     bytes: Whole
 
 
+class ExpectedWorker(msgspec.Struct, frozen=True, kw_only=True):
+    """What workers of other machines are to work with where this one has none of their kind; as of a Hello."""
+
+    modality: Modality
+    product: str
+    models: dict[str, str]
+    settings: dict[str, object]
+    files: tuple[ModelFile, ...]
+
+
 class Hello(Message, frozen=True, tag="hello"):
     """Actor → broker, twice a second: the actor is present. Answered by Welcome, whose envelope carries the epoch.
 

@@ -1,8 +1,9 @@
 """Model files on their way to a worker on another machine: read piece by piece there, checked and kept here by sha256.
 
-The broker's side sends only files that its own workers have loaded. The other side names files by sha256 only, bounds
-their number and size, and gives a file its name when its checksum is right; paths of the other machine are never used
-as paths. What is in a file is checked where it is opened (models/scan.py, models/contract.py), as with any artifact.
+The broker's side sends only files that its own workers have loaded, or would load (`workers.face.count: 0`). The other
+side names files by sha256 only, bounds their number and size, and gives a file its name when its checksum is right;
+paths of the other machine are never used as paths. What is in a file is checked where it is opened (models/scan.py,
+models/contract.py), as with any artifact.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from bimodal.broker.messages import (
     Body,
     Dismissed,
     Envelope,
+    ExpectedWorker,
     FilePiece,
     FileWanted,
     Heartbeat,
@@ -87,6 +88,7 @@ class BrokerProcess:
         workers: Sequence[str] = (),
         pixels: Pixels = "auto",
         quality: int = QUALITY,
+        expected: Sequence[ExpectedWorker] = (),
         slots: Path | None = None,
         keys: Path | None = None,
     ) -> None:
@@ -95,6 +97,7 @@ class BrokerProcess:
         Args:
             workers: addresses for workers on other machines, which are sent the data of the rings in folder `slots`.
             pixels, quality: how pictures are sent to them (broker/pixels.py).
+            expected: what they are to work with where no worker of their kind is here.
             keys: the folder of keys, by default the user's.
 
         Raises EndpointError if an address is in use, KeysError if one needs keys and there are none.
@@ -104,6 +107,7 @@ class BrokerProcess:
         # Not the wall clock, which may be set back between two starts of the broker.
         self._epoch = time.monotonic_ns()
         self._router = Router()
+        self._router.expect(expected, time.monotonic_ns())
         self._addresses: dict[str, bytes] = {}
         self._outgoing: dict[bytes, list[bytes]] = {}
         self._remote = RemotePeers()
@@ -301,13 +305,16 @@ class BrokerProcess:
         self._send(name, piece(file, wanted.offset) if file is not None else nothing)
 
     def _reconfigure(self, order: Reconfigure) -> None:
-        """Move the event bus and the workers' listener to other addresses; if that fails, keep them and answer why."""
+        """Move the event bus and the workers' listener to other addresses, and expect other workers; if that fails,
+        keep all and answer why."""
         reason = None
         try:
             events = msgspec.convert(order.settings.get("events", ()), tuple[str, ...])
             network = msgspec.convert(order.settings.get("network", {}), _Network)
+            expected = msgspec.convert(order.settings.get("expected", ()), tuple[ExpectedWorker, ...])
             self._events.serve(events, network.workers)
             self._pixels, self._quality = network.pixels, network.quality
+            self._apply(self._router.expect(expected, time.monotonic_ns()))
         except (BrokerError, msgspec.ValidationError) as error:
             reason = str(error)
         self._send(SUPERVISOR, Reconfigured(name=self._name, revision=order.revision, because=reason))

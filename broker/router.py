@@ -7,6 +7,7 @@ out. Sockets, epochs and clocks stay in broker/process.py.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ from bimodal.broker.messages import (
     Body,
     Dismissed,
     Dropped,
+    ExpectedWorker,
     FaceResult,
     Gone,
     Heartbeat,
@@ -99,6 +101,7 @@ class Router:
     def __init__(self, dispatch: Dispatch | None = None) -> None:
         self.dispatch = dispatch or Dispatch()
         self._peers: dict[str, _Peer] = {}
+        self._expected: dict[Modality, _Peer] = {}
         self._streams: dict[str, OpenStream] = {}
         self._lanes = Lanes(self.dispatch, self._streams)
         self._agreement = Agreement()
@@ -156,6 +159,14 @@ class Router:
         opened = stream.opened
         return [Send(stream.capture, StartAgain(stream=opened.stream, run=opened.run, because=f"{newcomer} is new"))]
 
+    def expect(self, expected: Sequence[ExpectedWorker], now_ns: int) -> list[Out]:
+        """Compare the workers of other machines with these from now on, where none of their kind is here."""
+        self._expected = {
+            one.modality: _Peer(0, "worker", one.modality, one.product, one.models, one.settings, one.files)
+            for one in expected
+        }
+        return self._compare(now_ns)
+
     def _compare(self, now_ns: int) -> list[Out]:
         """Compare the workers of other machines with those here: with other models or another version, one stream's
         results would come from two models. Returns what each side is told where that has changed."""
@@ -174,8 +185,9 @@ class Router:
         return out
 
     def _workers_here(self, modality: Modality | None) -> list[_Peer]:
-        """The workers of this machine that are on duty, and have said with which models they work."""
-        return [
+        """The workers of this machine that are on duty, and have said with which models they work; without any, what
+        is expected of workers elsewhere."""
+        found = [
             other
             for known, other in self._peers.items()
             if other.role == "worker"
@@ -184,6 +196,7 @@ class Router:
             and self.dispatch.on_duty(known)
             and other.models
         ]
+        return found or [one for kind, one in self._expected.items() if kind == modality]
 
     def instructions(self) -> list[Send]:
         """What the workers of other machines that get no jobs are to work with; of those that take it over."""
@@ -196,7 +209,8 @@ class Router:
         return out
 
     def model_file(self, sender: str, sha256: str) -> ModelFile | None:
-        """A file that a worker of another machine may have: one that a worker on duty here has loaded."""
+        """A file that a worker of another machine may have: one that a worker on duty here has loaded, or that is
+        expected of it."""
         peer = self._peers.get(sender)
         if peer is None or not peer.takes:
             return None
@@ -204,10 +218,14 @@ class Router:
         return next((file for file in files if file.sha256 == sha256), None)
 
     def _forget(self, name: str, now_ns: int) -> list[Out]:
-        if self._peers.pop(name, None) is None:
+        peer = self._peers.pop(name, None)
+        if peer is None:
             return []
         self._lanes.close(name)
-        return self._carry_out(self.dispatch.gone(name, now_ns)) + self._close_without(name)
+        out: list[Out] = []
+        if peer.refused is not None:  # what was told of it is over; one that comes again is compared anew
+            out.append(Send(SUPERVISOR, Dismissed(name=name, incarnation=peer.incarnation, because=None)))
+        return out + self._carry_out(self.dispatch.gone(name, now_ns)) + self._close_without(name)
 
     def _close_without(self, recorder: str) -> list[Out]:
         """A recorder is gone: finish the live streams that only waited for it (files start again)."""

@@ -26,6 +26,7 @@ from bimodal.broker.beats import BEAT_S, next_beat
 from bimodal.broker.mailbox import Beats, Mailbox
 from bimodal.broker.messages import Ack, Body, Delivery, Heartbeat, Hello, LaneMessage, Modality, Role, State, Welcome
 from bimodal.errors import BimodalError
+from bimodal.workers.introduction import product
 from bimodal.workers.logs import STDERR, LogFile, QuietStream, log_uncaught_errors, reopen
 from bimodal.workers.redaction import safe
 from bimodal.workers.wakeup import signal_descriptor, wake_by_signals
@@ -321,7 +322,7 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, heart: Heart,
         pulse.address = getattr(actor, "address", None)
         introduce = getattr(actor, "introduce", None)
         if introduce is not None:
-            introduce(_product())
+            introduce(product())
         # Everything loaded so far lives as long as the process, so the collector need not scan it again.
         gc.collect()
         gc.freeze()
@@ -342,16 +343,6 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, heart: Heart,
     finally:
         if actor is not None:
             actor.close()
-
-
-def _product() -> str:
-    # Loads the parsers of e-mail, which no other process needs.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("bimodal-emotion")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, heart: Heart, stop: Stop) -> int:

@@ -36,6 +36,7 @@ def main() -> int:
             workers=mine.network.workers,
             pixels=mine.network.pixels,
             quality=mine.network.quality,
+            expected=mine.expected,
             slots=Path(settings.slots),
         )
     except BrokerError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -11,19 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 from numpy.typing import NDArray
 
 from bimodal.broker.errors import RingGoneError, SlotError
 from bimodal.broker.frames import RingCache
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import (
-    SETTINGS,
     Assignment,
     Body,
     FaceResult,
     JobFailed,
-    ModelFile,
     Ready,
     SpeechResult,
     Welcome,
@@ -34,6 +30,7 @@ from bimodal.models.contract import Kind
 from bimodal.models.cuda import Gpu
 from bimodal.models.session import Artifact, open_artifact, warm_up
 from bimodal.workers.actor import RELOAD, TURN_DEADLINE_S, ActorSettings
+from bimodal.workers.introduction import introduce
 from bimodal.workers.micro_batches import MicroBatcher
 from bimodal.workers.settings import RuntimeSettings, WorkerRuntime
 
@@ -67,16 +64,6 @@ def gpu_of(worker: str, gpus: int) -> int:
     """
     number = worker.rpartition(" ")[2]
     return (int(number) - 1) % gpus if gpus > 0 and number.isdigit() else 0
-
-
-# Settings that change what a worker answers, beside its models; the others say how it runs on its machine.
-THRESHOLDS = ("face", "audio", "window_s", "emotions", "ensemble")
-
-
-def thresholds_of(own: dict[str, object]) -> str:
-    """A checksum of the settings of a worker that change its answers."""
-    chosen = {name: own[name] for name in THRESHOLDS if name in own}
-    return hashlib.sha256(msgspec.json.encode(chosen, order="deterministic")).hexdigest()
 
 
 class JobWorker:
@@ -133,17 +120,8 @@ class JobWorker:
 
     def introduce(self, product: str) -> None:
         """Say with which models and settings this worker works; a worker on another machine must have the same."""
-        found: dict[str, list[str]] = {}
-        files = []
-        for artifact in self.artifacts:
-            path = Path(artifact.path)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found.setdefault(artifact.metadata.kind, []).append(digest)
-            files.append(ModelFile(str(artifact.path), digest, path.stat().st_size))
-        models = {kind: "+".join(digests) for kind, digests in found.items()}
-        models[SETTINGS] = thresholds_of(self._own)
-        self._mailbox.introduce(product, models, self._own, tuple(files))
+        found = introduce(((one.metadata.kind, str(one.path)) for one in self.artifacts), self._own)
+        self._mailbox.introduce(product, found.models, self._own, found.files)
 
     def work(self, assignment: Assignment, data: NDArray[Any], taken_ns: int) -> FaceResult | SpeechResult:
         """Compute the result of a job; `data` is a read-only view of its slot."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from bimodal.broker.messages import MOST_AT_A_TIME, Pixels, Policy
+from bimodal.broker.messages import MOST_AT_A_TIME, ExpectedWorker, Pixels, Policy
 from bimodal.drawing.marks import Marks
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.workers.audio.settings import AudioSettings
@@ -35,10 +35,11 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`events`: further addresses of the event bus."""
+    """`events`: further addresses of the event bus; `expected`: the workers that other machines are to have."""
 
     events: tuple[str, ...] = ()
     network: NetworkSettings = NetworkSettings()
+    expected: tuple[ExpectedWorker, ...] = ()
 
 
 class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +85,13 @@ class FaceActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     emotions: EmotionSet = SEVEN
     ensemble: Ensemble = MEAN
 
+    @property
+    def artifacts(self) -> tuple[tuple[str, str], ...]:
+        """Kind and path of each artifact, in the order in which the worker names them."""
+        static = (("face-static", path) for path in self.static)
+        details = () if self.details is None else zip(("face-landmarks", "face-blendshapes"), self.details, strict=True)
+        return (("face-detector", self.detector), ("face-landmarks", self.landmarks), *static, *details)
+
 
 class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Paths of an audio worker's artifacts; several speech ones are an `ensemble`.
@@ -98,6 +106,12 @@ class AudioActorSettings(msgspec.Struct, frozen=True, kw_only=True):
     audio: AudioSettings
     emotions: EmotionSet = SEVEN
     ensemble: Ensemble = MEAN
+
+    @property
+    def artifacts(self) -> tuple[tuple[str, str], ...]:
+        """Kind and path of each artifact, in the order in which the worker names them."""
+        activity = () if self.voice_activity is None else (("voice-activity", self.voice_activity),)
+        return (*(("speech", path) for path in self.speech), *activity)
 
 
 class FusionActorSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -192,7 +192,9 @@ class LiveSystem:
             for name, stream in self._in_force.config.streams.items()
             if before.config.streams.get(name) == stream and before.config.capture == self._in_force.config.capture
         }
-        shares = {key: share for key, share in self._shares.items() if key[0] in same}
+        # Whether workers of other machines are there is said (nobody_works), and is no fault of the change.
+        here = {row.kind.modality for row in self.supervisor.reconciler.rows()}
+        shares = {key: share for key, share in self._shares.items() if key[0] in same and key[1] in here}
         self._last_good = before
         self._probation = Probation(shares, self.supervisor.streams, self.supervisor.now)
 

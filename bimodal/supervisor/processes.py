@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from bimodal.broker.messages import Modality, Policy
+from bimodal.broker.messages import ExpectedWorker, Modality, Policy
 from bimodal.broker.messages import Role as BrokerRole
 from bimodal.config import Between, Config, CountConfig, WorkersConfig
 from bimodal.config.schema import DETAILS
@@ -23,6 +23,7 @@ from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.supervisor.variants import file_of
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.introduction import introduce, product
 from bimodal.workers.output_settings import MqttActorSettings, OscActorSettings
 from bimodal.workers.settings import (
     AudioActorSettings,
@@ -146,8 +147,41 @@ def limited(rows: list[ProcessSpec], max_memory_mb: int | str | None) -> list[Pr
 
 def _broker(wanted: Wanted) -> list[ProcessSpec]:
     """The broker, with the event bus at the addresses in the config."""
-    settings = BrokerSettings(events=wanted.config.outputs.events, network=wanted.config.network)
+    config = wanted.config
+    settings = BrokerSettings(events=config.outputs.events, network=config.network, expected=_expected(wanted))
     return [ProcessSpec(name="broker", role="broker", settings=settings)]
+
+
+def _expected(wanted: Wanted) -> tuple[ExpectedWorker, ...]:
+    """What workers of other machines are to work with, for each kind of which there is none here.
+
+    Raises ConfigError where a model that they are to be given is missing.
+    """
+    if not wanted.config.network.workers:
+        return ()
+    found = []
+    for role, kind in TABLE.items():
+        if kind.modality is None or wanted.counts.get(role, getattr(_sizes(wanted.config), role)):
+            continue
+        rows = kind.rows(wanted._replace(counts={role: 1}))
+        if not rows:  # no speech model
+            continue
+        settings = rows[0].settings
+        assert isinstance(settings, FaceActorSettings | AudioActorSettings)
+        own = msgspec.to_builtins(settings)
+        try:
+            said = introduce(settings.artifacts, own)
+        except OSError as error:
+            raise ConfigError(
+                f"workers.{role}.count is 0, and the model {error.filename} that workers elsewhere are to be given "
+                f"can't be read here: {error.strerror}"
+            ) from error
+        found.append(
+            ExpectedWorker(
+                modality=kind.modality, product=product(), models=said.models, settings=own, files=said.files
+            )
+        )
+    return tuple(found)
 
 
 def _face(wanted: Wanted) -> list[ProcessSpec]:

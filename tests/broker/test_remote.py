@@ -12,11 +12,14 @@ from bimodal.broker.errors import MessageError, SlotError, VersionError
 from bimodal.broker.messages import (
     Assignment,
     Body,
+    ExpectedWorker,
     FaceResult,
     Gone,
     Heartbeat,
     Hello,
+    Instruct,
     JobFailed,
+    ModelFile,
     Ready,
     Reconfigure,
     StreamEnded,
@@ -182,6 +185,36 @@ def test_a_worker_with_other_models_or_another_version_gets_no_jobs_and_both_sid
     _, out = router.hello("face 2", 1, other, 0)
     assert told(out, "gpu: face 1") == [None]
     assert [item.to for item in out if isinstance(item, Send) and isinstance(item.body, Assignment)] == ["gpu: face 1"]
+
+
+def test_without_workers_here_others_must_have_the_models_that_are_expected_and_are_sent_them() -> None:
+    router = Router()
+    router.hello("supervisor", 1, Hello(role="supervisor"), 0)
+    file = ModelFile("/models/a.onnx", "aa", 5)
+    expected = ExpectedWorker(
+        modality="face", product="1.0", models={"face-static": "aa"}, settings={"static": file.path}, files=(file,)
+    )
+    assert router.expect([expected], 0) == []
+    said = Hello(role="worker", modality="face", product="1.0", models={"face-static": "bb"}, takes=True)
+    _, out = router.hello("gpu: face 1", 1, said, 0)
+    assert told(out, "gpu: face 1") == [
+        "its models differ from those here (face-static): it is given those of this machine"
+    ]
+    instruct = Instruct(settings=expected.settings, files=expected.files)
+    assert router.instructions() == [Send("gpu: face 1", instruct)]
+    assert router.model_file("gpu: face 1", "aa") == file
+    assert router.model_file("gpu: face 1", "bb") is None
+    _, out = router.hello("gpu: face 1", 2, msgspec.structs.replace(said, models=expected.models), 0)
+    assert told(out, "supervisor") == [None], "what was told of it is over"
+    assert router.instructions() == []
+    router.handle("gpu: face 1", Ready(), 0)
+    assert router.dispatch.workers()["face"] == 1
+    # A swap, and workers of this machine, which count for more.
+    swapped = msgspec.structs.replace(expected, models={"face-static": "cc"})
+    assert "its models differ" in str(told(router.expect([swapped], 0), "gpu: face 1"))
+    _, out = router.hello("face 1", 1, msgspec.structs.replace(said, models=expected.models, takes=False), 0)
+    assert told(out, "gpu: face 1") == [None]
+    assert told(router.expect([], 0), "gpu: face 1") == []
 
 
 def test_another_protocol_version_is_told_from_noise() -> None:
