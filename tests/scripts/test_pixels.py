@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bimodal.api.detector import Face
-from scripts.measure.pixels import Difference
+from scripts.measure.pixels import Difference, Share, place_of
 
 
 def face(x: float, label: str, share: float) -> Face:
@@ -31,3 +31,10 @@ def test_faces_are_matched_by_their_boxes_and_all_others_are_lost_or_added() -> 
     assert found.other_label == 1
     found.bytes, found.raw_bytes = 100, 1000
     assert "10.0 ×" in found.row("jpeg 90")
+
+
+def test_the_place_of_a_face_is_twice_as_large_and_ends_with_the_frame() -> None:
+    assert place_of((100.0, 100.0, 40.0, 50.0), (400, 600, 3)) == (slice(75, 175), slice(70, 170))
+    assert place_of((0.0, 380.0, 40.0, 40.0), (400, 600, 3)) == (slice(360, 400), slice(0, 60))
+    share = Share(name="a", shape=(400, 600, 3), frames=2, faces=2, whole=250_000, parts=25_000)
+    assert share.row() == "| a | 600×400 | 1.0 | 125.0 kB | 12.5 kB | 10.0 × | 100 | 1000 |"
