@@ -36,6 +36,8 @@ SCHEMA_VERSION = "1"
 # Text that begins so is a formula to a spreadsheet; an apostrophe makes it text again.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ROWS_IN_A_GROUP = 4_096
+SMALL = 256
+"""Of a table with so few rows and our many columns, zstd makes a file no smaller than Snappy, in twice the time."""
 
 
 class Column(NamedTuple):
@@ -315,25 +317,27 @@ class TableFile:
         if len(self._rows) >= ROWS_IN_A_GROUP:
             self._write_group()
 
-    def _write_group(self) -> pa.Table:
+    def _write_group(self) -> None:
         import pyarrow.parquet as pq
 
         wanted = schema(self._columns)
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._file, wanted, compression="zstd")
-        group = arrow_table(self._rows, wanted)
-        self._writer.write_table(group)
+        self._writer.write_table(arrow_table(self._rows, wanted))
         self._rows.clear()
-        return group
 
     def finish(self) -> None:
         """Write the remaining rows and the index, and sync to disk; name and lock stay."""
-        first = self._writer is None
-        last = self._write_group()
-        self.whole = last if first else None
-        self._writer.close()
-        if self._file is not None:
-            sync(self._file)
+        if self._file is None:
+            return
+        if self._writer is None:
+            self.whole = arrow_table(self._rows, schema(self._columns))
+            self._rows.clear()
+            write_parquet(self.whole, self._file)
+        else:
+            self._write_group()
+            self._writer.close()
+        sync(self._file)
 
     def rename(self) -> None:
         """Take the finished name, replacing an older result, and close."""
@@ -356,6 +360,21 @@ class TableFile:
                 if closing is not None:
                     closing.close()
         self._writer = self._file = None
+
+
+def write_parquet(table: pa.Table, file: BinaryIO) -> None:
+    """Write a table as a Parquet file, a small one at once: each column is two writes else. Raises OSError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if table.num_rows > SMALL:
+        pq.write_table(table, file, compression="zstd")
+        return
+    made = pa.BufferOutputStream()
+    pq.write_table(table, made, compression="snappy")
+    data = memoryview(made.getvalue())
+    while data:
+        data = data[file.write(data) :]
 
 
 # Lines of JSON

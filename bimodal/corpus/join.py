@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bimodal.recordings.arrays import arrow_array, arrow_table
 from bimodal.recordings.parts import TAG, leftovers, opened, part_path, sweep, sync
 from bimodal.recordings.recording import HOP_TABLE, SEGMENT_TABLE, TABLE
-from bimodal.recordings.tables import COLUMNS, Column, Row, schema
+from bimodal.recordings.tables import COLUMNS, Column, Row, schema, write_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,14 +137,12 @@ def _with_columns(table: pa.Table, place: str, columns: Mapping[str, str]) -> pa
 
 def write_table(table: pa.Table, final: Path, before_rename: Callable[[], None] = lambda: None) -> None:
     """Write a Parquet file under a temporary name, sync and rename it. Raises OSError."""
-    import pyarrow.parquet as pq
-
     final.parent.mkdir(parents=True, exist_ok=True)
     sweep(leftovers(final.parent, {final.name}))
     part = part_path(final)
     try:
         with opened(part) as file:
-            pq.write_table(table, file, compression="zstd")
+            write_parquet(table, file)
             sync(file)
             before_rename()
             part.replace(final)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from bimodal.broker.events import Speech, Verdict
 from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
+from bimodal.recordings.arrays import arrow_table
 from bimodal.recordings.tables import (
     COLUMNS,
     HOP_COLUMNS,
     SEGMENT_COLUMNS,
+    SMALL,
+    TableFile,
     csv_cell,
     frame_columns,
     hop_columns,
     rows,
+    schema,
 )
 from tests.recordings.events import event
 
@@ -78,3 +83,19 @@ def test_cells_of_categories_and_dominance() -> None:
         cells = dict(zip([column.name for column in columns], row, strict=True))
         names = ("emotion_bored", "emotion_other_contempt", "speech_other_contempt", "speech_dominance")
         assert tuple(cells.get(name) for name in names) == wanted
+
+
+@pytest.mark.parametrize(("count", "coded"), [(0, None), (SMALL, "SNAPPY"), (SMALL + 1, "ZSTD")])
+def test_a_table_is_written_whole_whatever_its_size(tmp_path: Path, count: int, coded: str | None) -> None:
+    file = TableFile(tmp_path / "a.parquet")
+    table = [row for number in range(count) for row in rows(event(number))]
+    file.add(table)
+    file.finish()
+    file.rename()
+    with pq.ParquetFile(tmp_path / "a.parquet") as read:
+        assert read.read().equals(arrow_table(table, schema()))
+        assert read.schema_arrow.metadata[b"bimodal.schema"] == b"1"
+        coding = {read.metadata.row_group(0).column(0).compression} if count else {None}
+    assert coding == {coded}
+    assert file.whole is not None
+    assert file.whole.num_rows == count
