@@ -129,10 +129,11 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
 def _with_columns(table: pa.Table, place: str, columns: Mapping[str, str]) -> pa.Table:
     import pyarrow as pa
 
-    rows = table.num_rows
-    for name in reversed(list(columns)):
-        table = table.add_column(0, pa.field(name, pa.string()), pa.repeat(columns[name], rows))
-    return table.add_column(0, pa.field("clip", pa.string()), pa.repeat(place, rows))
+    given = {"clip": place} | dict(columns)
+    for name, value in reversed(given.items()):
+        cells = arrow_array([value] * table.num_rows, pa.string())  # pyarrow.repeat would load pandas, as array does
+        table = table.add_column(0, pa.field(name, pa.string()), cells)
+    return table
 
 
 def write_table(table: pa.Table, final: Path, before_rename: Callable[[], None] = lambda: None) -> None:

@@ -53,7 +53,7 @@ WRITE = """
 import sys
 from pathlib import Path
 from bimodal.recordings.tables import SEGMENT_COLUMNS, TableFile
-from bimodal.corpus.join import write_pictures, prune_pictures
+from bimodal.corpus.join import join_clip, write_pictures, prune_pictures
 from bimodal.corpus.rows import ClipRow
 from bimodal.corpus.tables import write_tables
 corpus = Path(sys.argv[1])
@@ -61,6 +61,8 @@ file = TableFile(corpus / "a.parquet", SEGMENT_COLUMNS)
 file.add([(0.0, 1.0, None, "happy", 0.5, 2, "emotion", 0.7, None)])
 file.finish()
 file.rename()
+(corpus / "a.parquet").rename(corpus / "a.segments.parquet")
+join_clip(corpus, corpus / "joint", "a", {"who": "x"})
 for number, place in enumerate(("a", "b")):
     write_pictures(corpus, number, [(place, {"who": "x"}, (0.0, 1.0, None, "happy", 0.5, 2, "emotion", 0.7, None))],
                    cells=SEGMENT_COLUMNS)

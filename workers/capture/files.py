@@ -48,10 +48,31 @@ def probe(path: Path | str, choice: Choice = DEFAULT) -> SourceInfo:
     Raises SourceError if the file is missing, empty, broken, not a media file, holds neither picture nor sound that
     can be decoded, or lacks what was chosen.
     """
+    return describe(
+        path,
+        choice,
+        lambda: next(pictures(path, choice=choice), None),
+        lambda: next(sounds(path, choice=choice), None),
+    )
+
+
+def describe(
+    path: Path | str,
+    choice: Choice,
+    first_picture: Callable[[], Picture | None],
+    first_sound: Callable[[], Sound | None],
+    note: Report = lambda _: None,
+) -> SourceInfo:
+    """As `probe`, for who reads the file on.
+
+    Args:
+        first_picture, first_sound: read them; None where the stream is empty.
+        note: called with each sentence about what is passed over, before anything is decoded.
+    """
     path = Path(path)
     _check_file(path)
     if photos.is_animated_webp(path):
-        return _animation(path)
+        return _animation(path, first_picture())
     with _opened(path) as container, _named(path):
         grid = photos.grid_in(path, container)
         video = picture_stream(container, choice) if grid is None else None
@@ -66,8 +87,12 @@ def probe(path: Path | str, choice: Choice = DEFAULT) -> SourceInfo:
         notes = passed_over(container, choice)
         channels = channel_names(choice.channel, audio.layout.nb_channels) if audio is not None else ()
         has_picture = grid is not None or video is not None
-    size = next((picture.size for picture in pictures(path, choice=choice)), None) if has_picture else None
-    first = next(sounds(path, choice=choice), None) if audio is not None else None
+        has_sound = audio is not None
+    for sentence in notes:
+        note(sentence)
+    picture = first_picture() if has_picture else None
+    size = picture.size if picture is not None else None
+    first = first_sound() if has_sound else None
     if size is None and first is None:
         raise SourceError(f"{shown(path)} holds no picture and no sound: its streams are empty")
     width, height = size or (0, 0)
@@ -92,9 +117,10 @@ def probe(path: Path | str, choice: Choice = DEFAULT) -> SourceInfo:
     )
 
 
-def _animation(path: Path) -> SourceInfo:
+def _animation(path: Path, first: Picture | None) -> SourceInfo:
     times_ms = photos.webp_times_ms(path)
-    width, height = next(picture.size for picture in pictures(path))
+    assert first is not None
+    width, height = first.size
     return SourceInfo(
         has_picture=True,
         has_sound=False,

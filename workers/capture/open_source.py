@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 
 from bimodal.broker.paths import unpack
 from bimodal.workers.capture.choice import Choice
-from bimodal.workers.capture.types import Damage, OpenSource
+from bimodal.workers.capture.types import Damage, OpenSource, Picture, Sound, SourceProblems
 from bimodal.workers.demo import DEMO
 from bimodal.workers.errors import SourceError
 from bimodal.workers.settings import CaptureActorSettings
 
 LOOP_DAMAGE_SHOWN_S = 10.0
+
+Item = TypeVar("Item", Picture, Sound)
 
 
 def open_source(settings: CaptureActorSettings, directory: Path, slots: Path, *, again: bool = False) -> OpenSource:
@@ -69,22 +74,59 @@ def _auto_source(taken: Path, max_height: int, *, again: bool) -> OpenSource:
     return found
 
 
+class Begun(Generic[Item]):
+    """A reader of a file whose first item was read to describe it: the first call goes on with that item, instead of
+    opening the file once more; each later one begins anew."""
+
+    def __init__(self, begin: Callable[[], Iterator[Item]]) -> None:
+        self._begin = begin
+        self._begun: tuple[Item, Iterator[Item]] | None = None
+
+    def first(self) -> Item | None:
+        """Begin, and read the first item; None where there is none."""
+        reading = self._begin()
+        item = next(reading, None)
+        self._begun = None if item is None else (item, reading)
+        return item
+
+    def __call__(self) -> Iterator[Item]:
+        """Read from the beginning."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            yield from self._begin()
+            return
+        item, reading = begun
+        yield replace(item, grab_ns=time.monotonic_ns())
+        yield from reading
+
+
 def file_source(path: Path, max_height: int, *, loop: bool = False, choice: Choice | None = None) -> OpenSource:
     """Open a media file; sound and picture are demuxed apart, so that a badly interleaved one can't deadlock."""
     from bimodal.workers.capture import files
 
     choice = choice or Choice()
-    info = files.probe(path, choice)
-    pictures, sounds = (files.looped_pictures, files.looped_sounds) if loop else (files.pictures, files.sounds)
-    source = OpenSource(info=info)
-    for sentence in info.notes:
-        source.problems.note(sentence)
-    damage = Damage(source.problems, LOOP_DAMAGE_SHOWN_S if loop else None)
-    if info.has_picture:
-        source.pictures = partial(pictures, path, max_height, damage, choice)
-    if info.has_sound:
-        source.sounds = partial(sounds, path, damage, choice, source.problems.note)
-    return source
+    problems = SourceProblems()
+    if loop:
+        info = files.probe(path, choice)
+        source = OpenSource(info=info, problems=problems)
+        damage = Damage(problems, LOOP_DAMAGE_SHOWN_S)
+        for sentence in info.notes:
+            problems.note(sentence)
+        if info.has_picture:
+            source.pictures = partial(files.looped_pictures, path, max_height, damage, choice)
+        if info.has_sound:
+            source.sounds = partial(files.looped_sounds, path, damage, choice, problems.note)
+        return source
+    damage = Damage(problems)
+    pictures = Begun(partial(files.pictures, path, max_height, damage, choice))
+    sounds = Begun(partial(files.sounds, path, damage, choice, problems.note))
+    info = files.describe(path, choice, pictures.first, sounds.first, problems.note)
+    return OpenSource(
+        info=info,
+        pictures=pictures if info.has_picture else None,
+        sounds=sounds if info.has_sound else None,
+        problems=problems,
+    )
 
 
 def demo_source(max_height: int) -> OpenSource:
