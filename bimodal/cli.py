@@ -84,6 +84,9 @@ def main() -> None:
         if starts_system(sys.argv[1:]):
             _run_forked()
         else:
+            if sys.argv[1:2] == ["analyze"]:
+                # Else loading numpy starts threads, and the workers of a corpus can't be forked (corpus/local.py).
+                os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             importlib.import_module("bimodal.command_line").app(prog_name="bimodal")
     except KeyboardInterrupt:
         raise SystemExit(130) from None

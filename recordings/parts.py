@@ -15,8 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
-TAG = f"{os.getpid()}-{time.time_ns() // 1_000_000_000}"
-"""Of this process: its number and the second in which it began."""
+_begun_s = time.time_ns() // 1_000_000_000
+
+
+def _begin_again() -> None:
+    global _begun_s
+    _begun_s = time.time_ns() // 1_000_000_000
+
+
+os.register_at_fork(after_in_child=_begin_again)
+
+
+def tag() -> str:
+    """Of this process, which may be a fork of another: its number, and the second in which it began."""
+    return f"{os.getpid()}-{_begun_s}"
+
 
 ENDING = r"(\.\d+-\d+)?\.part"
 """How temporary names end; those of 0.2 and older had no tag."""
@@ -24,7 +37,7 @@ ENDING = r"(\.\d+-\d+)?\.part"
 
 def part_path(final: Path) -> Path:
     """The temporary name of a file until it is complete."""
-    return final.with_name(f".{final.name}.{TAG}.part")
+    return final.with_name(f".{final.name}.{tag()}.part")
 
 
 def final_path(part: Path) -> Path:

@@ -85,8 +85,9 @@ def run_corpus(
         begun = time.monotonic()
         for row in run.refusals():
             say(row.reason or row.clip)
+        made = _engine(run, engine, address)
         with voice:
-            run.work(_engine(run, engine, address), voice.turn, voice.row)
+            run.work(made, voice.turn, voice.row)
         voice.end(time.monotonic() - begun)
         if not run.count.well:
             raise typer.Exit(REFUSED)
@@ -101,7 +102,11 @@ def _engine(run: Run, engine: str, address: str | None) -> Engine | None:
     if engine == "local":
         if address is not None:
             raise ConfigError("--address goes with --engine ray")
-        return None
+        if run.finished():
+            return None
+        workers = run.local_engine()
+        workers.begin()  # before anything is shown: a bar has a thread
+        return workers
     from bimodal.corpus.ray_engine import RayEngine
 
     return RayEngine(run.worker_settings("ray"), workers=run.request.workers, address=address)

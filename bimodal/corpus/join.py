@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bimodal.recordings.arrays import arrow_array, arrow_table
-from bimodal.recordings.parts import TAG, leftovers, opened, part_path, sweep, sync
+from bimodal.recordings.parts import leftovers, opened, part_path, sweep, sync, tag
 from bimodal.recordings.recording import HOP_TABLE, SEGMENT_TABLE, TABLE
 from bimodal.recordings.tables import COLUMNS, Column, Row, schema, write_parquet
 
@@ -77,7 +77,7 @@ def write_pictures(
     """
     # Of several machines that write into one folder, two may have processes of one number and second.
     host = re.sub(r"[^A-Za-z0-9.-]", "-", platform.node())[:64]
-    table = f"frames/{PICTURES}/{host}-{TAG}-{number}{SUFFIX}"
+    table = f"frames/{PICTURES}/{host}-{tag()}-{number}{SUFFIX}"
     write_table(pictures_table(rows, cells), corpus / table, lambda: before_rename(table))
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from bimodal.corpus.results import Results
 from bimodal.corpus.rows import ClipRow
-from bimodal.recordings.parts import TAG, part_path, sync
+from bimodal.recordings.parts import part_path, sync, tag
 from bimodal.recordings.recording import SUMMARY
 
 JOURNAL = "journal"
@@ -36,7 +36,7 @@ class JournalWriter:
 
     def __init__(self, corpus: Path) -> None:
         host = re.sub(r"[^A-Za-z0-9.-]", "-", platform.node())[:64]
-        self.name = f"{host}-{TAG}"
+        self.name = f"{host}-{tag()}"
         self._path = corpus / JOURNAL / f"{self.name}.jsonl"
         self._descriptor: int | None = None
 

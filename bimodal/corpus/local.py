@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import selectors
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Literal, Protocol
@@ -27,6 +29,7 @@ from bimodal.corpus.messages import (
     WorkerSettings,
 )
 from bimodal.corpus.rows import Task
+from bimodal.supervisor.forks import Forked, single_threaded
 from bimodal.supervisor.usage import UsageMonitor
 from bimodal.workers.backoff import BackOff
 from bimodal.workers.errors import SystemFailedError
@@ -71,10 +74,37 @@ class Coordinator(Protocol):
         """Take note of how far a clip is."""
 
 
+LOADED_ONCE = ("cv2", "bimodal.workers.capture.files", "bimodal.recordings.writers")
+"""Modules that all workers need, and that a process may load before it is forked: they start no threads, as ONNX
+Runtime and pyarrow do."""
+
+
+def _work() -> int:
+    """Be a worker, in a fork; its line is its stdin."""
+    from bimodal.corpus.worker import main
+
+    return main(0)
+
+
+def _started(theirs: socket.socket, log_file: str | None, *, fork: bool) -> subprocess.Popen[bytes] | Forked:
+    """Start a worker's process. Raises OSError."""
+    output = subprocess.DEVNULL if log_file is not None else None
+    if fork:
+        return Forked("clip worker", _work, theirs.fileno(), output)
+    return subprocess.Popen(
+        python_command("bimodal.corpus.worker", str(theirs.fileno())),
+        env=child_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=output,
+        pass_fds=[theirs.fileno()],
+    )
+
+
 class _Worker:
     """One process, its line, and the tasks that it has."""
 
-    def __init__(self, number: int, settings: WorkerSettings) -> None:
+    def __init__(self, number: int, settings: WorkerSettings, *, fork: bool = False) -> None:
         self.number = number
         self.name = f"clip worker {number}"
         self.tasks: list[Task] = []
@@ -85,14 +115,7 @@ class _Worker:
         self._frames = Frames()
         ours, theirs = socket.socketpair()
         with theirs:
-            self.process = subprocess.Popen(
-                python_command("bimodal.corpus.worker", str(theirs.fileno())),
-                env=child_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL if settings.log is not None else None,
-                pass_fds=[theirs.fileno()],
-            )
+            self.process = _started(theirs, settings.log, fork=fork)
         self.line = ours
         self.usage = UsageMonitor(self.process.pid)
         self.send(msgspec.structs.replace(settings, parent=os.getpid()))
@@ -153,11 +176,22 @@ class LocalEngine:
             self._measure(coordinator)
             on_turn()
 
-    def _start(self) -> None:
+    def begin(self) -> None:
+        """Fork all workers now, where that can be done, so that they need not load what this process has loaded: it
+        must be the command's own, and have one thread. Else `run` starts them, each as a new interpreter."""
+        if not sys.platform.startswith("linux"):
+            return
+        for module in LOADED_ONCE if self._count > 1 else ():
+            with contextlib.suppress(ImportError):  # a worker tells it
+                importlib.import_module(module)
+        if single_threaded():
+            self._start(fork=True)
+
+    def _start(self, *, fork: bool = False) -> None:
         now = time.monotonic()
         while len(self._workers) < self._count and now >= self._start_at:
             number = next(number for number in range(1, self._count + 1) if number not in self._workers)
-            worker = _Worker(number, self._settings)
+            worker = _Worker(number, self._settings, fork=fork)
             self._workers[number] = worker
             self._selector.register(worker.line, selectors.EVENT_READ, worker)
 

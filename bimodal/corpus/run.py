@@ -331,9 +331,7 @@ class Run:
         try:
             if not self.finished():
                 with contextlib.ExitStack() as stack:
-                    running = engine or LocalEngine(
-                        self.worker_settings(threads=self._threads()), self._workers(), self._most_mb()
-                    )
+                    running = engine or self.local_engine()
                     stack.callback(running.close)
                     session = Session(f"analyze-{os.getpid()}", unique=True)
                     stack.callback(session.close)
@@ -348,6 +346,10 @@ class Run:
                     running.run(self, turn)
         finally:
             self._finish()
+
+    def local_engine(self) -> LocalEngine:
+        """Workers on this machine, as many as there is work for."""
+        return LocalEngine(self.worker_settings(threads=self._threads()), self._workers(), self._most_mb())
 
     def worker_settings(self, engine: str = "local", threads: int = 1) -> WorkerSettings:
         """The settings of a worker of this run. Raises ConfigError where the folder can't be written."""

@@ -18,8 +18,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import setproctitle
@@ -35,44 +36,30 @@ FIRST = ("broker:main", "fusion.actor:FusionActor", "face.actor:FaceActor", "cap
 TRY_EVERY_S = 0.01
 
 
-class Fork:
+class Forked:
     """A forked process, with what is used of subprocess.Popen.
 
     Attributes:
-        entry: what it runs, MODULE:NAME below bimodal.workers.
-        output: where its stdout and stderr go: subprocess.DEVNULL, a descriptor, or None for ours.
         pid: of the process.
         returncode: None while it runs; the negative number of the signal that ended it.
     """
 
-    def __init__(self, entry: str, output: int | None = subprocess.DEVNULL) -> None:
-        """Fork; the child never returns from here."""
-        self.entry = entry
-        self.output = output
+    def __init__(self, name: str, run: Callable[[], int], told: int, output: int | None) -> None:
+        """Fork; the child never returns from here.
+
+        Args:
+            name: of the process.
+            run: what it runs; returns the exit code.
+            told: the descriptor that its stdin becomes.
+            output: where its stdout and stderr go: subprocess.DEVNULL, a descriptor, or None for ours.
+        """
         self.returncode: int | None = None
-        told, self._pipe = os.pipe()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
         self.pid = os.fork()
         if not self.pid:
-            _become(entry, told, output)
-        os.close(told)
-
-    def load(self, *modules: str) -> None:
-        """Have it load modules of bimodal.workers; raises OSError where it has ended."""
-        _write(self._pipe, "".join(f"{module}\n" for module in modules).encode())
-
-    def tell(self, settings: bytes) -> None:
-        """Give it its settings, one line of JSON; raises OSError where it has ended."""
-        _write(self._pipe, settings + b"\n")
-        os.close(self._pipe)
-
-    def discard(self) -> None:
-        """End it before it was told anything."""
-        self.kill()
-        self.wait()
-        os.close(self._pipe)
+            _become(name, run, told, output)
 
     def poll(self) -> int | None:
         """The exit code once it has ended, else None."""
@@ -91,7 +78,7 @@ class Fork:
         while (code := self.poll()) is None:
             left_s = None if end is None else end - time.monotonic()
             if left_s is not None and left_s <= 0:
-                raise subprocess.TimeoutExpired(self.entry, timeout or 0.0)
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
             self._await_end(left_s)
         return code
 
@@ -118,6 +105,42 @@ class Fork:
         """Send SIGKILL, unless it has ended."""
         self.send_signal(signal.SIGKILL)
 
+    def terminate(self) -> None:
+        """Send SIGTERM, unless it has ended."""
+        self.send_signal(signal.SIGTERM)
+
+
+class Fork(Forked):
+    """A forked process of workers/, which waits for its settings.
+
+    Attributes:
+        entry: what it runs, MODULE:NAME below bimodal.workers.
+        output: where its stdout and stderr go.
+    """
+
+    def __init__(self, entry: str, output: int | None = subprocess.DEVNULL) -> None:
+        """Fork; the child never returns from here."""
+        self.entry = entry
+        self.output = output
+        told, self._pipe = os.pipe()
+        super().__init__(entry.partition(":")[0].partition(".")[0], partial(_wait_and_run, entry), told, output)
+        os.close(told)
+
+    def load(self, *modules: str) -> None:
+        """Have it load modules of bimodal.workers; raises OSError where it has ended."""
+        _write(self._pipe, "".join(f"{module}\n" for module in modules).encode())
+
+    def tell(self, settings: bytes) -> None:
+        """Give it its settings, one line of JSON; raises OSError where it has ended."""
+        _write(self._pipe, settings + b"\n")
+        os.close(self._pipe)
+
+    def discard(self) -> None:
+        """End it before it was told anything."""
+        self.kill()
+        self.wait()
+        os.close(self._pipe)
+
 
 def _write(pipe: int, data: bytes) -> None:
     while data:
@@ -127,13 +150,13 @@ def _write(pipe: int, data: bytes) -> None:
 # In the child.
 
 
-def _become(entry: str, told: int, output: int | None) -> None:
+def _become(name: str, run: Callable[[], int], told: int, output: int | None) -> None:
     """Run what the parent tells, and end; nothing of the parent's frames runs on."""
     code = BROKEN
     try:
         _let_go(told, output)
-        setproctitle.setproctitle(f"bimodal: {entry.partition(':')[0].partition('.')[0]}")
-        code = _wait_and_run(entry)
+        setproctitle.setproctitle(f"bimodal: {name}")
+        code = run()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else DONE if error.code is None else BROKEN
     except BaseException:
@@ -230,7 +253,7 @@ def provide(entries: Iterable[str], output: int | None) -> None:
 
 
 def _fork(entry: str, output: int | None, *, load: bool) -> None:
-    if not _begun or not _single_threaded():
+    if not _begun or not single_threaded():
         return
     with suppress(OSError):
         fork = Fork(entry, output)
@@ -239,7 +262,7 @@ def _fork(entry: str, output: int | None, *, load: bool) -> None:
             fork.load(entry.partition(":")[0])
 
 
-def _single_threaded() -> bool:
+def single_threaded() -> bool:
     """True where this process has one thread, of any library: only such a process may be forked."""
     try:
         return len(list(Path("/proc/self/task").iterdir())) == 1
