@@ -144,3 +144,20 @@ print(one.wait(120))
     assert printed.split() == ["1"]
     assert "a library that it needs can't be loaded" in log.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_fork_that_runs_a_function_has_a_line_to_its_parent_and_temporary_names_of_its_own() -> None:
+    printed = run(
+        """
+import socket
+from bimodal.recordings.parts import tag
+ours, theirs = socket.socketpair()
+def work():
+    socket.socket(fileno=0).sendall(tag().encode())
+    return 7
+one = forks.Forked("worker", work, theirs.fileno(), NOWHERE)
+theirs.close()
+print(one.wait(60), ours.recv(100).startswith(b"%d-" % one.pid), tag().startswith(f"{os.getpid()}-"))
+"""
+    )
+    assert printed.split() == ["7", "True", "True"]

@@ -79,7 +79,7 @@ class Begun(Generic[Item]):
     opening the file once more; each later one begins anew."""
 
     def __init__(self, begin: Callable[[], Iterator[Item]]) -> None:
-        self._begin = begin
+        self._begin: Callable[[], Iterator[Item]] = begin
         self._begun: tuple[Item, Iterator[Item]] | None = None
 
     def first(self) -> Item | None:
