@@ -46,7 +46,7 @@ def convert(clip: Clip, formats: Iterable[FormatName], now: datetime, folder: Pa
 
     Raises RecordError where results can't be read, or a file can't be written.
     """
-    one = annotated(clip, now)
+    one = annotated(clip, now)._replace(folder=folder or clip.folder)
     written = []
     for name in formats:
         path = (folder or clip.folder) / f"{clip.name}{FORMATS[name].suffix}"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Literal, NamedTuple, TypeAlias
 from xml.etree import ElementTree
 
@@ -32,6 +33,7 @@ class Annotated(NamedTuple):
         duration_s: its length.
         date: when it was made, ISO 8601 with a time zone.
         emotions: what it is about.
+        folder: where the files are written, from which ELAN looks for the source if it has moved along with them.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Annotated(NamedTuple):
     duration_s: float
     date: str
     emotions: EmotionSet = SEVEN
+    folder: Path | None = None
 
 
 Tiers: TypeAlias = "dict[str, list[tuple[int, int, str]]]"
@@ -53,6 +56,12 @@ def tier_of(segment: Segment) -> str:
     """The tier of a segment: "face 1", "voice", "voice left", "turn 1" …"""
     whose = segment.channel or (str(segment.track) if segment.track is not None else "")
     return f"{_TIERS[segment.kind]} {whose}".strip()
+
+
+def _shown_by(tier: str) -> str:
+    """The face or voice that a tier is of, for those of further categories too."""
+    kind, _, whose = tier.partition(" ")
+    return (f"face {whose}" if whose.isdigit() else f"voice {whose}".strip()) if kind == _TIERS["other"] else tier
 
 
 def tiers(segments: Iterable[Segment]) -> Tiers:
@@ -91,7 +100,9 @@ def eaf(clip: Annotated) -> str:
     header = ElementTree.SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
     place = PurePath(clip.media)
     media = {"MEDIA_URL": _legal(place.as_uri() if place.is_absolute() else clip.media), "MIME_TYPE": "video/*"}
-    media |= {"RELATIVE_MEDIA_URL": _legal(f"./{place.name}")}
+    beside = clip.folder is None or not place.is_absolute()
+    relative = place.name if beside else os.path.relpath(place, Path(clip.folder or "").absolute())
+    media |= {"RELATIVE_MEDIA_URL": _legal(relative if relative.startswith("../") else f"./{relative}")}
     ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", media)
     order = ElementTree.SubElement(root, "TIME_ORDER")
     slots = annotations = 0
@@ -177,7 +188,7 @@ def _captions(segments: Iterable[Segment]) -> list[tuple[int, int, str]]:
         (
             round(one.start * 1000),
             max(round(one.end * 1000), round(one.start * 1000) + 1),
-            f"{tier_of(one)}: {one.label} {100 * one.confidence:.0f} %",
+            f"{_shown_by(tier_of(one))}: {one.label} {100 * one.confidence:.0f} %",
         )
         for one in segments
         if one.kind in ("face", "voice", "other")
@@ -207,9 +218,12 @@ def boris(clip: Annotated) -> str:
         }
         for number, code in enumerate(codes)
     }  # fmt: skip
-    subjects = {str(n): {"key": "", "name": name, "description": ""} for n, name in enumerate(found)}
+    subjects = {
+        str(n): {"key": "", "name": name, "description": ""}
+        for n, name in enumerate(dict.fromkeys(map(_shown_by, found)))
+    }
     points = [
-        (at / 1000, not begins, name, label)
+        (at / 1000, not begins, _shown_by(name), label)
         for name, stretches in found.items()
         for start, end, label in stretches
         for at, begins in ((start, True), (end, False))

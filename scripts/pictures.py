@@ -1,7 +1,7 @@
-"""Make the pictures of the live page and the report for the docs, from the demo clip: `python -m scripts.pictures`.
+"""Make the pictures of the docs from the demo clip: `python -m scripts.pictures`, or only `report` or `live`.
 
-To be run on a quiet machine, since they show frames a second and latency; it takes three minutes and needs Chromium.
-Look at each picture afterwards.
+`live`, the pages of a running system, is for a quiet machine, since they show frames a second and latency. It takes
+three minutes and needs Chromium. Look at each picture afterwards.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from bimodal.broker.events import accord
+from bimodal.drawing.overlay import overlay
+from bimodal.recordings.reading import read_events
 
 ROOT = Path(__file__).parents[1]
 DOCS, DEMO = ROOT / "docs", ROOT / "workers" / "demo" / "demo.mp4"
@@ -123,7 +127,7 @@ def _wait_for_page() -> None:
 
 
 def report(browser: Browser, folder: Path) -> None:
-    """Pictures of the report, its film beside it, and of a frame of the film."""
+    """Pictures of the report, its film beside it, and of frames of films with and without marks."""
     clip = Path(shutil.copy(DEMO, folder / "demo.mp4"))
     command = [sys.executable, "-m", "bimodal", "analyze", str(clip), "--out", str(folder / "results"), "--report"]
     subprocess.run([*command, "--draw", "mesh,pose,gaze,affect"], cwd=ROOT, check=True)
@@ -145,14 +149,24 @@ def report(browser: Browser, folder: Path) -> None:
     film.set(cv2.CAP_PROP_POS_FRAMES, 60)
     _, frame = film.read()
     small(cv2.imencode(".png", frame)[1].tobytes(), DOCS / "marks.png")
+    conflict = next(event for event in read_events(folder / "results" / "demo.jsonl") if accord(event) == "conflict")
+    film = cv2.VideoCapture(str(clip))
+    film.set(cv2.CAP_PROP_POS_FRAMES, conflict.seq)
+    _, frame = film.read()
+    drawn = overlay(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8), conflict)
+    small(cv2.imencode(".png", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1].tobytes(), DOCS / "annotated.png")
 
 
 def main() -> None:
-    """Make all of them."""
+    """Make all of them, or those that are named."""
+    parts = {"report": report, "live": live}
+    named = sys.argv[1:] or list(parts)
+    if not set(named) <= parts.keys():
+        raise SystemExit(f"there are {', '.join(parts)}")
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
-        report(browser, Path(scratch))
-        live(browser, Path(scratch))
+        for name in named:
+            parts[name](browser, Path(scratch))
         browser.close()
 
 

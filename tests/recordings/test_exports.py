@@ -125,3 +125,27 @@ def test_formats_are_named_with_commas_and_wrong_ones_in_a_sentence() -> None:
         with pytest.raises(RecordError, match="eaf, textgrid, webvtt, srt, boris, csv-long"):
             formats_of(wrong)
     assert datetime.fromisoformat(DATE)
+
+
+def test_further_categories_are_of_their_face_or_voice() -> None:
+    found = [
+        Segment(0.0, 2.0, 3, "happy", 0.6, 50, "face", 0.9),
+        Segment(0.5, 2.0, 3, "contempt", 0.7, 38, "other", 0.9),
+        Segment(0.5, 2.0, None, "boredom", 0.6, 3, "other", 0.7),
+        Segment(2.0, 3.0, None, "boredom", 0.6, 3, "other", 0.7, "left"),
+    ]
+    assert [tier_of(one) for one in found] == ["face 3", "other 3", "other", "other left"], "tiers hold no overlaps"
+    for kind in ("webvtt", "srt"):
+        text = FORMATS[kind].make(clip(found))
+        for words in ("face 3: happy 60 %", "face 3: contempt 70 %", "voice: boredom 60 %", "voice left: boredom 60 %"):
+            assert words in text
+    project = json.loads(FORMATS["boris"].make(clip(found)))
+    assert {one["name"] for one in project["subjects_conf"].values()} == {"face 3", "voice", "voice left"}
+
+
+def test_elan_finds_the_film_from_where_its_file_lies(tmp_path: Path) -> None:
+    for folder, wanted in ((Path("/films"), "./%C3%A4 clip.mp4"), (Path("/results/a"), "../../films/"), (None, "./")):
+        text = FORMATS["eaf"].make(clip(SOME)._replace(folder=folder))
+        found = re.search(r'RELATIVE_MEDIA_URL="([^"]*)"', text)
+        assert found is not None
+        assert found[1].startswith(wanted.replace("%C3%A4", "ä"))
