@@ -96,6 +96,8 @@ class FaceConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_field
             takes.
         smoothing: label smoothing.
         frozen: so many of the first layers (of `FaceCompact.features`) stay as they are, which saves time.
+        teacher: a face-static artifact whose answers to the pictures are learnt too (distillation); None: none.
+        teacher_share: weight of its answers beside that of the labels.
     """
 
     sizes: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)]
@@ -113,6 +115,8 @@ class FaceConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_field
     augmentation: Literal["camera", "hard", "moves"] = "camera"
     smoothing: Part = 0.0
     frozen: CountOrNone = 0
+    teacher: Path | None = None
+    teacher_share: Share = 0.5
 
 
 class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,6 +131,8 @@ class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         tau, share: of the rule for clear pictures, see Rule; None, both, chooses them.
         poor_tau: of the rule for pictures that are not clear.
         detailed_share: of the rule for pictures of more detail than the first network's training pictures have.
+        clear_first: one more artifact of the first's form, for clear pictures; None: there is none.
+        mirrored: whether these two see the mirror image too, which costs as much again.
         grey_side: side of the picture that the first network sees.
         novelty_pictures: greatest number of pictures to fit the output `novelty` on; 0: there is none.
         quantized: number of pictures to quantize the first network with; 0 leaves it as it is.
@@ -139,6 +145,8 @@ class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     output: Path
     first: Path
     second: Path | None = None
+    clear_first: Path | None = None
+    mirrored: bool = False
     first_temperature: Positive = 1.0
     second_temperature: Positive = 1.0
     tau: NotNegative | None = None

@@ -308,15 +308,18 @@ def live_figures(
     }
 
 
-def face_probabilities(artifact: Artifact, faces: Faces, batch: int = 64) -> NDArray[np.float64]:
-    """Probabilities over the seven emotions, float64 [N, 7]; pictures are resized where the artifact fixes a size."""
+def face_probabilities(
+    artifact: Artifact, faces: Faces, batch: int = 64, among: EmotionSet = SEVEN
+) -> NDArray[np.float64]:
+    """Probabilities over a set of emotions, float64 [N, E]; pictures are resized where the artifact fixes a size."""
     _, height, width, _ = artifact.inputs[0].shape
-    pictures: NDArray[Any] = faces.rgb()
-    if isinstance(height, int) and isinstance(width, int) and pictures.shape[1:3] != (height, width):
-        pictures = np.stack([cv2.resize(picture, (width, height)) for picture in pictures])
-    starts = range(0, len(pictures), batch)
-    rows = [artifact.run(faces=pictures[start : start + batch])["probabilities"] for start in starts]
-    return over_emotions(artifact.metadata, np.concatenate(rows))
+    rows = []
+    for start in range(0, len(faces), batch):
+        pictures: NDArray[Any] = np.repeat(faces.pictures[start : start + batch, ..., None], 3, axis=3)
+        if isinstance(height, int) and isinstance(width, int) and pictures.shape[1:3] != (height, width):
+            pictures = np.stack([cv2.resize(picture, (width, height)) for picture in pictures])
+        rows.append(artifact.run(faces=pictures)["probabilities"])
+    return over_emotions(artifact.metadata, np.concatenate(rows), among)
 
 
 def speech_probabilities(

@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from bimodal.models.architectures.face_compact import FaceCompact, standardise
+from bimodal.models.session import open_artifact
 from bimodal.training.config import FaceConfig, learnt_from
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate.evaluate import face_probabilities
 from bimodal.training.evaluate.metrics import accuracy, uar
 from bimodal.training.face.augment import augment, augment_hard, move_and_cover
 from bimodal.training.face.start import begin_with, marks_of
@@ -52,6 +54,16 @@ def soft_targets(votes: NDArray[np.float32]) -> NDArray[np.float32]:
 def smoothed(targets: NDArray[np.float32], share: float) -> NDArray[np.float32]:
     """Apply label smoothing (Szegedy et al. 2016) to targets [N, 7]: `share` is distributed uniformly."""
     return np.asarray((1 - share) * targets + share / targets.shape[1], dtype=np.float32)
+
+
+def taught(targets: NDArray[np.float32], config: FaceConfig, faces: Faces) -> NDArray[np.float32]:
+    """Targets [N, E] joined with the teacher's answers to the pictures as they are (distillation after Hinton et al.
+    2015), of which the network sees augmented ones. Raises ArtifactError for a teacher that can't be opened."""
+    if config.teacher is None:
+        return targets
+    teacher = open_artifact(config.teacher, "face-static", provider="cpu")
+    answers = face_probabilities(teacher, faces, among=config.among)
+    return np.asarray((1 - config.teacher_share) * targets + config.teacher_share * answers, np.float32)
 
 
 def draw_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float64]:
@@ -101,7 +113,7 @@ class FaceTask:
         self._marks = marks_of(config, faces) if config.augmentation == "hard" else None
         targets = soft_targets(faces.votes)
         self._weights = draw_weights(targets, config.balance)
-        self._targets = smoothed(targets, config.smoothing)
+        self._targets = smoothed(taught(targets, config, faces), config.smoothing)
         self.network = new_network(config, faces)
         self.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         self.optimizer = torch.optim.SGD(
