@@ -75,11 +75,13 @@ PART = ("Conv", "Add", "AveragePool", "Relu")
 """Operators that are quantized where only one of several networks in a graph is."""
 
 
-def quantize_part(model: onnx.ModelProto, prefix: str, calibration: Iterable[NDArray[Any]]) -> onnx.ModelProto:
+def quantize_part(
+    model: onnx.ModelProto, prefix: str | tuple[str, ...], calibration: Iterable[NDArray[Any]]
+) -> onnx.ModelProto:
     """Quantize the convolutions of one of several networks in a graph, and what lies between them.
 
     Args:
-        model: whose weights of that network have names that begin with `prefix`.
+        model: whose weights of that network have names that begin with `prefix`, or with one of several.
         calibration: as of `quantize`.
 
     Weights have 7 bits, so that every CPU gives the same sums. Raises QuantizationError as `quantize`.
@@ -95,7 +97,7 @@ def quantize_part(model: onnx.ModelProto, prefix: str, calibration: Iterable[NDA
             raise QuantizationError(f"the graph can't be quantised: {_first_line(error)}") from error
 
 
-def nodes_of(graph: onnx.GraphProto, prefix: str) -> set[str]:
+def nodes_of(graph: onnx.GraphProto, prefix: str | tuple[str, ...]) -> set[str]:
     """Names of the nodes of PART that see the network whose weights begin with `prefix`, and no other's, up to its last
     convolution: what is computed from its features (an embedding, distances) must not be clipped."""
     held = {weights.name for weights in graph.initializer}

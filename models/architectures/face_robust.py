@@ -5,7 +5,8 @@ picture. Product of experts after Hinton 1999: log p = (1 − w)·(log p₁ − 
 temperature. The prior is that of the first network's training labels; dividing by a part of it is the decision rule
 that weighs rare emotions. The less clear a picture is, the less the second network counts, which knows clear pictures
 only, and the more of the prior is divided out, which the first falls back on; with more detail than the first network's
-training pictures have the second counts more.
+training pictures have the second counts more. In a larger model the first opinion is that of two networks, of which one
+knows undegraded pictures and counts half where the picture is clear, and each also sees the mirror image.
 """
 
 from __future__ import annotations
@@ -145,6 +146,9 @@ class FaceRobustGraph(nn.Module):
     Args:
         first, second: the networks.
         temperatures: of the networks' logits before the product.
+        clear_first: one more of the first's form; the clearer the picture, the nearer its weight in the first opinion,
+            a mean of log probabilities, comes to a half.
+        mirrored: whether those networks see the mirror image too; the means of both answers count.
     """
 
     luma: Tensor
@@ -159,10 +163,13 @@ class FaceRobustGraph(nn.Module):
         side: int = SIDE,
         grey_side: int = GREY_SIDE,
         novelty: Novelty | None = None,
+        clear_first: FaceCompact | None = None,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
         self.novelty = novelty
         self.first, self.second, self.rule = first, second, rule
+        self.clear_first, self.mirrored = clear_first, mirrored
         self.temperatures = temperatures
         self._order = [[emotion_of(label) for label in LABELS].index(emotion) for emotion in EMOTIONS]
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
@@ -181,14 +188,22 @@ class FaceRobustGraph(nn.Module):
         and the first network's embedding."""
         colour = faces.to(torch.float32).permute(0, 3, 1, 2)
         grey, small = self._grey(colour)
-        first, embedding = self.first(standardise(small))
+        clear, detailed = self.clearness(grey, small)
+        seen = standardise(small)
+        first, embedding = self._log_probabilities(self.first, seen)
+        if self.clear_first is not None:
+            other, _ = self._log_probabilities(self.clear_first, seen)
+            first = first + clear / 2 * (other - first)
         second = self.second(even_light(colour, self.luma))[0][:, self._order]
-        return (
-            torch.log_softmax(first / self.temperatures[0], dim=1),
-            torch.log_softmax(second / self.temperatures[1], dim=1),
-            *self.clearness(grey, small),
-            embedding,
-        )
+        return first, torch.log_softmax(second / self.temperatures[1], dim=1), clear, detailed, embedding
+
+    def _log_probabilities(self, network: FaceCompact, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a standardised picture, [N, 7], and its embedding."""
+        logits, embedding = network(torch.cat([seen, seen.flip(3)]) if self.mirrored else seen)
+        found = torch.log_softmax(logits / self.temperatures[0], dim=1)
+        if not self.mirrored:
+            return found, embedding
+        return found.reshape(2, -1, found.shape[1]).mean(dim=0), embedding.reshape(2, -1, embedding.shape[1])[0]
 
     def embed(self, faces: Tensor) -> Tensor:
         """The first network's embedding alone."""

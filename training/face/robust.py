@@ -131,14 +131,20 @@ def make_robust(config: RobustConfig, progress: Progress) -> Path:
 
 def _graph(config: RobustConfig, prior: NDArray[np.float32], learnt: Faces) -> FaceRobustGraph:
     """The graph with both networks, and the rule that gives the first one's answers."""
-    first = FaceCompact(len(EMOTIONS), config.widths, config.depth)
-    begin_with(first, config.first, learnt.pictures[:: max(1, len(learnt) // 64)])
+
+    def of(path: Path) -> FaceCompact:
+        network = FaceCompact(len(EMOTIONS), config.widths, config.depth)
+        begin_with(network, path, learnt.pictures[:: max(1, len(learnt) // 64)])
+        return network.eval()
+
     return FaceRobustGraph(
-        first.eval(),
+        of(config.first),
         load_network(config.second),
         Rule(prior.tolist(), *FIRST_ALONE),
         (config.first_temperature, config.second_temperature),
         grey_side=config.grey_side,
+        clear_first=None if config.clear_first is None else of(config.clear_first),
+        mirrored=config.mirrored,
     ).eval()
 
 
@@ -240,7 +246,7 @@ def _export(config: RobustConfig, graph: FaceRobustGraph, learnt: Faces, path: P
     if not config.quantized:
         return
     chosen = learnt.take(np.arange(len(learnt)) % math.ceil(len(learnt) / config.quantized) == 0)
-    model = quantize_part(onnx.load(str(path)), "first.", batches(chosen, 1))
+    model = quantize_part(onnx.load(str(path)), ("first.", "clear_first."), batches(chosen, 1))
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         fresh = Path(scratch) / "model.onnx"
         onnx.save(model, str(fresh))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bimodal.export.quantize.quantize import nodes_of, quantize_part
 from bimodal.models.architectures.face_api_expression import FaceApiExpression
-from bimodal.models.architectures.face_compact import FaceCompact
+from bimodal.models.architectures.face_compact import FaceCompact, standardise
 from bimodal.models.architectures.face_robust import (
     SIDE,
     FaceRobustGraph,
@@ -147,6 +147,29 @@ def graph() -> FaceRobustGraph:
     torch.manual_seed(0)
     rule = Rule(PRIOR.tolist(), 0.3, 0.2, 0.7, 0.4, 1.0)
     return FaceRobustGraph(FaceCompact(7, (8, 16, 24), 1).eval(), FaceApiExpression().eval(), rule).eval()
+
+
+def test_mirror_images_get_one_answer_and_a_picture_that_is_not_clear_that_of_the_first_network() -> None:
+    torch.manual_seed(1)
+    rule = Rule(PRIOR.tolist(), 0.3, 0.0, 0.7, 0.0, 1.0)  # the second network has no share
+    first, clear_first, second = FaceCompact(7, (8, 16, 24), 1), FaceCompact(7, (8, 16, 24), 1), FaceApiExpression()
+    large = FaceRobustGraph(first, second, rule, clear_first=clear_first, mirrored=True).eval()
+    alone = FaceRobustGraph(first, second, rule, mirrored=True).eval()
+    sharp = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
+    flat = torch.arange(3, dtype=torch.uint8)[:, None, None, None].expand(-1, SIDE, SIDE, 3) * 40
+    with torch.inference_mode():
+        found, embedding = large(sharp)
+        mirrored, _ = large(sharp.flip(2))
+        torch.testing.assert_close(mirrored, found, atol=1e-5, rtol=0)
+        torch.testing.assert_close(embedding, first(standardise_as(large, sharp))[1], atol=1e-4, rtol=1e-4)
+        assert (found - alone(sharp)[0]).abs().max() > 1e-4
+        torch.testing.assert_close(large(flat)[0], alone(flat)[0])
+
+
+def standardise_as(graph: FaceRobustGraph, faces: torch.Tensor) -> torch.Tensor:
+    """The picture that the first network of a graph sees."""
+    grey = (faces.float().permute(0, 3, 1, 2) * graph.luma).sum(dim=1, keepdim=True)
+    return standardise(graph.shrink @ grey @ graph.shrink.transpose(0, 1))
 
 
 @pytest.fixture(scope="module")
