@@ -1,6 +1,6 @@
 """Measure corpora: claims a second of the coordinator without any work, memory, and pace and CPU beside `analyze`.
 
-python -m scripts.measure.corpus [--clips 100000] [--repeats 2]
+python -m scripts.measure.corpus [--clips 100000] [--short 24] [--repeats 2] [--before CHECKOUT]
 """
 
 from __future__ import annotations
@@ -108,12 +108,13 @@ def coordinator(clips: int, folder: Path) -> dict[str, float]:
     }
 
 
-def analyse(arguments: list[str], out: Path) -> tuple[float, float, int]:
-    """Wall seconds, CPU seconds and frames of one `bimodal analyze`."""
+def analyse(arguments: list[str], out: Path, checkout: Path | None = None) -> tuple[float, float, int]:
+    """Wall seconds, CPU seconds and frames of one `bimodal analyze`, of this checkout or another."""
     shutil.rmtree(out, ignore_errors=True)
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = python_command("bimodal", "analyze", *arguments, "--out", str(out))
-    subprocess.run(command, env=child_environment(), check=True, capture_output=True)
+    env = child_environment({"PYTHONPATH": str(checkout.absolute())} if checkout is not None else None)
+    subprocess.run(command, env=env, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     frames = sum(path.read_bytes().count(b"\n") for path in out.rglob("*.jsonl") if "speech" not in path.name)
@@ -131,30 +132,33 @@ def cut(path: Path, seconds: float) -> None:
                 target.mux(packet)
 
 
-def beside_analyze(folder: Path, clips: int, repeats: int) -> dict[str, float]:
-    """Pace and CPU of a corpus of short clips beside the same files eight at a time, in turn (A B A B)."""
+def beside_analyze(folder: Path, clips: int, repeats: int, before: Path | None) -> dict[str, float]:
+    """Pace and CPU of a corpus of short clips beside the same files eight at a time, in turn (A B A B), and of the
+    same corpus with the checkout `before`, where there is one."""
     study, out = folder / "short", folder / "results"
     study.mkdir()
     for number in range(clips):
         cut(study / f"{number:03}.mp4", 0.5 + 3.5 * number / max(1, clips - 1))
     files = sorted(map(str, study.iterdir()))
     totals = {"files": [0.0, 0.0, 0.0], "corpus": [0.0, 0.0, 0.0]}
+    if before is not None:
+        totals["before"] = [0.0, 0.0, 0.0]
     for _ in range(repeats):
         for begin in range(0, clips, 8):
             found = analyse(files[begin : begin + 8], out)
             totals["files"] = [a + b for a, b in zip(totals["files"], found, strict=True)]
-        found = analyse([str(study)], out)
-        totals["corpus"] = [a + b for a, b in zip(totals["corpus"], found, strict=True)]
+        for name in ("before", "corpus"):
+            if name in totals:
+                found = analyse([str(study)], out, before if name == "before" else None)
+                totals[name] = [a + b for a, b in zip(totals[name], found, strict=True)]
     pace = {name: frames / wall for name, (wall, _, frames) in totals.items()}
     cpu = {name: 1000 * used / frames for name, (_, used, frames) in totals.items()}
-    return {
-        "files_frames_per_s": round(pace["files"], 1),
-        "corpus_frames_per_s": round(pace["corpus"], 1),
-        "pace_ratio": round(pace["corpus"] / pace["files"], 2),
-        "files_cpu_ms_per_frame": round(cpu["files"], 1),
-        "corpus_cpu_ms_per_frame": round(cpu["corpus"], 1),
-        "cpu_ratio": round(cpu["corpus"] / cpu["files"], 2),
-    }
+    figures = {f"{name}_frames_per_s": round(value, 1) for name, value in pace.items()}
+    figures |= {f"{name}_cpu_ms_per_frame": round(value, 1) for name, value in cpu.items()}
+    for name in totals.keys() - {"corpus"}:
+        figures[f"pace_ratio_to_{name}"] = round(pace["corpus"] / pace[name], 2)
+        figures[f"cpu_ratio_to_{name}"] = round(cpu["corpus"] / cpu[name], 2)
+    return figures
 
 
 def main() -> None:
@@ -163,12 +167,13 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100_000)
     parser.add_argument("--short", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--before", type=Path, help="another checkout, whose corpus is measured in the same run")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         if given.clips:
             print(msgspec.json.encode(coordinator(given.clips, Path(scratch))).decode(), flush=True)
         if given.short:
-            print(msgspec.json.encode(beside_analyze(Path(scratch), given.short, given.repeats)).decode())
+            print(msgspec.json.encode(beside_analyze(Path(scratch), given.short, given.repeats, given.before)).decode())
 
 
 if __name__ == "__main__":
