@@ -90,7 +90,7 @@ export class Stage {
   tag(face, x, y, w, h, first) {
     const { context } = this;
     const voice = face.weights.speech > 0;
-    const parts = [`${face.track}`, face.label, [percent(face.confidence), ...strong(face.other)].join(" · ")];
+    const parts = [`${face.track}`, face.label, [percent(face.confidence), ...strong(face.other).slice(0, 1)].join(" · ")];
     context.font = `600 13px ${this.colours.font}`;
     context.textBaseline = "middle";
     const widths = parts.map((part) => context.measureText(part).width);
