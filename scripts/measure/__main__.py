@@ -19,6 +19,7 @@ PARTS = {
         "scripts.measure.single", "one process with bimodal.Detector, against the pipeline and bimodal analyze"
     ),
     "faces": Part("scripts.measure.faces", "what looking for faces costs a frame, live and in files"),
+    "live": Part("scripts.measure.live", "CPU of one live 720p stream by process: a person, and an empty room"),
     "broker": Part("scripts.measure.broker", "the broker alone with up to 128 simulated workers, and fusion alone"),
     "streams": Part("scripts.measure.streams", "how many streams a session carries: 10 to 1,000, simulated"),
     "resnet": Part("scripts.measure.resnet", "pipeline and scaling with ResNet-50, fp32 and INT8"),
