@@ -128,7 +128,7 @@ def _leaf(value: Any, kind: Any, members: tuple[Any, ...], place: tuple[str, ...
 def _but(value: object, bare: list[Any]) -> str:
     """Describe the value that was found. Text where text is valid is not repeated: it may be a password."""
     if str in bare:
-        return "; put it in quotes" if isinstance(value, int | float) else ""
+        return "; put it in quotes" if isinstance(value, int | float) and not {int, float} & set(bare) else ""
     match value:
         case dict():
             return ", not a section of keys and values"
@@ -162,6 +162,8 @@ def _phrases(member: Any, value: object) -> list[str]:
     if bare is int or bare is float:
         whole = bare is int and isinstance(value, float)
         return [("a whole number" if whole else "a number") + _range(limits)]
+    if bare is str and "examples" in limits:
+        return [f"text such as {' or '.join(map(repr, limits['examples']))}"]
     if bare is str and "pattern" in limits:
         return [f"text of the form {limits['pattern']}"]
     named = {bool: ["true", "false"], str: ["text" + _size(limits, "characters")], Path: ["a path"]}
@@ -189,7 +191,7 @@ def _limits(member: Any) -> dict[str, Any]:
     if get_origin(member) is not Annotated:
         return {}
     metas = [meta for meta in member.__metadata__ if isinstance(meta, msgspec.Meta)]
-    names = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern")
+    names = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "examples")
     return {name: found for meta in metas for name in names if (found := getattr(meta, name)) is not None}
 
 

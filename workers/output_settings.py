@@ -25,6 +25,9 @@ class OscSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         _check_host(self.host)
 
 
+TOPIC_FORM = msgspec.Meta(pattern=r"^[^+#/\s]+(/[^+#/\s]+)*$", max_length=256, examples=["home/bimodal"])
+
+
 class MqttSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An MQTT broker (`outputs.mqtt` in config.yaml); docs/mqtt.md.
 
@@ -44,11 +47,9 @@ class MqttSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     password: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None
     tls: bool = False
     ca: str | None = None
-    topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#/\s]+(/[^+#/\s]+)*$", max_length=256)] | None = None
+    topic: Annotated[str, TOPIC_FORM] | None = None
     send: Literal["changes", "all"] = "changes"
-    discovery: Annotated[str, msgspec.Meta(pattern=r"^[^+#/\s]+(/[^+#/\s]+)*$", max_length=256)] | None = (
-        "homeassistant"
-    )
+    discovery: Annotated[str, TOPIC_FORM] | None = "homeassistant"
 
     def __post_init__(self) -> None:
         _check_host(self.host)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.api.listen import DEFAULT_SESSION
-from bimodal.api.sources import check_pictures, voices_of
+from bimodal.api.sources import check_picture, voices_of
 from bimodal.broker.control import PushReply, PushRequest, ask
 from bimodal.broker.errors import ControlError
 from bimodal.broker.frames import Ring, SlotAllocator, slots_for
@@ -96,7 +96,7 @@ class Push:
         Returns False where it was lost (`lost` counts). Raises SourceError where it is anything else, SlotError where
         shared memory is full, ControlError where the system has ended.
         """
-        height, width = check_pictures(np.asarray(pixels)[None])[0].shape[:2]
+        height, width = check_picture(np.asarray(pixels)).shape[:2]
         size = scaled_size(width, height, self._reply.max_height)
         if size != (width, height):
             import cv2

@@ -95,6 +95,13 @@ def check_pictures(pictures: NDArray[Any]) -> NDArray[np.uint8]:
     return pictures
 
 
+def check_picture(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    """One picture as it is. Raises SourceError unless it is uint8 [H, W, 3] with H and W above 0."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise SourceError(f"a picture is uint8 [H, W, 3] RGB, not {picture.dtype} {list(picture.shape)}")
+    return picture
+
+
 def voices_of(samples: NDArray[Any], rate: int | None, channel: Channel = "mix") -> NDArray[np.float32]:
     """Samples float32 [V, S] of each voice: the mean of all channels, a chosen one, or one a channel.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -13,7 +14,7 @@ from bimodal.broker.keys import OWN
 from bimodal.broker.sockets import events_endpoint, log_in, slots_directory
 from bimodal.console import open_log, say, user_errors
 from bimodal.options import ConfigOption, config_of
-from bimodal.supervisor.session import directory_of
+from bimodal.supervisor.session import directory_of, running_directory
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.settings import ViewActorSettings
 from bimodal.workers.view.several import Place, SeveralSessions
@@ -63,12 +64,19 @@ def view(
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: over.set())
             typer.echo(f"live page at {page.address}")
+            for name in _waited_for(places):
+                say(f"no bimodal runs as session '{name}' on this machine; the page shows it once one does")
             while not over.wait(0.5):
                 if not page.server.alive:
                     say("the page's server has ended; the log has the details")
                     raise typer.Exit(1)
         finally:
             page.close()
+
+
+def _waited_for(places: Iterable[Place]) -> list[str]:
+    """Names of the sessions of this machine that do not run yet."""
+    return [place.name for place in places if place.slots is not None and running_directory(place.name) is None]
 
 
 def _pair(given: str, option: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import msgspec
 from bimodal.values import Forms, bare_of, is_struct, members_of
 from bimodal.workers.capture.settings import StreamSettings
 
-SOURCES = ("auto", "camera", "microphone", "url", "file", "browser")
+SOURCES = ("auto", "camera", "microphone", "url", "file", "browser", "push")
 """Keys of a stream that name its source: a later file that has one of them replaces the stream whole."""
 
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bimodal.cli import app
-from bimodal.commands.view import _pair, _place
+from bimodal.commands.view import _pair, _place, _waited_for
 from bimodal.workers.errors import ConfigError
 
 
@@ -21,6 +21,11 @@ def test_a_session_is_a_name_or_an_address_with_one() -> None:
     assert _pair("hall='KEY='", "--server-key") == ("hall", "KEY=")
     with pytest.raises(ConfigError, match="--server-key is NAME="):
         _pair("KEY", "--server-key")
+
+
+def test_sessions_of_this_machine_that_do_not_run_are_named() -> None:
+    places = [_place(given, {}, "k") for given in ("no-such-session-here", "hall=tcp://10.0.0.5:5655")]
+    assert _waited_for(places) == ["no-such-session-here"]
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def merged(tmp_path: Path, *texts: str) -> Config:
             "streams: {a: {camera: 0}, b: {file: x.mp4, loop: true}, c: {auto: true}}",
         ),
         ("streams: {a: {file: x.mp4, loop: true}}", "streams: {a: {camera: 0}}", "streams: {a: {camera: 0}}"),
+        ("streams: {a: {camera: 0}}", "streams: {a: {push: true}}", "streams: {a: {push: true}}"),
         ("streams: {a: {camera: 0}, b: {auto: true}}", "streams: {a: null}", "streams: {b: {auto: true}}"),
         ("outputs: {view: 8080}", "outputs: {view: {faces: hide}}", "outputs: {view: {port: 8080, faces: hide}}"),
         ("outputs: {view: false}", "outputs: {view: 8080}", "outputs: {view: 8080}"),

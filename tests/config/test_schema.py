@@ -58,6 +58,8 @@ def test_every_key_of_the_file_that_ships_is_commented_or_explains_itself_by_its
         ("streams: {a/b: {auto: true}}", "without slashes"),
         ("fusion: {video_weight: -1}", "in 'fusion.video_weight': must be a number of at least 0, not -1"),
         ("fusion: 3", "must be a section"),
+        ("outputs: {view: {base_path: mood}}", "'outputs.view.base_path': must be text such as '/emotions'"),
+        ("streams: {a: {camera: -1}}", "'streams.a.camera': must be a number from 0 to 65535, text, or null"),
         ("fusion: {strategy: learned}", "fusion.strategy 'learned' needs a model: set 'models.fusion'"),
         ("- a list", "must hold keys and values"),
         ("streams: [", "is not valid YAML"),

@@ -12,6 +12,9 @@ from bimodal.workers.capture.choice import Channel, Choice, TrackNumber
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
+DeviceIndex = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One source: `auto`, or a camera and/or a microphone, or a url, or a file, or visitors' browsers, or what programs
     push (`true`: picture and sound, or one of them).
@@ -21,8 +24,9 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     auto: bool = False
-    camera: int | str | None = None
-    microphone: int | str | None = None
+    # OpenCV ends the process at an index below 0.
+    camera: DeviceIndex | str | None = None
+    microphone: DeviceIndex | str | None = None
     url: str | None = None
     file: str | None = None
     loop: bool = False

@@ -37,10 +37,14 @@ class AnalyzeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         channel: mix, left, right, each, or a number from 1.
     """
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,63}$")] = "clip"
+    name: Annotated[
+        str, msgspec.Meta(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,63}$", examples=["clip"])
+    ] = "clip"
     video_track: Track | None = None
     audio_track: Track | None = None
-    channel: Annotated[str, msgspec.Meta(pattern="^(mix|left|right|each|[1-9][0-9]?)$")] = "mix"
+    channel: Annotated[
+        str, msgspec.Meta(pattern="^(mix|left|right|each|[1-9][0-9]?)$", examples=["mix", "left", "2"])
+    ] = "mix"
 
     def task(self, file: Path) -> Task:
         """The task for a worker."""

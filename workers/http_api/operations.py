@@ -14,6 +14,7 @@ from bimodal.broker.control import Accepted, ConfigReply, StatusReply
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import StreamStatus
 from bimodal.models import catalog
+from bimodal.values import WrongValueError, convert
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.http_api import analyze
 from bimodal.workers.http_api.access import Scope
@@ -169,7 +170,8 @@ def parameters(request: HTTPConnection, kind: type[msgspec.Struct]) -> Any:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ProblemError(400, "bad_parameter", f"The parameters after '?' are wrong: {error}.") from error
+        text = f"The parameters after '?' are wrong: {_in_words(given, kind, error)}."
+        raise ProblemError(400, "bad_parameter", text) from error
 
 
 async def body_of(request: Request, kind: Any) -> Any:
@@ -185,9 +187,21 @@ async def body_of(request: Request, kind: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise ProblemError(422, "wrong_values", f"The body's values are wrong: {error}.") from error
+        text = f"The body's values are wrong: {_in_words(data, kind, error)}."
+        raise ProblemError(422, "wrong_values", text) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ProblemError(400, "no_json", "The body is no JSON.") from error
+
+
+def _in_words(given: object, kind: Any, error: msgspec.ValidationError) -> str:
+    """What is wrong with values, or the JSON of values, as an error of the config says it."""
+    try:
+        convert(msgspec.json.decode(given) if isinstance(given, bytearray) else given, kind)
+    except WrongValueError as wrong:
+        return str(wrong)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        pass  # no JSON at all, but wrong from its beginning
+    return str(error)
 
 
 def system_of(api: Api) -> System:

@@ -51,7 +51,9 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     control_token: Token | None = None
     tls_certificate: str | None = None
     tls_key: str | None = None
-    origins: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+/?$")], ...] = ()
+    origins: tuple[
+        Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+/?$", examples=["https://example.org"])], ...
+    ] = ()
     requests_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 50.0
     readers: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 128
     analyze: AnalyzeSettings = AnalyzeSettings()

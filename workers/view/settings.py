@@ -67,9 +67,11 @@ class ViewSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tls_certificate: str | None = None
     tls_key: str | None = None
     faces: Literal["show", "hide"] = "show"
-    origins: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+/?$")], ...] = ()
+    origins: tuple[
+        Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+/?$", examples=["https://example.org"])], ...
+    ] = ()
     visitors: VisitorSettings = VisitorSettings()
-    base_path: Annotated[str, msgspec.Meta(pattern=BASE_PATH, max_length=256)] = "/"
+    base_path: Annotated[str, msgspec.Meta(pattern=BASE_PATH, max_length=256, examples=["/emotions"])] = "/"
 
     def __post_init__(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):

@@ -3,6 +3,11 @@
 const address = process.argv[2] ?? "ws://127.0.0.1:8484/events?changes=1";
 const protocols = process.env.BIMODAL_TOKEN ? ["bimodal", process.env.BIMODAL_TOKEN] : [];
 
+if (typeof WebSocket === "undefined") {
+  console.error("this Node.js has no WebSocket: take Node 22 or newer, or 'node --experimental-websocket listen.mjs'");
+  process.exit(1);
+}
+
 function listen() {
   const events = new WebSocket(address, protocols);
   events.addEventListener("message", ({ data }) => {

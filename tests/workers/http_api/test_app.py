@@ -175,6 +175,12 @@ def test_bodies_that_are_wrong_are_named(serve: Serve) -> None:
     for body, kind, status, code in WRONG_BODIES:
         headers = MAY_CHANGE | {"content-type": kind}
         is_problem(ask(served, "PUT", "/v1/scale", content=body, headers=headers), status, code)
+    wrong = ask(
+        served, "PUT", "/v1/scale", content=b'{"face": 0}', headers=MAY_CHANGE | {"content-type": "application/json"}
+    )
+    assert "in 'face': must be a number from 1 to 256" in wrong.json()["detail"]
+    wrong = ask(served, "GET", "/v1/events?count=many", headers=MAY_CHANGE)
+    assert "in 'count': must be a number from 1 to 1000000000 or null, not 'many'" in wrong.json()["detail"]
 
 
 def test_a_supervisor_that_does_not_answer_is_503(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
