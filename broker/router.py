@@ -411,7 +411,7 @@ class Router:
             if self.dispatch.shadows and not isinstance(answer, JobFailed):
                 self._agreement.add(None, job, label_of(answer))
             if isinstance(answer, FaceResult):
-                self._streams[job.stream].last_seen.remember(answer)
+                self._streams[job.stream].last_seen.remember(answer, self._models_of(sender))
                 answer = msgspec.structs.replace(answer, hints=None)  # they are for workers only
             self._lanes.send("fusion", answer, later=self._has_backlog(self._streams[job.stream]))
         return self._carry_out(actions)
@@ -463,6 +463,11 @@ class Router:
                 out.append(Send(SUPERVISOR, Dismissed(name=name, incarnation=peer.incarnation, because=reason)))
         return out
 
+    def _models_of(self, worker: str) -> dict[str, str]:
+        """The models of a worker, as it said in its Hello."""
+        peer = self._peers.get(worker)
+        return peer.models if peer is not None else {}
+
     def _carry_out(self, actions: list[Action]) -> list[Out]:
         out: list[Out] = []
         for action in actions:
@@ -474,8 +479,7 @@ class Router:
                 # A worker that is tried looks at each frame itself: that is what it is tried for.
                 hinted = ordered and action.worker not in self.dispatch.shadows
                 hints = stream.last_seen.for_job(job) if stream is not None and hinted else None
-                worker = self._peers.get(action.worker)
-                models = worker.models if worker is not None else {}
+                models = self._models_of(action.worker)
                 given = Assignment(
                     number=action.number,
                     job=job,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bimodal.broker.dispatch import Dispatch
@@ -31,14 +32,18 @@ class LastSeen:
     seq: int = -1
     hints: Hints | None = None
     faces: tuple[Face, ...] = ()
-    models: dict[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
 
-    def remember(self, answer: FaceResult) -> None:
-        """Keep the hints of an answer and its faces, unless a newer frame was answered before."""
+    def remember(self, answer: FaceResult, models: Mapping[str, str] | None = None) -> None:
+        """Keep the hints of an answer and its faces, unless a newer frame was answered before.
+
+        Args:
+            models: of the worker that answered, as it said in its Hello; an answer names them in other words.
+        """
         if answer.seq > self.seq:
             self.seq, self.hints = answer.seq, answer.hints
             self.faces = answer.faces if answer.hints is not None else ()
-            self.models = answer.models
+            self.models = models or {}
 
     def for_job(self, job: Job) -> Hints | None:
         """The hints for this frame; None if its worker has to detect faces anew."""
@@ -48,7 +53,7 @@ class LastSeen:
         in_time = self.hints.until_ns is None or job.pts_ns < self.hints.until_ns
         return self.hints if self.seq < job.seq < until and in_time else None
 
-    def read_by(self, models: dict[str, str]) -> tuple[Face, ...]:
+    def read_by(self, models: Mapping[str, str]) -> tuple[Face, ...]:
         """The faces, for a worker with the models that read them; another one reads each face itself."""
         return self.faces if self.models == models else ()
 

@@ -6,8 +6,21 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.broker.messages import MOST_FOLLOWED, Assignment, Face, Hints, Policy, Ready, Region, decode, seal
+from bimodal.broker.messages import (
+    MOST_FOLLOWED,
+    SETTINGS,
+    Assignment,
+    Face,
+    Hello,
+    Hints,
+    Policy,
+    Ready,
+    Region,
+    decode,
+    seal,
+)
 from bimodal.broker.streams import LastSeen
+from bimodal.workers.introduction import introduce
 from tests.broker.making import job, opened
 from tests.broker.test_router import System, face_result
 
@@ -64,6 +77,25 @@ def test_the_faces_of_the_frame_that_they_are_of_go_with_them() -> None:
     assert last.faces == (face,)
     last.remember(face_result(2, 1, "desk"))
     assert (last.hints, last.faces) == (None, ())
+
+
+def test_faces_go_to_workers_with_the_models_that_read_them_however_an_answer_names_these() -> None:
+    face = Face(box=(1, 2, 3, 4), score=0.9, sharpness=0.5, probabilities={"happy": 1.0})
+    same = introduce([("face-static", __file__)], {"face": 1}).models
+    for models, seen in ((same, (face,)), ({**same, SETTINGS: "others"}, ())):
+        system = System()
+        for name, its in (("face 1", same), ("face 2", models)):
+            system.keep(system.router.hello(name, 1, Hello(role="worker", modality="face", models=its), 0)[1])
+        system.receive("face 1", Ready())
+        system.receive("capture", opened("desk", "latest"))
+        system.receive("capture", job("desk", 0))
+        found = msgspec.structs.replace(answer(1, 0, 9), faces=(face,), models={"face-static": "x@1"})  # type: ignore[call-overload]
+        system.receive("face 1", found)
+        system.receive("face 2", Ready())
+        system.receive("capture", job("desk", 1))
+        system.receive("capture", job("desk", 2))
+        assert [one.seen for one in system.sent("face 1", Assignment)] == [(), (face,)]
+        assert [one.seen for one in system.sent("face 2", Assignment)] == [seen]
 
 
 def test_a_worker_that_says_none_is_asked_to_look_each_time() -> None:
