@@ -7,6 +7,7 @@ three minutes and needs Chromium. Look at each picture afterwards.
 from __future__ import annotations
 
 import io
+import contextlib
 import os
 import shutil
 import signal
@@ -105,7 +106,8 @@ def live(browser: Browser, folder: Path) -> None:
         while not page.evaluate(FAILED):
             pid = page.inner_text("[data-name='face 2'] td:nth-child(3)")
             if pid.isdigit():
-                os.kill(int(pid), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # the page still shows the one before
+                    os.kill(int(pid), signal.SIGKILL)
             page.wait_for_timeout(2000)
         page.wait_for_function(AGREE)
         small(page.screenshot(), DOCS / "view-degraded.png")
