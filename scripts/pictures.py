@@ -6,8 +6,8 @@ three minutes and needs Chromium. Look at each picture afterwards.
 
 from __future__ import annotations
 
-import io
 import contextlib
+import io
 import os
 import shutil
 import signal
