@@ -22,6 +22,8 @@ from bimodal.training.loop import Progress
 
 OPSET = 18
 TOLERANCE = 1e-4
+EXPORTS = 2
+"""So often a graph is exported until every axis that should take any size does."""
 
 Example: TypeAlias = "NDArray[Any] | tuple[NDArray[Any], ...]"
 """One array for a graph with one input, or one for each input in the contract's order."""
@@ -50,7 +52,7 @@ def write_artifact(
 
     Raises:
         ArtifactError: the exported file breaks its contract.
-        TrainingError: torch and ONNX Runtime differ by more than 1e-4.
+        TrainingError: torch and ONNX Runtime differ by more than 1e-4, or the exporter fixed an axis that is dynamic.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new.onnx")
@@ -136,20 +138,33 @@ def _export(graph: nn.Module, metadata: Metadata, example: Example, dynamic: Map
         answers = graph(*map(torch.from_numpy, arrays))
     count = len(answers) if isinstance(answers, tuple) else 1
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecated calls
-        torch.onnx.export(
-            graph,
-            tuple(map(torch.from_numpy, arrays)),
-            str(path),
-            input_names=[want.name for want in INPUTS[metadata.kind]],
-            output_names=[want.name for want in OUTPUTS[metadata.kind]][:count],
-            dynamic_shapes=(axes,) * len(arrays),
-            opset_version=OPSET,
-            external_data=False,
-            dynamo=True,
-            verbose=False,
-        )
+    for _ in range(EXPORTS):
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # the exporter warns of its own deprecated calls
+            torch.onnx.export(
+                graph,
+                tuple(map(torch.from_numpy, arrays)),
+                str(path),
+                input_names=[want.name for want in INPUTS[metadata.kind]],
+                output_names=[want.name for want in OUTPUTS[metadata.kind]][:count],
+                dynamic_shapes=(axes,) * len(arrays),
+                opset_version=OPSET,
+                external_data=False,
+                dynamo=True,
+                verbose=False,
+            )
+        if not fixed_axes(path, dynamic):
+            return
+        # What was traced in this process before may have spoilt it: the exporter then gives up on sizes in silence.
+        torch.compiler.reset()
+    fixed = ", ".join(dynamic[axis] for axis in fixed_axes(path, dynamic))
+    raise TrainingError(f"{path}: torch exported a graph for one size of {fixed} only: try it again in a new process")
+
+
+def fixed_axes(path: Path, dynamic: Mapping[int, str]) -> list[int]:
+    """The axes of a graph's inputs that should take any size, and take one."""
+    shapes = [value.type.tensor_type.shape.dim for value in onnx.load(str(path)).graph.input]
+    return [axis for axis in dynamic if any(shape[axis].HasField("dim_value") for shape in shapes)]
 
 
 # card.md beside an artifact: its metadata in words. A card that a person wrote is kept.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -18,7 +19,7 @@ from bimodal.training.commands import train
 from bimodal.training.errors import TrainingError
 from bimodal.training.evaluate.command import actors_of, evaluate
 from bimodal.training.evaluate.conditions import CONDITIONS
-from bimodal.training.to_artifact import set_metadata, write_card
+from bimodal.training.to_artifact import EXPORTS, fixed_axes, set_metadata, write_artifact, write_card
 from tests.artifacts import make_face_static, make_speech
 from tests.end_to_end.driving import events_of, run
 from tests.media import face_clip
@@ -243,3 +244,36 @@ def test_a_model_that_is_worth_nothing_is_marked(
     write_card(tmp_path, metadata, "bimodal train face", said.append)
     assert len(said) == len(words) == (tmp_path / "card.md").read_text(encoding="utf-8").count("Do not use this model")
     assert all(word in sentence and sentence.startswith("WARNING") for word, sentence in zip(words, said, strict=True))
+
+
+class Brightness(torch.nn.Module):
+    """Faces uint8 [N, 8, 8, 3] → probabilities [N, 7]."""
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        bright = faces.to(torch.float32).mean(dim=(1, 2, 3))
+        return torch.softmax(bright[:, None] * torch.linspace(0, 1, 7), dim=1)
+
+
+@pytest.mark.parametrize("spoilt", [1, EXPORTS])
+def test_a_graph_whose_sizes_the_exporter_fixed_is_exported_again_or_refused(
+    spoilt: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export, calls = torch.onnx.export, []
+
+    def exporting(*arguments: object, **options: object) -> None:
+        calls.append(1)
+        export(*arguments, **(options | ({"dynamic_shapes": None} if len(calls) <= spoilt else {})))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.onnx, "export", exporting)
+    metadata = Metadata(contract=CONTRACT_VERSION, kind="face-static", name="tiny", version="1", license="none",
+                        source="a test", labels=EMOTIONS, crop=Crop())  # fmt: skip
+    faces = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    path = tmp_path / "model.onnx"
+    if spoilt < EXPORTS:
+        write_artifact(Brightness(), metadata, faces[:2], {0: "batch"}, [faces, faces[:1]], path)
+        assert fixed_axes(path, {0: "batch"}) == []
+    else:
+        with pytest.raises(TrainingError, match="a graph for one size of batch only"):
+            write_artifact(Brightness(), metadata, faces[:2], {0: "batch"}, [faces, faces[:1]], path)
+        assert not path.exists()
+    assert len(calls) == 2
