@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from tests.media import ordinary_priority
 # The same examples in every run, and no limit of time for one of them: a busy machine fails no test.
 hypothesis.settings.register_profile("bimodal", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("bimodal")
+
+# A shell's background job ignores Ctrl-C, and so would every command that a test starts from it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
