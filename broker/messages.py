@@ -62,7 +62,7 @@ class ModelFile(msgspec.Struct, frozen=True):
 
 
 class ExpectedWorker(msgspec.Struct, frozen=True, kw_only=True):
-    """What workers of other machines are to work with where this one has none of their kind; as of a Hello."""
+    """Models and settings for workers of other machines, of a kind that has none here; fields as of a Hello."""
 
     modality: Modality
     product: str

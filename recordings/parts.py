@@ -15,15 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
-_begun_s = time.time_ns() // 1_000_000_000
+_begun_s = 0
 
 
-def _begin_again() -> None:
+def _begin() -> None:
     global _begun_s
     _begun_s = time.time_ns() // 1_000_000_000
 
 
-os.register_at_fork(after_in_child=_begin_again)
+_begin()
+os.register_at_fork(after_in_child=_begin)
 
 
 def tag() -> str:

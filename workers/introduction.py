@@ -1,4 +1,4 @@
-"""What a worker says of itself, so that all of a system answer alike: sha256 of its models and of its thresholds.
+"""Introduction of a worker, so that all of a system answer alike: sha256 of its models and of its thresholds.
 
 Also made for workers that this machine does not have (`workers.face.count: 0`), so it imports nothing heavy.
 """

@@ -27,7 +27,7 @@ _CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^@]*$")
 
 
 class _Reading(NamedTuple):
-    """What values may be read from, how many were visited, and which files were looked for."""
+    """State of one expansion: the variables, a count of the values visited, and the files looked for."""
 
     environment: Mapping[str, str]
     visited: Iterator[int]

@@ -153,7 +153,7 @@ def _broker(wanted: Wanted) -> list[ProcessSpec]:
 
 
 def _expected(wanted: Wanted) -> tuple[ExpectedWorker, ...]:
-    """What workers of other machines are to work with, for each kind of which there is none here.
+    """Models and settings for workers of other machines, one for each kind of worker that has none here.
 
     Raises ConfigError where a model that they are to be given is missing.
     """

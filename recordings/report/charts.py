@@ -14,7 +14,7 @@ ROW_HEIGHT, OTHER_HEIGHT, STRIP_HEIGHT, GAP = 56.0, 36.0, 14.0, 10.0
 TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 MOST_TICKS = 10
 LEAST_HEIGHT = 0.2
-"""What is flatter, in the picture's units, is not drawn."""
+"""Least height of an area that is drawn, in the picture's units."""
 OPACITIES = 20
 
 
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Column(NamedTuple):
-    """What is said of one column of all rows, where one points at it."""
+    """Tooltip of one column across all rows; position and width in the picture's units."""
 
     x: float
     width: float
@@ -85,7 +85,7 @@ class Axis:
         self.most_apart_s = max(SAME_STRETCH_S, 1.5 * self.frame_s)
 
     def x(self, t: float) -> float:
-        """Where a moment is."""
+        """Position of the time `t` in seconds, 0…WIDTH; times outside lie at the ends."""
         return min(1.0, max(0.0, (t - self.first) / (self.last - self.first))) * WIDTH
 
 

@@ -1,4 +1,4 @@
-"""What marks on faces cost a film: CPU time of writing an annotated copy with and without them, in turn in one process.
+"""CPU time of writing an annotated copy of a film with and without marks on faces, in turn in one process.
 
 Run: python -m scripts.measure.draw NAME.jsonl [ROUNDS], of a clip that `bimodal analyze` has analysed. Decoding,
 drawing and encoding count alike, in all threads: it is the whole price of `--annotate` that `--draw` is compared with.

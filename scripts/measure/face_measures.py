@@ -1,4 +1,4 @@
-"""What the measures of a face and a voice cost: CPU time of their pipelines with and without, A B A B in one process.
+"""CPU time of the pipelines of faces and voices with and without their measures, A B A B in one process.
 
 Run: python -m scripts.measure.face_measures PICTURE [CLIP]; in the clip someone speaks for at least four seconds.
 """

@@ -130,7 +130,7 @@ def _offered(found: dict[str, object]) -> bool:
 
 
 def _all_ready(found: dict[str, object]) -> bool:
-    """Whether all run: some begin a moment after the first event."""
+    """True once all processes are ready: some begin a moment after the first event."""
     processes = found["processes"]
     assert isinstance(processes, list)
     return all(each["state"] == "ready" and each["pid"] for each in processes)

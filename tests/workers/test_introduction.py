@@ -1,4 +1,4 @@
-"""What a worker says of itself is what is expected of one elsewhere, where this machine has none."""
+"""A worker's introduction equals the one expected of a worker elsewhere, where this machine has none."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ async def body_of(request: Request, kind: Any) -> Any:
 
 
 def _in_words(given: object, kind: Any, error: msgspec.ValidationError) -> str:
-    """What is wrong with values, or the JSON of values, as an error of the config says it."""
+    """Sentence about wrong values, given as they are or as JSON, in the words of an error of the config."""
     try:
         convert(msgspec.json.decode(given) if isinstance(given, bytearray) else given, kind)
     except WrongValueError as wrong:
