@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import re
 import time
@@ -34,6 +35,8 @@ def tag() -> str:
 
 ENDING = r"(\.\d+-\d+)?\.part"
 """How temporary names end; those of 0.2 and older had no tag."""
+_OURS = re.compile(r"\..+\.(\d+-\d+|jsonl|csv|parquet|summary\.json|session\.json)\.part", re.DOTALL)
+"""Temporary names of results; a film's, which has neither tag nor lock, is none of them."""
 
 
 def part_path(final: Path) -> Path:
@@ -49,10 +52,15 @@ def final_path(part: Path) -> Path:
 
 def opened(part: Path) -> BinaryIO:
     """Open a temporary file for writing, and lock it. Raises OSError."""
-    file = part.open("wb", buffering=0)
-    with contextlib.suppress(OSError):  # a file system without locks: then nobody is protected, as without this
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return file
+    while True:
+        file = part.open("wb", buffering=0)
+        with contextlib.suppress(OSError):  # a file system without locks: then nobody is protected, as without this
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another run's sweep may have removed the file between open and lock.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(part.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()
 
 
 def sync(file: IO[bytes]) -> None:
@@ -99,6 +107,15 @@ def sweep(paths: list[Path]) -> list[Path]:
         finally:
             os.close(descriptor)
     return alive
+
+
+def sweep_folder(folder: Path) -> None:
+    """Delete the temporary results of dead runs in a folder, whatever their names; never raises.
+
+    It lists the folder, so a run over many clips calls it once a folder, not once a clip.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        sweep([Path(entry.path) for entry in entries if _OURS.fullmatch(entry.name)])
 
 
 class PartFile:
@@ -165,10 +182,10 @@ def replace_text(path: Path, data: bytes) -> None:
     """Replace a small file atomically: readers see the old or the new one, also after a power cut. Raises OSError."""
     part = part_path(path)
     try:
-        with part.open("wb") as file:
+        with io.BufferedWriter(opened(part)) as file:
             file.write(data)
             sync(file)
-        part.replace(path)
+            part.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)

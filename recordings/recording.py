@@ -61,6 +61,7 @@ class Recording:
         now: monotonic seconds at the start of the work.
         clip: returns the content of NAME.session.json, called at the end; None writes none.
         lines: False writes no NAME.jsonl and no NAME.speech.jsonl, and makes all other files for lines that exist.
+        alone: the folder was swept, and a claim keeps other runs away from this name, so it need not be listed.
         guard: called when everything is written and nothing is renamed yet; returns why results that lie there may not
             be replaced, else None.
 
@@ -80,6 +81,7 @@ class Recording:
         *,
         clip: Callable[[], ClipRecord] | None = None,
         lines: bool = True,
+        alone: bool = False,
         guard: Callable[[], str | None] = lambda: None,
     ) -> None:
         _check_name(name)
@@ -88,6 +90,7 @@ class Recording:
         self._live = opened.policy == "latest"
         self._started = now
         self._clip = clip
+        self._alone = alone
         self._summary = Summarizer(opened, source_file.encode("utf-8", "replace").decode())
         self._guard = guard
         self._finder = SegmentFinder(hops=opened.has_sound)
@@ -117,7 +120,8 @@ class Recording:
 
     def _open(self, wanted: list[str]) -> None:
         """Delete what dead runs have left, and create the files. Raises OSError; RecordError if a run is alive."""
-        if sweep(leftovers(self.folder, {f"{self.name}{suffix}" for suffix in wanted})):
+        names = {f"{self.name}{suffix}" for suffix in wanted}
+        if not self._alone and sweep(leftovers(self.folder, names)):
             raise RecordError(
                 f"another run is writing the results of {self.name} into {self.folder}; wait for it, or use another "
                 "folder"

@@ -176,6 +176,7 @@ class FileRecording:
         check: checksum of the source.
         monotonic: clock, in seconds.
         overwrite: whether results of another source are replaced.
+        alone: as `Recording` has it.
 
     Raises RecordError if the files can't be created.
     """
@@ -189,6 +190,7 @@ class FileRecording:
         monotonic: Callable[[], float],
         *,
         overwrite: bool = False,
+        alone: bool = False,
     ) -> None:
         self.opened = opened
         self._folder, self._overwrite = folder, overwrite
@@ -198,7 +200,7 @@ class FileRecording:
         self._span: tuple[float, float] | None = None
         clip = self._clip if session is not None else None
         self._recording = Recording(
-            folder, opened.stream, opened, opened.source, monotonic(), clip=clip, guard=self._refusal
+            folder, opened.stream, opened, opened.source, monotonic(), clip=clip, alone=alone, guard=self._refusal
         )
 
     def _clip(self) -> ClipRecord:

@@ -164,7 +164,7 @@ class ClipWorker:
             with self._file(item, on_progress) as file:
                 return self._analysed(item, file, on_progress)
         except BimodalError as error:  # it could not be fetched
-            remove_clip(self._out, self._corpus, item.place)
+            remove_clip(self._corpus, item.place)
             return self._row(item, "failed", reason=str(error))
 
     def _analysed(self, item: Item, file: Path, on_progress: Callable[[Progress], None]) -> ClipRow:
@@ -175,7 +175,9 @@ class ClipWorker:
             given = item.shown_file if item.remote else None
             check = SourceChecksum(reading.opened.source, file, given, source=item.source)
             folder = self._out / item.folder
-            recording = FileRecording(folder, reading.opened, self._session, check, time.monotonic, overwrite=True)
+            recording = FileRecording(
+                folder, reading.opened, self._session, check, time.monotonic, overwrite=True, alone=True
+            )
             duration_s = (reading.opened.duration_ns or 0) / 1e9
             frames, due = 0, begun
             for event in reading.events:
@@ -198,7 +200,7 @@ class ClipWorker:
         finally:
             if recording is not None:
                 recording.stop()
-        remove_clip(self._out, self._corpus, item.place)
+        remove_clip(self._corpus, item.place)
         return self._row(item, "failed", reason=reason)
 
     def _again_joined(self, item: Item) -> ClipRow:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bimodal.recordings.arrays import arrow_array, arrow_table
-from bimodal.recordings.parts import leftovers, opened, part_path, sweep, sync, tag
+from bimodal.recordings.parts import opened, part_path, sweep, sync, tag
 from bimodal.recordings.recording import HOP_TABLE, SEGMENT_TABLE, TABLE
 from bimodal.recordings.tables import COLUMNS, Column, Row, schema, write_parquet
 
@@ -51,13 +51,11 @@ def join_clip(
             final.unlink(missing_ok=True)
 
 
-def remove_clip(out: Path, corpus: Path, place: str) -> None:
-    """Remove a clip from the data sets, and what a dead worker has left of its results; never raises."""
+def remove_clip(corpus: Path, place: str) -> None:
+    """Remove a clip from the data sets; never raises."""
     with contextlib.suppress(OSError):
         for kind in DATA_SETS:
             joint_path(corpus, kind, place).unlink(missing_ok=True)
-        folder, name = (out / place).parent, Path(place).name
-        sweep([path for path in folder.glob(".*.part") if path.name.startswith(f".{name}.")])
 
 
 def write_pictures(
@@ -139,7 +137,6 @@ def _with_columns(table: pa.Table, place: str, columns: Mapping[str, str]) -> pa
 def write_table(table: pa.Table, final: Path, before_rename: Callable[[], None] = lambda: None) -> None:
     """Write a Parquet file under a temporary name, sync and rename it. Raises OSError."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    sweep(leftovers(final.parent, {final.name}))
     part = part_path(final)
     try:
         with opened(part) as file:

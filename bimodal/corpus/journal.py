@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import platform
 import re
@@ -18,7 +19,7 @@ import msgspec
 
 from bimodal.corpus.results import Results
 from bimodal.corpus.rows import ClipRow
-from bimodal.recordings.parts import part_path, sync, tag
+from bimodal.recordings.parts import opened, part_path, sync, tag
 from bimodal.recordings.recording import SUMMARY
 
 JOURNAL = "journal"
@@ -110,10 +111,10 @@ def merge_journals(corpus: Path, rows: Iterator[ClipRow]) -> None:
         os.close(descriptor)
     part = part_path(folder / MERGED)
     try:
-        with part.open("wb") as file:
+        with io.BufferedWriter(opened(part)) as file:
             file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
             sync(file)
-        part.replace(folder / MERGED)
+            part.replace(folder / MERGED)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

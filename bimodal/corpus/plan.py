@@ -116,6 +116,10 @@ class Plan:
         found = self._db.execute("SELECT count(*) FROM items WHERE state = 'waiting' AND picture = 0").fetchone()
         return int(found[0])
 
+    def folders(self) -> set[str]:
+        """The folders of the items, below that of the results."""
+        return {place.rpartition("/")[0] for (place,) in self._db.execute("SELECT place FROM items")}
+
     # Rows.
 
     def put(self, rows: Iterable[ClipRow]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from bimodal.corpus.journal import JournalReader
 from bimodal.models.catalog import INT8_SUFFIX
 from bimodal.models.precision import Precision
-from bimodal.recordings.parts import part_path, sync
+from bimodal.recordings.parts import opened, part_path, sync
 
 FILE = "precision"
 
@@ -40,19 +40,19 @@ def keep(corpus: Path, precision: Precision, *, replace: bool) -> Precision:
     file = corpus / FILE
     part = part_path(file)
     try:
-        with part.open("wb") as data:
+        with opened(part) as data:
             data.write(f"{precision}\n".encode())
             sync(data)
-        if replace:
-            part.replace(file)
-            return precision
-        try:
-            os.link(part, file)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links: two runs that begin in one moment may then differ
-            if not file.exists():
+            if replace:
                 part.replace(file)
+                return precision
+            try:
+                os.link(part, file)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links: two runs that begin in one moment may then differ
+                if not file.exists():
+                    part.replace(file)
     finally:
         part.unlink(missing_ok=True)
     return kept(corpus) or precision

@@ -37,6 +37,7 @@ from bimodal.corpus.tables import CLIPS, CLIPS_CSV, FAILURES, Pace, columns_of, 
 from bimodal.models.emotions import SEVEN
 from bimodal.models.precision import Precision
 from bimodal.recordings.exports import FormatName
+from bimodal.recordings.parts import sweep_folder
 from bimodal.recordings.recording import SUMMARY, describe
 from bimodal.recordings.report.index import INDEX
 from bimodal.supervisor.addresses import is_address
@@ -401,7 +402,17 @@ class Run:
             self._choose(counts_now)
             self._decide_all()
         sweep_claims(self.corpus)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Delete what dead workers have left, of this run and of others, in the folders of its clips.
+
+        Once at the beginning and once at the end, so that no clip's price depends on how many files lie beside it.
+        """
         sweep_data_sets(self.corpus)
+        if self.store is None:
+            for folder in self._plan.folders():
+                sweep_folder(self.out / folder)
 
     @property
     def waiting(self) -> int:
@@ -486,7 +497,7 @@ class Run:
             # Of many pictures nobody knows which it was: then each is tried alone, and has its three tries.
             tries = self._plan.tried(item.place) if reason else 0
             if len(task.items) == 1 and tries > MOST_TRIES - 1:
-                remove_clip(self.out, self.corpus, item.place)
+                remove_clip(self.corpus, item.place)
                 if self.store is not None:
                     self.store.remove_clip(item.place)
                 row = self._failed(item, f"{item.source} ended its worker {MOST_TRIES} times: {reason}")
@@ -577,6 +588,7 @@ class Run:
                 if self.store is not None:
                     self._put_merged(self.store)
             sweep_claims(self.corpus)
+            self._sweep()
         except OSError as error:
             raise ConfigError(describe(error, self.corpus)) from error
 
