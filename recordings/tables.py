@@ -273,8 +273,10 @@ def _lines(table: Iterable[Row], columns: tuple[Column, ...]) -> bytes:
 
 
 def csv_cell(cell: Cell) -> Cell:
-    """Round numbers; put text on one line, so that tools that read line by line work, and so that no spreadsheet takes
-    it for a formula."""
+    """Round numbers; write booleans as JSON does; put text on one line, so that tools that read line by line work, and
+    so that no spreadsheet takes it for a formula."""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
     if isinstance(cell, float):
         return round(cell, DECIMALS)
     if not isinstance(cell, str):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from bimodal.broker.events import Speech, Verdict
+from bimodal.broker.events import FaceMeasures, Speech, Verdict
 from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
 from bimodal.recordings.arrays import arrow_table
 from bimodal.recordings.tables import (
@@ -18,12 +20,14 @@ from bimodal.recordings.tables import (
     SMALL,
     TableFile,
     csv_cell,
+    csv_header,
+    csv_lines,
     frame_columns,
     hop_columns,
     rows,
     schema,
 )
-from tests.recordings.events import event
+from tests.recordings.events import event, face
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
@@ -33,6 +37,32 @@ def test_text_is_no_formula(start: str) -> None:
 
 def test_numbers_and_other_text_stay_as_they_are() -> None:
     assert [csv_cell(cell) for cell in (-1, -0.5, "a=b", None)] == [-1, -0.5, "a=b", None]
+
+
+def test_booleans_are_written_as_in_json() -> None:
+    assert [csv_cell(cell) for cell in (True, False)] == ["true", "false"]
+
+
+def test_csv_and_parquet_read_back_equal(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    shut = [msgspec.structs.replace(face(track=n), face=FaceMeasures(eyes_closed=n > 1)) for n in (1, 2)]
+    heard = Speech(label="sad", probabilities={"sad": 1.0}, voice=0.8, age_ms=120.0)
+    events = [event(0, faces=shut), event(1, heard=heard), event(2, faces=shut[:1], failed="a frame, lost\ntwice")]
+    (tmp_path / "x.csv").write_bytes(csv_header() + b"".join(csv_lines(rows(one)) for one in events))
+    table = TableFile(tmp_path / "x.parquet")
+    table.add([row for one in events for row in rows(one)])
+    table.finish()
+    table.rename()
+    with (tmp_path / "x.csv").open() as file:
+        assert [row["eyes_closed"] for row in csv.DictReader(file)] == ["false", "true", "", "false"]
+    typed = pandas.read_parquet(tmp_path / "x.parquet")
+    given = pandas.read_csv(tmp_path / "x.csv", keep_default_na=False, na_values=[""])
+    typed = typed[[column for column in typed if column in given]]
+    typed["failed"] = typed["failed"].str.replace("\n", " ")
+    assert [column.name for column in COLUMNS if column.csv] == list(typed) == list(given)
+    shut_read = [frame.pop("eyes_closed").astype("boolean") for frame in (given, typed)]
+    pandas.testing.assert_series_equal(*shut_read)
+    pandas.testing.assert_frame_equal(given, typed.round(6), check_dtype=False)
 
 
 def test_every_column_is_explained_in_the_docs() -> None:
