@@ -33,7 +33,7 @@ RESULTS = "corpus"
 def taken(emotions: EmotionSet) -> frozenset[str]:
     """Names of columns that the tables have already, in small letters."""
     tables = (*frame_columns(emotions), *hop_columns(emotions), *SEGMENT_COLUMNS)
-    names = (*(column.name for column in tables), *(name for name, _ in table_columns(emotions.emotions)), "clip")
+    names = (*(column.name for column in tables), *(name for name, _ in table_columns(emotions)), "clip")
     return frozenset(name.lower() for name in names)
 
 

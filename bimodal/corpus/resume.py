@@ -14,7 +14,7 @@ from bimodal.broker.paths import shown, unpack
 from bimodal.corpus.journal import counts
 from bimodal.corpus.results import Results
 from bimodal.corpus.rows import ClipRow, Item
-from bimodal.models.emotions import EmotionSet
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.recordings.identity import ENDINGS, sha256_of
 from bimodal.recordings.recording import SUMMARY
 from bimodal.recordings.records import CLIP_SUFFIX, ClipRecord, set_of
@@ -122,9 +122,11 @@ def set_of_rows(results: Results, rows: Iterable[ClipRow], about: EmotionSet | N
     None where there is neither. One clip of each settings is looked at.
     """
     seen: set[str] = set()
+    further: dict[str, float] = {}
     for row in rows:
         if row.status != "done":
             continue
+        further |= row.other
         found = (
             EmotionSet(tuple(row.share)) if about is not None and not row.share.keys() <= set(about.emotions) else None
         )
@@ -134,7 +136,7 @@ def set_of_rows(results: Results, rows: Iterable[ClipRow], about: EmotionSet | N
             found = set_of(record.stream) if record is not None else found
         if found is not None:
             about = found if about is None else about.joined(found)
-    return about
+    return (about or SEVEN).joined(EmotionSet((), tuple(further))) if further else about
 
 
 def _untouched(item: Item, size: int, mtime_ns: int, etag: str | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.recordings.summary import Summary
 from bimodal.supervisor.addresses import is_address
 from bimodal.workers.redaction import redact
@@ -103,6 +103,7 @@ class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
     video: str | None = None
     speech: str | None = None
     share: dict[str, float] = {}
+    other: dict[str, float] = {}
     models: dict[str, str] = {}
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -141,6 +142,8 @@ Cell = str | int | float | None
 
 SHARE = "share_"
 """Beginning of the names of the columns with the share of each emotion."""
+FURTHER = "other_"
+"""Of those with the mean share of each further category."""
 
 _FIRST = (
     ("clip", "string"),
@@ -174,20 +177,22 @@ _LAST = (
 )
 
 
-def table_columns(emotions: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def table_columns(about: EmotionSet) -> tuple[tuple[str, str], ...]:
     """Name and Arrow type of the columns of `corpus/clips.parquet`; carried columns come after `source`."""
-    return (*_FIRST, *((f"{SHARE}{emotion}", "float64") for emotion in emotions), *_LAST)
+    shares = [*(f"{SHARE}{name}" for name in about.emotions), *(f"{FURTHER}{name}" for name in about.categories)]
+    return (*_FIRST, *((name, "float64") for name in shares), *_LAST)
 
 
-TABLE_COLUMNS = table_columns(EMOTIONS)
+TABLE_COLUMNS = table_columns(SEVEN)
 """Those of the seven emotions."""
 
 
-def table_cells(row: ClipRow, carried: Sequence[str], emotions: Sequence[str] = EMOTIONS) -> list[Cell]:
+def table_cells(row: ClipRow, carried: Sequence[str], about: EmotionSet = SEVEN) -> list[Cell]:
     """The row's cells: the first two columns, the carried ones, the others."""
-    given: dict[str, Cell] = {f"{SHARE}{emotion}": row.share.get(emotion) for emotion in emotions}
+    given: dict[str, Cell] = {f"{SHARE}{emotion}": row.share.get(emotion) for emotion in about.emotions}
+    given |= {f"{FURTHER}{category}": row.other.get(category) for category in about.categories}
     given["models"] = ", ".join(f"{kind}={name}" for kind, name in sorted(row.models.items())) or None
-    cells = [given[name] if name in given else getattr(row, name) for name, _ in table_columns(emotions)]
+    cells = [given[name] if name in given else getattr(row, name) for name, _ in table_columns(about)]
     return [*cells[:2], *(row.columns.get(name) for name in carried), *cells[2:]]
 
 
@@ -206,5 +211,6 @@ def of_summary(summary: Summary) -> dict[str, Any]:
         "video": summary.dominant.get("video"),
         "speech": summary.dominant.get("speech"),
         "share": summary.share.get("emotion", {}),
+        "other": summary.other or {},
         "models": summary.models,
     }

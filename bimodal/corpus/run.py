@@ -617,8 +617,7 @@ class Run:
         try:
             rows, prefix = self._plan.table(own=own), self.request.shard.prefix
             title = self.results.name.rstrip("/").rpartition("/")[2]
-            emotions = self._emotions.emotions
-            write_tables(self.corpus, rows, self._carried, prefix, emotions, title=title, report=report)
+            write_tables(self.corpus, rows, self._carried, prefix, self._emotions, title=title, report=report)
         except OSError as error:
             raise ConfigError(describe(error, self.corpus)) from error
         if self.store is not None:
@@ -668,7 +667,7 @@ def merge(out: Path) -> tuple[int, int]:
         _take_rows(plan, JournalReader(corpus), Folder(out))
         prune_pictures(corpus, plan.places_of_table)
         about = set_of_rows(Folder(out), plan.rows()) or SEVEN
-        write_tables(corpus, plan.rows(), columns_of(plan.rows()), emotions=about.emotions, title=out.name)
+        write_tables(corpus, plan.rows(), columns_of(plan.rows()), about=about, title=out.name)
         merge_journals(corpus, plan.rows())
         failed = sum(1 for _ in plan.rows("failed"))
         return sum(1 for _ in plan.rows()), failed

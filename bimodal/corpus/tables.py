@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from bimodal.broker.paths import unpack
 from bimodal.corpus.rows import Cell, ClipRow, table_cells, table_columns
-from bimodal.models.emotions import EMOTIONS, EmotionSet
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.recordings.arrays import arrow_table
 from bimodal.recordings.parts import leftovers, opened, part_path, sweep, sync
 from bimodal.recordings.report.index import INDEX, number_cell, page_end, page_head, shares_cell, text_cell
@@ -36,7 +36,7 @@ def write_tables(
     rows: Iterable[ClipRow],
     carried: Sequence[str],
     prefix: str = "",
-    emotions: Sequence[str] = EMOTIONS,
+    about: EmotionSet = SEVEN,
     *,
     title: str = "",
     report: bool | None = None,
@@ -47,17 +47,16 @@ def write_tables(
         rows: in the order of the table; read once.
         carried: names of the columns that lists have given.
         prefix: of the files' names, for the part of a corpus that one shard has done.
-        emotions: that there are shares of.
+        about: the emotions and categories that there are shares of.
         title: of the page.
         report: whether each clip has a report; None: where its file is.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    about = EmotionSet(tuple(emotions))
-    names = [name for name, _ in table_columns(emotions)]
+    names = [name for name, _ in table_columns(about)]
     names[2:2] = carried
-    types = dict(table_columns(emotions))
+    types = dict(table_columns(about))
     wanted = pa.schema([pa.field(name, pa.type_for_alias(types.get(name, "string"))) for name in names])
     files = _Files(corpus, [prefix + name for name in (CLIPS, CLIPS_CSV, FAILURES, INDEX)])
     count = 0
@@ -67,7 +66,7 @@ def write_tables(
         page.write(_page_head(title, carried).encode())
         with pq.ParquetWriter(table, wanted, compression="zstd") as writer:
             for group in _groups(rows):
-                cells = [table_cells(row, carried, emotions) for row in group]
+                cells = [table_cells(row, carried, about) for row in group]
                 writer.write_table(arrow_table(cells, wanted))
                 lines.write(b"".join(map(_line, cells)))
                 for row in group:

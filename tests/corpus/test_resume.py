@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from bimodal.corpus.results import Folder
-from bimodal.corpus.resume import Options, decide
+from bimodal.corpus.resume import Options, decide, set_of_rows
 from bimodal.corpus.rows import ClipRow, Item
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.recordings.identity import sha256_of
 from bimodal.recordings.records import ClipRecord, Host, SessionRecord, SourceRecord, StreamRecord, pretty
 from tests.corpus.making import item, row_of
@@ -97,3 +98,11 @@ def test_results_without_a_row_are_taken_over_by_what_they_say(out: Path) -> Non
     assert decide(one, None, Folder(out), "t", NOTHING).verdict == "again"
     (out / "a.summary.json").unlink()
     assert decide(one, None, Folder(out), "s", NOTHING).verdict == "do", "its worker was killed while it renamed"
+
+
+def test_categories_of_rows_are_columns_even_where_no_record_tells(out: Path) -> None:
+    one, row = made(out, kind="picture", other={"contempt": 0.1})
+    assert set_of_rows(Folder(out), [row]) == EmotionSet(EMOTIONS, ("contempt",))
+    own = EmotionSet(("neutral", "bored"), ("calm",))
+    assert set_of_rows(Folder(out), [row], own) == EmotionSet(own.emotions, ("calm", "contempt"))
+    assert set_of_rows(Folder(out), [row_of(one)]) is None

@@ -10,10 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from bimodal.corpus.join import pictures_table, prune_pictures, write_table
-from bimodal.corpus.rows import TABLE_COLUMNS
+from bimodal.corpus.rows import TABLE_COLUMNS, of_summary
 from bimodal.corpus.tables import MOST_ON_PAGE, columns_of, write_tables
+from bimodal.models.emotions import EmotionSet
+from bimodal.recordings.summary import Summarizer
 from bimodal.recordings.tables import COLUMNS
 from tests.corpus.making import item, row_of
+from tests.recordings.events import opened
 
 CELLS = {"string": "x", "int32": 1, "int64": 1, "float64": 1.0, "bool": True}
 
@@ -41,6 +44,21 @@ def test_tables_hold_every_clip_with_its_own_columns(tmp_path: Path) -> None:
     assert "<b>" not in page
     assert '<a href="../a.summary.json">a</a>' in page
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_further_categories_have_their_mean_share(tmp_path: Path) -> None:
+    about = EmotionSet(("neutral", "bored"), ("contempt", "calm"))
+    rows = [
+        row_of(item(tmp_path / "a.mp4"), share={"bored": 1.0}, other={"contempt": 0.125}),
+        row_of(item(tmp_path / "b.mp4")),
+    ]
+    write_tables(tmp_path, rows, [], about=about)
+    table = pq.read_table(tmp_path / "clips.parquet")
+    assert table["other_contempt"].to_pylist() == [0.125, None]
+    assert table["other_calm"].to_pylist() == [None, None]
+    with (tmp_path / "clips.csv").open() as file:
+        assert [line["other_contempt"] for line in csv.DictReader(file)] == ["0.125", ""]
+    assert of_summary(Summarizer(opened(), "a.mp4").summary(0.0))["other"] == {}
 
 
 def test_nothing_is_replaced_where_writing_fails(tmp_path: Path) -> None:
