@@ -64,16 +64,21 @@ class ApiAccess:
             wait_s = self._wrong.take(client, now_s)
             if wait_s:
                 raise too_many("too_many_wrong_tokens", "Too many wrong tokens came from your address.", wait_s)
-            raise _unauthorized("This is no token of this server.", 'Bearer error="invalid_token"')
+            raise ProblemError(
+                401,
+                "wrong_token",
+                "Your token is none of this server's.",
+                {"www-authenticate": 'Bearer error="invalid_token"'},
+            )
         if not may_read:
-            raise _unauthorized("This needs a token: send 'Authorization: Bearer TOKEN'.", "Bearer")
+            raise _unauthorized("This needs a token: send 'Authorization: Bearer TOKEN'.")
         if scope == "control" and settings.control_token is None:
             raise ProblemError(
                 403, "control_is_off", "Nothing may be changed here: set outputs.api.control_token in config.yaml."
             )
         if scope == "control" and not may_control:
             if given is None:
-                raise _unauthorized("This needs the control token: send 'Authorization: Bearer TOKEN'.", "Bearer")
+                raise _unauthorized("This needs the control token: send 'Authorization: Bearer TOKEN'.")
             raise ProblemError(403, "wrong_scope", "Your token may read; this needs outputs.api.control_token.")
 
     def _is_own_host(self, host: str) -> bool:
@@ -87,8 +92,8 @@ class ApiAccess:
         )
 
 
-def _unauthorized(sentence: str, challenge: str) -> ProblemError:
-    return ProblemError(401, "no_token", sentence, {"www-authenticate": challenge})
+def _unauthorized(sentence: str) -> ProblemError:
+    return ProblemError(401, "no_token", sentence, {"www-authenticate": "Bearer"})
 
 
 def _has_tokens(settings: ApiSettings) -> bool:

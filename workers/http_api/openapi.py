@@ -22,6 +22,7 @@ ABOUT = (
 )
 # Every request may meet these: the wrong name or origin, too many requests.
 ALWAYS, WITH_TOKEN = (403, 429), (401,)
+WHY = {401: " `code` is `no_token` without a token, `wrong_token` with one that is none of this server's."}
 
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -132,7 +133,8 @@ def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         if str(status) in found:
             found[str(status)]["content"] |= content
             continue
-        found[str(status)] = {"description": f"{http.HTTPStatus(status).phrase}.", "content": content}
+        words = f"{http.HTTPStatus(status).phrase}.{WHY.get(status, '')}"
+        found[str(status)] = {"description": words, "content": content}
         if status == 429:
             found["429"]["headers"] = {
                 "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}

@@ -38,7 +38,7 @@ def test_each_address_asks_for_its_scope(serve: Serve, monkeypatch: pytest.Monke
             continue
         is_problem(ask(served, one.method, path), 401, "no_token")
         wrong = ask(served, one.method, path, headers={"authorization": "Bearer no-such-token-at-all"})
-        is_problem(wrong, 401, "no_token")
+        is_problem(wrong, 401, "wrong_token")
         assert wrong.headers["www-authenticate"].startswith("Bearer")
         if one.scope == "control":
             is_problem(ask(served, one.method, path, headers=MAY_READ), 403, "wrong_scope")
