@@ -13,6 +13,8 @@ import typer
 
 from bimodal.broker.control import Request, ask
 from bimodal.config import Between, Config, CountConfig, load_config
+from bimodal.config.reading import Document, read_documents
+from bimodal.config.reading import config_of as merged
 from bimodal.drawing.marks import MARKS, Mark
 from bimodal.supervisor.processes import mesh_model
 from bimodal.supervisor.session import find_session
@@ -52,6 +54,15 @@ def config_of(given: Sequence[Path] | None, secrets: set[Path] | None = None) ->
     files = config_files(given)
     with named_files(given):
         return load_config(files, secrets) if files else Config()
+
+
+def documents_of(given: Sequence[Path] | None) -> tuple[Config, list[Document], tuple[Path, ...]]:
+    """The config as `config_of` loads it, its documents, which know where each value is from, and its files. Raises
+    ConfigError."""
+    files = config_files(given)
+    with named_files(given):
+        documents = read_documents(files)
+        return merged(documents), documents, files
 
 
 @contextlib.contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -12,9 +11,9 @@ import yaml
 
 from bimodal.config import Config
 from bimodal.config.json_schema import EXAMPLE, json_schema
-from bimodal.config.reading import Document, config_of, origin_of, read_documents
+from bimodal.config.reading import origin_of
 from bimodal.console import put, user_errors
-from bimodal.options import ConfigOption, config_files, named_files
+from bimodal.options import ConfigOption, documents_of
 from bimodal.supervisor.processes import TABLE, Wanted, processes
 from bimodal.supervisor.provenance import config_record
 
@@ -41,7 +40,7 @@ def show(
     Example: [b]bimodal config show --config site.yaml --config camera.yaml --changed[/b]
     """
     with user_errors():
-        loaded, documents, _ = _read(config)
+        loaded, documents, _ = documents_of(config)
         record = config_record(loaded)
         if changed:
             record = _differing(record, config_record(Config()))
@@ -64,7 +63,7 @@ def check(
     Example: [b]bimodal config check --config config.yaml --here[/b]
     """
     with user_errors():
-        loaded, _, files = _read(config)
+        loaded, _, files = documents_of(config)
         if here:
             processes(Wanted(loaded), TABLE)
         names = " and ".join(map(str, files)) or "the built-in config"
@@ -92,13 +91,6 @@ def example() -> None:
     """
     with user_errors():
         put(EXAMPLE.read_text(encoding="utf-8").replace("$schema=docs/", "$schema=").rstrip("\n"))
-
-
-def _read(given: Sequence[Path] | None) -> tuple[Config, list[Document], tuple[Path, ...]]:
-    files = config_files(given)
-    with named_files(given):
-        documents = read_documents(files)
-        return config_of(documents), documents, files
 
 
 def _places(values: Mapping[str, Any], place: Place = ()) -> Iterator[Place]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,9 @@ import typer
 
 from bimodal.commands.up import StopSignal
 from bimodal.config import Config
+from bimodal.config.reading import Document, origin_of
 from bimodal.console import open_log, put, say, user_errors
-from bimodal.options import ConfigOption, config_of
+from bimodal.options import ConfigOption, documents_of
 from bimodal.workers.errors import ConfigError, SystemFailedError
 from bimodal.workers.http_api.actor import SECTION, WHAT
 from bimodal.workers.http_api.analyses import Analyses
@@ -36,14 +38,15 @@ def serve(
 ) -> None:
     """Analyse clips, pictures and sounds that programs send over HTTP, until Ctrl-C.
 
-    Limits, tokens and certificates are those of `outputs.api` in the config. A running system serves the same, and its
-    live streams, with `outputs.api: true`.
+    Limits, tokens and certificates are those of `outputs.api` in the config; its first line says which config that is.
+    A running system serves the same, and its live streams, with `outputs.api: true`.
 
     Example: [b]bimodal serve[/b], then [b]curl --data-binary @clip.mp4 http://127.0.0.1:8485/v1/analyze[/b]
     """
     with user_errors():
-        loaded = config_of(config)
+        loaded, documents, files = documents_of(config)
         settings = settings_of(loaded, host, port, workers, queue)
+        say(source_of(settings, documents, files))
         log_file = open_log(loaded.log.file, loaded.log.level, "serve")
     with user_errors(log_file):
         stop = StopSignal()
@@ -58,6 +61,16 @@ def serve(
             say("stopping")
             server.stop()
             api.close()
+
+
+def source_of(settings: ApiSettings, documents: Sequence[Document], files: Sequence[Path]) -> str:
+    """Say which config is in force, and where the tokens are from that it asks for."""
+    what = f"config {' and '.join(map(str, files))}" if files else "no config file, so the built-in defaults"
+    names = [name for name in ("token", "control_token") if getattr(settings, name) is not None]
+    found = [f"{name} ({origin_of(documents, (*SECTION.split('.'), name)) or what})" for name in names]
+    if settings.token is None:
+        return f"{what}; requests need no token"
+    return f"{what}; requests need the {' or the '.join(found)}"
 
 
 def settings_of(
