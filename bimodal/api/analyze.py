@@ -20,12 +20,13 @@ from bimodal.api.sources import ConfigLike, Source, choice_of, config_of
 from bimodal.broker.events import Emotion, Hop, Probabilities, fused, leading
 from bimodal.console import state_directory
 from bimodal.drawing.marks import Mark
-from bimodal.models.emotions import EMOTIONS, FURTHER_COLOURS, SEVEN, EmotionSet
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.options import film_style, marks_of, with_counts, with_quick
 from bimodal.recordings.arrays import arrow_table
 from bimodal.recordings.convert import convert, formats_of
 from bimodal.recordings.exports import FormatName
 from bimodal.recordings.reading import clips, read_hops, set_of_events
+from bimodal.recordings.report.colours import COLOURS
 from bimodal.recordings.segments import segments
 from bimodal.recordings.tables import (
     SEGMENT_COLUMNS,
@@ -241,17 +242,6 @@ class Result:
 def _need(package: str, what: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise WorkerError(f"{what} needs the package '{package}': pip install {package}")
-
-
-# By name; the seven are distinct for colour-blind readers (after Okabe and Ito). Those of the report.
-COLOURS = dict(
-    zip(
-        (*EMOTIONS, *FURTHER_COLOURS),
-        ("#9aa1a9", "#e69f00", "#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#d55e00", "#8464c8", "#b9b31e", "#8c564b",
-         "#17becf", "#f0447f", "#3d4450", "#84b93c", "#e0b27c"),
-        strict=True,
-    )
-)  # fmt: skip
 
 
 def timeline(name: str, events: Sequence[Emotion], about: EmotionSet = SEVEN) -> Figure:

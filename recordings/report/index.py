@@ -9,33 +9,29 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from bimodal.models.emotions import FURTHER_COLOURS, SEVEN, EmotionSet
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.recordings.films import films_of
 from bimodal.recordings.parts import replace_text
 from bimodal.recordings.reading import Clip
 from bimodal.recordings.recording import RecordError, describe
 from bimodal.recordings.report.charts import clock
+from bimodal.recordings.report.colours import stylesheet
 from bimodal.recordings.report.statistics import Tally
-from bimodal.recordings.report.tracks import OWN_COLOURS, css_of
+from bimodal.recordings.report.tracks import css_of
 
 INDEX = "index.html"
 
 # The page, in pieces: whoever writes many rows writes them one after another.
 
-STYLE = (
-    """
+STYLE = """
 :root {
   color-scheme: light dark; font: 15px/1.45 system-ui, "Segoe UI", sans-serif;
   --ink: #1c2026; --soft: #565e69; --line: #d9dde2; --ground: #fff; --card: #f5f6f8;
   --bad: #a40000; --badground: #fdeceb;
-  --neutral: #9aa1a9; --happy: #e69f00; --sad: #0072b2; --surprise: #56b4e9; --fear: #cc79a7; --disgust: #009e73;
-  --anger: #d55e00;
-  --hue1: #8464c8; --hue2: #b9b31e; --hue3: #8c564b; --hue4: #17becf; --hue5: #f0447f; --hue6: #3d4450; --hue7: #84b93c;
-  --hue8: #e0b27c;
 }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e7eaee; --soft: #a5aeb9; --line: #333a43; --ground: #14171b; --card: #1c2127; --bad: #ff9a9a;
-    --badground: #331a1a; --neutral: #808891; --hue6: #cfd6df; }
+    --badground: #331a1a; }
 }
 body { margin: 2rem auto; max-width: 86rem; padding: 0 1rem; background: var(--ground); color: var(--ink); }
 h1 { font-size: 24px; margin: 0 0 .3rem; overflow-wrap: anywhere; }
@@ -58,15 +54,7 @@ td img { display: block; width: 64px; height: 48px; object-fit: cover; border-ra
 tr.failed { background: var(--badground); } tr.failed td { color: var(--bad); }
 .shares { display: flex; width: 120px; height: 12px; border-radius: 3px; overflow: hidden; background: var(--card); }
 .shares i { background: var(--it); }
-.neutral { --it: var(--neutral); } .happy { --it: var(--happy); } .sad { --it: var(--sad); }
-.surprise { --it: var(--surprise); } .fear { --it: var(--fear); } .disgust { --it: var(--disgust); }
-.anger { --it: var(--anger); }
-"""
-    + "".join(f".{name} {{ --it: var(--{name}); }}\n" for name in FURTHER_COLOURS)
-    + "".join(
-        f".own{place} {{ --it: hsl({40 + 360 // OWN_COLOURS * place} 45% 55%); }}\n" for place in range(OWN_COLOURS)
-    )
-)
+""" + stylesheet()
 
 SCRIPT = """<script>
 const table = document.querySelector("table"), body = table.tBodies[0], form = document.querySelector("form");

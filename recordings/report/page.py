@@ -19,6 +19,7 @@ from bimodal.recordings.reading import Clip, read_events, read_hops
 from bimodal.recordings.recording import RecordError, describe
 from bimodal.recordings.report import facts
 from bimodal.recordings.report.charts import clock, tenths, timeline
+from bimodal.recordings.report.colours import stylesheet
 from bimodal.recordings.report.index import Entry, write_index
 from bimodal.recordings.report.statistics import Tally
 from bimodal.recordings.report.tracks import MOST_TRACKS, bounds_of, css_of, follow, voices
@@ -118,6 +119,7 @@ def render_content(clip: Clip, content: Content, now: datetime) -> str:
     bounds = bounds_of(tally)
     return environment.get_template("page.html.jinja").render(
         clip=clip,
+        colours=stylesheet(),
         tally=tally,
         title=clip.stream.source.name if clip.stream is not None else clip.name,
         emotions=about.emotions,

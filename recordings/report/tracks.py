@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.recordings.report.charts import WIDTH, Axis, tenths
+from bimodal.recordings.report.colours import OWN_COLOURS
 from bimodal.recordings.report.course import limits_of, polylines
 from bimodal.recordings.report.statistics import Tally, TrackTally
 from bimodal.recordings.segments import Segment
@@ -15,8 +16,6 @@ from bimodal.recordings.segments import Segment
 MOST_TRACKS, MOST_SEGMENTS, MOST_UNITS = 24, 400, 5
 LEAST_UNIT = 0.1
 LINE_HEIGHT = 72.0
-OWN_COLOURS = 6
-"""Number of colours for labels that are none of the project's own emotions."""
 
 
 class Placed(NamedTuple):
@@ -79,7 +78,7 @@ class Follow(NamedTuple):
 def css_of(label: str, about: EmotionSet = SEVEN) -> str:
     """The CSS class with the colour of a label; of one outside the set, always the same of a few colours."""
     known = label in about.emotions or label in about.categories
-    return about.colour_of(label) if known else f"own{zlib.crc32(label.encode()) % OWN_COLOURS}"
+    return about.colour_of(label) if known else f"own{zlib.crc32(label.encode()) % len(OWN_COLOURS)}"
 
 
 def follow(tally: Tally, segments: Sequence[Segment], numbers: Sequence[int]) -> dict[int, Follow]:

@@ -10,11 +10,12 @@ import pytest
 
 from bimodal.models.emotions import EMOTIONS, FURTHER_COLOURS
 from bimodal.recordings.report import index
+from bimodal.recordings.report.colours import COLOURS, OWN_COLOURS, stylesheet
 
 ROOT = Path(__file__).parents[3]
 NAMES = (*EMOTIONS, *FURTHER_COLOURS)
 PAGE = (ROOT / "workers/view/page/style.css").read_text()
-REPORT = (ROOT / "recordings/report/style.css").read_text()
+REPORT = stylesheet()
 
 
 def schemes(css: str) -> list[dict[str, str]]:
@@ -69,7 +70,15 @@ def test_words_on_the_verdicts_of_the_timeline_are_read(scheme: dict[str, str]) 
         assert contrast(scheme[name], scheme["panel"]) >= 4.5, name
 
 
-def test_index_pages_have_the_reports_colours() -> None:
-    light, dark = schemes(REPORT)
-    for scheme, told in zip((light, dark), schemes(index.STYLE), strict=True):
-        assert {name: scheme[name] for name in NAMES} == {name: told[name] for name in NAMES}
+def test_reports_index_pages_and_plots_have_their_colours_from_one_place() -> None:
+    assert stylesheet() in index.STYLE
+    told = [*COLOURS.values(), *OWN_COLOURS]
+    sources = [path for folder in ("recordings", "bimodal/api") for path in (ROOT / folder).rglob("*.*")]
+    named = {
+        path.name
+        for path in sources
+        if path.suffix in (".py", ".css", ".jinja")
+        for one in told
+        if one in path.read_text()
+    }
+    assert named == {"colours.py"}
