@@ -224,6 +224,8 @@ def check(metadata: Metadata, inputs: Sequence[Tensor], outputs: Sequence[Tensor
         _check_count("blendshapes", cast("tuple[str, ...]", metadata.labels), outputs, path)
     elif metadata.labels is not None:
         _check_labels(metadata, outputs, path)
+    if metadata.kind == "fusion":
+        _check_opinions(metadata, inputs, path)
 
 
 MOST_NAMED = 40
@@ -255,6 +257,35 @@ def used_labels(metadata: Metadata, path: str | Path, emotions: EmotionSet) -> L
             f"{path} knows none of {emotions.words}: its classes are {classes}; take another model, or name "
             "emotions that it knows under 'emotions' in config.yaml"
         ) from error
+
+
+def fused_labels(metadata: Metadata, path: str | Path, emotions: EmotionSet) -> tuple[str, ...]:
+    """The emotions of a set in the order of a fusion artifact's labels.
+
+    Raises ArtifactError unless it knows exactly the set: it takes opinions, which have a place for each of its labels.
+    """
+    try:
+        found = tuple(emotions.meant_by(label) or "" for label in metadata.labels or ())
+    except LabelError:
+        found = ()
+    if sorted(found) != sorted(emotions.emotions):
+        raise ArtifactError(
+            f"{path} can't fuse: its labels must be {', '.join(emotions.emotions)}, in any order, but are "
+            f"{', '.join((metadata.labels or ())[:MOST_NAMED])}; 'bimodal train fusion' makes one for 'emotions' of "
+            "your own, and other strategies than 'learned' need none"
+        )
+    return found
+
+
+def _check_opinions(metadata: Metadata, inputs: Sequence[Tensor], path: str) -> None:
+    classes = len(metadata.labels or ())
+    for tensor in inputs:
+        columns = tensor.shape[1]
+        if isinstance(columns, int) and columns != classes + 1:
+            raise ArtifactError(
+                f"{path}: '{tensor.name}' must have shape [any, {classes + 1}] (the probabilities of {classes} labels "
+                f"and their reliability), but has {columns} columns"
+            )
 
 
 def _check_labels(metadata: Metadata, outputs: Sequence[Tensor], path: str) -> None:

@@ -191,7 +191,7 @@ def _zeros(artifact: Artifact, tensor: Tensor) -> NDArray[Any]:
     if metadata.kind in ("face-static", "face-detector") and len(free) == 4:
         free[1] = free[2] = 128
     if metadata.kind == "fusion":
-        free[1] = len(metadata.labels or ())
+        free[1] = len(metadata.labels or ()) + 1
     shape = [size if isinstance(size, int) else free[axis] for axis, size in enumerate(tensor.shape)]
     if min(shape, default=1) < 0 or prod(shape) > MOST_VALUES:
         raise ArtifactError(

@@ -192,6 +192,10 @@ def prepare(
     model: Annotated[str, typer.Option(help="The face-static model whose crop the faces of videos get.")] = (
         "face-compact"
     ),
+    emotions: Annotated[
+        str | None,
+        typer.Option(help="Emotions of your own with commas, as in a training config; the seven by default."),
+    ] = None,
 ) -> None:
     """Write DST/manifest.csv with pictures and sounds. Killed in the middle, the same command goes on.
 
@@ -202,14 +206,21 @@ def prepare(
         from rich.progress import Progress
 
         from bimodal.models.catalog import resolve
+        from bimodal.models.emotions import EMOTIONS, EmotionSet, wrong_names
         from bimodal.models.session import open_artifact
         from bimodal.training.datasets.items import divided, summary
         from bimodal.training.datasets.prepare import PROBLEMS
         from bimodal.training.datasets.prepare import prepare as make
         from bimodal.training.datasets.readers import missing_from, reader_named
+        from bimodal.training.errors import TrainingError
 
+        words = tuple(word.strip() for word in emotions.split(",")) if emotions is not None else EMOTIONS
+        wrong = wrong_names(words)
+        if wrong is not None:
+            raise TrainingError(f"--emotions: {wrong}")
+        among = EmotionSet(words)
         reader = reader_named(name)
-        found = reader.read(source)
+        found = reader.read(source, among)
         missing = missing_from(reader, found)
         if missing:
             typer.echo(f"incomplete: {missing}", err=True)
@@ -229,9 +240,10 @@ def prepare(
                 target,
                 static=lambda: open_artifact(resolve(model), "face-static", provider="cpu"),
                 interval_s=interval,
+                among=among,
                 done=lambda count: bar.update(task, completed=count),
             )
-        typer.echo(f"{target}: {summary(made.items)}")
+        typer.echo(f"{target}: {summary(made.items, among)}")
         if made.problems:
             typer.echo(f"{len(made.problems)} of {len(items)} could not be had whole: {target / PROBLEMS}", err=True)
 

@@ -67,14 +67,18 @@ class LabelledConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     emotions: tuple[str, ...] = EMOTIONS
 
     def __post_init__(self) -> None:
-        wrong = wrong_names(self.emotions)
-        if wrong is not None:
-            raise WrongValueError(wrong, "emotions")
+        _check_names(self.emotions)
 
     @property
     def among(self) -> EmotionSet:
         """The set."""
         return EmotionSet(self.emotions)
+
+
+def _check_names(emotions: tuple[str, ...]) -> None:
+    wrong = wrong_names(emotions)
+    if wrong is not None:
+        raise WrongValueError(wrong, "emotions")
 
 
 class FaceConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -280,11 +284,12 @@ def load_config(path: Path, kind: type[AnyConfig]) -> AnyConfig:
 # Configs of models that learn from other models' outputs (face-dynamic, fusion), and of the Keras speech model.
 
 
-class DynamicConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DynamicConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """face-dynamic-compact.
 
     Attributes:
-        static: name or path of the face-static artifact that computes the embeddings.
+        static: name or path of the face-static artifact that computes the embeddings. It must know some of the
+            emotions: live, the two run together.
         labels: as of FaceConfig.
         steps, interval_s: number of embeddings in a window, and the seconds between two of them.
         epochs, sequences: number of epochs, and of composed sequences in each.
@@ -309,16 +314,16 @@ class DynamicConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     smoothing: Part = 0.1
 
 
-class FusionConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FusionConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """fusion `learned`.
 
     Attributes:
         data: a prepared video tree (pairs are real), or a picture data set (pairs are composed by label).
         sounds: a speech data set, for composed pairs only; further corpora of `speech_config` train the folds.
         face: name or path of the face-static artifact.
-        speech: name or path of the speech artifact, for real pairs.
+        speech: name or path of the speech artifact, for real pairs. Both must know all of the emotions.
         speech_config: training config of the speech model, for composed pairs: each fold predicts its held-out speakers
-            (trained first if its runs are missing).
+            (trained first if its runs are missing). It must name the same emotions.
         speech_folds: number of folds to use, if not all.
         labels: as of FaceConfig.
         pairs: number of composed pairs, a fifth of them to measure on.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bimodal.config import Config
 from bimodal.models.catalog import resolve
-from bimodal.models.contract import Kind, Metadata, used_labels
+from bimodal.models.contract import Kind, Metadata, fused_labels, used_labels
 from bimodal.models.emotions import EmotionSet, further_names
 from bimodal.models.scan import metadata_of, output_names
 
@@ -18,7 +18,8 @@ AFFECT = "arousal_dominance_valence"
 def set_of_config(config: Config) -> EmotionSet:
     """What the results of a config are about.
 
-    Raises CatalogError where a model is unknown, ArtifactError where one is no artifact, or knows none of the emotions.
+    Raises CatalogError where a model is unknown, ArtifactError where one is no artifact, or knows none of the emotions;
+    or where a fusion model that is used does not know exactly them.
     """
     models = config.models
     named: list[tuple[Kind, str]] = [("face-static", name) for name in models.face_static]
@@ -34,6 +35,9 @@ def set_of_config(config: Config) -> EmotionSet:
         used_labels(metadata, path, chosen)
         found |= dict.fromkeys(_further(metadata, config))
         dominance = dominance or (kind == "speech" and AFFECT in outputs)
+    if config.fusion.strategy == "learned":
+        path = Path(resolve(models.fusion))
+        fused_labels(metadata_of(path, "fusion"), path, chosen)
     return EmotionSet(config.emotions, tuple(found), dominance)
 
 

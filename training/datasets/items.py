@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.errors import LabelError
 from bimodal.training.errors import DatasetError
 
@@ -143,13 +143,14 @@ def number_of_speaker(speaker: str, everyone: Sequence[str]) -> int:
     return sorted(set(everyone)).index(speaker) + 1
 
 
-def summary(items: Sequence[Item]) -> str:
-    """Summarise the items in one line."""
+def summary(items: Sequence[Item], among: EmotionSet = SEVEN) -> str:
+    """Summarise the items, whose labels are of a set, in one line."""
     counts = Counter(item.label for item in items)
-    by_emotion = ", ".join(f"{emotion} {counts[place]}" for place, emotion in enumerate(EMOTIONS) if counts[place])
+    there = [f"{emotion} {counts[place]}" for place, emotion in enumerate(among.emotions) if counts[place]]
+    by_emotion, whole = ", ".join(there), "seven" if among.is_seven else "set"
     speakers = {item.speaker for item in items if item.speaker}
     parts = Counter(item.split for item in items)
-    outside = f", outside the seven {counts[None]}" if counts[None] else ""
+    outside = f", outside the {whole} {counts[None]}" if counts[None] else ""
     by_part = "; ".join(f"{part} {count}" for part, count in sorted(parts.items()) if part)
     who = f", {len(speakers)} speakers" if speakers else ""
     return f"{len(items)} items{who}: {by_emotion}{outside}" + (f" ({by_part})" if by_part else "")

@@ -163,16 +163,16 @@ def decoded(clip: Clip, rate: int = SAMPLE_RATE) -> Recording:
     return record(clip, decode(clip.path, rate), rate)
 
 
-def tracks(folder: Path, split: str) -> Iterator[list[Item]]:
+def tracks(folder: Path, split: str, among: EmotionSet = SEVEN) -> Iterator[list[Item]]:
     """Yield the faces of every recording of a prepared video tree, in order of time.
 
     Raises DatasetError if the folder is not prepared.
     """
-    reader = reader_of(folder)
+    reader = reader_of(folder, among=among)
     if reader.media == ("video",):
         raise DatasetError(f"{folder} holds videos: run 'bimodal data prepare {reader.name} {folder} DST' first")
     by_clip: dict[str, list[Item]] = {}
-    for item in reader.read(folder):
+    for item in reader.read(folder, among):
         if item.clip and item.medium == "picture" and item.split == split:
             by_clip.setdefault(item.clip, []).append(item)
     if not by_clip:

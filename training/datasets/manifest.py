@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.training.datasets.items import Item, label_of, split_of
 from bimodal.training.errors import DatasetError
 
@@ -39,37 +39,37 @@ def read_manifest(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
     return items
 
 
-def write_manifest(folder: Path, items: Iterable[Item]) -> Path:
-    """Write `folder`/manifest.csv in one move; paths become relative to the folder."""
+def write_manifest(folder: Path, items: Iterable[Item], among: EmotionSet = SEVEN) -> Path:
+    """Write `folder`/manifest.csv in one move, labels in the words of a set; paths become relative to the folder."""
     fresh, table = folder / f".{NAME}.new", folder / NAME
     with fresh.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(row_of(item, folder) for item in items)
+        writer.writerows(row_of(item, folder, among) for item in items)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(table)
     return table
 
 
-def row_of(item: Item, folder: Path) -> dict[str, str]:
-    """Convert an item to a row."""
+def row_of(item: Item, folder: Path, among: EmotionSet = SEVEN) -> dict[str, str]:
+    """Convert an item, whose labels are of a set, to a row."""
     votes = " ".join(f"{word}:{count:g}" for word, count in (item.votes or {}).items())
     return {
         "path": item.path.relative_to(folder).as_posix(),
-        "label": _word(item.label),
+        "label": _word(item.label, among),
         "split": item.split,
         "speaker": item.speaker,
         "clip": item.clip,
         "time_s": f"{item.time_s:.3f}" if item.clip else "",
-        "given": "" if item.given is None else EMOTIONS[item.given],
+        "given": "" if item.given is None else among.emotions[item.given],
         "votes": votes,
     }
 
 
-def from_row(folder: Path, row: Mapping[str, str]) -> Item:
-    """Convert a row to an item. Raises as `read_manifest`."""
-    return _item(folder, row, "a row")
+def from_row(folder: Path, row: Mapping[str, str], among: EmotionSet = SEVEN) -> Item:
+    """Convert a row to an item, labelled for a set. Raises as `read_manifest`."""
+    return _item(folder, row, "a row", among)
 
 
 def _item(folder: Path, row: Mapping[str, str], where: str, among: EmotionSet = SEVEN) -> Item:
@@ -97,5 +97,5 @@ def _item(folder: Path, row: Mapping[str, str], where: str, among: EmotionSet = 
     )
 
 
-def _word(label: int | None) -> str:
-    return UNDECIDED if label is None else EMOTIONS[label]
+def _word(label: int | None, among: EmotionSet) -> str:
+    return UNDECIDED if label is None else among.emotions[label]

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.session import Artifact
 from bimodal.training.datasets.items import Item
 from bimodal.training.datasets.manifest import from_row, row_of, write_manifest
@@ -43,6 +44,7 @@ def prepare(
     *,
     static: Callable[[], Artifact],
     interval_s: float = INTERVAL_S,
+    among: EmotionSet = SEVEN,
     done: Callable[[int], None] = lambda _: None,
 ) -> Prepared:
     """Write every item under `target`, and finally `manifest.csv`.
@@ -52,13 +54,14 @@ def prepare(
         source: their folder; names under `target` correspond to theirs.
         static: opens the face-static artifact that determines the crop of faces; called only for videos.
         interval_s: seconds between two faces of a video.
+        among: the set that their labels are of.
         done: called with the number of finished items, after each.
 
     Raises DatasetError if `target` holds another data set, or can't be written to.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
-        journal = _Journal(target, source, interval_s)
+        journal = _Journal(target, source, interval_s, among)
     except OSError as error:
         raise DatasetError(f"{target} can't be written to: {error.strerror}") from error
     made = Prepared()
@@ -78,18 +81,20 @@ def prepare(
         (target / PROBLEMS).write_text("\n".join(made.problems) + "\n", encoding="utf-8")
     if not made.items:
         raise DatasetError(f"nothing of {source} could be prepared; {target / PROBLEMS} says why, one line an item")
-    write_manifest(target, made.items)
+    write_manifest(target, made.items, among)
     return made
 
 
 class _Journal:
     """The finished items, one JSON line each."""
 
-    def __init__(self, target: Path, source: Path, interval_s: float) -> None:
-        self._target = target
+    def __init__(self, target: Path, source: Path, interval_s: float, among: EmotionSet) -> None:
+        self._target, self._among = target, among
         self._path = target / JOURNAL
         self._done: dict[str, tuple[list[Item], str]] = {}
-        head = {"source": str(source.resolve()), "interval_s": interval_s}
+        head: dict[str, object] = {"source": str(source.resolve()), "interval_s": interval_s}
+        if not among.is_seven:
+            head["emotions"] = list(among.emotions)
         whole = self._read(head) if self._path.is_file() else 0
         self._file = self._path.open("r+b" if whole else "wb")
         self._file.seek(whole)
@@ -106,11 +111,13 @@ class _Journal:
             return 0
         if json.loads(lines[0]) != head:
             raise DatasetError(
-                f"{self._target} was begun with another data set or interval: remove it, or name another folder"
+                f"{self._target} was begun with another data set, interval or set of emotions: remove it, or name "
+                "another folder"
             )
         for line in lines[1:]:
             entry = json.loads(line)
-            self._done[entry["key"]] = ([from_row(self._target, row) for row in entry["rows"]], entry["problem"])
+            rows = [from_row(self._target, row, self._among) for row in entry["rows"]]
+            self._done[entry["key"]] = (rows, entry["problem"])
         return whole
 
     def __enter__(self) -> _Journal:
@@ -126,7 +133,7 @@ class _Journal:
 
     def add(self, item: Item, rows: Sequence[Item], problem: str) -> None:
         """Record a finished item."""
-        table = [row_of(row, self._target) for row in rows]
+        table = [row_of(row, self._target, self._among) for row in rows]
         self._write({"key": str(item.path), "rows": table, "problem": problem})
 
     def _write(self, entry: object) -> None:

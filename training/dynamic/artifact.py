@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from bimodal.models.architectures.face_dynamic_compact import FaceDynamicCompact, FaceDynamicCompactGraph
-from bimodal.models.contract import CONTRACT_VERSION, Metadata
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.contract import CONTRACT_VERSION, Metadata, label_map
+from bimodal.models.emotions import SEVEN, EmotionSet, own_names
+from bimodal.models.errors import LabelError
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.config import DynamicConfig, learnt_from
 from bimodal.training.datasets.fer2013 import LEFT_OUT
@@ -28,7 +29,7 @@ from bimodal.training.dynamic.train import (
     static_means,
     windows,
 )
-from bimodal.training.errors import DatasetError
+from bimodal.training.errors import DatasetError, TrainingError
 from bimodal.training.evaluate.evaluate import find_model, part_of
 from bimodal.training.evaluate.metrics import Figures, fit_temperature, measure, softmax
 from bimodal.training.loop import Plan, Progress, fingerprint, fit
@@ -44,14 +45,20 @@ Part = tuple[Embedded, NDArray[np.int64], Sequences]
 def make_dynamic(config: DynamicConfig, progress: Progress) -> Path:
     """Train and export. Returns the path of the artifact.
 
-    Raises DatasetError for the data, TrainingError if the static model gives no embeddings or the exported graph
-    does not answer as torch does.
+    Raises DatasetError for the data, TrainingError if the static model gives no embeddings or knows none of the
+    emotions, or the exported graph does not answer as torch does.
     """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     static = open_artifact(find_model(config.static), "face-static", provider="cpu", threads=config.threads)
-    real = is_video(config.data)
+    missing = unknown_to(static, config.among)
+    if missing:
+        progress(f"{static.identity} does not know {', '.join(missing)}: live, only this model tells them")
+    real = is_video(config.data, config.among)
     learnt, kept_back, measured = (real_parts if real else composed_parts)(config, static)
+    absent = never_shown(learnt[1], config.among)
+    if absent:
+        progress(f"{config.data} shows no {', no '.join(absent)}: {config.name} does not learn to tell it")
     task = DynamicTask(config, learnt[0], learnt[1], learnt[2] if real else None, (kept_back[0], kept_back[2]))
     settings = learnt_from(config)
     same = fingerprint([settings, static.identity, learnt[0].embeddings.tobytes()])
@@ -61,10 +68,32 @@ def make_dynamic(config: DynamicConfig, progress: Progress) -> Path:
     return ship_dynamic(config, task.network.cpu(), static, kept_back, measured, progress)
 
 
-def is_video(data: Path) -> bool:
+def unknown_to(artifact: Artifact, among: EmotionSet) -> list[str]:
+    """The emotions of a set that a model does not know.
+
+    Raises TrainingError if it knows none: what runs live beside another model must know some of the set.
+    """
+    try:
+        known = label_map(artifact.metadata, among).known
+    except LabelError as error:
+        raise TrainingError(
+            f"{artifact.identity} knows none of {among.words}, and live the two run together: name a model that was "
+            "trained on them"
+        ) from error
+    return [emotion for emotion in among.emotions if emotion not in known]
+
+
+def never_shown(labels: NDArray[np.int64], among: EmotionSet) -> list[str]:
+    """The emotions of a set that no label (int64 [N], indices into the set) names."""
+    return [emotion for place, emotion in enumerate(among.emotions) if not (labels == place).any()]
+
+
+def is_video(data: Path, among: EmotionSet = SEVEN) -> bool:
     """True if the pictures of a folder belong to recordings."""
-    reader = reader_of(data)
-    return reader.media == ("video",) or (reader.name == "manifest" and any(item.clip for item in reader.read(data)))
+    reader = reader_of(data, among=among)
+    if reader.media == ("video",):
+        return True
+    return reader.name == "manifest" and any(item.clip for item in reader.read(data, among))
 
 
 def composed_parts(config: DynamicConfig, static: Artifact) -> tuple[Part, Part, Part]:
@@ -74,24 +103,24 @@ def composed_parts(config: DynamicConfig, static: Artifact) -> tuple[Part, Part,
     """
     items, labels = _decided(config, "train")
     back = np.arange(len(items)) % config.calibration_every == config.calibration_every - 1
-    faces = embed(static, items, config.runs / config.name)
+    faces = embed(static, items, config.runs / config.name, config.among)
     there = Embedded(faces.embeddings[~back], faces.probabilities[~back])
     kept = Embedded(faces.embeddings[back], faces.probabilities[back])
     valid_items, valid_labels = _decided(config, "valid")
-    valid = embed(static, valid_items, config.runs / config.name)
+    valid = embed(static, valid_items, config.runs / config.name, config.among)
     random = np.random.default_rng((config.seed, 2))
     none = Sequences(np.zeros((0, config.steps), np.int64), np.zeros(0, np.int64))
     count = max(1, config.measured // 2)
     return (
         (there, labels[~back], none),
-        (kept, labels[back], compose(labels[back], count, config.steps, random)),
-        (valid, valid_labels, compose(valid_labels, config.measured, config.steps, random)),
+        (kept, labels[back], compose(labels[back], count, config.steps, random, config.among)),
+        (valid, valid_labels, compose(valid_labels, config.measured, config.steps, random, config.among)),
     )
 
 
 def real_parts(config: DynamicConfig, static: Artifact) -> tuple[Part, Part, Part]:
     """The same from recordings; each n-th speaker of `train` is held out (at least one)."""
-    learnt = list(tracks(config.data, "train"))
+    learnt = list(tracks(config.data, "train", config.among))
     speakers = sorted({track[0].speaker for track in learnt})
     if len(speakers) < 2:
         raise DatasetError(f"{config.data} has fewer than two speakers to train on, and one is kept back")
@@ -99,16 +128,16 @@ def real_parts(config: DynamicConfig, static: Artifact) -> tuple[Part, Part, Par
     return (
         _recorded(config, static, [track for track in learnt if track[0].speaker not in back]),
         _recorded(config, static, [track for track in learnt if track[0].speaker in back]),
-        _recorded(config, static, list(tracks(config.data, "valid"))),
+        _recorded(config, static, list(tracks(config.data, "valid", config.among))),
     )
 
 
 def _recorded(config: DynamicConfig, static: Artifact, recordings: Sequence[list[Item]]) -> Part:
     named = [track for track in recordings if track[0].label is not None]
     if not named:
-        raise DatasetError(f"{config.data} lacks recordings with an emotion of the seven in one of its parts")
+        raise DatasetError(f"{config.data} lacks recordings with one of {config.among.words} in one of its parts")
     items = [item for track in named for item in track]
-    faces = embed(static, items, config.runs / config.name)
+    faces = embed(static, items, config.runs / config.name, config.among)
     starts = np.cumsum([0, *(len(track) for track in named)])
     placed = [
         [(int(start) + place, item.time_s) for place, item in enumerate(track)]
@@ -120,8 +149,8 @@ def _recorded(config: DynamicConfig, static: Artifact, recordings: Sequence[list
 
 
 def _decided(config: DynamicConfig, split: str) -> tuple[list[Item], NDArray[np.int64]]:
-    items = picture_items(config.data, split)
-    _, majority = votes_of(items, config.labels, config.data)
+    items = picture_items(config.data, split, config.among)
+    _, majority = votes_of(items, config.labels, config.data, config.among)
     chosen = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
     return chosen, majority[majority != LEFT_OUT]
 
@@ -134,12 +163,15 @@ def ship_dynamic(
     measured: Part,
     progress: Progress,
 ) -> Path:
-    """Calibrate on the held-out part, export, and compare with averaging the static probabilities."""
+    """Calibrate on the held-out part, export, and compare with averaging the static probabilities, where these are of
+    all the emotions."""
     logits = logits_of(network, kept_back[0], kept_back[2])
     temperature = round(fit_temperature(logits, kept_back[2].labels), 4)
     faces, _, sequences = measured
-    dynamic = measure(sequences.labels, softmax(logits_of(network, faces, sequences), temperature), EMOTIONS)
-    means = measure(sequences.labels, static_means(faces, sequences), EMOTIONS)
+    dynamic = measure(sequences.labels, softmax(logits_of(network, faces, sequences), temperature), config.emotions)
+    means = None
+    if not unknown_to(static, config.among):
+        means = measure(sequences.labels, static_means(faces, sequences), config.emotions)
     metadata = _metadata(config, static, temperature, dynamic, means)
     path = config.output / "model.onnx"
     example = faces.embeddings[sequences.places[:2]]
@@ -148,20 +180,31 @@ def ship_dynamic(
     checks = [noise, noise[:1], faces.embeddings[sequences.places[:5]], np.zeros_like(noise[:1])]
     graph = FaceDynamicCompactGraph(network, temperature)
     difference = write_artifact(graph, metadata, np.repeat(example, 2, axis=0)[:2], {0: "batch"}, checks, path)
-    about = "" if is_video(config.data) else f"{COMPOSED}."
+    about = "" if is_video(config.data, config.among) else f"{COMPOSED}."
     write_card(config.output, metadata, "bimodal train dynamic", progress, about)
     progress(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
-    progress(
-        f"{path}: UAR {dynamic.uar:.4f}, ECE {dynamic.ece:.4f}; averaging the static probabilities: "
-        f"UAR {means.uar:.4f}, ECE {means.ece:.4f} (n = {dynamic.n})"
+    beside = (
+        f"averaging the static probabilities: UAR {means.uar:.4f}, ECE {means.ece:.4f}"
+        if means is not None
+        else f"{static.identity} does not know all of the emotions, so its probabilities are no comparison"
     )
+    progress(f"{path}: UAR {dynamic.uar:.4f}, ECE {dynamic.ece:.4f}; {beside} (n = {dynamic.n})")
     return path
 
 
 def _metadata(
-    config: DynamicConfig, static: Artifact, temperature: float, dynamic: Figures, means: Figures
+    config: DynamicConfig, static: Artifact, temperature: float, dynamic: Figures, means: Figures | None
 ) -> Metadata:
-    source = "sequences of " + ("recordings" if is_video(config.data) else "single pictures, composed,")
+    source = "sequences of " + ("recordings" if is_video(config.data, config.among) else "single pictures, composed,")
+    protocol = f"{config.data.name}, split valid, windows of {config.steps} steps"
+    compared: dict[str, object] = {}
+    if means is not None:
+        protocol += "; static_mean is what averaging the static probabilities over the same windows gives"
+        compared["static_mean"] = {
+            "accuracy": round(means.accuracy, 4),
+            "uar": round(means.uar, 4),
+            "ece": round(means.ece, 4),
+        }
     return Metadata(
         contract=CONTRACT_VERSION,
         kind="face-dynamic",
@@ -169,7 +212,8 @@ def _metadata(
         version=config.version,
         license=static.metadata.license,
         source=f"trained by this project on {source} of {config.data.name}, through {static.identity}",
-        labels=EMOTIONS,
+        labels=config.emotions,
+        categories=own_names(config.emotions) or None,
         embedding_space=static.metadata.embedding_space or static.identity,
         interval_s=config.interval_s,
         window_s=config.steps * config.interval_s,
@@ -181,13 +225,8 @@ def _metadata(
             "ece": round(dynamic.ece, 4),
             "n": dynamic.n,
             "recall": {label: round(value, 4) for label, value in dynamic.recall.items()},
-            "static_mean": {
-                "accuracy": round(means.accuracy, 4),
-                "uar": round(means.uar, 4),
-                "ece": round(means.ece, 4),
-            },
-            "protocol": f"{config.data.name}, split valid, windows of {config.steps} steps; static_mean is what "
-            "averaging the static probabilities over the same windows gives",
-            "trained_on": [part_of(config.data, "train")],
+            **compared,
+            "protocol": protocol,
+            "trained_on": [part_of(config.data, "train", config.among)],
         },
     )

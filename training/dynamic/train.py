@@ -15,7 +15,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from bimodal.models.architectures.face_dynamic_compact import FaceDynamicCompact
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.session import Artifact
 from bimodal.training.config import DynamicConfig
 from bimodal.training.datasets.items import Item
@@ -47,7 +47,9 @@ class DynamicTask:
         self._config, self._faces, self._labels, self._real, self._watched = config, faces, labels, real, watched
         self._random = np.random.default_rng(config.seed)
         self._device = pick_device(config.device)
-        self.network = FaceDynamicCompact(faces.embeddings.shape[1], len(EMOTIONS), config.hidden, config.dropout)
+        self.network = FaceDynamicCompact(
+            faces.embeddings.shape[1], len(config.emotions), config.hidden, config.dropout
+        )
         self.network.to(self._device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -66,7 +68,7 @@ class DynamicTask:
         config = self._config
         learnt = self._real
         if learnt is None:
-            learnt = compose(self._labels, config.sequences, config.steps, self._random)
+            learnt = compose(self._labels, config.sequences, config.steps, self._random, config.among)
         order = self._random.permutation(len(learnt))
         for step in range(self.steps_an_epoch):
             chosen = order[step * config.batch : (step + 1) * config.batch]
@@ -107,7 +109,7 @@ class DynamicTask:
 def logits_of(
     network: FaceDynamicCompact, faces: Embedded, sequences: Sequences, batch: int = 256
 ) -> NDArray[np.float32]:
-    """Compute logits float32 [M, 7] of every sequence."""
+    """Compute logits float32 [M, E] of every sequence."""
     network.eval()
     device = next(network.parameters()).device
     rows = []
@@ -119,15 +121,16 @@ def logits_of(
 
 
 def static_means(faces: Embedded, sequences: Sequences) -> NDArray[np.float64]:
-    """Average the static probabilities over each window, float64 [M, 7]: the baseline."""
+    """Average the static probabilities over each window, float64 [M, E]: the baseline."""
     return np.asarray(faces.probabilities[sequences.places].mean(axis=1, dtype=np.float64))
 
 
 # Sequences of faces, from real recordings or composed of single pictures. In a composed sequence the frames show
 # different people: one emotion rises out of neutral frames (onset), holds (peak) and may fall again (offset), with an
-# occasional distractor. A picture is kept for one to four steps, as a misread face stays misread in a video.
+# occasional distractor. Where a set has no neutral, it rises out of another emotion and holds for most of the window,
+# so that the label is what the window shows most.
+# A picture is kept for one to four steps, as a misread face stays misread in a video.
 
-NEUTRAL = EMOTIONS.index("neutral")
 LONGEST_HOLD = 4
 DISTRACTED = 0.15
 SHORTEST_PEAK = 0.3
@@ -140,7 +143,7 @@ class Sequences:
 
     Attributes:
         places: int64 [M, T], index of the picture of each step.
-        labels: int64 [M], indices into EMOTIONS.
+        labels: int64 [M], indices into the emotions.
     """
 
     places: NDArray[np.int64]
@@ -151,30 +154,47 @@ class Sequences:
         return len(self.labels)
 
 
-def compose(labels: NDArray[np.int64], count: int, steps: int, random: np.random.Generator) -> Sequences:
+def compose(
+    labels: NDArray[np.int64], count: int, steps: int, random: np.random.Generator, among: EmotionSet = SEVEN
+) -> Sequences:
     """Compose `count` sequences of pictures with these labels (int64 [N]), with equal numbers of each emotion.
 
-    Raises DatasetError if there is no neutral picture or no other emotion.
+    Raises DatasetError if there is no neutral picture, though the set has a neutral, or no other emotion.
     """
-    by_emotion = {emotion: np.flatnonzero(labels == emotion) for emotion in range(len(EMOTIONS))}
+    by_emotion = {emotion: np.flatnonzero(labels == emotion) for emotion in range(len(among.emotions))}
     there = [emotion for emotion, places in by_emotion.items() if len(places)]
-    if NEUTRAL not in there or len(there) < 2:
+    neutral = neutral_of(among)
+    if neutral is not None and (neutral not in there or len(there) < 2):
         raise DatasetError("sequences are composed of neutral pictures and others: this data lacks one of the two")
+    if len(there) < 2:
+        raise DatasetError(f"sequences are composed of two of {among.words} at least: this data has fewer")
     rows, named = [], []
     for number in range(count):
         emotion = there[number % len(there)]
-        shown = _course(emotion, there, steps, random)
+        shown = _course(emotion, there, steps, random, neutral)
         rows.append(_held(shown, by_emotion, random))
         named.append(emotion)
     return Sequences(np.stack(rows), np.array(named, np.int64))
 
 
-def _course(emotion: int, there: Sequence[int], steps: int, random: np.random.Generator) -> NDArray[np.int64]:
+def neutral_of(among: EmotionSet) -> int | None:
+    """Index of the emotion of a set that means neutral; None where there is none."""
+    name = among.meant_by("neutral")
+    return among.emotions.index(name) if name in among.emotions else None
+
+
+def _course(
+    emotion: int, there: Sequence[int], steps: int, random: np.random.Generator, neutral: int | None
+) -> NDArray[np.int64]:
     """Draw the emotion of each step, int64 [steps]."""
-    shortest = max(1, round(SHORTEST_PEAK * steps))
+    shortest = max(1, round(SHORTEST_PEAK * steps)) if neutral is not None else steps // 2 + 1
     peak = int(random.integers(shortest, steps + 1))
     onset = int(random.integers(0, steps - peak + 1))
-    shown = np.full(steps, NEUTRAL, np.int64)
+    ground = neutral
+    if ground is None:
+        others = [other for other in there if other != emotion]
+        ground = others[int(random.integers(len(others)))]
+    shown = np.full(steps, ground, np.int64)
     shown[onset : onset + peak] = emotion
     if peak > shortest and random.random() < DISTRACTED * 2:
         others = [other for other in there if other != emotion]
@@ -243,7 +263,7 @@ class Embedded:
 
     Attributes:
         embeddings: float32 [N, D].
-        probabilities: float32 [N, 7] over EMOTIONS.
+        probabilities: float32 [N, E] over the emotions.
     """
 
     embeddings: NDArray[np.float32]
@@ -254,19 +274,21 @@ class Embedded:
         return len(self.embeddings)
 
 
-def embed(artifact: Artifact, items: Sequence[Item], cache: Path) -> Embedded:
-    """Run the model on every picture, cached in `cache` for the same model and pictures.
+def embed(artifact: Artifact, items: Sequence[Item], cache: Path, among: EmotionSet = SEVEN) -> Embedded:
+    """Run the model on every picture, cached in `cache` for the same model, pictures and set.
 
-    Raises TrainingError if the artifact has no embedding output, DatasetError if a picture can't be read.
+    Raises TrainingError if the artifact has no embedding output, LabelError if it knows none of the set, DatasetError
+    if a picture can't be read.
     """
     if not any(output.name == "embedding" for output in artifact.outputs):
         raise TrainingError(f"{artifact.path} gives no embedding, and a dynamic model needs one: name another 'static'")
     names = [(str(item.path), item.time_s) for item in items]
-    path = cache / f"embeddings-{fingerprint([artifact.identity, artifact.path.stat().st_size, names])}.npz"
+    asked = [] if among.is_seven else [among.emotions]
+    path = cache / f"embeddings-{fingerprint([artifact.identity, artifact.path.stat().st_size, names, *asked])}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as known:
             return Embedded(known["embeddings"], known["probabilities"])
-    found = _run(artifact, items)
+    found = _run(artifact, items, among)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.stem}.new.npz")
     np.savez(fresh, embeddings=found.embeddings, probabilities=found.probabilities)
@@ -274,7 +296,7 @@ def embed(artifact: Artifact, items: Sequence[Item], cache: Path) -> Embedded:
     return found
 
 
-def _run(artifact: Artifact, items: Sequence[Item]) -> Embedded:
+def _run(artifact: Artifact, items: Sequence[Item], among: EmotionSet) -> Embedded:
     side = artifact.inputs[0].shape[1]
     size = side if isinstance(side, int) else colour(items[0], 112).shape[0]
     embeddings, probabilities = [], []
@@ -282,5 +304,5 @@ def _run(artifact: Artifact, items: Sequence[Item]) -> Embedded:
         faces = np.stack([colour(item, size) for item in items[start : start + BATCH]])
         answer = artifact.run(faces=faces)
         embeddings.append(answer["embedding"].astype(np.float16).astype(np.float32))  # as face workers send them
-        probabilities.append(over_emotions(artifact.metadata, answer["probabilities"]).astype(np.float32))
+        probabilities.append(over_emotions(artifact.metadata, answer["probabilities"], among).astype(np.float32))
     return Embedded(np.concatenate(embeddings), np.concatenate(probabilities))

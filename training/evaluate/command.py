@@ -190,12 +190,22 @@ def evaluate_speech(
 @evaluate.command("fusion")
 def evaluate_fusion(
     data: Annotated[Path, typer.Option("--data", help="A folder with pairs.csv, or a prepared video tree.")],
-    model: Annotated[str, typer.Option(help="Name or path of a fusion model, or a strategy: worth, average.")] = (
-        "fusion-learned"
-    ),
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or path of a fusion model, or worth or average; else the config's, else fusion-learned."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A config.yaml: its emotions, models, strategy and weights.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Of the pairs (train, test) or of the videos (train, valid).")] = "test",
-    face: Annotated[str, typer.Option(help="The face-static model, for videos.")] = "face-compact",
-    speech: Annotated[str, typer.Option(help="The speech model, for videos.")] = "speech-voice",
+    face: Annotated[
+        str | None, typer.Option(help="The face-static model, for videos; else the config's, else face-compact.")
+    ] = None,
+    speech: Annotated[
+        str | None, typer.Option(help="The speech model, for videos; else the config's, else speech-voice.")
+    ] = None,
     out: Out = None,
     json: Json = None,
 ) -> None:
@@ -206,10 +216,19 @@ def evaluate_fusion(
     with one_sentence_errors():
         _require_report("fusion", out)
         from bimodal.training.evaluate.evaluate import find_model
+        from bimodal.training.evaluate.running import Fusing, fusing, single
         from bimodal.training.fusion import evaluate as measuring
 
-        path = model if model in measuring.STRATEGIES else find_model(model)
-        print_evaluation(measuring.evaluate_fusion(path, data, split, face, speech), out, json)
+        chosen = Fusing("fusion-learned") if config is None else fusing(config)
+        name = model or chosen.model
+        if name == "product":
+            raise TrainingError("pairs are not measured with 'product': name a model, 'worth' or 'average' by --model")
+        path = name if name in measuring.STRATEGIES else find_model(name)
+        if not measuring.is_table(data):
+            face = single("face-static", config, face, "face-compact")
+            speech = single("speech", config, speech, "speech-voice")
+        found = measuring.evaluate_fusion(path, data, split, face or "", speech or "", chosen.weights, chosen.among)
+        print_evaluation(found, out, json)
 
 
 @evaluate.command("clips")

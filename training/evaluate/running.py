@@ -47,12 +47,72 @@ def running(kind: str, config: Path | None, models: str | None = None) -> Runnin
     weights = section.get("weights")
     weights = weights if isinstance(weights, Mapping) else {}
     joined = Joined("product" if rule == "product" else "average", tuple(float(weights.get(name, 1)) for name in names))
+    return Running(names, joined, EmotionSet(_emotions(values, config)))
+
+
+def single(kind: str, config: Path | None, model: str | None, usual: str) -> str:
+    """The one model of a kind: as named, else that of a config; without one, `usual`.
+
+    Raises TrainingError where the config runs several.
+    """
+    if model is not None or config is None:
+        return model or usual
+    names = running(kind, config).models
+    if len(names) > 1:
+        raise TrainingError(f"{config} runs several models of the kind {kind}, and pairs are of one: name it")
+    return names[0]
+
+
+WEIGHTS = (0.65, 0.35)
+"""Weights of video and speech of the default config."""
+
+
+class Fusing(NamedTuple):
+    """How video and speech are fused.
+
+    Attributes:
+        model: name or path of a fusion model, or a strategy.
+        weights: of video and speech.
+        among: the set of emotions; None: that of the data.
+    """
+
+    model: str
+    weights: tuple[float, float] = WEIGHTS
+    among: EmotionSet | None = None
+
+
+def fusing(config: Path) -> Fusing:
+    """How a config fuses video and speech. Raises TrainingError where it can't be read."""
+    values = _read(config)
+    section, models = (
+        each if isinstance(each, Mapping) else {} for each in (values.get("fusion"), values.get("models"))
+    )
+    strategy = str(section.get("strategy", "worth"))
+    model = str(models.get("fusion", "none")) if strategy == "learned" else strategy
+    if model == "none":
+        raise TrainingError(f"{config}: the strategy 'learned' needs a fusion model: name one in 'models.fusion'")
+    try:
+        video, speech = (
+            float(section.get(name, usual))
+            for name, usual in zip(("video_weight", "speech_weight"), WEIGHTS, strict=True)
+        )
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"{config}: weights under 'fusion' must be numbers") from error
+    return Fusing(model, (video, speech), emotions_of_config(config))
+
+
+def emotions_of_config(config: Path | None) -> EmotionSet:
+    """The emotions of a config; without one, the seven. Raises TrainingError where they are no set."""
+    return EmotionSet(_emotions(_read(config), config))
+
+
+def _emotions(values: Mapping[str, object], config: Path | None) -> tuple[str, ...]:
     emotions = values.get("emotions") or EMOTIONS
     emotions = tuple(map(str, emotions)) if isinstance(emotions, Sequence) else EMOTIONS
     wrong = wrong_names(emotions)
     if wrong is not None:
         raise TrainingError(f"{config}: in 'emotions': {wrong}")
-    return Running(names, joined, EmotionSet(emotions))
+    return emotions
 
 
 def _read(config: Path | None) -> Mapping[str, object]:

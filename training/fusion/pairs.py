@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet, wrong_names
 from bimodal.models.faces.quality import sharpness
 from bimodal.models.session import Artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT
@@ -34,19 +34,26 @@ DELAY_S = 0.12
 BLURRED = 0.5
 MEASURED_SHARE = 0.2
 Opinions = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
-"""(opinions float32 [N, 8], labels int64 [N], a number for the person int64 [N])."""
+"""(opinions float32 [N, E + 1], labels int64 [N], a number for the person int64 [N])."""
 
 
-def face_opinions(static: Artifact, folder: Path, split: str, labels: str, random: np.random.Generator) -> Opinions:
+def face_opinions(
+    static: Artifact,
+    folder: Path,
+    split: str,
+    labels: str,
+    random: np.random.Generator,
+    among: EmotionSet = SEVEN,
+) -> Opinions:
     """Outputs on held-out pictures, half of them blurred, so that their worth varies."""
-    items = picture_items(folder, split)
-    _, majority = votes_of(items, labels, folder)  # type: ignore[arg-type]  # a word of Labels
+    items = picture_items(folder, split, among)
+    _, majority = votes_of(items, labels, folder, among)  # type: ignore[arg-type]  # a word of Labels
     decided = [item for item, label in zip(items, majority, strict=True) if label != LEFT_OUT]
     side = static.inputs[0].shape[1]
     size = side if isinstance(side, int) else 112
     faces = np.stack([_blurred(colour(item, size), random) for item in decided])
     people = np.arange(len(decided))
-    return _seen(static, faces), majority[majority != LEFT_OUT], people
+    return _seen(static, faces, among), majority[majority != LEFT_OUT], people
 
 
 def _blurred(face: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
@@ -55,10 +62,10 @@ def _blurred(face: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np
     return np.asarray(cv2.GaussianBlur(face, (0, 0), float(random.uniform(0.5, 3.0))), np.uint8)
 
 
-def _seen(static: Artifact, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _seen(static: Artifact, faces: NDArray[np.uint8], among: EmotionSet) -> NDArray[np.float32]:
     rows = [static.run(faces=faces[start : start + 64])["probabilities"] for start in range(0, len(faces), 64)]
     worth = np.array([[sharpness(face)] for face in faces])
-    return np.hstack([over_emotions(static.metadata, np.concatenate(rows)), worth]).astype(np.float32)
+    return np.hstack([over_emotions(static.metadata, np.concatenate(rows), among), worth]).astype(np.float32)
 
 
 def speech_opinions(
@@ -111,9 +118,10 @@ def _put_together(
     faces: Opinions, voices: Opinions, seen: NDArray[np.bool_], heard: NDArray[np.bool_], count: int,
     random: np.random.Generator,
 ) -> Pairs:  # fmt: skip
-    sides = [[np.flatnonzero(mask & (labels == emotion)) for emotion in range(len(EMOTIONS))]
+    classes = faces[0].shape[1] - 1
+    sides = [[np.flatnonzero(mask & (labels == emotion)) for emotion in range(classes)]
              for mask, labels in ((seen, faces[1]), (heard, voices[1]))]  # fmt: skip
-    there = [emotion for emotion in range(len(EMOTIONS)) if all(len(side[emotion]) for side in sides)]
+    there = [emotion for emotion in range(classes) if all(len(side[emotion]) for side in sides)]
     if not there:
         raise DatasetError("faces and voices share no label, so there are no pairs")
     emotions = np.array([there[number % len(there)] for number in range(count)], np.int64)
@@ -121,31 +129,35 @@ def _put_together(
     return Pairs(faces[0][face], voices[0][voice], emotions)
 
 
-def recorded_pairs(static: Artifact, speech: Artifact, folder: Path, split: str) -> Pairs:
+def recorded_pairs(static: Artifact, speech: Artifact, folder: Path, split: str, among: EmotionSet = SEVEN) -> Pairs:
     """Compute pairs of a prepared video tree: each face with the newest speech window that ended before it.
 
     Raises DatasetError if no recording of the split has both.
     """
-    sounds = {item.clip: item for item in read_manifest(folder) if item.medium == "sound" and item.split == split}
+    sounds = {
+        item.clip: item for item in read_manifest(folder, among) if item.medium == "sound" and item.split == split
+    }
     found = [
         pairs
-        for track in tracks(folder, split)
+        for track in tracks(folder, split, among)
         if track[0].label is not None and track[0].clip in sounds
-        if (pairs := _of_recording(static, speech, track, sounds[track[0].clip])) is not None
+        if (pairs := _of_recording(static, speech, track, sounds[track[0].clip], among)) is not None
     ]
     if not found:
         raise DatasetError(f"{folder} has no recording of the split '{split}' with a face and a voice at the same time")
     return Pairs(*(np.concatenate([getattr(pairs, name) for pairs in found]) for name in ("video", "speech", "labels")))
 
 
-def _of_recording(static: Artifact, speech: Artifact, track: list[Item], sound: Item) -> Pairs | None:
+def _of_recording(
+    static: Artifact, speech: Artifact, track: list[Item], sound: Item, among: EmotionSet
+) -> Pairs | None:
     rate = speech.metadata.sample_rate or SAMPLE_RATE
     recording = record(Clip(sound.path, 0, sound.label or 0), decode(sound.path, rate), rate)
     listening = Listening.of(speech.metadata)
     ends = np.array(live_ends(recording, listening)) / rate
     if not len(ends):
         return None
-    probabilities = speech_probabilities(speech, live_windows(recording, listening))
+    probabilities = speech_probabilities(speech, live_windows(recording, listening), among)
     heard = np.hstack([probabilities, np.array(voice_shares(recording, listening))[:, None]]).astype(np.float32)
     side = static.inputs[0].shape[1]
     joined = [(item, int(np.searchsorted(ends, item.time_s - DELAY_S, side="right")) - 1) for item in track]
@@ -154,15 +166,44 @@ def _of_recording(static: Artifact, speech: Artifact, track: list[Item], sound: 
         return None
     faces = np.stack([colour(item, side if isinstance(side, int) else 112) for item, _ in joined])
     labels = np.full(len(joined), track[0].label, np.int64)
-    return Pairs(_seen(static, faces), heard[[hop for _, hop in joined]], labels)
+    return Pairs(_seen(static, faces, among), heard[[hop for _, hop in joined]], labels)
 
 
 # The table of pairs, from which fusion learns: `pairs.csv` with `label`, `split`, and for `video_` and `speech_` each
-# emotion's probability and `worth`.
+# emotion's probability and `worth`. Its columns say the set of emotions.
 
 NAME = "pairs.csv"
-OPINION = (*EMOTIONS, "worth")
-COLUMNS = ("label", "split", *(f"{side}_{name}" for side in ("video", "speech") for name in OPINION))
+WORTH = "worth"
+
+
+def columns_of(among: EmotionSet) -> tuple[str, ...]:
+    """Columns of the table for a set of emotions."""
+    opinion = (*among.emotions, WORTH)
+    return ("label", "split", *(f"{side}_{name}" for side in ("video", "speech") for name in opinion))
+
+
+def emotions_of_pairs(folder: Path) -> EmotionSet:
+    """The set of emotions of `folder`/pairs.csv. Raises DatasetError if there is no table, or it names no set."""
+    table = _table_in(folder)
+    with table.open(newline="", encoding="utf-8") as file:
+        header = next(csv.reader(file), [])
+    names = [name.removeprefix("video_") for name in header if name.startswith("video_")]
+    found = tuple(name for name in names if name != WORTH)
+    if set(found) >= set(EMOTIONS):  # columns beyond those of the seven were never read
+        return SEVEN
+    wrong = wrong_names(found)
+    if wrong is not None:
+        raise DatasetError(
+            f"{table} needs the columns {', '.join(columns_of(SEVEN))}, or those of another set: {wrong}"
+        )
+    return EmotionSet(found)
+
+
+def _table_in(folder: Path) -> Path:
+    table = folder / NAME
+    if not table.is_file():
+        raise DatasetError(f"{folder} holds no {NAME}: 'bimodal train fusion' writes one under its runs")
+    return table
 
 
 @dataclass(frozen=True)
@@ -170,8 +211,8 @@ class Pairs:
     """Outputs of both modalities, and labels.
 
     Attributes:
-        video, speech: float32 [N, 8]: calibrated probabilities over EMOTIONS and, last, their worth (0…1).
-        labels: int64 [N], indices into EMOTIONS.
+        video, speech: float32 [N, E + 1]: calibrated probabilities over the emotions and, last, their worth (0…1).
+        labels: int64 [N], indices into the emotions.
     """
 
     video: NDArray[np.float32]
@@ -188,7 +229,7 @@ class Pairs:
 
 
 def averaged(pairs: Pairs, video_weight: float, speech_weight: float) -> NDArray[np.float64]:
-    """Fuse pairs with the strategy `average`, float64 [N, 7]: weights scaled by worth."""
+    """Fuse pairs with the strategy `average`, float64 [N, E]: weights scaled by worth."""
     weights = np.stack([video_weight * pairs.video[:, -1], speech_weight * pairs.speech[:, -1]]).astype(np.float64)
     total = weights.sum(axis=0)
     weights = np.where(total > 0, weights / np.maximum(total, 1e-9), [[video_weight], [speech_weight]])
@@ -201,7 +242,7 @@ SOFT, CONTRADICT, AGREE, FLOOR = 0.3, 0.2, 0.6, 1e-6
 
 
 def by_worth(pairs: Pairs, video_weight: float, speech_weight: float) -> NDArray[np.float64]:
-    """Fuse pairs with the strategy `worth`, float64 [N, 7]: multiplied where they agree, averaged where they don't."""
+    """Fuse pairs with the strategy `worth`, float64 [N, E]: multiplied where they agree, averaged where they don't."""
     largest = max(video_weight, speech_weight)
     sides = [pairs.video.astype(np.float64), pairs.speech.astype(np.float64)]
     exponents = [
@@ -227,38 +268,37 @@ def agreements(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDA
     return np.asarray(1 - (part(first) + part(second)) / 2)
 
 
-def write_pairs(folder: Path, parts: dict[str, Pairs]) -> Path:
-    """Write `folder`/pairs.csv in one move; `parts` by split."""
+def write_pairs(folder: Path, parts: dict[str, Pairs], among: EmotionSet = SEVEN) -> Path:
+    """Write `folder`/pairs.csv, of a set of emotions, in one move; `parts` by split."""
     folder.mkdir(parents=True, exist_ok=True)
     fresh, table = folder / f".{NAME}.new", folder / NAME
     with fresh.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer.writerow(columns_of(among))
         for split, pairs in parts.items():
             for label, video, speech in zip(pairs.labels, pairs.video, pairs.speech, strict=True):
-                writer.writerow([EMOTIONS[label], split, *(f"{value:.6g}" for value in (*video, *speech))])
+                writer.writerow([among.emotions[label], split, *(f"{value:.6g}" for value in (*video, *speech))])
     fresh.replace(table)
     return table
 
 
-def read_pairs(folder: Path, split: str) -> Pairs:
-    """Read one split of `folder`/pairs.csv. Raises DatasetError if a column or the split is missing."""
-    table = folder / NAME
-    if not table.is_file():
-        raise DatasetError(f"{folder} holds no {NAME}: 'bimodal train fusion' writes one under its runs")
+def read_pairs(folder: Path, split: str, among: EmotionSet = SEVEN) -> Pairs:
+    """Read one split of `folder`/pairs.csv, of a set of emotions. Raises DatasetError if a column or the split is
+    missing."""
+    table, columns = _table_in(folder), columns_of(among)
     with table.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        if set(COLUMNS) - set(rows.fieldnames or ()):
-            raise DatasetError(f"{table} needs the columns {', '.join(COLUMNS)}")
+        if set(columns) - set(rows.fieldnames or ()):
+            raise DatasetError(f"{table} needs the columns {', '.join(columns)}")
         chosen = [row for row in rows if row["split"] == split]
     if not chosen:
         raise DatasetError(f"{table} has no rows of the split '{split}'")
     try:
-        values = np.array([[float(row[name]) for name in COLUMNS[2:]] for row in chosen], np.float32)
+        values = np.array([[float(row[name]) for name in columns[2:]] for row in chosen], np.float32)
     except ValueError as error:
         raise DatasetError(f"{table} holds something that is no number: {error}") from error
-    labels = [label_of(row["label"], str(table)) for row in chosen]
+    labels = [label_of(row["label"], str(table), among) for row in chosen]
     if None in labels:
-        raise DatasetError(f"{table} has a label outside the seven emotions")
-    size = len(OPINION)
+        raise DatasetError(f"{table} has a label that is none of {among.words}")
+    size = len(among.emotions) + 1
     return Pairs(values[:, :size], values[:, size:], np.array(labels, np.int64))

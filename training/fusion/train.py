@@ -15,15 +15,14 @@ from torch.nn import functional
 
 from bimodal.models.architectures.fusion_learned import FusionLearned, FusionLearnedGraph
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
-from bimodal.models.emotions import EMOTIONS
-from bimodal.models.session import open_artifact
+from bimodal.models.emotions import EmotionSet, own_names
+from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.config import FusionConfig, SpeechConfig, learnt_from, load_config
-from bimodal.training.dynamic.artifact import is_video
+from bimodal.training.dynamic.artifact import is_video, never_shown, unknown_to
 from bimodal.training.errors import TrainingError
 from bimodal.training.evaluate.evaluate import find_model, part_of
 from bimodal.training.evaluate.metrics import Figures, accuracy, fit_temperature, measure, softmax, uar
 from bimodal.training.fusion.pairs import (
-    OPINION,
     Pairs,
     averaged,
     compose_pairs,
@@ -46,12 +45,16 @@ KEPT_BACK = 0.1
 def make_fusion(config: FusionConfig, progress: Progress) -> Path:
     """Train and export. Returns the path of the artifact; the pairs are under `runs`/`name`/pairs.
 
-    Raises DatasetError for the data, TrainingError if the exported graph does not answer as torch does.
+    Raises DatasetError for the data, TrainingError for models that do not know all of the emotions, or if the exported
+    graph does not answer as torch does.
     """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     parts = collect(config, progress)
-    write_pairs(config.runs / config.name / "pairs", parts)
+    write_pairs(config.runs / config.name / "pairs", parts, config.among)
+    absent = never_shown(parts["train"].labels, config.among)
+    if absent:
+        progress(f"no pair is of {' or '.join(absent)}: {config.name} does not learn to tell it")
     kept_back = np.random.default_rng(config.seed).random(len(parts["train"])) < KEPT_BACK
     learnt, watched = parts["train"].take(~kept_back), parts["train"].take(kept_back)
     task = FusionTask(config, learnt, watched)
@@ -65,22 +68,41 @@ def make_fusion(config: FusionConfig, progress: Progress) -> Path:
 
 def collect(config: FusionConfig, progress: Progress) -> dict[str, Pairs]:
     """Collect `train` and `test` pairs: of recordings if the data are a prepared video tree, else composed by label."""
+    among = config.among
     static = open_artifact(find_model(config.face), "face-static", provider="cpu", threads=config.threads)
-    if is_video(config.data):
+    must_know(static, among)
+    if is_video(config.data, among):
         speech = open_artifact(find_model(config.speech), "speech", provider="cpu", threads=config.threads)
+        must_know(speech, among)
         names = (("train", "train"), ("test", "valid"))
-        return {part: recorded_pairs(static, speech, config.data, split) for part, split in names}
+        return {part: recorded_pairs(static, speech, config.data, split, among) for part, split in names}
     if config.sounds is None or config.speech_config is None:
         raise TrainingError(f"{config.data} holds pictures only: name 'sounds' and 'speech_config' in the config too")
     random = np.random.default_rng(config.seed)
-    faces = face_opinions(static, config.data, "valid", config.labels, random)
+    faces = face_opinions(static, config.data, "valid", config.labels, random, among)
     # The folds must be trained on the data of the pairs; this config determines the folder of their runs.
     speech_config = msgspec.structs.replace(
         load_config(config.speech_config, SpeechConfig), data=config.sounds, runs=config.runs
     )
-    recordings = load_corpora([config.sounds, *speech_config.also])
+    if speech_config.emotions != config.emotions:
+        raise TrainingError(
+            f"{config.speech_config} learns {speech_config.among.words}, and this config {among.words}: give both the "
+            "same 'emotions', in the same order"
+        )
+    recordings = load_corpora([config.sounds, *speech_config.also], among)
     voices = speech_opinions(speech_config, recordings, config.speech_folds, progress)
     return compose_pairs(faces, voices, config.pairs, random)
+
+
+def must_know(artifact: Artifact, among: EmotionSet) -> None:
+    """Raise TrainingError unless a model knows all of a set: live, others are averaged, and the fusion model is not
+    asked."""
+    missing = unknown_to(artifact, among)
+    if missing:
+        raise TrainingError(
+            f"{artifact.identity} does not know {', '.join(missing)}, and live a fusion model is asked only where face "
+            f"and voice know all of {among.words}: name a model that does, or leave these out of 'emotions'"
+        )
 
 
 class FusionTask:
@@ -90,7 +112,7 @@ class FusionTask:
         self._config, self._pairs, self._watched = config, pairs, watched
         self._random = np.random.default_rng(config.seed)
         self._device = pick_device(config.device)
-        self.network = FusionLearned(len(EMOTIONS), config.hidden, config.video_weight, config.speech_weight)
+        self.network = FusionLearned(len(config.emotions), config.hidden, config.video_weight, config.speech_weight)
         self.network.to(self._device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -135,7 +157,7 @@ class FusionTask:
 
 
 def logits_of(network: FusionLearned, pairs: Pairs) -> NDArray[np.float32]:
-    """Compute logits float32 [N, 7]."""
+    """Compute logits float32 [N, E]."""
     network.eval()
     device = next(network.parameters()).device
     with torch.inference_mode():
@@ -158,20 +180,19 @@ def ship_fusion(
         "video": test.video[:, :-1],
         "speech": test.speech[:, :-1],
     }
-    figures = {name: measure(test.labels, table, EMOTIONS) for name, table in ways.items()}
+    figures = {name: measure(test.labels, table, config.emotions) for name, table in ways.items()}
     metadata = _metadata(config, temperature, figures)
     path = config.output / "model.onnx"
-    random = np.random.default_rng(config.seed)
-    noise = tuple(random.dirichlet(np.ones(len(OPINION)), size=5).astype(np.float32) for _ in range(2))
+    random, size = np.random.default_rng(config.seed), len(config.emotions) + 1
+    noise = tuple(random.dirichlet(np.ones(size), size=5).astype(np.float32) for _ in range(2))
     some = test.take(np.arange(min(5, len(test))))
-    nothing = np.zeros((1, len(OPINION)), np.float32)
+    nothing = np.zeros((1, size), np.float32)
     checks = [noise, (some.video, some.speech), (some.video[:1], some.speech[:1]), (nothing, nothing)]
     difference = write_artifact(
         FusionLearnedGraph(network, temperature), metadata, (noise[0][:2], noise[1][:2]), {0: "batch"}, checks, path
     )
-    write_card(
-        config.output, metadata, "bimodal train fusion", progress, "" if is_video(config.data) else f"{COMPOSED}."
-    )
+    about = "" if is_video(config.data, config.among) else f"{COMPOSED}."
+    write_card(config.output, metadata, "bimodal train fusion", progress, about)
     progress(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
     for name, found in figures.items():
         progress(f"{name}: accuracy {found.accuracy:.4f}, UAR {found.uar:.4f}, ECE {found.ece:.4f} (n = {found.n})")
@@ -179,7 +200,7 @@ def ship_fusion(
 
 
 def _metadata(config: FusionConfig, temperature: float, figures: dict[str, Figures]) -> Metadata:
-    real = is_video(config.data)
+    real = is_video(config.data, config.among)
     learned = figures["learned"]
     how = "recordings" if real else "pairs composed by label"
     data = config.data.name if config.sounds is None else f"{config.data.name} and {config.sounds.name}"
@@ -190,7 +211,8 @@ def _metadata(config: FusionConfig, temperature: float, figures: dict[str, Figur
         version=config.version,
         license=f"as the data it was trained on ({data}); RAVDESS's own is CC BY-NC-SA 4.0, FER2013 is for research",
         source=f"trained by this project on {how} of {data}, through {config.face} and {config.speech}",
-        labels=EMOTIONS,
+        labels=config.emotions,
+        categories=own_names(config.emotions) or None,
         temperature=temperature,
         metrics={
             "accuracy": round(learned.accuracy, 4),
@@ -214,6 +236,6 @@ def _trained_on(config: FusionConfig, real: bool) -> list[str]:
     if real or config.sounds is None:
         return [f"{config.data.name}/train"]
     return [
-        part_of(config.data, "valid"),
+        part_of(config.data, "valid", config.among),
         f"{config.sounds.name}, speakers of the folds, heard by networks of other folds",
     ]

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.broker.events import Probabilities
+from bimodal.models.contract import fused_labels
 from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet, whole_of
-from bimodal.models.errors import ArtifactError, LabelError
 from bimodal.workers.fusion.settings import FusionSettings
 
 if TYPE_CHECKING:
@@ -325,22 +325,10 @@ def learned_fusion(artifact: Artifact, among: EmotionSet = SEVEN) -> LearnedFusi
     in the order of its labels and, last, the opinion's worth. With one opinion only, or one that does not know all of
     the set, the average decides.
 
-    Raises ArtifactError where it does not know exactly the emotions of the set, or takes opinions of another size.
+    Raises ArtifactError where it does not know exactly the emotions of the set.
     """
     known = among.emotions
-    try:
-        emotions = [among.meant_by(label) or "" for label in artifact.metadata.labels or ()]
-    except LabelError:
-        emotions = []
-    if sorted(emotions) != sorted(known):
-        raise ArtifactError(f"{artifact.path} can't fuse: its labels must be {', '.join(known)}, in any order")
-    size = len(known) + 1
-    for tensor in artifact.inputs:
-        if tensor.shape[1] not in (size, None) and not isinstance(tensor.shape[1], str):
-            raise ArtifactError(
-                f"{artifact.path} can't fuse: '{tensor.name}' must have shape [any, {size}] (the probabilities of "
-                f"{len(known)} emotions and their worth), but has {tensor.shape[1]} columns"
-            )
+    emotions = fused_labels(artifact.metadata, artifact.path, among)
 
     def row(opinion: Opinion) -> NDArray[np.float32]:
         values = [*(opinion.probabilities[emotion] for emotion in emotions), opinion.worth]

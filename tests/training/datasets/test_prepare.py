@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.training.commands import app
 from bimodal.training.datasets.loading import load_faces, load_recordings, tracks
 from bimodal.training.datasets.manifest import read_manifest
@@ -46,6 +46,22 @@ def test_preparing_says_what_is_missing_and_what_failed(tmp_path: Path) -> None:
     recordings = load_recordings(target, split="train")
     assert len(load_recordings(target)) == 23
     assert len({recording.clip.actor for recording in recordings}) == 2
+
+
+def test_labels_of_ones_own_are_written_as_they_are_asked_for(tmp_path: Path) -> None:
+    write_ravdess(tmp_path / "src", [1, 2], seconds=0.3)
+    arguments = ["prepare", "ravdess", str(tmp_path / "src"), str(tmp_path / "dst"), "--emotions", "calm, anger"]
+    for _ in range(2):  # the second time from its journal
+        result = runner.invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        assert "2 speakers: calm 2, anger 2, outside the set 12" in result.output
+    found = read_manifest(tmp_path / "dst", EmotionSet(("anger", "calm")))
+    assert sorted(item.label for item in found if item.label is not None) == [0, 0, 1, 1]
+    refused = runner.invoke(app, arguments[:-2])
+    assert "begun with another data set, interval or set of emotions" in refused.stderr
+    wrong = runner.invoke(app, [*arguments[:-1], "happy,joy"])
+    assert wrong.exit_code == 1
+    assert "--emotions: 'happy' and 'joy' mean the same" in wrong.stderr
 
 
 def test_a_random_split_must_be_asked_for_and_warns(tmp_path: Path) -> None:

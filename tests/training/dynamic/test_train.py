@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.config import check_config
+from bimodal.models.emotions import EMOTIONS, EmotionSet, own_names
 from bimodal.models.session import open_artifact
+from bimodal.supervisor.emotions import set_of_config
 from bimodal.training.commands import train
 from bimodal.training.datasets.items import Item
-from bimodal.training.datasets.manifest import write_manifest
-from bimodal.training.datasets.prepare import png, write_file
-from bimodal.training.dynamic.train import compose, windows
+from bimodal.training.dynamic.train import compose, embed, windows
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.command import evaluate
 from bimodal.training.fusion.pairs import Pairs, averaged, by_worth, read_pairs, write_pairs
@@ -34,8 +34,9 @@ from bimodal.workers.fusion.combine import (
 from bimodal.workers.fusion.dynamic import dynamic_model
 from bimodal.workers.fusion.settings import FusionSettings
 from tests.artifacts import make_face_static, make_speech
-from tests.training.trees import tone, write_fer2013, write_ravdess, write_sound
+from tests.training.trees import tone, write_fer2013, write_films, write_picture, write_ravdess, write_sound
 
+OWN = EmotionSet(("neutral", "bored", "engaged"))
 runner = CliRunner()
 LABELS = np.arange(70) % 7
 
@@ -59,6 +60,17 @@ def test_a_composed_sequence_shows_its_emotion_long_enough(steps: int, count: in
 def test_sequences_need_a_neutral_face() -> None:
     with pytest.raises(DatasetError, match="neutral"):
         compose(np.array([1, 2, 3]), 5, 4, np.random.default_rng(0))
+
+
+@given(st.integers(2, 20), st.integers(1, 30), st.integers(0, 1000))
+def test_without_a_neutral_the_label_is_what_a_sequence_shows_most(steps: int, count: int, seed: int) -> None:
+    among = EmotionSet(("bored", "engaged", "confused"))
+    labels = np.arange(30) % 3
+    sequences = compose(labels, count, steps, np.random.default_rng(seed), among)
+    for shown, label in zip(labels[sequences.places], sequences.labels, strict=True):
+        assert 2 * np.count_nonzero(shown == label) > steps
+    with pytest.raises(DatasetError, match="two of the emotions bored, engaged, confused at least"):
+        compose(np.zeros(5, np.int64), 1, 4, np.random.default_rng(0), among)
 
 
 def test_windows_of_recordings_hold_the_last_face_over_gaps() -> None:
@@ -108,23 +120,8 @@ def test_pairs_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared video tree of four speakers: brighter faces and louder voices for later emotions."""
-    folder = tmp_path_factory.mktemp("films")
-    items = []
-    for speaker in range(4):
-        for emotion in range(7):
-            clip = f"s{speaker}-{emotion}"
-            split = "valid" if speaker == 3 else "train"
-            known = {"label": emotion, "split": split, "speaker": f"s{speaker}", "clip": clip}
-            for step in range(10):
-                path = folder / "data" / clip / f"{step}.png"
-                write_file(path, png(np.full((48, 48, 3), 18 + 36 * emotion + step, np.uint8)))
-                items.append(Item(path=path, time_s=0.2 * step, **known))
-            sound = folder / "data" / f"{clip}.flac"
-            write_sound(sound, tone(200, 2.0) * np.float32(0.25 + 0.1 * emotion))
-            items.append(Item(path=sound, **known))
-    write_manifest(folder, items)
-    return folder
+    """A prepared video tree of four speakers."""
+    return write_films(tmp_path_factory.mktemp("films"))
 
 
 def small(folder: Path, name: str, **values: object) -> Path:
@@ -146,6 +143,62 @@ def test_a_dynamic_model_learns_from_recordings_and_runs_live(films: Path, tmp_p
     assert set(model.predict(np.zeros((1, 4, 16), np.float32)).probabilities) == set(EMOTIONS)
     assert "static_mean" in (artifact.metadata.metrics or {})
     assert "composed" not in (tmp_path / "out" / "card.md").read_text()
+
+
+def own_face(path: Path, *labels: str) -> Path:
+    return make_face_static(path, labels=labels, categories=own_names(labels))
+
+
+def test_a_dynamic_model_learns_emotions_of_ones_own_and_is_configured(tmp_path: Path) -> None:
+    static = own_face(tmp_path / "static.onnx", *OWN.emotions)
+    films = write_films(tmp_path / "films", OWN)
+    config = small(
+        tmp_path, "own-dynamic", data=films, static=static, steps=4, epochs=2, hidden=8, learning_rate=0.01,
+        weight_decay=0.0, emotions=list(OWN.emotions),
+    )  # fmt: skip
+    result = runner.invoke(train, ["dynamic", "--config", str(config)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    path = tmp_path / "out" / "model.onnx"
+    artifact = open_artifact(path, "face-dynamic", provider="cpu")
+    assert artifact.metadata.labels == OWN.emotions
+    assert artifact.metadata.categories == ("bored", "engaged")
+    found = dynamic_model(artifact, "tiny", emotions=OWN).predict(np.zeros((1, 4, 16), np.float32))
+    assert tuple(found.probabilities) == OWN.emotions
+    models = {"face-static": str(static), "face-dynamic": str(path), "speech": "none"}
+    assert set_of_config(check_config({"models": models, "emotions": list(OWN.emotions)}, "test")) == OWN
+
+
+def test_sequences_are_composed_for_a_static_model_that_knows_a_part_of_the_emotions(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        for place, name in enumerate(("neutral", "bored")):
+            for number in range(8):
+                write_picture(tmp_path / "data" / split / name / f"{number}.png", 30 + 80 * place + number)
+    values: dict[str, object] = {
+        "data": tmp_path / "data", "steps": 4, "epochs": 1, "sequences": 32, "measured": 8, "calibration_every": 4,
+        "hidden": 8, "learning_rate": 0.01, "weight_decay": 0.0, "emotions": list(OWN.emotions),
+    }  # fmt: skip
+    static = own_face(tmp_path / "some.onnx", "neutral", "happy", "bored")
+    config = small(tmp_path, "own-dynamic", static=static, **values)
+    result = runner.invoke(train, ["dynamic", "--config", str(config)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "does not know engaged: live, only this model tells them" in result.output
+    assert "shows no engaged" in result.output
+    assert "its probabilities are no comparison" in result.output
+    artifact = open_artifact(tmp_path / "out" / "model.onnx", "face-dynamic", provider="cpu")
+    assert "static_mean" not in (artifact.metadata.metrics or {})
+
+    config = small(tmp_path, "none", static=own_face(tmp_path / "none.onnx", "happy", "sad"), **values)
+    result = runner.invoke(train, ["dynamic", "--config", str(config)])
+    assert result.exit_code == 1
+    assert "knows none of the emotions neutral, bored, engaged, and live the two run together" in result.stderr
+
+
+def test_what_a_static_model_says_of_one_set_is_not_kept_for_another(tmp_path: Path) -> None:
+    write_picture(tmp_path / "1.png", 200)
+    artifact = open_artifact(make_face_static(tmp_path / "static.onnx"), provider="cpu")
+    items = [Item(path=tmp_path / "1.png", label=0)]
+    assert embed(artifact, items, tmp_path).probabilities.shape == (1, 7)
+    assert embed(artifact, items, tmp_path, EmotionSet(("neutral", "anger"))).probabilities.shape == (1, 2)
 
 
 def test_a_dynamic_model_learns_from_composed_sequences(tmp_path: Path) -> None:
