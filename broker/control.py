@@ -207,9 +207,9 @@ class ControlServer:
         self._connections = Connections(self._socket, "the control channel")
 
     @property
-    def watched(self) -> tuple[zmq.Socket[bytes], ...]:
+    def watched(self) -> tuple[zmq.Socket[bytes], int]:
         """What is readable when there is something to `serve`."""
-        return self._socket, self._connections.monitor
+        return self._socket, self._connections.descriptor
 
     def serve(self, answer: Callable[[Request], Reply]) -> None:
         """Answer the requests that have arrived, without waiting. One that does not decode is answered by Refused."""

@@ -373,9 +373,14 @@ class Dispatch:
     @property
     def busy(self) -> bool:
         """True while a job waits or a worker holds one, so that a deadline may pass."""
-        return any(entry.held for entry in self._workers.values()) or any(
-            queue.waiting for queue in self._queues.values()
-        )
+        # Plain loops: this is asked in each turn of the broker.
+        for entry in self._workers.values():
+            if entry.held:
+                return True
+        for queue in self._queues.values():
+            if queue.waiting:
+                return True
+        return False
 
     def waiting(self) -> int:
         """The number of jobs that wait for a worker."""

@@ -27,7 +27,7 @@ from bimodal.broker.messages import (
     decode,
     seal,
 )
-from bimodal.broker.sockets import Login, connect, mailbox_endpoint, readable, supervisor_endpoint
+from bimodal.broker.sockets import Login, connect, descriptor_of, mailbox_endpoint, readable, supervisor_endpoint
 
 # Until the broker has answered; and afterwards, when a new connection, which may be to a new broker, asks for one too.
 HELLO_EVERY_S, HELLO_QUIET_S = 0.5, 5.0
@@ -61,8 +61,9 @@ class Mailbox:
         self._poller = zmq.Poller()
         self._poller.register(self._broker, zmq.POLLIN)
         self._monitor = self._connections()
-        if self._monitor is not None:
-            self._poller.register(self._monitor, zmq.POLLIN)
+        self._connected = None if self._monitor is None else descriptor_of(self._monitor)
+        if self._connected is not None:
+            self._poller.register(self._connected, zmq.POLLIN)
         self._drained: set[int] = set()
         self._supervisor = self._to_supervisor()
 
@@ -157,7 +158,7 @@ class Mailbox:
         self.flush()
         found = self._poller.poll(int(wait_s * 1000) + (wait_s > 0))
         for what, _ in found:
-            if what is self._monitor:
+            if what == self._connected:
                 self._on_connection()
             elif what is not self._broker:
                 self._roused = True

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,13 +138,15 @@ class BrokerProcess:
             SocketFile(self._events.socket, events_endpoint(directory), keep_connections=True),
         ]
         self._poller = zmq.Poller()
+        self._pipes: set[int] = set()
         self._remote_mailbox: zmq.Socket[bytes] | None = None
-        for socket in (self._mailbox, self._connections.monitor, self._events.socket, self._events.monitor):
-            self._poller.register(socket, zmq.POLLIN)
+        for one in (self._mailbox, self._connections.descriptor, self._events.socket, self._events.descriptor):
+            self._poller.register(one, zmq.POLLIN)
 
     def wake_on(self, descriptor: int) -> None:
         """End a wait when this pipe is readable, and read its bytes."""
         self._poller.register(descriptor, zmq.POLLIN)
+        self._pipes.add(descriptor)
 
     def run(self, keep_on: Callable[[], bool], beat: Callable[[], Heartbeat | None]) -> None:
         """Serve until `keep_on` returns False. `beat` returns the heartbeat when one is due."""
@@ -199,17 +201,18 @@ class BrokerProcess:
         """Send pending messages, wait a moment for others, and read what has arrived."""
         self._flush()
         self._watch_remote_mailbox()
-        ready = self._wait()
+        ready = [socket for socket, _ in self._wait()]
         self._send_encoded()
         # Apply pending subscriptions first, so that their subscribers get the messages below.
-        self._events.read_subscriptions()
-        for socket, _ in ready:
+        if self._events.is_among(ready):
+            self._events.read_subscriptions()
+        for socket in ready:
             if socket is self._mailbox:
                 self._read_mailbox()
-            elif socket is self._connections.monitor:
+            elif socket == self._connections.descriptor:
                 self._connections.update()
                 self._connections.ended.clear()
-            elif isinstance(socket, int):
+            elif socket in self._pipes:
                 drain(socket)
             elif self._remote_mailbox is not None and socket is self._remote_mailbox and not socket.closed:
                 self._read_remote_mailbox(self._remote_mailbox)
@@ -392,7 +395,7 @@ class BrokerProcess:
             for end in self._encoded:
                 os.set_blocking(end, False)
             self._encoder = Encoder(partial(_wake, self._encoded[1]))
-            self._poller.register(self._encoded[0], zmq.POLLIN)
+            self._poller.register(self._encoded[0], zmq.POLLIN)  # read by `_send_encoded`
         reader = self._ring_cache().reader(job.ring)
         read = partial(compress, reader.view(job), partial(reader.holds, job), encoding, self._quality)
         given = msgspec.structs.replace(given, encoding=encoding)
@@ -467,7 +470,8 @@ class EventBus:
     messages without readers are not even encoded.
 
     Attributes:
-        socket: readable whenever there is something for `read_subscriptions`.
+        socket, descriptor: readable whenever there may be something for `read_subscriptions`; the latter, where a
+            connection has come or gone.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: Path, listeners: RemoteListeners) -> None:
@@ -476,6 +480,7 @@ class EventBus:
         self._listeners = listeners
         self._local: dict[str, str] = {}
         self._readers = Readers(self.socket, "the event bus")
+        self.descriptor = self._readers.descriptor
         self._remote: Readers | None = None
 
     def serve(self, events: Sequence[str], workers: Sequence[str]) -> None:
@@ -495,10 +500,10 @@ class EventBus:
             raise
         self._local = rebind(self.socket, self._local, local)
 
-    @property
-    def monitor(self) -> zmq.Socket[bytes]:
-        """Readable whenever a connection has come or gone."""
-        return self._readers.monitor
+    def is_among(self, ready: Collection[object]) -> bool:
+        """True if what a poll found readable may have subscriptions; with a socket for other machines, always."""
+        remote = self._remote is not None or self._listeners.events.socket is not None
+        return remote or self.socket in ready or self.descriptor in ready
 
     def read_subscriptions(self) -> None:
         """Take in new connections and some of the pending subscriptions and their ends."""

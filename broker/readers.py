@@ -17,7 +17,7 @@ from pathlib import Path
 
 import zmq
 
-from bimodal.broker.sockets import readable
+from bimodal.broker.sockets import descriptor_of, readable
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +64,9 @@ class Connections:
         self.ended: list[int] = []
 
     @property
-    def monitor(self) -> zmq.Socket[bytes]:
-        """Readable whenever there is something for `update`."""
-        return self._monitor
+    def descriptor(self) -> int:
+        """Readable whenever there may be something for `update`, which must then be called."""
+        return descriptor_of(self._monitor)
 
     @property
     def full(self) -> bool:
@@ -188,9 +188,9 @@ class Readers:
             del self._lengths[len(prefix)]
 
     @property
-    def monitor(self) -> zmq.Socket[bytes]:
-        """Readable whenever a connection has come or gone."""
-        return self._connections.monitor
+    def descriptor(self) -> int:
+        """Readable whenever a connection may have come or gone; `read` must then be called."""
+        return self._connections.descriptor
 
     def want(self, topic: bytes) -> bool:
         """True if some reader has subscribed to the topic. The cost grows with the lengths in use, not with readers."""

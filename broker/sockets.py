@@ -279,6 +279,12 @@ def readable(socket: zmq.Socket[bytes]) -> bool:
     return bool(int(socket.getsockopt(zmq.EVENTS)) & READABLE)
 
 
+def descriptor_of(socket: zmq.Socket[bytes]) -> int:
+    """The descriptor to wait at for a socket that is read till `readable` says no whenever it is roused, and never
+    written to: a poller asks the kernel alone then, where a socket costs it six system calls a turn."""
+    return int(socket.getsockopt(zmq.FD))
+
+
 def needs_keys(endpoint: str) -> bool:
     """True if an address is reachable from other machines.
 

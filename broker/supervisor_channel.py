@@ -48,8 +48,8 @@ class SupervisorChannel:
         self._file = SocketFile(self._heartbeats, supervisor_endpoint(directory))
         self._connections = Connections(self._heartbeats, "the supervisor")
         self._mailbox = Mailbox(directory, NAME, 1, Hello(role="supervisor", pid=os.getpid()))
-        for socket in (self._heartbeats, self._connections.monitor):
-            self._mailbox.watch(socket)
+        for one in (self._heartbeats, self._connections.descriptor):
+            self._mailbox.watch(one)
 
     def watch(self, what: Watched, *, drain: bool = False) -> None:
         """Let `receive` return early when this is readable, too. `drain`: read a descriptor's bytes then."""

@@ -106,8 +106,8 @@ class LiveSystem:
         except BimodalError:
             self._control.close()
             raise
-        for socket in self._control.watched:
-            self.supervisor.watch(socket)
+        for one in self._control.watched:
+            self.supervisor.watch(one)
 
     def step(self, timeout_s: float) -> None:
         """Run one turn of the loop, of `timeout_s` at most."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +45,20 @@ class ShotCounter:
 
 def _cells(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean brightness (green) of 18 × 32 cells, from 9 points each."""
-    height, width = pixels.shape[:2]
+    points = pixels.reshape(-1).take(_points(*pixels.shape[:2]))
+    # A sum of bytes is exact in float32, so it is the same in any order.
+    means: NDArray[np.float32] = points.sum(axis=0, dtype=np.float32) / np.float32(len(points))
+    return means.reshape(ROWS, COLUMNS)
+
+
+@lru_cache(maxsize=4)
+def _points(height: int, width: int) -> NDArray[np.intp]:
+    """The places of the points in a picture's bytes, [9, 18 · 32]: the n-th point of each cell in row n."""
     rows = ((2 * np.arange(ROWS * SAMPLES) + 1) * height) // (2 * ROWS * SAMPLES)
     columns = ((2 * np.arange(COLUMNS * SAMPLES) + 1) * width) // (2 * COLUMNS * SAMPLES)
-    points = pixels[rows[:, None], columns, 1].reshape(ROWS, SAMPLES, COLUMNS, SAMPLES)
-    means: NDArray[np.float32] = points.mean(axis=(1, 3), dtype=np.float32)
-    return means
+    places = (rows[:, None] * width + columns) * 3 + 1
+    by_cell = places.reshape(ROWS, SAMPLES, COLUMNS, SAMPLES).transpose(1, 3, 0, 2)
+    return np.ascontiguousarray(by_cell.reshape(SAMPLES * SAMPLES, -1))
 
 
 def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
