@@ -365,7 +365,7 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
         mesh: whether the landmark model was sure of it, so that it can be followed without the detector.
         still: thumbnail of the face in the frame in which the landmark model last ran on it; empty: unknown.
         shape: of the mesh in the frame that the static models last read; empty: unknown.
-        read: seq of the frame in which they did.
+        read: the frame in which they did, as `Hints.frames` counts.
     """
 
     x: float
@@ -384,19 +384,21 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True):
     """The faces of a frame, for the next frames; empty if it has none.
 
     Frames before seq `until`, and before `until_ns` on the stream's time line where that is given, may search these
-    regions only; that frame and later ones run detection in full. From `coarse` on, where that is given, they look
-    for new, large faces beside them.
+    regions only; that frame and later ones run detection in full. From frame `coarse` on, where that is given, they
+    look for new, large faces beside them.
 
     Attributes:
         regions: in the order of the answer's faces.
+        frames: the number of frames in a row that had hints, each those of the one before.
         scene: thumbnail of the frame that was last searched in full; empty: unknown.
-        full, full_ns: from this seq or time on, what has changed since is searched in full.
+        full, full_ns: from this frame (as `frames` counts) or time on, what has changed since is searched in full.
         coarse_ns: from this time on there is a coarse look, even where nothing has changed.
     """
 
     regions: Annotated[tuple[Region, ...], msgspec.Meta(max_length=MOST_REGIONS)]
     until: Whole
     until_ns: int | None = None
+    frames: Whole = 0
     coarse: Whole | None = None
     scene: Thumbnail = b""
     full: Whole = 0

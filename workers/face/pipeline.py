@@ -118,29 +118,32 @@ class FacePipeline:
         self, pixels: NDArray[np.uint8], seq: int, pts_ns: int, hints: Hints | None, seen: Sequence[Face]
     ) -> tuple[list[Face], Hints]:
         scene = scene_of(pixels)
+        # Frames are counted where they are looked at: of a stream that loses most of its frames, those that are left
+        # must not each cost a look for new faces.
+        frame = 0 if hints is None else hints.frames + 1
         if hints is not None and self._settings.quick and self._unsettled(scene, hints):
             hints = None
         known = self._followed(pixels, hints, seen) if hints is not None else None
         if hints is None or known is None:
             found = [_Known(one) for one in self._important(pixels, self.locate(pixels))]
-            return self._answer(pixels, found, seq, _searched(seq, pts_ns, scene))
+            return self._answer(pixels, found, frame, _searched(seq, frame, pts_ns, scene))
         found, size = known, (pixels.shape[1], pixels.shape[0])
         boxes = [one.located.face.row[:4] for one in found]
         news = outside(changed(scene, hints.scene), size, [body_of(box, size[1]) for box in boxes])
         something = bool(news.any())
-        if something and (seq >= hints.full or pts_ns >= hints.full_ns):
+        if something and (frame >= hints.full or pts_ns >= hints.full_ns):
             part = around(news, size, CONTEXT * self._settings.min_size, boxes)
             found = self._with_new(pixels, found, self.locate(pixels, known=boxes, part=part))
             # What is told apart from is the frame in which a place was searched: the followed faces' places were not.
-            hints = _searched(seq, pts_ns, scene, hints)
+            hints = _searched(seq, frame, pts_ns, scene, hints)
         elif hints.coarse is not None and (
-            (something and (seq >= hints.coarse or self._settings.quick))
-            or seq >= hints.coarse + IDLE_FRAMES
+            (something and (frame >= hints.coarse or self._settings.quick))
+            or frame >= hints.coarse + IDLE_FRAMES
             or pts_ns >= hints.coarse_ns
         ):
             found = self._with_new(pixels, found, self.locate(pixels, COARSE * self._settings.min_size, boxes))
-            hints = msgspec.structs.replace(hints, coarse=seq + COARSE_FRAMES, coarse_ns=pts_ns + FULL_NS)
-        return self._answer(pixels, found, seq, hints)
+            hints = msgspec.structs.replace(hints, coarse=frame + COARSE_FRAMES, coarse_ns=pts_ns + FULL_NS)
+        return self._answer(pixels, found, frame, hints)
 
     def _unsettled(self, scene: Grey, hints: Hints) -> bool:
         """True where a frame of a file is searched in full all the same: something has changed, and that is much of it
@@ -183,11 +186,11 @@ class FacePipeline:
         return followed
 
     def _answer(
-        self, pixels: NDArray[np.uint8], found: list[_Known], seq: int, hints: Hints
+        self, pixels: NDArray[np.uint8], found: list[_Known], frame: int, hints: Hints
     ) -> tuple[list[Face], Hints]:
         """Read the faces that are not as they were, and give all with the hints for the next frame."""
         fresh = [one for one in found if not one.same]
-        read = iter(self._read_again(pixels, fresh, seq) if fresh else ())
+        read = iter(self._read_again(pixels, fresh, frame) if fresh else ())
         rows = []
         for one in found:
             if one.same and one.region is not None and one.face is not None:
@@ -196,12 +199,12 @@ class FacePipeline:
                 rows.append(next(read))
         rows.sort(key=lambda row: _importance(row[0]))
         regions = tuple(region for _, region in rows)
-        return [face for face, _ in rows], msgspec.structs.replace(hints, regions=regions)
+        return [face for face, _ in rows], msgspec.structs.replace(hints, regions=regions, frames=frame)
 
-    def _read_again(self, pixels: NDArray[np.uint8], found: Sequence[_Known], seq: int) -> list[tuple[Face, Region]]:
+    def _read_again(self, pixels: NDArray[np.uint8], found: Sequence[_Known], frame: int) -> list[tuple[Face, Region]]:
         """Run the static models on the faces whose shape has changed; the others keep their answers, at new places."""
         shapes = [b"" if one.located.outline.points is None else shape_of(one.located.outline.points) for one in found]
-        kept = [one.keeps(shape, seq) for one, shape in zip(found, shapes, strict=True)]
+        kept = [one.keeps(shape, frame) for one, shape in zip(found, shapes, strict=True)]
         read = iter(self._faces(pixels, [one.located for one, face in zip(found, kept, strict=True) if face is None]))
         again = [one.located for one, face in zip(found, kept, strict=True) if face is not None]
         measured = iter(self._measured(pixels, again) if again else ())
@@ -213,7 +216,7 @@ class FacePipeline:
             still = face_of(pixels, square_of(region)).tobytes() if rests else b""
             if before is None or one.region is None:
                 face = next(read)
-                region = msgspec.structs.replace(region, still=still, shape=shape, read=seq)
+                region = msgspec.structs.replace(region, still=still, shape=shape, read=frame)
             else:
                 face = _with_answer_of(before, one.located, next(measured))
                 region = msgspec.structs.replace(region, still=still, shape=one.region.shape, read=one.region.read)
@@ -324,9 +327,9 @@ class _Known(NamedTuple):
     face: Face | None = None
     same: bool = False
 
-    def keeps(self, shape: bytes, seq: int) -> Face | None:
+    def keeps(self, shape: bytes, frame: int) -> Face | None:
         """The answer of the earlier frame, where it holds for a face of this shape; else None."""
-        if self.region is None or seq - self.region.read >= MOST_KEPT:
+        if self.region is None or frame - self.region.read >= MOST_KEPT:
             return None
         return self.face if shape_change(shape, self.region.shape) < SAME_SHAPE else None
 
@@ -337,16 +340,16 @@ def _still(region: Region, face: Face) -> _Known:
     return _Known(located, region, face, same=True)
 
 
-def _searched(seq: int, pts_ns: int, scene: Grey, before: Hints | None = None) -> Hints:
+def _searched(seq: int, frame: int, pts_ns: int, scene: Grey, before: Hints | None = None) -> Hints:
     """The hints after a frame that was searched in full, or, with those `before` it, where something had changed."""
     return Hints(
         regions=(),
         until=seq + MOST_FOLLOWED if before is None else before.until,
         until_ns=pts_ns + UNCHANGED_NS if before is None else before.until_ns,
-        coarse=seq + COARSE_FRAMES,
+        coarse=frame + COARSE_FRAMES,
         coarse_ns=pts_ns + FULL_NS,
         scene=scene.tobytes(),
-        full=seq + FULL_FRAMES,
+        full=frame + FULL_FRAMES,
         full_ns=pts_ns + FULL_NS,
     )
 
