@@ -108,6 +108,17 @@ def test_a_recording_keeps_its_set_whatever_the_config_says_now(folder: Path) ->
         assert said in out + err, "the set is part of what a result is"
 
 
+def test_clips_and_pictures_are_measured_in_the_words_of_the_set(folder: Path) -> None:
+    (folder / "study" / "manifest.csv").write_text("path,label\ntalk.mp4,boredom\n")
+    code, out, err = run("evaluate", "clips", folder / "study", "--config", folder / "own.yaml",
+                         "--json", folder / "clips.json")  # fmt: skip
+    (folder / "study" / "manifest.csv").unlink()
+    assert code == 0, out + err
+    assert "true bored" in out
+    found = json.loads((folder / "clips.json").read_text())
+    assert [(found[way]["labels"], found[way]["n"]) for way in ("video", "fused")] == [(list(FOUR), 1)] * 2
+
+
 def test_people_are_compared_in_the_words_of_the_set(folder: Path) -> None:
     labels = folder / "labels.csv"
     labels.write_text("clip,label\ntalk,boredom\n")

@@ -151,8 +151,11 @@ def cfee(stem: str) -> Named | None:
     return Named(CFEE_EMOTIONS[place] if place < len(CFEE_EMOTIONS) else None, match[2])
 
 
-def clip(stem: str) -> Named | None:
-    """Parse a name of a clip with speech by any of the schemes above, or MEAD's; None without a known emotion."""
+def clip(stem: str, among: EmotionSet = SEVEN) -> Named | None:
+    """Parse a name of a clip with speech by any of the schemes above, or MEAD's, which may have any word of a set.
+
+    None without a known emotion.
+    """
     for named in (
         ravdess(stem, ("01", "02", "03")), crema_d(stem), emo_db(stem), urdu(stem), nemo(stem), tess(stem)
     ):  # fmt: skip
@@ -161,10 +164,12 @@ def clip(stem: str) -> Named | None:
     match = MEAD.match(stem)
     if match is None:
         return None
+    word = match[2]
     try:
-        return Named(emotion_of(match[2]), match[1])
+        meant = among.meant_by(word)
     except LabelError:
         return None
+    return Named(meant, match[1], None if among.is_seven else word)
 
 
 FEMALE = {"emo-db": ("08", "09", "13", "14", "16"), "tess": ("OAF", "YAF"), "savee": ()}

@@ -277,8 +277,8 @@ class Embedded:
 def embed(artifact: Artifact, items: Sequence[Item], cache: Path, among: EmotionSet = SEVEN) -> Embedded:
     """Run the model on every picture, cached in `cache` for the same model, pictures and set.
 
-    Raises TrainingError if the artifact has no embedding output, LabelError if it knows none of the set, DatasetError
-    if a picture can't be read.
+    Raises TrainingError if the artifact has no embedding output, ArtifactError if it knows none of the set,
+    DatasetError if a picture can't be read.
     """
     if not any(output.name == "embedding" for output in artifact.outputs):
         raise TrainingError(f"{artifact.path} gives no embedding, and a dynamic model needs one: name another 'static'")

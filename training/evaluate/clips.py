@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.child_process import child_environment, python_command
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.training.datasets import names
-from bimodal.training.datasets.items import Item, files_under, label_of
+from bimodal.training.datasets.items import Item, files_under
 from bimodal.training.datasets.manifest import NAME as MANIFEST
 from bimodal.training.datasets.manifest import read_manifest
 from bimodal.training.errors import DatasetError, TrainingError
 from bimodal.training.evaluate.evaluate import Evaluation
 from bimodal.training.evaluate.metrics import measure
+from bimodal.training.evaluate.running import emotions_of_config
 
 PROTOCOL = "mean over a clip's frames (speech: over its voiced windows); the verdict of the whole pipeline"
 WAYS = ("video", "speech", "fused")
@@ -30,25 +31,26 @@ WAYS = ("video", "speech", "fused")
 
 @dataclass
 class ClipResult:
-    """Mean probabilities float64 [7] of one clip by way (video, speech, fused), if any; models by kind."""
+    """Mean probabilities float64 [E] of one clip by way (video, speech, fused), if any; models by kind."""
 
     probabilities: dict[str, NDArray[np.float64]]
     models: dict[str, str] = field(default_factory=dict)
 
 
-def find_videos(folder: Path) -> list[Item]:
-    """Find labelled videos: those of a manifest.csv, or with the emotion in the name (MEAD, RAVDESS, CREMA-D).
+def find_videos(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
+    """Find videos labelled with an emotion of a set: those of a manifest.csv, or with the emotion in the name (MEAD,
+    RAVDESS, CREMA-D).
 
     Raises DatasetError if there is none, or two share a name.
     """
     if (folder / MANIFEST).is_file():
-        items = [item for item in read_manifest(folder) if item.medium == "video" and item.label is not None]
+        items = [item for item in read_manifest(folder, among) if item.medium == "video" and item.label is not None]
     else:
-        items = [item for path in files_under(folder, "video") if (item := _named(path)) is not None]
+        items = [item for path in files_under(folder, "video") if (item := _named(path, among)) is not None]
     if not items:
         raise DatasetError(
             f"{folder} holds no video whose name says its emotion (like mead_M003_happy.mp4 or 01-01-03-….mp4), and no "
-            "manifest.csv that says it"
+            "manifest.csv that says it" + ("" if among.is_seven else f", as one of {among.words}")
         )
     stems = [item.path.stem for item in items]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
@@ -57,15 +59,17 @@ def find_videos(folder: Path) -> list[Item]:
     return items
 
 
-def _named(path: Path) -> Item | None:
-    named = names.clip(path.stem)
-    if named is None or named.emotion is None:
-        return None
-    return Item(path=path, label=label_of(named.emotion, str(path)), speaker=named.speaker)
+def _named(path: Path, among: EmotionSet) -> Item | None:
+    named = names.clip(path.stem, among)
+    label = None if named is None else named.label(str(path), among)
+    return None if named is None or label is None else Item(path=path, label=label, speaker=named.speaker)
 
 
-def analyze(paths: Sequence[Path], config: Path | None) -> tuple[dict[str, ClipResult], float]:
-    """Run `bimodal analyze` in a process of its own: (result of each clip by its file's stem, seconds).
+def analyze(
+    paths: Sequence[Path], config: Path | None, among: EmotionSet = SEVEN
+) -> tuple[dict[str, ClipResult], float]:
+    """Run `bimodal analyze` in a process of its own: (result of each clip, over a set of emotions, by its file's stem,
+    seconds).
 
     Raises TrainingError with the command's own message if a clip can't be analysed.
     """
@@ -78,61 +82,69 @@ def analyze(paths: Sequence[Path], config: Path | None) -> tuple[dict[str, ClipR
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             raise TrainingError(f"the analysis failed: {lines[-1] if lines else done.returncode}")
-        results = {path.stem: read_events(Path(scratch) / f"{path.stem}.jsonl") for path in paths}
+        results = {path.stem: read_events(Path(scratch) / f"{path.stem}.jsonl", among) for path in paths}
     return results, time.monotonic() - begun
 
 
-def read_events(path: Path) -> ClipResult:
-    """Average the events of one clip by way. The largest face counts."""
+def read_events(path: Path, among: EmotionSet = SEVEN) -> ClipResult:
+    """Average the events of one clip by way, over a set of emotions. The largest face counts."""
     rows: dict[str, list[NDArray[np.float64]]] = {way: [] for way in WAYS}
     found = ClipResult({})
     hops: set[float] = set()
     with path.open("rb") as file:
         for line in file:
-            _add_event(msgspec.json.decode(line), rows, hops, found.models)
+            _add_event(msgspec.json.decode(line), rows, hops, found.models, among)
     found.probabilities = {way: np.mean(values, axis=0) for way, values in rows.items() if values}
     return found
 
 
 def _add_event(
-    event: Mapping[str, Any], rows: dict[str, list[NDArray[np.float64]]], hops: set[float], models: dict[str, str]
+    event: Mapping[str, Any],
+    rows: dict[str, list[NDArray[np.float64]]],
+    hops: set[float],
+    models: dict[str, str],
+    among: EmotionSet,
 ) -> None:
     models.update(event["models"])
     face = max(event["faces"], key=lambda seen: seen["box"][2] * seen["box"][3], default=None)
     speech = event["speech"] or {}
     probabilities = speech.get("probabilities")
     if face is not None:
-        rows["video"].append(over_seven(face["video"]))
-        rows["fused"].append(over_seven(face["fused"]))
+        rows["video"].append(in_order(face["video"], among))
+        rows["fused"].append(in_order(face["fused"], among))
     elif probabilities:
-        rows["fused"].append(over_seven(probabilities))
+        rows["fused"].append(in_order(probabilities, among))
     if probabilities:
         ended = round(event["t"] - speech["age_ms"] / 1000, 2)
         if ended not in hops:
             hops.add(ended)
-            rows["speech"].append(over_seven(probabilities))
+            rows["speech"].append(in_order(probabilities, among))
 
 
-def over_seven(probabilities: Mapping[str, float]) -> NDArray[np.float64]:
-    """Order probabilities as EMOTIONS, float64 [7]; 0 for emotions that the model can't name."""
-    return np.array([probabilities.get(emotion, 0.0) for emotion in EMOTIONS])
+def in_order(probabilities: Mapping[str, float], among: EmotionSet) -> NDArray[np.float64]:
+    """Order probabilities as a set does, float64 [E]; 0 for emotions that the model can't name."""
+    return np.array([probabilities.get(emotion, 0.0) for emotion in among.emotions])
 
 
 def evaluate_clips(folder: Path, config: Path | None = None) -> tuple[list[Evaluation], list[dict[str, object]]]:
-    """Measure video alone, speech alone and fused on a folder of labelled videos; also a row per clip.
+    """Measure video alone, speech alone and fused on a folder of labelled videos, over the emotions of the config; also
+    a row per clip.
 
     A clip without an output of one way counts as wrong in it, with uniform probabilities.
     Raises DatasetError as `find_videos`, TrainingError as `analyze`.
     """
-    items = find_videos(folder)
-    results, seconds = analyze([item.path for item in items], config)
+    among = emotions_of_config(config)
+    items = find_videos(folder, among)
+    results, seconds = analyze([item.path for item in items], config, among)
     true = np.array([item.label for item in items], np.int64)
     models = {kind: name for each in results.values() for kind, name in each.models.items()}
     face, voice = ("face-static", "face-dynamic"), ("speech",)
     behind = {"video": face, "speech": voice, "fused": (*face, *voice, "fusion")}
     evaluations = []
     for way in WAYS:
-        table = np.stack([_answer(results[item.path.stem], way, true[place]) for place, item in enumerate(items)])
+        table = np.stack(
+            [_answer(results[item.path.stem], way, true[place], among) for place, item in enumerate(items)]
+        )
         names = [models[kind] for kind in behind[way] if kind in models]
         evaluations.append(
             Evaluation(
@@ -140,27 +152,27 @@ def evaluate_clips(folder: Path, config: Path | None = None) -> tuple[list[Evalu
                 data=folder.name,
                 protocol=PROTOCOL,
                 seen_in_training=False,
-                figures=measure(true, table, EMOTIONS),
+                figures=measure(true, table, among.emotions),
                 seconds=seconds,
                 true=true.tolist(),
                 probabilities=table.tolist(),
             )
         )
-    return evaluations, list(_rows(items, results))
+    return evaluations, list(_rows(items, results, among))
 
 
-def _answer(results: ClipResult, way: str, true: np.int64) -> NDArray[np.float64]:
+def _answer(results: ClipResult, way: str, true: np.int64, among: EmotionSet) -> NDArray[np.float64]:
     if way in results.probabilities:
         return results.probabilities[way]
-    nothing = np.full(len(EMOTIONS), 1 / len(EMOTIONS))
+    nothing = np.full(len(among.emotions), 1 / len(among.emotions))
     nothing[true] -= 1e-6
     return nothing
 
 
-def _rows(items: Iterable[Item], results: Mapping[str, ClipResult]) -> Iterable[dict[str, object]]:
+def _rows(items: Iterable[Item], results: Mapping[str, ClipResult], among: EmotionSet) -> Iterable[dict[str, object]]:
     for item in items:
-        row: dict[str, object] = {"clip": item.path.name, "true": EMOTIONS[item.label or 0]}
+        row: dict[str, object] = {"clip": item.path.name, "true": among.emotions[item.label or 0]}
         for way in WAYS:
             answer = results[item.path.stem].probabilities.get(way)
-            row[way] = "–" if answer is None else f"{EMOTIONS[int(answer.argmax())]} {answer.max():.2f}"
+            row[way] = "–" if answer is None else f"{among.emotions[int(answer.argmax())]} {answer.max():.2f}"
         yield row

@@ -31,7 +31,6 @@ class Labels(StrEnum):
 
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of the data set, in any form of `bimodal data list`.")]
-Model = Annotated[str, typer.Option("--model", help="Name of a model or path of an .onnx file.")]
 WhichLabels = Annotated[Labels, typer.Option(help="auto: the FER+ majority where there are votes.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 Runs = Annotated[
@@ -75,7 +74,7 @@ def evaluate_face(
         if cut_live and (len(paths) > 1 or conditions):
             raise TrainingError("--cut-live measures one model, and not under --conditions")
         if cut_live:
-            print_evaluation(evaluate_cut_live(paths[0], data, split, labels.value), out, json)
+            print_evaluation(evaluate_cut_live(paths[0], data, split, labels.value, chosen.among), out, json)
         else:
             under = tuple(CONDITIONS) if conditions else ()
             found = measure_face(paths, data, split, labels.value, under, chosen.among, chosen.joined)
@@ -85,7 +84,12 @@ def evaluate_face(
 @evaluate.command("crop")
 def evaluate_crop(
     data: Data,
-    model: Model = "face-compact",
+    model: Annotated[
+        str | None, typer.Option("--model", help="Name or path; else the config's, else face-compact.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A config.yaml: its face-static model and emotions.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Of the pictures.")] = "valid",
     labels: WhichLabels = Labels.AUTO,
     clips: Annotated[
@@ -99,9 +103,11 @@ def evaluate_crop(
     """
     with one_sentence_errors():
         from bimodal.training.evaluate.evaluate import find_model
+        from bimodal.training.evaluate.running import emotions_of_config, single
         from bimodal.training.face.framing import compare_crops
 
-        found = compare_crops(find_model(model), data, split, labels.value, clips, scales_of(crop_scale))
+        path, among = find_model(single("face-static", config, model, "face-compact")), emotions_of_config(config)
+        found = compare_crops(path, data, split, labels.value, clips, scales_of(crop_scale), among)
         typer.echo(
             f"{found.model} on {found.data}, cut out as live: a face is found in {found.share:.1%} of the pictures, "
             "and only those count"

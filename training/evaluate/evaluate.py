@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from bimodal import models
 from bimodal.models.catalog import installed
-from bimodal.models.contract import Metadata, label_map
+from bimodal.models.contract import Metadata, used_labels
 from bimodal.models.doubt import face_doubts
-from bimodal.models.emotions import SEVEN, EmotionSet
+from bimodal.models.emotions import SEVEN, EmotionSet, LabelMap
 from bimodal.models.faces.quality import face_quality, regions_of
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
@@ -204,7 +204,7 @@ def together(
     artifacts: Sequence[Artifact], answers: Sequence[NDArray[np.float64]], among: EmotionSet, joined: Joined
 ) -> NDArray[np.float64]:
     """Join the answers [N, E] of several artifacts as their worker does: each emotion by those that know it."""
-    known = np.array([np.isin(among.emotions, label_map(each.metadata, among).known) for each in artifacts], np.float64)
+    known = np.array([np.isin(among.emotions, known_to(each.metadata, among).known) for each in artifacts], np.float64)
     weights = np.array(joined.weights or [1.0] * len(artifacts))[:, None] * known
     shares = weights / np.maximum(weights.sum(axis=0), 1e-12)
     if joined.rule == "product" and len(artifacts) > 1:
@@ -343,9 +343,17 @@ def as_long(artifact: Artifact, window: NDArray[np.float32]) -> NDArray[np.float
 def over_emotions(
     metadata: Metadata, probabilities: NDArray[np.floating], among: EmotionSet = SEVEN
 ) -> NDArray[np.float64]:
-    """Map a model's own classes to float64 [N, E] over a set of emotions; 0 for those that it can't name."""
-    mapped = label_map(metadata, among).apply(probabilities)
+    """Map a model's own classes to float64 [N, E] over a set of emotions; 0 for those that it can't name.
+
+    Raises ArtifactError where it knows none of the set.
+    """
+    mapped = known_to(metadata, among).apply(probabilities)
     return np.array([[row.get(emotion, 0.0) for emotion in among.emotions] for row in mapped])
+
+
+def known_to(metadata: Metadata, among: EmotionSet) -> LabelMap:
+    """How a model's classes map to a set. Raises ArtifactError, naming the model, where it knows none of the set."""
+    return used_labels(metadata, metadata.identity, among)
 
 
 def trained_on(metadata: Metadata) -> set[str]:

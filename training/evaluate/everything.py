@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bimodal.models.emotions import SEVEN, EmotionSet
+from bimodal.models.errors import ArtifactError
 from bimodal.training.datasets.items import Medium
 from bimodal.training.datasets.loading import ALL, has_split
 from bimodal.training.datasets.readers import reader_of
@@ -14,7 +16,7 @@ from bimodal.training.evaluate.clips import evaluate_clips, find_videos
 from bimodal.training.evaluate.evaluate import Evaluation, evaluate_face, find_model
 from bimodal.training.evaluate.face_conditions import CONDITIONS as SEEN
 from bimodal.training.evaluate.metrics import Figures
-from bimodal.training.evaluate.running import running
+from bimodal.training.evaluate.running import emotions_of_config, running
 from bimodal.training.evaluate.speech import evaluate_speech
 
 Progress = Callable[[str], None]
@@ -29,16 +31,16 @@ class DataSet(NamedTuple):
     medium: Medium
 
 
-def find_data_sets(folder: Path) -> list[DataSet]:
-    """Find the data sets in a folder: its subfolders in the order of their names, or itself.
+def find_data_sets(folder: Path, among: EmotionSet = SEVEN) -> list[DataSet]:
+    """Find the data sets in a folder with labels of a set: its subfolders in the order of their names, or itself.
 
     It is one data set itself where all that its subfolders hold has the same form: actors, splits, classes.
     Raises DatasetError if there is none.
     """
-    whole = _form(folder)
+    whole = _form(folder, among)
     parts = {}
     for place in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []:
-        form = _form(place)
+        form = _form(place, among)
         if form is not None:
             parts[place] = form
     if whole is not None and set(parts.values()) <= {whole}:
@@ -48,19 +50,19 @@ def find_data_sets(folder: Path) -> list[DataSet]:
     return [DataSet(place, medium) for place, (_, medium) in parts.items()]
 
 
-def _form(folder: Path) -> tuple[str, Medium] | None:
+def _form(folder: Path, among: EmotionSet) -> tuple[str, Medium] | None:
     """(reader, medium) of a folder with labelled items; None if it is no data set."""
     media: tuple[Medium, ...] = ("picture", "sound")
     for medium in media:
         try:
-            reader = reader_of(folder, [medium])
-            items = reader.read(folder)
+            reader = reader_of(folder, [medium], among)
+            items = reader.read(folder, among)
         except DatasetError:
             continue
         if any(item.medium == medium and item.label is not None for item in items):
             return reader.name, medium
     try:
-        find_videos(folder)
+        find_videos(folder, among)
     except DatasetError:
         return None
     return "videos", "video"
@@ -75,11 +77,11 @@ def evaluate_everything(
     What can't be measured is said by `progress`, and the rest goes on. Raises DatasetError if there is no data set.
     """
     evaluations: list[Evaluation] = []
-    for found in find_data_sets(folder):
+    for found in find_data_sets(folder, emotions_of_config(config)):
         progress(f"{found.folder.name} …")
         try:
             evaluations += _measure(found, conditions, config)
-        except (DatasetError, TrainingError) as error:
+        except (TrainingError, ArtifactError) as error:
             progress(f"{found.folder.name} is left out: {error}")
     if not evaluations:
         raise DatasetError(f"nothing in {folder} could be measured")
@@ -89,8 +91,8 @@ def evaluate_everything(
 def _measure(found: DataSet, conditions: bool, config: Path | None) -> list[Evaluation]:
     match found.medium:
         case "picture":
-            split = next((split for split in HELD_OUT if has_own_split(found.folder, split)), ALL)
             chosen = running("face-static", config)
+            split = next((split for split in HELD_OUT if has_own_split(found.folder, split, chosen.among)), ALL)
             models, under = [find_model(name) for name in chosen.models], tuple(SEEN) if conditions else ()
             among, joined = chosen.among, chosen.joined
             return [evaluate_face(models, found.folder, split, conditions=under, among=among, joined=joined)]
@@ -102,10 +104,10 @@ def _measure(found: DataSet, conditions: bool, config: Path | None) -> list[Eval
             return evaluate_clips(found.folder, config)[0]
 
 
-def has_own_split(folder: Path, split: str) -> bool:
+def has_own_split(folder: Path, split: str, among: EmotionSet = SEVEN) -> bool:
     """True if a picture data set itself has that split."""
-    splits = {item.split for item in reader_of(folder, ["picture"]).read(folder)}
-    return split in splits and has_split(folder, split)
+    splits = {item.split for item in reader_of(folder, ["picture"], among).read(folder, among)}
+    return split in splits and has_split(folder, split, among)
 
 
 COLUMNS = ("data", "model", "under", "n", "accuracy", "UAR", "ECE", "AURC", "note")

@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.models.contract import Crop
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.faces.crop import EYE_CORNERS, crop_face
 from bimodal.models.faces.detector import Detector
 from bimodal.models.faces.mesh import Landmarks
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.training.datasets import names
 from bimodal.training.datasets.fer2013 import SIDE, load_fer2013
 from bimodal.training.datasets.items import Item, files_under
 from bimodal.training.datasets.loading import Labels
+from bimodal.training.datasets.names import Named, clip
 from bimodal.training.datasets.video import FaceFinder, frames_of, side_of
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.evaluate import (
@@ -151,7 +151,7 @@ class Answers(msgspec.Struct, frozen=True):
 
     Attributes:
         found: bool [N], True for frames with a face.
-        probabilities: float64 [C, M, 7] over EMOTIONS, of each of C crops of the M faces found.
+        probabilities: float64 [C, M, E] over the emotions, of each of C crops of the M faces found.
     """
 
     found: NDArray[np.bool_]
@@ -185,16 +185,20 @@ class Comparison(msgspec.Struct, frozen=True):
     rows: list[Row]
 
 
-def evaluate_cut_live(path: Path, data: Path, split: str = "valid", labels: Labels = "auto") -> Evaluation:
+def evaluate_cut_live(
+    path: Path, data: Path, split: str = "valid", labels: Labels = "auto", among: EmotionSet = SEVEN
+) -> Evaluation:
     """Measure a face-static artifact on pictures cropped by detector and mesh, as in the live worker.
+
+    `among` is the set of emotions that labels and answers are of.
 
     Pictures without a detected face do not count; the protocol says how many are left.
     Raises ArtifactError for the model, DatasetError for the data.
     """
     artifact = open_artifact(path, "face-static")
-    items, true, protocol = decided_pictures(data, split, labels)
+    items, true, protocol = decided_pictures(data, split, labels, among)
     begun = time.monotonic()
-    seen = answers(artifact, blown_up(items), [artifact.metadata.crop or Crop()], FaceFinder())
+    seen = answers(artifact, blown_up(items), [artifact.metadata.crop or Crop()], FaceFinder(), among)
     seconds = time.monotonic() - begun
     there = [item for item, found in zip(items, seen.found, strict=True) if found]
     found = seen.probabilities[0]
@@ -203,10 +207,12 @@ def evaluate_cut_live(path: Path, data: Path, split: str = "valid", labels: Labe
         data=f"{data.name}/{split}",
         protocol=f"{protocol.rpartition('; ')[0]}; cut out as live: a face is found in {seen.found.mean():.1%} of "
         f"{len(items)} pictures, and only those count",
-        seen_in_training=bool({part_of(data, split)} & trained_on(artifact.metadata)),
-        figures=measure(true[seen.found], found, EMOTIONS),
+        seen_in_training=bool({part_of(data, split, among)} & trained_on(artifact.metadata)),
+        figures=measure(true[seen.found], found, among.emotions),
         further={
-            "the same pictures uncut": measure(true[seen.found], picture_probabilities(artifact, there), EMOTIONS)
+            "the same pictures uncut": measure(
+                true[seen.found], picture_probabilities(artifact, there, among=among), among.emotions
+            )
         },
         seconds=seconds,
         true=true[seen.found].tolist(),
@@ -215,18 +221,26 @@ def evaluate_cut_live(path: Path, data: Path, split: str = "valid", labels: Labe
 
 
 def compare_crops(
-    path: Path, data: Path, split: str, labels: Labels, clips: Path | None, scales: Sequence[float] = SCALES
+    path: Path,
+    data: Path,
+    split: str,
+    labels: Labels,
+    clips: Path | None,
+    scales: Sequence[float] = SCALES,
+    among: EmotionSet = SEVEN,
 ) -> Comparison:
-    """Measure each crop on pictures, and on labelled clips if given.
+    """Measure each crop on pictures, and on labelled clips if given, over a set of emotions.
 
     Raises ArtifactError for the model, DatasetError for the data.
     """
     artifact, finder = open_artifact(path, "face-static"), FaceFinder()
     crops = crops_to_compare(artifact.metadata.crop or Crop(), scales)
-    items, labelled, _ = decided_pictures(data, split, labels)
-    pictures = answers(artifact, blown_up(items), crops, finder)
+    items, labelled, _ = decided_pictures(data, split, labels, among)
+    pictures = answers(artifact, blown_up(items), crops, finder, among)
     true = labelled[pictures.found]
-    groups = {name: _frame_answers(artifact, each, crops, finder) for name, each in group_clips(clips).items()}
+    groups = {
+        name: _frame_answers(artifact, each, crops, finder, among) for name, each in group_clips(clips, among).items()
+    }
     rows = []
     for place, crop in enumerate(crops):
         found = pictures.probabilities[place].argmax(axis=1)
@@ -253,7 +267,11 @@ def crops_to_compare(learnt: Crop, scales: Sequence[float]) -> list[Crop]:
 
 
 def answers(
-    artifact: Artifact, frames: Iterable[NDArray[np.uint8]], crops: Sequence[Crop], finder: FaceFinder
+    artifact: Artifact,
+    frames: Iterable[NDArray[np.uint8]],
+    crops: Sequence[Crop],
+    finder: FaceFinder,
+    among: EmotionSet = SEVEN,
 ) -> Answers:
     """Run a face-static artifact on the largest face of each frame uint8 [H, W, 3] RGB, cropped in several ways.
 
@@ -267,44 +285,49 @@ def answers(
         if points is not None:
             waiting.append([crop_face(frame, points, crop, side) for crop in crops])
         if len(waiting) == BATCH:
-            rows.append(_probabilities(artifact, waiting))
+            rows.append(_probabilities(artifact, waiting, among))
             waiting = []
     if waiting:
-        rows.append(_probabilities(artifact, waiting))
+        rows.append(_probabilities(artifact, waiting, among))
     if not rows:
         raise DatasetError("no face was found in any picture, so there is nothing to measure")
     return Answers(np.array(found, np.bool_), np.concatenate(rows, axis=1))
 
 
-def _probabilities(artifact: Artifact, faces: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
-    """Probabilities float64 [C, M, 7] of faces [M][C]."""
+def _probabilities(
+    artifact: Artifact, faces: Sequence[Sequence[NDArray[np.uint8]]], among: EmotionSet
+) -> NDArray[np.float64]:
+    """Probabilities float64 [C, M, E] of faces [M][C]."""
     by_crop = zip(*faces, strict=True)
-    return np.stack(
-        [over_emotions(artifact.metadata, artifact.run(faces=np.stack(each))["probabilities"]) for each in by_crop]
-    )
+    runs = [artifact.run(faces=np.stack(each))["probabilities"] for each in by_crop]
+    return np.stack([over_emotions(artifact.metadata, each, among) for each in runs])
 
 
-def group_clips(folder: Path | None) -> dict[str, list[tuple[Path, int]]]:
-    """Find clips with an emotion in the name, and GRID's neutral sentences, each with its index in EMOTIONS, by group.
+def group_clips(folder: Path | None, among: EmotionSet = SEVEN) -> dict[str, list[tuple[Path, int]]]:
+    """Find clips with an emotion in the name, and GRID's neutral sentences, each with its index in a set, by group.
 
     Raises DatasetError if the folder holds none.
     """
     groups: dict[str, list[tuple[Path, int]]] = {}
     for path in files_under(folder, "video") if folder is not None else []:
-        named = names.clip(path.stem)
-        if GRID.fullmatch(path.stem):
-            groups.setdefault(GRID_CLIPS, []).append((path, EMOTIONS.index("neutral")))
-        elif named is not None and named.emotion is not None:
-            groups.setdefault(NAMED_CLIPS, []).append((path, EMOTIONS.index(named.emotion)))
+        grid = GRID.fullmatch(path.stem) is not None
+        named = Named("neutral", path.stem) if grid else clip(path.stem, among)
+        label = None if named is None else named.label(str(path), among)
+        if label is not None:
+            groups.setdefault(GRID_CLIPS if grid else NAMED_CLIPS, []).append((path, label))
     if folder is not None and not groups:
         raise DatasetError(f"{folder} holds no video whose name says its emotion")
     return groups
 
 
 def _frame_answers(
-    artifact: Artifact, clips: Sequence[tuple[Path, int]], crops: Sequence[Crop], finder: FaceFinder
+    artifact: Artifact,
+    clips: Sequence[tuple[Path, int]],
+    crops: Sequence[Crop],
+    finder: FaceFinder,
+    among: EmotionSet,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(emotion int64 [M] of each frame with a face, probabilities float64 [C, M, 7])."""
+    """(emotion int64 [M] of each frame with a face, probabilities float64 [C, M, E])."""
     emotions = []
 
     def frames() -> Iterator[NDArray[np.uint8]]:
@@ -313,7 +336,7 @@ def _frame_answers(
                 emotions.append(emotion)
                 yield frame
 
-    seen = answers(artifact, frames(), crops, finder)
+    seen = answers(artifact, frames(), crops, finder, among)
     return np.array(emotions, np.int64)[seen.found], seen.probabilities
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.training.datasets import names
 
 
@@ -32,6 +32,16 @@ def test_the_name_of_a_clip_says_who_and_what(stem: str, emotion: str, speaker: 
 @pytest.mark.parametrize("stem", ["holiday", "mead_M003_bored", "01-01-09-01-01-01-01", "1001_DFA_XXX_XX", "01-02-03"])
 def test_names_that_say_nothing(stem: str) -> None:
     assert names.clip(stem) is None
+
+
+def test_a_clip_may_name_an_emotion_of_ones_own() -> None:
+    among = EmotionSet(("calm", "boredom", "happy"))
+    said = {"mead_M003_bored": 1, "01-01-02-01-01-01-05": 0, "03a01Lb": 1, "mead_W001_happy": 2, "mead_W001_sad": None}
+    for stem, label in said.items():
+        named = names.clip(stem, among)
+        assert named is not None
+        assert named.label(stem, among) == label
+    assert names.clip("mead_M003_pensive", among) is None
 
 
 @given(st.integers(1, 22), st.integers(0, 999))

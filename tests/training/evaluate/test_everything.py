@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from bimodal.models.emotions import EmotionSet
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.command import evaluate
 from bimodal.training.evaluate.everything import evaluate_everything, find_data_sets, table_rows
-from tests.training.trees import tone, write_sound
+from tests.artifacts import make_face_static
+from tests.training.trees import tone, write_picture, write_sound
 
 
 def faces(folder: Path, splits: tuple[str, ...] = ("train", "valid")) -> Path:
@@ -85,3 +87,19 @@ def test_a_data_set_alone_and_what_can_not_be_measured(tmp_path: Path) -> None:
     assert [each.data for each in found] == ["b_faces/valid"]
     assert any("a_voices is left out" in line for line in said)
     assert {row["data"] for row in table_rows(found)} == {"b_faces/valid"}
+
+
+def test_emotions_of_ones_own_are_found_and_models_that_know_none_left_out(tmp_path: Path) -> None:
+    for place, name in enumerate(("neutral", "bored")):
+        write_picture(tmp_path / "data" / "b_faces" / "valid" / name / "1.png", 60 + 100 * place)
+    (tmp_path / "data" / "a_voices").mkdir()
+    write_sound(tmp_path / "data" / "a_voices" / "1.wav", tone(220, 2.0))
+    (tmp_path / "data" / "a_voices" / "manifest.csv").write_text("path,label,speaker\n1.wav,bored,a\n")
+    own = EmotionSet(("bored", "engaged"))
+    assert [found.folder.name for found in find_data_sets(tmp_path / "data", own)] == ["a_voices", "b_faces"]
+    face = make_face_static(tmp_path / "face.onnx", labels=("neutral", "bored"), categories=("bored",))
+    (tmp_path / "own.yaml").write_text(f"emotions: [bored, engaged]\nmodels: {{face-static: {face}}}\n")
+    said: list[str] = []
+    (found,) = evaluate_everything(tmp_path / "data", False, said.append, tmp_path / "own.yaml")
+    assert (found.data, found.figures.labels, found.figures.n) == ("b_faces/valid", own.emotions, 1)
+    assert any("speech-whisper@2 knows none of the emotions bored, engaged: its classes are" in line for line in said)

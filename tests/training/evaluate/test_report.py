@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from bimodal.models.contract import Metadata
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.clips import find_videos, read_events
 from bimodal.training.evaluate.command import evaluate, lines_of
@@ -103,6 +103,20 @@ def test_videos_are_found_by_name_or_manifest(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="whose name says its emotion"):
         find_videos(tmp_path / "empty")
+
+
+def test_videos_and_events_of_emotions_of_ones_own(tmp_path: Path) -> None:
+    among = EmotionSet(("calm", "bored", "happy"))
+    for name in ("mead_M003_bored.mp4", "01-01-02-01-01-01-05.mp4", "mead_M003_sad.mp4"):
+        (tmp_path / name).write_bytes(b"not looked at")
+    found = {item.path.name: item.label for item in find_videos(tmp_path, among)}
+    assert found == {"mead_M003_bored.mp4": 1, "01-01-02-01-01-01-05.mp4": 0}
+    (tmp_path / "manifest.csv").write_text("path,label\nholiday.mp4,boredom\ndoor.mp4,other\n")
+    assert [(item.path.name, item.label) for item in find_videos(tmp_path, among)] == [("holiday.mp4", 1)]
+    said = {"bored": 0.75, "happy": 0.25}
+    event = {"t": 1.0, "faces": [], "models": {}, "speech": {"probabilities": said, "age_ms": 0}}
+    (tmp_path / "a.jsonl").write_text(json.dumps(event))
+    assert read_events(tmp_path / "a.jsonl", among).probabilities["fused"].tolist() == [0.0, 0.75, 0.25]
 
 
 def test_a_speech_window_counts_once_however_many_frames_it_lasts(tmp_path: Path) -> None:

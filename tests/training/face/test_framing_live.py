@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bimodal.models.contract import Crop
+from bimodal.models.emotions import EmotionSet
 from bimodal.models.session import open_artifact
 from bimodal.training.datasets.video import FaceCutter, FaceFinder
 from bimodal.training.errors import DatasetError, TrainingError
@@ -27,6 +28,7 @@ from bimodal.training.face.framing import (
 )
 from tests.artifacts import make_face_static
 from tests.media import face_clip, scene
+from tests.training.trees import write_picture
 
 runner = CliRunner()
 LEARNT = Crop(scale=1.1, shift_y=-0.05, rotate=True)
@@ -87,6 +89,24 @@ def test_pictures_without_a_face_are_counted_and_left_out(pictures: Path, model:
     assert "a face is found in 75.0% of 4 pictures" in result.output
     assert "the same pictures uncut (n = 3)" in result.output
     assert json.loads((tmp_path / "found.json").read_text())["n"] == 3
+
+
+def test_emotions_of_ones_own_are_cut_live_and_their_crops_compared(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "valid" / "bored" / "1.png"
+    write_picture(path)
+    cv2.imwrite(str(path), face_picture())
+    model = make_face_static(tmp_path / "model.onnx", labels=("bored", "engaged"), categories=("bored", "engaged"))
+    config = tmp_path / "own.yaml"
+    config.write_text(f"emotions: [engaged, bored]\nmodels: {{face-static: {model}}}\n")
+    places = ["--config", str(config), "--data", str(tmp_path / "data")]
+    result = runner.invoke(evaluate, ["face", "--cut-live", *places, "--json", str(tmp_path / "found.json")])
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["labels"], found["n"]) == (["engaged", "bored"], 1)
+    result = runner.invoke(evaluate, ["crop", *places, "--crop-scale", "1.1"])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("tiny-face-static@1 on data/valid")
+    assert group_clips(None, EmotionSet(("bored", "engaged"))) == {}
 
 
 def test_crops_are_compared_on_pictures_and_clips(pictures: Path, model: Path, tmp_path: Path) -> None:
