@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -37,6 +36,7 @@ from bimodal.recordings.tables import (
     schema,
     segment_row,
 )
+from bimodal.scratch import Scratch
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.annotation import annotate_file
 from bimodal.supervisor.inputs import gather
@@ -109,8 +109,8 @@ def analyze(
     log_file = state_directory() / "analyze.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     choice = choice_of(video_track, audio_track, channel)
-    with _folder(out) as folder, tempfile.TemporaryDirectory(prefix="bimodal-analyze-") as scratch:
-        inputs = gather([os.fspath(source)], Path(scratch))
+    with _folder(out) as folder, Scratch("analyze") as scratch:
+        inputs = gather([os.fspath(source)], scratch)
         realtime = speed == "realtime"
         analysis = Analysis(
             settings, inputs, folder, realtime=realtime, log_file=log_file, choice=choice, overwrite=overwrite
@@ -152,8 +152,8 @@ def analyze(
 def _folder(out: str | Path | None) -> Iterator[Path]:
     """The folder for results: the user's, made where it is missing, or one that goes with its context."""
     if out is None:
-        with tempfile.TemporaryDirectory(prefix="bimodal-analyze-") as scratch:
-            yield Path(scratch)
+        with Scratch("analyze") as scratch:
+            yield scratch
         return
     folder = Path(out).absolute()
     try:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
@@ -20,6 +18,7 @@ from bimodal.broker.errors import ControlError
 from bimodal.broker.sockets import events_endpoint, session_directory
 from bimodal.child_process import child_environment, last_line, python_command
 from bimodal.config import check_config
+from bimodal.scratch import Scratch
 from bimodal.supervisor.session import PARENT_KEY
 from bimodal.workers.errors import SystemFailedError
 
@@ -59,8 +58,8 @@ class System:
         self._directory = session_directory(session)
         self.address = events_endpoint(self._directory)
         self._open: list[Events] = []
-        self._scratch = tempfile.TemporaryDirectory(prefix="bimodal-run-")
-        self._output = Path(self._scratch.name, "output")
+        self._scratch = Scratch("run")
+        self._output = self._scratch.path / "output"
         try:
             self._process = self._start(config)
             self._wait_until_ready()
@@ -72,7 +71,7 @@ class System:
         command = python_command("bimodal", "up", "--session", self.session)
         if isinstance(config, dict):
             check_config(config, "config")
-            file = Path(self._scratch.name, "config.yaml")
+            file = self._scratch.path / "config.yaml"
             file.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
             command += ["--config", str(file)]
         elif config is not None:
@@ -129,7 +128,7 @@ class System:
                 process.wait(STOP_WITHIN_S)
             process.kill()
             process.wait()
-        self._scratch.cleanup()
+        self._scratch.close()
 
     def __enter__(self) -> System:
         return self

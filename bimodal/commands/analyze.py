@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import time
 from datetime import datetime
 from enum import StrEnum
@@ -28,6 +27,7 @@ from bimodal.options import ConfigOption, config_of, film_style, marks_of, with_
 from bimodal.recordings.convert import convert as write_formats
 from bimodal.recordings.convert import formats_of
 from bimodal.recordings.reading import clips
+from bimodal.scratch import Scratch
 from bimodal.supervisor.addresses import is_address
 from bimodal.supervisor.analysis import AT_ONCE, Analysed, Analysis
 from bimodal.supervisor.annotation import annotate_file
@@ -227,8 +227,8 @@ def analyze(
                 address=address,
             )
             return
-        with tempfile.TemporaryDirectory(prefix="bimodal-analyze-") as scratch:
-            inputs = gather(files, Path(scratch), name=name)
+        with Scratch("analyze") as scratch:
+            inputs = gather(files, scratch, name=name)
             realtime = speed is Speed.REALTIME
             analysis = Analysis(
                 loaded,

@@ -23,7 +23,6 @@ from bimodal.corpus.messages import Done, Progress, WorkerSettings
 from bimodal.corpus.results import Folder
 from bimodal.corpus.resume import Options, decide, read_record
 from bimodal.corpus.rows import ClipRow, Item, Status, Task, of_summary, row_of
-from bimodal.corpus.scratch import Scratch
 from bimodal.corpus.store import Store
 from bimodal.errors import BimodalError
 from bimodal.recordings.convert import convert
@@ -34,6 +33,7 @@ from bimodal.recordings.records import CLIP_SUFFIX, SessionRecord
 from bimodal.recordings.summary import Summarizer, Summary
 from bimodal.recordings.tables import Row, frame_columns, rows
 from bimodal.recordings.writers import FileRecording, SourceChecksum
+from bimodal.scratch import Scratch
 from bimodal.supervisor.addresses import fetch
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class ClipWorker:
 
     def _own_folder(self) -> Path:
         if self._scratch is None:
-            self._scratch = Scratch()
+            self._scratch = Scratch("corpus")
         return self._scratch.path
 
     def _make_folders(self) -> None:

@@ -31,7 +31,6 @@ from bimodal.corpus.precision import keep, kept
 from bimodal.corpus.results import CORPUS, Folder, Results
 from bimodal.corpus.resume import Options, decide, set_of_rows
 from bimodal.corpus.rows import MOST_TRIES, ClipRow, Item, Task, row_of
-from bimodal.corpus.scratch import Scratch
 from bimodal.corpus.store import Store
 from bimodal.corpus.tables import CLIPS, CLIPS_CSV, FAILURES, Pace, columns_of, write_tables
 from bimodal.models.emotions import SEVEN
@@ -40,6 +39,7 @@ from bimodal.recordings.exports import FormatName
 from bimodal.recordings.parts import sweep_folder
 from bimodal.recordings.recording import SUMMARY, describe
 from bimodal.recordings.report.index import INDEX
+from bimodal.scratch import Scratch
 from bimodal.supervisor.addresses import is_address
 from bimodal.supervisor.emotions import set_of_config
 from bimodal.supervisor.provenance import describe_session
@@ -179,7 +179,7 @@ class Run:
             if request.shard.count > 1:
                 raise ConfigError("results at an address have one driver at a time, so --shard does not go with them")
             self.store = Store(request.out)
-            self._scratch = Scratch()
+            self._scratch = Scratch("corpus")
         self.out = self._scratch.path if self._scratch is not None else Path(request.out).absolute()
         self.results: Results = self.store or Folder(self.out)
         self.corpus = self.out / CORPUS

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import math
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ import msgspec
 import psutil
 
 from bimodal.child_process import child_environment, python_command
+from bimodal.scratch import Scratch
 from bimodal.workers.framing import LENGTH, framed
 from bimodal.workers.http_api.problems import ProblemError, too_many
 from bimodal.workers.http_api.settings import AnalyzeSettings
@@ -167,7 +167,7 @@ class Analyses:
         self._busy: set[ClipWorker] = set()
         self._mean_s = FIRST_GUESS_S
         self._timer: asyncio.TimerHandle | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="bimodal-api-"))
+        self._scratch = Scratch("api")
         self.present = 0
         self.done = 0
         self.refused = 0
@@ -190,7 +190,7 @@ class Analyses:
                 turns * self._mean_s,
             )
         self.present += 1
-        descriptor, name = tempfile.mkstemp(dir=self._folder)
+        descriptor, name = tempfile.mkstemp(dir=self._scratch.path)
         os.close(descriptor)
         try:
             yield Path(name)
@@ -277,4 +277,4 @@ class Analyses:
         for worker in (*self._idle, *self._busy):
             worker.kill()
         self._idle.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()

@@ -144,7 +144,7 @@ def test_idle_workers_end_and_nothing_is_left_behind(serve: Serve) -> None:
     served.close()
     busy.join()
     assert process.poll() is not None
-    assert not analyses._folder.exists()
+    assert not analyses._scratch.path.exists()
 
 
 def _post_in_vain(served: Served) -> None:

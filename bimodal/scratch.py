@@ -1,6 +1,7 @@
-"""A private temporary folder of one process, for fetched files and for results on their way to a store.
+"""A private temporary folder of one process: for media that was fetched or sent, and for results on their way.
 
-It is locked (flock) while its process lives; folders of dead processes are removed by the next one.
+It is locked (flock) while its process, or one forked from it, lives. Those of processes that were killed are removed by
+the next process that makes one: what people have sent must not stay.
 """
 
 from __future__ import annotations
@@ -13,21 +14,27 @@ import tempfile
 import time
 from pathlib import Path
 
-PREFIX = "bimodal-corpus-"
+PREFIX = "bimodal-scratch-"
 LOCK = ".lock"
 # A folder without a lock may belong to a process that is just making it.
 YOUNG_S = 3600.0
 
 
 class Scratch:
-    """The folder; `close` removes it."""
+    """The folder; `close`, or the end of its context, removes it."""
 
-    def __init__(self) -> None:
-        """Make it in $TMPDIR (by default /tmp). Raises OSError."""
+    def __init__(self, what: str) -> None:
+        """Make it in $TMPDIR (by default /tmp), named after `what` it is for. Raises OSError."""
         sweep()
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{what}-"))
         self._descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def empty(self) -> None:
         """Remove all that lies in it."""

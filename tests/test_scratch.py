@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from bimodal.child_process import child_environment
-from bimodal.corpus.scratch import Scratch
+from bimodal.scratch import Scratch
 
 MAKE = """
 import time
-from bimodal.corpus.scratch import Scratch
-scratch = Scratch()
+from bimodal.scratch import Scratch
+scratch = Scratch("test")
 print(scratch.path, flush=True)
 time.sleep(600)
 """
@@ -32,7 +32,7 @@ def test_a_folder_of_a_dead_process_goes_and_that_of_a_living_one_stays(
     with subprocess.Popen([sys.executable, "-c", MAKE], stdout=subprocess.PIPE, text=True, env=environment) as other:
         assert other.stdout is not None
         theirs = Path(other.stdout.readline().strip())
-        mine = Scratch()
+        mine = Scratch("test")
         assert theirs.is_dir()
         assert mine.path.stat().st_mode & 0o077 == 0
         (mine.path / "out" / "a").mkdir(parents=True)
@@ -41,7 +41,7 @@ def test_a_folder_of_a_dead_process_goes_and_that_of_a_living_one_stays(
         assert [entry.name for entry in mine.path.iterdir()] == [".lock"]
         other.send_signal(signal.SIGKILL)
         other.wait()
-    another = Scratch()
+    another = Scratch("other")
     assert not theirs.exists()
     assert mine.path.is_dir()
     mine.close()
