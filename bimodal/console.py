@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 from platformdirs import user_state_path
 
+from bimodal.broker.paths import shown
 from bimodal.errors import BimodalError
 from bimodal.tables import Table
 from bimodal.workers.actor import BROKEN, REFUSED
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+OF_FILES = (*NO_ROOM, *_NAMES, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of a file that its user can mend; one that is missing is looked for by whoever opens it."""
+
+_lost: list[str] = []
+"""Why lines for stdout were lost."""
 
 
 def say(sentence: str) -> None:
@@ -45,8 +52,10 @@ def put(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        log.warning("stdout can't be written: %s", error.strerror)
-        atexit.register(_flush_or_leave)
+        if not _lost:
+            log.warning("stdout can't be written: %s", error.strerror)
+            atexit.register(_flush_or_leave)
+        _lost.append(error.strerror or type(error).__name__)
 
 
 def _flush_or_leave() -> None:
@@ -70,10 +79,14 @@ def takes_more(stream: TextIO) -> bool:
 def user_errors(log_file: Path | None = None) -> Iterator[None]:
     """Turn exceptions of a command into one sentence and an exit code; unexpected ones name the log.
 
-    A closed pipe (`| head -1`) ends the command without an error.
+    A closed pipe (`| head -1`) ends the command without an error. A command without a log of its own is over at once,
+    and has failed where its output was lost.
     """
     try:
         yield
+        if log_file is None and _lost:
+            say(f"the output can't be written: {_lost[0]}")
+            raise typer.Exit(REFUSED)
     except BrokenPipeError as error:
         leave_stdout()
         raise typer.Exit from error
@@ -83,12 +96,6 @@ def user_errors(log_file: Path | None = None) -> Iterator[None]:
         raise typer.Exit(REFUSED) from error
     except (typer.Exit, typer.Abort, KeyboardInterrupt):
         raise
-    except OSError as error:
-        if error.errno not in NO_ROOM or error.filename is not None:
-            raise typer.Exit(_unexpected(error, log_file)) from error
-        leave_stdout()
-        say(f"the output can't be written: {error.strerror}")
-        raise typer.Exit(REFUSED) from error
     except Exception as error:
         raise typer.Exit(_unexpected(error, log_file)) from error
 
@@ -96,9 +103,28 @@ def user_errors(log_file: Path | None = None) -> Iterator[None]:
 def _unexpected(error: Exception, log_file: Path | None) -> int:
     if log_file is None:
         return keep_unexpected(error)
+    if isinstance(error, OSError) and (sentence := about_file(error)) is not None:
+        log.info("refused: %s", sentence, exc_info=error)
+        return _refuse(error, sentence)
     log.error("an error of our own", exc_info=error)
     say(f"met an unexpected {type(error).__name__}; the log {log_file} has the details")
     return BROKEN
+
+
+def about_file(error: OSError) -> str | None:
+    """What a user can mend, of a file or of stdout, in one sentence; None where an error is none of these."""
+    if error.filename is None:
+        return f"the output can't be written: {error.strerror}" if error.errno in NO_ROOM else None
+    if error.errno not in OF_FILES:
+        return None
+    return f"{shown(os.fsdecode(error.filename))} can't be read or written: {(error.strerror or '').lower()}"
+
+
+def _refuse(error: OSError, sentence: str) -> int:
+    if error.filename is None:
+        leave_stdout()
+    say(sentence)
+    return REFUSED
 
 
 def leave_stdout() -> None:
@@ -142,7 +168,12 @@ def open_log(file: Path | None, level: str, session: str) -> Path:
 
 
 def keep_unexpected(error: Exception) -> int:
-    """Print one sentence about an unexpected error and keep its traceback in errors.log; gives the exit code."""
+    """Print one sentence about an error that nobody has caught; gives the exit code.
+
+    Its traceback goes to errors.log, unless it is one of a file that its user can mend.
+    """
+    if isinstance(error, OSError) and (sentence := about_file(error)) is not None:
+        return _refuse(error, sentence)
     place = ""
     with suppress(ConfigError):
         place = f"; {open_log(None, 'INFO', 'errors')} has the details"
