@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
@@ -39,7 +38,7 @@ class RecordActor(LaneReader):
         mine = own(settings, RecordActorSettings)
         if mine.record.private:
             os.umask(0o077)
-        self._folder = Path(mine.record.folder)
+        self._folder = unpack(mine.record.folder)
         self._split_s = mine.record.split_minutes * 60
         self._sources = {stream: unpack(file) for stream, file in mine.sources.items()}
         self._given = mine.given

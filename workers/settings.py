@@ -130,7 +130,8 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Recordings of the live streams (`outputs.record` in config.yaml); docs/recordings.md lists the files.
 
     Attributes:
-        folder: parent of the session folders; for the recorder and the films, the folder of the session.
+        folder: parent of the session folders; for the recorder and the films, the folder of the session, or of the
+            results of files, packed (broker/paths.py).
         begin: `by_button`: when someone presses the button of the live page.
         split_minutes: length of one part, in the stream's own time.
         retention_days: age at which older sessions next to this one are deleted; None: never.

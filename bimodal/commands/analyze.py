@@ -196,6 +196,8 @@ def analyze(
         loaded = with_quick(with_counts(config_of(config), face_workers, audio_workers), quick or None)
         of_corpus = root is not None or dry_run or again or retry_failed or as_json or engine is not Engine.LOCAL
         of_corpus = of_corpus or part != WHOLE or is_corpus(files, MANY) or is_address(out)
+        if not out:
+            raise ConfigError("--out names no folder: is a variable empty?")
         folder = Path(out)
         if not dry_run and not is_address(out):
             _check_folder(folder)
@@ -294,6 +296,9 @@ def _interrupt(_number: int, _frame: object) -> None:
 def _check_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        sentence = f"{shown(out)} can't be a folder of results: a file lies there; name another as --out"
+        raise ConfigError(sentence) from error
     except OSError as error:
         raise ConfigError(f"the folder {out} can't be made: {error.strerror}") from error
     if not os.access(out, os.W_OK | os.X_OK):

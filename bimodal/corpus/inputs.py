@@ -18,7 +18,7 @@ from bimodal.corpus.rows import Item, table_columns
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.recordings.tables import SEGMENT_COLUMNS, frame_columns, hop_columns
 from bimodal.supervisor.addresses import Folders, RemoteFile, below, find, folder_of, is_address, scheme_of, walk
-from bimodal.supervisor.inputs import FETCHED, LIVE, is_media, result_name, siblings_of, stems_of
+from bimodal.supervisor.inputs import FETCHED, LIVE, NO_NAME, is_media, result_name, siblings_of, stems_of
 from bimodal.workers.capture.formats import PICTURES
 from bimodal.workers.errors import SourceError
 from bimodal.workers.redaction import redact
@@ -66,7 +66,7 @@ def _is_folder(given: str) -> bool:
     if is_address(given):
         folder = given.endswith("/") or not is_media(given)
         return folder and scheme_of(given) not in FETCHED | LIVE
-    return Path(given).is_dir()
+    return os.path.isdir(given)  # noqa: PTH112 - no error where a folder above may not be read, and "" is none
 
 
 class Inputs:
@@ -123,7 +123,9 @@ class Inputs:
                 raise SourceError("- goes with files that are named, not with folders, globs or lists; store it first")
             elif is_address(one):
                 yield from self._remote(one)
-            elif Path(one).is_dir():
+            elif not one:
+                raise SourceError(NO_NAME)
+            elif _is_folder(one):
                 yield from self._some(one, self._walk(Path(one).absolute(), Path(one).absolute()))
             elif _is_glob(one):
                 yield from self._some(one, self._globbed(one))
@@ -264,10 +266,14 @@ class Inputs:
 
     def _listed(self, name: str) -> Iterator[Item]:
         source = "stdin" if name == "-" else name
+        if not name:
+            raise SourceError(NO_NAME)
         try:
             data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         except OSError as error:
             raise SourceError(f"the list {source} can't be read: {error.strerror}") from error
+        if b"\0" in data:
+            raise SourceError(f"{source} is no list of paths: it is no text")
         text = data.decode("utf-8-sig", "surrogateescape")
         folder = Path.cwd() if name == "-" else Path(name).absolute().parent
         rows = self._table(text, source) if _has_header(text) else (({}, line) for line in text.splitlines())
@@ -281,7 +287,7 @@ class Inputs:
                 yield self._named_remote(given.strip(), columns, picture=media)
                 continue
             path = Path(given)
-            if not path.is_absolute() and not path.exists() and (folder / path).exists():
+            if not path.is_absolute() and not _exists(path) and _exists(folder / path):
                 path = folder / path
             yield self._named(path.absolute(), columns, picture=path.suffix.lower() in PICTURES)
         if not found:
@@ -340,6 +346,10 @@ class Inputs:
             mtime_ns=mtime_ns,
             columns=columns,
         )
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - no error where a folder above may not be read
 
 
 def _base_of(pattern: str) -> Path:

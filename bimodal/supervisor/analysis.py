@@ -106,7 +106,7 @@ class Analysis:
             undo.callback(self._session.close)
             described = describe_session(config, "analysis", self._session.name, datetime.now().astimezone(), choice)
             self._record = RecordActorSettings(
-                record=RecordSettings(folder=str(out), private=False),
+                record=RecordSettings(folder=pack(out), private=False),
                 sources={one.name: pack(one.file) for one in inputs},
                 given={one.name: one.identity for one in inputs if one.identity != pack(one.file)},
                 overwrite=overwrite,

@@ -43,8 +43,8 @@ def annotate_file(
     order = Order(
         source=pack(source.absolute()),
         choice=choice,
-        events=str((out / f"{name}.jsonl").absolute()),
-        film=str(film.absolute()),
+        events=pack((out / f"{name}.jsonl").absolute()),
+        film=pack(film.absolute()),
         style=style,
         landmarks=landmarks,
         log=str(log_file) if log_file is not None else None,

@@ -16,6 +16,7 @@ import msgspec
 
 from bimodal.broker.control import ProcessReport
 from bimodal.broker.messages import Heartbeat, State
+from bimodal.broker.paths import shown
 from bimodal.child_process import child_environment, python_command
 from bimodal.supervisor import forks
 from bimodal.supervisor.processes import ProcessSpec
@@ -23,6 +24,7 @@ from bimodal.supervisor.session import Session
 from bimodal.supervisor.usage import Usage, UsageMonitor, waited_s
 from bimodal.workers.actor import ENVIRONMENT_KEY, FROM_STDIN, LOG_LEVEL_KEY, ActorSettings
 from bimodal.workers.backoff import BackOff
+from bimodal.workers.errors import ConfigError
 from bimodal.workers.logs import STDOUT, is_stream
 
 # Measurements of the waiting for a processor that are kept, one a second.
@@ -126,7 +128,12 @@ class Child:
         self.heartbeat = None
         self.restarting = self.stop_requested = False
         self._started_at = now
-        data = msgspec.json.encode(settings)
+        try:
+            data = msgspec.json.encode(settings)
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{shown(error.object)} can't be used, since its name is no UTF-8: rename it, or work in another folder"
+            ) from error
         self.process = self._take_prepared(data, log_file)
         if self.process is None:
             # Not in the environment: one variable holds 128 KiB, and a recorder is told of thousands of files.

@@ -28,6 +28,7 @@ TIMEOUT_S = 30.0
 RESERVED = (".speech",)
 ANNOTATED = ".annotated.mp4"
 FOLDERS_KEPT = 256
+NO_NAME = "an empty name names no file and no folder: is a variable empty?"
 
 
 class Input(NamedTuple):
@@ -130,6 +131,8 @@ def _stored(given: str, number: int, scratch: Path, name: str | None, stdin: Bin
         return place
     if is_address(given):
         return _fetched(given, _folder(scratch, number))
+    if not given:
+        raise SourceError(NO_NAME)
     return Path(given).absolute()
 
 

@@ -31,6 +31,7 @@ from bimodal.broker.control import (
     ScaleRequest,
     StatusRequest,
 )
+from bimodal.broker.paths import unpack
 from bimodal.config import Between, Config, load_config
 from bimodal.errors import BimodalError
 from bimodal.supervisor import forks
@@ -406,7 +407,7 @@ class Recordings:
 
     def end(self) -> list[Path]:
         """Close the folders; returns those in which something was recorded."""
-        folders = [Path(settings.record.folder) for settings in self._known.values() if settings is not None]
+        folders = [unpack(settings.record.folder) for settings in self._known.values() if settings is not None]
         return [folder for folder in folders if end_session(folder, datetime.now().astimezone())]
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from bimodal.broker.paths import pack
 from bimodal.config import Config
 from bimodal.config.schema import DETAILS
 from bimodal.models.catalog import resolve, sha256_of
@@ -181,7 +182,7 @@ def begin_session(config: Config, session: str, now: datetime) -> RecordActorSet
     except OSError as error:
         raise ConfigError(describe(error, folder / SESSION_FILE)) from error
     files = {name: str(Path(stream.file).absolute()) for name, stream in config.streams.items() if stream.file}
-    return RecordActorSettings(record=msgspec.structs.replace(wanted, folder=str(folder)), sources=files)
+    return RecordActorSettings(record=msgspec.structs.replace(wanted, folder=pack(folder)), sources=files)
 
 
 def _make(parent: Path, name: str, *, private: bool) -> Path:

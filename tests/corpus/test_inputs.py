@@ -6,6 +6,7 @@ import io
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -117,6 +118,28 @@ def test_a_list_that_is_wrong_is_refused_in_a_sentence(tmp_path: Path, text: str
         places(f"@{tmp_path / 'list.csv'}")
 
 
+def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"a\0.mp4\n")
+    with pytest.raises(SourceError, match="is no list of paths: it is no text"):
+        places(f"@{tmp_path / 'list.txt'}")
+
+
+def test_what_may_not_be_looked_at_costs_its_own_row_only(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = os.stat
+
+    def refused(path: Any, *given: Any, **how: Any) -> os.stat_result:
+        if not isinstance(path, int) and "secret" in os.fspath(path):
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, *given, **how)
+
+    (study / "list.txt").write_text("secret/a.mp4\ntop.mov\n")
+    monkeypatch.setattr(os, "stat", refused)
+    assert set(places(f"@{study / 'list.txt'}")) == {"a.mp4", "top.mov"}
+    assert not is_corpus(["secret/a.mp4"], 8)
+    with pytest.raises(SourceError, match="matches no media file"):
+        places("secret/*.mp4")
+
+
 def test_what_holds_nothing_is_refused(study: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for one, sentence in (
@@ -125,6 +148,8 @@ def test_what_holds_nothing_is_refused(study: Path, tmp_path: Path) -> None:
         (f"@{study}/none.txt", "can't be read: No such file"),
         ("rtsp://localhost/a.mp4", "is no file: watch a live address"),
         ("-", "goes with files that are named"),
+        ("", "an empty name names no file and no folder"),
+        ("@", "an empty name names no file and no folder"),
     ):
         with pytest.raises(SourceError, match=sentence):
             places(one)

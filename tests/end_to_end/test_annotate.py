@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def test_each_file_gets_its_film_with_every_frame_and_its_sound(tmp_path: Path) 
         write_clip(tmp_path / "phone.mp4", [scene(0)] * 10, rotation=90),
         write_clip(tmp_path / "voice.wav", sound=sound, rate=rate, sound_codec="pcm_s16le"),
     ]
-    out = tmp_path / "out"
+    out = tmp_path / os.fsdecode(b"caf\xe9")  # a name that is no UTF-8
     code, said, err = run("analyze", *clips, "--out", out, "--annotate")
     assert code == 0, err
     assert "3 files" in said

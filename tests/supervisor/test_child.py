@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +28,7 @@ from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import NEEDED_FIRST, stands_back
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.capture.settings import StreamSettings
+from bimodal.workers.errors import ConfigError
 
 PATIENCE_S = 180.0
 
@@ -277,6 +280,16 @@ def test_a_process_that_waits_for_others_loads_meanwhile_and_gets_its_settings_l
         assert last is not None
         assert last.returncode is not None
         child.discard()
+    finally:
+        session.close()
+
+
+def test_a_path_that_is_no_utf8_is_a_sentence() -> None:
+    session = Session("test-no-utf8")
+    settings = StreamSettings(file=os.fsdecode(b"/films/caf\xe9.mp4"))
+    try:
+        with pytest.raises(ConfigError, match=r"/films/caf%E9\.mp4 can't be used, since its name is no UTF-8"):
+            Child(source(Config(), "clip", settings, policy="latest", realtime=True)).start(session, None, 1.0)
     finally:
         session.close()
 

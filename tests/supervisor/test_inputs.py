@@ -25,6 +25,11 @@ def test_files_are_named_by_their_stems(tmp_path: Path) -> None:
     assert (one.name, one.given, one.identity) == ("caf%E9", "/x/caf%E9.mp4", pack(strange))
 
 
+def test_an_empty_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="an empty name names no file"):
+        gather([""], tmp_path / "scratch")
+
+
 NAMES = st.lists(
     st.builds("{}{}".format, st.sampled_from(["talk", "a.speech", "x"]), st.sampled_from([".mp4", ".wav", ".png", ""])),
     unique=True,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, Job, StreamClosed, StreamOpened
+from bimodal.broker.paths import unpack
 from bimodal.drawing.overlay import ground, overlay
 from bimodal.drawing.style import Pixels, Style
 from bimodal.recordings.records import set_of
@@ -51,7 +52,7 @@ class FilmActor(FrameObserver):
         if mine.private:
             os.umask(0o077)
         self._settings = mine
-        self._folder = Path(mine.folder)
+        self._folder = unpack(mine.folder)
         self._style = Style(faces=mine.faces, draw=mine.draw)
         self._find_meshes = _mesh_finder(mine)
         self._free_space = FreeSpace(self._folder, mine.min_free_mb)

@@ -19,7 +19,7 @@ import setproctitle
 from numpy.typing import NDArray
 
 from bimodal.broker.events import Emotion
-from bimodal.broker.paths import unpack
+from bimodal.broker.paths import shown, unpack
 from bimodal.drawing.overlay import ground, overlay
 from bimodal.drawing.style import Pixels, Style
 from bimodal.errors import BimodalError
@@ -165,8 +165,8 @@ def main() -> int:
     try:
         pictures = annotate(
             unpack(order.source),
-            Path(order.events),
-            Path(order.film),
+            unpack(order.events),
+            unpack(order.film),
             style=order.style,
             on_progress=_ProgressPrinter(),
             choice=order.choice,
@@ -179,7 +179,9 @@ def main() -> int:
     except Exception as error:
         logging.exception("an error of our own")
         print_progress(
-            FilmProgress(because=f"{order.film} met an unexpected {type(error).__name__}; the log has the details")
+            FilmProgress(
+                because=f"{shown(unpack(order.film))} met an unexpected {type(error).__name__}; the log has the details"
+            )
         )
         return BROKEN
     print_progress(FilmProgress(pictures=pictures))

@@ -17,6 +17,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Paths and style of one annotated film.
 
     Attributes:
+        source, events, film: packed (broker/paths.py).
         landmarks: path of the face-landmarks artifact for a style that draws meshes.
         log: takes the details of a failure.
         parent: pid to die with.
