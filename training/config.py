@@ -128,7 +128,9 @@ class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     Attributes:
         name, version, output, seed, threads: as of Config.
-        data: FER2013 with the votes of FER+.
+        emotions: the set that `first` learnt, in the order of its classes. face-api's network joins in those that it
+            knows, two at least.
+        data: pictures with labels, by default FER2013 with the votes of FER+; its splits `train` and `valid`.
         first: a face-compact artifact, or best.pt of a run of its network; widths and depth are its own.
         second: folder with the weights of face-api.js's expression network; None fetches the npm package.
         first_temperature, second_temperature: of their logits before they are joined.
@@ -168,6 +170,15 @@ class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     crop_rotate: bool = True
     seed: int = 0
     threads: Count = 1
+    emotions: tuple[str, ...] = EMOTIONS
+
+    def __post_init__(self) -> None:
+        _check_names(self.emotions)
+
+    @property
+    def among(self) -> EmotionSet:
+        """The set."""
+        return EmotionSet(self.emotions)
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

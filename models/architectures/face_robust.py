@@ -5,8 +5,10 @@ picture. Product of experts after Hinton 1999: log p = (1 − w)·(log p₁ − 
 temperature. The prior is that of the first network's training labels; dividing by a part of it is the decision rule
 that weighs rare emotions. The less clear a picture is, the less the second network counts, which knows clear pictures
 only, and the more of the prior is divided out, which the first falls back on; with more detail than the first network's
-training pictures have the second counts more. In a larger model the first opinion is that of two networks, of which one
-knows undegraded pictures and counts half where the picture is clear, and each also sees the mirror image.
+training pictures have the second counts more. Of emotions of one's own the second may know a part only: the product is
+then over the emotions that both know, which keep the share of all that the first gives them. In a larger model the
+first opinion is that of two networks, of which one knows undegraded pictures and counts half where the picture is
+clear, and each also sees the mirror image.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 
 from bimodal.models.architectures.face_api_expression import LABELS, FaceApiExpression
 from bimodal.models.architectures.face_compact import LUMA, FaceCompact, standardise
-from bimodal.models.emotions import EMOTIONS, emotion_of
+from bimodal.models.emotions import EMOTIONS, EmotionSet
 
 SIDE = 112
 GREY_SIDE = 48
@@ -78,14 +80,16 @@ class Clearness(nn.Module):
 
 
 class Rule(nn.Module):
-    """The product: log probabilities of both, [N, 7] over EMOTIONS each, clearness and detail [N, 1] → probabilities.
+    """The product: log probabilities of the first [N, E] and the second [N, S], clearness and detail [N, 1] →
+    probabilities [N, E].
 
     Args:
-        prior: share of each emotion in the first network's training labels, [7].
+        prior: share of each emotion in the first network's training labels, [E].
         tau, share: of clear pictures: the part of the prior that is divided out, and the second network's weight, 0…1.
         poor_tau: the part of the prior in pictures that are not clear at all; the second network has no weight there.
         detailed_share: the second network's weight in clear pictures of the most detail.
         temperature: of the result.
+        shared: places of the S emotions that the second network knows; None: all.
     """
 
     prior: Tensor
@@ -98,8 +102,10 @@ class Rule(nn.Module):
         poor_tau: float,
         detailed_share: float,
         temperature: float,
+        shared: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        self._shared = None if shared is None or len(shared) == len(prior) else list(shared)
         self.register_buffer("prior", torch.log(torch.tensor(prior, dtype=torch.float32)), persistent=False)
         self.tau, self.poor_tau, self.temperature = tau, poor_tau, temperature
         self.share, self.detailed_share = share, detailed_share
@@ -107,8 +113,21 @@ class Rule(nn.Module):
     def forward(self, first: Tensor, second: Tensor, clear: Tensor, detailed: Tensor) -> Tensor:
         share = clear * (self.share + detailed * (self.detailed_share - self.share))
         tau = self.poor_tau + clear * (self.tau - self.poor_tau)
-        pooled = (1 - share) * (first - tau * self.prior) + share * second
+        if self._shared is None:
+            pooled = (1 - share) * (first - tau * self.prior) + share * second
+        else:
+            pooled = _joined(first - tau * self.prior, share, second, self._shared)
         return torch.softmax(pooled / self.temperature, dim=1)
+
+
+def _joined(first: Tensor, share: Tensor, second: Tensor, shared: Sequence[int]) -> Tensor:
+    """The product over the emotions at `shared` alone; the mass that the first network gives them stays, [N, E]."""
+    own = first[:, shared]
+    both = (1 - share) * own + share * second
+    both = both + torch.logsumexp(own, dim=1, keepdim=True) - torch.logsumexp(both, dim=1, keepdim=True)
+    places = range(first.shape[1])
+    columns = [first.shape[1] + shared.index(place) if place in shared else place for place in places]
+    return torch.cat([first, both], dim=1)[:, columns]
 
 
 class Novelty(nn.Module):
@@ -139,8 +158,15 @@ class Novelty(nn.Module):
         return torch.sqrt(torch.clamp(squares.amin(dim=1, keepdim=True), min=0.0))
 
 
+def second_knows(emotions: Sequence[str]) -> dict[int, int]:
+    """Places in a set of the emotions that face-api's network knows → its own classes, in the order of the set."""
+    among = EmotionSet(tuple(emotions))
+    meant = [among.meant_by(label) for label in LABELS]
+    return {place: meant.index(emotion) for place, emotion in enumerate(emotions) if emotion in meant}
+
+
 class FaceRobustGraph(nn.Module):
-    """Exported graph: crops uint8 [N, 112, 112, 3] RGB → probabilities [N, 7], embedding [N, 128] of the first network,
+    """Exported graph: crops uint8 [N, 112, 112, 3] RGB → probabilities [N, E], embedding [N, 128] of the first network,
     and its novelty [N, 1], if given.
 
     Args:
@@ -149,6 +175,7 @@ class FaceRobustGraph(nn.Module):
         clear_first: one more of the first's form; the clearer the picture, the nearer its weight in the first opinion,
             a mean of log probabilities, comes to a half.
         mirrored: whether those networks see the mirror image too; the means of both answers count.
+        emotions: the set that the first networks answer in.
     """
 
     luma: Tensor
@@ -165,13 +192,14 @@ class FaceRobustGraph(nn.Module):
         novelty: Novelty | None = None,
         clear_first: FaceCompact | None = None,
         mirrored: bool = False,
+        emotions: Sequence[str] = EMOTIONS,
     ) -> None:
         super().__init__()
         self.novelty = novelty
         self.first, self.second, self.rule = first, second, rule
         self.clear_first, self.mirrored = clear_first, mirrored
         self.temperatures = temperatures
-        self._order = [[emotion_of(label) for label in LABELS].index(emotion) for emotion in EMOTIONS]
+        self._order = list(second_knows(emotions).values())
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shrink", torch.from_numpy(area_weights(side, grey_side)), persistent=False)
         self.clearness = Clearness(side, grey_side)
@@ -184,8 +212,8 @@ class FaceRobustGraph(nn.Module):
         )
 
     def opinions(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Inputs of Rule (log probabilities of both networks over EMOTIONS, [N, 7] each, clearness and detail, [N, 1])
-        and the first network's embedding."""
+        """Inputs of Rule (log probabilities of both networks, [N, E] and [N, S], clearness and detail, [N, 1]) and the
+        first network's embedding."""
         colour = faces.to(torch.float32).permute(0, 3, 1, 2)
         grey, small = self._grey(colour)
         clear, detailed = self.clearness(grey, small)
@@ -198,7 +226,7 @@ class FaceRobustGraph(nn.Module):
         return first, torch.log_softmax(second / self.temperatures[1], dim=1), clear, detailed, embedding
 
     def _log_probabilities(self, network: FaceCompact, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a standardised picture, [N, 7], and its embedding."""
+        """Of a standardised picture, [N, E], and its embedding."""
         logits, embedding = network(torch.cat([seen, seen.flip(3)]) if self.mirrored else seen)
         found = torch.log_softmax(logits / self.temperatures[0], dim=1)
         if not self.mirrored:

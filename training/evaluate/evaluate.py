@@ -228,7 +228,24 @@ def decided_pictures(
     if not decided:
         raise DatasetError(f"no picture of {data}/{split} has an emotion that more than half of the raters named")
     by_votes = labels != "fer2013" and all(item.votes for item in items)
-    return decided, majority[majority != LEFT_OUT], FACE_PROTOCOL if by_votes else LABEL_PROTOCOL
+    return decided, majority[majority != LEFT_OUT], picture_protocol(by_votes, among)
+
+
+def picture_protocol(by_votes: bool, among: EmotionSet = SEVEN) -> str:
+    """How pictures are labelled, in words."""
+    if among.is_seven:
+        return FACE_PROTOCOL if by_votes else LABEL_PROTOCOL
+    if by_votes:
+        return (
+            f"FER+ majority of {among.words}; pictures won by others, or by no more than half of the votes, left out; "
+            "whole 48×48 pictures"
+        )
+    return f"the data set's own labels; pictures outside {among.words} left out; whole pictures"
+
+
+def speech_protocol(among: EmotionSet = SEVEN) -> str:
+    """What of a clip is measured, in words."""
+    return SPEECH_PROTOCOL if among.is_seven else SPEECH_PROTOCOL.partition(";")[0]
 
 
 def picture_probabilities(
@@ -294,7 +311,9 @@ def parts_of(data: Path, split: str, among: EmotionSet = SEVEN) -> set[str]:
 def part_of(data: Path, split: str, among: EmotionSet = SEVEN) -> str:
     """Name of a split of a picture data set in `trained_on`."""
     name = reader_of(data, ["picture"], among).name
-    return f"{'fer2013' if name.startswith('fer2013') else data.name if name == 'manifest' else name}/{split}"
+    if name == "manifest" or (name == "fer2013-folders" and not among.is_seven):  # anybody's pictures
+        return f"{data.name}/{split}"
+    return f"{'fer2013' if name.startswith('fer2013') else name}/{split}"
 
 
 def live_figures(

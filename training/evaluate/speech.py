@@ -21,13 +21,13 @@ from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.conditions import under_condition
 from bimodal.training.evaluate.evaluate import (
     ALONE,
-    SPEECH_PROTOCOL,
     Evaluation,
     Joined,
     as_long,
     cost_of,
     live_figures,
     speech_probabilities,
+    speech_protocol,
     together,
     trained_on,
     voices,
@@ -90,7 +90,7 @@ def evaluate_speech(
     return Evaluation(
         model="+".join(artifact.identity for artifact in artifacts),
         data=f"{data.name}, {len(parts)} actors",
-        protocol=SPEECH_PROTOCOL,
+        protocol=speech_protocol(among),
         seen_in_training=any(parts & trained_on(artifact.metadata) for artifact in artifacts),
         figures=measure(true, centre, among.emotions),
         further=live_figures(true, live, among)

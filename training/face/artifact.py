@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from bimodal.models.architectures.face_compact import SIZE, FaceCompact, FaceCompactGraph
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
-from bimodal.models.emotions import own_names
+from bimodal.models.emotions import EmotionSet, own_names
 from bimodal.models.session import open_artifact
 from bimodal.training.config import FaceConfig
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.datasets.loading import has_split, load_faces
 from bimodal.training.datasets.readers import reader_of
-from bimodal.training.evaluate.evaluate import FACE_PROTOCOL, LABEL_PROTOCOL, evaluate_face, part_of
+from bimodal.training.evaluate.evaluate import evaluate_face, part_of, picture_protocol
 from bimodal.training.evaluate.metrics import Figures, fit_temperature, measure, recall_intervals, softmax
 from bimodal.training.face.train import Progress, logits_of, split_for_calibration, train_face, trainable
 from bimodal.training.to_artifact import set_metadata, write_artifact, write_card
@@ -58,7 +58,7 @@ def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, progre
         figures, protocol = evaluation.figures, f"{config.data.name}, split valid: {evaluation.protocol}"
     else:
         figures = measure(decided.majority, softmax(logits, temperature), config.emotions)
-        by_votes = FACE_PROTOCOL if config.labels != "fer2013" else LABEL_PROTOCOL
+        by_votes = picture_protocol(config.labels != "fer2013", config.among)
         protocol = f"{config.data.name}, pictures kept back from training but used for calibration: {by_votes}"
     metadata = _metadata(config, temperature, _metrics(config, figures, protocol))
     set_metadata(path, metadata)
@@ -68,13 +68,28 @@ def ship_face(config: FaceConfig, network: FaceCompact, kept_back: Faces, progre
     return path
 
 
-def _metadata(config: FaceConfig, temperature: float, metrics: dict[str, object] | None) -> Metadata:
-    reader = reader_of(config.data, ["picture"], config.among)
-    fer2013 = reader.name in ("fer2013", "fer2013-table")
+class Pictures(NamedTuple):
+    """A data set of pictures: whether it is FER2013, its name and licence in words."""
+
+    fer2013: bool
+    name: str
+    licence: str
+
+
+def pictures_of(data: Path, among: EmotionSet) -> Pictures:
+    """What a folder of pictures is."""
+    reader = reader_of(data, ["picture"], among)
     # A folder a class may hold anybody's pictures: they are named, and their licence is their owner's to tell.
     own = reader.name in ("manifest", "fer2013-folders")
-    name = config.data.resolve().name if own else reader.name
-    licence = "whose licence their owner knows" if reader.name == "fer2013-folders" else reader.licence
+    return Pictures(
+        reader.name in ("fer2013", "fer2013-table"),
+        data.resolve().name if own else reader.name,
+        "whose licence their owner knows" if reader.name == "fer2013-folders" else reader.licence,
+    )
+
+
+def _metadata(config: FaceConfig, temperature: float, metrics: dict[str, object] | None) -> Metadata:
+    fer2013, name, licence = pictures_of(config.data, config.among)
     return Metadata(
         contract=CONTRACT_VERSION,
         kind="face-static",

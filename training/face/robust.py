@@ -4,6 +4,8 @@ Nothing is trained. The first network is made INT8; then the rule of the product
 the second network's share), unless the config says it, is chosen for the mean of accuracy and UAR, and its temperature
 for the likelihood, on that network's answers to the split `valid`. The figures are those of five folds of it, each
 measured with what was fitted on the others.
+
+Of emotions of one's own face-api.js's network joins in those that it knows (models/architectures/face_robust.py).
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ from numpy.typing import NDArray
 from bimodal.export.pretrained.face_api import load_network
 from bimodal.export.quantize.quantize import quantize_part
 from bimodal.models.architectures.face_compact import FaceCompact
-from bimodal.models.architectures.face_robust import SIDE, FaceRobustGraph, Novelty, Rule
+from bimodal.models.architectures.face_robust import SIDE, FaceRobustGraph, Novelty, Rule, second_knows
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
-from bimodal.models.emotions import EMOTIONS
+from bimodal.models.emotions import own_names
+from bimodal.models.errors import LabelError
+from bimodal.models.scan import metadata_of
 from bimodal.models.session import open_artifact
 from bimodal.training.config import RobustConfig
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.datasets.loading import load_faces
-from bimodal.training.evaluate.evaluate import FACE_PROTOCOL, part_of
+from bimodal.training.errors import DatasetError, TrainingError
+from bimodal.training.evaluate.evaluate import decided_pictures, part_of
 from bimodal.training.evaluate.metrics import (
     Figures,
     accuracy,
@@ -41,6 +46,7 @@ from bimodal.training.evaluate.metrics import (
     softmax,
     uar,
 )
+from bimodal.training.face.artifact import pictures_of
 from bimodal.training.face.start import begin_with
 from bimodal.training.face.train import Progress, soft_targets, split_for_calibration, trainable
 from bimodal.training.to_artifact import set_metadata, write_artifact, write_card
@@ -48,6 +54,10 @@ from bimodal.training.to_artifact import set_metadata, write_artifact, write_car
 LICENSE = (
     "MIT (weights of both networks); the first was trained on FER2013, which is for research use, the second on "
     "pictures that its authors do not publish"
+)
+OWN_LICENSE = (
+    "the first network as the data it was trained on: {name}, {licence}; MIT (weights of the second, trained on "
+    "pictures that its authors do not publish)"
 )
 SOURCE = "face-compact's network and the expression network of face-api.js 1.7.15 as a product of experts"
 FOLDS = 5
@@ -77,35 +87,43 @@ FIRST_ALONE = Fitted(0.0, 0.0, 0.0, 0.0, 1.0)
 
 
 class Answers(NamedTuple):
-    """Log probabilities float64 [N, 7] of both networks on N pictures, how clear and how detailed these are [N, 1], and
-    the true classes int64 [N]."""
+    """Log probabilities float64 of the first network [N, E] and the second [N, S] on N pictures, how clear and how
+    detailed these are [N, 1], the true classes int64 [N], and the places of the S emotions; None: all."""
 
     first: NDArray[np.float64]
     second: NDArray[np.float64]
     clear: NDArray[np.float64]
     detailed: NDArray[np.float64]
     true: NDArray[np.int64]
+    shared: tuple[int, ...] | None = None
 
     def take(self, chosen: NDArray[np.bool_]) -> Answers:
         """Some of them."""
         first, second, clear, detailed = (values[chosen] for values in self[:4])
-        return Answers(first, second, clear, detailed, self.true[chosen])
+        return Answers(first, second, clear, detailed, self.true[chosen], self.shared)
 
 
 def make_robust(config: RobustConfig, progress: Progress) -> Path:
     """Fit the rule, export, quantize and measure. Returns the path of the artifact.
 
-    Raises DatasetError for the data, TrainingError for the weights, SourceModelError for face-api's files.
+    Raises DatasetError for the data, TrainingError for the weights or the emotions, SourceModelError for face-api's
+    files.
     """
     torch.set_num_threads(config.threads)
-    faces = load_faces(config.data, "train")
+    shared = shared_of(config, progress)
+    faces = load_faces(config.data, "train", among=config.among)
     learnt, _ = split_for_calibration(faces, config.calibration_every)
     prior = soft_targets(trainable(learnt).votes).mean(axis=0)
-    graph = _graph(config, prior, learnt)
+    absent = [emotion for emotion, share in zip(config.emotions, prior, strict=True) if share <= 0]
+    if absent:
+        raise DatasetError(
+            f"{config.data} shows no {', no '.join(absent)} in 'train', and the rule divides by how often each occurs"
+        )
+    graph = _graph(config, prior, learnt, shared)
     path = config.output / "model.onnx"
     _export(config, graph, learnt, path, progress)
-    valid = load_faces(config.data, "valid")
-    measured = _answers(graph, path, valid.take(valid.majority != LEFT_OUT))
+    valid = load_faces(config.data, "valid", among=config.among)
+    measured = _answers(graph, path, valid.take(valid.majority != LEFT_OUT), shared)
 
     given = FIRST_ALONE._replace(poor_tau=config.poor_tau, detailed_share=config.detailed_share)
 
@@ -115,9 +133,9 @@ def make_robust(config: RobustConfig, progress: Progress) -> Path:
         return with_temperature(answers, prior, given._replace(tau=config.tau, share=config.share))
 
     rule = fit(measured)
-    figures = measure(measured.true, cross_fitted(measured, prior, fit), EMOTIONS)
+    figures = measure(measured.true, cross_fitted(measured, prior, fit), config.emotions)
     progress(f"{config.name}: τ {rule.tau}, share {rule.share}, temperature {rule.temperature}")
-    graph.rule = Rule(prior.tolist(), *rule)
+    graph.rule = Rule(prior.tolist(), *rule, shared)
     if config.novelty_pictures:
         graph.novelty = fit_novelty(graph, learnt.take(learnt.majority != LEFT_OUT), valid, config.novelty_pictures)
     _export(config, graph, learnt, path, progress)
@@ -129,26 +147,68 @@ def make_robust(config: RobustConfig, progress: Progress) -> Path:
     return path
 
 
-def _graph(config: RobustConfig, prior: NDArray[np.float32], learnt: Faces) -> FaceRobustGraph:
+LEAST_SHARED = 2
+"""So many of the emotions face-api's network must know: of one alone it says nothing."""
+
+
+def shared_of(config: RobustConfig, progress: Progress) -> tuple[int, ...] | None:
+    """Places of the emotions that face-api's network knows; None: all.
+
+    Raises TrainingError where these are too few to join anything.
+    """
+    shared = tuple(second_knows(config.emotions))
+    known = ", ".join(config.emotions[place] for place in shared)
+    if len(shared) < LEAST_SHARED:
+        raise TrainingError(
+            f"face-api's network knows {known or 'none'} of {config.among.words}, and joins where it knows two at "
+            "least: use the model that 'bimodal train face' makes as it is"
+        )
+    if len(shared) == len(config.emotions):
+        return None
+    progress(f"{config.name}: face-api's network joins in {known}; of the others the first network alone tells")
+    return shared
+
+
+def _check_order(path: Path, config: RobustConfig) -> None:
+    """Raise TrainingError where an artifact does not have the emotions of the config as its classes, in their order."""
+    if path.suffix != ".onnx" or not path.is_file():
+        return
+    metadata = metadata_of(path, "face-static")
+    try:
+        meant = tuple(config.among.meant_by(label) for label in metadata.labels or ())
+    except LabelError:
+        meant = ()
+    if meant != config.emotions:
+        raise TrainingError(
+            f"{path} answers in {', '.join(metadata.labels or ())}, and this config is of {', '.join(config.emotions)}:"
+            " name a model that was trained with the same 'emotions', in the same order"
+        )
+
+
+def _graph(
+    config: RobustConfig, prior: NDArray[np.float32], learnt: Faces, shared: tuple[int, ...] | None
+) -> FaceRobustGraph:
     """The graph with both networks, and the rule that gives the first one's answers."""
 
     def of(path: Path) -> FaceCompact:
-        network = FaceCompact(len(EMOTIONS), config.widths, config.depth)
+        _check_order(path, config)
+        network = FaceCompact(len(config.emotions), config.widths, config.depth)
         begin_with(network, path, learnt.pictures[:: max(1, len(learnt) // 64)])
         return network.eval()
 
     return FaceRobustGraph(
         of(config.first),
         load_network(config.second),
-        Rule(prior.tolist(), *FIRST_ALONE),
+        Rule(prior.tolist(), *FIRST_ALONE, shared),
         (config.first_temperature, config.second_temperature),
         grey_side=config.grey_side,
         clear_first=None if config.clear_first is None else of(config.clear_first),
         mirrored=config.mirrored,
+        emotions=config.emotions,
     ).eval()
 
 
-def _answers(graph: FaceRobustGraph, path: Path, faces: Faces) -> Answers:
+def _answers(graph: FaceRobustGraph, path: Path, faces: Faces, shared: tuple[int, ...] | None) -> Answers:
     """Answers to pictures: of the first network that of the file at `path`, whose rule is FIRST_ALONE."""
     artifact = open_artifact(path, "face-static", provider="cpu")
     rows = []
@@ -158,7 +218,7 @@ def _answers(graph: FaceRobustGraph, path: Path, faces: Faces) -> Answers:
             _, *others, _ = graph.opinions(torch.from_numpy(batch))
             rows.append([first, *(values.numpy() for values in others)])
     first, second, clear, detailed = (np.concatenate(values).astype(np.float64) for values in zip(*rows, strict=True))
-    return Answers(first, second, clear, detailed, faces.majority)
+    return Answers(first, second, clear, detailed, faces.majority, shared)
 
 
 def batches(faces: Faces, size: int = BATCH) -> Iterator[NDArray[np.uint8]]:
@@ -169,11 +229,21 @@ def batches(faces: Faces, size: int = BATCH) -> Iterator[NDArray[np.uint8]]:
 
 
 def pooled(answers: Answers, prior: NDArray[np.floating], rule: Fitted) -> NDArray[np.float64]:
-    """Logits float64 [N, 7] of the product, as Rule computes them before the temperature."""
+    """Logits float64 [N, E] of the product, as Rule computes them before the temperature."""
     shares = answers.clear * (rule.share + answers.detailed * (rule.detailed_share - rule.share))
     taus = rule.poor_tau + answers.clear * (rule.tau - rule.poor_tau)
     log_prior = np.log(np.asarray(prior, np.float64))
-    return np.asarray((1 - shares) * (answers.first - taus * log_prior) + shares * answers.second)
+    first = answers.first - taus * log_prior
+    if answers.shared is None:
+        return np.asarray((1 - shares) * first + shares * answers.second)
+    own = first[:, answers.shared]
+    both = (1 - shares) * own + shares * answers.second
+    first[:, answers.shared] = both + _log_mass(own) - _log_mass(both)
+    return np.asarray(first)
+
+
+def _log_mass(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
 def fit_rule(answers: Answers, prior: NDArray[np.floating], given: Fitted) -> Fitted:
@@ -204,7 +274,7 @@ def with_temperature(answers: Answers, prior: NDArray[np.floating], rule: Fitted
 def cross_fitted(
     answers: Answers, prior: NDArray[np.floating], fit: Callable[[Answers], Fitted], folds: int = FOLDS
 ) -> NDArray[np.float64]:
-    """Probabilities float64 [N, 7], each fold's by a rule fitted on the other folds."""
+    """Probabilities float64 [N, E], each fold's by a rule fitted on the other folds."""
     fold = np.arange(len(answers.true)) % folds
     rows = np.zeros_like(answers.first)
     for number in range(folds):
@@ -217,7 +287,7 @@ def fit_novelty(graph: FaceRobustGraph, learnt: Faces, held: Faces, most: int) -
     """Fit the distance to what was learnt on at most `most` pictures of it, and its unit on as many held-out ones."""
     some, other = (part.take(np.arange(len(part)) % math.ceil(len(part) / most) == 0) for part in (learnt, held))
     known, new = (_embeddings(graph, part) for part in (some, other))
-    classes = [label for label in range(len(EMOTIONS)) if (some.majority == label).any()]
+    classes = [label for label in range(some.votes.shape[1]) if (some.majority == label).any()]
     means = np.stack([known[some.majority == label].mean(axis=0) for label in classes])
     off = known - means[[classes.index(label) for label in some.majority]]
     covariance = off.T @ off / len(off)
@@ -261,7 +331,9 @@ def _export(config: RobustConfig, graph: FaceRobustGraph, learnt: Faces, path: P
 
 def _metadata(config: RobustConfig, rule: Fitted, figures: Figures | None) -> Metadata:
     metrics: dict[str, Any] | None = None
+    data = pictures_of(config.data, config.among)
     if figures is not None:
+        protocol = decided_pictures(config.data, "valid", "auto", config.among)[2]
         metrics = {
             "accuracy": round(figures.accuracy, 4),
             "uar": round(figures.uar, 4),
@@ -270,8 +342,8 @@ def _metadata(config: RobustConfig, rule: Fitted, figures: Figures | None) -> Me
             "n": figures.n,
             "recall": {label: round(value, 4) for label, value in figures.recall.items()},
             "recall_95": recall_intervals(figures),
-            "protocol": f"{config.data.name}, split valid, the rule fitted by folds of it: {FACE_PROTOCOL}",
-            "trained_on": [part_of(config.data, "train")],
+            "protocol": f"{config.data.name}, split valid, the rule fitted by folds of it: {protocol}",
+            "trained_on": [part_of(config.data, "train", config.among)],
             "rule": {name: value for name, value in rule._asdict().items() if name != "temperature"},
         }
     return Metadata(
@@ -279,9 +351,10 @@ def _metadata(config: RobustConfig, rule: Fitted, figures: Figures | None) -> Me
         kind="face-static",
         name=config.name,
         version=config.version,
-        license=LICENSE,
+        license=LICENSE if data.fer2013 else OWN_LICENSE.format(name=data.name, licence=data.licence),
         source=SOURCE,
-        labels=EMOTIONS,
+        labels=config.emotions,
+        categories=own_names(config.emotions) or None,
         embedding_space=f"{config.name}@{config.version}",
         crop=Crop(scale=config.crop_scale, shift_y=config.crop_shift_y, rotate=config.crop_rotate),
         temperature=rule.temperature,

@@ -17,7 +17,7 @@ from bimodal.training.datasets import names
 from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
 from bimodal.training.datasets.readers import READERS, reader_of
 from bimodal.training.evaluate.conditions import CONDITIONS
-from bimodal.training.evaluate.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, SPEECH_PROTOCOL, voices
+from bimodal.training.evaluate.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, speech_protocol, voices
 from bimodal.training.evaluate.metrics import (
     Figures,
     cross_fitted,
@@ -135,7 +135,8 @@ def corpora_metrics(
         "accuracy": round(float(np.mean([figures["accuracy"] for figures in found.values()])), 4),
         "recall": {label: round(float(np.mean(values)), 4) for label, values in recalls.items() if values},
         "corpora": found,
-        "protocol": f"{', '.join(found)}, {len(folds)} folds by speaker: {SPEECH_PROTOCOL}; live: {LIVE_PROTOCOL}",
+        "protocol": f"{', '.join(found)}, {len(folds)} folds by speaker: {speech_protocol(among)}; "
+        f"live: {LIVE_PROTOCOL}",
     }
     if left_out:
         metrics["left_out"] = left_out_metrics(left_out, among)
@@ -192,7 +193,7 @@ def out_of_fold_metrics(
         "n": centre.n,
         "recall": {label: round(value, 4) for label, value in centre.recall.items()},
         "recall_95": recall_intervals(centre),
-        "protocol": f"{data}, {len(folds)} folds by actor: {SPEECH_PROTOCOL}",
+        "protocol": f"{data}, {len(folds)} folds by actor: {speech_protocol(among)}",
         "live": {"protocol": LIVE_PROTOCOL, "uar": round(live.uar, 4), "ece": round(live.ece, 4), "n": live.n},
         "live_mean": {"protocol": LIVE_MEAN_PROTOCOL, "uar": round(float(np.mean([m.uar for m in mean])), 4)},
     }

@@ -8,9 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from bimodal.config import check_config
 from bimodal.export.quantize.quantize import nodes_of, quantize_part
 from bimodal.models.architectures.face_api_expression import FaceApiExpression
 from bimodal.models.architectures.face_compact import FaceCompact
@@ -22,11 +25,14 @@ from bimodal.models.architectures.face_robust import (
     area_weights,
     even_light,
     linear_weights,
+    second_knows,
 )
 from bimodal.models.catalog import ROOT
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Metadata
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import open_artifact
+from bimodal.supervisor.emotions import set_of_config
+from bimodal.training.commands import train
 from bimodal.training.evaluate.face_conditions import changed_by
 from bimodal.training.evaluate.metrics import accuracy, softmax, uar
 from bimodal.training.face.robust import (
@@ -39,6 +45,7 @@ from bimodal.training.face.robust import (
     pooled,
 )
 from bimodal.training.to_artifact import write_artifact
+from tests.artifacts import make_face_static
 
 PRIOR = np.array([0.34, 0.27, 0.15, 0.11, 0.03, 0.02, 0.08])
 
@@ -63,6 +70,42 @@ def test_graph_computes_the_rule_that_was_fitted(tau: float, share: float, poor:
     with torch.inference_mode():
         found = rule(*(torch.from_numpy(each).float() for each in some[:4])).numpy()
     np.testing.assert_allclose(found, softmax(pooled(some, PRIOR, fitted), temperature), atol=1e-5)
+
+
+OWN = ("bored", "happy", "confused", "anger")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from(TAUS), st.sampled_from(SHARES))
+def test_of_ones_own_emotions_the_second_network_moves_mass_between_those_it_knows(
+    seed: int, tau: float, share: float
+) -> None:
+    random = np.random.default_rng(seed)
+    first, second = (np.log(random.dirichlet(np.ones(width), 20)) for width in (4, 2))
+    prior = random.dirichlet(np.full(4, 3.0))
+    true, detailed = np.zeros(20, np.int64), random.random((20, 1))
+    some = Answers(first, second, np.ones((20, 1)), detailed, true, tuple(second_knows(OWN)))
+    assert some.shared == (1, 3)
+    fitted = Fitted(tau, share, 0.7, 0.5, 1.0)
+    rule = Rule(prior.tolist(), *fitted, some.shared)
+    with torch.inference_mode():
+        found = rule(*(torch.from_numpy(each).float() for each in some[:4])).numpy()
+    np.testing.assert_allclose(found, softmax(pooled(some, prior, fitted)), atol=1e-5)
+    alone = softmax(pooled(some, prior, fitted._replace(share=0.0, detailed_share=0.0)))
+    np.testing.assert_allclose(found[:, [0, 2]], alone[:, [0, 2]], atol=1e-5)
+    weight = share + detailed[:, 0] * (0.5 - share)
+    odds = np.log(found[:, 1] / found[:, 3])
+    wanted = (1 - weight) * np.log(alone[:, 1] / alone[:, 3]) + weight * (second[:, 0] - second[:, 1])
+    np.testing.assert_allclose(odds, wanted, atol=1e-3)
+
+
+def test_where_both_know_all_the_emotions_it_is_the_product_over_all() -> None:
+    some = answers(30)
+    fitted = Fitted(0.3, 0.2, 0.7, 0.4, 1.0)
+    among_all = some._replace(shared=tuple(range(7)))
+    np.testing.assert_allclose(
+        softmax(pooled(among_all, PRIOR, fitted)), softmax(pooled(some, PRIOR, fitted)), atol=1e-9
+    )
 
 
 def test_pictures_that_are_not_clear_are_judged_by_the_first_network_alone() -> None:
@@ -221,3 +264,69 @@ def test_shipped_artifact_knows_a_face_from_its_own_colours() -> None:
     grey = np.full((1, SIDE, SIDE, 3), 128, np.uint8)
     found = artifact.run(faces=grey)["probabilities"]
     assert found.sum() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of two of the seven and one other, and first.pt: an untrained network of these emotions."""
+    folder = tmp_path_factory.mktemp("own")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 8), ("valid", 5)):
+        for place, name in enumerate(("bored", "happy", "anger")):
+            for number in range(count):
+                path = folder / "pictures" / split / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), random.integers(60 * place, 60 * place + 90, (48, 48), dtype=np.uint8))
+    torch.manual_seed(0)
+    torch.save({"network": FaceCompact(3, (8, 16, 24), 1).state_dict()}, folder / "first.pt")
+    return folder
+
+
+def write_config(folder: Path, **values: object) -> Path:
+    path = folder / "own.yaml"
+    usual = {"name": "own-robust", "version": "1", "data": str(folder / "pictures"), "output": str(folder / "out")}
+    given = {"first": str(folder / "first.pt"), "widths": [8, 16, 24], "depth": 1, "quantized": 0}
+    path.write_text(yaml.safe_dump({**usual, **given, "calibration_every": 4, **values}))
+    return path
+
+
+def test_a_product_of_ones_own_emotions_is_made_and_runs(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bimodal.training.face.robust.load_network", lambda _: FaceApiExpression().eval())
+    result = CliRunner().invoke(
+        train, ["face-robust", "--config", str(write_config(own, emotions=["bored", "happy", "anger"]))],
+        catch_exceptions=False,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "face-api's network joins in happy, anger; of the others the first network alone tells" in result.output
+    artifact = open_artifact(own / "out" / "model.onnx", "face-static", provider="cpu")
+    assert artifact.metadata.labels == ("bored", "happy", "anger")
+    assert artifact.metadata.categories == ("bored",)
+    assert "pictures, whose licence their owner knows" in artifact.metadata.license
+    metrics = artifact.metadata.metrics or {}
+    assert "pictures outside the emotions bored, happy, anger left out" in str(metrics["protocol"])
+    models = {"face-static": str(own / "out" / "model.onnx"), "speech": "none"}
+    running = check_config({"models": models, "emotions": ["anger", "bored"]}, "test")
+    assert set_of_config(running).emotions == ("anger", "bored")
+
+
+@pytest.mark.parametrize(
+    ("emotions", "said"),
+    [
+        (
+            ["bored", "engaged"],
+            "face-api's network knows none of the emotions bored, engaged, and joins where it knows",
+        ),
+        (["bored", "happy"], "face-api's network knows happy of the emotions bored, happy"),
+        (["happy", "bored", "anger"], "answers in bored, happy, anger, and this config is of happy, bored, anger"),
+        (["bored", "happy", "anger", "sad"], "shows no sad in 'train'"),
+    ],
+)
+def test_what_can_not_be_joined_is_said(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emotions: list[str], said: str
+) -> None:
+    monkeypatch.setattr("bimodal.training.face.robust.load_network", lambda _: FaceApiExpression().eval())
+    first = make_face_static(tmp_path / "first.onnx", labels=("bored", "happy", "anger"), categories=("bored",))
+    path = write_config(own, emotions=emotions, first=str(first))
+    result = CliRunner().invoke(train, ["face-robust", "--config", str(path)])
+    assert result.exit_code == 1
+    assert said in result.stderr
