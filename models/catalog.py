@@ -298,9 +298,9 @@ def _named(name: str, rows: Sequence[_Row], catalog: Path) -> _Row:
 def _unknown(name: str, catalog: Path) -> CatalogError:
     known = [entry.name for entry in entries(catalog)] + [download.name for download in downloads(catalog)]
     known += [own for own in installed() if own not in known]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return CatalogError(f"there is no model '{name}': {hint}The catalog has {', '.join(known)}")
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.55)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return CatalogError(f"there is no model '{name}' in the catalog{hint} The catalog has {', '.join(known)}")
 
 
 # Folders of the user's own models and of unfinished downloads (XDG base directory specification)

@@ -39,7 +39,7 @@ from bimodal.models.catalog import (
     verify,
     verify_installed,
 )
-from bimodal.models.errors import ModelError
+from bimodal.models.errors import CatalogError, ModelError
 from bimodal.models.fetch import Folders, fetch_model
 from bimodal.models.precision import choice_here
 from bimodal.models.session import Artifact, milliseconds, open_artifact
@@ -225,6 +225,10 @@ def verify_models(
     Example: [b]bimodal models verify[/b]
     """
     with one_sentence():
+        if name is not None and name.endswith(".onnx"):
+            raise CatalogError(
+                f"models of the catalog are verified, by name; 'bimodal models show {name}' checks a file"
+            )
         checks = {entry.name: partial(verify, entry) for entry in entries()}
         checks = {own: partial(verify_installed, own) for own in installed()} | checks
     chosen = checks if name is None else {name: checks.get(name, partial(verify_installed, name))}

@@ -101,6 +101,16 @@ class Clip:
         return set_of_events(event for event, _ in itertools.islice(self.events(), MOST_LOOKED_AT))
 
 
+    @property
+    def damaged(self) -> str | None:
+        """Which record beside the events can't be read, in one sentence; None where each can, or there is none."""
+        records: list[tuple[Path, msgspec.Struct | None]] = [(self.folder / f"{self.name}{CLIP_SUFFIX}", self.stream)]
+        if self.live:
+            records = [(self.folder / STREAM_FILE, self.stream), (self.folder.parent / SESSION_FILE, self.session)]
+        wrong = next((path for path, record in records if record is None and path.is_file()), None)
+        return f"{wrong} can't be read, so what it says of {self.name} is not known" if wrong is not None else None
+
+
 MOST_LOOKED_AT = 1_000
 """Events that are asked for the emotions of a clip without a record."""
 

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from bimodal.console import user_errors
+from bimodal.console import say, user_errors
 from bimodal.recordings.convert import convert as write
 from bimodal.recordings.convert import formats_of
 from bimodal.recordings.reading import clips
+from bimodal.recordings.recording import RecordError
+from bimodal.workers.actor import REFUSED
 
 
 def convert(
@@ -31,6 +33,14 @@ def convert(
     with user_errors():
         formats = formats_of(to)
         now = datetime.now().astimezone()
+        problems = []
         for clip in clips(result):
-            for path in write(clip, formats, now, out):
-                typer.echo(str(path))
+            try:
+                for path in write(clip, formats, now, out):
+                    typer.echo(str(path))
+            except RecordError as error:  # one that can't be read costs the others nothing
+                problems.append(str(error))
+        for problem in problems:
+            say(problem)
+        if problems:
+            raise typer.Exit(REFUSED)

@@ -79,6 +79,8 @@ def diff(
         except KeyboardInterrupt:
             say("stopped")
             raise typer.Exit(130) from None
+        if not any(one.comparison.frames for one in diffs):
+            raise RecordError("no frame is in both results, so there is nothing to compare")
         if as_json:
             typer.echo(msgspec.json.encode(diffs).decode())
         else:
@@ -135,7 +137,8 @@ def _analyse_again(footage: Footage, config: Config, log_file: Path) -> list[Emo
 def _draw(one: ClipDiff) -> None:
     console = Console()
     found = one.comparison
-    console.print(f"[b]{_plain(one.clip)}[/b]: {found.agreeing:.1%} of {found.frames} frames agree", highlight=False)
+    agreed = f"{found.agreeing:.1%} of {found.frames} frames agree" if found.frames else "no frame is in both results"
+    console.print(f"[b]{_plain(one.clip)}[/b]: {agreed}", highlight=False)
     for note in one.notes:
         console.print(f"! {_plain(note)}", style="yellow", highlight=False)
     if found.unmatched:
@@ -230,9 +233,8 @@ def footage_of(clip: Clip) -> list[Footage]:
 def _source(clip: Clip) -> Footage:
     source = clip.stream.source if clip.stream is not None else None
     if source is None or source.file is None:
-        raise RecordError(
-            f"nothing says what {clip.name} was made from: there is no {clip.name}.session.json beside it"
-        )
+        why = clip.damaged or f"there is no {clip.name}.session.json beside it"
+        raise RecordError(f"nothing says what {clip.name} was made from: {why}")
     media = unpack(source.file)
     if not media.is_file():
         raise RecordError(f"{clip.name} can't be looked at again: its source {media} is not there any more")

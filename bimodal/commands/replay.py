@@ -20,6 +20,7 @@ from bimodal.console import open_log, say, user_errors
 from bimodal.models.emotions import EmotionSet
 from bimodal.options import ConfigOption, SessionOption, config_of
 from bimodal.recordings.reading import clips
+from bimodal.recordings.recording import RecordError
 from bimodal.supervisor.processes import Wanted, processes
 from bimodal.supervisor.session import Session
 from bimodal.supervisor.supervisor import Supervisor
@@ -46,6 +47,8 @@ def replay(
     """
     with user_errors():
         found = clips(recording)
+        if all(next(clip.events(), None) is None for clip in found):
+            raise RecordError(f"{recording} holds no event, so there is nothing to play")
         loaded = config_of(config)
         log_file = open_log(loaded.log.file, loaded.log.level, session)
     with user_errors(log_file):

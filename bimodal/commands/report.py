@@ -44,6 +44,9 @@ def report(
         written, problems = write_reports(recording if recording.is_dir() else recording.parent, clips(recording), now)
         for path in written:
             typer.echo(str(path))
+        for clip in found:
+            if clip.damaged is not None:
+                say(clip.damaged)
         parts = [part for clip in found for part in clip.parts]
         # A session that still runs writes its own end.
         if (recording / SESSION_FILE).is_file() and all(at_rest(part, time.time()) for part in parts):

@@ -91,10 +91,12 @@ def test_a_loop_is_a_new_run_and_the_page_shows_it_live(recording: Path, config:
 def test_what_is_no_recording_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.jsonl").write_text('{"stream": 3}\n')
+    (tmp_path / "nothing.jsonl").touch()
     for place, sentence in (
         ("nowhere", "there is no recording"),
         ("empty", "holds no recording"),
         ("bad.jsonl", "line 1 of"),
+        ("nothing.jsonl", "holds no event, so there is nothing to play"),
     ):
         code, _, err = run("replay", tmp_path / place, "--session", "test-replay-bad")
         assert code == 1

@@ -54,6 +54,8 @@ def test_a_path_is_taken_as_it_is(small: Path) -> None:
 def test_an_unknown_name_is_told_the_nearest() -> None:
     with pytest.raises(CatalogError, match="did you mean 'blazeface-short'"):
         find("blazface")
+    with pytest.raises(CatalogError, match=r"there is no model 'nothing' in the catalog\. The catalog has"):
+        find("nothing")
     with pytest.raises(CatalogError, match=r"The catalog has .*silero-vad"):
         resolve("zzz")
 

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.broker.events import Emotion, Verdict
-from bimodal.commands.diff import config_with, footage_of, parse_changes
+from bimodal.commands.diff import ClipDiff, _draw, config_with, footage_of, parse_changes
 from bimodal.config import Config
 from bimodal.models.emotions import EMOTIONS
 from bimodal.recordings.compare import UNKNOWN, compare, decision
-from bimodal.recordings.reading import Clip, Part
+from bimodal.recordings.reading import Clip, Part, clips
 from bimodal.recordings.recording import RecordError
 from bimodal.recordings.records import SourceRecord, stream_record
+from bimodal.recordings.tables import event_line
 from tests.recordings.events import event, opened
 
 FRAME_S = 0.04
@@ -69,6 +70,12 @@ def test_a_film_is_joined_by_time() -> None:
     assert (found.frames, found.unmatched, found.agreeing) == (len(kept), 0, 1.0)
 
 
+def test_nothing_in_common_is_not_full_agreement(capsys: pytest.CaptureFixture[str]) -> None:
+    found = compare(reading([]), reading(["happy"] * 3), FRAME_S)
+    _draw(ClipDiff(clip="clip", media="clip.mp4", notes=[], comparison=found))
+    assert capsys.readouterr().out.startswith("clip: no frame is in both results\n3 frames are in one of them only\n")
+
+
 def clip_of(source: SourceRecord | None) -> Clip:
     record = stream_record(opened(), source) if source is not None else None
     return Clip(name="clip", folder=Path(), parts=(Part(Path("clip.jsonl"), 1),), stream=record)
@@ -86,8 +93,15 @@ def test_only_the_source_as_it_was_is_looked_at_again(tmp_path: Path) -> None:
     film.unlink()
     with pytest.raises(RecordError, match="is not there any more"):
         footage_of(clip_of(source))
-    with pytest.raises(RecordError, match="nothing says what clip was made from"):
+    with pytest.raises(RecordError, match=r"nothing says what clip was made from: there is no clip\.session\.json"):
         footage_of(clip_of(None))
+    (tmp_path / "clip.jsonl").write_bytes(event_line(event(0)))
+    (tmp_path / "clip.session.json").write_text('{"session": 3}')
+    (damaged,) = clips(tmp_path / "clip.jsonl")
+    with pytest.raises(RecordError, match=r"made from: .*/clip\.session\.json can't be read"):
+        footage_of(damaged)
+    (tmp_path / "clip.session.json").unlink()
+    assert clips(tmp_path)[0].damaged is None
 
 
 def test_models_are_named_by_kind() -> None:
