@@ -100,7 +100,6 @@ class Clip:
             return set_of(self.stream)
         return set_of_events(event for event, _ in itertools.islice(self.events(), MOST_LOOKED_AT))
 
-
     @property
     def damaged(self) -> str | None:
         """Which record beside the events can't be read, in one sentence; None where each can, or there is none."""

@@ -130,8 +130,7 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Recordings of the live streams (`outputs.record` in config.yaml); docs/recordings.md lists the files.
 
     Attributes:
-        folder: parent of the session folders; for the recorder and the films, the folder of the session, or of the
-            results of files, packed (broker/paths.py).
+        folder: parent of the session folders; for the recorder and the films, the folder of the session.
         begin: `by_button`: when someone presses the button of the live page.
         split_minutes: length of one part, in the stream's own time.
         retention_days: age at which older sessions next to this one are deleted; None: never.
@@ -143,7 +142,7 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         min_free_mb: least free space on the disk at which films are written, in MiB.
     """
 
-    folder: str
+    folder: str  # as recorder and films have it, packed (broker/paths.py)
     begin: Literal["at_once", "by_button"] = "at_once"
     split_minutes: Annotated[float, msgspec.Meta(gt=0, le=1440)] = 60.0
     retention_days: Annotated[float, msgspec.Meta(gt=0)] | None = None

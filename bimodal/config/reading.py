@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from bimodal.workers.errors import ConfigError
 from bimodal.workers.redaction import remember_address
 
 MAX_BYTES = 1 << 20
+MERGE = "tag:yaml.org,2002:merge"
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +159,27 @@ def _parse(text: str) -> tuple[yaml.Node | None, object]:
         loader.dispose()
 
 
+def _twice(root: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """Keys that stand twice in one section, with the line of the later one: YAML forbids them, its reader does not."""
+    left: list[yaml.Node | None] = [root]
+    seen: set[int] = set()
+    while left:
+        node = left.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if not isinstance(node, yaml.MappingNode):
+            left += node.value
+            continue
+        names = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+                if key.value in names:
+                    yield key.start_mark.line + 1, key.value
+                names.add(key.value)
+            left.append(value)
+
+
 # Keys of older versions by section: accepted, without effect, and answered with a sentence.
 OBSOLETE = {
     ("face", "tiles"): "the detector looks at the whole frame at the size that 'face.min_size' needs; delete the line"
@@ -171,6 +193,8 @@ def _checked_document(
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} must hold keys and values, not a {type(values).__name__}")
     document = Document(origin, values, root)
+    for line, key in _twice(root):
+        log.warning("%s, line %d: '%s' stands there twice: this one counts, the one above is lost", origin, line, key)
     for (section, key), sentence in OBSOLETE.items():
         held = values.get(section)
         if isinstance(held, dict) and key in held:

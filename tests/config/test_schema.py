@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.config import Config, check_config, load_config
+from bimodal.config.reading import read_config
 from bimodal.workers.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -105,3 +106,19 @@ keys = st.sampled_from([*Config.__struct_fields__, "desk", "face", "count", "aut
 def test_any_values_give_a_config_or_one_sentence(values: dict[str, object]) -> None:
     with contextlib.suppress(ConfigError):
         assert isinstance(check_config(values, "config.yaml"), Config)
+
+
+def test_a_key_that_stands_twice_is_told_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    text = (
+        b"workers: {}\nstreams: &s\n  a: {camera: 0, camera: 1}\nworkers: {face: {count: 2}}\nface: {<<: {}, <<: {}}\n"
+    )
+    assert read_config(text, "a.yaml").workers.face.count == 2
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f"a.yaml, line {line}: '{key}' stands there twice: this one counts, the one above is lost"
+        for line, key in ((4, "workers"), (3, "camera"))
+    ]
+    caplog.clear()
+    with pytest.raises(ConfigError):
+        read_config(b"x: &a [*a]\ny: {z: *a}\n", "b.yaml")
+    assert caplog.records == []
