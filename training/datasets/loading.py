@@ -40,6 +40,8 @@ def picture_items(folder: Path, split: str, among: EmotionSet = SEVEN) -> list[I
         held_out = held_out_speakers([item.speaker for item in items], SEED)
         return [item for item in items if (item.speaker in held_out) == (split == "valid")]
     chosen = [item for item in items if item.split == split]
+    if not items:
+        raise DatasetError(f"{folder} holds no labelled picture: it is a data set of other media ({reader.name})")
     if not chosen:
         there = ", ".join(name or "(none)" for name in splits)
         raise DatasetError(f"{folder} holds no split '{split}' (there are: {there}); 'bimodal data prepare' makes some")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bimodal.models.emotions import EMOTIONS
 from bimodal.training.commands import app
 from bimodal.training.datasets.items import Item, divided
-from bimodal.training.datasets.loading import load_faces, load_recordings
+from bimodal.training.datasets.loading import load_faces, load_recordings, picture_items
 from bimodal.training.datasets.manifest import read_manifest, write_manifest
 from bimodal.training.datasets.readers import reader_of
 from bimodal.training.errors import DatasetError
@@ -284,3 +284,10 @@ def test_a_wrong_manifest_is_refused_in_one_sentence(tmp_path: Path, text: str, 
     (tmp_path / "manifest.csv").write_text(text)
     with pytest.raises(DatasetError, match=sentence):
         read_manifest(tmp_path)
+
+
+def test_a_data_set_of_sounds_has_no_pictures(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("path,label\na.wav,happy\n")
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(DatasetError, match=r"holds no labelled picture: it is a data set of other media \(manifest\)"):
+        picture_items(tmp_path, "valid")
