@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeAlias, cast, get_args
 
 import msgspec
 
-from bimodal.models.emotions import SEVEN, EmotionSet, LabelMap
+from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet, LabelMap, further_names
 from bimodal.models.errors import ArtifactError, LabelError
 
 CONTRACT_VERSION = "1"
@@ -245,6 +245,12 @@ def label_map(metadata: Metadata, emotions: EmotionSet = SEVEN) -> LabelMap:
     """How an artifact's classes map to a set of emotions. Raises LabelError for an unknown word, or where it knows none
     of the set."""
     return LabelMap(metadata.labels or (), metadata.categories or (), emotions)
+
+
+def set_of_model(metadata: Metadata) -> EmotionSet:
+    """The seven emotions, followed by the classes that a model declares as its own."""
+    own = metadata.categories or ()
+    return EmotionSet((*EMOTIONS, *further_names(own, own, EMOTIONS)))
 
 
 def used_labels(metadata: Metadata, path: str | Path, emotions: EmotionSet) -> LabelMap:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bimodal.export.errors import SourceModelError
 from bimodal.export.real_inputs import read_picture, sounds_of
-from bimodal.models.emotions import emotion_of
+from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.errors import LabelError
 from bimodal.models.session import Artifact
 
@@ -50,8 +50,9 @@ class Split(NamedTuple):
     evaluation: list[Example]
 
 
-def split(folder: Path, kind: str, *, calibration: int, evaluation: int) -> Split:
-    """Split a folder into examples to calibrate and to measure on, at most so many of each; deterministic.
+def split(folder: Path, kind: str, *, calibration: int, evaluation: int, among: EmotionSet = SEVEN) -> Split:
+    """Split a folder into examples, labelled for a set of emotions, to calibrate and to measure on, at most so many of
+    each; deterministic.
 
     Raises SourceModelError if the folder holds too few, or the kind takes no examples.
     """
@@ -59,9 +60,9 @@ def split(folder: Path, kind: str, *, calibration: int, evaluation: int) -> Spli
         raise SourceModelError(f"a {kind} artifact can't be quantised: only {', '.join(SUFFIXES)}")
     tables = [folder / f"{name}.csv" for name in ("train", "valid")]
     if kind == "face-static" and all(table.is_file() for table in tables):
-        first, second = (_shuffled(_of_table(table)) for table in tables)
+        first, second = (_shuffled(_of_table(table, among)) for table in tables)
     else:
-        found = _shuffled(_of_folder(folder, SUFFIXES[kind]))
+        found = _shuffled(_of_folder(folder, SUFFIXES[kind], among))
         share = min(calibration, len(found) // CALIBRATION_SHARE)
         first, second = found[:share], found[share:]
     if not first or not second:
@@ -83,29 +84,31 @@ def _shuffled(examples: list[Example]) -> list[Example]:
     return examples
 
 
-def _of_folder(folder: Path, suffixes: tuple[str, ...]) -> list[Example]:
+def _of_folder(folder: Path, suffixes: tuple[str, ...], among: EmotionSet) -> list[Example]:
     if not folder.is_dir():
         raise SourceModelError(f"there is no folder {folder}")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    return [Example(path, _emotion(path)) for path in paths]
+    return [Example(path, _emotion(path, among)) for path in paths]
 
 
-def _emotion(path: Path) -> str | None:
+def _emotion(path: Path, among: EmotionSet) -> str | None:
     code = RAVDESS.fullmatch(path.stem)
     word = RAVDESS_EMOTIONS[int(code[1]) - 1] if code else path.parent.name
     try:
-        return emotion_of(word)
+        return among.meant_by(word)
     except LabelError:
         return None
 
 
-def _of_table(table: Path) -> list[Example]:
-    """Read the rows of a table with one of the seven labels; with votes, those with a majority."""
+def _of_table(table: Path, among: EmotionSet) -> list[Example]:
+    """Read the rows of a table with one of the emotions; with votes, those with a majority."""
     examples = []
     try:
         with table.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                emotion = _voted(row) if any(key.startswith(VOTES) for key in row) else emotion_of(row["label"])
+                emotion = (
+                    _voted(row, among) if any(key.startswith(VOTES) for key in row) else among.meant_by(row["label"])
+                )
                 if emotion is not None:
                     examples.append(Example(table.with_suffix("") / row["image"], emotion))
     except (OSError, KeyError, ValueError, LabelError, csv.Error) as error:
@@ -113,10 +116,10 @@ def _of_table(table: Path) -> list[Example]:
     return examples
 
 
-def _voted(row: dict[str, str]) -> str | None:
+def _voted(row: dict[str, str], among: EmotionSet) -> str | None:
     votes = {key.removeprefix(VOTES): int(value) for key, value in row.items() if key.startswith(VOTES)}
     winner = max(votes, key=votes.__getitem__)
-    return emotion_of(winner) if 2 * votes[winner] > sum(votes.values()) else None
+    return among.meant_by(winner) if 2 * votes[winner] > sum(votes.values()) else None
 
 
 def _read_face(path: Path, artifact: Artifact) -> NDArray[Any]:

@@ -30,7 +30,7 @@ from bimodal.export.errors import QuantizationError
 from bimodal.export.quantize.examples import read, split
 from bimodal.export.quantize.report import Report, card, compare, require
 from bimodal.models.catalog import INT8_SUFFIX, resolve
-from bimodal.models.contract import Metadata, read_properties
+from bimodal.models.contract import Metadata, read_properties, set_of_model
 from bimodal.models.fetch import install, put
 from bimodal.models.precision import cpu_features, saturates
 from bimodal.models.session import Artifact, open_artifact
@@ -246,7 +246,8 @@ def make(
     """
     source = resolve(name_or_path)
     original = open_artifact(source, provider="cpu")
-    examples = split(data, original.metadata.kind, calibration=calibration, evaluation=limit)
+    among = set_of_model(original.metadata)
+    examples = split(data, original.metadata.kind, calibration=calibration, evaluation=limit, among=among)
     narrow = saturates(platform.machine(), cpu_features()) if reduce_range is None else reduce_range
     path = scratch / "model.onnx"
     twin = quantize(source, path, read(examples.calibration, original), reduce_range=narrow)

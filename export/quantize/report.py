@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.export.errors import QuantizationError
-from bimodal.models.contract import label_map
+from bimodal.models.contract import label_map, set_of_model
 from bimodal.models.emotions import LabelMap
 from bimodal.models.session import Artifact
 
@@ -62,7 +62,7 @@ def compare(
     reduce_range: bool,
 ) -> Report:
     """Run both on every input (batches of one), and time them in turn."""
-    labels = label_map(fp32.metadata)
+    labels = label_map(fp32.metadata, set_of_model(fp32.metadata))
     left, right, batch = _answers(fp32, int8, labels, inputs)
     labelled = [number for number, emotion in enumerate(emotions) if emotion in labels.known]
     first, second = (_accuracy(answers, emotions, labelled) for answers in (left, right))

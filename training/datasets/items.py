@@ -84,7 +84,8 @@ def label_of(word: str, where: str, among: EmotionSet = SEVEN) -> int | None:
     try:
         emotion = among.meant_by(word)
     except LabelError as error:
-        raise DatasetError(f"{where}: {error}") from error
+        way_out = "; or ask for it: 'emotions' in a config, --emotions of 'data prepare'" if among.is_seven else ""
+        raise DatasetError(f"{where}: {error}{way_out}") from error
     return among.emotions.index(emotion) if emotion in among.emotions else None
 
 

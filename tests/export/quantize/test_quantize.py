@@ -23,10 +23,11 @@ from bimodal.export.quantize.examples import Split, read, split
 from bimodal.export.quantize.quantize import learned_nodes, make, quantize
 from bimodal.export.quantize.report import Report, Side, compare, require
 from bimodal.models.catalog import resolve
-from bimodal.models.contract import CONTRACT_VERSION, Crop, Kind, Metadata
+from bimodal.models.contract import CONTRACT_VERSION, Crop, Kind, Metadata, set_of_model
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import Artifact, open_artifact
 from tests.artifacts import make_face_static
+from tests.training.trees import write_picture
 
 RANDOM = np.random.default_rng(0)
 SIDE = 32
@@ -271,6 +272,21 @@ def test_labels_come_from_folders_names_and_tables(tmp_path: Path) -> None:
     (tmp_path / "t/valid.csv").write_text("picture\n3.png\n")
     with pytest.raises(SourceModelError, match="needs columns 'image' and 'label'"):
         split(tmp_path / "t", "face-static", calibration=9, evaluation=9)
+
+
+def test_classes_of_a_models_own_have_labels_too(tmp_path: Path) -> None:
+    for place, name in enumerate(("boredom", "engaged")):
+        for number in range(4):
+            write_picture(tmp_path / "data" / name / f"{number}.png", 60 + 120 * place)
+    own = ("bored", "engaged")
+    artifact = open_artifact(make_face_static(tmp_path / "own.onnx", labels=own, categories=own), provider="cpu")
+    among = set_of_model(artifact.metadata)
+    assert among.emotions == (*EMOTIONS, "boredom", "engagement")
+    examples = split(tmp_path / "data", "face-static", calibration=2, evaluation=6, among=among)
+    labels = [example.emotion for example in examples.evaluation]
+    inputs = read(examples.evaluation, artifact)
+    found = compare(artifact, artifact, inputs, labels, calibrated_on=2, reduce_range=False)
+    assert (found.labelled, found.fp32.accuracy) == (6, 1.0)
 
 
 def test_too_little_or_wrong_data_is_told(tmp_path: Path, face: Artifact) -> None:
