@@ -204,7 +204,8 @@ class Recording:
     def close(self, now: float, frames_offered: int | None = None) -> tuple[Path, ...]:
         """Write tables and summary, rename all files, and return their paths: lines, CSV, table, … summary.
 
-        The summary is renamed last: where there is one, the other files are complete.
+        An older summary goes first, and the new one is renamed last: where there is one, the other files are complete.
+        What says of which source they are is renamed before them, so that a run that was killed in between is known.
 
         Args:
             now: monotonic seconds.
@@ -239,7 +240,9 @@ class Recording:
         return paths
 
     def _rename(self) -> None:
-        for file in self._files():
+        self._current = self._texts[SUMMARY].final
+        self._current.unlink(missing_ok=True)
+        for file in sorted(self._files(), key=lambda file: not file.final.name.endswith(CLIP_SUFFIX)):
             self._current = file.final
             file.rename()
 
@@ -260,7 +263,7 @@ class Recording:
         self._forget()
 
     def _files(self) -> list[PartFile | TableFile]:
-        """The files in the order in which they are renamed: the lines first, the summary last."""
+        """The files: the lines first, the summary last."""
         texts = dict(self._texts)
         last = [texts.pop(SUMMARY)] if SUMMARY in texts else []
         first = [texts.pop(suffix) for suffix in (LINES, CSV) if suffix in texts]

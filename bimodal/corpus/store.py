@@ -19,6 +19,7 @@ from bimodal.errors import BimodalError
 from bimodal.extras import MissingPackageError
 from bimodal.recordings.identity import ENDINGS
 from bimodal.recordings.recording import SUMMARY
+from bimodal.recordings.records import CLIP_SUFFIX
 from bimodal.supervisor.addresses import below, file_system, scheme_of, told
 from bimodal.workers.errors import SourceError
 from bimodal.workers.redaction import redact
@@ -168,7 +169,8 @@ class Store:
 
     def put_results(self, folder: Path) -> None:
         """Put all results that lie in a worker's folder: of each clip the summary last, and before all else the old
-        one goes, so that no mixture of two runs ever counts. Raises StoreError."""
+        one goes, so that no mixture of two runs ever counts. What says of which source they are comes before the
+        others, so that a run that was killed in between is known. Raises StoreError."""
         names = sorted(_results_in(folder))
         summaries = [name for name in names if name.endswith(SUMMARY)]
         places = [summary.removesuffix(SUMMARY) for summary in summaries]
@@ -176,7 +178,8 @@ class Store:
         for place in places:
             gone = [name for name in _joint_names(place) if name not in names]
             self.remove(gone)
-        self.put_files(folder, [name for name in names if name not in summaries])
+        self.put_files(folder, [name for name in names if name.endswith(CLIP_SUFFIX)])
+        self.put_files(folder, [name for name in names if not name.endswith((CLIP_SUFFIX, SUMMARY))])
         self.put_files(folder, summaries)
 
     def remove_clip(self, place: str) -> None:

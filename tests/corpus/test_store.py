@@ -19,6 +19,7 @@ from bimodal.corpus.lease import Lease
 from bimodal.corpus.results import CORPUS
 from bimodal.corpus.store import Store, StoreError
 from bimodal.recordings.recording import SUMMARY
+from bimodal.recordings.records import CLIP_SUFFIX
 from tests.corpus.corpora import without_latency
 from tests.corpus.object_server import BUCKET, object_server
 from tests.end_to_end.driving import PATIENCE_S, Driven, run
@@ -42,10 +43,11 @@ def make(folder: Path, *names: str) -> None:
         (folder / name).write_text(name)
 
 
-def test_a_clips_summary_goes_first_and_comes_last(
+def test_a_clips_summary_goes_first_and_comes_last_and_its_source_is_said_before_all_else(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make(tmp_path, "p/a.jsonl", f"p/a{SUMMARY}", "p/a.parquet", "corpus/frames/p/a.parquet", "corpus/claims/x.claim")
+    results = ("p/a.csv", "p/a.jsonl", f"p/a{CLIP_SUFFIX}", f"p/a{SUMMARY}", "p/a.parquet", "corpus/frames/p/a.parquet")
+    make(tmp_path, *results, "corpus/claims/x.claim")
     make(tmp_path, "corpus/journal/x.jsonl", "p/.a.jsonl.1-1.part")
     store.put("corpus/speech/p/a.parquet", b"of an earlier run, which had sound")
     store.put(f"p/a{SUMMARY}", b"old")
@@ -65,11 +67,9 @@ def test_a_clips_summary_goes_first_and_comes_last(
     monkeypatch.setattr(Store, "put_files", putting)
     store.put_results(tmp_path)
     assert order[0] == f"- p/a{SUMMARY}"
+    assert next(step for step in order if step.startswith("+")) == f"+ p/a{CLIP_SUFFIX}", "says whose they are"
     assert order[-1] == f"+ p/a{SUMMARY}"
-    there = sorted(store.system.find(store.path("")))
-    assert there == sorted(
-        store.path(name) for name in ("p/a.jsonl", f"p/a{SUMMARY}", "p/a.parquet", "corpus/frames/p/a.parquet")
-    )
+    assert sorted(store.system.find(store.path(""))) == sorted(store.path(name) for name in results)
 
 
 def test_what_is_there_is_known_once_it_is_listed(store: Store, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from bimodal.broker.paths import pack
 from bimodal.recordings.identity import belongs_to, refusal
+from bimodal.recordings.recording import SUMMARY, RecordError
 from bimodal.recordings.records import Host, SessionRecord
 from bimodal.recordings.writers import FileRecording, SourceChecksum
 from tests.recordings.events import event, opened
@@ -54,6 +56,36 @@ def test_the_same_source_may_be_done_again(tmp_path: Path, source: Path) -> None
     record(tmp_path / "out", source)
     source.write_bytes(b"cut anew")
     assert refusal(tmp_path / "out", "clip", pack(source), source) is None
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_whenever_it_is_killed_the_same_source_may_be_done_again_and_no_mixture_counts(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    files = len(list_of(tmp_path / "whole", source))
+    replace = Path.replace
+    for most in range(files):
+        out = tmp_path / f"killed{most}"
+        if before:
+            record(out, source)
+        left = iter(range(most))
+
+        def renamed(path: Path, to: Path, left: Iterator[int] = left) -> Path:
+            if next(left, None) is None:
+                raise OSError(5, "as if it had been killed here")
+            return replace(path, to)
+
+        with monkeypatch.context() as context:
+            context.setattr(Path, "replace", renamed)
+            with pytest.raises(RecordError):
+                record(out, source)
+        assert refusal(out, "clip", pack(source), source) is None
+        assert not (out / f"clip{SUMMARY}").exists()
+
+
+def list_of(out: Path, source: Path) -> list[str]:
+    record(out, source)
+    return sorted(path.name for path in out.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"the first person", b"the second"])
