@@ -367,7 +367,24 @@ def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, heart: Heart, stop: Stop
         heart.rest()
     heart.begin(0.0)
     heart.say(pulse.now("draining"))
+    _take_the_rest(actor, mailbox, getattr(actor, "drain_s", 0.0))
     return DONE
+
+
+QUIET_S = 0.1
+
+
+def _take_the_rest(actor: Actor, mailbox: Mailbox, within_s: float) -> None:
+    """Process what is under way to an actor that stops, until nothing has come for a moment."""
+    end = time.monotonic() + within_s
+    quiet = min(end, time.monotonic() + QUIET_S)
+    while (now := time.monotonic()) < quiet:
+        body = mailbox.receive(quiet - now)
+        if body is None:
+            actor.on_idle()
+        elif not isinstance(body, Welcome):
+            actor.on_message(body)
+            quiet = min(end, time.monotonic() + QUIET_S)
 
 
 # Receiving on the acknowledged lane.

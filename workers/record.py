@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 0.5
 RETRY_AFTER_S = 30.0
+DRAIN_S = 1.0
+"""Longest time for what is under way to the recorder once it is to stop: what subscribers saw is recorded too."""
 
 
 class RecordActor(LaneReader):
@@ -32,6 +34,8 @@ class RecordActor(LaneReader):
     A file that can't be recorded fails, and its capture gets the reason. A live stream goes on without its recording,
     with the reason in the heartbeat; the recording is retried every half minute.
     """
+
+    drain_s = DRAIN_S
 
     def __init__(self, settings: ActorSettings, mailbox: Mailbox) -> None:
         super().__init__(mailbox)
