@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.api.sources import ConfigLike, Source, check_pictures, choice_of, config_of, open_media, voices_of
+from bimodal.api.sources import ConfigLike, Source, check_picture, choice_of, config_of, open_media, voices_of
 from bimodal.broker.events import Emotion, FaceMeasures, Hop, Probabilities, VoiceMeasures
 from bimodal.broker.messages import (
     Assignment,
@@ -204,7 +204,7 @@ class Detector:
 
         Raises SourceError where it is anything else.
         """
-        pixels = np.ascontiguousarray(check_pictures(np.asarray(picture)[None])[0])
+        pixels = np.ascontiguousarray(check_picture(np.asarray(picture)))
         return [_face(found, self._emotions) for found in self._faces(pixels)]
 
     def voice(self, samples: NDArray[Any], rate: int) -> Voice:

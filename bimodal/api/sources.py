@@ -88,6 +88,10 @@ def choice_of(video_track: int | None, audio_track: int | None, channel: Channel
         ) from error
 
 
+LOUDEST = 8.0
+"""Mixes reach a little more than 1; what reaches more than this has another scale."""
+
+
 def check_pictures(pictures: NDArray[Any]) -> NDArray[np.uint8]:
     """Pictures as they are. Raises SourceError unless they are uint8 [N, H, W, 3] with N, H and W above 0."""
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3 or 0 in pictures.shape:
@@ -105,12 +109,19 @@ def check_picture(picture: NDArray[Any]) -> NDArray[np.uint8]:
 def voices_of(samples: NDArray[Any], rate: int | None, channel: Channel = "mix") -> NDArray[np.float32]:
     """Samples float32 [V, S] of each voice: the mean of all channels, a chosen one, or one a channel.
 
-    Raises SourceError unless they are floating point [S] or [S, C], `rate` is above 0, and the channel exists.
+    Raises SourceError unless they are floating point [S] or [S, C] and about −1…1, `rate` is above 0, and the channel
+    exists.
     """
     if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2) or 0 in samples.shape:
         raise SourceError(f"samples are float32 [S] or [S, C] in −1…1, not {samples.dtype} {list(samples.shape)}")
     if rate is None or rate <= 0:
         raise SourceError("samples need rate=, the number of them a second")
+    largest = float(np.abs(samples).max())
+    if not largest <= LOUDEST:
+        why = (
+            f"reach {largest:g}: divide int16 by 32768" if np.isfinite(largest) else "are not finite (NaN or infinite)"
+        )
+        raise SourceError(f"samples lie in −1…1, but some {why}")
     values = np.ascontiguousarray(samples[None] if samples.ndim == 1 else samples.T, dtype=np.float32)
     if channel == "mix":
         mixed: NDArray[np.float32] = Phase()(values, rate).mean(axis=0, keepdims=True)

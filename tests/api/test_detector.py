@@ -165,10 +165,12 @@ def test_the_voice_of_a_stretch_of_sound(detector: bimodal.Detector) -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda d: d.faces(np.zeros((4, 4), np.uint8)), "pictures are uint8"),
+        (lambda d: d.faces(np.zeros((4, 4), np.uint8)), r"a picture is uint8 \[H, W, 3\] RGB, not uint8 \[4, 4\]"),
         (lambda d: d.faces(np.zeros((4, 4, 3), np.float32)), "not float32"),
         (lambda d: d.voice(np.zeros(100, np.int16), 16_000), "samples are float32"),
         (lambda d: d.voice(np.zeros(100, np.float32), 0), "need rate="),
+        (lambda d: d.voice(np.full(100, np.nan, np.float32), 16_000), "some are not finite"),
+        (lambda d: d.voice(np.full(100, -9000.0), 16_000), "some reach 9000: divide int16 by 32768"),
         (lambda d: d.events(np.zeros((2, 8, 8, 3), np.uint8)), "need fps="),
         (lambda d: d.events("none.mp4"), "there is no file none.mp4"),
         (lambda d: d.events("none.mp4", fps=25), "go with arrays"),
