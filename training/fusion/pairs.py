@@ -189,7 +189,7 @@ def emotions_of_pairs(folder: Path) -> EmotionSet:
         header = next(csv.reader(file), [])
     names = [name.removeprefix("video_") for name in header if name.startswith("video_")]
     found = tuple(name for name in names if name != WORTH)
-    if set(found) >= set(EMOTIONS):  # columns beyond those of the seven were never read
+    if set(found) == set(EMOTIONS):  # in any order of the columns
         return SEVEN
     wrong = wrong_names(found)
     if wrong is not None:

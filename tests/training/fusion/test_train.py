@@ -125,6 +125,11 @@ def test_a_table_of_pairs_says_its_emotions(folder: Path, tmp_path: Path) -> Non
     assert emotions_of_pairs(folder / "runs" / "own-fusion" / "pairs") == OWN
     write_pairs(tmp_path, {"test": Pairs(np.ones((1, 8), np.float32), np.ones((1, 8), np.float32), np.zeros(1, int))})
     assert emotions_of_pairs(tmp_path) == SEVEN
+    more = EmotionSet((*EMOTIONS, "contempt"))
+    pairs = Pairs(np.ones((1, 9), np.float32), np.ones((1, 9), np.float32), np.full(1, 7))
+    write_pairs(tmp_path, {"test": pairs}, more)
+    assert emotions_of_pairs(tmp_path) == more
+    assert read_pairs(tmp_path, "test", more).labels.tolist() == [7]
     (tmp_path / "pairs.csv").write_text("label,split,video_happy,video_worth\n")
     with pytest.raises(DatasetError, match="a set has 2 to 32 emotions, not 1"):
         emotions_of_pairs(tmp_path)
