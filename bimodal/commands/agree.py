@@ -139,12 +139,18 @@ def _found(out: Path, rows: Rows, places: Sequence[Place]) -> dict[Place, str | 
 
 def clip_rows(out: Path) -> Rows:
     """The rows of a corpus by clip. Raises SourceError where there is none."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = out / CORPUS / "clips.parquet"
     if not path.is_file():
         raise SourceError(f"{out} holds no corpus: there is no {path}; 'bimodal analyze FOLDER --out {out}' makes it")
-    return {row["clip"]: row for row in pq.read_table(path).to_pylist()}
+    try:
+        return {row["clip"]: row for row in pq.read_table(path).to_pylist()}
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise SourceError(
+            f"{path} is damaged, or no table of clips; 'bimodal corpus merge {out}' makes it again"
+        ) from error
 
 
 def emotions_of(rows: Rows) -> tuple[str, ...]:
@@ -206,7 +212,8 @@ def _compared(found: Agreement, units: Mapping[Place, Unit], others: Mapping[Pla
 
 def _lines(found: Agreement, raters: Sequence[str], by: str | None, against: Path | None) -> list[str]:
     people = f"{len(raters)} raters" if len(raters) > 1 else "1 rater"
-    lines = [f"{found.units} units of {found.clips} clips, {people}; in brackets: 95 % intervals"]
+    counted = f"{found.units} unit{'s' * (found.units > 1)} of {found.clips} clip{'s' * (found.clips > 1)}"
+    lines = [f"{counted}, {people}; in brackets: 95 % intervals; –: can't be told"]
     lines.append(f"accuracy         {found.accuracy}")
     lines.append(f"Cohen's κ        {found.kappa}")
     lines.append(f"Krippendorff's α {found.alpha}")
@@ -245,3 +252,5 @@ def _draw(path: Path, found: Agreement) -> None:
         figure.savefig(path, dpi=120)
     except OSError as error:
         raise SourceError(f"{path} can't be written: {error.strerror}") from error
+    except ValueError as error:  # an ending that is no picture's
+        raise SourceError(f"{path} can't be written: {error}") from error

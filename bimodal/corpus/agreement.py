@@ -28,7 +28,8 @@ class Estimate(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        value, low, high = ("–" if math.isnan(one) else f"{one:.3f}" for one in self)
+        return f"{value} [{low}, {high}]"
 
 
 class McNemar(NamedTuple):

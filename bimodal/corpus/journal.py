@@ -9,18 +9,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
+import logging
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
 
+from bimodal.broker.paths import shown
 from bimodal.corpus.results import Results
 from bimodal.corpus.rows import ClipRow
 from bimodal.recordings.parts import opened, part_path, sync, tag
 from bimodal.recordings.recording import SUMMARY
+
+log = logging.getLogger(__name__)
 
 JOURNAL = "journal"
 MERGED = "merged.jsonl"
@@ -61,11 +65,16 @@ class JournalWriter:
 
 
 class JournalReader:
-    """Reads all journals of a corpus, each line once."""
+    """Reads all journals of a corpus, each line once.
+
+    Attributes:
+        damaged: names of the journals with lines that can't be read.
+    """
 
     def __init__(self, corpus: Path) -> None:
         self._folder = corpus / JOURNAL
         self._read: dict[str, int] = {}
+        self.damaged: set[str] = set()
 
     def new_rows(self) -> Iterator[ClipRow]:
         """Yield the rows that were written since the last call, the merged ones first. A torn line is left out."""
@@ -81,9 +90,18 @@ class JournalReader:
                     if not line.endswith(b"\n"):
                         break  # being written, or torn by a kill
                     begin += len(line)
-                    with contextlib.suppress(msgspec.MsgspecError):
-                        yield _decoder.decode(line)
+                    try:
+                        row = _decoder.decode(line)
+                    except msgspec.MsgspecError as error:
+                        self._on_damaged(name, error)
+                        continue
+                    yield row
                 self._read[name] = begin
+
+    def _on_damaged(self, name: str, error: msgspec.MsgspecError) -> None:
+        if name not in self.damaged:
+            self.damaged.add(name)
+            log.warning("%s has lines that can't be read, which were left out (%s)", shown(self._folder / name), error)
 
 
 def counts(results: Results, row: ClipRow) -> bool:
@@ -93,11 +111,12 @@ def counts(results: Results, row: ClipRow) -> bool:
     return results.exists(f"corpus/{row.table}" if row.table is not None else f"{row.clip}{SUMMARY}")
 
 
-def merge_journals(corpus: Path, rows: Iterator[ClipRow]) -> None:
+def merge_journals(corpus: Path, rows: Iterator[ClipRow], damaged: Collection[str] = ()) -> None:
     """Put all rows into one journal, and delete those of processes that have ended. Raises OSError.
 
     Args:
         rows: the last row of every clip, of all journals.
+        damaged: names of journals with lines that can't be read: they are kept as NAME.damaged, for who wants to look.
     """
     folder = corpus / JOURNAL
     ended = []
@@ -114,9 +133,18 @@ def merge_journals(corpus: Path, rows: Iterator[ClipRow]) -> None:
         with io.BufferedWriter(opened(part)) as file:
             file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
             sync(file)
+            if MERGED in damaged:
+                _put_aside(folder / MERGED)
             part.replace(folder / MERGED)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     for path in ended:
+        if path.name in damaged:
+            _put_aside(path)
         path.unlink(missing_ok=True)
+
+
+def _put_aside(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(f"{path.name}.damaged"))

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from bimodal.broker.control import ControlServer, ProcessReport, Refused, Reply, Request, StatusReply, StatusRequest
-from bimodal.broker.paths import pack
+from bimodal.broker.paths import pack, shown
 from bimodal.config import Config
 from bimodal.config.schema import LogConfig, OutputsConfig
 from bimodal.corpus.claims import CLAIMS, claim_path, claimed, sweep_claims
@@ -584,7 +584,7 @@ class Run:
             self._write_tables()
             self._journal.close()
             if self.request.shard.count == 1:
-                merge_journals(self.corpus, self._plan.rows())
+                merge_journals(self.corpus, self._plan.rows(), self._reader.damaged)
                 if self.store is not None:
                     self._put_merged(self.store)
             sweep_claims(self.corpus)
@@ -664,11 +664,14 @@ def merge(out: Path) -> tuple[int, int]:
         raise ConfigError(f"{out} holds no corpus: there is no folder {corpus / JOURNAL}")
     plan = Plan()
     try:
-        _take_rows(plan, JournalReader(corpus), Folder(out))
+        reader = JournalReader(corpus)
+        _take_rows(plan, reader, Folder(out))
+        if reader.damaged and next(plan.rows(), None) is None:
+            raise ConfigError(f"no line of {shown(corpus / JOURNAL)} can be read, so the tables stay as they are")
         prune_pictures(corpus, plan.places_of_table)
         about = set_of_rows(Folder(out), plan.rows()) or SEVEN
         write_tables(corpus, plan.rows(), columns_of(plan.rows()), about=about, title=out.name)
-        merge_journals(corpus, plan.rows())
+        merge_journals(corpus, plan.rows(), reader.damaged)
         failed = sum(1 for _ in plan.rows("failed"))
         return sum(1 for _ in plan.rows()), failed
     except OSError as error:

@@ -49,6 +49,21 @@ def test_clips_by_speaker_and_against_another_run(out: Path, tmp_path: Path) -> 
     assert (found["units"], found["missing"], found["labels"]) == (3, 1, ["happy", "sad", "fear", "disgust"])
 
 
+def test_what_is_damaged_or_can_not_be_told_is_said(out: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("clip,label\na,happy\n")
+    code, said = agree(out, labels)
+    assert code == 0
+    assert said.startswith("1 unit of 1 clip, 1 rater")
+    assert "Cohen's κ        – [–, –]" in said
+    code, said = agree(out, labels, "--png", tmp_path / "matrix.nothing")
+    assert (code, "matrix.nothing can't be written: Format 'nothing' is not supported" in said) == (1, True)
+    (out / "corpus/clips.parquet").write_bytes(b"junk")
+    code, said = agree(out, labels)
+    assert code == 1
+    assert "clips.parquet is damaged, or no table of clips; 'bimodal corpus merge" in said
+
+
 def test_stretches_take_the_most_frequent_label_of_their_frames(out: Path, tmp_path: Path) -> None:
     lines = []
     for seq in range(30):

@@ -8,6 +8,8 @@ import pytest
 
 from bimodal.corpus.journal import JournalReader, JournalWriter, counts, merge_journals
 from bimodal.corpus.results import Folder
+from bimodal.corpus.run import merge
+from bimodal.workers.errors import ConfigError
 from tests.corpus.making import item, row_of
 
 
@@ -35,6 +37,30 @@ def test_lines_are_read_once_and_torn_ones_later(corpus: Path, tmp_path: Path) -
     writer.append(rows[2:])
     assert list(reader.new_rows()) == rows[2:]
     writer.close()
+
+
+def test_damaged_lines_are_told_and_put_aside(corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    writer = JournalWriter(corpus)
+    writer.append([row_of(item(tmp_path / "a.mp4"))])
+    writer.close()
+    (path,) = (corpus / "journal").glob("*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(b"{junk\n" + whole + b"{more\n")
+    reader = JournalReader(corpus)
+    rows = list(reader.new_rows())
+    assert [row.clip for row in rows] == ["a"]
+    assert reader.damaged == {path.name}
+    assert caplog.text.count("has lines that can't be read") == 1
+    merge_journals(corpus, iter(rows), reader.damaged)
+    merged = corpus / "journal/merged.jsonl"
+    assert set(merged.parent.iterdir()) == {merged, path.with_name(f"{path.name}.damaged")}
+    merged.write_bytes(b"{junk\n")
+    with pytest.raises(ConfigError, match=r"no line of .*journal can be read, so the tables stay as they are"):
+        merge(tmp_path)
+    reader = JournalReader(corpus)
+    merge_journals(corpus, iter([*reader.new_rows(), *rows]), reader.damaged)
+    assert list(JournalReader(corpus).new_rows()) == rows
+    assert (merged.parent / "merged.jsonl.damaged").read_bytes() == b"{junk\n"
 
 
 def test_journals_of_the_dead_become_one(corpus: Path, tmp_path: Path) -> None:
