@@ -294,9 +294,10 @@ def needs_keys(endpoint: str) -> bool:
     transport, _, place = endpoint.partition("://")
     if transport == "ipc" and place and not place.startswith("@"):
         return False
-    if transport != "tcp":
-        raise EndpointError(f"'{endpoint}' is no address that can be used: take tcp://ADDRESS:PORT or ipc:///PATH")
-    host = place.rpartition(":")[0].strip("[]")
+    host, _, port = place.rpartition(":")
+    if transport != "tcp" or not (port.isdecimal() or port == "*"):
+        raise EndpointError(f"'{endpoint}' is no address that can be used: take tcp://ADDRESS:5655 or ipc:///PATH")
+    host = host.strip("[]")
     try:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:

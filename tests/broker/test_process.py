@@ -34,6 +34,7 @@ from bimodal.broker.sockets import (
     make_private,
     needs_keys,
 )
+from bimodal.workers.redaction import safe
 from tests.broker.making import job, opened
 from tests.broker.test_messages import sealed
 
@@ -258,10 +259,18 @@ def test_tcp_that_others_can_reach_is_refused(endpoint: str) -> None:
         bind(zmq.Context.instance(), zmq.PUB, endpoint)
 
 
-@pytest.mark.parametrize("endpoint", ["ws://127.0.0.1:5655", "udp://127.0.0.1:1", "ipc://@name", "ipc://", "5655", ""])
-def test_other_transports_than_tcp_and_socket_files_are_refused(endpoint: str) -> None:
+@pytest.mark.parametrize("place", ["", ":x", ":"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "lab"])
+def test_an_address_without_a_port_is_none(host: str, place: str) -> None:
     with pytest.raises(EndpointError, match="no address that can be used"):
+        needs_keys(f"tcp://{host}{place}")
+
+
+@pytest.mark.parametrize("endpoint", ["ws://127.0.0.1:5655", "udp://127.0.0.1:1", "ipc://@name", "ipc://", "5655", ""])
+def test_what_is_no_address_of_tcp_or_a_socket_file_is_refused(endpoint: str) -> None:
+    with pytest.raises(EndpointError, match="no address that can be used") as refused:
         bind(zmq.Context.instance(), zmq.PUB, endpoint)
+    assert "take tcp://ADDRESS:5655 or ipc:///PATH" in safe(str(refused.value)), "nothing in it looks like a password"
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5655", "tcp://localhost:1", "tcp://[::1]:9", "ipc:///x"])
