@@ -363,6 +363,7 @@ def _loop(actor: Actor, mailbox: Mailbox, pulse: Pulse, heart: Heart, stop: Stop
             heart.begin(0.0)
             return code
         if pulse.due:
+            mailbox.flush()  # what others wait for does not wait for a heartbeat
             heart.say(pulse.now("ready", because=actor.degraded_reason(), figures=actor.figures()))
         heart.rest()
     heart.begin(0.0)
