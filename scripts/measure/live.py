@@ -36,7 +36,7 @@ AT_MOST = {"a person": 28.0, "an empty room": 16.0}
 
 def measure(plan: Plan) -> Outcome:
     """Measure both films in turn. Raises BenchError where a system does not come to work."""
-    films = {"a person": _person(plan.folder), "an empty room": _room(plan.folder)}
+    films = {"a person": person(plan.folder), "an empty room": room(plan.folder)}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in films}
     for repeat, (name, film) in itertools.product(range(plan.repeats), films.items()):
         plan.progress(f"live: {name}, repeat {repeat + 1} of {plan.repeats}")
@@ -78,14 +78,16 @@ def _cpu_s(system: Live) -> dict[str, float]:
     return {name: each.user + each.system for name, each in times.items()}
 
 
-def _person(folder: Path) -> Path:
+def person(folder: Path) -> Path:
+    """Make the film of a person who speaks."""
     media = decoded(folder)
     pictures = np.load(media.frames, mmap_mode="r")
     frames = (cv2.resize(pictures[number % len(pictures)], SIZE) for number in range(SECONDS * FPS))
     return _film(folder / "person.mp4", frames, np.load(media.sound), media.rate)
 
 
-def _room(folder: Path) -> Path:
+def room(folder: Path) -> Path:
+    """Make the film of nobody."""
     random = np.random.default_rng(7)
     across, down = np.meshgrid(np.linspace(60, 190, SIZE[0]), np.linspace(-25, 25, SIZE[1]))
     room = np.repeat((across + down)[..., None], 3, axis=2)

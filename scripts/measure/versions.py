@@ -44,14 +44,15 @@ def _costs(checkout: Path, clip: Path | None, precision: str | None) -> dict[str
     return costs
 
 
-def lines(found: dict[str, tuple[list[float], list[float]]]) -> list[str]:
+def lines(found: dict[str, tuple[list[float], list[float]]], head: str = "CPU ms a frame") -> list[str]:
     """The table: by case the medians of old and new, and the median of the ratios of pairs, with the extremes."""
-    rows = [f"{'CPU ms a frame':40} {'old':>8} {'new':>8} {'new / old':>10}"]
+    wide = max(40, *map(len, found))
+    rows = [f"{head:{wide}} {'old':>8} {'new':>8} {'new / old':>10}"]
     for name, (before, after) in found.items():
         ratios = [new / old for old, new in zip(before, after, strict=True)]
         middle = statistics.median(ratios)
         rows.append(
-            f"{name:40} {statistics.median(before):8.2f} {statistics.median(after):8.2f} {middle:9.2f} × "
+            f"{name:{wide}} {statistics.median(before):8.2f} {statistics.median(after):8.2f} {middle:9.2f} × "
             f"({min(ratios):.2f} – {max(ratios):.2f})"
         )
     return rows

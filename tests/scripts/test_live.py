@@ -18,7 +18,7 @@ def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_films_are_what_a_camera_gives(one_second: None, tmp_path: Path) -> None:
-    for path, sound in ((live._person(tmp_path), 1), (live._room(tmp_path), 0)):
+    for path, sound in ((live.person(tmp_path), 1), (live.room(tmp_path), 0)):
         with av.open(str(path)) as film:
             assert len(film.streams.audio) == sound
             frames = list(film.decode(video=0))
