@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import onnx
@@ -39,9 +40,32 @@ def make_model(graph: onnx.GraphProto, metadata: Metadata) -> onnx.ModelProto:
 
 
 def set_metadata(model: onnx.ModelProto, metadata: Metadata) -> None:
-    """Replace all `metadata_props`."""
+    """Replace all `metadata_props` of the model, and remove what torch's exporter has left elsewhere."""
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, to_properties(metadata))
+    for graph in (model.graph, *model.functions):
+        _forget_exporter(graph)
+
+
+EXPORTERS_KEYS = ("namespace", "pkg.torch.", "pkg.onnxscript.")
+"""Beginnings of the keys with which torch's exporter notes scopes, names, and lines of the source with the paths of the
+machine that exported it."""
+
+
+def _forget_exporter(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
+    noted: list[Any] = [graph, *graph.node, *graph.value_info]
+    if isinstance(graph, onnx.GraphProto):
+        noted += [*graph.initializer, *graph.input, *graph.output]
+    for one in noted:
+        kept = [entry for entry in one.metadata_props if not entry.key.startswith(EXPORTERS_KEYS)]
+        if len(kept) < len(one.metadata_props):
+            del one.metadata_props[:]
+            one.metadata_props.extend(kept)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    _forget_exporter(inner)
 
 
 def write(model: onnx.ModelProto, path: Path) -> Artifact:

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bimodal.models.contract import INPUTS, OUTPUTS, Metadata, to_properties
+from bimodal.export.artifact import set_metadata as set_model_metadata
+from bimodal.models.contract import INPUTS, OUTPUTS, Metadata
 from bimodal.models.session import open_artifact
 from bimodal.training.errors import TrainingError
 from bimodal.training.loop import Progress
@@ -73,10 +74,9 @@ def write_artifact(
 
 
 def set_metadata(path: Path, metadata: Metadata) -> None:
-    """Replace all `metadata_props` of a file."""
+    """Replace all `metadata_props` of a file, as `bimodal export` does."""
     model = onnx.load(str(path))
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, to_properties(metadata))
+    set_model_metadata(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
 

@@ -42,6 +42,11 @@ def test_every_file_that_is_there_is_the_one_of_the_catalog(entry: object) -> No
 
 def test_what_others_made_is_there() -> None:
     assert set(SHIPPED) <= {entry.name for entry in entries() if path_of(entry).is_file()}
+    # Torch's exporter notes at each node from which line of which file it is.
+    noted = [
+        entry.name for entry in entries() if path_of(entry).is_file() and b"stack_trace" in path_of(entry).read_bytes()
+    ]
+    assert noted == []
 
 
 def test_a_path_is_taken_as_it_is(small: Path) -> None:
