@@ -169,7 +169,11 @@ def draw(trials: Sequence[Trial], shown: NDArray[Any], target: Path) -> None:
                 cv2.rectangle(sheet, (left, line + 2), (left + max(1, round(value * 128)), line + 14), colour, -1)
                 _put(sheet, f"{value:.2f}", (left + 134, line + 13))
         top += height
-    if not cv2.imwrite(str(target), sheet):
+    try:
+        written = cv2.imwrite(str(target), sheet)
+    except cv2.error:  # an ending that is no picture's
+        written = False
+    if not written:
         raise SourceModelError(f"{target} can't be written as a picture: name a .png file in a folder that is there")
 
 

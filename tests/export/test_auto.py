@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bimodal.export.auto import export_auto
+from bimodal.export.auto import Trial, draw, export_auto
 from bimodal.export.errors import SourceModelError
 from bimodal.export.frontends.pixels import Pixels
 from bimodal.export.onnx.description import Description
@@ -45,3 +45,10 @@ def test_what_can_not_be_told_by_its_looks_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"\x80\x02}q")
     with pytest.raises(SourceModelError, match="can't be adopted by its looks: a pickle of PyTorch"):
         export_auto(tmp_path / "a.bin", Description(), tmp_path, print, picture=tmp_path / "x.png", agree=lambda: True)
+
+
+def test_a_picture_needs_an_ending_of_one(tmp_path: Path) -> None:
+    answers = np.full((1, 2), 0.5, np.float32)
+    trial = Trial("form", Description(), tmp_path / "model.onnx", ("happy", "sad"), answers, ())
+    with pytest.raises(SourceModelError, match=r"answers can't be written as a picture: name a \.png file"):
+        draw([trial], np.zeros((1, 8, 8, 3), np.uint8), tmp_path / "answers")

@@ -332,7 +332,11 @@ def draw(find: Find, cutouts: Sequence[Cutout], path: Path) -> None:
     ]
     for (x, y, width, height), colour in marks:
         cv2.rectangle(picture, (round(x), round(y)), (round(x + width), round(y + height)), colour, 2)
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
+    try:
+        written = cv2.imwrite(str(path), picture[..., ::-1])
+    except cv2.error:  # an ending that is no picture's
+        written = False
+    if not written:
         raise DatasetError(f"{path} can't be written: name a .png or .jpg in a folder that is there")
 
 

@@ -106,8 +106,9 @@ def test_what_is_found_can_be_looked_at(tmp_path: Path) -> None:
     picture = cv2.cvtColor(cv2.imread(str(tmp_path / "found.png")), cv2.COLOR_BGR2RGB)
     assert (picture == FOUND).all(axis=2).sum() > 500
     assert (picture == MISSED).all(axis=2).sum() < 500
-    with pytest.raises(DatasetError, match="can't be written"):
-        draw(lambda _: [], cutouts, tmp_path / "no" / "found.png")
+    for place in (tmp_path / "no" / "found.png", tmp_path / "found", tmp_path):
+        with pytest.raises(DatasetError, match="can't be written"):
+            draw(lambda _: [], cutouts, place)
 
 
 def test_an_unknown_peer_and_a_missing_file_are_named(tmp_path: Path) -> None:
