@@ -49,7 +49,7 @@ def lines(found: dict[str, tuple[list[float], list[float]]], head: str = "CPU ms
     wide = max(40, *map(len, found))
     rows = [f"{head:{wide}} {'old':>8} {'new':>8} {'new / old':>10}"]
     for name, (before, after) in found.items():
-        ratios = [new / old for old, new in zip(before, after, strict=True)]
+        ratios = [new / old if old else float("nan") for old, new in zip(before, after, strict=True)]
         middle = statistics.median(ratios)
         rows.append(
             f"{name:{wide}} {statistics.median(before):8.2f} {statistics.median(after):8.2f} {middle:9.2f} × "
