@@ -169,10 +169,12 @@ class BrokerProcess:
 
     def _tick_due(self) -> float:
         """When to look at deadlines again: soon while there are jobs, else at the next beat."""
+        soonest = self._ticked_at + TICK_S
         if self._router.busy:
             self._busy_at = time.monotonic()
-            return self._ticked_at + TICK_S
-        return next_beat(self._ticked_at, QUIET_BEAT_S)
+            return soonest
+        # Where the last tick was just before the beat, a wait until the beat would be over before a tick is due.
+        return max(soonest, next_beat(self._ticked_at, QUIET_BEAT_S))
 
     def _wait(self) -> list[tuple[Any, int]]:
         """Wait until something is readable or due; without jobs, a moment longer for all that comes with a beat."""

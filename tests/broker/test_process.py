@@ -6,9 +6,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import zmq
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bimodal.broker.errors import EndpointError
 from bimodal.broker.mailbox import HELLO_EVERY_S, Mailbox, Subscriber
@@ -24,7 +28,7 @@ from bimodal.broker.messages import (
     Welcome,
     encode,
 )
-from bimodal.broker.process import BrokerProcess, EventBus
+from bimodal.broker.process import TICK_S, BrokerProcess, EventBus
 from bimodal.broker.remote import RemoteListeners
 from bimodal.broker.sockets import (
     bind,
@@ -285,6 +289,13 @@ def test_a_session_is_private_and_its_path_short_enough(tmp_path: Path) -> None:
     assert place.stat().st_mode & 0o777 == 0o700
     with pytest.raises(EndpointError, match="too long"):
         make_private(tmp_path / ("x" * 120))
+
+
+@given(st.floats(0, 1e6), st.booleans())
+def test_a_wait_is_not_over_before_a_tick_may_be_made(ticked_at: float, busy: bool) -> None:
+    """Else the broker turns without a pause until it may: a tenth of a second where the last tick was before a beat."""
+    broker = SimpleNamespace(_router=SimpleNamespace(busy=busy), _ticked_at=ticked_at, _busy_at=0.0)
+    assert BrokerProcess._tick_due(cast("BrokerProcess", broker)) >= ticked_at + TICK_S
 
 
 def test_the_bus_knows_what_anybody_reads(directory: Path, tmp_path: Path) -> None:
