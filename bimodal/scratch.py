@@ -27,8 +27,10 @@ class Scratch:
         """Make it in $TMPDIR (by default /tmp), named after `what` it is for. Raises OSError."""
         sweep()
         self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{what}-"))
-        self._descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Locked before it has its name: one that others see unlocked would be taken for a dead process's.
+        self._descriptor, made = tempfile.mkstemp(dir=self.path)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Path(made).replace(self.path / LOCK)
 
     def __enter__(self) -> Path:
         return self.path

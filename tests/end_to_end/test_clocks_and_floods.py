@@ -41,6 +41,7 @@ MAY_LOOK = {
     "bimodal/api/analyze.py": "when a report was made",
     "bimodal/bench/": "when something was measured",
     "bimodal/corpus/": "when a clip was done",
+    "bimodal/scratch.py": "the age of a folder, against the folder's own wall time",
     "bimodal/commands/": "when a result was made; from when until when a certificate is valid",
     "bimodal/supervisor/analysis.py": "when a result was made",
     "bimodal/supervisor/live.py": "when a recording began and ended",

@@ -10,7 +10,7 @@ import pytest
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Heartbeat
 from tests.end_to_end.driving import Driven, run
-from tests.end_to_end.living import Living, static_model
+from tests.end_to_end.living import Living
 
 ALL = {"supervisor", "broker", "face 1", "audio 1", "fusion", "capture clip"}
 
@@ -35,7 +35,8 @@ def test_who_was_started_again_is_named_and_costs_the_verdict(living: Living) ->
     session = "test-soak-kill"
     arguments = ["soak", "--minutes", "0.3", "--config", str(living.path), "--session", session, "--json"]
     with Driven(*arguments, session=session) as driven:
-        driven.wait_for(lambda body: static_model(body) is not None)
+        # It may begin after the first event.
+        driven.wait_for(lambda body: isinstance(body, Heartbeat) and (body.name, body.state) == ("audio 1", "ready"))
         driven.kill("audio 1")
         driven.wait_for(
             lambda body: (

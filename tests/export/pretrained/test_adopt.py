@@ -66,5 +66,5 @@ def test_another_task_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
     wrong.write_bytes(b"no zip")
     result = CliRunner().invoke(app, ["mediapipe", "--task", str(wrong), "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert "wrong.task can't be read" in result.output
+    assert "wrong.task is no archive with models in it, or it is damaged" in result.output
     assert not (tmp_path / "out").exists()
