@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test test-slow system lint types imports untested docs pytest clean
+.PHONY: run test test-failed test-slow system lint types imports untested docs pytest clean
 
 run: .make/run
 	$(BIN)/bimodal up
@@ -36,6 +36,11 @@ docs: .make/test
 # And one with kubectl, by which the tests build the overlays of deploy/kubernetes.
 pytest: .make/wheels docs
 	BIMODAL_WHEELS=$(CURDIR)/.make/wheels BIMODAL_SITE=$(CURDIR)/build/docs $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# The tests that failed last, if they are few, one after another.
+test-failed:
+	test "$$(grep -c ': true' .pytest_cache/v/cache/lastfailed)" -le 5
+	BIMODAL_WHEELS=$(CURDIR)/.make/wheels BIMODAL_SITE=$(CURDIR)/build/docs $(BIN)/python -m pytest -n 0 --last-failed -m "not slow"
 
 # Tests that take longer than a minute each, by hand.
 test-slow: .make/test .make/wheels
