@@ -112,7 +112,7 @@ def _unexpected(error: Exception, log_file: Path | None) -> int:
 
 
 def about_file(error: OSError) -> str | None:
-    """What a user can mend, of a file or of stdout, in one sentence; None where an error is none of these."""
+    """A sentence on what a user can mend of a file or of stdout; None for any other error."""
     if error.filename is None:
         return f"the output can't be written: {error.strerror}" if error.errno in NO_ROOM else None
     if error.errno not in OF_FILES:

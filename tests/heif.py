@@ -13,7 +13,7 @@ Pixels = np.ndarray
 
 
 class Coding(NamedTuple):
-    """How tiles are coded: PyAV's encoder and its options, item type, configuration box, brand of the file."""
+    """Coding of tiles: PyAV's encoder and its options, item type, configuration box, brand of the file."""
 
     encoder: str
     options: dict[str, str]

@@ -57,14 +57,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weight_decay: NotNegative
 
 
-class LabelledConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of a training on labels.
+class _OfEmotions:
+    """Settings with the field `emotions`, whose names are checked."""
 
-    Attributes:
-        emotions: the set that is learnt, in the order of the model's classes: the seven, or names of your own.
-    """
-
-    emotions: tuple[str, ...] = EMOTIONS
+    __slots__ = ()
+    emotions: tuple[str, ...]
 
     def __post_init__(self) -> None:
         _check_names(self.emotions)
@@ -73,6 +70,16 @@ class LabelledConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def among(self) -> EmotionSet:
         """The set."""
         return EmotionSet(self.emotions)
+
+
+class LabelledConfig(Config, _OfEmotions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a training on labels.
+
+    Attributes:
+        emotions: the set that is learnt, in the order of the model's classes: the seven, or names of your own.
+    """
+
+    emotions: tuple[str, ...] = EMOTIONS
 
 
 def _check_names(emotions: tuple[str, ...]) -> None:
@@ -123,7 +130,7 @@ class FaceConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_field
     teacher_share: Share = 0.5
 
 
-class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RobustConfig(msgspec.Struct, _OfEmotions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """face-robust: two networks in one graph. Nothing is trained; the rule that joins them is fitted.
 
     Attributes:
@@ -171,14 +178,6 @@ class RobustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     seed: int = 0
     threads: Count = 1
     emotions: tuple[str, ...] = EMOTIONS
-
-    def __post_init__(self) -> None:
-        _check_names(self.emotions)
-
-    @property
-    def among(self) -> EmotionSet:
-        """The set."""
-        return EmotionSet(self.emotions)
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""Whether the lower half of a face that talks should count less: clips of talking faces, read with and without it.
+"""Clips of faces that talk, read whole and with more weight on the upper half: labels and how often they change.
 
 Run: python -m scripts.measure.talking CLIP… . A clip's emotion is the last word of its name, else `--otherwise`.
 """

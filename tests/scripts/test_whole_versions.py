@@ -1,4 +1,4 @@
-"""What a command has spent, and what processes have used so far."""
+"""CPU and time of a command, CPU and wake-ups of processes, and ratios of figures that are 0."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ def decided_pictures(
 
 
 def picture_protocol(by_votes: bool, among: EmotionSet = SEVEN) -> str:
-    """How pictures are labelled, in words."""
+    """Describe in words how pictures are labelled."""
     if among.is_seven:
         return FACE_PROTOCOL if by_votes else LABEL_PROTOCOL
     if by_votes:
@@ -244,7 +244,7 @@ def picture_protocol(by_votes: bool, among: EmotionSet = SEVEN) -> str:
 
 
 def speech_protocol(among: EmotionSet = SEVEN) -> str:
-    """What of a clip is measured, in words."""
+    """Describe in words what of a clip is measured."""
     return SPEECH_PROTOCOL if among.is_seven else SPEECH_PROTOCOL.partition(";")[0]
 
 
@@ -371,7 +371,7 @@ def over_emotions(
 
 
 def known_to(metadata: Metadata, among: EmotionSet) -> LabelMap:
-    """How a model's classes map to a set. Raises ArtifactError, naming the model, where it knows none of the set."""
+    """Map a model's classes to a set. Raises ArtifactError, naming the model, where it knows none of the set."""
     return used_labels(metadata, metadata.identity, among)
 
 

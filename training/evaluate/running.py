@@ -68,7 +68,7 @@ WEIGHTS = (0.65, 0.35)
 
 
 class Fusing(NamedTuple):
-    """How video and speech are fused.
+    """Fusion of video and speech.
 
     Attributes:
         model: name or path of a fusion model, or a strategy.
@@ -82,7 +82,7 @@ class Fusing(NamedTuple):
 
 
 def fusing(config: Path) -> Fusing:
-    """How a config fuses video and speech. Raises TrainingError where it can't be read."""
+    """Read from a config how it fuses video and speech. Raises TrainingError where it can't be read."""
     values = _read(config)
     section, models = (
         each if isinstance(each, Mapping) else {} for each in (values.get("fusion"), values.get("models"))

@@ -77,7 +77,7 @@ class Pictures(NamedTuple):
 
 
 def pictures_of(data: Path, among: EmotionSet) -> Pictures:
-    """What a folder of pictures is."""
+    """Tell which data set a folder of pictures is, with its licence."""
     reader = reader_of(data, ["picture"], among)
     # A folder a class may hold anybody's pictures: they are named, and their licence is their owner's to tell.
     own = reader.name in ("manifest", "fer2013-folders")

@@ -63,6 +63,14 @@ def live(find: FacePipeline, pictures: Iterable[NDArray[np.uint8]], step: int = 
     return seen
 
 
+def moving(count: int) -> list[NDArray[np.uint8]]:
+    """Pictures of a room in which a bright square moves."""
+    pictures = [EMPTY.copy() for _ in range(count)]
+    for number, picture in enumerate(pictures):
+        picture[40:80, 10 + number : 50 + number] = 200
+    return pictures
+
+
 def at(seq: int, pts_ns: int) -> Job:
     return msgspec.structs.replace(job("desk", seq), pts_ns=pts_ns)
 
@@ -172,9 +180,7 @@ def test_an_empty_room_is_looked_at_coarsely_each_half_second(artifacts: list[Ar
 def test_a_room_in_which_something_moves_is_looked_at_more_often(artifacts: list[Artifact]) -> None:
     runs: Counter[str] = Counter()
     find = pipeline(artifacts, runs, FaceSettings())
-    pictures = [EMPTY.copy() for _ in range(2 * FULL_FRAMES + 1)]
-    for number, picture in enumerate(pictures):
-        picture[40:80, 10 + number : 50 + number] = 200
+    pictures = moving(2 * FULL_FRAMES + 1)
     assert live(find, pictures) == [[]] * len(pictures)
     assert runs == {"face-detector": 1 + 2 * FULL_FRAMES // COARSE_FRAMES}
 
@@ -183,10 +189,7 @@ def test_frames_that_were_dropped_do_not_hasten_looks(artifacts: list[Artifact])
     """Else each frame that is left would cost more the fewer there are."""
     runs: Counter[str] = Counter()
     find = pipeline(artifacts, runs, FaceSettings())
-    pictures = [EMPTY.copy() for _ in range(2 * COARSE_FRAMES + 1)]
-    for number, picture in enumerate(pictures):
-        picture[40:80, 10 + number : 50 + number] = 200
-    live(find, pictures, step=3)
+    live(find, moving(2 * COARSE_FRAMES + 1), step=3)
     assert runs == {"face-detector": 3}
 
 
