@@ -18,7 +18,7 @@ import yaml
 from platformdirs import user_cache_path, user_data_path
 
 from bimodal.models.contract import Kind
-from bimodal.models.errors import CatalogError
+from bimodal.models.errors import CatalogError, MissingModelError
 from bimodal.models.formats import advice
 from bimodal.models.precision import Precision
 
@@ -135,12 +135,12 @@ def resolve(name_or_path: str, catalog: Path = CATALOG, *, precision: Precision 
     Args:
         precision: the variant wanted of a shipped model; one that does not have it gives its only file.
 
-    Raises CatalogError if the name is unknown or the file is missing.
+    Raises MissingModelError if the name is unknown or the file is missing, CatalogError if it is no .onnx file.
     """
     if name_or_path.endswith(".onnx"):
         path = Path(name_or_path).expanduser()
         if not path.is_file():
-            raise CatalogError(f"there is no model file {name_or_path}")
+            raise MissingModelError(f"there is no model file {name_or_path}")
         return path
     shipped = {entry.name: entry for entry in entries(catalog)}
     if name_or_path not in shipped:
@@ -151,7 +151,7 @@ def resolve(name_or_path: str, catalog: Path = CATALOG, *, precision: Precision 
     if precision == "int8" and entry.int8 is not None:
         path = catalog.parent / entry.int8.file
     if not path.is_file():
-        raise CatalogError(f"the file of model '{name_or_path}' is missing: {path}; install bimodal again")
+        raise MissingModelError(f"the file of model '{name_or_path}' is missing: {path}; install bimodal again")
     return path
 
 
@@ -165,7 +165,7 @@ def _refuse_foreign(name: str) -> None:
     if name in installed() or not (name.lower().endswith(FOREIGN) or "/" in name or path.is_dir()):
         return
     if not path.exists():
-        raise CatalogError(f"there is no model file {name}")
+        raise MissingModelError(f"there is no model file {name}")
     raise CatalogError(advice(path))
 
 
@@ -174,7 +174,7 @@ def _not_shipped(name: str, catalog: Path) -> Path:
     if name in own:
         return own[name]
     if any(download.name == name for download in downloads(catalog)):
-        raise CatalogError(f"model '{name}' is not on this machine yet: run 'bimodal models fetch {name}'")
+        raise MissingModelError(f"model '{name}' is not on this machine yet: run 'bimodal models fetch {name}'")
     raise _unknown(name, catalog)
 
 
@@ -295,12 +295,12 @@ def _named(name: str, rows: Sequence[_Row], catalog: Path) -> _Row:
     raise _unknown(name, catalog)
 
 
-def _unknown(name: str, catalog: Path) -> CatalogError:
+def _unknown(name: str, catalog: Path) -> MissingModelError:
     known = [entry.name for entry in entries(catalog)] + [download.name for download in downloads(catalog)]
     known += [own for own in installed() if own not in known]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.55)
     hint = f"; did you mean '{near[0]}'?" if near else "."
-    return CatalogError(f"there is no model '{name}' in the catalog{hint} The catalog has {', '.join(known)}")
+    return MissingModelError(f"there is no model '{name}' in the catalog{hint} The catalog has {', '.join(known)}")
 
 
 # Folders of the user's own models and of unfinished downloads (XDG base directory specification)

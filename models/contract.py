@@ -213,9 +213,7 @@ def read_properties(properties: Mapping[str, str], path: str, kind: Kind | None 
 
 def check(metadata: Metadata, inputs: Sequence[Tensor], outputs: Sequence[Tensor], path: str) -> None:
     """Raise ArtifactError, saying what is wrong and what would be right, unless the artifact fulfils its contract."""
-    for field in REQUIRED[metadata.kind]:
-        if getattr(metadata, field) is None:
-            raise ArtifactError(f"{path}: a {metadata.kind} artifact needs '{field}' in its metadata")
+    check_required(metadata, path)
     _check_tensors(INPUTS[metadata.kind], inputs, "input", path, metadata.kind)
     _check_tensors(OUTPUTS[metadata.kind], outputs, "output", path, metadata.kind)
     if metadata.kind == "face-landmarks":
@@ -226,6 +224,23 @@ def check(metadata: Metadata, inputs: Sequence[Tensor], outputs: Sequence[Tensor
         _check_labels(metadata, outputs, path)
     if metadata.kind == "fusion":
         _check_opinions(metadata, inputs, path)
+
+
+def check_required(metadata: Metadata, path: str) -> None:
+    """Raise ArtifactError unless the metadata has the fields that its kind needs."""
+    for field in REQUIRED[metadata.kind]:
+        if getattr(metadata, field) is None:
+            raise ArtifactError(f"{path}: a {metadata.kind} artifact needs '{field}' in its metadata")
+
+
+def check_space(metadata: Metadata, path: str | Path, embedding_space: str | None) -> None:
+    """Raise ArtifactError unless a dynamic model was trained on the embeddings of a static one, which are of
+    `embedding_space`."""
+    if metadata.embedding_space != embedding_space:
+        raise ArtifactError(
+            f"{path} was trained on embeddings of '{metadata.embedding_space}', but the static model gives "
+            f"those of '{embedding_space or ''}'; use a pair of the same embedding space"
+        )
 
 
 MOST_NAMED = 40

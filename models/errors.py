@@ -19,6 +19,10 @@ class CatalogError(ModelError):
     """A catalog name is unknown, or a catalogued file fails its checksum."""
 
 
+class MissingModelError(CatalogError):
+    """A model that is named is not on this machine."""
+
+
 class DownloadError(ModelError):
     """A file can't be downloaded, or is not the expected one."""
 

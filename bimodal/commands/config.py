@@ -12,8 +12,9 @@ import yaml
 from bimodal.config import Config
 from bimodal.config.json_schema import EXAMPLE, json_schema
 from bimodal.config.reading import origin_of
-from bimodal.console import put, user_errors
+from bimodal.console import put, say, user_errors
 from bimodal.options import ConfigOption, documents_of
+from bimodal.supervisor.emotions import check_models
 from bimodal.supervisor.processes import TABLE, Wanted, processes
 from bimodal.supervisor.provenance import config_record
 
@@ -58,12 +59,16 @@ def check(
         bool, typer.Option("--here", help="Also whether this machine has the models and cores that it names.")
     ] = False,
 ) -> None:
-    """Check the config without starting anything. Exit code 1, with file, line and place, where it is wrong.
+    """Check the config without starting anything. Exit code 1, with file, line and place, where it is wrong, or where a
+    model that it names does not fit. Models that are not on this machine are named and not checked.
 
     Example: [b]bimodal config check --config config.yaml --here[/b]
     """
     with user_errors():
         loaded, _, files = documents_of(config)
+        for sentence in check_models(loaded):
+            if not here:
+                say(f"not checked: {sentence}")
         if here:
             processes(Wanted(loaded), TABLE)
         names = " and ".join(map(str, files)) or "the built-in config"

@@ -18,7 +18,7 @@ from bimodal.config import Between, Config, CountConfig, WorkersConfig
 from bimodal.config.schema import DETAILS
 from bimodal.models.cuda import usable_gpus
 from bimodal.models.emotions import EmotionSet
-from bimodal.supervisor.emotions import set_of_config
+from bimodal.supervisor.emotions import check_models, set_of_config
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.supervisor.variants import file_of
 from bimodal.workers.capture.settings import StreamSettings
@@ -130,8 +130,11 @@ class Wanted(NamedTuple):
 def processes(wanted: Wanted, roles: Collection[Role] | None = None) -> list[ProcessSpec]:
     """The rows of these roles, in the order of the table; by default of every role that is not for live streams only.
 
-    Raises CatalogError where a model's name is unknown, ConfigError where `cores` names a core that is missing here.
+    Raises CatalogError where a model's name is unknown, ArtifactError where one does not fit, ConfigError where `cores`
+    names a core that is missing here.
     """
+    if roles is None or "fusion" in roles:  # all models are used here, not only those of one kind of worker
+        check_models(wanted.config)
     chosen = [kind for role, kind in TABLE.items() if (not kind.live if roles is None else role in roles)]
     return [row for kind in chosen for row in kind.rows(wanted)]
 

@@ -13,6 +13,7 @@ from bimodal.commands.config import app
 from bimodal.config import Config, load_config
 from bimodal.options import config_files, config_of
 from bimodal.workers.errors import ConfigError
+from tests.artifacts import make_face_static
 
 SITE = """\
 outputs:
@@ -73,6 +74,29 @@ def test_check_says_what_is_right_and_what_is_wrong(files: list[Path]) -> None:
     assert "no-such-model" in run("check", "--config", "camera.yaml", "--here", code=1)
     Path("camera.yaml").write_text("\n\nfuson: {}\n")
     assert "camera.yaml, line 3: unknown key 'fuson'" in run("check", *BOTH, code=1)
+
+
+def test_check_reads_the_models_without_opening_them(files: list[Path]) -> None:
+    face = make_face_static(Path("face.onnx").absolute(), embedding_space="mine")
+    Path("no.onnx").write_bytes(b"no model")
+    for models, sentence in (
+        ({"face-detector": str(face)}, "face.onnx is a face-static artifact, but a face-detector artifact is needed"),
+        ({"speech": str(Path("no.onnx").absolute())}, "no.onnx can't be opened: it is no ONNX file"),
+        ({"face-static": str(face), "face-dynamic": "face-dynamic-compact"}, "the static model gives those of 'mine'"),
+        ({"speech": "gone.onnx", "face-landmarks": str(face)}, "a face-landmarks artifact is needed here"),
+    ):
+        Path("models.yaml").write_text(yaml.safe_dump({"models": models}))
+        assert sentence in run("check", "--config", "models.yaml", code=1)
+    Path("models.yaml").write_text("models: {speech: [gone.onnx, speech-whisper]}\ncapture: {window_s: 1}")
+    said = run("check", "--config", "models.yaml", code=1)
+    assert "bimodal: not checked: there is no model file gone.onnx" not in said
+    assert "wants windows of" in said, "what is there is checked all the same"
+    Path("models.yaml").write_text("models: {speech: [gone.onnx, no-such-model]}")
+    said = run("check", "--config", "models.yaml")
+    assert "bimodal: not checked: there is no model file gone.onnx" in said
+    assert "bimodal: not checked: there is no model 'no-such-model' in the catalog" in said
+    assert "models.yaml is right" in said
+    assert "gone.onnx" in run("check", "--config", "models.yaml", "--here", code=1)
 
 
 def test_schema_and_example_are_what_the_docs_and_the_repository_have(files: list[Path]) -> None:

@@ -10,12 +10,13 @@ import pytest
 from bimodal.config import Config, check_config
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.errors import ArtifactError
-from bimodal.supervisor.emotions import set_of_config
+from bimodal.supervisor.emotions import check_models, set_of_config
 from bimodal.supervisor.processes import Wanted, processes
 from bimodal.supervisor.provenance import model_records, settings_of
 from bimodal.workers.capture.choice import DEFAULT
+from bimodal.workers.errors import ConfigError
 from bimodal.workers.settings import AudioActorSettings, FaceActorSettings, FusionActorSettings, ViewActorSettings
-from tests.artifacts import make_face_static, make_speech
+from tests.artifacts import make_face_dynamic, make_face_static, make_speech
 
 OWN = ("neutral", "happy", "bored", "contempt")
 
@@ -65,6 +66,34 @@ def test_a_model_that_knows_none_of_the_set_is_refused_before_anything_starts(mo
     wanted = config(models, emotions=["bored", "contempt"])
     with pytest.raises(ArtifactError, match=r"voice.onnx knows none of the emotions bored, contempt: its classes are"):
         processes(Wanted(wanted))
+
+
+def test_models_that_do_not_fit_are_refused_before_anything_starts(models: dict[str, str], tmp_path: Path) -> None:
+    dynamic = make_face_dynamic(tmp_path / "dynamic.onnx", embedding_space="another")
+    fusion = {"fusion": "face-compact"}
+    for other, values, sentence in (
+        ({"face-detector": models["speech"]}, {}, "voice.onnx is a speech artifact, but a face-detector artifact is"),
+        ({"face-landmarks": models["speech"]}, {}, "but a face-landmarks artifact is needed here"),
+        ({"voice-activity": models["speech"]}, {}, "but a voice-activity artifact is needed here"),
+        ({"face-details": ["facemesh-478", models["speech"]]}, {}, "but a face-blendshapes artifact is needed here"),
+        (fusion, {"fusion": {"strategy": "learned"}}, "but a fusion artifact is needed here"),
+        ({"face-dynamic": str(dynamic)}, {}, "embeddings of 'another', but the static model gives those of 'tiny'"),
+        ({}, {"capture": {"window_s": 2.0}}, "tiny-speech wants windows of 3 s, but capture cuts 2 s"),
+    ):
+        wanted = config(models | other, **values)
+        for start in (lambda wanted: processes(Wanted(wanted)), check_models):
+            with pytest.raises((ArtifactError, ConfigError), match=sentence):
+                start(wanted)
+    assert check_models(config(models | fusion)) == [], "not used, so not asked"
+
+
+def test_what_is_not_on_this_machine_is_named_and_the_rest_checked(models: dict[str, str]) -> None:
+    missing = {"face-landmarks": "gone.onnx", "face-dynamic": "emo-affectnet-ramas"}
+    first, second = check_models(config(models | missing))
+    assert "'emo-affectnet-ramas' is not on this machine yet: run 'bimodal models fetch" in first
+    assert second == "there is no model file gone.onnx"
+    with pytest.raises(ArtifactError, match="a face-detector artifact is needed"):
+        check_models(config(models | missing | {"face-detector": models["speech"]}))
 
 
 def test_every_process_has_the_same_set(models: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from bimodal.broker.messages import Assignment, SpeechResult
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.workers.actor import ActorSettings, own
 from bimodal.workers.audio.pipeline import SpeechPipeline
-from bimodal.workers.errors import ConfigError
+from bimodal.workers.audio.settings import check_windows
 from bimodal.workers.inference import JobWorker, open_model
 from bimodal.workers.settings import AudioActorSettings
 
@@ -36,13 +36,7 @@ def open_models(settings: AudioActorSettings, worker: str) -> SpeechModels:
     Raises ArtifactError, ProviderError, or ConfigError for windows that are too short for the speech model.
     """
     speech = [open_model(path, "speech", settings.runtime, worker) for path in settings.speech]
-    longest = max(speech, key=lambda artifact: artifact.metadata.window_s or 0.0)
-    wanted_s = longest.metadata.window_s or 0.0
-    if wanted_s > settings.window_s:
-        raise ConfigError(
-            f"{longest.metadata.name} wants windows of {wanted_s:g} s, but capture cuts {settings.window_s:g} s; "
-            f"set capture.window_s to {wanted_s:g} or more"
-        )
+    check_windows([artifact.metadata for artifact in speech], settings.window_s)
     voice_activity = None
     if settings.voice_activity is not None:
         # Its steps are far too small for CUDA to be worth the way there.

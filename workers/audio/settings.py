@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+
+from bimodal.models.contract import Metadata
+from bimodal.workers.errors import ConfigError
 
 Quality = Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
 
@@ -30,3 +34,13 @@ class AudioSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     minimum_voice_s: float = 0.25
     lead_in_s: float = 0.5
     resampler: Quality = "HQ"
+
+
+def check_windows(speech: Sequence[Metadata], window_s: float) -> None:
+    """Raise ConfigError where windows of `capture.window_s` are too short for one of the speech models."""
+    wanted_s, name = max(((metadata.window_s or 0.0, metadata.name) for metadata in speech), default=(0.0, ""))
+    if wanted_s > window_s:
+        raise ConfigError(
+            f"{name} wants windows of {wanted_s:g} s, but capture cuts {window_s:g} s; "
+            f"set capture.window_s to {wanted_s:g} or more"
+        )

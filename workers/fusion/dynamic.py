@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.contract import used_labels
+from bimodal.models.contract import check_space, used_labels
 from bimodal.models.emotions import SEVEN, EmotionSet, Mapped
 from bimodal.models.errors import ArtifactError
 from bimodal.workers.fusion.combine import clean, clean_other
@@ -65,11 +65,8 @@ def dynamic_model(
     metadata = artifact.metadata
     if metadata.kind != "face-dynamic" or not metadata.labels or not metadata.interval_s or metadata.interval_s < 0:
         raise ArtifactError(f"{artifact.path} can't be a dynamic model: it needs labels and an 'interval_s' above 0")
-    if embedding_space is not None and metadata.embedding_space != embedding_space:
-        raise ArtifactError(
-            f"{artifact.path} was trained on embeddings of '{metadata.embedding_space}', but the static model gives "
-            f"those of '{embedding_space}'; use a pair of the same embedding space"
-        )
+    if embedding_space is not None:
+        check_space(metadata, artifact.path, embedding_space)
     _, steps, dimensions = artifact.inputs[0].shape
     if not isinstance(steps, int):
         if not metadata.window_s:
