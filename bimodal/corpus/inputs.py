@@ -113,8 +113,8 @@ class Inputs:
     def items(self) -> Iterator[Item]:
         """Yield the items, in the order of the arguments, a folder's by name; read once.
 
-        Raises SourceError for a list that can't be read, a folder or glob with nothing in it, or a file outside the
-        root.
+        A folder in a folder that can't be read is an item that is refused. Raises SourceError for a list that can't be
+        read, a folder or glob with nothing in it, or a file outside the root.
         """
         for one in self._given:
             if one.startswith(LIST):
@@ -147,16 +147,20 @@ class Inputs:
     def _walk(self, folder: Path, root: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Item]:
         try:
             here = folder.stat()
+            # A link that leads back, or into the results, is not followed.
+            if (here.st_dev, here.st_ino) in seen or (seen and Path(os.path.realpath(folder)) == self._out):
+                return
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            raise SourceError(f"the folder {shown(folder)} can't be read: {error.strerror}") from error
+            yield self._unreadable(folder, root, error)
+            return
         seen |= {(here.st_dev, here.st_ino)}
         folders = []
         stems = stems_of(entry.name for entry in entries)
         for entry in entries:
             if entry.name.startswith("."):
                 self.hidden += 1
-            elif entry.is_dir():
+            elif os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():  # noqa: PTH112 - is_dir raises
                 folders.append(Path(entry.path))
             elif is_media(entry.name):
                 yield self._item(Path(entry.path), root, stems, {})
@@ -164,17 +168,31 @@ class Inputs:
                 self.no_media += 1
         del entries, stems
         for inner in folders:
-            # A link that leads back, or into the results, is not followed.
-            found = inner.stat() if inner.exists() else None
-            if found is None or (found.st_dev, found.st_ino) in seen or Path(os.path.realpath(inner)) == self._out:
-                continue
             yield from self._walk(inner, root, seen)
+
+    def _unlisted(self, root: Path) -> Iterator[Item]:
+        """The items of the folders that can't be read, which globbing passes over without a word."""
+        errors: list[OSError] = []
+        for _, folders, _ in os.walk(root, onerror=errors.append):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for error in errors:
+            yield self._unreadable(Path(error.filename), root, error)
+
+    def _unreadable(self, folder: Path, root: Path, error: OSError) -> Item:
+        """The item of a folder that can't be read, which is refused. Raises SourceError for the root itself."""
+        sentence = f"the folder {shown(folder)} can't be read: {error.strerror}"
+        if folder == root:
+            raise SourceError(sentence) from error
+        place = "/".join(map(shown, folder.relative_to(root).parts)) + "/"  # no clip's
+        return Item(place=place, file=pack(folder), source=place, refused=sentence)
 
     def _globbed(self, pattern: str) -> Iterator[Item]:
         base = _base_of(pattern)
+        if "**" in pattern:
+            yield from self._unlisted(base)
         for found in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - of an absolute pattern too
             path = Path(found).absolute()
-            if path.is_dir():
+            if os.path.isdir(path):  # noqa: PTH112 - no error where a folder above may not be read
                 # `**` gives folders and what is in them, so only a pattern without it stands for what folders hold.
                 if "**" not in pattern:
                     yield from self._walk(path, base)

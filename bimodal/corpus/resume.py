@@ -43,7 +43,8 @@ class Decision(NamedTuple):
 
     Attributes:
         verdict: "do": for the first time; "again": once more; "join": results are complete, their rows in the joint
-            tables are not; "done" or "failed": by an earlier run; "refused": other results lie there.
+            tables are not; "done" or "failed": by an earlier run; "refused": other results lie there, or it is a
+            folder that can't be read.
         reason: of a refusal, one sentence.
     """
 
@@ -59,6 +60,8 @@ def decide(item: Item, row: ClipRow | None, results: Results, settings: str, opt
         row: the last row of its place in the journals, None without one.
         settings: checksum of the models and settings of this run.
     """
+    if item.refused is not None:
+        return Decision("refused", item.refused)
     if row is None or not counts(results, row):
         return _by_files(item, results, settings, options)
     if row.status == "failed":

@@ -32,6 +32,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         bytes, mtime_ns: of the file, as it was found; 0 where it can't be read.
         etag: mark of the content that an object store gives; None without one.
         columns: what its list says of it beside the path, carried into all tables.
+        refused: why it can't be an input, one sentence: it is a folder that can't be read; else None.
     """
 
     place: str
@@ -42,6 +43,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     mtime_ns: int = 0
     etag: str | None = None
     columns: dict[str, str] = {}
+    refused: str | None = None
 
     @property
     def remote(self) -> bool:

@@ -140,6 +140,24 @@ def test_what_may_not_be_looked_at_costs_its_own_row_only(study: Path, monkeypat
         places("secret/*.mp4")
 
 
+def test_a_folder_that_may_not_be_read_is_refused_alone(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def refused(path: Any = ".") -> Any:
+        if not isinstance(path, int) and "p01" in os.fspath(path):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    for one in (str(study), f"{study}/p*", f"{study}/**/*.wav"):
+        found = {item.source: item for item in Inputs([one], "/nowhere/out").items()}
+        assert found["p01/"].refused == f"the folder {study}/p01 can't be read: Permission denied"
+        assert found["p01/"].place == "p01/"
+        assert {item.place for item in found.values() if item.refused is None} >= {"p02/take.wav"}
+    with pytest.raises(SourceError, match="p01 can't be read: Permission denied"):
+        places(study / "p01")
+
+
 def test_what_holds_nothing_is_refused(study: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for one, sentence in (

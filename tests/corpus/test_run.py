@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import typer
 
 import bimodal
+from bimodal.commands.corpus import run_corpus
+from bimodal.config import Config
+from bimodal.corpus.run import CorpusRequest
 from tests.corpus.corpora import POISON, differences, left_behind, make_tree, poisoned
 from tests.end_to_end.driving import PATIENCE_S, Driven, run
 
@@ -153,6 +159,35 @@ def test_a_source_that_changed_is_refused_until_asked(study: Path, tmp_path: Pat
     result = bimodal.analyze_corpus(folder, out=out, overwrite=True)
     assert (result.count.done, result.count.again, result.failures.num_rows) == (1, 1, 0)
     assert result.speech.count_rows() == result.clips["hops"].to_pylist()[0] > 0
+
+
+def test_a_folder_that_may_not_be_read_is_refused_and_the_rest_done(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "study", tmp_path / "out"
+    (folder / "closed").mkdir(parents=True)
+    for name in ("closed.wav", "closed/b.wav"):
+        (folder / name).write_bytes((study / "p00" / "voice.wav").read_bytes())
+    scandir = os.scandir
+
+    def refused(path: Any = ".") -> Any:
+        if path == folder / "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refused)
+        request = CorpusRequest(given=(str(folder),), out=str(out))
+        with pytest.raises(typer.Exit) as ended:
+            run_corpus(request, Config(), tmp_path / "log")
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("1 done now, 1 refused; ")
+    assert f"the folder {folder}/closed can't be read: Permission denied" in said.err
+    assert {clip: row["status"] for clip, row in rows(out).items()} == {"closed": "done", "closed/": "failed"}
+    code, said_now, _ = run("analyze", folder, "--out", out)
+    assert (code, said_now.split(";")[0]) == (0, "1 done before, 1 done now"), "once it can be read"
+    assert {clip: row["status"] for clip, row in rows(out).items()} == {"closed": "done", "closed/b": "done"}
 
 
 def test_shards_do_all_of_it_together_and_are_merged(study: Path, tmp_path: Path) -> None:
