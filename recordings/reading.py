@@ -109,6 +109,11 @@ class Clip:
         wrong = next((path for path, record in records if record is None and path.is_file()), None)
         return f"{wrong} can't be read, so what it says of {self.name} is not known" if wrong is not None else None
 
+    @property
+    def cut_short(self) -> list[str]:
+        """Which of its files lost lines after they were complete, a sentence each (see `cut_short`)."""
+        return [sentence for part in self.parts for sentence in cut_short(part.path)]
+
 
 MOST_LOOKED_AT = 1_000
 """Events that are asked for the emotions of a clip without a record."""
@@ -127,8 +132,35 @@ def set_of_events(events: Iterable[Emotion]) -> EmotionSet:
     return EmotionSet(tuple(emotions), tuple(further))
 
 
+class _Counts(msgspec.Struct):
+    """What a summary says of its files of lines."""
+
+    frames: int = 0
+    hops: int = 0
+
+
+def cut_short(lines: Path) -> list[str]:
+    """Which file of NAME.jsonl and NAME.speech.jsonl has fewer whole lines than its summary counts, a sentence each.
+
+    Without a summary it was being written when it ended: then what is there is all that there ever was.
+    """
+    stem = lines.name.removesuffix(LINES)
+    known = _read(lines.with_name(stem + SUMMARY), _Counts)
+    if known is None:
+        return []
+    wanted = ((lines, known.frames, "events"), (lines.with_name(stem + HOP_LINES), known.hops, "hops of the voice"))
+    sentences = []
+    for path, count, what in wanted:
+        with contextlib.suppress(OSError), path.open("rb") as file:  # reading it says why it can't be read
+            whole = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+            if whole < count:
+                sentences.append(f"{path} is damaged: {whole:,} of its {count:,} {what} can be read")
+    return sentences
+
+
 def read_events(path: Path) -> Iterator[Emotion]:
-    """Iterate over the events of one file of lines. An incomplete last line (after a crash) is skipped.
+    """Iterate over the events of one file of lines. An incomplete last line (after a crash) is skipped; `cut_short`
+    tells of a complete file that lost some.
 
     Raises RecordError, naming file and line, if any other line is no event.
     """

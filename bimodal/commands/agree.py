@@ -29,7 +29,7 @@ from bimodal.corpus.results import CORPUS
 from bimodal.corpus.rows import SHARE
 from bimodal.extras import require
 from bimodal.models.emotions import EMOTIONS, EmotionSet
-from bimodal.recordings.reading import read_events
+from bimodal.recordings.reading import cut_short, read_events
 from bimodal.recordings.recording import LINES
 from bimodal.workers.errors import SourceError
 
@@ -132,6 +132,8 @@ def _found(out: Path, rows: Rows, places: Sequence[Place]) -> dict[Place, str | 
         if clip not in events:
             events.clear()  # annotations are sorted by clip, so one at a time is enough
             events[clip] = list(read_events(out / f"{clip}{LINES}"))
+            for sentence in cut_short(out / f"{clip}{LINES}"):
+                say(sentence)
         labels = [event.emotion.label for event in events[clip] if place.start <= event.t < place.end]
         found[place] = majority(labels) or next((label for label in labels if label is not None), None)
     return found

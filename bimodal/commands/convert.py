@@ -38,6 +38,8 @@ def convert(
             try:
                 for path in write(clip, formats, now, out):
                     typer.echo(str(path))
+                for sentence in clip.cut_short:
+                    say(sentence)
             except RecordError as error:  # one that can't be read costs the others nothing
                 problems.append(str(error))
         for problem in problems:

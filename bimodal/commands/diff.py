@@ -73,6 +73,8 @@ def diff(
         if not found:
             names = ", ".join(one.name for one in clips(recording))
             raise RecordError(f"there is no clip '{clip}' in {recording}; there are {names}")
+        for sentence in (sentence for one in found for sentence in one.cut_short):
+            say(sentence)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             diffs = [one for each in found for one in _clip_diffs(each, fallback, changes, log_file)]

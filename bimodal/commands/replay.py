@@ -47,6 +47,8 @@ def replay(
     """
     with user_errors():
         found = clips(recording)
+        for sentence in (sentence for clip in found for sentence in clip.cut_short):
+            say(sentence)
         if all(next(clip.events(), None) is None for clip in found):
             raise RecordError(f"{recording} holds no event, so there is nothing to play")
         loaded = config_of(config)

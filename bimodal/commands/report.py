@@ -45,8 +45,8 @@ def report(
         for path in written:
             typer.echo(str(path))
         for clip in found:
-            if clip.damaged is not None:
-                say(clip.damaged)
+            for sentence in [*([clip.damaged] if clip.damaged is not None else []), *clip.cut_short]:
+                say(sentence)
         parts = [part for clip in found for part in clip.parts]
         # A session that still runs writes its own end.
         if (recording / SESSION_FILE).is_file() and all(at_rest(part, time.time()) for part in parts):

@@ -77,6 +77,8 @@ def test_stretches_take_the_most_frequent_label_of_their_frames(out: Path, tmp_p
     assert code == 0, said
     found = msgspec.json.decode(said.splitlines()[0])
     assert (found["units"], found["accuracy"][0]) == (3, 1.0)
+    (out / "a.summary.json").write_text('{"frames": 31}')
+    assert "a.jsonl is damaged: 30 of its 31 events can be read" in agree(out, labels)[1]
 
 
 @pytest.mark.parametrize(

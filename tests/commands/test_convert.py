@@ -27,17 +27,22 @@ def results(tmp_path: Path) -> Path:
 def test_a_clip_that_can_not_be_read_costs_the_others_nothing(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (results / "a.summary.json").write_text('{"frames": 2}')
     with pytest.raises(typer.Exit) as ended:
         convert(results, "eaf")
     assert ended.value.exit_code == 1
     assert sorted(path.name for path in results.glob("*.eaf")) == ["a.eaf", "c.eaf"]
-    assert "b.jsonl is no event" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "b.jsonl is no event" in err
+    assert f"bimodal: {results}/a.jsonl is damaged: 1 of its 2 events can be read\n" in err
 
 
-def test_a_report_says_which_record_it_could_not_read(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_says_what_it_could_not_read(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (results / "a.summary.json").write_text('{"frames": 2}')
     with pytest.raises(typer.Exit):
         report(results)
     err = capsys.readouterr().err
     assert f"{results}/c.session.json can't be read, so what it says of c is not known" in err
+    assert f"{results}/a.jsonl is damaged: 1 of its 2 events can be read" in err
     assert "b.jsonl is no event" in err
     assert (results / "c.html").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.request
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_a_loop_is_a_new_run_and_the_page_shows_it_live(recording: Path, config:
         assert 'bimodal_end_to_end_seconds_count{stream="clip"}' in text
         driven.interrupt()
         assert driven.finish()[0] == 0
+
+
+def test_results_that_lost_events_are_told_and_played(recording: Path, config: Path, tmp_path: Path) -> None:
+    torn = Path(shutil.copytree(recording, tmp_path / "torn"))
+    (torn / "clip.jsonl").write_bytes((torn / "clip.jsonl").read_bytes()[:-5])
+    sentence = f"{torn}/clip.jsonl is damaged: 24 of its 25 events can be read"
+    code, _, err = run("replay", torn, "--speed", "100", "--config", config, "--session", "test-torn")
+    assert code == 0, err
+    assert sentence in err
+    assert sentence in run("diff", torn, "--model", "face-static=face-compact")[2]
 
 
 def test_what_is_no_recording_is_said(tmp_path: Path) -> None:

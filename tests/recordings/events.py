@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from bimodal.broker.events import Emotion, FaceMeasures, Latency, Speech, TrackedFace, Verdict
+from bimodal.broker.events import Emotion, FaceMeasures, Hop, Latency, Speech, TrackedFace, Verdict
 from bimodal.broker.messages import StreamOpened
 from bimodal.models.emotions import EMOTIONS
 
@@ -55,6 +55,24 @@ def event(
         models=models or {"face-static": "tiny@1"},
         failed=failed,
         run=3,
+    )
+
+
+def hop(seq: int, label: str | None = "sad", **changes: object) -> Hop:
+    return Hop(
+        stream="clip",
+        seq=seq,
+        t=0.5 * (seq + 1),
+        channel=None,
+        label=label,
+        confidence=None if label is None else 0.6,
+        probabilities=None if label is None else one_hot(label, 0.6),
+        voice=0.9,
+        because="no voice" if label is None else None,
+        latency_ms=Latency(queue=1.0, inference=2.0, total=3.0),
+        models={"speech": "tiny@1"},
+        run=3,
+        **changes,  # type: ignore[arg-type]
     )
 
 

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from bimodal.broker.events import Emotion, Hop, Latency, Verdict
+from bimodal.broker.events import Emotion, Verdict
 from bimodal.recordings.reading import clips, read_hops
 from bimodal.recordings.recording import RecordError, Recording
 from bimodal.recordings.tables import COLUMNS, rows, schema
 from tests.recordings.disk import fill_disk, names, temporary
-from tests.recordings.events import event, event_lists, face, one_hot, opened, speech
+from tests.recordings.events import event, event_lists, face, hop, opened, speech
 
 ROOT = Path(__file__).parents[2]
 FINISHED = [
@@ -205,24 +205,6 @@ def test_results_that_may_not_be_replaced_stay_as_they_are(tmp_path: Path) -> No
         second.close(now=102.0)
     assert (tmp_path / "clip.jsonl").read_bytes() == before
     assert names(tmp_path) == FINISHED
-
-
-def hop(seq: int, label: str | None = "sad", **changes: object) -> Hop:
-    return Hop(
-        stream="clip",
-        seq=seq,
-        t=0.5 * (seq + 1),
-        channel=None,
-        label=label,
-        confidence=None if label is None else 0.6,
-        probabilities=None if label is None else one_hot(label, 0.6),
-        voice=0.9,
-        because="no voice" if label is None else None,
-        latency_ms=Latency(queue=1.0, inference=2.0, total=3.0),
-        models={"speech": "tiny@1"},
-        run=3,
-        **changes,  # type: ignore[arg-type]
-    )
 
 
 def test_the_voice_has_rows_of_its_own(tmp_path: Path) -> None:
