@@ -68,7 +68,9 @@ class Guess(msgspec.Struct, frozen=True):
     flags: tuple[str, ...] = ()
 
 
-MODEL_FILES = ("*.onnx", "*/*.onnx", "*.keras", "*.h5", "*.tflite", "*.pt2", "*.safetensors", "*.pt", "*.pth", "*.bin")
+ENDINGS = (".onnx", ".keras", ".h5", ".hdf5", ".tflite", ".pt2", ".safetensors", ".pt", ".pth", ".bin")
+"""Of model files, those that are adopted as they are first."""
+MOST_LISTED = 6
 
 Shape = tuple[int | str | None, ...]
 
@@ -141,7 +143,7 @@ def inspect(path: Path) -> Facts:
         _folder(path, facts)
     else:
         facts.thinks = _plain(kind)
-    way = way_of(path, kind)
+    way = way_of(path, kind, inspected=True)
     if facts.command is None and way is not None:
         facts.notes += (way,)
     return facts
@@ -356,6 +358,15 @@ def _known(path: Path, facts: Facts, names: list[str]) -> None:
 
 
 def _folder(path: Path, facts: Facts) -> None:
-    found = sorted(file for pattern in MODEL_FILES for file in path.glob(pattern))
-    facts.thinks = "a folder" + (" with model files" if found else " without any model file")
-    facts.notes += tuple(f"look at: bimodal models inspect {shlex.quote(str(file))}" for file in found[:6])
+    """List the model files in a folder, and in the folders in it. Raises SourceModelError where it can't be read."""
+    try:
+        files = [*sorted(path.iterdir()), *sorted(path.glob("*/*"))]
+    except OSError as error:
+        raise SourceModelError(f"{path} can't be read: {error.strerror}") from error
+    found = sorted((file for file in files if file.suffix in ENDINGS), key=lambda file: ENDINGS.index(file.suffix))
+    facts.thinks = "a folder" + (" with model files" if found else " without a model file, as the folders in it are")
+    facts.notes += tuple(f"look at: bimodal models inspect {shlex.quote(str(file))}" for file in found[:MOST_LISTED])
+    if len(found) > MOST_LISTED:
+        facts.notes += (f"and {len(found) - MOST_LISTED} more",)
+    if not found:
+        facts.notes += (f"name a model file, or the folder that holds it; its name ends with {', '.join(ENDINGS)}",)

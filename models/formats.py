@@ -93,16 +93,21 @@ def is_program(path: Path) -> bool:
         return False
 
 
-def way_of(path: Path, kind: Format) -> str | None:
-    """What to do with a file that is no whole network with a description; None where there is nothing to say."""
+def way_of(path: Path, kind: Format, *, inspected: bool = False) -> str | None:
+    """What to do with a file that is no whole network with a description; None where there is nothing to say.
+
+    Args:
+        inspected: `bimodal models inspect` says it, which then is not advised.
+    """
     if kind in ("keras", "saved-model"):
-        return f"make an artifact of it with 'bimodal export keras {path}' ('bimodal models inspect {path}' says how)"
+        further = "" if inspected else f" ('bimodal models inspect {path}' says how)"
+        return f"make an artifact of it with 'bimodal export keras {path}'{further}"
     if kind in ("weights", "safetensors"):
         return (
             f"name its network with 'bimodal export torch {path} --architecture NAME', or save the whole network "
             "(torch.onnx.export, torch.export.save) where its code is, and export that file"
         )
-    if kind == "folder":
+    if kind == "folder" and not inspected:
         return f"name one of the files in it ('bimodal models inspect {path}' lists them)"
     if kind == "other":
         return "bimodal reads ONNX, Keras, TensorFlow Lite, TorchScript, torch.export and safetensors files"

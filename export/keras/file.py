@@ -60,9 +60,12 @@ def inspect(path: Path) -> KerasFile:
         config = _config_of_zip(path)
         return KerasFile(path, "keras", config, _checked(path, config))
     if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
-            _refuse_links(path, file)
-            said = _config_of_h5(path, file)
+        try:
+            with h5py.File(path, "r") as file:
+                _refuse_links(path, file)
+                said = _config_of_h5(path, file)
+        except OSError as error:
+            raise SourceModelError(f"{path} is damaged: {error}") from error
         if said is None:
             return KerasFile(path, "weights", None)
         return KerasFile(path, "h5", said, _checked(path, said))

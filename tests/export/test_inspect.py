@@ -88,6 +88,25 @@ def test_folders_weights_and_broken_files_are_told(tmp_path: Path) -> None:
         inspect(tmp_path / "c.onnx")
 
 
+def test_nothing_that_is_inspected_is_told_to_be_inspected(tmp_path: Path) -> None:
+    facts = inspect(tmp_path)
+    assert facts.thinks == "a folder without a model file, as the folders in it are"
+    assert [note.partition(";")[0] for note in facts.notes] == ["name a model file, or the folder that holds it"]
+    (tmp_path / "deep").mkdir()
+    for number in range(8):
+        (tmp_path / "deep" / f"{number}.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    facts = inspect(tmp_path)
+    assert facts.notes[0] == f"look at: bimodal models inspect {tmp_path}/deep/0.h5"
+    assert facts.notes[6:] == ("and 2 more",)
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"x")
+    for path in (tmp_path / "saved", tmp_path / "deep" / "0.h5"):
+        notes = inspect(path).notes
+        assert any("bimodal export keras" in note for note in notes)
+        assert path.suffix != ".h5" or f"{path} is damaged: " in notes[0]
+        assert not any("models inspect" in note for note in notes)
+
+
 def test_control_characters_are_shown_as_what_they_are(tmp_path: Path) -> None:
     from bimodal.export.inspect_command import inspect as command
 
