@@ -60,9 +60,11 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """Form of a name in a set: it becomes part of a column's name, and a class of the page."""
 RESERVED = frozenset({
     "unknown", OTHER, "none", "speaks", "blink", "shot", "label", "confidence", "voice", "because", "age_ms", "snr_db",
-    "bandwidth_hz", "clipped", "doubts", "valence", "arousal", "dominance",
+    "bandwidth_hz", "clipped", "doubts", "valence", "arousal", "dominance", "worth",
 })  # fmt: skip
-"""Names that results use for something else."""
+"""Names that results, or tables for training, use for something else."""
+FURTHER_PREFIX = f"{OTHER}_"
+"""Beginning of no emotion's name: the columns of further categories have it behind what the emotions' begin with."""
 MOST = 32
 """Most emotions of a set, and most categories."""
 
@@ -156,7 +158,7 @@ def wrong_names(emotions: Sequence[str], categories: Sequence[str] = ()) -> str 
     for name in names:
         if not NAME.fullmatch(name):
             return f"'{name[:40]}' can't name one: use small letters, digits, - and _, a letter first, 32 at most"
-        if name in RESERVED:
+        if name in RESERVED or (name in emotions and name.startswith(FURTHER_PREFIX)):
             return f"'{name}' means something else in results; use another name"
     if not 2 <= len(emotions) <= MOST:
         return f"a set has 2 to {MOST} emotions, not {len(emotions)}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from bimodal.corpus.rows import table_columns
 from bimodal.models.emotions import (
     EMOTIONS,
     FURTHER_COLOURS,
@@ -22,6 +25,9 @@ from bimodal.models.emotions import (
     wrong_names,
 )
 from bimodal.models.errors import LabelError
+from bimodal.recordings.tables import frame_columns, hop_columns
+from bimodal.training.fusion.pairs import columns_of
+from bimodal.workers.lsl import channels_of
 
 label_sets = st.lists(st.sampled_from(sorted(SYNONYMS) + sorted(OUTSIDE)), min_size=1, max_size=10)
 
@@ -125,6 +131,8 @@ def test_a_model_that_knows_none_of_a_set_is_refused_with_a_true_sentence() -> N
         (("neutral", "Happy"), (), "small letters"),
         (("neutral", "no label"), (), "small letters"),
         (("neutral", "unknown"), (), "means something else"),
+        (("neutral", "worth"), (), "'worth' means something else"),
+        (("neutral", "other_pain"), (), "'other_pain' means something else"),
         (("neutral", "bored"), ("boredom",), "'bored' and 'boredom' mean the same"),
         (("neutral", "bored"), ("calm",), None),
         (EMOTIONS, (), None),
@@ -168,3 +176,28 @@ def test_two_sets_joined_hold_both() -> None:
     both = SEVEN.joined(EmotionSet(("neutral", "bored"), ("pain",), dominance=True))
     assert both == EmotionSet((*EMOTIONS, "bored"), ("pain",), dominance=True)
     assert SEVEN.joined(SEVEN) == SEVEN
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        lambda about: [column.name for column in frame_columns(about)],
+        lambda about: [column.name for column in hop_columns(about)],
+        lambda about: [channel.label for channel in channels_of(about)],
+        lambda about: [name for name, _ in table_columns(about)],
+        columns_of,
+    ],
+    ids=["frames", "hops", "lsl", "clips", "pairs"],
+)
+def test_no_name_that_is_taken_makes_a_column_of_something_else(columns: Callable[[EmotionSet], Sequence[str]]) -> None:
+    fixed = set(columns(EmotionSet((), (), dominance=True)))
+    named = set(columns(EmotionSet(("xx",), ("yy",), dominance=True))) - fixed
+    for name in named:
+        for other in fixed:
+            rest = other.removeprefix(name[:-2])
+            assert rest == other or wrong_names(("neutral", rest)) is not None, f"'{rest}' has the column {other}"
+    emotion, category = ([name[:-2] for name in named if name.endswith(ending)] for ending in ("xx", "yy"))
+    for one in emotion:
+        for other in category:
+            rest = f"{other}pain".removeprefix(one)
+            assert rest == f"{other}pain" or wrong_names(("neutral", rest), ("pain",)) is not None
