@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from bimodal.broker.events import Emotion, Hop
     from bimodal.corpus.api import CorpusResult, analyze_corpus
 
-    __version__: str
+__version__ = "0.2.0"
+"""The one place of the version, which pyproject.toml and docs/conf.py read. The metadata of an environment may be older
+than the code that runs."""
 
 __all__ = [
     "CorpusResult",
@@ -69,18 +71,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name == "errors":
         return importlib.import_module("bimodal.errors")
-    if name == "__version__":
-        return _version()
     raise AttributeError(f"module 'bimodal' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-def _version() -> str:
-    metadata = importlib.import_module("importlib.metadata")
-    try:
-        return str(metadata.version("bimodal-emotion"))
-    except metadata.PackageNotFoundError:
-        return "0+unknown"

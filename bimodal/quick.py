@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bimodal import __version__
 from bimodal.cli import ABOUT, COMMANDS, EXAMPLE
 
 DONE, REFUSED = 0, 1
@@ -39,13 +40,7 @@ def answered(arguments: Sequence[str]) -> int | None:
 
 def version() -> str:
     """The line of `bimodal --version`."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as version_of
-
-    try:
-        return f"bimodal {version_of('bimodal-emotion')}"
-    except PackageNotFoundError:
-        return "bimodal, not installed: run from its folder"
+    return f"bimodal {__version__}"
 
 
 def help_lines(width: int) -> list[str]:

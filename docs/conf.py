@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 project = "bimodal"
 author = "The bimodal developers"
 project_copyright = author
-release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+release = runpy.run_path(str(ROOT / "bimodal" / "__init__.py"))["__version__"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.graphviz"]
 exclude_patterns = ["cards/architectures"]

@@ -7,7 +7,6 @@ import importlib.util
 import itertools
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bimodal import cli, command_line
+from bimodal import __version__, cli, command_line
 from bimodal.bench.plan import chosen
 from bimodal.config import Config, check_config
 from scripts.measure.__main__ import PARTS as MEASURED
@@ -167,11 +166,10 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     newest = re.search(r"^## (?!Unreleased)(\S+)", CHANGELOG.read_text(encoding="utf-8"), re.MULTILINE)
     assert newest is not None
-    assert (citation["version"], newest[1]) == (version, version)
+    assert (citation["version"], newest[1]) == (__version__, __version__)
     assert citation["cff-version"] == "1.2.0"
     assert {"message", "title", "authors"} <= set(citation)
 

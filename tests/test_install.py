@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from bimodal import __version__
 from bimodal.errors import __all__ as error_names
 
 REPOSITORY = Path(__file__).parents[1]
@@ -101,6 +102,7 @@ def test_a_wheel_holds_bimodal_whole_and_nothing_else(wheels: dict[str, Path], s
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"bimodal"}
     ours = {name if name.startswith("bimodal/") else f"bimodal/{name}" for name in sources()
             if name.startswith(("bimodal/", *(f"{room}/" for room in ROOMS)))}  # fmt: skip
+    assert wheels[source].name.startswith(f"bimodal_emotion-{__version__}-")
     links = {f"bimodal/{room}" for room in ROOMS}
     assert {name for name in names if name.startswith("bimodal/")} == ours - links
     assert {"bimodal/py.typed", "bimodal/models/catalog.yaml", "bimodal/models/face-compact/model.onnx",
@@ -167,7 +169,7 @@ def test_it_can_be_imported_beside_modules_of_the_same_names(installed: Installe
 
 def test_small_commands_work_beside_modules_of_the_same_names(installed: Installed) -> None:
     for arguments, word in (
-        (("--version",), "bimodal 0."),
+        (("--version",), f"bimodal {__version__}\n"),
         (("--help",), "analyze"),
         (("models", "list"), "face-compact"),
         (("data", "list"), "ravdess"),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bimodal import cli
+from bimodal import __version__, cli
 from bimodal.commands.up import up
 from bimodal.quick import LEAST_WIDTH, MOST_WIDTH, OPTIONS, StatusAsked, UpAsked, help_lines, status_of, up_of, version
 
@@ -60,7 +60,18 @@ def test_the_help_of_both_ways_has_the_same_commands_and_options() -> None:
         assert option in quick
         assert option in whole
     assert cli.ABOUT.split()[-1] in quick
-    assert version().startswith("bimodal")
+
+
+def test_the_version_is_that_of_the_code_whatever_is_installed(tmp_path: Path) -> None:
+    stale = tmp_path / "bimodal_emotion-0.1.0.dist-info"
+    stale.mkdir()
+    (stale / "METADATA").write_text("Metadata-Version: 2.1\nName: bimodal-emotion\nVersion: 0.1.0\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    code = "import importlib.metadata as m, bimodal; print(m.version('bimodal-emotion'), bimodal.__version__)"
+    for command, said in ((("-c", code), f"0.1.0 {__version__}\n"), (("-m", "bimodal", "--version"), f"{version()}\n")):
+        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == said
+    assert version() == f"bimodal {__version__}"
 
 
 @given(st.integers(0, 300))

@@ -22,11 +22,11 @@ from typing import Protocol, TypeVar
 import msgspec
 import setproctitle
 
+from bimodal import __version__
 from bimodal.broker.beats import BEAT_S, next_beat
 from bimodal.broker.mailbox import Beats, Mailbox
 from bimodal.broker.messages import Ack, Body, Delivery, Heartbeat, Hello, LaneMessage, Modality, Role, State, Welcome
 from bimodal.errors import BimodalError
-from bimodal.workers.introduction import product
 from bimodal.workers.logs import STDERR, LogFile, QuietStream, log_uncaught_errors, reopen
 from bimodal.workers.redaction import safe
 from bimodal.workers.wakeup import signal_descriptor, wake_by_signals
@@ -322,7 +322,7 @@ def _live(settings: ActorSettings, mailbox: Mailbox, pulse: Pulse, heart: Heart,
         pulse.address = getattr(actor, "address", None)
         introduce = getattr(actor, "introduce", None)
         if introduce is not None:
-            introduce(product())
+            introduce(__version__)
         # Everything loaded so far lives as long as the process, so the collector need not scan it again.
         gc.collect()
         gc.freeze()

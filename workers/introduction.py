@@ -50,14 +50,3 @@ def thresholds_of(own: dict[str, object]) -> str:
 def _sha256(path: str, _time_ns: int, _bytes: int) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def product() -> str:
-    """The version of bimodal that is installed here."""
-    # Loads the parsers of e-mail, which few processes need.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("bimodal-emotion")
-    except PackageNotFoundError:
-        return "unknown"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import logging
 import re
 import socket
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from bimodal import __version__
 from bimodal.broker.events import Changes, Emotion, Stretch
 from bimodal.broker.mailbox import Mailbox
 from bimodal.broker.messages import Body, StreamClosed
@@ -450,7 +450,6 @@ ENTITIES: tuple[Entity, ...] = (
 
 def discovery(base: str, streams: Sequence[str], prefix: str, emotions: Sequence[str] = EMOTIONS) -> list[Out]:
     """The announcements of all streams, one device each, retained; `emotions` are those that they may have."""
-    version = _version()
     topics = Streams(base)
     found = []
     for stream in streams:
@@ -471,9 +470,9 @@ def discovery(base: str, streams: Sequence[str], prefix: str, emotions: Sequence
                     "name": f"bimodal {stream}",
                     "manufacturer": "bimodal",
                     "model": "bimodal emotion detector",
-                    "sw_version": version,
+                    "sw_version": __version__,
                 },
-                "origin": {"name": "bimodal", "sw_version": version},
+                "origin": {"name": "bimodal", "sw_version": __version__},
                 **entity.more,
             }
             if "options" in entity.more:
@@ -483,10 +482,3 @@ def discovery(base: str, streams: Sequence[str], prefix: str, emotions: Sequence
             topic = f"{prefix}/{entity.component}/{node(base)}/{device}_{entity.id}/config"
             found.append(Out(topic, msgspec.json.encode(announced), retain=True))
     return found
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("bimodal-emotion")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from bimodal import __version__
 from bimodal.bench.figures import BenchError
 from bimodal.bench.pipeline import sizes_alone
 from bimodal.config import Config
@@ -23,7 +24,7 @@ from bimodal.workers.settings import FaceActorSettings
 
 CPU_INFO = Path("/proc/cpuinfo")
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
-VERSIONS = ("bimodal-emotion", "onnxruntime-gpu", "onnxruntime", "pyzmq", "numpy", "opencv-python", "msgspec")
+VERSIONS = ("onnxruntime-gpu", "onnxruntime", "pyzmq", "numpy", "opencv-python", "msgspec")
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +122,7 @@ def _processor() -> tuple[str, tuple[str, ...]]:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    versions = {"python": ".".join(map(str, sys.version_info[:3])), "bimodal-emotion": __version__}
     for package in VERSIONS:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)

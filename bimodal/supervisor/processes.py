@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from bimodal import __version__
 from bimodal.broker.messages import ExpectedWorker, Modality, Policy
 from bimodal.broker.messages import Role as BrokerRole
 from bimodal.config import Between, Config, CountConfig, WorkersConfig
@@ -23,7 +24,7 @@ from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.supervisor.variants import file_of
 from bimodal.workers.capture.settings import StreamSettings
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.introduction import introduce, product
+from bimodal.workers.introduction import introduce
 from bimodal.workers.output_settings import MqttActorSettings, OscActorSettings
 from bimodal.workers.settings import (
     AudioActorSettings,
@@ -181,7 +182,7 @@ def _expected(wanted: Wanted) -> tuple[ExpectedWorker, ...]:
             ) from error
         found.append(
             ExpectedWorker(
-                modality=kind.modality, product=product(), models=said.models, settings=own, files=said.files
+                modality=kind.modality, product=__version__, models=said.models, settings=own, files=said.files
             )
         )
     return tuple(found)

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from bimodal import __version__
 from bimodal.broker.paths import pack
 from bimodal.config import Config
 from bimodal.config.schema import DETAILS
@@ -54,7 +55,7 @@ def describe_session(
         kind=kind,
         session=session,
         started=now.isoformat(timespec="milliseconds"),
-        bimodal=_version("bimodal-emotion") or "unknown",
+        bimodal=__version__,
         host=Host(
             name=platform.node(),
             system=f"{platform.system()} {platform.release()}",

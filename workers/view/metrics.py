@@ -6,7 +6,6 @@ only, and the number of each is limited, so that a misbehaving source can't grow
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Iterator
 from typing import get_args
@@ -19,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from bimodal import __version__
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import Body, State
 from bimodal.workers.progress import NOUNS
@@ -82,7 +82,7 @@ class Metrics(Collector):
         yield from self._of_streams()
         yield from self._of_processes(now)
         build = GaugeMetricFamily("bimodal_build_info", "Version of the running program.", labels=["version"])
-        build.add_metric([_version()], 1.0)
+        build.add_metric([__version__], 1.0)
         yield build
         ready = GaugeMetricFamily("bimodal_ready", "1 where /readyz answers 200.")
         ready.add_metric([], float(not unready_reasons(self._system, now)))
@@ -161,13 +161,6 @@ class Metrics(Collector):
     def exposition(self) -> bytes:
         """Text that Prometheus reads."""
         return generate_latest(self.registry)
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("bimodal-emotion")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def routes(view: View) -> list[BaseRoute]:
