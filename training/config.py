@@ -355,7 +355,7 @@ class FusionConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_fie
     speech_weight: Positive = 0.3
 
 
-class KerasSpeechConfig(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KerasSpeechConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The Keras speech model.
 
     Attributes:

@@ -89,6 +89,11 @@ def label_of(word: str, where: str, among: EmotionSet = SEVEN) -> int | None:
     return among.emotions.index(emotion) if emotion in among.emotions else None
 
 
+def never_shown(labels: NDArray[np.int64], among: EmotionSet) -> list[str]:
+    """The emotions of a set that no label (int64 [N], indices into the set) names."""
+    return [emotion for place, emotion in enumerate(among.emotions) if not (labels == place).any()]
+
+
 def split_of(word: str) -> str:
     """Map a data set's own name of a split to train, valid or test; other names are unchanged."""
     return SPLITS.get(word.strip().lower(), word.strip())

@@ -16,7 +16,7 @@ from bimodal.models.errors import LabelError
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.config import DynamicConfig, learnt_from
 from bimodal.training.datasets.fer2013 import LEFT_OUT
-from bimodal.training.datasets.items import Item
+from bimodal.training.datasets.items import Item, never_shown
 from bimodal.training.datasets.loading import picture_items, tracks, votes_of
 from bimodal.training.datasets.readers import reader_of
 from bimodal.training.dynamic.train import (
@@ -81,11 +81,6 @@ def unknown_to(artifact: Artifact, among: EmotionSet) -> list[str]:
             "trained on them"
         ) from error
     return [emotion for emotion in among.emotions if emotion not in known]
-
-
-def never_shown(labels: NDArray[np.int64], among: EmotionSet) -> list[str]:
-    """The emotions of a set that no label (int64 [N], indices into the set) names."""
-    return [emotion for place, emotion in enumerate(among.emotions) if not (labels == place).any()]
 
 
 def is_video(data: Path, among: EmotionSet = SEVEN) -> bool:

@@ -18,7 +18,8 @@ from bimodal.models.contract import CONTRACT_VERSION, Metadata
 from bimodal.models.emotions import EmotionSet, own_names
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.config import FusionConfig, SpeechConfig, learnt_from, load_config
-from bimodal.training.dynamic.artifact import is_video, never_shown, unknown_to
+from bimodal.training.datasets.items import never_shown
+from bimodal.training.dynamic.artifact import is_video, unknown_to
 from bimodal.training.errors import TrainingError
 from bimodal.training.evaluate.evaluate import find_model, part_of
 from bimodal.training.evaluate.metrics import Figures, accuracy, fit_temperature, measure, softmax, uar

@@ -13,9 +13,7 @@ from bimodal.export.pretrained.smart_turn import WHEEL
 from bimodal.models.contract import CONTRACT_VERSION, Metadata
 from bimodal.models.emotions import SEVEN, EmotionSet, own_names
 from bimodal.training.config import SpeechConfig
-from bimodal.training.datasets import names
 from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
-from bimodal.training.datasets.readers import READERS, reader_of
 from bimodal.training.evaluate.conditions import CONDITIONS
 from bimodal.training.evaluate.evaluate import LIVE_MEAN_PROTOCOL, LIVE_PROTOCOL, speech_protocol, voices
 from bimodal.training.evaluate.metrics import (
@@ -29,13 +27,12 @@ from bimodal.training.evaluate.metrics import (
 )
 from bimodal.training.evaluate.speech import LONE_PROTOCOL, TURN_PROTOCOL, turn_figures
 from bimodal.training.loop import Progress
-from bimodal.training.speech.corpora import corpora_of, load_corpora
+from bimodal.training.speech.corpora import corpora_of, licence_of, load_corpora, warn_untold
 from bimodal.training.speech.networks import BACKBONE, Parts
 from bimodal.training.speech.sound import Listening, centre_window
 from bimodal.training.speech.train import Fold, cross_validate_run, leave_corpora_out, train_speech_run
 from bimodal.training.to_artifact import write_artifact, write_card
 
-LICENSE = "CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on"
 SOURCE = "trained by this project on RAVDESS speech"
 BEGINNINGS = {
     "compact": "",
@@ -51,6 +48,7 @@ def make_speech(config: SpeechConfig, progress: Progress) -> Path:
     Raises DatasetError for the data, TrainingError if the exported graph does not answer as torch does.
     """
     recordings = load_corpora([config.data, *config.also], config.among)
+    warn_untold(recordings, config.name, config.among, progress)
     folds = cross_validate_run(config, recordings, progress, conditions=CONDITIONS if config.conditions else ())
     left_out = leave_corpora_out(config, recordings, progress) if config.also else {}
     temperature = strangers_temperature(left_out) if left_out else pooled_temperature(folds)
@@ -224,7 +222,7 @@ def ship_speech(
         kind="speech",
         name=config.name,
         version=config.version,
-        license=LICENSE if corpora == ["ravdess"] else f"as the data it was trained on: {licences_of(config)}",
+        license=licence_of([config.data, *config.also], recordings, config.among),
         source=(SOURCE if corpora == ["ravdess"] else f"trained with bimodal on {', '.join(corpora)}")
         + BEGINNINGS[config.network],
         labels=config.emotions,
@@ -246,16 +244,6 @@ def ship_speech(
     write_card(config.output, metadata, "bimodal train speech", progress)
     progress(f"{path}: temperature {temperature}, ONNX Runtime and torch differ by {difference:.1e}")
     return path
-
-
-def licences_of(config: SpeechConfig) -> str:
-    """Name and licence of each corpus of a config, in words."""
-    found = []
-    for folder in (config.data, *config.also):
-        reader = reader_of(folder, ["sound"], config.among)
-        known = next((each for each in READERS if each.name == names.reader_of_corpus(folder.name)), reader)
-        found.append(f"{folder.name if reader.name == 'manifest' else reader.name} ({known.licence})")
-    return ", ".join(found)
 
 
 def _stacked(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.models.emotions import EMOTIONS, SEVEN, EmotionSet
+from bimodal.training.datasets import names
+from bimodal.training.datasets.items import never_shown
 from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.datasets.ravdess import Recording
+from bimodal.training.datasets.readers import READERS, reader_of
 from bimodal.training.errors import DatasetError
 
 
@@ -22,8 +25,8 @@ def load_corpora(folders: Sequence[Path], among: EmotionSet = SEVEN) -> tuple[Re
     Raises DatasetError as `load_recordings`, or if two folders hold corpora of the same name.
     """
     found = [load_recordings(folder, among=among) for folder in folders]
-    names = [corpus_of(recordings[0]) for recordings in found]
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    corpora = [corpus_of(recordings[0]) for recordings in found]
+    twice = [name for name, count in Counter(corpora).items() if count > 1]
     if twice:
         raise DatasetError(f"two folders hold a corpus named {twice[0]}, whose speakers would be confused")
     return tuple(recording for recordings in found for recording in recordings)
@@ -39,9 +42,31 @@ def corpora_of(recordings: Sequence[Recording]) -> list[str]:
     return list(dict.fromkeys(map(corpus_of, recordings)))
 
 
+LICENSE = "CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on"
+
+
+def licence_of(folders: Sequence[Path], recordings: Sequence[Recording], among: EmotionSet = SEVEN) -> str:
+    """Licence of a model that learns from recordings, in words: name and licence of the corpus in each folder."""
+    if corpora_of(recordings) == ["ravdess"]:
+        return LICENSE
+    found = []
+    for folder in folders:
+        reader = reader_of(folder, ["sound"], among)
+        known = next((each for each in READERS if each.name == names.reader_of_corpus(folder.name)), reader)
+        found.append(f"{folder.name if reader.name == 'manifest' else reader.name} ({known.licence})")
+    return f"as the data it was trained on: {', '.join(found)}"
+
+
 def labels_of(recordings: Sequence[Recording]) -> NDArray[np.int64]:
     """int64 [N], indices into the emotions that are learnt."""
     return np.array([recording.clip.emotion for recording in recordings], dtype=np.int64)
+
+
+def warn_untold(recordings: Sequence[Recording], name: str, among: EmotionSet, progress: Callable[[str], None]) -> None:
+    """Say which emotions a model can't learn, since no recording is of them."""
+    absent = never_shown(labels_of(recordings), among)
+    if absent:
+        progress(f"no recording is of {' or '.join(absent)}: {name} does not learn to tell it")
 
 
 def labels_of_corpora(recordings: Sequence[Recording]) -> dict[str, tuple[int, ...]]:
