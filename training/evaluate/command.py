@@ -199,41 +199,40 @@ def evaluate_fusion(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Name or path of a fusion model, or worth or average; else the config's, else fusion-learned."
+            "--model", help="Name or path of a fusion model, or worth, average or product; else as the config fuses."
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="A config.yaml: its emotions, models, strategy and weights.")
+        Path | None,
+        typer.Option("--config", help="A config.yaml: its emotions, models, strategy and weights; else the default's."),
     ] = None,
     split: Annotated[str, typer.Option(help="Of the pairs (train, test) or of the videos (train, valid).")] = "test",
     face: Annotated[
-        str | None, typer.Option(help="The face-static model, for videos; else the config's, else face-compact.")
+        str | None, typer.Option(help="For videos: face-static models, with commas; else the config's.")
     ] = None,
     speech: Annotated[
-        str | None, typer.Option(help="The speech model, for videos; else the config's, else speech-voice.")
+        str | None, typer.Option(help="For videos: speech models, with commas; else the config's.")
     ] = None,
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Measure a fusion model beside each modality alone and the average.
+    """Measure how a config fuses faces and speech, or a fusion model, beside each modality alone and the strategies.
 
     Example: bimodal evaluate fusion --model fusion-learned --data runs/fusion-learned/pairs
     """
     with one_sentence_errors():
         _require_report("fusion", out)
         from bimodal.training.evaluate.evaluate import find_model
-        from bimodal.training.evaluate.running import Fusing, fusing, single
+        from bimodal.training.evaluate.running import fusing, running
         from bimodal.training.fusion import evaluate as measuring
 
-        chosen = Fusing("fusion-learned") if config is None else fusing(config)
+        chosen = fusing(config)
         name = model or chosen.model
-        if name == "product":
-            raise TrainingError("pairs are not measured with 'product': name a model, 'worth' or 'average' by --model")
         path = name if name in measuring.STRATEGIES else find_model(name)
+        sides = None
         if not measuring.is_table(data):
-            face = single("face-static", config, face, "face-compact")
-            speech = single("speech", config, speech, "speech-voice")
-        found = measuring.evaluate_fusion(path, data, split, face or "", speech or "", chosen.weights, chosen.among)
+            sides = (running("face-static", config, face), running("speech", config, speech))
+        found = measuring.evaluate_fusion(path, data, split, sides, chosen.weights, chosen.among)
         print_evaluation(found, out, json)
 
 

@@ -204,10 +204,12 @@ def together(
     artifacts: Sequence[Artifact], answers: Sequence[NDArray[np.float64]], among: EmotionSet, joined: Joined
 ) -> NDArray[np.float64]:
     """Join the answers [N, E] of several artifacts as their worker does: each emotion by those that know it."""
+    if len(answers) == 1:
+        return np.asarray(answers[0])
     known = np.array([np.isin(among.emotions, known_to(each.metadata, among).known) for each in artifacts], np.float64)
     weights = np.array(joined.weights or [1.0] * len(artifacts))[:, None] * known
     shares = weights / np.maximum(weights.sum(axis=0), 1e-12)
-    if joined.rule == "product" and len(artifacts) > 1:
+    if joined.rule == "product":
         logs = np.log(np.maximum(answers, PRODUCT_FLOOR))
         total = np.exp(np.sum(shares[:, None] * logs, axis=0)) * (weights.sum(axis=0) > 0)
     else:

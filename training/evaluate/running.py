@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -59,10 +60,13 @@ def single(kind: str, config: Path | None, model: str | None, usual: str) -> str
         return model or usual
     names = running(kind, config).models
     if len(names) > 1:
-        raise TrainingError(f"{config} runs several models of the kind {kind}, and pairs are of one: name it")
+        raise TrainingError(
+            f"{config} runs several models of the kind {kind}, and crops are of one: name it with --model"
+        )
     return names[0]
 
 
+FUSED_BY = ("worth", "average", "product", "learned")
 WEIGHTS = (0.65, 0.35)
 """Weights of video and speech of the default config."""
 
@@ -71,23 +75,30 @@ class Fusing(NamedTuple):
     """Fusion of video and speech.
 
     Attributes:
-        model: name or path of a fusion model, or a strategy.
+        model: name or path of a fusion model, or a strategy (`worth`, `average`, `product`).
         weights: of video and speech.
         among: the set of emotions; None: that of the data.
     """
 
-    model: str
+    model: str = "worth"
     weights: tuple[float, float] = WEIGHTS
     among: EmotionSet | None = None
 
 
-def fusing(config: Path) -> Fusing:
-    """Read from a config how it fuses video and speech. Raises TrainingError where it can't be read."""
+def fusing(config: Path | None) -> Fusing:
+    """How a config fuses video and speech; without one, as the default config does.
+
+    Raises TrainingError where the config can't be read, or fuses in no way that there is.
+    """
+    if config is None:
+        return Fusing()
     values = _read(config)
     section, models = (
         each if isinstance(each, Mapping) else {} for each in (values.get("fusion"), values.get("models"))
     )
     strategy = str(section.get("strategy", "worth"))
+    if strategy not in FUSED_BY:
+        raise TrainingError(f"{config}: in 'fusion.strategy': must be one of {', '.join(FUSED_BY)}, not '{strategy}'")
     model = str(models.get("fusion", "none")) if strategy == "learned" else strategy
     if model == "none":
         raise TrainingError(f"{config}: the strategy 'learned' needs a fusion model: name one in 'models.fusion'")
@@ -98,6 +109,8 @@ def fusing(config: Path) -> Fusing:
         )
     except (TypeError, ValueError) as error:
         raise TrainingError(f"{config}: weights under 'fusion' must be numbers") from error
+    if min(video, speech) < 0 or not 0 < video + speech < math.inf:
+        raise TrainingError(f"{config}: weights under 'fusion' must be 0 or more, and not both 0")
     return Fusing(model, (video, speech), emotions_of_config(config))
 
 

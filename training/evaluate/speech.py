@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from bimodal.models.doubt import voice_doubts
@@ -16,7 +17,7 @@ from bimodal.models.sound_quality import sound_quality
 from bimodal.models.turn import MEMORY_S, PAUSE_S, TurnEvidence
 from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.datasets.names import language_of, sex_of
-from bimodal.training.datasets.ravdess import Recording
+from bimodal.training.datasets.ravdess import SAMPLE_RATE, Recording
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.conditions import under_condition
 from bimodal.training.evaluate.evaluate import (
@@ -66,7 +67,7 @@ def evaluate_speech(
     """
     paths = [path] if isinstance(path, Path) else list(path)
     artifacts = [open_artifact(each, "speech") for each in paths]
-    rate = artifacts[0].metadata.sample_rate or 16_000
+    rate = artifacts[0].metadata.sample_rate or SAMPLE_RATE
     recordings = load_recordings(data, rate, split, among)
     heard = [r for r in recordings if actors is None or r.clip.actor in actors]
     if not heard:
@@ -122,12 +123,15 @@ def expert_probabilities(
 ) -> NDArray[np.float64]:
     """Probabilities over a set of emotions, float64 [N, E], of several artifacts, joined as the worker joins them.
 
-    Each hears the end of a window, as much as it takes.
+    Windows are at the rate of the first. Each artifact hears the end of a window, as much as it takes, at its own rate.
     """
+    rates = [artifact.metadata.sample_rate or SAMPLE_RATE for artifact in artifacts]
     answers = []
-    for artifact in artifacts:
-        longest = round(Listening.of(artifact.metadata).window_s * (artifact.metadata.sample_rate or 16_000))
+    for artifact, rate in zip(artifacts, rates, strict=True):
+        longest = round(Listening.of(artifact.metadata).window_s * rates[0])
         heard = [np.asarray(window[-longest:], np.float32) for window in windows]
+        if rate != rates[0]:
+            heard = [np.asarray(soxr.resample(window, rates[0], rate), np.float32) for window in heard]
         answers.append(speech_probabilities(artifact, heard, among))
     return together(artifacts, answers, among, joined)
 

@@ -9,18 +9,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bimodal.models.contract import fused_labels
+from bimodal.models.contract import Kind, fused_labels
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.session import Artifact, open_artifact
+from bimodal.training.datasets.loading import sound_items
 from bimodal.training.errors import DatasetError
-from bimodal.training.evaluate.evaluate import Evaluation, find_model, over_emotions
+from bimodal.training.evaluate.evaluate import Evaluation, find_model, over_emotions, parts_of, trained_on
 from bimodal.training.evaluate.metrics import measure
+from bimodal.training.evaluate.running import WEIGHTS, Running
 from bimodal.training.fusion.pairs import (
     NAME,
+    Experts,
     Pairs,
     averaged,
     by_worth,
     emotions_of_pairs,
+    multiplied,
     read_pairs,
     recorded_pairs,
 )
@@ -28,6 +32,7 @@ from bimodal.training.fusion.pairs import (
 STRATEGIES: Mapping[str, Callable[[Pairs, float, float], NDArray[np.float64]]] = {
     "worth": by_worth,
     "average": averaged,
+    "product": multiplied,
 }
 PROTOCOL = "pairs of calibrated probabilities of a face and a voice"
 
@@ -36,15 +41,15 @@ def evaluate_fusion(
     path: Path | str,
     data: Path,
     split: str,
-    face: str,
-    speech: str,
-    weights: tuple[float, float] = (0.65, 0.35),
+    sides: tuple[Running, Running] | None = None,
+    weights: tuple[float, float] = WEIGHTS,
     among: EmotionSet | None = None,
 ) -> Evaluation:
-    """Measure on a folder with pairs.csv, or on a prepared video tree through two models.
+    """Measure on a folder with pairs.csv, or on a prepared video tree through models of faces and of speech.
 
     Args:
         path: of the artifact, or a strategy of STRATEGIES, which is measured with `weights` instead.
+        sides: the models of faces and of speech, joined as in their workers; None for a folder with pairs.csv.
         among: the emotions that labels and answers are of; None: those of the table, and of videos the seven.
 
     Raises ArtifactError for the models, DatasetError for the data, or if the table is of other emotions.
@@ -54,20 +59,29 @@ def evaluate_fusion(
     emotions = among.emotions
     if artifact is not None:
         fused_labels(artifact.metadata, artifact.path, among)
-    pairs = pairs_of(data, split, face, speech, among)
+    protocol, seen = PROTOCOL, split == "train" and artifact is not None
+    if sides is None:
+        pairs = read_pairs(data, split, among)
+    else:
+        faces, voices = experts("face-static", sides[0]), experts("speech", sides[1])
+        pairs = recorded_pairs(faces, voices, data, split, among)
+        protocol += f", by {faces.identity} and {voices.identity}"
+        parts, models = recorded_parts(data, split, among), (*faces.artifacts, *voices.artifacts)
+        seen = seen or any(parts & trained_on(model.metadata) for model in models)
     begun = time.monotonic()
-    found = fused(artifact, pairs, among) if artifact is not None else STRATEGIES[str(path)](pairs, *weights)
-    further = {
-        "video alone": measure(pairs.labels, pairs.video[:, :-1], emotions),
-        "speech alone": measure(pairs.labels, pairs.speech[:, :-1], emotions),
-    } | {name: measure(pairs.labels, strategy(pairs, *weights), emotions) for name, strategy in STRATEGIES.items()}
+    alone: dict[str, NDArray[np.floating]] = {
+        "video alone": pairs.video[:, :-1],
+        "speech alone": pairs.speech[:, :-1],
+    }
+    ways: dict[str, NDArray[np.floating]] = {name: strategy(pairs, *weights) for name, strategy in STRATEGIES.items()}
+    found = fused(artifact, pairs, among, ways["average"]) if artifact is not None else ways[str(path)]
     return Evaluation(
         model=artifact.identity if artifact is not None else str(path),
         data=f"{data.name}/{split}",
-        protocol=PROTOCOL,
-        seen_in_training=split == "train" and artifact is not None,
+        protocol=protocol,
+        seen_in_training=seen,
         figures=measure(pairs.labels, found, emotions),
-        further=further,
+        further={name: measure(pairs.labels, table, emotions) for name, table in (alone | ways).items()},
         seconds=time.monotonic() - begun,
         true=pairs.labels.tolist(),
         probabilities=found.tolist(),
@@ -89,19 +103,26 @@ def set_of(data: Path, among: EmotionSet | None) -> EmotionSet:
     return found
 
 
-def pairs_of(data: Path, split: str, face: str, speech: str, among: EmotionSet = SEVEN) -> Pairs:
-    """Read the pairs of a table, or compute those of recordings."""
-    if is_table(data):
-        return read_pairs(data, split, among)
-    static = open_artifact(find_model(face), "face-static", provider="cpu")
-    return recorded_pairs(static, open_artifact(find_model(speech), "speech", provider="cpu"), data, split, among)
+def experts(kind: Kind, side: Running) -> Experts:
+    """Open the models of one kind. Raises TrainingError or ArtifactError where one is missing or of another kind."""
+    opened = (open_artifact(find_model(name), kind, provider="cpu") for name in side.models)
+    return Experts(tuple(opened), side.joined)
 
 
-def fused(artifact: Artifact, pairs: Pairs, among: EmotionSet = SEVEN) -> NDArray[np.float64]:
-    """Run the artifact on pairs, float64 [N, E]; it takes their columns in the order of its labels.
+def recorded_parts(data: Path, split: str, among: EmotionSet) -> set[str]:
+    """Names in `trained_on` of a split of a prepared video tree: as pictures, and of its speakers."""
+    name, sounds = sound_items(data, among)
+    return parts_of(data, split, among) | {f"{name}/{item.speaker}" for item in sounds if item.split == split}
 
+
+def fused(artifact: Artifact, pairs: Pairs, among: EmotionSet, average: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Run the artifact on pairs, float [N, E]; it takes their columns in the order of its labels.
+
+    Live it is asked only where face and voice know the whole set: else the `average` counts.
     Raises ArtifactError unless it knows exactly the set.
     """
+    if not pairs.knowing.all():
+        return average
     order = [among.emotions.index(name) for name in fused_labels(artifact.metadata, artifact.path, among)]
     columns = [*order, len(order)]
     answers = artifact.run(video=pairs.video[:, columns], speech=pairs.speech[:, columns])["probabilities"]

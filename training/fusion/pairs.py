@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,9 +21,12 @@ from bimodal.training.datasets.loading import colour, picture_items, tracks, vot
 from bimodal.training.datasets.manifest import read_manifest
 from bimodal.training.datasets.ravdess import SAMPLE_RATE, Clip, Recording, decode, record
 from bimodal.training.errors import DatasetError
-from bimodal.training.evaluate.evaluate import over_emotions, speech_probabilities
+from bimodal.training.evaluate.evaluate import ALONE, Joined, known_to, over_emotions, sized
+from bimodal.training.evaluate.evaluate import expert_probabilities as face_probabilities
 from bimodal.training.evaluate.metrics import fit_temperature, softmax
-from bimodal.training.speech.sound import Listening, live_ends, live_windows, voice_shares
+from bimodal.training.evaluate.speech import expert_probabilities as speech_probabilities
+from bimodal.training.evaluate.speech import listening_of
+from bimodal.training.speech.sound import live_ends, live_windows, voice_shares
 
 if TYPE_CHECKING:
     from bimodal.training.config import SpeechConfig
@@ -53,7 +56,9 @@ def face_opinions(
     size = side if isinstance(side, int) else 112
     faces = np.stack([_blurred(colour(item, size), random) for item in decided])
     people = np.arange(len(decided))
-    return _seen(static, faces, among), majority[majority != LEFT_OUT], people
+    rows = [static.run(faces=faces[start : start + 64])["probabilities"] for start in range(0, len(faces), 64)]
+    opinions = _with_worth(over_emotions(static.metadata, np.concatenate(rows), among), map(sharpness, faces))
+    return opinions, majority[majority != LEFT_OUT], people
 
 
 def _blurred(face: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
@@ -62,10 +67,8 @@ def _blurred(face: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np
     return np.asarray(cv2.GaussianBlur(face, (0, 0), float(random.uniform(0.5, 3.0))), np.uint8)
 
 
-def _seen(static: Artifact, faces: NDArray[np.uint8], among: EmotionSet) -> NDArray[np.float32]:
-    rows = [static.run(faces=faces[start : start + 64])["probabilities"] for start in range(0, len(faces), 64)]
-    worth = np.array([[sharpness(face)] for face in faces])
-    return np.hstack([over_emotions(static.metadata, np.concatenate(rows), among), worth]).astype(np.float32)
+def _with_worth(probabilities: NDArray[np.floating], worth: Iterable[float]) -> NDArray[np.float32]:
+    return np.hstack([probabilities, np.array(list(worth))[:, None]]).astype(np.float32)
 
 
 def speech_opinions(
@@ -129,7 +132,24 @@ def _put_together(
     return Pairs(faces[0][face], voices[0][voice], emotions)
 
 
-def recorded_pairs(static: Artifact, speech: Artifact, folder: Path, split: str, among: EmotionSet = SEVEN) -> Pairs:
+class Experts(NamedTuple):
+    """Models of one kind, which become one as in their worker."""
+
+    artifacts: tuple[Artifact, ...]
+    joined: Joined = ALONE
+
+    @property
+    def identity(self) -> str:
+        """`name@version` of each."""
+        return "+".join(artifact.identity for artifact in self.artifacts)
+
+    def knows(self, among: EmotionSet) -> NDArray[np.bool_]:
+        """Whether any of them knows an emotion of a set, bool [E]."""
+        known = {name for artifact in self.artifacts for name in known_to(artifact.metadata, among).known}
+        return np.isin(among.emotions, list(known))
+
+
+def recorded_pairs(faces: Experts, voices: Experts, folder: Path, split: str, among: EmotionSet = SEVEN) -> Pairs:
     """Compute pairs of a prepared video tree: each face with the newest speech window that ended before it.
 
     Raises DatasetError if no recording of the split has both.
@@ -141,32 +161,36 @@ def recorded_pairs(static: Artifact, speech: Artifact, folder: Path, split: str,
         pairs
         for track in tracks(folder, split, among)
         if track[0].label is not None and track[0].clip in sounds
-        if (pairs := _of_recording(static, speech, track, sounds[track[0].clip], among)) is not None
+        if (pairs := _of_recording(faces, voices, track, sounds[track[0].clip], among)) is not None
     ]
     if not found:
         raise DatasetError(f"{folder} has no recording of the split '{split}' with a face and a voice at the same time")
-    return Pairs(*(np.concatenate([getattr(pairs, name) for pairs in found]) for name in ("video", "speech", "labels")))
+    return Pairs(
+        video=np.concatenate([pairs.video for pairs in found]),
+        speech=np.concatenate([pairs.speech for pairs in found]),
+        labels=np.concatenate([pairs.labels for pairs in found]),
+        known=np.stack([faces.knows(among), voices.knows(among)]),
+    )
 
 
-def _of_recording(
-    static: Artifact, speech: Artifact, track: list[Item], sound: Item, among: EmotionSet
-) -> Pairs | None:
-    rate = speech.metadata.sample_rate or SAMPLE_RATE
+def _of_recording(faces: Experts, voices: Experts, track: list[Item], sound: Item, among: EmotionSet) -> Pairs | None:
+    rate = voices.artifacts[0].metadata.sample_rate or SAMPLE_RATE
     recording = record(Clip(sound.path, 0, sound.label or 0), decode(sound.path, rate), rate)
-    listening = Listening.of(speech.metadata)
+    listening = listening_of(voices.artifacts)
     ends = np.array(live_ends(recording, listening)) / rate
     if not len(ends):
         return None
-    probabilities = speech_probabilities(speech, live_windows(recording, listening), among)
-    heard = np.hstack([probabilities, np.array(voice_shares(recording, listening))[:, None]]).astype(np.float32)
-    side = static.inputs[0].shape[1]
+    windows = live_windows(recording, listening)
+    heard = speech_probabilities(voices.artifacts, windows, among, voices.joined)
+    speech = _with_worth(heard, voice_shares(recording, listening))
     joined = [(item, int(np.searchsorted(ends, item.time_s - DELAY_S, side="right")) - 1) for item in track]
     joined = [(item, hop) for item, hop in joined if hop >= 0]
     if not joined:
         return None
-    faces = np.stack([colour(item, side if isinstance(side, int) else 112) for item, _ in joined])
-    labels = np.full(len(joined), track[0].label, np.int64)
-    return Pairs(_seen(static, faces, among), heard[[hop for _, hop in joined]], labels)
+    items = [item for item, _ in joined]
+    seen = face_probabilities(faces.artifacts, items, among=among, joined=faces.joined)
+    video = _with_worth(seen, map(sharpness, sized(faces.artifacts[0], items)))
+    return Pairs(video, speech[[hop for _, hop in joined]], np.full(len(joined), track[0].label, np.int64))
 
 
 # The table of pairs, from which fusion learns: `pairs.csv` with `label`, `split`, and for `video_` and `speech_` each
@@ -213,11 +237,13 @@ class Pairs:
     Attributes:
         video, speech: float32 [N, E + 1]: calibrated probabilities over the emotions and, last, their worth (0…1).
         labels: int64 [N], indices into the emotions.
+        known: bool [2, E], the emotions that each of the two knows; None: all of them.
     """
 
     video: NDArray[np.float32]
     speech: NDArray[np.float32]
     labels: NDArray[np.int64]
+    known: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -225,36 +251,70 @@ class Pairs:
 
     def take(self, chosen: NDArray[np.generic]) -> Pairs:
         """Select pairs by indices or mask."""
-        return Pairs(self.video[chosen], self.speech[chosen], self.labels[chosen])
+        return replace(self, video=self.video[chosen], speech=self.speech[chosen], labels=self.labels[chosen])
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of both, float64 [2, N, E]."""
+        return np.stack([self.video[:, :-1], self.speech[:, :-1]]).astype(np.float64)
+
+    @property
+    def knowing(self) -> NDArray[np.bool_]:
+        """`known`, with True for all where it is None."""
+        return np.ones((2, self.video.shape[1] - 1), np.bool_) if self.known is None else self.known
+
+    def weights(self, video_weight: float, speech_weight: float, power: float = 1.0) -> NDArray[np.float64]:
+        """Weights of both, float64 [2, N]: the configured ones, scaled by worth to a power; alone where both are 0."""
+        configured = np.array([[video_weight], [speech_weight]])
+        scaled = configured * np.stack([self.video[:, -1], self.speech[:, -1]]).astype(np.float64) ** power
+        return np.where(scaled.sum(axis=0) > 0, scaled, configured)
+
+
+# The strategies of workers/fusion/combine.py, which fuses one moment so, for pairs: [N, E] at once.
+
+SOFT, CONTRADICT, AGREE, FLOOR = 0.3, 0.2, 0.6, 1e-6
 
 
 def averaged(pairs: Pairs, video_weight: float, speech_weight: float) -> NDArray[np.float64]:
     """Fuse pairs with the strategy `average`, float64 [N, E]: weights scaled by worth."""
-    weights = np.stack([video_weight * pairs.video[:, -1], speech_weight * pairs.speech[:, -1]]).astype(np.float64)
-    total = weights.sum(axis=0)
-    weights = np.where(total > 0, weights / np.maximum(total, 1e-9), [[video_weight], [speech_weight]])
-    fused = weights[0][:, None] * pairs.video[:, :-1] + weights[1][:, None] * pairs.speech[:, :-1]
-    return np.asarray(fused / fused.sum(axis=1, keepdims=True))
+    return _average(pairs, pairs.weights(video_weight, speech_weight))
 
 
-SOFT, CONTRADICT, AGREE, FLOOR = 0.3, 0.2, 0.6, 1e-6
-"""As in workers/fusion/combine.py, which fuses one moment so."""
+def multiplied(pairs: Pairs, video_weight: float, speech_weight: float) -> NDArray[np.float64]:
+    """Fuse pairs with the strategy `product`, float64 [N, E]: the weighted mean of logarithms."""
+    shares = _shares(pairs, pairs.weights(video_weight, speech_weight))
+    logs = (shares * np.log(np.maximum(pairs.probabilities, FLOOR))).sum(axis=0)
+    return softmax(np.where(shares.sum(axis=0) > 0, logs, -np.inf))
 
 
 def by_worth(pairs: Pairs, video_weight: float, speech_weight: float) -> NDArray[np.float64]:
     """Fuse pairs with the strategy `worth`, float64 [N, E]: multiplied where they agree, averaged where they don't."""
-    largest = max(video_weight, speech_weight)
-    sides = [pairs.video.astype(np.float64), pairs.speech.astype(np.float64)]
-    exponents = [
-        weight / largest * side[:, -1:] ** SOFT
-        for weight, side in zip((video_weight, speech_weight), sides, strict=True)
-    ]
-    total = np.maximum(exponents[0] + exponents[1], 1e-9)
-    pooled = sum(e * side[:, :-1] for e, side in zip(exponents, sides, strict=True)) / total
-    logs = sum(e * np.log(np.maximum(side[:, :-1], FLOOR)) for e, side in zip(exponents, sides, strict=True))
-    joint = np.clip((agreements(*(side[:, :-1] for side in sides)) - CONTRADICT) / (AGREE - CONTRADICT), 0, 1)[:, None]
-    fused = joint * softmax(np.asarray(logs)) + (1 - joint) * pooled
+    exponents = pairs.weights(video_weight, speech_weight, SOFT) / max(video_weight, speech_weight)
+    pooled, both = _average(pairs, exponents), pairs.knowing.all(axis=0)
+    sides = pairs.probabilities[:, :, both]
+    masses = sides.sum(axis=2)
+    comparable = (exponents > 0).all(axis=0) & (masses > 0).all(axis=0)
+    if not comparable.any():
+        return pooled
+    alike = agreements(*(sides / np.where(masses > 0, masses, 1)[:, :, None]))
+    joint = np.where(comparable, np.clip((alike - CONTRADICT) / (AGREE - CONTRADICT), 0, 1), 0)[:, None]
+    product = softmax((exponents[:, :, None] * np.log(np.maximum(sides, FLOOR))).sum(axis=0))
+    shared = pooled[:, both]
+    fused = pooled.copy()
+    fused[:, both] = shared + joint * (shared.sum(axis=1, keepdims=True) * product - shared)
     return np.asarray(fused / fused.sum(axis=1, keepdims=True))
+
+
+def _average(pairs: Pairs, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    fused = (_shares(pairs, weights) * pairs.probabilities).sum(axis=0)
+    return np.asarray(fused / fused.sum(axis=1, keepdims=True))
+
+
+def _shares(pairs: Pairs, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares of both in each emotion, float64 [2, N, E], of weights [2, N]: who does not know it abstains."""
+    counted = weights[:, :, None] * pairs.knowing[:, None, :]
+    total = counted.sum(axis=0)
+    return np.asarray(counted / np.where(total > 0, total, 1))
 
 
 def agreements(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from bimodal.training.errors import TrainingError
 from bimodal.training.evaluate.evaluate import find_model, part_of
 from bimodal.training.evaluate.metrics import Figures, accuracy, fit_temperature, measure, softmax, uar
 from bimodal.training.fusion.pairs import (
+    Experts,
     Pairs,
     averaged,
     compose_pairs,
@@ -76,7 +77,8 @@ def collect(config: FusionConfig, progress: Progress) -> dict[str, Pairs]:
         speech = open_artifact(find_model(config.speech), "speech", provider="cpu", threads=config.threads)
         must_know(speech, among)
         names = (("train", "train"), ("test", "valid"))
-        return {part: recorded_pairs(static, speech, config.data, split, among) for part, split in names}
+        models = Experts((static,)), Experts((speech,))
+        return {part: recorded_pairs(*models, config.data, split, among) for part, split in names}
     if config.sounds is None or config.speech_config is None:
         raise TrainingError(f"{config.data} holds pictures only: name 'sounds' and 'speech_config' in the config too")
     random = np.random.default_rng(config.seed)

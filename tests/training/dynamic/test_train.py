@@ -21,15 +21,13 @@ from bimodal.training.datasets.items import Item
 from bimodal.training.dynamic.train import compose, embed, windows
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.command import evaluate
-from bimodal.training.fusion.pairs import Pairs, averaged, by_worth, read_pairs, write_pairs
+from bimodal.training.fusion.pairs import read_pairs
 from bimodal.workers.fusion.combine import (
     LearnedFusion,
     Opinion,
     average,
     learned_fusion,
-    softened,
     strategy_of,
-    worth,
 )
 from bimodal.workers.fusion.dynamic import dynamic_model
 from bimodal.workers.fusion.settings import FusionSettings
@@ -79,43 +77,6 @@ def test_windows_of_recordings_hold_the_last_face_over_gaps() -> None:
     assert found.places.tolist() == [[10, 11, 11], [11, 11, 11], [11, 11, 12]]
     assert found.labels.tolist() == [3, 3, 3]
     assert windows([track[:2]], [1], 4, 0.2).places.tolist() == [[10, 10, 10, 11]]
-
-
-@given(st.integers(0, 1000))
-def test_the_average_of_pairs_is_the_average_of_live_fusion(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    rows = [np.append(random.dirichlet(np.ones(7)), random.uniform(0.05, 1)).astype(np.float32) for _ in range(2)]
-    pairs = Pairs(rows[0][None], rows[1][None], np.zeros(1, np.int64))
-    weights = (0.7 * float(rows[0][-1]), 0.3 * float(rows[1][-1]))
-    opinions = [
-        Opinion(side, dict(zip(EMOTIONS, map(float, row[:7]), strict=True)), weight)
-        for side, row, weight in zip(("video", "speech"), rows, weights, strict=True)
-    ]
-    assert list(average(opinions).values()) == pytest.approx(averaged(pairs, 0.7, 0.3)[0], abs=1e-6)
-
-
-@given(st.integers(0, 1000))
-def test_pairs_fused_by_worth_are_fused_as_live(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    rows = [np.append(random.dirichlet(np.full(7, 0.7)), random.uniform(0.05, 1)).astype(np.float32) for _ in range(2)]
-    pairs = Pairs(rows[0][None], rows[1][None], np.zeros(1, np.int64))
-    weights = (0.65 * softened(float(rows[0][-1])), 0.35 * softened(float(rows[1][-1])))
-    opinions = [
-        Opinion(side, dict(zip(EMOTIONS, map(float, row[:7]), strict=True)), weight, float(row[-1]))
-        for side, row, weight in zip(("video", "speech"), rows, weights, strict=True)
-    ]
-    assert list(worth(opinions).values()) == pytest.approx(by_worth(pairs, 0.65, 0.35)[0], abs=1e-5)
-
-
-def test_pairs_come_back_as_they_were_written(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    sides = [random.dirichlet(np.ones(8), 5).astype(np.float32) for _ in range(2)]
-    write_pairs(tmp_path, {"test": Pairs(*sides, np.arange(5))})
-    found = read_pairs(tmp_path, "test")
-    assert np.allclose(found.video, sides[0], atol=1e-5)
-    assert found.labels.tolist() == list(range(5))
-    with pytest.raises(DatasetError, match="no rows of the split 'train'"):
-        read_pairs(tmp_path, "train")
 
 
 @pytest.fixture(scope="module")

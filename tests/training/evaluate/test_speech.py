@@ -45,6 +45,14 @@ def test_several_models_hear_windows_of_their_own_length_and_are_averaged(tmp_pa
     assert both == pytest.approx(mixed / mixed.sum(), abs=1e-6)
 
 
+def test_a_model_of_another_rate_hears_the_same_sound(tmp_path: Path, model: Path) -> None:
+    slow = make_speech(tmp_path / "slow.onnx", sample_rate=8_000, name="slow")
+    first, second = (open_artifact(path, "speech", provider="cpu") for path in (model, slow))
+    windows = [tone(200, 2.8) * np.repeat(np.float32([1.0, 0.1]), 22_400)]
+    alone, both = (expert_probabilities(artifacts, windows)[0] for artifacts in ([first], [first, second]))
+    assert both == pytest.approx(alone, abs=1e-2)
+
+
 def test_a_turn_is_made_of_clips_of_one_speaker_and_emotion(tmp_path: Path) -> None:
     for number in range(CLIPS_A_TURN + 1):
         write_sound(tmp_path / f"SM1_F{number}_A{number:03d}.wav", tone(200, 1.5))

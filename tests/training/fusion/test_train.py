@@ -106,13 +106,14 @@ def test_it_is_measured_on_pairs_and_on_recordings_as_the_config_runs_it(folder:
 
 def test_pairs_of_other_emotions_are_refused_in_words(folder: Path, tmp_path: Path) -> None:
     pairs = folder / "runs" / "own-fusion" / "pairs"
-    result = runner.invoke(evaluate, ["fusion", "--data", str(pairs)])
+    result = runner.invoke(evaluate, ["fusion", "--model", "fusion-learned", "--data", str(pairs)])
     assert result.exit_code == 1
     assert "fusion-learned/model.onnx can't fuse: its labels must be neutral, bored, engaged" in result.stderr
     config = tmp_path / "config.yaml"
     for text, said in (
         ("emotions: [happy, sad]", "is of the emotions neutral, bored, engaged, and the config of the emotions happy"),
-        ("fusion: {strategy: product}", "pairs are not measured with 'product'"),
+        ("fusion: {strategy: sum}", "in 'fusion.strategy': must be one of worth, average, product, learned, not 'sum'"),
+        ("fusion: {video_weight: 0, speech_weight: 0}", "must be 0 or more, and not both 0"),
         ("fusion: {strategy: learned}", "name one in 'models.fusion'"),
     ):
         config.write_text(text)
