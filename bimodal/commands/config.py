@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
+import msgspec
 import typer
 import yaml
 
@@ -16,7 +17,7 @@ from bimodal.console import put, say, user_errors
 from bimodal.options import ConfigOption, documents_of
 from bimodal.supervisor.emotions import check_models
 from bimodal.supervisor.processes import TABLE, Wanted, processes
-from bimodal.supervisor.provenance import config_record
+from bimodal.supervisor.provenance import config_record, without_secrets
 
 Place = tuple[str, ...]
 
@@ -44,7 +45,7 @@ def show(
         loaded, documents, _ = documents_of(config)
         record = config_record(loaded)
         if changed:
-            record = _differing(record, config_record(Config()))
+            record = cast("dict[str, Any]", without_secrets(differing(loaded, Config())))
         if as_json:
             put(json.dumps(record, ensure_ascii=False))
             return
@@ -107,17 +108,27 @@ def _places(values: Mapping[str, Any], place: Place = ()) -> Iterator[Place]:
             yield (*place, key)
 
 
-def _differing(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are not the defaults, with the sections that hold them."""
+def differing(section: msgspec.Struct, before: object = None) -> dict[str, Any]:
+    """The keys of a section that differ from their defaults: as a config file they give the same section again.
+
+    Args:
+        before: the section where a file says nothing of it. A file that has any of its keys begins with the defaults of
+            its type, so that what differs from either counts.
+    """
     found: dict[str, Any] = {}
-    for key, value in values.items():
-        default = defaults.get(key)
-        if isinstance(value, Mapping) and isinstance(default, Mapping):
-            inner = _differing(value, default)
-            if inner:
-                found[key] = inner
-        elif key not in defaults or value != default:
-            found[key] = value
+    for field in msgspec.structs.fields(section):
+        value, was = getattr(section, field.name), getattr(before, field.name, msgspec.NODEFAULT)
+        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        if value == default and was in (value, msgspec.NODEFAULT):
+            continue
+        if isinstance(value, msgspec.Struct):
+            found[field.encode_name] = differing(value, was if type(was) is type(value) else None)
+        elif isinstance(value, Mapping):
+            found[field.encode_name] = {
+                name: differing(each) if isinstance(each, msgspec.Struct) else each for name, each in value.items()
+            }
+        else:
+            found[field.encode_name] = msgspec.to_builtins(value, enc_hook=str)
     return found
 
 
@@ -135,5 +146,6 @@ def to_yaml(values: Mapping[str, Any], origin: Mapping[Place, str], place: Place
 
 
 def _flow(value: object) -> str:
-    """One value in one line."""
-    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=1_000_000).strip()[1:-1]
+    """One value in one line; what a config file would take for a variable is escaped."""
+    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=1_000_000).strip()[1:-1]
+    return text.replace("${", "$${")

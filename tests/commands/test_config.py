@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from bimodal.commands.config import app
-from bimodal.config import Config, load_config
+from bimodal.config import Config, check_config, load_config
 from bimodal.options import config_files, config_of
 from bimodal.workers.errors import ConfigError
 from tests.artifacts import make_face_static
@@ -63,7 +63,46 @@ def test_show_changed_and_json(files: list[Path]) -> None:
     shown = yaml.safe_load(run("show", *BOTH, "--changed"))
     assert set(shown) == {"outputs", "streams", "fusion"}
     assert shown["fusion"] == {"video_weight": 0.5}
+    assert shown["streams"]["door"].keys() == {"url"}, "what every stream has by default is not told"
     assert json.loads(run("show", *BOTH, "--changed", "--json")) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("streams: {a: {file: a.mp4, loop: true}, b: {camera: 0}}", None),
+        ("streams: {desk: {auto: true}, door: {url: 'http://x/1.jpg', snapshot_fps: 1}}", None),
+        ("streams: {a: {file: 'a$${b}$$${c}.mp4'}}", None),
+        ("workers: {face: {count: {max: 4}}, audio: {count: 2}}", None),
+        ("workers: {face: {count: 3, cores: [0]}, max_memory_mb: null}", None),
+        ("outputs: {api: true}", {"outputs": {"api": {"enabled": True}}}),
+        ("outputs: {api: {enabled: false, port: 9000}}", None),
+        (
+            "outputs: {view: false, window: true}",
+            {"outputs": {"view": {"enabled": False}, "window": {"enabled": True}}},
+        ),
+        ("outputs: {view: {host: 127.0.0.1, port: 9000}}", {"outputs": {"view": {"port": 9000}}}),
+        ("outputs: {osc: true}", {"outputs": {"osc": {}}}),
+        ("outputs: {osc: {port: 9001}, webhook: {url: 'https://x/hook', send: both}, lsl: machine}", None),
+        ("outputs: {mqtt: home.local}", {"outputs": {"mqtt": {"host": "home.local"}}}),
+        ("outputs: {record: sessions}", {"outputs": {"record": {"folder": "sessions"}}}),
+        ("outputs: {record: {folder: x, video: true}, events: ['tcp://127.0.0.1:5655']}", None),
+        ("models: {face-details: 'on', face-static: [face-robust, fer-plus], weights: {fer-plus: 0.5}}", None),
+        ("emotions: [happy, sad]\ncategories: none\nlog: {file: x.log}\nnetwork: {workers: ['tcp://0.0.0.0:1']}", None),
+        ("models: {face-static: face-robust, weights: {}}\nstreams: {desk: {auto: true, channel: mix}}", {}),
+    ],
+)
+def test_what_is_shown_as_changed_makes_the_same_config(
+    files: list[Path], text: str, shown: dict[str, object] | None
+) -> None:
+    Path("own.yaml").write_text(text)
+    Path("again.yaml").write_text(run("show", "--config", "own.yaml", "--changed"))
+    loaded = load_config(Path("own.yaml"))
+    assert load_config(Path("again.yaml")) == loaded
+    found = yaml.safe_load(Path("again.yaml").read_text()) or {}
+    assert found == (yaml.safe_load(text) if shown is None else shown)
+    as_json = json.loads(run("show", "--config", "own.yaml", "--changed", "--json"))
+    assert check_config(as_json, "json", expanding=False) == loaded
 
 
 def test_check_says_what_is_right_and_what_is_wrong(files: list[Path]) -> None:
