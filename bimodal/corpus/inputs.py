@@ -100,6 +100,7 @@ class Inputs:
         self._root_address = str(root).rstrip("/") if root is not None and is_address(str(root)) else None
         self._root = Path(root).absolute() if root is not None and self._root_address is None else None
         self._folders = Folders()
+        self._unread: dict[str, Path] = {}
         self.hidden = self.no_media = 0
         self.columns: list[str] = []
         if self._given.count(f"{LIST}-") > 1:
@@ -183,8 +184,11 @@ class Inputs:
         sentence = f"the folder {shown(folder)} can't be read: {error.strerror}"
         if folder == root:
             raise SourceError(sentence) from error
-        place = "/".join(map(shown, folder.relative_to(root).parts)) + "/"  # no clip's
-        return Item(place=place, file=pack(folder), source=place, refused=sentence)
+        source = "/".join(map(shown, folder.relative_to(root).parts)) + "/"
+        place = source  # no clip's, nor that of a folder in another root
+        while self._unread.setdefault(place, folder) != folder:
+            place += "/"
+        return Item(place=place, file=pack(folder), source=source, refused=sentence)
 
     def _globbed(self, pattern: str) -> Iterator[Item]:
         base = _base_of(pattern)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from bimodal.broker.paths import unpack
 from bimodal.corpus.inputs import Inputs, is_corpus
+from bimodal.corpus.plan import Plan
 from bimodal.corpus.rows import Item
 from bimodal.workers.errors import SourceError
 
@@ -141,6 +143,7 @@ def test_what_may_not_be_looked_at_costs_its_own_row_only(study: Path, monkeypat
 
 
 def test_a_folder_that_may_not_be_read_is_refused_alone(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = shutil.copytree(study, study.with_name("other"))
     scandir = os.scandir
 
     def refused(path: Any = ".") -> Any:
@@ -154,6 +157,11 @@ def test_a_folder_that_may_not_be_read_is_refused_alone(study: Path, monkeypatch
         assert found["p01/"].refused == f"the folder {study}/p01 can't be read: Permission denied"
         assert found["p01/"].place == "p01/"
         assert {item.place for item in found.values() if item.refused is None} >= {"p02/take.wav"}
+    plan = Plan()
+    plan.add(Inputs([str(study / "p0*"), f"{other}/p01*", str(study)], "/nowhere/out").items())
+    refused_ones = [(item.place, item.refused) for item in plan.items() if item.refused is not None]
+    assert [place for place, _ in refused_ones] == ["p01/", "p01//"], "each once, and no two have one place"
+    assert len({sentence for _, sentence in refused_ones}) == 2
     with pytest.raises(SourceError, match="p01 can't be read: Permission denied"):
         places(study / "p01")
 
