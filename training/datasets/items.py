@@ -49,6 +49,8 @@ class Item:
         clip: the recording that a face was cropped from; "" for a single picture.
         time_s: its time in that recording.
         given: in data sets with two labels (FER2013 besides FER+), the first.
+        corpus: the published data set that it is from, one of names.CORPORA; "" if it is from none, or unknown.
+        own_split: its split in `corpus`, where `split` is of another division.
     """
 
     path: Path
@@ -60,6 +62,8 @@ class Item:
     clip: str = ""
     time_s: float = 0.0
     given: int | None = None
+    corpus: str = ""
+    own_split: str = ""
 
     @property
     def medium(self) -> Medium:
@@ -123,9 +127,14 @@ def divided(items: Sequence[Item], how: Literal["auto", "official", "speaker", "
     if how == "random":
         order = random.Random(seed).sample(range(len(items)), len(items))
         valid = set(order[: round(VALID_SHARE * len(items))])
-        return [replace(item, split="valid" if place in valid else "train") for place, item in enumerate(items)]
+        return [_moved(item, place in valid) for place, item in enumerate(items)]
     held_out = held_out_speakers([item.speaker for item in items], seed)
-    return [replace(item, split="valid" if item.speaker in held_out else "train") for item in items]
+    return [_moved(item, item.speaker in held_out) for item in items]
+
+
+def _moved(item: Item, valid: bool) -> Item:
+    own = (item.own_split or item.split) if item.corpus else ""
+    return replace(item, split="valid" if valid else "train", own_split=own)
 
 
 def held_out_speakers(speakers: Sequence[str], seed: int) -> frozenset[str]:

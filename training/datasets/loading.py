@@ -125,13 +125,23 @@ def fitted(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, (side, side), interpolation=how), np.uint8)
 
 
-def sound_items(folder: Path, among: EmotionSet = SEVEN) -> tuple[str, list[Item]]:
-    """(data set's name, its sounds with an emotion of the set). Raises DatasetError if there is none."""
+def sound_items(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
+    """The sounds of a folder with an emotion of the set. Raises DatasetError if there is none."""
     reader = reader_of(folder, ["sound"], among)
     items = [item for item in reader.read(folder, among) if item.medium == "sound" and item.label is not None]
     if not items:
         raise DatasetError(f"{folder} holds no sound that is labelled with one of {', '.join(among.emotions)}")
-    return (folder.name if reader.name == "manifest" else reader.name), items
+    return items
+
+
+def corpus_of_item(item: Item, folder: Path) -> str:
+    """Name of the data set of an item in `trained_on`: its corpus, else its folder."""
+    return item.corpus or folder.absolute().name
+
+
+def voice_of(item: Item, folder: Path) -> str:
+    """Name in `trained_on` of the speaker of an item of a folder."""
+    return f"{corpus_of_item(item, folder)}/{item.speaker}"
 
 
 def load_recordings(
@@ -146,14 +156,15 @@ def load_recordings(
 
 def find_recordings(folder: Path, split: str | None = None, among: EmotionSet = SEVEN) -> list[Clip]:
     """Find the clips that `load_recordings` loads, without decoding."""
-    name, items = sound_items(folder, among)
+    items = sound_items(folder, among)
     if any(not item.speaker for item in items):
         raise DatasetError(f"{folder} does not say who speaks: add a column 'speaker' to its manifest.csv")
     everyone = [item.speaker for item in items]
+    numbered = {corpus_of_item(item, folder) for item in items} == {"ravdess"}  # whose actors have numbers
     clips = []
     for item in items:
         if split is None or item.split == split:
-            voice = "" if name == "ravdess" else f"{name}/{item.speaker}"
+            voice = "" if numbered else voice_of(item, folder)
             clips.append(Clip(item.path, number_of_speaker(item.speaker, everyone), item.label or 0, voice))
     if not clips:
         raise DatasetError(f"{folder} holds no sound of the split '{split}'")

@@ -1,7 +1,9 @@
 """`manifest.csv`, the form for anyone's own data and for what `bimodal data prepare` writes.
 
 Columns `path` (from the manifest's folder) and `label` (a word for an emotion); optional `split`, `speaker`, `clip` and
-`time_s` (a face's recording and its time), `given` (a second label), `votes` (words and counts: `happy:7 fear:3`).
+`time_s` (a face's recording and its time), `given` (a second label), `votes` (words and counts: `happy:7 fear:3`),
+`corpus` (the published data set that a row is from, one of names.CORPORA; other text is ignored) and `own_split` (its
+split there, where `split` is another).
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from pathlib import Path
 
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.training.datasets.items import Item, label_of, split_of
+from bimodal.training.datasets.names import corpus_named
 from bimodal.training.errors import DatasetError
 
 NAME = "manifest.csv"
-COLUMNS = ("path", "label", "split", "speaker", "clip", "time_s", "given", "votes")
+COLUMNS = ("path", "label", "split", "speaker", "clip", "time_s", "given", "votes", "corpus", "own_split")
 UNDECIDED = "none"
 
 
@@ -64,6 +67,8 @@ def row_of(item: Item, folder: Path, among: EmotionSet = SEVEN) -> dict[str, str
         "time_s": f"{item.time_s:.3f}" if item.clip else "",
         "given": "" if item.given is None else among.emotions[item.given],
         "votes": votes,
+        "corpus": item.corpus,
+        "own_split": item.own_split,
     }
 
 
@@ -94,6 +99,8 @@ def _item(folder: Path, row: Mapping[str, str], where: str, among: EmotionSet = 
         clip=(row.get("clip") or "").strip(),
         time_s=time_s,
         given=label_of(given, where, among) if given else None,
+        corpus=corpus_named(row.get("corpus") or "") or "",
+        own_split=split_of(row.get("own_split") or ""),
     )
 
 

@@ -172,6 +172,13 @@ def clip(stem: str, among: EmotionSet = SEVEN) -> Named | None:
     return Named(meant, match[1], None if among.is_seven else word)
 
 
+CORPORA = (
+    "affectnet", "cfee", "crema-d", "emo-db", "fer2013", "jaffe", "kdef", "nemo", "raf-db", "ravdess", "savee", "tess",
+    "urdu",
+)  # fmt: skip
+"""Published data sets, as parts of them are named in an artifact's `trained_on`."""
+FORMS = re.compile(r"(video|table|folders)$")
+"""Ends of readers' names that tell forms of one data set apart: ravdess-video holds the voices of ravdess."""
 FEMALE = {"emo-db": ("08", "09", "13", "14", "16"), "tess": ("OAF", "YAF"), "savee": ()}
 """Female speakers of the corpora whose documentation, not the names, says the sex."""
 LANGUAGES = {
@@ -183,7 +190,7 @@ LANGUAGES = {
 
 def sex_of(corpus: str, speaker: str) -> str | None:
     """'female' or 'male' by a corpus and its name of a speaker; None where neither tells."""
-    corpus = reader_of_corpus(corpus)
+    corpus = corpus_named(corpus) or corpus
     if corpus in FEMALE:
         return "female" if speaker in FEMALE[corpus] else "male"
     number = re.fullmatch(r"Actor_(\d+)", speaker)
@@ -195,10 +202,16 @@ def sex_of(corpus: str, speaker: str) -> str | None:
 
 def language_of(corpus: str) -> str | None:
     """Language of a corpus; None where it is not known."""
-    return LANGUAGES.get(reader_of_corpus(corpus))
+    return LANGUAGES.get(corpus_named(corpus) or "")
 
 
-def reader_of_corpus(corpus: str) -> str:
-    """Name of the reader of a folder that is named like its corpus (`emodb`: emo-db)."""
-    plain = {name.replace("-", ""): name for name in LANGUAGES}
-    return plain.get(corpus.lower().replace("-", "").replace("_", ""), corpus)
+def corpus_named(word: str) -> str | None:
+    """The data set of CORPORA that a word names: `emodb`, `EMO-DB` and `emo_db` are emo-db; None for any other."""
+    plain = {name.replace("-", ""): name for name in CORPORA}
+    return plain.get(FORMS.sub("", re.sub(r"[-_\s]", "", word.lower())))
+
+
+def same_part(part: str) -> str:
+    """A part of a data set, as in `trained_on`, with the data set's usual name: `emodb/03` is emo-db/03."""
+    corpus, slash, rest = part.partition("/")
+    return (corpus_named(corpus) or corpus) + slash + rest

@@ -73,7 +73,7 @@ def prepare(
                 known = maker(item)
                 journal.add(item, *known)
             rows, problem = known
-            made.items += [replace(row, split=item.split) for row in rows]
+            made.items += [replace(row, split=item.split, corpus=item.corpus, own_split=item.own_split) for row in rows]
             made.problems += [problem] if problem else []
             done(count)
     (target / PROBLEMS).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from bimodal.training.datasets.manifest import read_manifest
 from bimodal.training.datasets.names import (
     Named,
     cfee,
+    corpus_named,
     crema_d,
     emo_db,
     jaffe,
@@ -61,8 +63,12 @@ class Reader(NamedTuple):
     reads: Callable[[Path, EmotionSet], list[Item]]
 
     def read(self, folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
-        """The items of a folder, labelled for a set of emotions. Raises DatasetError."""
-        return self.reads(folder, among)
+        """The items of a folder, labelled for a set of emotions, with their corpus. Raises DatasetError."""
+        items = self.reads(folder, among)
+        if self.name == "fer2013-folders" and not among.is_seven:  # anybody's pictures
+            return items
+        corpus = corpus_named(self.name)
+        return items if corpus is None else [replace(item, corpus=corpus) for item in items]
 
 
 def _named(folder: Path, medium: Medium, parse: Parse, what: str, among: EmotionSet) -> list[Item]:

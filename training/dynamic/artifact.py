@@ -30,7 +30,7 @@ from bimodal.training.dynamic.train import (
     windows,
 )
 from bimodal.training.errors import DatasetError, TrainingError
-from bimodal.training.evaluate.evaluate import find_model, part_of
+from bimodal.training.evaluate.evaluate import find_model, parts_of
 from bimodal.training.evaluate.metrics import Figures, fit_temperature, measure, softmax
 from bimodal.training.loop import Plan, Progress, fingerprint, fit
 from bimodal.training.to_artifact import write_artifact, write_card
@@ -222,6 +222,6 @@ def _metadata(
             "recall": {label: round(value, 4) for label, value in dynamic.recall.items()},
             **compared,
             "protocol": protocol,
-            "trained_on": [part_of(config.data, "train", config.among)],
+            "trained_on": sorted(parts_of(config.data, "train", config.among)),
         },
     )

@@ -22,9 +22,18 @@ from bimodal.models.faces.quality import face_quality, regions_of
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.datasets.items import Item
-from bimodal.training.datasets.loading import ALL, Labels, colour, fitted, picture_items, votes_of
+from bimodal.training.datasets.loading import (
+    ALL,
+    Labels,
+    colour,
+    corpus_of_item,
+    fitted,
+    picture_items,
+    voice_of,
+    votes_of,
+)
+from bimodal.training.datasets.names import same_part
 from bimodal.training.datasets.ravdess import Recording
-from bimodal.training.datasets.readers import reader_of
 from bimodal.training.errors import DatasetError, TrainingError
 from bimodal.training.evaluate.face_conditions import changed_by
 from bimodal.training.evaluate.metrics import Figures, expected_calibration_error, measure, softmax
@@ -176,7 +185,7 @@ def evaluate_face(
         model="+".join(artifact.identity for artifact in artifacts),
         data=f"{data.name}/{split}",
         protocol=protocol,
-        seen_in_training=any(parts_of(data, split, among) & trained_on(artifact.metadata) for artifact in artifacts),
+        seen_in_training=seen_by(artifacts, parts_of(data, split, among)),
         figures=measure(true, found, among.emotions),
         conditions={name: figures.uar for name, figures in under.items()},
         under=under,
@@ -303,19 +312,13 @@ def sized(artifact: Artifact, items: Sequence[Item], condition: str | None = Non
 
 
 def parts_of(data: Path, split: str, among: EmotionSet = SEVEN) -> set[str]:
-    """Names in `trained_on` of the splits that are measured: several for `all`."""
-    if split != ALL:
-        return {part_of(data, split, among)}
-    splits = {item.split for item in picture_items(data, ALL, among)} | {"train"}
-    return {part_of(data, each, among) for each in splits}
+    """Names in `trained_on` of the pictures of a split, or of all: their splits and, where known, their speakers.
 
-
-def part_of(data: Path, split: str, among: EmotionSet = SEVEN) -> str:
-    """Name of a split of a picture data set in `trained_on`."""
-    name = reader_of(data, ["picture"], among).name
-    if name == "manifest" or (name == "fer2013-folders" and not among.is_seven):  # anybody's pictures
-        return f"{data.name}/{split}"
-    return f"{'fer2013' if name.startswith('fer2013') else name}/{split}"
+    Raises DatasetError if there is no picture.
+    """
+    items, undivided = picture_items(data, split, among), "train" if split == ALL else split
+    splits = {f"{corpus_of_item(item, data)}/{item.own_split or item.split or undivided}" for item in items}
+    return splits | {voice_of(item, data) for item in items if item.speaker}
 
 
 def live_figures(
@@ -381,6 +384,18 @@ def trained_on(metadata: Metadata) -> set[str]:
     """The parts of data sets that an artifact was trained on, like `fer2013/train` and `ravdess/Actor_01`."""
     named = (metadata.metrics or {}).get("trained_on", [])
     return {str(part) for part in named} if isinstance(named, list) else set()
+
+
+def seen_by(artifacts: Iterable[Artifact], parts: Iterable[str]) -> bool:
+    """True if one of the artifacts was trained on one of the parts, by its metadata.
+
+    What stands in `trained_on` without a part, like `ravdess, speakers of the folds`, is the whole data set.
+    """
+    learnt = {
+        part if "/" in part else part.partition(",")[0] for each in artifacts for part in trained_on(each.metadata)
+    }
+    learnt, measured = {same_part(part) for part in learnt}, {same_part(part) for part in parts}
+    return bool(learnt & (measured | {part.partition("/")[0] for part in measured}))
 
 
 def find_model(name_or_path: str) -> Path:

@@ -27,10 +27,10 @@ from bimodal.training.evaluate.evaluate import (
     as_long,
     cost_of,
     live_figures,
+    seen_by,
     speech_probabilities,
     speech_protocol,
     together,
-    trained_on,
     voices,
 )
 from bimodal.training.evaluate.metrics import Figures, expected_calibration_error, measure, softmax
@@ -92,7 +92,7 @@ def evaluate_speech(
         model="+".join(artifact.identity for artifact in artifacts),
         data=f"{data.name}, {len(parts)} actors",
         protocol=speech_protocol(among),
-        seen_in_training=any(parts & trained_on(artifact.metadata) for artifact in artifacts),
+        seen_in_training=seen_by(artifacts, parts),
         figures=measure(true, centre, among.emotions),
         further=live_figures(true, live, among)
         | turn_figures([r.clip.part for r in heard], true, live, listening.hop_s, among),

@@ -15,9 +15,10 @@ from bimodal.models.emotions import EmotionSet, own_names
 from bimodal.models.session import open_artifact
 from bimodal.training.config import FaceConfig
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
-from bimodal.training.datasets.loading import has_split, load_faces
-from bimodal.training.datasets.readers import reader_of
-from bimodal.training.evaluate.evaluate import evaluate_face, part_of, picture_protocol
+from bimodal.training.datasets.loading import corpus_of_item, has_split, load_faces
+from bimodal.training.datasets.names import corpus_named
+from bimodal.training.datasets.readers import reader_named, reader_of
+from bimodal.training.evaluate.evaluate import evaluate_face, parts_of, picture_protocol
 from bimodal.training.evaluate.metrics import Figures, fit_temperature, measure, recall_intervals, softmax
 from bimodal.training.face.train import Progress, logits_of, split_for_calibration, train_face, trainable
 from bimodal.training.to_artifact import set_metadata, write_artifact, write_card
@@ -79,12 +80,17 @@ class Pictures(NamedTuple):
 def pictures_of(data: Path, among: EmotionSet) -> Pictures:
     """Tell which data set a folder of pictures is, with its licence."""
     reader = reader_of(data, ["picture"], among)
+    if reader.name == "manifest":
+        items = [item for item in reader.read(data, among) if item.medium == "picture"]
+        corpora = sorted({corpus_of_item(item, data.resolve()) for item in items})
+        licences = dict.fromkeys(reader_named(corpus_named(corpus) or "manifest").licence for corpus in corpora)
+        return Pictures(False, ", ".join(corpora), "; ".join(licences))
     # A folder a class may hold anybody's pictures: they are named, and their licence is their owner's to tell.
-    own = reader.name in ("manifest", "fer2013-folders")
+    own = reader.name == "fer2013-folders"
     return Pictures(
         reader.name in ("fer2013", "fer2013-table"),
         data.resolve().name if own else reader.name,
-        "whose licence their owner knows" if reader.name == "fer2013-folders" else reader.licence,
+        "whose licence their owner knows" if own else reader.licence,
     )
 
 
@@ -116,7 +122,7 @@ def _metrics(config: FaceConfig, figures: Figures, protocol: str) -> dict[str, o
         "recall": {label: round(value, 4) for label, value in figures.recall.items()},
         "recall_95": recall_intervals(figures),
         "protocol": protocol,
-        "trained_on": [part_of(config.data, "train", config.among)],
+        "trained_on": sorted(parts_of(config.data, "train", config.among)),
     }
 
 

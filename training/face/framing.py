@@ -36,9 +36,9 @@ from bimodal.training.evaluate.evaluate import (
     decided_pictures,
     find_model,
     over_emotions,
-    part_of,
+    parts_of,
     picture_probabilities,
-    trained_on,
+    seen_by,
 )
 from bimodal.training.evaluate.metrics import accuracy, measure, uar
 
@@ -207,7 +207,7 @@ def evaluate_cut_live(
         data=f"{data.name}/{split}",
         protocol=f"{protocol.rpartition('; ')[0]}; cut out as live: a face is found in {seen.found.mean():.1%} of "
         f"{len(items)} pictures, and only those count",
-        seen_in_training=bool({part_of(data, split, among)} & trained_on(artifact.metadata)),
+        seen_in_training=seen_by([artifact], parts_of(data, split, among)),
         figures=measure(true[seen.found], found, among.emotions),
         further={
             "the same pictures uncut": measure(

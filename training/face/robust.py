@@ -36,7 +36,7 @@ from bimodal.training.config import RobustConfig
 from bimodal.training.datasets.fer2013 import LEFT_OUT, Faces
 from bimodal.training.datasets.loading import load_faces
 from bimodal.training.errors import DatasetError, TrainingError
-from bimodal.training.evaluate.evaluate import decided_pictures, part_of
+from bimodal.training.evaluate.evaluate import decided_pictures, parts_of
 from bimodal.training.evaluate.metrics import (
     Figures,
     accuracy,
@@ -343,7 +343,7 @@ def _metadata(config: RobustConfig, rule: Fitted, figures: Figures | None) -> Me
             "recall": {label: round(value, 4) for label, value in figures.recall.items()},
             "recall_95": recall_intervals(figures),
             "protocol": f"{config.data.name}, split valid, the rule fitted by folds of it: {protocol}",
-            "trained_on": [part_of(config.data, "train", config.among)],
+            "trained_on": sorted(parts_of(config.data, "train", config.among)),
             "rule": {name: value for name, value in rule._asdict().items() if name != "temperature"},
         }
     return Metadata(

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from bimodal.models.contract import Kind, fused_labels
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.session import Artifact, open_artifact
-from bimodal.training.datasets.loading import sound_items
+from bimodal.training.datasets.loading import sound_items, voice_of
 from bimodal.training.errors import DatasetError
-from bimodal.training.evaluate.evaluate import Evaluation, find_model, over_emotions, parts_of, trained_on
+from bimodal.training.evaluate.evaluate import Evaluation, find_model, over_emotions, parts_of, seen_by
 from bimodal.training.evaluate.metrics import measure
 from bimodal.training.evaluate.running import WEIGHTS, Running
 from bimodal.training.fusion.pairs import (
@@ -66,8 +66,8 @@ def evaluate_fusion(
         faces, voices = experts("face-static", sides[0]), experts("speech", sides[1])
         pairs = recorded_pairs(faces, voices, data, split, among)
         protocol += f", by {faces.identity} and {voices.identity}"
-        parts, models = recorded_parts(data, split, among), (*faces.artifacts, *voices.artifacts)
-        seen = seen or any(parts & trained_on(model.metadata) for model in models)
+        models = (*faces.artifacts, *voices.artifacts, *([] if artifact is None else [artifact]))
+        seen = seen or seen_by(models, recorded_parts(data, split, among))
     begun = time.monotonic()
     alone: dict[str, NDArray[np.floating]] = {
         "video alone": pairs.video[:, :-1],
@@ -111,8 +111,8 @@ def experts(kind: Kind, side: Running) -> Experts:
 
 def recorded_parts(data: Path, split: str, among: EmotionSet) -> set[str]:
     """Names in `trained_on` of a split of a prepared video tree: as pictures, and of its speakers."""
-    name, sounds = sound_items(data, among)
-    return parts_of(data, split, among) | {f"{name}/{item.speaker}" for item in sounds if item.split == split}
+    heard = [item for item in sound_items(data, among) if item.split == split]
+    return parts_of(data, split, among) | {voice_of(item, data) for item in heard if item.speaker}
 
 
 def fused(artifact: Artifact, pairs: Pairs, among: EmotionSet, average: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -19,10 +19,12 @@ from bimodal.models.emotions import EmotionSet, own_names
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.config import FusionConfig, SpeechConfig, learnt_from, load_config
 from bimodal.training.datasets.items import never_shown
+from bimodal.training.datasets.loading import corpus_of_item, sound_items
 from bimodal.training.dynamic.artifact import is_video, unknown_to
 from bimodal.training.errors import TrainingError
-from bimodal.training.evaluate.evaluate import find_model, part_of
+from bimodal.training.evaluate.evaluate import find_model, parts_of
 from bimodal.training.evaluate.metrics import Figures, accuracy, fit_temperature, measure, softmax, uar
+from bimodal.training.fusion.evaluate import recorded_parts
 from bimodal.training.fusion.pairs import (
     Experts,
     Pairs,
@@ -236,9 +238,12 @@ def _metadata(config: FusionConfig, temperature: float, figures: dict[str, Figur
 
 
 def _trained_on(config: FusionConfig, real: bool) -> list[str]:
-    if real or config.sounds is None:
+    if real:
+        return sorted(recorded_parts(config.data, "train", config.among))
+    if config.sounds is None:
         return [f"{config.data.name}/train"]
+    heard = {corpus_of_item(item, config.sounds) for item in sound_items(config.sounds, config.among)}
     return [
-        part_of(config.data, "valid", config.among),
-        f"{config.sounds.name}, speakers of the folds, heard by networks of other folds",
+        *sorted(parts_of(config.data, "valid", config.among)),
+        *(f"{corpus}, speakers of the folds, heard by networks of other folds" for corpus in sorted(heard)),
     ]

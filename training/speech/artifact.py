@@ -222,7 +222,7 @@ def ship_speech(
         kind="speech",
         name=config.name,
         version=config.version,
-        license=licence_of([config.data, *config.also], recordings, config.among),
+        license=licence_of(recordings),
         source=(SOURCE if corpora == ["ravdess"] else f"trained with bimodal on {', '.join(corpora)}")
         + BEGINNINGS[config.network],
         labels=config.emotions,

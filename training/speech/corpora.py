@@ -15,7 +15,7 @@ from bimodal.training.datasets import names
 from bimodal.training.datasets.items import never_shown
 from bimodal.training.datasets.loading import load_recordings
 from bimodal.training.datasets.ravdess import Recording
-from bimodal.training.datasets.readers import READERS, reader_of
+from bimodal.training.datasets.readers import reader_named
 from bimodal.training.errors import DatasetError
 
 
@@ -25,7 +25,7 @@ def load_corpora(folders: Sequence[Path], among: EmotionSet = SEVEN) -> tuple[Re
     Raises DatasetError as `load_recordings`, or if two folders hold corpora of the same name.
     """
     found = [load_recordings(folder, among=among) for folder in folders]
-    corpora = [corpus_of(recordings[0]) for recordings in found]
+    corpora = [names.corpus_named(corpus) or corpus for recordings in found for corpus in corpora_of(recordings)]
     twice = [name for name, count in Counter(corpora).items() if count > 1]
     if twice:
         raise DatasetError(f"two folders hold a corpus named {twice[0]}, whose speakers would be confused")
@@ -45,15 +45,12 @@ def corpora_of(recordings: Sequence[Recording]) -> list[str]:
 LICENSE = "CC-BY-NC-SA-4.0 (non-commercial), as RAVDESS, which it was trained on"
 
 
-def licence_of(folders: Sequence[Path], recordings: Sequence[Recording], among: EmotionSet = SEVEN) -> str:
-    """Licence of a model that learns from recordings, in words: name and licence of the corpus in each folder."""
-    if corpora_of(recordings) == ["ravdess"]:
+def licence_of(recordings: Sequence[Recording]) -> str:
+    """Licence of a model that learns from recordings, in words: name and licence of each corpus."""
+    corpora = corpora_of(recordings)
+    if corpora == ["ravdess"]:
         return LICENSE
-    found = []
-    for folder in folders:
-        reader = reader_of(folder, ["sound"], among)
-        known = next((each for each in READERS if each.name == names.reader_of_corpus(folder.name)), reader)
-        found.append(f"{folder.name if reader.name == 'manifest' else reader.name} ({known.licence})")
+    found = (f"{corpus} ({reader_named(names.corpus_named(corpus) or 'manifest').licence})" for corpus in corpora)
     return f"as the data it was trained on: {', '.join(found)}"
 
 
@@ -112,8 +109,9 @@ def loss_weights(
     counts = Counter((corpus_of(recording), recording.clip.emotion) for recording in recordings)
     sizes = Counter(map(corpus_of, recordings))
     kinds = Counter(corpus for corpus, _ in counts)
+    given = {names.corpus_named(name) or name: share for name, share in shares.items()}
     raw = [
-        shares.get(corpus, sizes[corpus] / len(recordings))
+        given.get(names.corpus_named(corpus) or corpus, sizes[corpus] / len(recordings))
         / kinds[corpus]
         / counts[corpus, label]
         / times.get(corpus, 1)

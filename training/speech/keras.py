@@ -229,7 +229,7 @@ def ship(
         read_preset("seed-mel15"),
         labels=classes,
         categories=own_names(classes),
-        license=licence_of([config.data], recordings, config.among),
+        license=licence_of(recordings),
         source=f"trained {whose} with Keras",
     )
     real = [recording.clip.path for recording in recordings[:2]]

@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 
 from bimodal.models.emotions import EMOTIONS, EmotionSet
 from bimodal.training.commands import app
-from bimodal.training.datasets.loading import load_faces, load_recordings, tracks
+from bimodal.training.datasets.loading import find_recordings, load_faces, load_recordings, tracks
 from bimodal.training.datasets.manifest import read_manifest
 from bimodal.training.datasets.readers import READERS, reader_named
 from bimodal.training.errors import DatasetError
+from bimodal.training.evaluate.evaluate import parts_of
 from tests.media import face_clip
-from tests.training.trees import write_fer2013, write_picture, write_ravdess
+from tests.training.trees import tone, write_fer2013, write_picture, write_ravdess, write_sound
 
 runner = CliRunner()
 REPOSITORY = Path(__file__).parents[3]
@@ -77,6 +78,46 @@ def test_a_random_split_must_be_asked_for_and_warns(tmp_path: Path) -> None:
     assert len(load_faces(tmp_path / "dst", "valid")) == 2
 
 
+def test_prepared_data_are_of_the_parts_of_the_original(tmp_path: Path) -> None:
+    write_ravdess(tmp_path / "ravdess", [1, 2], seconds=0.3)
+    (tmp_path / "emo-db").mkdir()
+    for name in ("03a01Fa.wav", "16b02Wa.wav"):
+        write_sound(tmp_path / "emo-db" / name, tone(200, 0.3))
+    for name, split in (("ravdess", "auto"), ("emo-db", "random")):
+        target = tmp_path / f"{name}-prepared"
+        result = runner.invoke(app, ["prepare", name, str(tmp_path / name), str(target), "--split", split])
+        assert result.exit_code == 0, result.output
+        parts = {clip.part for clip in find_recordings(target)}
+        assert parts == {clip.part for clip in find_recordings(tmp_path / name)}
+        assert all(part.startswith(f"{name}/") for part in parts)
+
+
+def test_a_tree_that_an_earlier_version_prepared_gets_its_corpus_by_the_same_command(tmp_path: Path) -> None:
+    write_ravdess(tmp_path / "src", [1, 2], seconds=0.3)
+    arguments = ["prepare", "ravdess", str(tmp_path / "src"), str(tmp_path / "dst")]
+    for _ in range(2):
+        assert runner.invoke(app, arguments).exit_code == 0
+        assert {item.corpus for item in read_manifest(tmp_path / "dst")} == {"ravdess"}
+        for name in (".prepared.jsonl", "manifest.csv"):
+            path = tmp_path / "dst" / name
+            path.write_text(
+                path.read_text().replace(', "corpus": "ravdess", "own_split": ""', "").replace(",ravdess,", ",,")
+            )
+        assert {item.corpus for item in read_manifest(tmp_path / "dst")} == {""}
+
+
+def test_pictures_keep_the_split_that_they_had(tmp_path: Path) -> None:
+    votes = (np.eye(10, dtype=int)[np.arange(20) % 7] * 10).tolist()
+    for place, split in enumerate(("train", "valid")):
+        write_fer2013(tmp_path / "src", split, votes, seed=place)
+    for name, parts in (("auto", {"fer2013/valid"}), ("random", {"fer2013/train", "fer2013/valid"})):
+        result = runner.invoke(
+            app, ["prepare", "fer2013", str(tmp_path / "src"), str(tmp_path / name), "--split", name]
+        )
+        assert result.exit_code == 0, result.output
+        assert parts_of(tmp_path / name, "valid") == parts
+
+
 def test_videos_become_faces_and_sound_as_live_workers_cut_them(tmp_path: Path) -> None:
     source = tmp_path / "src" / "Actor_05"
     source.mkdir(parents=True)
@@ -95,6 +136,8 @@ def test_videos_become_faces_and_sound_as_live_workers_cut_them(tmp_path: Path) 
     assert len(track) >= 4
     assert cv2.imread(str(track[0].path)).shape == (48, 48, 3)
     assert len(load_recordings(target)) == 2
+    assert {clip.part for clip in find_recordings(target)} == {"ravdess/Actor_05", "ravdess/Actor_06"}
+    assert parts_of(target, items[0].split) == {f"ravdess/{items[0].split}", "ravdess/Actor_05"}
 
 
 def test_preparing_goes_on_after_a_kill(tmp_path: Path) -> None:

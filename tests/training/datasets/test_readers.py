@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from bimodal.models.emotions import EMOTIONS
 from bimodal.training.commands import app
 from bimodal.training.datasets.items import Item, divided
-from bimodal.training.datasets.loading import load_faces, load_recordings, picture_items
+from bimodal.training.datasets.loading import find_recordings, load_faces, load_recordings, picture_items
 from bimodal.training.datasets.manifest import read_manifest, write_manifest
-from bimodal.training.datasets.readers import reader_of
+from bimodal.training.datasets.names import CORPORA, corpus_named
+from bimodal.training.datasets.readers import READERS, reader_of
 from bimodal.training.errors import DatasetError
 from tests.training.trees import VOTES, tone, write_picture, write_ravdess, write_sound
 
@@ -260,15 +261,33 @@ def test_parts_of_the_data_set_come_first_and_random_is_never_chosen() -> None:
         divided([Item(Path("a"), 0)], "official", 0)
     mixed = divided([Item(Path(str(place)), 0) for place in range(50)], "random", 1)
     assert sum(item.split == "valid" for item in mixed) == 10
+    assert {item.own_split for item in mixed} == {""}
+    again = divided([Item(Path(str(place)), 0, "test", corpus="fer2013") for place in range(5)], "random", 1)
+    assert {item.own_split for item in divided(again, "random", 2)} == {"test"}
 
 
 def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
     items = [
         Item(tmp_path / "a.png", 3, "train", "me", votes={"happy": 7.0, "NF": 3.0}, clip="c", time_s=0.4, given=2),
         Item(tmp_path / "sub" / "b.wav", None, "valid", "ü"),
+        Item(tmp_path / "c.wav", 1, "valid", "03", corpus="emo-db", own_split="train"),
     ]
     write_manifest(tmp_path, items)
     assert read_manifest(tmp_path) == items
+
+
+def test_a_manifest_names_published_data_sets_and_other_text_is_ignored(tmp_path: Path) -> None:
+    words = ["RAVDESS", "emo_db", "crema-d-video", "fer2013-table", "a story that was read", ""]
+    rows = [f"{place}.wav,happy,s{place},{word}" for place, word in enumerate(words)]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,label,speaker,corpus", *rows]))
+    assert [item.corpus for item in read_manifest(tmp_path)] == ["ravdess", "emo-db", "crema-d", "fer2013", "", ""]
+    assert [clip.part.partition("/")[2] for clip in find_recordings(tmp_path)] == [f"s{place}" for place in range(6)]
+    assert {clip.part for clip in find_recordings(tmp_path)} >= {"ravdess/s0", f"{tmp_path.name}/s4"}
+
+
+def test_every_reader_but_the_manifest_is_of_a_corpus() -> None:
+    assert {corpus_named(reader.name) for reader in READERS} == {None, *CORPORA}
+    assert corpus_named("manifest") is None
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,10 @@ def test_a_fusion_model_is_not_asked_where_a_side_does_not_know_all(folder: Path
     assert found["ece"] != found["further"]["average"]["ece"]
 
 
-@pytest.mark.parametrize(("kind", "seen"), [("face-static", "films/valid"), ("speech", "films/s3")])
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [("face-static", "films/valid"), ("speech", "films/s3"), ("speech", "films, speakers of the folds")],
+)
 def test_data_that_one_of_the_models_learnt_from_are_no_figures(folder: Path, kind: str, seen: str) -> None:
     models = {"face-static": [str(folder / "face.onnx")], "speech": [str(folder / "voice.onnx")]}
     given = ("--data", str(folder / "films"), "--split", "valid")

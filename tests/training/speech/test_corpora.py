@@ -18,6 +18,7 @@ from bimodal.training.speech.corpora import (
     corpus_of,
     label_offsets,
     labels_of_corpora,
+    licence_of,
     load_corpora,
     loss_weights,
     repeats,
@@ -98,3 +99,20 @@ def test_corpora_are_loaded_together_and_told_apart(tmp_path: Path) -> None:
     assert labels_of_corpora(heard)["nemo"] == (EMOTIONS.index("anger"),)
     with pytest.raises(DatasetError, match="two folders hold a corpus named ravdess"):
         load_corpora([tmp_path / "one", tmp_path / "one"])
+    with pytest.raises(DatasetError, match="two folders hold a corpus named nemo"):
+        load_corpora([tmp_path / "two", named_like_its_corpus(tmp_path / "NEMO")])
+
+
+def named_like_its_corpus(folder: Path) -> Path:
+    folder.mkdir()
+    write_sound(folder / "1.wav", tone(200, 1.2))
+    (folder / "manifest.csv").write_text("path,label,speaker\n1.wav,anger,EB0\n")
+    return folder
+
+
+def test_licences_and_shares_are_of_a_corpus_under_any_of_its_names() -> None:
+    rows: Rows = [("emodb", 1, 0), ("emodb", 2, 0), ("mine", 1, 0)]
+    assert licence_of(recordings(rows)) == "as the data it was trained on: emodb (free for research), mine (yours)"
+    assert licence_of(recordings([("ravdess", 1, 0)])).endswith("as RAVDESS, which it was trained on")
+    weights = loss_weights(recordings(rows), {"emo-db": 0.5, "mine": 0.5}, {})
+    assert weights.tolist() == pytest.approx([0.75, 0.75, 1.5])
