@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bimodal.models.emotions import SEVEN, EmotionSet, emotion_of
@@ -63,11 +63,12 @@ MEAD = re.compile(r"mead_([MW]\d{3})_([a-z]+)", re.IGNORECASE)
 @dataclass(frozen=True)
 class Named:
     """A parsed file name: the emotion (None: outside the seven) and the speaker; `word`: what the data set itself says,
-    where that is not the same."""
+    where that is not the same; `corpus`: the data set, one of CORPORA, where any of them was looked for."""
 
     emotion: str | None
     speaker: str
     word: str | None = None
+    corpus: str = ""
 
     def label(self, where: str, among: EmotionSet = SEVEN) -> int | None:
         """Index of the emotion among those of a set; None outside it."""
@@ -156,11 +157,12 @@ def clip(stem: str, among: EmotionSet = SEVEN) -> Named | None:
 
     None without a known emotion.
     """
-    for named in (
-        ravdess(stem, ("01", "02", "03")), crema_d(stem), emo_db(stem), urdu(stem), nemo(stem), tess(stem)
+    for corpus, named in (
+        ("ravdess", ravdess(stem, ("01", "02", "03"))), ("crema-d", crema_d(stem)), ("emo-db", emo_db(stem)),
+        ("urdu", urdu(stem)), ("nemo", nemo(stem)), ("tess", tess(stem)),
     ):  # fmt: skip
         if named is not None:
-            return named
+            return replace(named, corpus=corpus)
     match = MEAD.match(stem)
     if match is None:
         return None

@@ -15,15 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.child_process import child_environment, python_command
+from bimodal.models.catalog import resolve
 from bimodal.models.emotions import SEVEN, EmotionSet
+from bimodal.models.errors import ModelError
+from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets import names
 from bimodal.training.datasets.items import Item, files_under
+from bimodal.training.datasets.loading import voice_of
 from bimodal.training.datasets.manifest import NAME as MANIFEST
 from bimodal.training.datasets.manifest import read_manifest
 from bimodal.training.errors import DatasetError, TrainingError
-from bimodal.training.evaluate.evaluate import Evaluation
+from bimodal.training.evaluate.evaluate import Evaluation, seen_by
 from bimodal.training.evaluate.metrics import measure
-from bimodal.training.evaluate.running import emotions_of_config
+from bimodal.training.evaluate.running import emotions_of_config, running
 
 PROTOCOL = "mean over a clip's frames (speech: over its voiced windows); the verdict of the whole pipeline"
 WAYS = ("video", "speech", "fused")
@@ -62,7 +66,9 @@ def find_videos(folder: Path, among: EmotionSet = SEVEN) -> list[Item]:
 def _named(path: Path, among: EmotionSet) -> Item | None:
     named = names.clip(path.stem, among)
     label = None if named is None else named.label(str(path), among)
-    return None if named is None or label is None else Item(path=path, label=label, speaker=named.speaker)
+    if named is None or label is None:
+        return None
+    return Item(path=path, label=label, speaker=named.speaker, corpus=named.corpus)
 
 
 def analyze(
@@ -140,6 +146,10 @@ def evaluate_clips(folder: Path, config: Path | None = None) -> tuple[list[Evalu
     models = {kind: name for each in results.values() for kind, name in each.models.items()}
     face, voice = ("face-static", "face-dynamic"), ("speech",)
     behind = {"video": face, "speech": voice, "fused": (*face, *voice, "fusion")}
+    people = {voice_of(item, folder) for item in items if item.speaker}
+    learnt = {
+        kind for kind in models if kind in behind["fused"] and seen_by(_artifacts(kind, models[kind], config), people)
+    }
     evaluations = []
     for way in WAYS:
         table = np.stack(
@@ -151,7 +161,7 @@ def evaluate_clips(folder: Path, config: Path | None = None) -> tuple[list[Evalu
                 model=f"{way} ({' + '.join(names) or 'none'})",
                 data=folder.name,
                 protocol=PROTOCOL,
-                seen_in_training=False,
+                seen_in_training=bool(learnt & {*behind[way]}),
                 figures=measure(true, table, among.emotions),
                 seconds=seconds,
                 true=true.tolist(),
@@ -159,6 +169,16 @@ def evaluate_clips(folder: Path, config: Path | None = None) -> tuple[list[Evalu
             )
         )
     return evaluations, list(_rows(items, results, among))
+
+
+def _artifacts(kind: str, identities: str, config: Path | None) -> list[Artifact]:
+    """Open the models of one kind that ran; none if they are only named in a config that was not given here."""
+    names = [each.partition("@")[0] for each in identities.split("+")]
+    try:
+        named = running(kind, config).models if config is not None else names
+        return [open_artifact(resolve(name), provider="cpu") for name in named]
+    except (TrainingError, ModelError):
+        return []
 
 
 def _answer(results: ClipResult, way: str, true: np.int64, among: EmotionSet) -> NDArray[np.float64]:

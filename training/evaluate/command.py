@@ -261,6 +261,8 @@ def evaluate_clips(
                 f"{found.model}: n = {figures.n}, accuracy {figures.accuracy:.4f}  UAR {figures.uar:.4f}  macro F1 "
                 f"{figures.macro_f1:.4f}  ECE {figures.ece:.4f}"
             )
+            if found.seen_in_training:
+                typer.echo(SEEN)
         if json is not None:
             ways = ("video", "speech", "fused")
             write_json(json, {way: figures_json(each) for way, each in zip(ways, evaluations, strict=True)})
@@ -364,6 +366,7 @@ def scales_of(words: str) -> tuple[float, ...]:
 
 # Printing evaluations.
 
+SEEN = "the model was trained on some of this data: these are no figures to report"
 ENOUGH = 50
 """Classes with fewer examples are left out of the mean recall, being too imprecise."""
 
@@ -389,7 +392,7 @@ def lines_of(evaluation: Evaluation) -> Iterator[str]:
     figures = evaluation.figures
     yield f"{evaluation.model} on {evaluation.data}, n = {figures.n}: {evaluation.protocol}"
     if evaluation.seen_in_training:
-        yield "the model was trained on some of this data: these are no figures to report"
+        yield SEEN
     yield (
         f"accuracy {figures.accuracy:.4f}  UAR {figures.uar:.4f}  macro F1 {figures.macro_f1:.4f}  "
         f"ECE {figures.ece:.4f}  AURC {figures.aurc:.4f}"

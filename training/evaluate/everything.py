@@ -16,8 +16,9 @@ from bimodal.training.evaluate.clips import evaluate_clips, find_videos
 from bimodal.training.evaluate.evaluate import Evaluation, evaluate_face, find_model
 from bimodal.training.evaluate.face_conditions import CONDITIONS as SEEN
 from bimodal.training.evaluate.metrics import Figures
-from bimodal.training.evaluate.running import emotions_of_config, running
+from bimodal.training.evaluate.running import emotions_of_config, fusing, running
 from bimodal.training.evaluate.speech import evaluate_speech
+from bimodal.training.fusion.evaluate import STRATEGIES, evaluate_fusion
 
 Progress = Callable[[str], None]
 HELD_OUT = ("valid", "test")
@@ -72,36 +73,66 @@ def evaluate_everything(
     folder: Path, conditions: bool, progress: Progress, config: Path | None = None
 ) -> list[Evaluation]:
     """Measure the models of a config (else of the default one) on each data set: faces on pictures, speech on sounds,
-    the whole pipeline on videos.
+    the whole pipeline on videos; all three and fusion on prepared videos.
 
     What can't be measured is said by `progress`, and the rest goes on. Raises DatasetError if there is no data set.
     """
     evaluations: list[Evaluation] = []
     for found in find_data_sets(folder, emotions_of_config(config)):
         progress(f"{found.folder.name} …")
-        try:
-            evaluations += _measure(found, conditions, config)
-        except (TrainingError, ArtifactError) as error:
-            progress(f"{found.folder.name} is left out: {error}")
+        for what, measure in _measurements(found, conditions, config):
+            try:
+                evaluations += measure()
+            except (TrainingError, ArtifactError) as error:
+                progress(f"{what}{found.folder.name} is left out: {error}")
     if not evaluations:
         raise DatasetError(f"nothing in {folder} could be measured")
     return evaluations
 
 
-def _measure(found: DataSet, conditions: bool, config: Path | None) -> list[Evaluation]:
+def _measurements(
+    found: DataSet, conditions: bool, config: Path | None
+) -> Iterator[tuple[str, Callable[[], list[Evaluation]]]]:
+    """What is measured of a data set: (words before its name, the measurement)."""
     match found.medium:
         case "picture":
-            chosen = running("face-static", config)
-            split = next((split for split in HELD_OUT if has_own_split(found.folder, split, chosen.among)), ALL)
-            models, under = [find_model(name) for name in chosen.models], tuple(SEEN) if conditions else ()
-            among, joined = chosen.among, chosen.joined
-            return [evaluate_face(models, found.folder, split, conditions=under, among=among, joined=joined)]
+            yield "", lambda: [_faces(found.folder, conditions, config)]
+            items = reader_of(found.folder, ["picture"]).read(found.folder, emotions_of_config(config))
+            heard = [item for item in items if item.medium == "sound" and item.label is not None]
+            if heard:
+                yield "speech of ", lambda: [_speech(found.folder, config, held_out=True)]
+            if any(item.clip for item in heard):
+                yield "fusion of ", lambda: [_fusion(found.folder, config)]
         case "sound":
-            chosen = running("speech", config)
-            models = [find_model(name) for name in chosen.models]
-            return [evaluate_speech(models, found.folder, among=chosen.among, joined=chosen.joined)]
+            yield "", lambda: [_speech(found.folder, config, held_out=False)]
         case "video":
-            return evaluate_clips(found.folder, config)[0]
+            yield "", lambda: evaluate_clips(found.folder, config)[0]
+
+
+def _faces(folder: Path, conditions: bool, config: Path | None) -> Evaluation:
+    chosen = running("face-static", config)
+    models, under = [find_model(name) for name in chosen.models], tuple(SEEN) if conditions else ()
+    split = _split(folder, chosen.among)
+    return evaluate_face(models, folder, split, conditions=under, among=chosen.among, joined=chosen.joined)
+
+
+def _speech(folder: Path, config: Path | None, *, held_out: bool) -> Evaluation:
+    chosen = running("speech", config)
+    models = [find_model(name) for name in chosen.models]
+    split = _split(folder, chosen.among) if held_out else ALL
+    return evaluate_speech(
+        models, folder, split=None if split == ALL else split, among=chosen.among, joined=chosen.joined
+    )
+
+
+def _fusion(folder: Path, config: Path | None) -> Evaluation:
+    chosen, sides = fusing(config), (running("face-static", config), running("speech", config))
+    path = chosen.model if chosen.model in STRATEGIES else find_model(chosen.model)
+    return evaluate_fusion(path, folder, _split(folder, sides[0].among), sides, chosen.weights, chosen.among)
+
+
+def _split(folder: Path, among: EmotionSet) -> str:
+    return next((split for split in HELD_OUT if has_own_split(folder, split, among)), ALL)
 
 
 def has_own_split(folder: Path, split: str, among: EmotionSet = SEVEN) -> bool:

@@ -26,7 +26,7 @@ class Running(NamedTuple):
 
 
 def running(kind: str, config: Path | None, models: str | None = None) -> Running:
-    """What a config runs for a kind (`face-static`, `speech`); without one, what the default config does.
+    """What a config runs for a kind (`face-static`, `speech` …); without one, what the default config does.
 
     Args:
         models: names or paths with commas, in place of the config's.
@@ -36,7 +36,7 @@ def running(kind: str, config: Path | None, models: str | None = None) -> Runnin
     values = _read(config)
     section = values.get("models")
     section = section if isinstance(section, Mapping) else {}
-    given: object = section.get(kind) or DEFAULTS[kind]
+    given: object = section.get(kind) or DEFAULTS.get(kind, ())
     if models is not None:
         given = [name.strip() for name in models.split(",")]
     names = (given,) if isinstance(given, str) else tuple(map(str, given)) if isinstance(given, Sequence) else ()

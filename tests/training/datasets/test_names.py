@@ -26,7 +26,10 @@ from bimodal.training.datasets import names
     ],
 )
 def test_the_name_of_a_clip_says_who_and_what(stem: str, emotion: str, speaker: str) -> None:
-    assert names.clip(stem) == names.Named(emotion, speaker)
+    named = names.clip(stem)
+    assert named is not None
+    assert (named.emotion, named.speaker) == (emotion, speaker)
+    assert (named.corpus in names.CORPORA) == (not stem.startswith("mead"))
 
 
 @pytest.mark.parametrize("stem", ["holiday", "mead_M003_bored", "01-01-09-01-01-01-01", "1001_DFA_XXX_XX", "01-02-03"])

@@ -6,16 +6,19 @@ import json
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from bimodal.models.emotions import EmotionSet
+from bimodal.models.session import open_artifact
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.command import evaluate
 from bimodal.training.evaluate.everything import evaluate_everything, find_data_sets, table_rows
-from tests.artifacts import make_face_static
-from tests.training.trees import tone, write_picture, write_sound
+from bimodal.training.to_artifact import set_metadata
+from tests.artifacts import make_face_static, make_speech
+from tests.training.trees import tone, write_films, write_picture, write_sound
 
 
 def faces(folder: Path, splits: tuple[str, ...] = ("train", "valid")) -> Path:
@@ -71,6 +74,25 @@ def test_data_sets_are_measured_each_as_it_is(tmp_path: Path) -> None:
         assert words in page
     assert "| c_photos/all | " in result.output
     assert len(list((tmp_path / "out").glob("*confusion.png"))) == 3
+
+
+def test_faces_speech_and_fusion_of_prepared_videos_are_measured(tmp_path: Path) -> None:
+    films = write_films(tmp_path / "data" / "films")
+    table = films / "manifest.csv"
+    face, voice = make_face_static(tmp_path / "face.onnx"), make_speech(tmp_path / "voice.onnx")
+    known = open_artifact(voice, provider="cpu").metadata
+    set_metadata(voice, msgspec.structs.replace(known, metrics={"trained_on": ["films/s3"]}))
+    config = tmp_path / "run.yaml"
+    config.write_text(f"models: {{face-static: {face}, speech: {voice}}}\nfusion: {{strategy: average}}\n")
+    said: list[str] = []
+    measured = evaluate_everything(tmp_path / "data", False, said.append, config)
+    assert [each.data for each in measured] == ["films/valid", "films, 1 actors", "films/valid"]
+    assert [each.seen_in_training for each in measured] == [False, True, True]
+    assert measured[2].model == "average"
+    table.write_text(table.read_text().replace(",s3,", ",,"))  # who speaks is not known
+    measured = evaluate_everything(tmp_path / "data", False, said.append, config)
+    assert [each.data for each in measured] == ["films/valid", "films/valid"]
+    assert any(line.startswith("speech of films is left out") for line in said)
 
 
 def test_a_data_set_alone_and_what_can_not_be_measured(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_a_speech_window_counts_once_however_many_frames_it_lasts(tmp_path: Path
 
 
 def test_clips_run_through_the_whole_pipeline(tmp_path: Path) -> None:
-    face_clip(tmp_path / "mead_M001_neutral.mp4", 2.6)
+    face_clip(tmp_path / "01-01-01-01-01-01-01.mp4", 2.6)
     write_clip(tmp_path / "mead_W002_sad.mp4", [scene(0)] * 10)
     config = tmp_path / "config.yaml"
     config.write_text(
@@ -147,6 +147,7 @@ def test_clips_run_through_the_whole_pipeline(tmp_path: Path) -> None:
     result = runner.invoke(evaluate, arguments)
     assert result.exit_code == 0, result.output
     assert "fused (face-compact@1 + face-dynamic-compact@1 + speech-whisper@2 + fusion-learned@1)" in result.output
+    assert result.output.count("the model was trained on some of this data") == 2, "speech and fused heard Actor_01"
     found = json.loads((tmp_path / "figures.json").read_text())
     assert set(found) == {"video", "speech", "fused"}
     assert all(way["n"] == 2 for way in found.values())
