@@ -144,8 +144,9 @@ class RobustConfig(msgspec.Struct, _OfEmotions, frozen=True, kw_only=True, forbi
         tau, share: of the rule for clear pictures, see Rule; None, both, chooses them.
         poor_tau: of the rule for pictures that are not clear.
         detailed_share: of the rule for pictures of more detail than the first network's training pictures have.
+        offsets: of the rule, by emotion.
         clear_first: one more artifact of the first's form, for clear pictures; None: there is none.
-        mirrored: whether these two see the mirror image too, which costs as much again.
+        mirrored: whether all networks see the mirror image too, which costs as much again.
         grey_side: side of the picture that the first network sees.
         novelty_pictures: greatest number of pictures to fit the output `novelty` on; 0: there is none.
         quantized: number of pictures to quantize the first network with; 0 leaves it as it is.
@@ -166,6 +167,7 @@ class RobustConfig(msgspec.Struct, _OfEmotions, frozen=True, kw_only=True, forbi
     share: Share | None = None
     poor_tau: NotNegative = 0.7
     detailed_share: Share = 0.4
+    offsets: dict[str, float] = {}
     grey_side: Count = 48
     widths: tuple[int, ...] = (64, 128, 224)
     depth: Count = 2

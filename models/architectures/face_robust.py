@@ -89,10 +89,12 @@ class Rule(nn.Module):
         poor_tau: the part of the prior in pictures that are not clear at all; the second network has no weight there.
         detailed_share: the second network's weight in clear pictures of the most detail.
         temperature: of the result.
+        offsets: added to the logits of clear pictures before the temperature, [E]; empty: 0.
         shared: places of the S emotions that the second network knows; None: all.
     """
 
     prior: Tensor
+    offsets: Tensor
 
     def __init__(
         self,
@@ -102,9 +104,11 @@ class Rule(nn.Module):
         poor_tau: float,
         detailed_share: float,
         temperature: float,
+        offsets: Sequence[float] = (),
         shared: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.float32), persistent=False)
         self._shared = None if shared is None or len(shared) == len(prior) else list(shared)
         self.register_buffer("prior", torch.log(torch.tensor(prior, dtype=torch.float32)), persistent=False)
         self.tau, self.poor_tau, self.temperature = tau, poor_tau, temperature
@@ -117,6 +121,8 @@ class Rule(nn.Module):
             pooled = (1 - share) * (first - tau * self.prior) + share * second
         else:
             pooled = _joined(first - tau * self.prior, share, second, self._shared)
+        if len(self.offsets):
+            pooled = pooled + clear * self.offsets
         return torch.softmax(pooled / self.temperature, dim=1)
 
 
@@ -174,7 +180,7 @@ class FaceRobustGraph(nn.Module):
         temperatures: of the networks' logits before the product.
         clear_first: one more of the first's form; the clearer the picture, the nearer its weight in the first opinion,
             a mean of log probabilities, comes to a half.
-        mirrored: whether those networks see the mirror image too; the means of both answers count.
+        mirrored: whether all networks see the mirror image too; the means of both answers count.
         emotions: the set that the first networks answer in.
     """
 
@@ -222,13 +228,16 @@ class FaceRobustGraph(nn.Module):
         if self.clear_first is not None:
             other, _ = self._log_probabilities(self.clear_first, seen)
             first = first + clear / 2 * (other - first)
-        second = self.second(even_light(colour, self.luma))[0][:, self._order]
-        return first, torch.log_softmax(second / self.temperatures[1], dim=1), clear, detailed, embedding
+        second, _ = self._log_probabilities(self.second, even_light(colour, self.luma), self._order)
+        return first, second, clear, detailed, embedding
 
-    def _log_probabilities(self, network: FaceCompact, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a standardised picture, [N, E], and its embedding."""
+    def _log_probabilities(
+        self, network: nn.Module, seen: Tensor, order: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Of pictures as a network takes them, [N, E], and its embedding; `order`: of its classes, those wanted."""
         logits, embedding = network(torch.cat([seen, seen.flip(3)]) if self.mirrored else seen)
-        found = torch.log_softmax(logits / self.temperatures[0], dim=1)
+        wanted = logits if order is None else logits[:, order]
+        found = torch.log_softmax(wanted / self.temperatures[network is self.second], dim=1)
         if not self.mirrored:
             return found, embedding
         return found.reshape(2, -1, found.shape[1]).mean(dim=0), embedding.reshape(2, -1, embedding.shape[1])[0]

@@ -80,6 +80,7 @@ class Fitted(NamedTuple):
     poor_tau: float
     detailed_share: float
     temperature: float
+    offsets: tuple[float, ...] = ()
 
 
 FIRST_ALONE = Fitted(0.0, 0.0, 0.0, 0.0, 1.0)
@@ -111,6 +112,9 @@ def make_robust(config: RobustConfig, progress: Progress) -> Path:
     """
     torch.set_num_threads(config.threads)
     shared = shared_of(config, progress)
+    given = FIRST_ALONE._replace(
+        poor_tau=config.poor_tau, detailed_share=config.detailed_share, offsets=offsets_of(config)
+    )
     faces = load_faces(config.data, "train", among=config.among)
     learnt, _ = split_for_calibration(faces, config.calibration_every)
     prior = soft_targets(trainable(learnt).votes).mean(axis=0)
@@ -125,8 +129,6 @@ def make_robust(config: RobustConfig, progress: Progress) -> Path:
     valid = load_faces(config.data, "valid", among=config.among)
     measured = _answers(graph, path, valid.take(valid.majority != LEFT_OUT), shared)
 
-    given = FIRST_ALONE._replace(poor_tau=config.poor_tau, detailed_share=config.detailed_share)
-
     def fit(answers: Answers) -> Fitted:
         if config.tau is None or config.share is None:
             return fit_rule(answers, prior, given)
@@ -135,7 +137,7 @@ def make_robust(config: RobustConfig, progress: Progress) -> Path:
     rule = fit(measured)
     figures = measure(measured.true, cross_fitted(measured, prior, fit), config.emotions)
     progress(f"{config.name}: τ {rule.tau}, share {rule.share}, temperature {rule.temperature}")
-    graph.rule = Rule(prior.tolist(), *rule, shared)
+    graph.rule = Rule(prior.tolist(), *rule, shared=shared)
     if config.novelty_pictures:
         graph.novelty = fit_novelty(graph, learnt.take(learnt.majority != LEFT_OUT), valid, config.novelty_pictures)
     _export(config, graph, learnt, path, progress)
@@ -169,6 +171,17 @@ def shared_of(config: RobustConfig, progress: Progress) -> tuple[int, ...] | Non
     return shared
 
 
+def offsets_of(config: RobustConfig) -> tuple[float, ...]:
+    """Offsets of the logits in the order of the config's emotions; none named: empty.
+
+    Raises TrainingError for an emotion that is not one of them.
+    """
+    strange = [name for name in config.offsets if name not in config.emotions]
+    if strange:
+        raise TrainingError(f"'offsets' names {', '.join(strange)}, which is not one of {config.among.words}")
+    return tuple(config.offsets.get(emotion, 0.0) for emotion in config.emotions) if config.offsets else ()
+
+
 def _check_order(path: Path, config: RobustConfig) -> None:
     """Raise TrainingError where an artifact does not have the emotions of the config as its classes, in their order."""
     if path.suffix != ".onnx" or not path.is_file():
@@ -199,7 +212,7 @@ def _graph(
     return FaceRobustGraph(
         of(config.first),
         load_network(config.second),
-        Rule(prior.tolist(), *FIRST_ALONE, shared),
+        Rule(prior.tolist(), *FIRST_ALONE, shared=shared),
         (config.first_temperature, config.second_temperature),
         grey_side=config.grey_side,
         clear_first=None if config.clear_first is None else of(config.clear_first),
@@ -234,12 +247,13 @@ def pooled(answers: Answers, prior: NDArray[np.floating], rule: Fitted) -> NDArr
     taus = rule.poor_tau + answers.clear * (rule.tau - rule.poor_tau)
     log_prior = np.log(np.asarray(prior, np.float64))
     first = answers.first - taus * log_prior
+    leaning = answers.clear * np.array(rule.offsets or 0.0)
     if answers.shared is None:
-        return np.asarray((1 - shares) * first + shares * answers.second)
+        return np.asarray((1 - shares) * first + shares * answers.second + leaning)
     own = first[:, answers.shared]
     both = (1 - shares) * own + shares * answers.second
     first[:, answers.shared] = both + _log_mass(own) - _log_mass(both)
-    return np.asarray(first)
+    return np.asarray(first + leaning)
 
 
 def _log_mass(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -344,7 +358,7 @@ def _metadata(config: RobustConfig, rule: Fitted, figures: Figures | None) -> Me
             "recall_95": recall_intervals(figures),
             "protocol": f"{config.data.name}, split valid, the rule fitted by folds of it: {protocol}",
             "trained_on": sorted(parts_of(config.data, "train", config.among)),
-            "rule": {name: value for name, value in rule._asdict().items() if name != "temperature"},
+            "rule": {name: value for name, value in rule._asdict().items() if name != "temperature" and value != ()},
         }
     return Metadata(
         contract=CONTRACT_VERSION,

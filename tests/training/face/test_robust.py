@@ -62,10 +62,18 @@ def answers(count: int = 600, seed: int = 0) -> Answers:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.sampled_from(TAUS), st.sampled_from(SHARES), st.floats(0, 1), st.floats(0.2, 3))
-def test_graph_computes_the_rule_that_was_fitted(tau: float, share: float, poor: float, temperature: float) -> None:
+@given(
+    st.sampled_from(TAUS),
+    st.sampled_from(SHARES),
+    st.floats(0, 1),
+    st.floats(0.2, 3),
+    st.just(()) | st.tuples(*[st.floats(-1, 1)] * 7),
+)
+def test_graph_computes_the_rule_that_was_fitted(
+    tau: float, share: float, poor: float, temperature: float, offsets: tuple[float, ...]
+) -> None:
     some = answers(20)
-    fitted = Fitted(tau, share, poor, 0.35, temperature)
+    fitted = Fitted(tau, share, poor, 0.35, temperature, offsets)
     rule = Rule(PRIOR.tolist(), *fitted)
     with torch.inference_mode():
         found = rule(*(torch.from_numpy(each).float() for each in some[:4])).numpy()
@@ -87,7 +95,7 @@ def test_of_ones_own_emotions_the_second_network_moves_mass_between_those_it_kno
     some = Answers(first, second, np.ones((20, 1)), detailed, true, tuple(second_knows(OWN)))
     assert some.shared == (1, 3)
     fitted = Fitted(tau, share, 0.7, 0.5, 1.0)
-    rule = Rule(prior.tolist(), *fitted, some.shared)
+    rule = Rule(prior.tolist(), *fitted, shared=some.shared)
     with torch.inference_mode():
         found = rule(*(torch.from_numpy(each).float() for each in some[:4])).numpy()
     np.testing.assert_allclose(found, softmax(pooled(some, prior, fitted)), atol=1e-5)
@@ -194,8 +202,10 @@ def graph() -> FaceRobustGraph:
 
 def test_mirror_images_get_one_answer_and_a_picture_that_is_not_clear_that_of_the_first_network() -> None:
     torch.manual_seed(1)
-    rule = Rule(PRIOR.tolist(), 0.3, 0.0, 0.7, 0.0, 1.0)  # the second network has no share
+    rule = Rule(PRIOR.tolist(), 0.3, 0.4, 0.7, 0.6, 1.0)
     first, clear_first, second = FaceCompact(7, (8, 16, 24), 1), FaceCompact(7, (8, 16, 24), 1), FaceApiExpression()
+    with torch.no_grad():
+        second.classify.weight.normal_(std=3.0)  # so that its opinions differ between a picture and its mirror image
     large = FaceRobustGraph(first, second, rule, clear_first=clear_first, mirrored=True).eval()
     alone = FaceRobustGraph(first, second, rule, mirrored=True).eval()
     sharp = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
@@ -292,10 +302,8 @@ def write_config(folder: Path, **values: object) -> Path:
 
 def test_a_product_of_ones_own_emotions_is_made_and_runs(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bimodal.training.face.robust.load_network", lambda _: FaceApiExpression().eval())
-    result = CliRunner().invoke(
-        train, ["face-robust", "--config", str(write_config(own, emotions=["bored", "happy", "anger"]))],
-        catch_exceptions=False,
-    )  # fmt: skip
+    config = write_config(own, emotions=["bored", "happy", "anger"], offsets={"bored": 1})
+    result = CliRunner().invoke(train, ["face-robust", "--config", str(config)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "face-api's network joins in happy, anger; of the others the first network alone tells" in result.output
     artifact = open_artifact(own / "out" / "model.onnx", "face-static", provider="cpu")
@@ -303,6 +311,7 @@ def test_a_product_of_ones_own_emotions_is_made_and_runs(own: Path, monkeypatch:
     assert artifact.metadata.categories == ("bored",)
     assert "pictures, whose licence their owner knows" in artifact.metadata.license
     metrics = artifact.metadata.metrics or {}
+    assert dict(metrics["rule"])["offsets"] == [1.0, 0.0, 0.0]
     assert "pictures outside the emotions bored, happy, anger left out" in str(metrics["protocol"])
     models = {"face-static": str(own / "out" / "model.onnx"), "speech": "none"}
     running = check_config({"models": models, "emotions": ["anger", "bored"]}, "test")
@@ -319,6 +328,7 @@ def test_a_product_of_ones_own_emotions_is_made_and_runs(own: Path, monkeypatch:
         (["bored", "happy"], "face-api's network knows happy of the emotions bored, happy"),
         (["happy", "bored", "anger"], "answers in bored, happy, anger, and this config is of happy, bored, anger"),
         (["bored", "happy", "anger", "sad"], "shows no sad in 'train'"),
+        (["bored", "happy", "anger"], "'offsets' names fear, which is not one of the emotions bored, happy, anger"),
     ],
 )
 def test_what_can_not_be_joined_is_said(
@@ -326,7 +336,8 @@ def test_what_can_not_be_joined_is_said(
 ) -> None:
     monkeypatch.setattr("bimodal.training.face.robust.load_network", lambda _: FaceApiExpression().eval())
     first = make_face_static(tmp_path / "first.onnx", labels=("bored", "happy", "anger"), categories=("bored",))
-    path = write_config(own, emotions=emotions, first=str(first))
+    offsets = {"happy": 0.5, "fear": 1.0} if "offsets" in said else {}
+    path = write_config(own, emotions=emotions, first=str(first), offsets=offsets)
     result = CliRunner().invoke(train, ["face-robust", "--config", str(path)])
     assert result.exit_code == 1
     assert said in result.stderr
