@@ -34,10 +34,11 @@ Rows = NDArray[np.float64]
 def main(
     clips: Annotated[list[Path], typer.Argument(help="Clips of one face each, which talks.")],
     otherwise: Annotated[str, typer.Option(help="Emotion of clips whose name ends with none.")] = "neutral",
+    model: Annotated[str, typer.Option(help="Name or path of a face-static model; else the default.")] = "",
 ) -> None:
     """Print a line for each share of the upper half, frame by frame and gathered over time as fusion does it."""
     models = Config().models
-    names = (models.face_detector, models.face_landmarks, models.face_static[0])
+    names = (models.face_detector, models.face_landmarks, model or models.face_static[0])
     detector, landmarks, static = (open_artifact(resolve(name), provider="cpu") for name in names)
     seen = {clip: _read(detector, landmarks, static, clip) for clip in clips}
     true = {clip: _emotion(clip, otherwise) for clip in clips}
