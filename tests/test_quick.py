@@ -69,7 +69,9 @@ def test_the_version_is_that_of_the_code_whatever_is_installed(tmp_path: Path) -
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     code = "import importlib.metadata as m, bimodal; print(m.version('bimodal-emotion'), bimodal.__version__)"
     for command, said in ((("-c", code), f"0.1.0 {__version__}\n"), (("-m", "bimodal", "--version"), f"{version()}\n")):
-        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(  # not in the checkout, whose own metadata would come first
+            [sys.executable, *command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
         assert done.stdout == said
     assert version() == f"bimodal {__version__}"
 

@@ -20,7 +20,7 @@ NODES = {
     "face-blendshapes": (310, {"Transpose": 86, "Cast": 70}),
     "face-compact": (97, {"Transpose": 0, "Reshape": 0, "Cast": 1}),
     "face-robust": (298, {"Transpose": 3, "Reshape": 0, "Cast": 2}),
-    "face-large": (480, {"Transpose": 3, "Reshape": 3, "Cast": 2}),
+    "face-large": (480, {"Transpose": 3, "Reshape": 4, "Cast": 2}),
     "face-small": (298, {"Transpose": 3, "Reshape": 0, "Cast": 2}),
     "face-api-expression": (66, {"Transpose": 1, "Reshape": 0, "Cast": 1}),
     "face-dynamic-compact": (39, {"Transpose": 3, "Reshape": 2, "Loop": 0}),
