@@ -67,15 +67,15 @@ def check(
     """
     with user_errors():
         loaded, _, files = documents_of(config)
-        for sentence in check_models(loaded):
-            if not here:
-                say(f"not checked: {sentence}")
+        missing = check_models(loaded)
         if here:
             processes(Wanted(loaded), TABLE)
+        for sentence in missing:
+            say(f"not checked: {sentence}")
         names = " and ".join(map(str, files)) or "the built-in config"
         streams = ", ".join(loaded.streams)
         verb = "are" if len(files) > 1 else "is"
-        put(f"{names} {verb} right; streams: {streams}")
+        put(f"{names} {verb} right{' as far as checked' if missing else ''}; streams: {streams}")
 
 
 @app.command()
