@@ -133,7 +133,10 @@ def train_keras_speech(config: ConfigFile = None) -> None:
     """
     with one_sentence_errors():
         require("train keras-speech", f"{EXTRA},convert", *PACKAGES, "keras", "tensorflow", "tf2onnx", "h5py")
-    path = config or CONFIGS / "speech-keras.yaml"
+        from bimodal.training.config import KerasSpeechConfig, load_config
+
+        path = config or CONFIGS / "speech-keras.yaml"
+        load_config(path, KerasSpeechConfig)  # so that one that is wrong is told before TensorFlow is loaded
     command = python_command("bimodal.training.speech.keras", str(path))
     done = subprocess.run(command, env=child_environment(), check=False)
     raise typer.Exit(done.returncode)

@@ -13,6 +13,7 @@ from bimodal.models.contract import Kind, fused_labels
 from bimodal.models.emotions import SEVEN, EmotionSet
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.training.datasets.loading import sound_items, voice_of
+from bimodal.training.datasets.manifest import NAME as MANIFEST
 from bimodal.training.errors import DatasetError
 from bimodal.training.evaluate.evaluate import Evaluation, find_model, over_emotions, parts_of, seen_by
 from bimodal.training.evaluate.metrics import measure
@@ -94,8 +95,19 @@ def is_table(data: Path) -> bool:
 
 
 def set_of(data: Path, among: EmotionSet | None) -> EmotionSet:
-    """The emotions to measure. Raises DatasetError if a table of pairs is of others than those that are asked for."""
+    """The emotions to measure.
+
+    Raises DatasetError if a folder holds no pairs and no prepared videos, or its table is of other emotions than those
+    that are asked for.
+    """
     if not is_table(data):
+        if not data.is_dir():
+            raise DatasetError(f"there is no folder {data}")
+        if not (data / MANIFEST).is_file():
+            raise DatasetError(
+                f"{data} holds neither {NAME} nor {MANIFEST}: fusion is measured on pairs that 'bimodal train fusion' "
+                "has composed, or on videos that 'bimodal data prepare' has prepared"
+            )
         return among or SEVEN
     found = emotions_of_pairs(data)
     if among is not None and set(found.emotions) != set(among.emotions):

@@ -116,3 +116,13 @@ def test_data_that_one_of_the_models_learnt_from_are_no_figures(folder: Path, ki
     set_metadata(path, msgspec.structs.replace(known, metrics={"trained_on": [seen]}))
     models[kind].append(str(path))
     assert "the model was trained on some of this data" in measured(folder, *given, models=models)["said"]
+
+
+def test_a_folder_without_pairs_and_videos_is_told(tmp_path: Path) -> None:
+    for data, said in (
+        (tmp_path / "gone", "there is no folder"),
+        (tmp_path, "holds neither pairs.csv nor manifest.csv"),
+    ):
+        done = runner.invoke(evaluate, ["fusion", "--data", str(data)])
+        assert done.exit_code == 1
+        assert said in done.stderr
