@@ -100,7 +100,7 @@ class FaceConfig(LabelledConfig, frozen=True, kw_only=True, forbid_unknown_field
         crop_scale, crop_shift_y, crop_rotate: crop of live faces that looks like FER2013's; measure it with
             `python -m bimodal.training.face.framing`.
         labels: the votes of FER+ (as soft labels) or the one label of FER2013, where a data set has both.
-        start_from: best.pt of another run of the same network, or a face-compact artifact (.onnx), to fine-tune; None
+        start_from: best.pt of another run of the same network, or an artifact (.onnx) with it, to fine-tune; None
             trains from scratch.
         augmentation: everything that a live camera does to a face; `hard`: also talking mouths, masks, covered eyes,
             motion, distance and darkness; `moves`: only moves and covers, for a benchmark's pictures, which no camera
@@ -138,7 +138,8 @@ class RobustConfig(msgspec.Struct, _OfEmotions, frozen=True, kw_only=True, forbi
         emotions: the set that `first` learnt, in the order of its classes. face-api's network joins in those that it
             knows, two at least.
         data: pictures with labels, by default FER2013 with the votes of FER+; its splits `train` and `valid`.
-        first: a face-compact artifact, or best.pt of a run of its network; widths and depth are its own.
+        first: an artifact of face-compact's or face-robust's form, whose first network is taken, or best.pt of a run of
+            that network; widths and depth are its own.
         second: folder with the weights of face-api.js's expression network; None fetches the npm package.
         first_temperature, second_temperature: of their logits before they are joined.
         tau, share: of the rule for clear pictures, see Rule; None, both, chooses them.

@@ -9,14 +9,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from bimodal.export.errors import SourceModelError
+from bimodal.export.quantize.weights import weights_of
 from bimodal.export.wheels import download_wheel, extract
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ FILE = "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx"
 SHA256 = "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f"
 PREFIX = "inner.encoder."
 QUANTISING = ("QuantizeLinear", "DequantizeLinear")
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def encoder_weights(wheel: Path | None) -> dict[str, Tensor]:
@@ -50,8 +48,7 @@ def read_encoder(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
 
     Raises SourceModelError if a dense layer belongs to none of them.
     """
-    values = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
-    values |= _dequantised(model.graph, values)
+    values = weights_of(model.graph)
     found = {
         name.removeprefix(PREFIX): array
         for name, array in values.items()
@@ -77,20 +74,6 @@ def read_encoder(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     if "conv1.weight" not in found or "layers.0.fc1.weight" not in found or layer < 0:
         raise SourceModelError("the graph holds no encoder of Whisper's form")
     return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in found.items()}
-
-
-def _dequantised(graph: onnx.GraphProto, values: Mapping[str, NDArray[Any]]) -> Arrays:
-    found = {}
-    for node in graph.node:
-        if node.op_type != "DequantizeLinear" or node.input[0] not in values:
-            continue
-        array, scale, zero = (values[name] for name in node.input)
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-        if scale.size > 1:
-            shape = [-1 if place == axis % array.ndim else 1 for place in range(array.ndim)]
-            scale, zero = scale.reshape(shape), zero.reshape(shape)
-        found[node.output[0]] = ((array.astype(np.float32) - zero.astype(np.float32)) * scale).astype(np.float32)
-    return found
 
 
 def _bias(output: str, users: Mapping[str, list[onnx.NodeProto]]) -> str | None:

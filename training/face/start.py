@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor, nn
 
+from bimodal.export.quantize.weights import SUFFIX, weights_of
 from bimodal.models.architectures.face_compact import FaceCompact, standardise
 from bimodal.training.config import FaceConfig
 from bimodal.training.datasets.fer2013 import Faces
@@ -20,10 +20,13 @@ from bimodal.training.face.framing import Finder, enlarge, to_picture
 from bimodal.training.loop import fingerprint, load
 
 BATCH = 128
+PARTS = ("first.", "network.")
+"""Beginnings of the names of the network's weights: in face-robust's form, in face-compact's."""
 
 
 def begin_with(network: FaceCompact, path: Path, pictures: NDArray[np.uint8]) -> None:
-    """Load the best weights of another run, or the weights of a face-compact artifact (.onnx).
+    """Load the best weights of another run, or those of an artifact (.onnx), in 8-bit integers or not: of face-compact,
+    or of the first network of face-robust's form.
 
     Args:
         pictures: uint8 [N, 48, 48], for the statistics of an artifact's batch normalisations, which exporting folds
@@ -45,8 +48,13 @@ def begin_with(network: FaceCompact, path: Path, pictures: NDArray[np.uint8]) ->
 def _from_artifact(network: FaceCompact, path: Path, pictures: NDArray[np.uint8]) -> None:
     """Set the weights of an artifact, then give each batch normalisation the statistics of its inputs on `pictures`, so
     that the network answers as the artifact does, and goes on learning as if it had never been folded."""
-    held = {each.name: numpy_helper.to_array(each) for each in onnx.load(str(path)).graph.initializer}
-    weights = {name.removeprefix("network."): torch.from_numpy(values.copy()) for name, values in held.items()}
+    held = {name.removesuffix(SUFFIX): values for name, values in weights_of(onnx.load(str(path)).graph).items()}
+    part = next((part for part in PARTS if any(name.startswith(part) for name in held)), "")
+    weights = {
+        name.removeprefix(part): torch.from_numpy(values.copy())
+        for name, values in held.items()
+        if name.startswith(part) and values.dtype == np.float32
+    }
     state = network.state_dict()
     network.load_state_dict({name: weights.get(name, values) for name, values in state.items()})
     pairs = _normalised(network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -42,6 +43,22 @@ def test_network_answers_as_the_artifact_it_starts_from() -> None:
     # The statistics are those of its pictures: learning on does not begin with another network.
     whole = artifact.run(faces=np.repeat(pictures()[..., None], 3, axis=3))["embedding"]
     assert np.corrcoef(batch_statistics.numpy().ravel(), whole.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("file", ["face-compact/int8.onnx", "face-robust/model.onnx"])
+def test_weights_in_integers_become_a_network_that_answers_alike(file: str) -> None:
+    network = FaceCompact(7, WIDTHS)
+    begin_with(network, ROOT / file, pictures())
+    artifact = open_artifact(ROOT / file, "face-static", provider="cpu")
+    faces = pictures(8)
+    side = artifact.inputs[0].shape[1]
+    if isinstance(side, int) and side != faces.shape[1]:
+        faces = np.stack([cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA) for face in faces])
+    with torch.inference_mode():
+        grey = torch.from_numpy(pictures(8))[:, None].to(torch.float32)
+        embedding = network.eval()(standardise(grey))[1].numpy()
+    found = artifact.run(faces=np.repeat(faces[..., None], 3, axis=3))["embedding"]
+    assert np.corrcoef(embedding.ravel(), found.ravel())[0, 1] > 0.97
 
 
 def test_weights_of_a_run_are_loaded_and_others_are_refused(tmp_path: Path) -> None:
