@@ -94,7 +94,7 @@ def is_program(path: Path) -> bool:
 
 
 def way_of(path: Path, kind: Format, *, inspected: bool = False) -> str | None:
-    """What to do with a file that is no whole network with a description; None where there is nothing to say.
+    """Advice on a file that is no whole network with a description; None where there is nothing to say.
 
     Args:
         inspected: `bimodal models inspect` says it, which then is not advised.

@@ -133,7 +133,7 @@ def set_of_events(events: Iterable[Emotion]) -> EmotionSet:
 
 
 class _Counts(msgspec.Struct):
-    """What a summary says of its files of lines."""
+    """Numbers of lines that a summary counts."""
 
     frames: int = 0
     hops: int = 0

@@ -1,4 +1,4 @@
-"""What the models of a config know: the emotions of its results, and whether the models fit them and each other."""
+"""Metadata of the models of a config: the emotions of its results, and whether the models fit them and each other."""
 
 from __future__ import annotations
 

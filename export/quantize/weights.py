@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 SUFFIX = "_DequantizeLinear_Output"
-"""What ONNX Runtime's quantizer adds to the name of a weight; a bias keeps its own."""
+"""Suffix that ONNX Runtime's quantizer adds to the name of a weight; a bias keeps its own."""
 
 
 def weights_of(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

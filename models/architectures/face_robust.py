@@ -224,20 +224,21 @@ class FaceRobustGraph(nn.Module):
         grey, small = self._grey(colour)
         clear, detailed = self.clearness(grey, small)
         seen = standardise(small)
-        first, embedding = self._log_probabilities(self.first, seen)
+        first, embedding = self._log_probabilities(self.first, seen, self.temperatures[0])
         if self.clear_first is not None:
-            other, _ = self._log_probabilities(self.clear_first, seen)
+            other, _ = self._log_probabilities(self.clear_first, seen, self.temperatures[0])
             first = first + clear / 2 * (other - first)
-        second, _ = self._log_probabilities(self.second, even_light(colour, self.luma), self._order)
+        lit = even_light(colour, self.luma)
+        second, _ = self._log_probabilities(self.second, lit, self.temperatures[1], self._order)
         return first, second, clear, detailed, embedding
 
     def _log_probabilities(
-        self, network: nn.Module, seen: Tensor, order: Sequence[int] | None = None
+        self, network: nn.Module, seen: Tensor, temperature: float, order: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Of pictures as a network takes them, [N, E], and its embedding; `order`: of its classes, those wanted."""
+        """Log probabilities [N, E] of pictures as a network takes them, and its embedding; `order`: classes wanted."""
         logits, embedding = network(torch.cat([seen, seen.flip(3)]) if self.mirrored else seen)
         wanted = logits if order is None else logits[:, order]
-        found = torch.log_softmax(wanted / self.temperatures[network is self.second], dim=1)
+        found = torch.log_softmax(wanted / temperature, dim=1)
         if not self.mirrored:
             return found, embedding
         return found.reshape(2, -1, found.shape[1]).mean(dim=0), embedding.reshape(2, -1, embedding.shape[1])[0]

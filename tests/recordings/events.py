@@ -58,12 +58,12 @@ def event(
     )
 
 
-def hop(seq: int, label: str | None = "sad", **changes: object) -> Hop:
+def hop(seq: int, label: str | None = "sad", channel: str | None = None, **changes: object) -> Hop:
     return Hop(
         stream="clip",
         seq=seq,
         t=0.5 * (seq + 1),
-        channel=None,
+        channel=channel,
         label=label,
         confidence=None if label is None else 0.6,
         probabilities=None if label is None else one_hot(label, 0.6),

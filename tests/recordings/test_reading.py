@@ -1,4 +1,4 @@
-"""What can be read of results that lost something."""
+"""Results that lost lines: what is read of them, and what is said."""
 
 from __future__ import annotations
 

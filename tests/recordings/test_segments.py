@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimodal.broker.events import Emotion, FaceMeasures, Hop, Latency, Speech, TrackedFace, Verdict
+from bimodal.broker.events import Emotion, FaceMeasures, Latency, Speech, TrackedFace, Verdict
 from bimodal.recordings.segments import Segment, SegmentFinder, frame_seconds, in_order, segments
 from tests.recordings.events import event as plain
+from tests.recordings.events import hop
 
 LABELS = ("happy", "sad", "neutral")
 
@@ -129,22 +130,6 @@ def test_every_face_of_every_frame_is_in_one_segment(frames: list[dict[int, str]
 
 def test_the_voice_has_segments_where_no_picture_is() -> None:
     """One picture and a talk, in two channels."""
-
-    def hop(seq: int, label: str | None, channel: str | None = None) -> Hop:
-        return Hop(
-            stream="clip",
-            seq=seq,
-            t=0.5 * (seq + 1),
-            channel=channel,
-            label=label,
-            confidence=None if label is None else 0.6,
-            probabilities=None,
-            voice=1.0,
-            because=None,
-            latency_ms=Latency(queue=0.0, inference=0.0, total=0.0),
-            models={},
-        )
-
     said = [hop(n, label) for n, label in enumerate(["sad", "sad", None, None, "happy"])]
     found = [one for one in segments([plain(0)], said) if one.kind == "voice"]
     assert [(one.start, one.end, one.track, one.label, one.frames) for one in found] == [

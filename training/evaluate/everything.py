@@ -93,7 +93,7 @@ def evaluate_everything(
 def _measurements(
     found: DataSet, conditions: bool, config: Path | None
 ) -> Iterator[tuple[str, Callable[[], list[Evaluation]]]]:
-    """What is measured of a data set: (words before its name, the measurement)."""
+    """Yield the measurements of a data set: (words before its name, the measurement)."""
     match found.medium:
         case "picture":
             yield "", lambda: [_faces(found.folder, conditions, config)]

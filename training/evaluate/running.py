@@ -26,7 +26,7 @@ class Running(NamedTuple):
 
 
 def running(kind: str, config: Path | None, models: str | None = None) -> Running:
-    """What a config runs for a kind (`face-static`, `speech` …); without one, what the default config does.
+    """Read the models of a kind (`face-static`, `speech` …) that a config runs; without one, the default config's.
 
     Args:
         models: names or paths with commas, in place of the config's.
@@ -86,7 +86,7 @@ class Fusing(NamedTuple):
 
 
 def fusing(config: Path | None) -> Fusing:
-    """How a config fuses video and speech; without one, as the default config does.
+    """Read how a config fuses video and speech; without one, how the default config does.
 
     Raises TrainingError where the config can't be read, or fuses in no way that there is.
     """

@@ -144,7 +144,7 @@ class Experts(NamedTuple):
         return "+".join(artifact.identity for artifact in self.artifacts)
 
     def knows(self, among: EmotionSet) -> NDArray[np.bool_]:
-        """Whether any of them knows an emotion of a set, bool [E]."""
+        """Mark the emotions of a set that any of them knows, bool [E]."""
         known = {name for artifact in self.artifacts for name in known_to(artifact.metadata, among).known}
         return np.isin(among.emotions, list(known))
 

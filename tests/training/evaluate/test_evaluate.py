@@ -1,4 +1,4 @@
-"""What an artifact learnt from is told under every name of a data set."""
+"""Data that an artifact learnt from is told under every name of a data set."""
 
 from __future__ import annotations
 

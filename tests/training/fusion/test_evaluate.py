@@ -1,4 +1,4 @@
-"""What is measured of fusion is what a config runs: lists of models, strategies, and what was seen in training."""
+"""Fusion is measured as a config runs it: lists of models, strategies, and data that was seen in training."""
 
 from __future__ import annotations
 
