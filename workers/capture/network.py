@@ -10,6 +10,8 @@ import errno
 import queue
 import threading
 import time
+import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -29,6 +31,8 @@ from bimodal.workers.redaction import clean, escape_hint, shown_address
 
 NANO = 1_000_000_000
 OPEN_S, READ_S = 5.0, 3.0
+# The longest wait for the next segment of a playlist.
+SEGMENT_S = 30.0
 # After this time without anything that can be decoded the server is connected again; most then send a key frame first.
 UNDECODED_S = 10.0
 QUEUED = 8
@@ -36,6 +40,9 @@ QUEUED = 8
 POLL_S = 0.25
 STEP_NS = 1_000_000
 LEAP_NS = 2_000_000_000
+# Times of one kind that go back by more than this are those of a clock that was set back.
+BACK_NS = 100_000_000
+MOST_UNDECODED = 1024
 # A recording on a server is read ahead of real time by at most this much.
 AHEAD_NS = 1_000_000_000
 # These formats carry no times of their own: a picture's time is its arrival.
@@ -43,6 +50,9 @@ UNTIMED_FORMATS = {"mpjpeg", "mjpeg", "image2pipe"}
 # One picture an address (a snapshot camera): it is polled.
 SNAPSHOT_FORMATS = {"jpeg_pipe", "png_pipe", "webp_pipe", "bmp_pipe", "image2"}
 SNAPSHOT_FPS = 2.0
+UNANSWERED = (av.error.HTTPError, av.error.HTTPClientError, av.error.InvalidDataError)
+# Failed answers in a row after which it counts as lost.
+MOST_FAILED_POLLS = 3
 # These come in bursts and are played at their own pace; a playlist may begin with what was played already.
 PLAYLISTS = ("hls", "dash")
 BURSTY = ("http://", "https://", "tcp://")
@@ -66,6 +76,7 @@ def watch(
     choice: Choice = DEFAULT,
     snapshot_fps: float = SNAPSHOT_FPS,
     on_delay: Callable[[float], None] = lambda _seconds: None,
+    on_failed_poll: Callable[[str], None] = lambda _reason: None,
 ) -> Iterator[News]:
     """Yield pictures and sounds of a network stream until `stop` is set, connecting again after every loss.
 
@@ -81,6 +92,7 @@ def watch(
         choice: what to take where it carries several tracks or channels.
         snapshot_fps: how often an address that gives one picture is polled, a second.
         on_delay: called, in another thread, with the seconds by which a bursty source is played later than it began.
+        on_failed_poll: called, in another thread, with the reason for each failed answer of a snapshot camera.
 
     Raises SourceError if the address can't be right, whatever the server does.
     """
@@ -88,7 +100,7 @@ def watch(
     waits = back_off or BackOff()
     while not stop.is_set():
         connection = _Connection(
-            url, line, max_height, limits_s, undecoded_s, report, choice, 1 / snapshot_fps, on_delay
+            url, line, max_height, limits_s, undecoded_s, report, choice, 1 / snapshot_fps, on_delay, on_failed_poll
         )
         try:
             for item in connection.items(stop):
@@ -105,11 +117,12 @@ def watch(
 
 
 class _Line:
-    """The stream's time line across all connections."""
+    """The stream's time line across all connections, and what was found out about its source."""
 
     def __init__(self, anchor_ns: int) -> None:
         self.anchor_ns = anchor_ns
         self.repeats = Repeats()
+        self.playlist = False
         self._last_picture_ns = -STEP_NS
         self._end_ns = 0
 
@@ -147,10 +160,12 @@ class _Connection:
         choice: Choice,
         snapshot_s: float,
         on_delay: Callable[[float], None],
+        on_failed_poll: Callable[[str], None],
     ) -> None:
         self._choice = choice
-        self._snapshot_s, self._on_delay = snapshot_s, on_delay
+        self._snapshot_s, self._on_delay, self._on_failed_poll = snapshot_s, on_delay, on_failed_poll
         self._pacer: Pacer | None = None
+        self._paced = "picture"
         self.reason = "it was stopped"
         self._url, self._name, self._line, self._limits_s = url, clean(shown_address(url)), line, limits_s
         self._max_height, self._undecoded_s, self._report = max_height, undecoded_s, report
@@ -158,6 +173,9 @@ class _Connection:
         self._closed = threading.Event()
         self._clock = ClockMap()
         self._newest_ns: int | None = None
+        self._newest_of: dict[str, int] = {}
+        # Checksums of the packets of a playlist that are not decoded yet, by stream and time.
+        self._contents: OrderedDict[tuple[int, int | None], int] = OrderedDict()
         self._shift_ns = 0
         self._thread = threading.Thread(target=self._read, name="network", daemon=True)
         self._thread.start()
@@ -183,8 +201,10 @@ class _Connection:
 
     def _read(self) -> None:
         last: SourceError | None = None
+        opened = False
         try:
             with self._open() as container:
+                opened = True
                 if container.format.name in SNAPSHOT_FORMATS:
                     self._poll(container)
                     return
@@ -195,6 +215,10 @@ class _Connection:
             last = SourceError(f"{self._name} is no address that can be opened: its protocol is unknown")
         except SourceError as error:
             self.reason = str(error)
+        except av.ExitError as error:
+            self.reason = (
+                f"{self._name}: {_reason(error) if opened else 'the server sends no stream that can be read in time'}"
+            )
         except (av.FFmpegError, OSError, ValueError) as error:
             hint = escape_hint(self._url)
             self.reason = f"{self._name}: {_reason(error)}" + (f" ({hint})" if hint is not None else "")
@@ -202,9 +226,19 @@ class _Connection:
 
     def _open(self) -> av.container.InputContainer:
         options = dict(OPTIONS)
-        if self._url.startswith(("rtsp://", "rtsps://")):
+        if self._url.lower().startswith(("rtsp://", "rtsps://")):
             options["rtsp_transport"] = "tcp"
-        return av.open(self._url, timeout=self._limits_s, options=options)
+        if not self._line.playlist:
+            container = av.open(self._url, timeout=self._limits_s, options=options)
+            self._line.playlist = _is_playlist(container)
+            if not self._line.playlist:
+                return container
+            container.close()
+        # Until the next segment is there nothing comes, as long as a segment lasts; a server that is silent in the
+        # middle of an answer is noticed as ever.
+        open_s, read_s = self._limits_s
+        options["rw_timeout"] = str(round(read_s * 1e6))
+        return av.open(self._url, timeout=(open_s, max(read_s, SEGMENT_S)), options=options)
 
     def _read_all(self, container: av.container.InputContainer) -> None:
         video, audio = picture_stream(container, self._choice), sound_stream(container, self._choice)
@@ -214,23 +248,30 @@ class _Connection:
         if video is not None:
             video.thread_type = "SLICE"  # threads over frames would hold frames back
         timed = container.format.name not in UNTIMED_FORMATS
-        playlist = any(name in container.format.name for name in PLAYLISTS)
-        bursty = timed and (playlist or self._url.startswith(BURSTY))
-        self._pacer = Pacer() if bursty else None
+        playlist = _is_playlist(container)
+        bursty = timed and (playlist or self._url.lower().startswith(BURSTY))
+        self._pacer, self._paced = Pacer() if bursty else None, "picture" if video is not None else "sound"
+        self._line.repeats.begin()
         recording = container.duration is not None and container.duration > 0 and not bursty
         pixels, samples = PixelConverter(self._max_height), SampleConverter(self._choice.channel)
         self._put_until_closed(Connected(self._info(video, audio)))
-        decoded_ns = time.monotonic_ns()
+        undecoded_ns: int | None = None
         for packet in container.demux(streams):
-            if time.monotonic_ns() - decoded_ns > self._undecoded_s * NANO:
+            if playlist and packet.pts is not None:
+                self._contents[packet.stream.index, packet.pts] = zlib.crc32(packet)
+                if len(self._contents) > MOST_UNDECODED:
+                    self._contents.popitem(last=False)
+            frames = self._decoded(packet)
+            undecoded_ns = None if frames else undecoded_ns or time.monotonic_ns()
+            if undecoded_ns is not None and time.monotonic_ns() - undecoded_ns > self._undecoded_s * NANO:
                 raise SourceError(f"{self._name} sends nothing that can be decoded")
-            for frame in self._decoded(packet):
+            for frame in frames:
                 if self._closed.is_set():
                     return
-                decoded_ns = time.monotonic_ns()
-                if not self._is_due(frame, playlist):
+                content = self._contents.pop((packet.stream.index, frame.pts), None)
+                if not self._is_due(frame, content, playlist):
                     continue
-                grab_ns = decoded_ns = time.monotonic_ns()
+                grab_ns = time.monotonic_ns()
                 pts_ns = self._pts_ns(frame, grab_ns, timed)
                 if recording:
                     self._closed.wait(max(0, pts_ns - AHEAD_NS - self._line.now_ns()) / NANO)
@@ -243,14 +284,20 @@ class _Connection:
                     pts_ns = self._line.sound(pts_ns, mono.size * NANO // samples.rate)
                     self._put_until_closed(Sound(pts_ns, grab_ns, mono, samples.rate))
 
-    def _is_due(self, frame: av.VideoFrame | av.AudioFrame, playlist: bool) -> bool:
-        """Hold a frame of a bursty source until its time; False for one that was played already."""
+    def _is_due(self, frame: av.VideoFrame | av.AudioFrame, content: int | None, playlist: bool) -> bool:
+        """Hold a frame of a bursty source until its time; False for one that was played already.
+
+        Where there is a picture, it alone is paced, and sound passes with the pictures beside which it was sent.
+        """
         if self._pacer is None or frame.pts is None or frame.time_base is None:
             return True
         source_ns, now_ns = nano(frame.pts, frame.time_base), time.monotonic_ns()
-        kind = "picture" if isinstance(frame, av.VideoFrame) else "sound"
-        if playlist and self._line.repeats.is_repeated(kind, source_ns, now_ns):
+        kind = _kind(frame)
+        beside = kind != self._paced
+        if playlist and self._line.repeats.is_repeated(kind, source_ns, content, now_ns, beside=beside):
             return False
+        if beside:
+            return True
         self._closed.wait(self._pacer.wait_ns(source_ns, now_ns) / NANO)
         self._on_delay(self._pacer.delay_ns / NANO)
         return True
@@ -264,17 +311,27 @@ class _Connection:
         self._put_until_closed(Connected(self._info(video, None)))
         due_s = time.monotonic()
         current: av.container.InputContainer | None = container
+        failed = 0
         while not self._closed.is_set():
-            with current or self._open() as opened:
-                current = None
-                stream = picture_stream(opened, self._choice)
-                frame = next(opened.decode(stream), None) if stream is not None else None
-                if frame is None:
-                    raise SourceError(f"{self._name} sends no picture that can be read")
-                grab_ns = time.monotonic_ns()
-                shown = pixels(frame, aspect_of(video))
-            pts_ns = self._line.picture(grab_ns - self._line.anchor_ns)
-            self._put_until_closed(Picture(pts_ns, grab_ns, *shown))
+            try:
+                with current or self._open() as opened:
+                    current = None
+                    stream = picture_stream(opened, self._choice)
+                    frame = next(opened.decode(stream), None) if stream is not None else None
+                    if stream is None or frame is None:
+                        raise SourceError(f"{self._name} sends no picture that can be read")
+                    grab_ns = time.monotonic_ns()
+                    shown = pixels(frame, aspect_of(stream))
+            except (SourceError, *UNANSWERED) as error:
+                # Some cameras are busy now and then; one that stays so is lost.
+                failed += 1
+                if failed > MOST_FAILED_POLLS:
+                    raise
+                self._on_failed_poll(str(error) if isinstance(error, SourceError) else _reason(error))
+            else:
+                failed = 0
+                pts_ns = self._line.picture(grab_ns - self._line.anchor_ns)
+                self._put_until_closed(Picture(pts_ns, grab_ns, *shown))
             # A camera that answers slowly is not asked more often for it.
             due_s = max(due_s + self._snapshot_s, time.monotonic())
             self._closed.wait(due_s - time.monotonic())
@@ -296,10 +353,13 @@ class _Connection:
         if not timed or frame.pts is None or frame.time_base is None:
             return now_ns
         source_ns = nano(frame.pts, frame.time_base)
-        if self._newest_ns is None or abs(source_ns - self._newest_ns) > LEAP_NS:
+        kind = _kind(frame)
+        back = source_ns < self._newest_of.get(kind, source_ns) - BACK_NS
+        if self._newest_ns is None or back or abs(source_ns - self._newest_ns) > LEAP_NS:
             # The first frame, or the server restarted its clock: place it after all earlier ones.
             self._clock, self._shift_ns = ClockMap(), self._line.ahead_ns()
-        self._newest_ns = source_ns
+            self._newest_of.clear()
+        self._newest_ns = self._newest_of[kind] = source_ns
         return self._clock.map(source_ns, now_ns + self._shift_ns)
 
     def _info(self, video: av.VideoStream | None, audio: av.AudioStream | None) -> SourceInfo:
@@ -321,10 +381,20 @@ class _Connection:
         put_until_closed(item, self._queue, self._closed)
 
 
+def _is_playlist(container: av.container.InputContainer) -> bool:
+    return any(name in container.format.name for name in PLAYLISTS)
+
+
+def _kind(frame: av.VideoFrame | av.AudioFrame) -> str:
+    return "picture" if isinstance(frame, av.VideoFrame) else "sound"
+
+
 def _has_an_end(container: av.container.InputContainer) -> bool:
     """True for a recording of known length, and a playlist that says so; a live stream that ends has been cut off."""
     if container.duration is not None and container.duration > 0:
         return True
+    if _is_playlist(container):
+        return False  # its size is that of the list
     return container.format.name not in UNTIMED_FORMATS and container.size > 0
 
 

@@ -121,6 +121,7 @@ def _watched(
         choice=choice,
         snapshot_fps=snapshot_fps,
         on_delay=on_delay,
+        on_failed_poll=partial(damage, what="failed answer"),
     )
     for item in watching:
         if isinstance(item, Interruption):

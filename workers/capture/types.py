@@ -171,15 +171,16 @@ class SourceProblems:
 
 
 class Damage:
-    """Counts packets that could not be decoded and were skipped. Called with the reason, once for each packet."""
+    """Counts packets that could not be decoded and were skipped. Called with the reason, once for each packet; `what`
+    names other things than packets."""
 
     def __init__(self, problems: SourceProblems, forget_after_s: float | None = None) -> None:
         self._problems, self._forget_after_s = problems, forget_after_s
         self._count = 0
 
-    def __call__(self, reason: str) -> None:
+    def __call__(self, reason: str, what: str = "damaged packet") -> None:
         self._count += 1
-        packets = "1 damaged packet was" if self._count == 1 else f"{self._count} damaged packets were"
+        packets = f"1 {what} was" if self._count == 1 else f"{self._count} {what}s were"
         self._problems.report("damage", f"{packets} skipped ({reason.lower()})", for_s=self._forget_after_s)
 
 

@@ -51,18 +51,44 @@ def test_a_clock_that_leaps_begins_anew() -> None:
     assert pacer.wait_ns(0, 100 * MS) == 0
 
 
+def played(repeats: Repeats, kind: str, numbers: range, at_ns: int = 0, film: int = 0, **how: bool) -> list[bool]:
+    """Play frames of a film; True for each that is taken for one that was played already."""
+    return [repeats.is_repeated(kind, number * FRAME, hash((film, number)), at_ns, **how) for number in numbers]
+
+
 def test_what_was_played_is_not_played_again() -> None:
     repeats = Repeats()
-    assert not any(repeats.is_repeated("picture", number * FRAME, 0) for number in range(100))
-    assert not any(repeats.is_repeated("sound", number * FRAME, 0) for number in range(100)), "kinds are apart"
-    again = [repeats.is_repeated("picture", number * FRAME, MS) for number in range(50, 120)]
-    assert again == [True] * 50 + [False] * 20
+    assert not any(played(repeats, "picture", range(100)))
+    assert not any(played(repeats, "sound", range(100))), "kinds are apart"
+    assert played(repeats, "picture", range(50, 120), MS) == [True] * 50 + [False] * 20
+    repeats.begin()
+    assert played(repeats, "picture", range(10, 130), MS) == [True] * 110 + [False] * 10
 
 
-def test_a_server_that_counts_anew_is_played_after_a_moment() -> None:
+def test_a_clock_that_is_set_back_is_no_repetition() -> None:
     repeats = Repeats()
-    assert not any(repeats.is_repeated("picture", number * FRAME, 0) for number in range(1000))
-    now = [number * FRAME for number in range(200)]
-    again = [repeats.is_repeated("picture", at, at) for at in now]
-    assert again.index(False) == REPEATS_WITHIN_NS // FRAME + 1
-    assert not any(again[again.index(False) :])
+    assert not any(played(repeats, "picture", range(100)))
+    assert not any(played(repeats, "picture", range(100), MS, film=1)), "a discontinuity"
+    repeats.begin()
+    assert not any(played(repeats, "picture", range(100), MS, film=2)), "a server that was started again"
+
+
+def test_a_loop_is_no_repetition() -> None:
+    repeats = Repeats()
+    for _ in range(3):
+        assert not any(played(repeats, "picture", range(1000), MS))
+
+
+def test_a_short_loop_is_played_after_a_moment() -> None:
+    repeats = Repeats()
+    assert not any(played(repeats, "picture", range(100)))
+    assert all(played(repeats, "picture", range(100), MS))
+    assert not any(played(repeats, "picture", range(100), MS + REPEATS_WITHIN_NS + 1))
+    assert not any(played(repeats, "picture", range(100), MS + REPEATS_WITHIN_NS + 2))
+
+
+def test_silence_beside_new_pictures_is_new() -> None:
+    repeats = Repeats()
+    for film in range(2):
+        assert not any(played(repeats, "picture", range(100), film=film))
+        assert not any(played(repeats, "sound", range(100), beside=True)), film
