@@ -8,13 +8,14 @@ a label set lacks is an abstention, never a zero: it is absent from every mappin
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from bimodal.models.errors import LabelError
+from bimodal.models.errors import ArtifactError, LabelError
 
 # Most processes need the names only, and numpy is slow to load.
 if TYPE_CHECKING:
@@ -266,7 +267,9 @@ class LabelMap:
             elif target in other:
                 other[target] += mass
         total = sum(masses.values())
-        if not total > 1e-9:
+        if not math.isfinite(total):
+            raise ArtifactError("a model answered with something that is no probability")
+        if total <= 1e-9:
             return Mapped(dict.fromkeys(self.known, 1.0 / len(self.known)), other)
         for emotion in masses:
             masses[emotion] /= total

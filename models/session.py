@@ -164,6 +164,13 @@ def warm_up(artifact: Artifact) -> None:
         )
 
 
+def check_finite(artifact: Artifact, values: NDArray[Any]) -> None:
+    """Raise ArtifactError where a model answers with NaN or infinity (an overflow in half precision, say), which would
+    pass for "no face" or "no voice"."""
+    if not np.isfinite(values).all():
+        raise ArtifactError(f"{artifact.identity} answered with something that is no number")
+
+
 def milliseconds(artifact: Artifact, seconds: float = 0.1) -> float:
     """Time of one run on one input, the median of as many as fit into `seconds`, 3 at least."""
     random = np.random.default_rng(0)

@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Kind, Metadata, to_properties
 from bimodal.models.emotions import EMOTIONS
+from bimodal.models.session import Artifact
 
 Constants = dict[str, NDArray[Any]]
 
@@ -235,3 +236,13 @@ def _save(
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save_model(model, str(path))
     return path
+
+
+def without_numbers(artifact: Artifact, *names: str) -> Artifact:
+    """The same model, whose outputs of these names are NaN, as after an overflow in half precision."""
+
+    def run(inner: Artifact, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        outputs = inner.run(**inputs)
+        return {name: value * np.nan if name in names else value for name, value in outputs.items()}
+
+    return artifact.with_run(run)

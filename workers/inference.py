@@ -26,6 +26,7 @@ from bimodal.broker.messages import (
     failed,
 )
 from bimodal.broker.remote_mailbox import ReceivedData, RemoteMailbox
+from bimodal.errors import BimodalError
 from bimodal.models.contract import Kind
 from bimodal.models.cuda import Gpu
 from bimodal.models.session import Artifact, open_artifact, warm_up
@@ -244,7 +245,8 @@ class JobWorker:
             return failed(job, str(error), number=assignment.number, stale=True, gone=gone)
         except Exception as error:  # one bad job must not take the worker down
             log.exception("job %s/%s/%d failed", job.stream, job.modality, job.seq)
-            reason = f"{type(error).__name__} in the {job.modality} worker"
+            known = isinstance(error, BimodalError)
+            reason = str(error) if known else f"{type(error).__name__} in the {job.modality} worker"
             return failed(job, reason, number=assignment.number)
         return answer
 

@@ -16,7 +16,7 @@ from bimodal.models.faces.decoding import anchor_rows, decode_anchors, decode_gr
 from bimodal.models.faces.detections import Candidate, Detections, Roll, suppression, weighted_suppression
 from bimodal.models.faces.geometry import DetectorGeometry, GridGeometry, SsdGeometry, detector_geometry
 from bimodal.models.faces.resampling import Letterbox, Square, fit, letterbox, warp
-from bimodal.models.session import Artifact
+from bimodal.models.session import Artifact, check_finite
 
 # Smaller pictures are enlarged to this many pixels on their longer side: a face that fills one has no context else.
 LEAST_SIDE = 160
@@ -164,6 +164,7 @@ class Detector:
     ) -> list[Candidate]:
         raw = self._artifact.run(image=picture[None])
         scores = raw["scores"][0, :, 0]
+        check_finite(self._artifact, scores)
         return decode_anchors(raw["boxes"][0], scores, anchor_rows(geometry), geometry, place, min_score)
 
     def _run_grids(
@@ -171,6 +172,7 @@ class Detector:
     ) -> list[Candidate]:
         raw = self._artifact.run(image=picture[None])
         boxes, scores = raw["boxes"][0], raw["scores"][0, :, 0]
+        check_finite(self._artifact, scores)
         columns = 4 + 2 * len(geometry.keypoints)
         if boxes.shape[1] < columns:
             raise ArtifactError(f"{self._artifact.path}: 'boxes' has {boxes.shape[1]} columns, 'geometry' {columns}")

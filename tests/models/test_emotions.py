@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ from bimodal.models.emotions import (
     whole_of,
     wrong_names,
 )
-from bimodal.models.errors import LabelError
+from bimodal.models.errors import ArtifactError, LabelError
 from bimodal.recordings.tables import frame_columns, hop_columns
 from bimodal.training.fusion.pairs import columns_of
 from bimodal.workers.lsl import channels_of
@@ -64,6 +65,12 @@ def test_what_a_model_does_not_know_is_absent_and_not_zero() -> None:
     mapped = LabelMap(["anger", "neutral"])
     assert mapped.known == ("neutral", "anger")
     assert set(mapped.apply(np.array([[1.0, 0.0]]))[0]) == {"neutral", "anger"}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_row_of_no_numbers_is_no_even_distribution(value: float) -> None:
+    with pytest.raises(ArtifactError, match="no probability"):
+        LabelMap(["happy", "sad"]).apply(np.array([[value, 0.5]]))
 
 
 def test_a_row_that_is_all_contempt_knows_nothing() -> None:

@@ -15,7 +15,7 @@ from bimodal.broker.events import VoiceMeasures
 from bimodal.models.contract import used_labels
 from bimodal.models.emotions import SEVEN, EmotionSet, Mapped
 from bimodal.models.errors import ArtifactError
-from bimodal.models.session import Artifact
+from bimodal.models.session import Artifact, check_finite
 from bimodal.models.sound_quality import SoundQuality, sound_quality
 from bimodal.workers.audio.prosody import loudness_of, with_voice
 from bimodal.workers.audio.settings import AudioSettings, Quality
@@ -92,7 +92,7 @@ class SpeechPipeline:
             rate: of the samples, in Hz.
             fresh: number of samples at the end that are new since the previous hop; 0 or more than n means all.
 
-        Raises WorkerError for samples that are not mono sound, or if the speech model's output is not a probability.
+        Raises WorkerError for samples that are not mono sound, ArtifactError where a model answers with no numbers.
         """
         if samples.ndim != 1 or rate <= 0:
             raise WorkerError(f"a speech window must be mono with a rate in Hz, not shape {samples.shape} at {rate} Hz")
@@ -179,7 +179,7 @@ class _SpeechModel:
         """Probabilities by emotion of the last `wanted_s` of float32 [n] at the model's rate, as far as it takes them,
         and shares of further categories; arousal, dominance and valence, −1…1, where it has them.
 
-        Raises WorkerError if the output is not a probability.
+        Raises ArtifactError if the probabilities are no numbers.
         """
         if self._only_size is not None:
             window = _fit(heard, self._only_size)
@@ -187,8 +187,7 @@ class _SpeechModel:
             window = newest(heard, min(max(wanted_s, self.minimum_window_s), self.window_s), self.rate)
         answer = self._artifact.run(waveform=window[None, :])
         probabilities, affect = answer["probabilities"], None
-        if not np.isfinite(probabilities).all():
-            raise WorkerError(f"{self._artifact.identity} answered with something that is no probability")
+        check_finite(self._artifact, probabilities)
         if "arousal_dominance_valence" in answer and np.isfinite(answer["arousal_dominance_valence"]).all():
             # Models of the MSP-Podcast kind say 0…1.
             arousal, dominance, valence = (2 * np.clip(answer["arousal_dominance_valence"][0], 0, 1) - 1).tolist()
@@ -280,6 +279,7 @@ class VoiceActivity:
         if self._all_at_once:
             steps = np.lib.stride_tricks.sliding_window_view(padded, self._lookback + self._step)[:: self._step]
             outputs = self._artifact.run(waveform=np.ascontiguousarray(steps), state=state)
+            check_finite(self._artifact, outputs["probability"])
             return np.asarray(outputs["probability"][:, 0], np.float32)
         found = np.zeros(count, dtype=np.float32)
         for index in range(count):
@@ -288,4 +288,5 @@ class VoiceActivity:
             outputs = self._artifact.run(waveform=step, state=state)
             found[index] = outputs["probability"][0, 0]
             state = outputs["next_state"]
+        check_finite(self._artifact, found)
         return found

@@ -15,7 +15,7 @@ from bimodal.models.errors import ArtifactError
 from bimodal.models.faces.crop import Outline, crop_outline
 from bimodal.models.faces.quality import FaceQuality, face_quality, regions_of
 from bimodal.models.faces.resampling import stacked
-from bimodal.models.session import Artifact
+from bimodal.models.session import Artifact, check_finite
 from bimodal.workers.fusion.combine import STRATEGIES, Opinion, pooled_other
 from bimodal.workers.fusion.settings import MEAN, Ensemble
 
@@ -110,8 +110,12 @@ class _Static:
         return stacked([crop_outline(pixels, face, self._crop, self._size) for face in outlines])
 
     def __call__(self, crops: NDArray[np.uint8]) -> _Answer:
-        """Probabilities by face; embeddings float32 [N, D], novelty, valence and arousal where the model has them."""
+        """Probabilities by face; embeddings float32 [N, D], novelty, valence and arousal where the model has them.
+
+        Raises ArtifactError where the probabilities are no numbers.
+        """
         answer = self._artifact.run(faces=crops)
+        check_finite(self._artifact, answer["probabilities"])
         novelty = answer["novelty"][:, 0].tolist() if "novelty" in answer else None
         affect = None
         if "valence_arousal" in answer:

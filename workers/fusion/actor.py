@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,6 +24,11 @@ from bimodal.workers.fusion.dynamic import DynamicModel, dynamic_model
 from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.fusion.streams import Fusion, FusionEvent
 from bimodal.workers.settings import FusionActorSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bimodal.models.session import Artifact
 
 LOOK_EVERY_S = 0.1
 
@@ -103,7 +109,12 @@ class FusionActor(LaneReader):
 
     def degraded_reason(self) -> str | None:
         """Why results are used only in part, in one sentence; None while all are used."""
-        return self._foreign.degraded_reason(self._in_use.models.dynamic, time.monotonic())
+        now_s = time.monotonic()
+        found = (
+            self._foreign.degraded_reason(self._in_use.models.dynamic, now_s),
+            self._in_use.wrong.degraded_reason(now_s),
+        )
+        return "; ".join(filter(None, found)) or None
 
     def figures(self) -> dict[str, float]:
         """Number of events sent, and of results that wait for others."""
@@ -139,19 +150,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """Fusion's settings and opened models. `names` are the models' name@version by kind."""
+    """Fusion's settings and opened models.
+
+    `names` are the models' name@version by kind; `wrong` looks at their answers.
+    """
 
     settings: FusionActorSettings
     models: FusionModels
     names: dict[str, str]
+    wrong: WrongAnswers
 
 
 def load(settings: FusionActorSettings) -> Loaded:
     """Open the dynamic and the fusion model, where there are any; raises ArtifactError."""
     names: dict[str, str] = {}
     dynamic = learned = None
+    wrong = WrongAnswers()
     if settings.dynamic is None and settings.learned is None:
-        return Loaded(settings, FusionModels(dynamic, learned), names)
+        return Loaded(settings, FusionModels(dynamic, learned), names, wrong)
     # Loaded for a model only: without one, fusion is ready in half the time.
     from bimodal.models.session import open_artifact
 
@@ -159,14 +175,15 @@ def load(settings: FusionActorSettings) -> Loaded:
         # One step takes less time than a transfer to a GPU, where it would need memory of its own.
         artifact = open_artifact(settings.dynamic, "face-dynamic", provider="cpu", threads=settings.runtime.threads)
         static = metadata_of(Path(settings.static), "face-static")
-        dynamic = dynamic_model(artifact, static.embedding_space or "", static.identity, settings.emotions)
+        dynamic = dynamic_model(
+            wrong.watched(artifact), static.embedding_space or "", static.identity, settings.emotions
+        )
         names["face-dynamic"] = artifact.identity
     if settings.learned is not None:
-        learned = learned_fusion(
-            open_artifact(settings.learned, "fusion", provider="cpu", threads=1), settings.emotions
-        )
+        artifact = open_artifact(settings.learned, "fusion", provider="cpu", threads=1)
+        learned = learned_fusion(wrong.watched(artifact), settings.emotions)
         names["fusion"] = learned.identity
-    return Loaded(settings, FusionModels(dynamic, learned), names)
+    return Loaded(settings, FusionModels(dynamic, learned), names, wrong)
 
 
 class Loading:
@@ -206,6 +223,31 @@ def _kept(settings: FusionActorSettings, in_use: Loaded) -> Loaded | None:
     """
     only_fusion = msgspec.structs.replace(settings, fusion=in_use.settings.fusion) == in_use.settings
     return replace(in_use, settings=settings) if only_fusion and settings != in_use.settings else None
+
+
+class WrongAnswers:
+    """Keeps which of fusion's models answered last with something that is no number: such an answer is left out."""
+
+    def __init__(self) -> None:
+        self._last_s: dict[str, float] = {}
+
+    def watched(self, artifact: Artifact) -> Artifact:
+        """The same model, whose answers are looked at."""
+        return artifact.with_run(self._run)
+
+    def _run(self, artifact: Artifact, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        outputs = artifact.run(**inputs)
+        # One value for each emotion: the sum of few numbers is cheaper than numpy's own question.
+        if not math.isfinite(sum(outputs["probabilities"][0].tolist())):
+            self._last_s[artifact.identity] = time.monotonic()
+        return outputs
+
+    def degraded_reason(self, now_s: float) -> str | None:
+        """Say in one sentence which models do so, as long as they do; else None."""
+        names = [name for name, last_s in self._last_s.items() if now_s - last_s <= FORGOTTEN_AFTER_S]
+        if not names:
+            return None
+        return f"{', '.join(names)} answers with something that is no number, so results are without it"
 
 
 # Embeddings of another static model than the dynamic one was trained with: a worker on another machine may have it.

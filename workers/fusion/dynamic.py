@@ -25,7 +25,8 @@ class DynamicModel:
     """An opened dynamic model.
 
     Attributes:
-        predict: float32 [1, steps, dimensions] → probabilities over the emotions it knows, and further categories.
+        predict: float32 [1, steps, dimensions] → probabilities over the emotions it knows, and further categories;
+            none where the model answers with something that is no number.
         interval_s: seconds between two steps.
         steps: number of steps in one run of the model.
         dimensions: of one embedding; None takes any.
@@ -75,7 +76,8 @@ def dynamic_model(
     labels = used_labels(metadata, artifact.path, emotions)
 
     def predict(embeddings: NDArray[np.float32]) -> Mapped:
-        return labels.split(artifact.run(embeddings=embeddings)["probabilities"])[0]
+        found = artifact.run(embeddings=embeddings)["probabilities"]
+        return labels.split(found)[0] if np.isfinite(found).all() else Mapped({}, {})
 
     size = dimensions if isinstance(dimensions, int) else None
     return DynamicModel(predict, metadata.interval_s, steps, size, artifact.identity, static, emotions)

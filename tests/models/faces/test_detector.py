@@ -29,6 +29,7 @@ from bimodal.models.faces.geometry import Grid, GridGeometry, SsdGeometry, detec
 from bimodal.models.faces.resampling import Square, fit, letterbox
 from bimodal.models.session import open_artifact
 from bimodal.workers.demo import DEMO
+from tests.artifacts import without_numbers
 
 SIDES = st.integers(16, 3000)
 GRIDS = GridGeometry(grids=(Grid(stride=8), Grid(stride=32)), multiple=32, smallest=16)
@@ -44,6 +45,16 @@ def portrait() -> NDArray[np.uint8]:
     """The shipped portrait on a wider ground, so that turned it is whole."""
     picture = cv2.cvtColor(cv2.imread(str(DEMO.parent / "portrait.jpg")), cv2.COLOR_BGR2RGB)
     return np.asarray(cv2.copyMakeBorder(picture, 80, 80, 80, 80, cv2.BORDER_REPLICATE), np.uint8)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_scores_that_are_no_numbers_are_an_error_and_not_an_empty_picture(
+    name: str, portrait: NDArray[np.uint8]
+) -> None:
+    artifact = open_artifact(resolve(name), "face-detector", provider="cpu")
+    assert Detector(artifact)(portrait)
+    with pytest.raises(ArtifactError, match=f"{name}@.* answered with something that is no number"):
+        Detector(without_numbers(artifact, "scores"))(portrait)
 
 
 @given(SIDES, SIDES, st.integers(0, 500), st.integers(0, 500))

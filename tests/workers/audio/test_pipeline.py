@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bimodal.models.emotions import EMOTIONS
+from bimodal.models.errors import ArtifactError
 from bimodal.models.session import Artifact, open_artifact
 from bimodal.workers.audio.pipeline import NO_VOICE, NOT_ENOUGH, TOO_QUIET, SpeechPipeline, SpeechReading
 from bimodal.workers.audio.settings import AudioSettings
 from bimodal.workers.errors import WorkerError
-from tests.artifacts import make_speech
+from tests.artifacts import make_speech, without_numbers
 from tests.workers.audio.sound import noise, tone
 
 RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000)
@@ -209,6 +210,18 @@ def test_settings_move_the_gate(tiny_speech: Artifact, tiny_voice_activity: Arti
     assert SpeechPipeline(tiny_speech, tiny_voice_activity, deaf)(sound, 16_000, 4_000).reason == TOO_QUIET
     keen = AudioSettings(voice_threshold=0.0)
     assert SpeechPipeline(tiny_speech, tiny_voice_activity, keen)(sound, 16_000, 4_000).reason is None
+
+
+def test_an_answer_that_is_no_number_is_an_error_and_no_silence(
+    tiny_speech: Artifact, tiny_voice_activity: Artifact
+) -> None:
+    sound = tone(3.0, 16_000, -20.0)
+    for speech, voice in (
+        (without_numbers(tiny_speech, "probabilities"), tiny_voice_activity),
+        (tiny_speech, without_numbers(tiny_voice_activity, "probability")),
+    ):
+        with pytest.raises(ArtifactError, match="answered with something that is no number"):
+            SpeechPipeline(speech, voice, AudioSettings())(sound, 16_000, 4_000)
 
 
 @pytest.mark.parametrize(("shape", "rate"), [((100, 2), 16_000), ((100,), 0), ((100,), -1)])

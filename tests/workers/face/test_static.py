@@ -22,7 +22,7 @@ from bimodal.workers.face.measures import measures_of
 from bimodal.workers.face.static import StaticModels
 from bimodal.workers.fusion.settings import Ensemble
 from bimodal.workers.settings import FaceActorSettings, FusionActorSettings
-from tests.artifacts import make_face_static
+from tests.artifacts import make_face_static, without_numbers
 
 POINTS = np.random.default_rng(0).uniform(20, 180, (2, 468, 3)).astype(np.float32)
 OUTLINES = [Outline(points, Square(0, 0, 1, 0)) for points in POINTS]
@@ -48,6 +48,13 @@ def test_one_model_says_what_it_says(tmp_path: Path) -> None:
         assert list(said.values()) == pytest.approx(list(expected["probabilities"][face]), abs=1e-6)
     assert seen.embeddings is not None
     np.testing.assert_array_equal(seen.embeddings, expected["embedding"])
+
+
+def test_an_answer_that_is_no_number_is_an_error_and_no_emotion(tmp_path: Path) -> None:
+    good = static(tmp_path / "a.onnx", name="overflows")
+    for models in ([without_numbers(good, "probabilities")], [good, without_numbers(good, "probabilities")]):
+        with pytest.raises(ArtifactError, match="overflows@1 answered with something that is no number"):
+            StaticModels(models)(FRAME, OUTLINES)
 
 
 def test_each_emotion_is_averaged_over_the_models_that_know_it(tmp_path: Path) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.messages import StreamClosed
+from bimodal.models.session import open_artifact
+from bimodal.workers.fusion.actor import FORGOTTEN_AFTER_S, WrongAnswers
+from bimodal.workers.fusion.dynamic import dynamic_model
 from bimodal.workers.fusion.scene import FusionModels
 from bimodal.workers.fusion.settings import FusionSettings
 from bimodal.workers.fusion.streams import Fusion, StreamFusion
+from tests.artifacts import make_face_dynamic, without_numbers
 from tests.workers.fusion.making import FRAME_NS, ended, face, frame, hop, opened
 from tests.workers.fusion.test_determinism import Film, films
 from tests.workers.fusion.test_dynamic import Recorder
@@ -107,3 +115,18 @@ def test_streams_to_come_begin_with_the_new_settings() -> None:
     for message in (opened(), hop(0), ended("speech", 1), frame(0, face()), ended("face", 1)):
         found += fusion.receive(message, 0)
     assert emotions(found)[0].emotion.label is None
+
+
+def test_a_dynamic_model_that_answers_with_no_numbers_is_left_out_and_said(tmp_path: Path) -> None:
+    good = open_artifact(make_face_dynamic(tmp_path / "dynamic.onnx"), "face-dynamic", provider="cpu")
+    _, count, size = good.inputs[0].shape
+    assert isinstance(count, int)
+    assert isinstance(size, int)
+    steps, wrong = np.ones((1, count, size), np.float32), WrongAnswers()
+    assert dynamic_model(wrong.watched(good)).predict(steps).probabilities
+    assert wrong.degraded_reason(time.monotonic()) is None
+    broken = dynamic_model(wrong.watched(without_numbers(good, "probabilities")))
+    assert broken.predict(steps).probabilities == {}
+    now = time.monotonic()
+    assert f"{good.identity} answers with something that is no number" in str(wrong.degraded_reason(now))
+    assert wrong.degraded_reason(now + FORGOTTEN_AFTER_S + 1) is None
