@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from bimodal.broker.messages import Modality, Status, StreamStatus
 
-# The window, how much of it must be covered by counters, and how many jobs it must hold, before it is judged.
+# The window, how much of it must be covered by counters, and how many jobs it must hold, before it is judged. Of a slow
+# stream (a snapshot camera) it reaches further back, until it holds so many jobs.
 WINDOW_S, COVERED_S, FEWEST = 6.0, 4.0, 5
+LONGEST_S = 600.0
 # Less than this share of the jobs done is a trouble: the machine is hopelessly overloaded, or something is broken.
 FLOOR = 0.05
 # Jobs that wait while none is done for so long are stuck.
@@ -51,8 +53,12 @@ class _Lane:
         self._open = found.offered - found.done - found.failed - dropped
         if newest is None or not self._open or found.done + found.failed > newest.done + newest.failed:
             self._moved_at = found.at
+        if len(self._known) > 1 and found[1:] == self._known[-1][1:] == self._known[-2][1:]:
+            self._known.pop()  # nothing has happened since
         self._known.append(found)
-        while found.at - self._known[0].at > WINDOW_S:
+        while (age_s := found.at - self._known[0].at) > WINDOW_S:
+            if found.offered - self._known[1].offered < FEWEST and age_s <= LONGEST_S:
+                break
             self._known.popleft()
 
     def clear(self) -> None:
@@ -64,7 +70,8 @@ class _Lane:
         if not self._known or self._known[-1].at - self._known[0].at < COVERED_S:
             return None
         offered = self._known[-1].offered - self._known[0].offered
-        return (self._known[-1].done - self._known[0].done) / offered if offered >= FEWEST else None
+        # Jobs that were offered before may be done within the window.
+        return min(1.0, (self._known[-1].done - self._known[0].done) / offered) if offered >= FEWEST else None
 
     def trouble(self, modality: Modality, now: float) -> str | None:
         noun = NOUNS[modality]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from bimodal.broker.messages import StreamStatus
-from bimodal.supervisor.probation import OVER_S, WATCHED_S, Probation
+import pytest
+
+from bimodal.broker.messages import Modality, StreamStatus
+from bimodal.supervisor.probation import LONGEST_S, OVER_S, WATCHED_S, Probation
 
 
-def streams(offered: int, done: int, failed: int = 0) -> tuple[StreamStatus, ...]:
+def streams(offered: int, done: int, failed: int = 0, modality: Modality = "face") -> tuple[StreamStatus, ...]:
     return (
         StreamStatus(
-            stream="desk", policy="latest", source="camera 0", offered={"face": offered}, done={"face": done},
-            dropped={}, failed={"face": failed},
+            stream="desk", policy="latest", source="camera 0", offered={modality: offered}, done={modality: done},
+            dropped={}, failed={modality: failed},
         ),
     )  # fmt: skip
 
@@ -62,3 +64,29 @@ def test_what_the_end_of_a_process_costs_is_no_regression() -> None:
     assert watched.regression(streams(400, 27), {}, 13.5, restarts=6) is not None
     new = Probation({("desk", "face"): 0.9}, streams(1000, 900), 0.0)
     assert new.regression(streams(2000, 10), {}, 7.0) is None, "its counters began anew"
+
+
+@pytest.mark.parametrize(("modality", "every_s"), [("speech", 0.5), ("face", 1.0), ("face", 2.0), ("face", 10.0)])
+def test_a_slow_stream_is_judged_too(modality: Modality, every_s: float) -> None:
+    before = round(100 / every_s)
+    watched = Probation({("desk", modality): 1.0}, streams(before, before, modality=modality), 0.0)
+    second = 0
+    reason = None
+    while reason is None and not watched.over(float(second)):
+        second += 1
+        offered = before + int(second / every_s)
+        reason = watched.regression(streams(offered, before, modality=modality), {}, float(second), restarts=9)
+    assert reason == "after it 0% of the jobs of desk were done, and 100% before"
+
+
+def test_a_slow_stream_that_works_is_kept_and_does_not_lengthen_the_watch_of_others() -> None:
+    watched = Probation({("desk", "face"): 1.0}, streams(10, 10), 0.0)
+    for second in range(1, 60):
+        done = 10 + second // 10
+        assert watched.regression(streams(done, done), {}, float(second)) is None
+    assert watched.over(60.0), "it has been judged"
+    paused = Probation({("desk", "face"): 1.0}, streams(10, 10), 0.0)
+    late = WATCHED_S + 1
+    assert paused.regression(streams(10, 10), {"view": "no port is free"}, late) is None
+    assert not paused.over(late)
+    assert paused.over(LONGEST_S + 1)

@@ -63,6 +63,25 @@ def test_nothing_is_said_of_the_first_seconds_of_overload_or_of_a_stream_without
     assert without.trouble("desk", 23.0) is None, "it is judged from the first worker on"
 
 
+def test_a_slow_stream_is_judged_by_its_last_jobs() -> None:
+    """A snapshot camera that is polled every two seconds offers too few frames in the window of a fast one."""
+    for every in (2, 5, 60):
+        progress = Progress()
+        for second in range(7 * every):
+            count = second // every
+            progress.on_status(counted(count, 0, removed=count), float(second))
+        now = float(7 * every - 1)
+        assert progress.share("desk") == 0
+        trouble = progress.trouble("desk", now)
+        assert trouble is not None
+        assert "their shared memory was removed" in trouble
+        assert "desk" in progress.stopped(now)
+        for second in range(7 * every, 9 * every):
+            progress.on_status(counted(second // every, second // every - 6, removed=6), float(second))
+        assert progress.trouble("desk", float(9 * every)) is None
+        assert len(progress._lanes["desk", "face"]._known) < 20, "what is remembered is bounded"
+
+
 def test_jobs_of_a_file_that_wait_for_ever_are_stuck() -> None:
     progress = Progress()
     for second in range(int(STUCK_S) + 5):
