@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from bimodal.broker.messages import Face, FaceResult, Job, JobFailed, SpeechResult
+from bimodal.broker.messages import MOST_FOLLOWED, Face, FaceResult, Hints, Job, JobFailed, SpeechResult
 
 Answer = FaceResult | SpeechResult | JobFailed
 
@@ -18,6 +17,12 @@ MOST_MEASURES = 256
 MOST_WORDS = 500
 MOST_EMBEDDING_BYTES = 1 << 16
 MOST_NS = 10**15
+# Of every number of a face or a voice (pixels, degrees, Hz, dB): none is anywhere near.
+MOST_NUMBER = 1e6
+# Rounding, for probabilities and the like.
+SLACK = 1e-3
+# Hints are for frames so much later at most (workers/face/pipeline.py); else one answer would blind a stream for ever.
+MOST_AHEAD_NS = 10_000_000_000
 
 
 def fault(answer: Answer, job: Job) -> str | None:
@@ -28,7 +33,7 @@ def fault(answer: Answer, job: Job) -> str | None:
     named = (answer.stream, answer.run, modality, answer.seq)
     if named != (job.stream, job.run, job.modality, job.seq):
         return f"it is for {answer.stream}/{modality}/{answer.seq} and not for {job.stream}/{job.modality}/{job.seq}"
-    if answer.pts_ns != job.pts_ns:
+    if (answer.pts_ns, answer.grab_ns) != (job.pts_ns, job.grab_ns):
         return "its time is not that of the job"
     if isinstance(answer, JobFailed):
         return f"its reason has {len(answer.because)} characters" if len(answer.because) > MOST_WORDS else None
@@ -45,6 +50,9 @@ def _fault_of_result(answer: FaceResult | SpeechResult, job: Job) -> str | None:
     if isinstance(answer, SpeechResult):
         if not 0 <= answer.voice <= 1:
             return f"its voice is {answer.voice}"
+        for share in (answer.valence, answer.arousal, answer.dominance):
+            if share is not None and not -1 - SLACK <= share <= 1 + SLACK:
+                return f"its voice has the affect {share}"
         found = _fault_of_numbers(answer) or _fault_of_probabilities(answer.probabilities or {})
         return found or _fault_of_probabilities(answer.other)
     if answer.frame not in (None, (job.shape[1], job.shape[0])) or answer.size not in (None, job.size):
@@ -55,7 +63,14 @@ def _fault_of_result(answer: FaceResult | SpeechResult, job: Job) -> str | None:
         found = _fault_of_numbers(face) or _fault_of_face(face, job)
         if found is not None:
             return found
-    return _fault_of_numbers(answer.hints) if answer.hints is not None else None
+    return _fault_of_hints(answer.hints, job) if answer.hints is not None else None
+
+
+def _fault_of_hints(hints: Hints, job: Job) -> str | None:
+    late = hints.until_ns is not None and hints.until_ns > job.pts_ns + MOST_AHEAD_NS
+    if late or hints.until > job.seq + MOST_FOLLOWED:
+        return "its hints are for frames that are too far ahead"
+    return _fault_of_numbers(hints)
 
 
 def _fault_of_face(face: Face, job: Job) -> str | None:
@@ -66,6 +81,9 @@ def _fault_of_face(face: Face, job: Job) -> str | None:
         return f"a face lies at {face.box} in a frame of {width} x {height}"
     if not 0 <= face.score <= 1:
         return f"a face has the score {face.score}"
+    affect = (face.measures.valence, face.measures.arousal) if face.measures is not None else ()
+    if any(value is not None and not -1 - SLACK <= value <= 1 + SLACK for value in affect):
+        return f"a face has the affect {affect}"
     if face.embedding is not None and len(face.embedding) > MOST_EMBEDDING_BYTES:
         return f"an embedding has {len(face.embedding)} bytes"
     measures = face.measures
@@ -78,21 +96,21 @@ def _fault_of_face(face: Face, job: Job) -> str | None:
 def _fault_of_probabilities(values: Mapping[str, float]) -> str | None:
     if len(values) > MOST_NAMES or any(len(name) > MOST_WORDS for name in values):
         return "it has too many emotions"
-    return None if all(-1e-3 <= value <= 1 + 1e-3 for value in values.values()) else "its probabilities are none"
+    return None if all(-SLACK <= value <= 1 + SLACK for value in values.values()) else "its probabilities are none"
 
 
 def _fault_of_numbers(value: object) -> str | None:
-    return None if _finite(value) else "it holds numbers that are none"
+    return None if _bounded(value) else f"it holds numbers that are none, or beyond {MOST_NUMBER:g}"
 
 
 _NO_NUMBERS = (str, bytes, int, bool, type(None))
 """Types in which nothing can be infinite; the most frequent ones of an answer beside float."""
 
 
-def _finite(value: object) -> bool:
-    """True where every number in a value is finite."""
+def _bounded(value: object) -> bool:
+    """True where every fraction in a value is a number and within bounds."""
     if isinstance(value, float):
-        return math.isfinite(value)
+        return -MOST_NUMBER <= value <= MOST_NUMBER
     parts: Iterable[object]
     if isinstance(value, msgspec.Struct):
         parts = msgspec.structs.astuple(value)
@@ -103,12 +121,11 @@ def _finite(value: object) -> bool:
     else:
         return True
     # An answer has some hundred numbers, each looked at once a frame: no call for each.
-    isfinite = math.isfinite
     for part in parts:
         if type(part) is float:
-            if not isfinite(part):
+            if not -MOST_NUMBER <= part <= MOST_NUMBER:
                 return False
-        elif type(part) not in _NO_NUMBERS and not _finite(part):
+        elif type(part) not in _NO_NUMBERS and not _bounded(part):
             return False
     return True
 

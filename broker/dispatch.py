@@ -331,8 +331,9 @@ class Dispatch:
         if oldest is None or oldest.policy != "every":
             return False
         mean_ns = self._state.service_ns[entry.modality]
-        deadline_ns = max(EVERY_DEADLINE_NS, EVERY_TIMES * mean_ns) if mean_ns else FIRST_DEADLINE_NS
-        return now_ns - max(oldest.since_ns, entry.answered_ns) > deadline_ns * entry.capacity
+        # The least is not multiplied: a worker says its capacity itself.
+        deadline_ns = max(EVERY_DEADLINE_NS, EVERY_TIMES * mean_ns * entry.capacity) if mean_ns else FIRST_DEADLINE_NS
+        return now_ns - max(oldest.since_ns, entry.answered_ns) > deadline_ns
 
     def _take_back(self, worker: str, entry: Worker) -> list[Action]:
         """Take all jobs from a worker that does not answer; it gets others when it says that it is ready."""

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from bimodal.broker.answers import MOST_FACES, fault
 from bimodal.broker.dispatch import EVERY_DEADLINE_NS, EVERY_TIMES, FIRST_DEADLINE_NS, MOST_STRIKES, Dispatch
+from bimodal.broker.events import FaceMeasures, VoiceMeasures
 from bimodal.broker.messages import (
+    MOST_AT_A_TIME,
     Assignment,
     Dismissed,
     Face,
     FaceResult,
     Hello,
+    Hints,
     JobFailed,
     OffDuty,
     Ready,
@@ -67,16 +70,23 @@ def test_a_right_answer_has_no_fault() -> None:
         (answer(run=2), "it is for"),
         (speech(), "for s/speech/3"),
         (answer(pts_ns=1), "its time"),
+        (answer(grab_ns=1), "its time"),
         (answer(faces=(GOOD,) * (MOST_FACES + 1)), "257 faces"),
         (answer(inference_ns=10**16), "durations"),
         (answer(models={"face-static": "x" * 1000}), "models"),
         (answer(frame=(640, 480)), "another size"),
-        (with_face(box=(1e9, 0.0, 1.0, 1.0)), "a face lies at"),
+        (with_face(box=(1e5, 0.0, 1.0, 1.0)), "a face lies at"),
         (with_face(box=(0.0, 0.0, -1.0, 1.0)), "a face lies at"),
         (with_face(box=(0.0, math.nan, 1.0, 1.0)), "numbers"),
         (with_face(score=math.inf), "numbers"),
         (with_face(score=2.0), "score 2.0"),
         (with_face(probabilities={"happy": 7.0}), "probabilities"),
+        (with_face(sharpness=1e30), "beyond 1e+06"),
+        (with_face(measures=FaceMeasures(yaw_deg=1e30)), "beyond"),
+        (with_face(measures=FaceMeasures(blend={"jawOpen": math.nan})), "numbers"),
+        (with_face(measures=FaceMeasures(valence=7.0)), "affect"),
+        (answer(hints=Hints(regions=(), until=2**60)), "too far ahead"),
+        (answer(hints=Hints(regions=(), until=4, until_ns=2**60)), "too far ahead"),
         (with_face(probabilities={str(number): 0.0 for number in range(100)}), "too many emotions"),
         (with_face(embedding=bytes(1 << 17)), "131072 bytes"),
         (JobFailed(**{**msgspec.structs.asdict(failed(JOB, "x")), "because": "x" * 10_000}), "10000 characters"),
@@ -84,6 +94,14 @@ def test_a_right_answer_has_no_fault() -> None:
 )
 def test_each_fault_is_named(wrong: FaceResult | SpeechResult | JobFailed, words: str) -> None:
     assert words in str(fault(wrong, JOB))
+
+
+def test_numbers_of_a_voice_are_bounded() -> None:
+    heard = job("s", 3, "speech")
+    assert fault(speech(snr_db=20.0, measures=VoiceMeasures(f0_hz=120.0), valence=-1.0), heard) is None
+    assert "beyond" in str(fault(speech(snr_db=1e30), heard))
+    assert "numbers" in str(fault(speech(measures=VoiceMeasures(f0_hz=math.nan)), heard))
+    assert "affect" in str(fault(speech(arousal=1.5), heard))
 
 
 @given(voice=st.floats())
@@ -128,6 +146,18 @@ def test_a_job_of_a_file_that_is_never_answered_is_given_to_another_and_the_work
     assert dispatch.workers()["face"] == 1
     assert assigned(dispatch.offer(job("s", 9), now)) == [("face 1", 9)]
     assert dispatch.counts("s", "face").failed == 0
+
+
+def test_a_worker_that_claims_to_do_many_jobs_at_a_time_gets_no_longer_deadline_for_the_first() -> None:
+    dispatch = of_a_file("face 1")
+    dispatch.ready("face 9", "face", 0, 0, capacity=MOST_AT_A_TIME)
+    dispatch.off_duty(["face 1"], 0)
+    for seq in range(4):
+        assert assigned(dispatch.offer(job("s", seq), 0)) == [("face 9", seq)]
+    dispatch.off_duty([], 0)
+    assert dispatch.expire(FIRST_DEADLINE_NS) == []
+    given = assigned(dispatch.expire(FIRST_DEADLINE_NS + 1))
+    assert given[0] == ("face 1", 0), "what it held goes to another, in order"
 
 
 def test_the_deadline_of_a_file_follows_the_measured_time() -> None:
