@@ -137,15 +137,22 @@ class Readers:
 
     def read(self) -> None:
         """Take in connections, and some of the pending subscriptions and their ends."""
+        self._take_connections()
+        for _ in range(MOST_PER_TURN):
+            if not readable(self.socket):
+                return
+            frame = self.socket.recv(copy=False)
+            # A connection may have come since then, with the descriptor of one that has ended: what it says must not
+            # count as the other's.
+            self._take_connections()
+            self._read_one(frame)
+
+    def _take_connections(self) -> None:
         self._connections.update()
         for descriptor in self._connections.ended:
             for prefix in self._prefixes.pop(descriptor, ()):
                 self._forget(prefix)
         self._connections.ended.clear()
-        for _ in range(MOST_PER_TURN):
-            if not readable(self.socket):
-                return
-            self._read_one(self.socket.recv(copy=False))
 
     def _read_one(self, frame: zmq.Frame) -> None:
         try:
@@ -159,13 +166,15 @@ class Readers:
             mine.remove(prefix)
             self._forget(prefix)
             self.socket.setsockopt(zmq.UNSUBSCRIBE, prefix)
-        elif kind == SUBSCRIBED and prefix not in mine:
-            if len(mine) >= MOST_SUBSCRIPTIONS or len(prefix) > MOST_PREFIX_BYTES:
-                self._ignore()
-                return
-            mine.add(prefix)
-            self._wanted[prefix] += 1
-            self._lengths[len(prefix)] += 1
+        elif kind == SUBSCRIBED:
+            if prefix not in mine:
+                if len(mine) >= MOST_SUBSCRIPTIONS or len(prefix) > MOST_PREFIX_BYTES:
+                    self._ignore()
+                    return
+                mine.add(prefix)
+                self._wanted[prefix] += 1
+                self._lengths[len(prefix)] += 1
+            # Also where it is known: the one that is known may be left from a connection with the same descriptor.
             self.socket.setsockopt(zmq.SUBSCRIBE, prefix)
 
     def _ignore(self) -> None:

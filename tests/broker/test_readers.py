@@ -123,6 +123,54 @@ def test_a_turn_reads_no_more_than_its_share(
     one.close()
 
 
+def test_a_reader_that_comes_while_others_are_read_is_not_forgotten(
+    bus: Readers, context: Sockets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor is new, or that of one who has just left, when its subscription is read."""
+    flood = subscriber(context, tmp_path, *(b"x%d" % number for number in range(50)))
+    until(bus, lambda: len(bus._wanted) > 0)
+    reader: list[zmq.Socket[bytes]] = []
+    known = readers.readable
+
+    def reads_on(socket: zmq.Socket[bytes]) -> bool:
+        """Once the turn has begun, somebody comes, and its subscription is waited for."""
+        if socket is bus.socket and not reader:
+            reader.append(subscriber(context, tmp_path, b"emotion."))
+            assert socket.poll(int(PATIENCE_S * 1000))
+        return known(socket)
+
+    until(bus, lambda: len(bus._wanted) == 50)
+    monkeypatch.setattr(readers, "readable", reads_on)
+    bus.read()
+    monkeypatch.setattr(readers, "readable", known)
+    until(bus, lambda: bus.want(b"emotion.desk"))
+    for _ in range(5):
+        bus.read()
+    assert bus.want(b"emotion.desk"), "its own arrival was taken for the end of another one"
+    flood.close()
+
+
+def test_one_with_the_descriptor_of_another_gets_what_it_asks_for(
+    bus: Readers, context: Sockets, tmp_path: Path
+) -> None:
+    """Subscriptions that one has left behind may be read after it has ended and another has come."""
+    first = subscriber(context, tmp_path, b"emotion.")
+    until(bus, lambda: bus.want(b"emotion.desk"))
+    first.close()
+    until(bus, lambda: not bus.want(b"emotion.desk"))
+    second = subscriber(context, tmp_path)
+    until(bus, lambda: bool(bus._connections._open))
+    (descriptor,) = bus._connections._open
+    bus._prefixes[descriptor] = {b"emotion."}
+    bus._wanted[b"emotion."] += 1
+    bus._lengths[len(b"emotion.")] += 1
+    second.setsockopt(zmq.SUBSCRIBE, b"emotion.")
+    assert bus.socket.poll(int(PATIENCE_S * 1000))
+    bus.read()
+    bus.socket.send_multipart([b"emotion.desk", b"2"])
+    assert second.poll(int(PATIENCE_S * 1000))
+
+
 def test_a_prefix_that_is_too_long_is_ignored(bus: Readers, context: Sockets, tmp_path: Path) -> None:
     long = b"z" * (MOST_PREFIX_BYTES + 1)
     one = subscriber(context, tmp_path, long, b"emotion.")
