@@ -196,7 +196,7 @@ def test_a_regression_goes_back_to_the_last_good_config(tmp_path: Path, monkeypa
 
     try:
         until(lambda reply: bool(reply.streams) and works(reply))
-        living.write(models={"face-static": str(only_black(living, "later", hangs=False))})
+        living.write(models={"face-static": str(only_black(living, "later"))})
         reply = until(lambda reply: reply.refused is not None)
         assert str(reply.refused).startswith("it was rolled back to the config before: ")
         assert "failed after it" in str(reply.refused)
