@@ -135,7 +135,8 @@ def _but(value: object, bare: list[Any]) -> str:
         case list():
             return ", not a list" if not any(get_origin(kind) is tuple for kind in bare) else ""
         case str():
-            return f", not '{value[:40]}'"
+            # An address may hold a password.
+            return f", not '{value[:40]}'" if "@" not in value and ":/" not in value else ""
         case bool() | None:
             return f", not {str(value).lower().replace('none', 'null')}"
         case int() | float() if abs(value) < 1e15:

@@ -116,7 +116,10 @@ def is_host(name: str) -> bool:
 
 def _check_host(name: str) -> None:
     if not is_host(name):
-        raise ValueError(f"'host' {name[:40]!r} is no name of a host")
+        # What stands before an @ may be a password.
+        raise ValueError(
+            f"'host' {name[:40]!r} is no name of a host" if "@" not in name else "'host' is no name of a host"
+        )
 
 
 class OscActorSettings(OscSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

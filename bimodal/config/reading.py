@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from bimodal.config.expansion import FILE_SUFFIX, expand
+from bimodal.config.expansion import FILE_SUFFIX, SECRETS, expand
 from bimodal.config.merging import merge
 from bimodal.config.schema import SHORT_FORMS, Config
 from bimodal.values import WrongValueError, convert
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.redaction import remember_address
+from bimodal.workers.redaction import LEAST_VALUE, remember_address, remember_secret
 
 MAX_BYTES = 1 << 20
 MERGE = "tag:yaml.org,2002:merge"
@@ -80,14 +81,24 @@ def config_of(documents: Sequence[Document]) -> Config:
     values: Any = {}
     for document in documents:
         values = merge(values, document.values, Config, SHORT_FORMS)
+    # Before they are checked: also what is said of a wrong value hides them.
+    _remember_secrets(values)
     try:
-        config = convert(values, Config, SHORT_FORMS)
+        return convert(values, Config, SHORT_FORMS)
     except WrongValueError as error:
         raise ConfigError(f"{_where(documents, error)}: {error}") from error
-    for stream in config.streams.values():
-        if stream.url is not None:
-            remember_address(stream.url)
-    return config
+
+
+def _remember_secrets(values: object) -> None:
+    """Hide the addresses and secrets of a config in all that this process says from now on."""
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for key, value in items:
+        if not isinstance(value, str):
+            _remember_secrets(value)
+        elif key in SECRETS:
+            remember_secret(value, LEAST_VALUE)
+        elif key == "url":
+            remember_address(value)
 
 
 def origin_of(documents: Sequence[Document], place: Sequence[str]) -> str | None:
@@ -145,7 +156,7 @@ def _document(data: bytes, origin: str, secrets: set[Path] | None = None) -> Doc
     except RecursionError as error:
         raise ConfigError(f"{origin} nests too deeply") from error
     except Exception as error:  # PyYAML's own conversions raise as they like: "2001-99-99" a ValueError
-        raise ConfigError(f"{origin} holds a value that is none: {str(error)[:200]}") from error
+        raise ConfigError(f"{origin} holds a value that looks like a number or a date and is none: quote it") from error
     return _checked_document({} if values is None else values, origin, root, secrets=secrets)
 
 
@@ -208,7 +219,13 @@ def _checked_document(
     return Document(origin, expanded, root)
 
 
+_REPEATED = re.compile(r" '[^'<][^']+'")
+
+
 def _yaml_place(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    # A password that begins with * & ! or % is taken for a word of YAML, and repeated.
+    plain = _REPEATED.sub("", problem)
+    problem = plain if plain == problem else f"{plain} (text that begins with * & ! % or @ must be in quotes)"
     return f"{problem} in line {mark.line + 1}, column {mark.column + 1}" if mark else problem

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,10 +62,91 @@ def test_what_a_process_knows_is_hidden_wherever_a_library_puts_it(password: str
 
 
 @pytest.mark.parametrize(
-    "name", ["password", "pwd", "psw", "token", "api_key", "auth", "sig", "session", "sid", "code"]
+    "name",
+    [
+        *(
+            "password",
+            "pwd",
+            "psw",
+            "token",
+            "api_key",
+            "auth",
+            "sig",
+            "session",
+            "sid",
+            "code",
+            "hmac",
+            "jwt",
+            "ticket",
+        ),
+        *(
+            "access_token",
+            "X-Amz-Signature",
+            "X-Amz-Credential",
+            "passphrase",
+            "streamid",
+            "Policy",
+            "%74oken",
+            "hdnts",
+        ),
+    ],
 )
 def test_parameters_of_the_usual_names_are_hidden(name: str) -> None:
     assert redact(f"http://cam/video?w=3&{name}=S3cr3t&h=2") == f"http://cam/video?w=3&{name}=***&h=2"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://h/v#access_token=S3cr3t&x=1",
+        "http://h/v?a=1,token=S3cr3t",
+        "http://h/v?token=S3c#r3t&w=3",
+        "http://h/v?loginpas=S3c&r3t",
+        "http://h/v?user=admin&password=S3c r3t",
+        "http://h/token=S3cr3t/list.m3u8",
+        "http://h/v?u=admin&p=S3cr3t",
+        "http://h/v?hdnts=exp=12~acl=/*~hmac=S3cr3t",
+        "srt://h:9000?mode=caller&streamid=#!::u=admin,p=S3cr3t",
+        "rtmp://h/app playpath=x pubUser=admin pubPasswd=S3cr3t",
+        "http://h/?url=rtsp://admin:S3cr3t@cam/x",
+        "http://h/?url=rtsp%3A%2F%2Fadmin%3AS3cr3t%40cam%2Fx",
+        "http://h/?url=http://cam/?token%3DS3cr3t",
+        "http://h/rtsp://admin:S3cr3t@cam/x",
+        "rtsp:///admin:S3cr3t@cam/x",
+        "rtsp:\\\\admin:S3cr3t@cam/x",
+        "//admin:S3cr3t@cam/x",
+        "x://admin:S3cr3t@cam/x",
+        "rtsp://admin:S3c@r3t@[fe80::1%25eth0]:554/x",
+        "https://hooks.example.org/services/T0/aB3dEfGh1jKS3cr3tlMn",
+        "rtsps://cam:7441/aB3dEfGh1jKS3cr3tlMn?enableSrtp",
+    ],
+)
+def test_a_secret_elsewhere_in_an_address_is_hidden(address: str) -> None:
+    assert not any(part in shown_address(address) for part in ("S3c", "r3t")), shown_address(address)
+    remember_address(address)
+    assert not any(part in redact(f"can't open {address}: no") for part in ("S3c", "r3t"))
+
+
+def test_what_stands_around_an_address_stays() -> None:
+    assert redact("('http://h/?token=S3cr3t'): refused") == "('http://h/?token=***'): refused"
+
+
+def test_a_known_password_is_hidden_in_every_spelling() -> None:
+    remember_address("rtsp://admin:p%C3%A4ss'w%22rd@cam/x")
+    for spelling in (
+        "päss'w\"rd",
+        "p%C3%A4ss'w%22rd",
+        repr("päss'w\"rd"),
+        json.dumps("päss'w\"rd"),
+        "YWRtaW46cMOkc3MndyJyZA==",
+    ):
+        assert "***" in redact(f"Authorization: {spelling}!"), spelling
+        assert "ss'w" not in redact(f"said {spelling}")
+
+
+def test_addresses_within_addresses_without_end_are_taken() -> None:
+    assert len(redact("http://x/" * 5000)) < 50_000
+    assert "S3cr3t" not in redact("http://a?b=" * 50 + "http://c:S3cr3t@d")
 
 
 def test_what_is_no_password_is_shown() -> None:
