@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -91,9 +92,28 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
+        if isinstance(error, ImportError) and not (error.name or "").startswith("bimodal"):
+            raise SystemExit(_refuse_library(error)) from None
         from bimodal.console import keep_unexpected
 
         raise SystemExit(keep_unexpected(error)) from None
+
+
+def _refuse_library(error: ImportError) -> int:
+    """Say which library can't be loaded and what to install; gives the exit code. The doctor looks at all of them."""
+    imports = importlib.import_module("bimodal.doctor.imports")
+    if sys.argv[1:2] != ["doctor"]:
+        remedy = imports.advice(str(error)) or "'bimodal doctor' says what to install"
+        sys.stderr.write(f"bimodal: a library that it needs can't be loaded: {error}; {remedy}\n")
+        return 1
+    findings = imports.unloadable()
+    if "--json" in sys.argv:
+        print(json.dumps(findings))
+        return 1
+    for finding in findings:
+        print(f"{finding['check']}: {finding['found']}; {finding['advice']}")
+    sys.stderr.write("bimodal: nothing else was checked, for the doctor needs these libraries itself\n")
+    return 1
 
 
 def starts_system(arguments: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import msgspec
 import typer
 from platformdirs import user_state_path
 
@@ -22,7 +23,7 @@ from bimodal.tables import Table
 from bimodal.workers.actor import BROKEN, REFUSED
 from bimodal.workers.errors import ConfigError
 from bimodal.workers.logs import STREAMS, LogFile, QuietStream, is_stream
-from bimodal.workers.redaction import clean, clean_lines, safe
+from bimodal.workers.redaction import clean, clean_json, clean_lines, safe
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -43,6 +44,11 @@ def say(sentence: str) -> None:
     if takes_more(sys.stderr):
         with suppress(OSError):  # a full disk
             typer.echo(f"bimodal: {safe(sentence)}", err=True)
+
+
+def put_json(values: object) -> None:
+    """Print values as one line of JSON to stdout, as `put`."""
+    put(clean_json(msgspec.json.encode(values).decode()))
 
 
 def put(text: str) -> None:
@@ -94,8 +100,8 @@ def user_errors(log_file: Path | None = None) -> Iterator[None]:
         log.info("refused: %s", error, exc_info=error)
         say(str(error))
         raise typer.Exit(REFUSED) from error
-    except (typer.Exit, typer.Abort, KeyboardInterrupt):
-        raise
+    except (typer.Exit, typer.Abort, KeyboardInterrupt, ImportError):
+        raise  # the command line names a library that can't be loaded (bimodal/cli.py)
     except Exception as error:
         raise typer.Exit(_unexpected(error, log_file)) from error
 

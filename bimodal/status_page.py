@@ -14,7 +14,7 @@ from bimodal.broker.errors import ControlError
 from bimodal.broker.words import Modality, StreamStatus
 from bimodal.supervisor.session import find_session, running_sessions
 from bimodal.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, duration, fit, plain
-from bimodal.workers.redaction import clean_lines
+from bimodal.workers.redaction import clean_json, clean_lines
 
 # Exit codes: all is well; something fails.
 DONE, DEGRADED = 0, 3
@@ -54,7 +54,7 @@ def show_status(session: str | None, *, as_json: bool) -> int:
     Raises ControlError where none runs, or it does not answer.
     """
     reply = ask_session(session) if session is not None else present()
-    text = msgspec.json.encode(reply).decode() if as_json else "\n".join(_lines(reply))
+    text = clean_json(msgspec.json.encode(reply).decode()) if as_json else "\n".join(_lines(reply))
     print(text, flush=True)
     return DEGRADED if troubles(reply) else DONE
 

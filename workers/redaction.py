@@ -208,6 +208,15 @@ def clean_lines(text: str) -> str:
     return "\n".join(map(clean, text.split("\n")))
 
 
+def clean_json(text: str) -> str:
+    """Clean a text of JSON, which stays the same JSON: `\\x85` is none of its escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in JOINERS or char == "\n" else json.dumps(char)[1:-1] for char in text
+    )
+
+
 def safe(text: str) -> str:
     """Redact and clean a sentence."""
     return clean(redact(text))

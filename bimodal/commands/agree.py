@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from bimodal.broker.events import Emotion
-from bimodal.console import put, say, user_errors
+from bimodal.console import put, put_json, say, user_errors
 from bimodal.corpus.agreement import (
     Estimate,
     McNemar,
@@ -104,7 +104,7 @@ def agree(
             found = _compared(found, units, _found(against, clip_rows(against), places))
         if png is not None:
             _draw(png, found)
-        put(msgspec.json.encode(found).decode() if as_json else "\n".join(_lines(found, raters, by, against)))
+        put_json(found) if as_json else put("\n".join(_lines(found, raters, by, against)))
         if found.missing:
             say(f"{found.missing} of {len(places)} labels are of clips without results, and were left out")
 

@@ -35,6 +35,7 @@ from bimodal.supervisor.inputs import gather
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.capture.choice import DEFAULT, Choice
 from bimodal.workers.errors import ConfigError
+from bimodal.workers.redaction import clean
 
 MANY = 8
 """More files than this are a corpus."""
@@ -368,7 +369,7 @@ def _report(inputs: list[Analysed], out: Path, wall_s: float, lost: list[str]) -
     failed = [analysed for analysed in inputs if analysed.reason is not None]
     done = [analysed for analysed in inputs if analysed.done]
     if done:
-        typer.echo(f"{summary_of(done, wall_s)} → {shown(out)}/")
+        typer.echo(clean(f"{summary_of(done, wall_s)} → {shown(out)}/"))
     sys.stdout.flush()
     for analysed in inputs:
         for sentence in (analysed.note, analysed.lost):

@@ -13,7 +13,7 @@ import yaml
 from bimodal.config import Config
 from bimodal.config.json_schema import EXAMPLE, json_schema
 from bimodal.config.reading import origin_of
-from bimodal.console import put, say, user_errors
+from bimodal.console import put, put_json, say, user_errors
 from bimodal.options import ConfigOption, documents_of
 from bimodal.supervisor.emotions import check_models
 from bimodal.supervisor.processes import TABLE, Wanted, processes
@@ -47,7 +47,7 @@ def show(
         if changed:
             record = cast("dict[str, Any]", without_secrets(differing(loaded, Config())))
         if as_json:
-            put(json.dumps(record, ensure_ascii=False))
+            put_json(record)
             return
         origins = {place: origin for place in _places(record) if (origin := origin_of(documents, place)) is not None}
         put("\n".join(to_yaml(record, origins)) or "# nothing but the defaults")

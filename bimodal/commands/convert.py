@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bimodal.console import say, user_errors
+from bimodal.broker.paths import shown
+from bimodal.console import put, say, user_errors
 from bimodal.recordings.convert import convert as write
 from bimodal.recordings.convert import formats_of
 from bimodal.recordings.reading import clips
@@ -37,7 +38,7 @@ def convert(
         for clip in clips(result):
             try:
                 for path in write(clip, formats, now, out):
-                    typer.echo(str(path))
+                    put(shown(path))
                 for sentence in clip.cut_short:
                     say(sentence)
             except RecordError as error:  # one that can't be read costs the others nothing

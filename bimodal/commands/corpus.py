@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from bimodal.broker.paths import shown
 from bimodal.config import Config
-from bimodal.console import put, say, user_errors
+from bimodal.console import put, put_json, say, user_errors
 from bimodal.corpus.rows import ClipRow
 from bimodal.corpus.run import CorpusRequest, Engine, Run, Shard, merge, sentence
 from bimodal.supervisor.addresses import is_address
@@ -256,7 +256,7 @@ class _Json(_Voice):
 
 
 def _print(values: dict[str, Any]) -> None:
-    put(msgspec.json.encode(values).decode())
+    put_json(values)
     sys.stdout.flush()
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from bimodal.console import user_errors
+from bimodal.console import put_json, user_errors
 from bimodal.workers.capture import discover
 from bimodal.workers.errors import SourceError
+from bimodal.workers.redaction import clean
 
 DEMO = "the demo clip"
 
@@ -25,7 +26,7 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for
     with user_errors():
         found = _listed()
         if as_json:
-            typer.echo(msgspec.json.encode(found).decode())
+            put_json(found)
         else:
             _show(found)
 
@@ -61,13 +62,13 @@ def _show(found: dict[str, Any]) -> None:
     names = [f"{kind} {auto[kind]}" for kind in ("camera", "microphone") if auto[kind] is not None]
     console.print(f"[b]auto[/b] takes {' and '.join(names) or DEMO}.", highlight=False)
     for note in found["notes"]:
-        console.print(note, highlight=False, markup=False)
+        console.print(_plain(note), highlight=False)
 
 
 def _table(found: dict[str, Any]) -> Table:
     table = Table("kind", "index", "name", "details")
     for camera in found["cameras"]:
-        table.add_row("camera", str(camera["index"]), _plain(camera["name"]), camera["path"])
+        table.add_row("camera", str(camera["index"]), _plain(camera["name"]), _plain(camera["path"]))
     for microphone in found["microphones"]:
         details = f"{microphone['rate']} Hz, {microphone['channels']} channels"
         if microphone["default"]:
@@ -78,4 +79,4 @@ def _table(found: dict[str, Any]) -> Table:
 
 def _plain(name: str) -> str:
     """Escape a device's name for Rich."""
-    return name.replace("[", r"\[")
+    return escape(clean(name))

@@ -13,12 +13,13 @@ from typing import Annotated, NamedTuple
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.paths import unpack
 from bimodal.config import Config, check_config
-from bimodal.console import open_log, say, user_errors
+from bimodal.console import open_log, put_json, say, user_errors
 from bimodal.models.catalog import sha256_of
 from bimodal.options import ConfigOption, config_of
 from bimodal.recordings.compare import Comparison, compare
@@ -30,6 +31,7 @@ from bimodal.recordings.report.facts import frame_seconds
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.inputs import gather
 from bimodal.supervisor.provenance import model_records
+from bimodal.workers.redaction import clean
 
 MOST_STRETCHES = 20
 
@@ -84,7 +86,7 @@ def diff(
         if not any(one.comparison.frames for one in diffs):
             raise RecordError("no frame is in both results, so there is nothing to compare")
         if as_json:
-            typer.echo(msgspec.json.encode(diffs).decode())
+            put_json(diffs)
         else:
             for one in diffs:
                 _draw(one)
@@ -201,7 +203,7 @@ def _confusion(found: Comparison) -> Table:
 
 def _plain(text: str) -> str:
     """Escape text for Rich."""
-    return text.replace("[", r"\[")
+    return escape(clean(text))
 
 
 # Media and config of a recorded clip.

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import msgspec
 import psutil
 import typer
 from cryptography import x509
@@ -22,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from platformdirs import user_config_path
 
 from bimodal.broker import keys
-from bimodal.console import user_errors
+from bimodal.console import put_json, user_errors
 from bimodal.workers.errors import ConfigError
 
 
@@ -61,7 +60,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 
 def _print_json(**values: object) -> None:
-    typer.echo(msgspec.json.encode(values).decode())
+    put_json(values)
 
 
 @app.command()

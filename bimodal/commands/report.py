@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from bimodal.console import say, user_errors
+from bimodal.broker.paths import shown
+from bimodal.console import put, say, user_errors
 from bimodal.recordings.reading import at_rest, clips, complete
 from bimodal.recordings.recording import RecordError
 from bimodal.recordings.records import SESSION_FILE
@@ -39,11 +40,11 @@ def report(
         for clip in found:
             with contextlib.suppress(RecordError):  # one that can't be read is named below
                 for name in complete(clip, time.time()):
-                    typer.echo(f"completed {clip.folder / name}")
+                    put(f"completed {shown(clip.folder / name)}")
         now = datetime.now().astimezone()
         written, problems = write_reports(recording if recording.is_dir() else recording.parent, clips(recording), now)
         for path in written:
-            typer.echo(str(path))
+            put(shown(path))
         for clip in found:
             for sentence in [*([clip.damaged] if clip.damaged is not None else []), *clip.cut_short]:
                 say(sentence)

@@ -22,7 +22,7 @@ from bimodal.broker.events import Emotion
 from bimodal.broker.mailbox import Subscriber
 from bimodal.commands.up import TURN_S, StopSignal, check, running_system
 from bimodal.config import Config, load_config
-from bimodal.console import open_log, say, user_errors
+from bimodal.console import open_log, put_json, say, user_errors
 from bimodal.options import SessionOption
 from bimodal.status_page import DEGRADED
 from bimodal.supervisor.live import LiveSystem
@@ -170,7 +170,7 @@ def soak(
         with running_system(loaded, watched, session, log_file, secrets) as (system, bus):
             say(f"soaking for {seconds / 60:g} minutes as session '{session}', log in {log_file}")
             found = Sampler(seconds).run(system, bus, stop)
-        typer.echo(msgspec.json.encode(found).decode()) if as_json else _draw(found)
+        put_json(found) if as_json else _draw(found)
         if not found.well:
             raise typer.Exit(DEGRADED)
 

@@ -12,7 +12,6 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -20,7 +19,7 @@ from rich.text import Text
 from bimodal.broker.errors import BrokerError
 from bimodal.broker.mailbox import Subscriber
 from bimodal.broker.sockets import events_endpoint
-from bimodal.console import drawn, is_terminal, leave_stdout, user_errors
+from bimodal.console import drawn, is_terminal, leave_stdout, put, user_errors
 from bimodal.options import SessionOption
 from bimodal.supervisor.session import directory_of
 from bimodal.tables import MIDDLE, NARROW, PIPE_WIDTH, WIDE, Column, Table, fit, plain
@@ -78,7 +77,7 @@ def _once(bus: Subscriber, session: str) -> None:
     width = console.width if console.is_terminal else PIPE_WIDTH
     now = time.monotonic()
     for table in (tables.processes(now, width, sys.maxsize), tables.streams(now, width, sys.maxsize)):
-        typer.echo("\n".join(plain(table)))
+        put("\n".join(plain(table)))
 
 
 def _watch(bus: Subscriber, session: str) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from bimodal.broker.keys import allowed, keys_folder
 from bimodal.broker.sockets import SHARED_MEMORY
 from bimodal.config import Config
-from bimodal.doctor.imports import advice, missing_imports
+from bimodal.doctor.imports import LIBRARIES, advice, missing_imports
 from bimodal.extras import installed
 from bimodal.models.catalog import entries, verify
 from bimodal.models.cuda import (
@@ -40,29 +40,6 @@ from bimodal.supervisor.variants import choice_of
 from bimodal.workers.capture.discover import cameras, microphones
 from bimodal.workers.errors import SourceError
 
-LIBRARIES = {
-    "pyzmq": "zmq",
-    "opencv-python": "cv2",
-    "sounddevice": "sounddevice",
-    "numpy": "numpy",
-    "av": "av",
-    "soxr": "soxr",
-    "msgspec": "msgspec",
-    "PyYAML": "yaml",
-    "platformdirs": "platformdirs",
-    "typer": "typer",
-    "rich": "rich",
-    "psutil": "psutil",
-    "setproctitle": "setproctitle",
-    "starlette": "starlette",
-    "uvicorn": "uvicorn",
-    "websockets": "websockets",
-    "prometheus-client": "prometheus_client",
-    "jinja2": "jinja2",
-    "pyarrow": "pyarrow",
-    "cryptography": "cryptography",
-}
-"""The module of each package."""
 OTHER_PACKAGES = {"opencv-python": ("opencv-python-headless",)}
 """Packages that bring the same module: images for servers have OpenCV without windows."""
 

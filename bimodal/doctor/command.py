@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from bimodal.config import Config
-from bimodal.console import user_errors
+from bimodal.console import put_json, user_errors
 from bimodal.doctor.checks import Finding, run_checks
 from bimodal.doctor.sizing import SHARE_OF_BARE, Measured, arrangements, choose, config_lines, measure, serves, streams
 from bimodal.models.cuda import usable_gpus
@@ -20,6 +20,7 @@ from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.processes import Wanted, processes
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.actor import REFUSED
+from bimodal.workers.redaction import clean
 from bimodal.workers.settings import FaceActorSettings
 
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]![/]", "wrong": "[red]wrong[/]"}
@@ -45,7 +46,7 @@ def doctor(
             return
         findings = run_checks(config_of(config))
         if as_json:
-            typer.echo(msgspec.json.encode(findings).decode())
+            put_json(findings)
         else:
             _draw(findings)
         if any(finding.verdict == "wrong" for finding in findings):
@@ -55,7 +56,9 @@ def doctor(
 def _draw(findings: list[Finding]) -> None:
     table = Table("check", "", "found", Column("what to do", overflow="fold"), box=None, pad_edge=False)
     for finding in findings:
-        table.add_row(finding.check, MARKS[finding.verdict], escape(finding.found), escape(finding.advice or ""))
+        table.add_row(
+            finding.check, MARKS[finding.verdict], escape(clean(finding.found)), escape(clean(finding.advice or ""))
+        )
     Console().print(table)
 
 
@@ -90,7 +93,7 @@ def show_size(config: Config, seconds: float, *, as_json: bool) -> None:
         measured=tuple(measured), proposed=chosen, streams=streams(chosen.frames_s), config=config_lines(chosen)
     )
     if as_json:
-        typer.echo(msgspec.json.encode(sizing).decode())
+        put_json(sizing)
     else:
         _draw_sizes(sizing)
 

@@ -15,6 +15,29 @@ from collections.abc import Sequence
 from bimodal.child_process import child_environment, python_command
 
 WITHIN_S = 120.0
+LIBRARIES = {
+    "pyzmq": "zmq",
+    "opencv-python": "cv2",
+    "sounddevice": "sounddevice",
+    "numpy": "numpy",
+    "av": "av",
+    "soxr": "soxr",
+    "msgspec": "msgspec",
+    "PyYAML": "yaml",
+    "platformdirs": "platformdirs",
+    "typer": "typer",
+    "rich": "rich",
+    "psutil": "psutil",
+    "setproctitle": "setproctitle",
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
+    "websockets": "websockets",
+    "prometheus-client": "prometheus_client",
+    "jinja2": "jinja2",
+    "pyarrow": "pyarrow",
+    "cryptography": "cryptography",
+}
+"""The module of each package."""
 # The Debian package of a system library that a wheel does not bring.
 PACKAGES = {
     "libxcb": "libxcb1",
@@ -65,6 +88,20 @@ def advice(error: str) -> str | None:
         return f"install the system package that brings {name}"
     module = re.search(r"No module named '([\w.]+)'", error)
     return f"pip install the package of '{module[1]}' again" if module else None
+
+
+def unloadable() -> list[dict[str, str | None]]:
+    """What `bimodal doctor` finds where a library that it needs itself can't be loaded: findings as in its JSON."""
+    packages = {module: package for package, module in LIBRARIES.items()} | {"onnxruntime": "onnxruntime"}
+    return [
+        {
+            "check": packages[module],
+            "verdict": "wrong",
+            "found": f"can't be loaded: {error}",
+            "advice": advice(error) or f"pip install {packages[module]}",
+        }
+        for module, error in missing_imports(list(packages)).items()
+    ]
 
 
 def main(modules: Sequence[str]) -> None:

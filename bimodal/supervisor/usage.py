@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import psutil
 
 MEBIBYTE = 2**20
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class Usage(NamedTuple):
@@ -88,49 +89,58 @@ class PressureMonitor:
 def machine_memory_mb() -> int:
     """Memory for all processes together, in MiB: the machine's, or the container's limit if that is less."""
     whole: int = psutil.virtual_memory().total
-    with contextlib.suppress(OSError, ValueError):
-        whole = min(whole, int(CGROUP_LIMIT.read_text()))
-    return whole // MEBIBYTE
+    limit = memory_limit()
+    return (whole if limit is None else min(whole, limit)) // MEBIBYTE
+
+
+def memory_limit(root: Path = CGROUPS, own: Path = OWN_CGROUP) -> int | None:
+    """The smallest limit of memory of this process's cgroup and those above it, in bytes; None without one."""
+    found: list[int] = []
+    for folder, version in _cgroup_folders(root, own, "memory"):
+        with contextlib.suppress(OSError, ValueError):  # "max"
+            found.append(int((folder / ("memory.max" if version == 2 else "memory.limit_in_bytes")).read_text()))
+    return min(found, default=None)
 
 
 def cores() -> int:
-    """Number of cores that this process may use: by affinity, and no more than its cgroup's quota pays for."""
+    """Number of cores that this process may use: by affinity, at most the whole ones of its cgroup's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
-    return allowed if quota is None else max(1, min(allowed, round(quota)))
+    return allowed if quota is None else max(1, min(allowed, math.floor(quota)))
 
 
-CGROUPS = Path("/sys/fs/cgroup")
-
-
-def cpu_quota(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float | None:
+def cpu_quota(root: Path = CGROUPS, own: Path = OWN_CGROUP) -> float | None:
     """The smallest quota of processor time of this process's cgroup and those above it, in cores; None without one.
 
     `docker --cpus=1`, CPUQuota= of systemd and limits of Kubernetes set it.
     """
     found: list[float] = []
-    for folder, version in _cgroup_folders(root, own):
-        with contextlib.suppress(OSError, ValueError):
+    for folder, version in _cgroup_folders(root, own, "cpu"):
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):  # "max"
             if version == 2:
                 most, period = (folder / "cpu.max").read_text().split()
             else:
-                most = (folder / "cpu.cfs_quota_us").read_text().strip()
-                period = (folder / "cpu.cfs_period_us").read_text().strip()
-            if most not in ("max", "-1"):
+                most = (folder / "cpu.cfs_quota_us").read_text()
+                period = (folder / "cpu.cfs_period_us").read_text()
+            if int(most) > 0:
                 found.append(int(most) / int(period))
     return min(found, default=None)
 
 
-def _cgroup_folders(root: Path, own: Path) -> Iterator[tuple[Path, int]]:
+def _cgroup_folders(root: Path, own: Path, controller: str) -> Iterator[tuple[Path, int]]:
     """The folders of this process's cgroup and of all above it, with their version."""
     lines: list[str] = []
     with contextlib.suppress(OSError):
         lines = own.read_text().splitlines()
-    for line in [*lines, "0::/", "0:cpu:/"]:
-        _, controllers, place = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+    for line in [*lines, "0::/", f"0:{controller}:/"]:
+        _, _, rest = line.partition(":")
+        controllers, _, place = rest.partition(":")
+        named = controllers.split(",")
+        if controllers and controller not in named:
             continue
-        top = root / controllers if controllers else root
+        # Several controllers in one folder are named in another order here than there on some systems.
+        orders = {",".join(order) for order in (named, named[::-1], [controller])} if controllers else {""}
         parts = Path(place.strip("/")).parts
-        for count in range(len(parts), -1, -1):
-            yield top.joinpath(*parts[:count]), 1 if controllers else 2
+        for order in sorted(orders):
+            for count in range(len(parts), -1, -1):
+                yield root.joinpath(order, *parts[:count]), 1 if controllers else 2

@@ -46,3 +46,19 @@ def test_a_report_says_what_it_could_not_read(results: Path, capsys: pytest.Capt
     assert f"{results}/a.jsonl is damaged: 1 of its 2 events can be read" in err
     assert "b.jsonl is no event" in err
     assert (results / "c.html").is_file()
+
+
+NAME = "a\x1b[2J\u202e\xa0b"
+
+
+def test_names_of_files_do_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (tmp_path / NAME, tmp_path / "caf\udce9"):
+        folder.mkdir()
+        (folder / f"{NAME}.jsonl").write_bytes(event_line(event(0)))
+        (folder / f"{NAME}.summary.json").write_text("{}")
+        convert(folder, "eaf")
+        report(folder)
+    out = capsys.readouterr().out
+    assert out.count(r"a\x1b[2J\u202e\xa0b.eaf") == 2
+    assert all(char.isprintable() or char == "\n" for char in out)
+    assert "caf%E9" in out

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from bimodal.child_process import python_command
 from bimodal.config import Config
 from bimodal.doctor import checks
 from bimodal.doctor.imports import advice, missing_imports
@@ -66,6 +68,22 @@ def test_analyze_says_which_library_is_missing(tmp_path: Path, without_xcb: dict
     assert code == 1
     assert "libxcb.so.1" in err
     assert "bimodal doctor" in err
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "av", "zmq", "msgspec"])
+def test_the_doctor_and_all_commands_say_what_they_lack_themselves(tmp_path: Path, module: str) -> None:
+    (tmp_path / f"{module}.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for command in (["doctor"], ["devices"]):
+        done = subprocess.run(
+            [*python_command("bimodal.cli"), *command], env=environment, capture_output=True, text=True, check=False
+        )
+        said = done.stdout + done.stderr
+        assert "Traceback" not in said
+        assert "unexpected" not in said
+        if command[0] == "doctor":
+            assert done.returncode == 1
+            assert "libgomp1" in done.stdout
 
 
 def test_the_doctor_says_which_cores_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bimodal.supervisor.usage import PressureMonitor, cores, cpu_quota, waited_s
+from bimodal.supervisor.usage import PressureMonitor, cores, cpu_quota, memory_limit, waited_s
 
 SPIN = "while True: pass"
 PATIENCE_S = 60.0
@@ -68,6 +68,59 @@ def test_a_quota_of_the_cgroup_counts(tmp_path: Path) -> None:
     (old / "cpu.cfs_quota_us").write_text("200000\n")
     (old / "cpu.cfs_period_us").write_text("100000\n")
     assert cpu_quota(tmp_path, own) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "quota"),
+    [
+        ("4:cpuacct,cpu:/docker/x", {"cpu,cpuacct/docker/x": "200000"}, 2.0),
+        ("4:cpuacct,cpu:/docker/x", {"cpuacct,cpu/docker/x": "200000"}, 2.0),
+        ("4:cpuacct,cpu:/docker/x", {"cpu/docker/x": "200000"}, 2.0),
+        ("9:name=systemd:/a\n4:cpu,cpuacct:/a/b", {"cpu,cpuacct/a": "150000", "cpu,cpuacct/a/b": "-1"}, 1.5),
+        ("4:cpu,cpuacct:/docker/x", {"cpu,cpuacct": "50000"}, 0.5),
+        ("no line of a cgroup\n\n4:cpu:/a:b", {"cpu/a:b": "250000"}, 2.5),
+        ("4:cpu:/a", {"cpu/a": "not a number"}, None),
+    ],
+)
+def test_the_first_version_of_cgroups_counts_too(
+    tmp_path: Path, own: str, files: dict[str, str], quota: float | None
+) -> None:
+    (tmp_path / "own").write_text(f"{own}\n")
+    for folder, quota_us in files.items():
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "cpu.cfs_quota_us").write_text(f"{quota_us}\n")
+        (tmp_path / folder / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpu_quota(tmp_path, tmp_path / "own") == quota
+
+
+def test_a_period_of_nothing_is_no_quota(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("100000 0\n")
+    assert cpu_quota(tmp_path, tmp_path / "none") is None
+
+
+def test_a_limit_of_memory_counts_wherever_it_is_set(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    assert memory_limit(tmp_path, own) is None
+    own.write_text("0::/system.slice/bimodal.service\n")
+    service = tmp_path / "system.slice" / "bimodal.service"
+    service.mkdir(parents=True)
+    (service / "memory.max").write_text("max\n")
+    (service.parent / "memory.max").write_text("1073741824\n")
+    assert memory_limit(tmp_path, own) == 2**30
+    own.write_text("6:memory:/docker/x\n")
+    old = tmp_path / "memory" / "docker" / "x"
+    old.mkdir(parents=True)
+    (old / "memory.limit_in_bytes").write_text("536870912\n")
+    assert memory_limit(tmp_path, own) == 2**29
+
+
+@pytest.mark.parametrize(
+    ("quota", "counted"), [(0.5, 1), (1.0, 1), (1.5, 1), (2.5, 2), (3.9, 3), (100.0, 8), (None, 8)]
+)
+def test_parts_of_a_core_are_none(monkeypatch: pytest.MonkeyPatch, quota: float | None, counted: int) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr("bimodal.supervisor.usage.cpu_quota", lambda: quota)
+    assert cores() == counted
 
 
 def test_cores_are_no_more_than_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:

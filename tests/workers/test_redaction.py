@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimodal.workers import redaction
-from bimodal.workers.redaction import clean, escape_hint, redact, remember_address, safe, shown_address
+from bimodal.workers.redaction import clean, clean_json, escape_hint, redact, remember_address, safe, shown_address
 
 # What the password of a camera may hold; of the visible characters all are there that mean something in an address.
 PASSWORDS = st.text("abcXYZ019@:/#?&= %!*'", min_size=6, max_size=20).filter(
@@ -174,3 +174,10 @@ def test_names_cannot_forge_lines_or_steer_a_terminal() -> None:
     assert clean("caf\udce9") == r"caf\udce9", "names that are no UTF-8 can be printed"
     assert clean("schöne Grüße, 你好, \u200d") == "schöne Grüße, 你好, \u200d"
     assert safe("rtsp://a:b@c/\x1b") == r"rtsp://***@c/\x1b"
+
+
+@given(st.text())
+def test_clean_json_is_the_same_json(text: str) -> None:
+    found = clean_json(json.dumps({"a": [text]}, ensure_ascii=False))
+    assert all(char.isprintable() or char in redaction.JOINERS for char in found)
+    assert json.loads(found) == {"a": [text]}
