@@ -6,8 +6,9 @@ workers is in broker/queues.py. Two policies:
 `latest`: at most one job of a stream and modality waits; a newer one replaces it, and the replacement is an
 action of its own. A job that its worker does not answer before the deadline is given up.
 `every`: jobs wait in order and are never given up; a job whose worker is lost is assigned again, three times
-in all, and then fails with the reason. Answers of a worker that has jobs in advance come together, so if it is lost
-with three jobs or more, it is unknown which of them it was working on.
+in all, and then fails with the reason; so is one that is answered wrongly, up to six times where only one worker has
+tried it. Workers that have not tried it come first. Answers of a worker that has jobs in advance come together, so if
+it is lost with three jobs or more, it is unknown which of them it was working on.
 
 Each job that a lost worker may have been working on is then a suspect, and is assigned so that it will be known the
 next time.
@@ -166,7 +167,7 @@ class Dispatch:
             # Who is ready holds nothing: an assignment that was given up was lost on its way, with its connection.
             del entry.held[number]
         for number in [number for number in entry.held if number <= last]:
-            actions += self._lose(entry.held.pop(number), "its answer was lost")
+            actions += self._lose(entry.held.pop(number), "its answer was lost", worker)
             actions += self._strike(worker, entry, "it did not answer a job")
         self._mark_idle(worker, entry)
         return actions + match(self._state, modality, now_ns)
@@ -208,7 +209,7 @@ class Dispatch:
         """Take an answer that is wrong as no answer: the job is assigned again, or dropped."""
         entry = self._workers[worker]
         held = entry.held.pop(number)
-        actions = self._lose(held, f"{worker} answered something else: {reason}")
+        actions = self._lose(held, f"{worker} answered something else: {reason}", worker, wrong=True)
         actions += self._strike(worker, entry, reason)
         self._mark_idle(worker, entry)
         return actions + match(self._state, entry.modality, now_ns)
@@ -260,12 +261,13 @@ class Dispatch:
         possibly_started = entry.possibly_started()
         # Newest first: each is put back at the front, so the oldest ends up there.
         for number in reversed(entry.held):
-            if number not in possibly_started:
+            begun = number in possibly_started
+            if not begun:
                 # Never begun, so this is no attempt: else it would fail together with a job that kills workers.
                 entry.held[number].waiting.attempts -= 1
             elif len(possibly_started) > 1:
                 entry.held[number].waiting.suspect = True
-            actions += self._lose(entry.held[number], f"{worker} was lost with it")
+            actions += self._lose(entry.held[number], f"{worker} was lost with it", worker if begun else None)
         return actions + match(self._state, entry.modality, now_ns)
 
     def off_duty(self, workers: Collection[str], now_ns: int) -> list[Action]:
@@ -340,9 +342,10 @@ class Dispatch:
         actions: list[Action] = []
         started = entry.possibly_started()
         for number in reversed(entry.held):
-            if number not in started:
+            begun = number in started
+            if not begun:
                 entry.held[number].waiting.attempts -= 1
-            actions += self._lose(entry.held[number], f"{worker} did not answer in time")
+            actions += self._lose(entry.held[number], f"{worker} did not answer in time", worker if begun else None)
         entry.held.clear()
         return actions + self._strike(worker, entry, "it did not answer in time")
 
@@ -420,17 +423,26 @@ class Dispatch:
         queue.counts.reasons[cause] += 1
         return Drop(job, reason)
 
-    def _lose(self, held: HeldJob, reason: str) -> list[Action]:
-        """Queue a job again whose worker or answer is lost, or settle it."""
+    def _lose(self, held: HeldJob, reason: str, worker: str | None = None, *, wrong: bool = False) -> list[Action]:
+        """Queue a job again whose worker or answer is lost, or settle it.
+
+        Args:
+            worker: who has tried it in vain.
+            wrong: it was answered wrongly, so that the worker and not the job may be at fault.
+        """
         job = held.waiting.job
         queue = self._queue_of(job)
         if queue is None or held.given_up:
             return []
         if held.policy == "latest":
             return [self._drop(queue, job, "lost", reason)]
-        if held.waiting.attempts >= MOST_ATTEMPTS:
+        if worker is not None:
+            held.waiting.tried.add(worker)
+        # Where only one has tried it, and may be the one that is wrong, others may still be loading.
+        alone = len(held.waiting.tried) == 1 and wrong
+        if held.waiting.attempts >= (MOST_ATTEMPTS + MOST_STRIKES if alone else MOST_ATTEMPTS):
             queue.counts.failed += 1
-            return [Fail(job, f"{MOST_ATTEMPTS} workers in a row were lost with it")]
+            return [Fail(job, f"{held.waiting.attempts} workers in a row were lost with it or gave no valid answer")]
         queue.waiting.appendleft(held.waiting)
         turns = self._turns[job.modality]
         turns.setdefault((job.stream, job.modality))

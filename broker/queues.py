@@ -58,12 +58,14 @@ class JobCounts:
 
 @dataclass
 class WaitingJob:
-    """A job in a queue: when it arrived, how often it was assigned, and whether it is suspected of killing workers."""
+    """A job in a queue: when it arrived, how often it was assigned, whether it is suspected of killing workers, and the
+    workers that were lost with it or answered it wrongly: others come first."""
 
     job: Job
     since_ns: int
     attempts: int = 0
     suspect: bool = False
+    tried: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -191,6 +193,13 @@ class DispatchState:
         }
         return [key for key in turns if not (self.queues[key].ordered and key[0] in held)]
 
+    def others_first(self, worker: str, key: StreamKey) -> bool:
+        """True where this worker has tried the next job of a stream in vain, and another has not tried it yet."""
+        tried = self.queues[key].waiting[0].tried
+        return worker in tried and any(
+            one.modality == key[1] and name not in tried and self.works(name) for name, one in self.workers.items()
+        )
+
     def works(self, name: str) -> bool:
         """True for a worker that gets jobs."""
         return name not in self.off_duty and name not in self.refused and self.workers[name].dismissed is None
@@ -225,11 +234,34 @@ def match(state: DispatchState, modality: Modality, now_ns: int) -> list[Action]
         worker = _soonest(state, modality, now_ns) if free else None
         if worker is None:
             break
+        key = _next_stream(state, free)
+        if state.others_first(worker, key):
+            found = _pair_untried(state, worker, key, free)
+            if found is None:
+                break
+            worker, key = found
         del idle[worker]
-        assigned.append(_assign(state, worker, _next_stream(state, free), now_ns))
+        assigned.append(_assign(state, worker, key, now_ns))
     if turns:
-        assigned += _match_in_advance(state, modality, now_ns)
+        ahead = _match_in_advance(state, modality, now_ns)
+        assigned += ahead
+        if ahead and idle and turns:  # a busy worker has taken the job that an idle one had tried
+            assigned += match(state, modality, now_ns)
     return assigned
+
+
+def _pair_untried(
+    state: DispatchState, worker: str, key: StreamKey, free: Collection[StreamKey]
+) -> tuple[str, StreamKey] | None:
+    """Another idle worker for the next job of a stream that `worker` has tried in vain, else another stream for it.
+
+    None where the job waits for a busy worker.
+    """
+    fresh = next((name for name in state.idle[key[1]] if not state.others_first(name, key)), None)
+    if fresh is not None:
+        return fresh, key
+    rest = [other for other in free if not state.others_first(worker, other)]
+    return (worker, _next_stream(state, rest)) if rest else None
 
 
 def _soonest(state: DispatchState, modality: Modality, now_ns: int) -> str | None:
@@ -312,7 +344,7 @@ def _match_in_advance(state: DispatchState, modality: Modality, now_ns: int) -> 
                 and name not in state.refused
             ):
                 key = _next_stream_for_busy(state, worker, turns)
-                if key is not None:
+                if key is not None and not state.others_first(name, key):
                     assigned.append(_assign(state, name, key, now_ns))
                     turns = state.free(modality)
                     more = more or worker.capacity > 1 or worker.in_advance > 1

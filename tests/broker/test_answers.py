@@ -148,6 +148,60 @@ def test_a_job_of_a_file_that_is_never_answered_is_given_to_another_and_the_work
     assert dispatch.counts("s", "face").failed == 0
 
 
+def test_a_job_that_one_answers_wrongly_goes_to_another_and_does_not_fail() -> None:
+    dispatch = of_a_file("face 1", "face 9")
+    assert assigned(dispatch.offer(job("s", 0), 0)) == [("face 1", 0)]
+    assert assigned(dispatch.offer(job("s", 1), 0)) == [("face 9", 1)]
+    # The other one is busy and takes it in advance; who answered wrongly gets jobs that it has not tried.
+    assert assigned(dispatch.reject("face 9", 1, "its time is not that of the job", 1)) == [("face 1", 1)]
+    assert assigned(dispatch.offer(job("s", 2), 1)) == [("face 9", 2)]
+    assert assigned(dispatch.reject("face 9", 2, "its time is not that of the job", 2)) == []
+    assert assigned(dispatch.offer(job("s", 3), 2)) == [], "the job before it waits for the other"
+    found, given = dispatch.answered("face 1", 1, 3)
+    assert found is not None
+    assert assigned(given) == [("face 1", 2), ("face 9", 3)]
+    assert assigned(dispatch.reject("face 9", 3, "its time is not that of the job", 4)) == []
+    assert dispatch.dismissed("face 9") is not None
+    for number in (2, 3, 4):
+        assert dispatch.answered("face 1", number, 5)[0] is not None
+    assert (dispatch.counts("s", "face").done, dispatch.counts("s", "face").failed) == (4, 0)
+
+
+def test_a_job_does_not_fail_because_the_first_worker_that_is_there_answers_wrongly() -> None:
+    dispatch = of_a_file("face 9")
+    assert assigned(dispatch.offer(job("s", 0), 0)) == [("face 9", 0)]
+    for number in range(1, MOST_STRIKES):
+        assert assigned(dispatch.reject("face 9", number, "x", number)) == [("face 9", 0)]
+    assert dispatch.reject("face 9", MOST_STRIKES, "x", MOST_STRIKES) == []
+    assert dispatch.dismissed("face 9") is not None
+    assert assigned(dispatch.ready("face 1", "face", 0, 10)) == [("face 1", 0)], "it was still loading"
+    assert dispatch.answered("face 1", 1, 11)[0] is not None
+    assert dispatch.counts("s", "face").failed == 0
+
+
+def test_a_job_that_no_life_of_the_only_worker_can_do_fails_in_the_end() -> None:
+    dispatch = of_a_file("face 1")
+    dispatch.offer(job("s", 0), 0)
+    for now in range(1, 100):
+        number = next((n for n in range(1, 20) if dispatch.held("face 1", n) is not None), None)
+        if number is None:
+            assert dispatch.gone("face 1", now) == []
+            dispatch.ready("face 1", "face", 0, now)
+        elif any(isinstance(action, Fail) for action in dispatch.reject("face 1", number, "x", now)):
+            return
+    raise AssertionError("it was given again for ever")
+
+
+def test_a_job_that_all_have_tried_is_given_to_any_of_them() -> None:
+    dispatch = of_a_file("face 1", "face 2")
+    dispatch.offer(job("s", 0), 0)
+    assert assigned(dispatch.reject("face 1", 1, "x", 1)) == [("face 2", 0)]
+    assert len(assigned(dispatch.reject("face 2", 1, "x", 2))) == 1
+    holder = "face 1" if dispatch.held("face 1", 2) is not None else "face 2"
+    (failure,) = dispatch.reject(holder, 2, "x", 3)
+    assert isinstance(failure, Fail)
+
+
 def test_a_worker_that_claims_to_do_many_jobs_at_a_time_gets_no_longer_deadline_for_the_first() -> None:
     dispatch = of_a_file("face 1")
     dispatch.ready("face 9", "face", 0, 0, capacity=MOST_AT_A_TIME)
