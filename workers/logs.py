@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 
 STDOUT, STDERR = Path("/dev/stdout"), Path("/dev/stderr")
 # Names for the process's own outputs, in containers and under systemd.
-STREAMS = {"-": STDERR, "stderr": STDERR, "/dev/stderr": STDERR, "stdout": STDOUT, "/dev/stdout": STDOUT}
+STREAMS = {"-": STDERR, "stderr": STDERR, "stdout": STDOUT}
+STREAMS |= dict.fromkeys(("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"), STDERR)
+STREAMS |= dict.fromkeys(("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"), STDOUT)
 MOST_BYTES = 16 * 2**20
 
 

@@ -15,6 +15,7 @@ from bimodal.recordings.convert import formats_of
 from bimodal.recordings.reading import clips
 from bimodal.recordings.recording import RecordError
 from bimodal.workers.actor import REFUSED
+from bimodal.workers.redaction import clean
 
 
 def convert(
@@ -38,7 +39,7 @@ def convert(
         for clip in clips(result):
             try:
                 for path in write(clip, formats, now, out):
-                    put(shown(path))
+                    put(clean(shown(path)))
                 for sentence in clip.cut_short:
                     say(sentence)
             except RecordError as error:  # one that can't be read costs the others nothing

@@ -21,7 +21,7 @@ from bimodal.supervisor.addresses import is_address
 from bimodal.tables import duration
 from bimodal.workers.actor import REFUSED
 from bimodal.workers.errors import ConfigError
-from bimodal.workers.redaction import redact
+from bimodal.workers.redaction import clean, redact
 
 LINE_EVERY_S = 60.0
 FAILURES_SHOWN = 20
@@ -50,7 +50,7 @@ def merge_command(
                 f"{redact(out)} needs no merge: results at an address have one driver, which writes the table"
             )
         clips, failed = merge(Path(out).absolute())
-        put(f"{clips:,} clips, {failed:,} failed → {shown(Path(out) / 'corpus')}/")
+        put(clean(f"{clips:,} clips, {failed:,} failed → {shown(Path(out) / 'corpus')}/"))
         if failed:
             raise typer.Exit(REFUSED)
 
@@ -118,9 +118,9 @@ def _dry(run: Run) -> None:
     waiting = 0
     for item in run.waiting_items():
         waiting += 1
-        put(f"would do   {shown(item.source)} → {item.place}")
+        put(clean(f"would do   {shown(item.source)} → {item.place}"))
     for row in run.refusals():
-        put(f"refused    {row.reason}")
+        put(clean(f"refused    {row.reason}"))
     skipped = f"; {count.skipped} skipped" if count.skipped else ""
     put(f"{count.total:,} inputs: {waiting:,} to do, {_before(run)}{skipped}")
     if count.refused:

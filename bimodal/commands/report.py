@@ -17,6 +17,7 @@ from bimodal.recordings.recording import RecordError
 from bimodal.recordings.records import SESSION_FILE
 from bimodal.supervisor.provenance import end_session
 from bimodal.workers.actor import REFUSED
+from bimodal.workers.redaction import clean
 
 
 def report(
@@ -40,11 +41,11 @@ def report(
         for clip in found:
             with contextlib.suppress(RecordError):  # one that can't be read is named below
                 for name in complete(clip, time.time()):
-                    put(f"completed {shown(clip.folder / name)}")
+                    put(clean(f"completed {shown(clip.folder / name)}"))
         now = datetime.now().astimezone()
         written, problems = write_reports(recording if recording.is_dir() else recording.parent, clips(recording), now)
         for path in written:
-            put(shown(path))
+            put(clean(shown(path)))
         for clip in found:
             for sentence in [*([clip.damaged] if clip.damaged is not None else []), *clip.cut_short]:
                 say(sentence)

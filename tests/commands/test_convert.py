@@ -48,7 +48,7 @@ def test_a_report_says_what_it_could_not_read(results: Path, capsys: pytest.Capt
     assert (results / "c.html").is_file()
 
 
-NAME = "a\x1b[2J\u202e\xa0b"
+NAME = "a\x1b[2J\u202e\xa0\nb"
 
 
 def test_names_of_files_do_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +59,7 @@ def test_names_of_files_do_not_steer_the_terminal(tmp_path: Path, capsys: pytest
         convert(folder, "eaf")
         report(folder)
     out = capsys.readouterr().out
-    assert out.count(r"a\x1b[2J\u202e\xa0b.eaf") == 2
+    assert out.count(r"a\x1b[2J\u202e\xa0\nb.eaf") == 2
     assert all(char.isprintable() or char == "\n" for char in out)
+    assert all(line.startswith(str(tmp_path)) for line in out.splitlines())
     assert "caf%E9" in out

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bimodal.workers import logs
 from bimodal.workers.logs import ConfidentialFormatter, LogFile, QuietStream, is_stream
 from tests.end_to_end.driving import PATIENCE_S, Driven
 from tests.end_to_end.living import Living, static_model, until
@@ -103,7 +104,7 @@ def test_a_full_disk_under_stdout_ends_nothing(tmp_path: Path) -> None:
         assert "Traceback" not in driven.process.stderr.read()
 
 
-@pytest.mark.parametrize("name", ["-", "stderr", "/dev/stderr", "/dev/stdout"])
+@pytest.mark.parametrize("name", ["-", "stderr", "/dev/fd/2", "/dev/stdout"])
 def test_the_log_may_be_an_output_of_the_process(tmp_path: Path, name: str) -> None:
     living, session = Living(tmp_path), "test-log-output"
     living.write(log={"file": name})
@@ -113,3 +114,11 @@ def test_the_log_may_be_an_output_of_the_process(tmp_path: Path, name: str) -> N
     told = out if name == "/dev/stdout" else err
     assert "supervisor INFO face 1 is ready" in told
     assert not (tmp_path / name.strip("/")).exists()
+
+
+def test_names_of_the_process_s_own_outputs_are_not_opened_again() -> None:
+    """One that is a file would be opened with a place of its own, and what is written would be overwritten."""
+    for name in ("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2", "-"):
+        assert logs.STREAMS[name] == Path("/dev/stderr"), name
+    for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        assert logs.STREAMS[name] == Path("/dev/stdout"), name
