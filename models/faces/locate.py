@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bimodal.models.faces.crop import Outline
-from bimodal.models.faces.detections import Candidate, contains, overlap
+from bimodal.models.faces.detections import Candidate, overlap
 from bimodal.models.faces.detector import Detector
 from bimodal.models.faces.mesh import Landmarks
 from bimodal.models.session import Artifact
@@ -18,11 +18,6 @@ SPARE = 8
 """Number of detections kept above the number of faces wanted, since some turn out to be no face."""
 CANDIDATE = 0.6
 """Detections from this share of the least score on are candidates: a close look may confirm them."""
-WEAK, SMALL = 0.16, 3.0
-"""Detections from this share of the least score on, of up to so many smallest faces, count where a close look and the
-landmark model both confirm them: small faces without hair and shoulders, as FER2013 has them, reach no more."""
-APART = 0.3
-"""A weak detection of which a larger share lies in a better one is a part of that face."""
 CERTAIN = 0.92
 """Faces with a lower detection score are looked at closely: upright, frontal ones reach 0.93, others at most 0.91."""
 CONFIRMED, CONFIRMED_ALONE = 0.55, 0.7
@@ -70,7 +65,7 @@ class FaceLocator:
         max_faces: int = 8,
         largest_look: int = 1280,
     ) -> None:
-        self.detector = Detector(detector, min_score=WEAK * min_score, largest_look=largest_look)
+        self.detector = Detector(detector, min_score=CANDIDATE * min_score, largest_look=largest_look)
         self.landmarks = Landmarks(landmarks)
         self._min_score, self._min_size, self._min_presence = min_score, min_size, min_presence
         self._max_faces = max_faces
@@ -84,10 +79,9 @@ class FaceLocator:
     ) -> list[Located]:
         """Find the faces in uint8 [H, W, 3] RGB of at least `min_size` and about `smallest` pixels, in no order.
 
-        Detections that are not certain are looked at closely, which confirms them and tells which way is up. A face
-        counts where the landmark model agrees with the detector (letters and foliage may pass for a face with one of
-        the two, seldom with both), or where the close look is sure: in profile, turned away, dark or small faces have
-        no mesh. Hands are sure faces to a close look now and then, so weak detections need a mesh.
+        Weak detections are looked at closely, which confirms them and tells which way is up. A face counts where the
+        landmark model agrees with the detector (letters and foliage may pass for a face with one of the two, seldom
+        with both), or where the close look is sure: in profile, turned away, dark or small faces have no mesh.
         Faces at the boxes `known` are left out; `part` (left, top, right, bottom) is the only part that is searched.
         """
         if part is None:
@@ -104,7 +98,7 @@ class FaceLocator:
         sure = {place for place in range(len(faces)) if place not in doubtful}
         for place, look in zip(doubtful, looks, strict=True):
             enough = CONFIRMED if faces[place].score >= self._min_score else CONFIRMED_ALONE
-            if look.score >= enough and not self._weak(faces[place]):
+            if look.score >= enough:
                 sure.add(place)
             faces[place] = Candidate(max(faces[place].score, look.score), faces[place].row, look.angle)
         kept = [place for place, face in enumerate(faces) if face.score >= self._min_score]
@@ -117,19 +111,8 @@ class FaceLocator:
 
     def _candidates(self, found: Sequence[Candidate]) -> list[Candidate]:
         large = [face for face in found if not self.too_small(face.row)]
-        likely = [face for face in large if not self._weak(face)]
-        weak = [
-            face
-            for face in large
-            if self._weak(face)
-            and max(face.row[2:4]) <= SMALL * self._min_size
-            and all(contains(face.row, other.row) <= APART for other in likely)
-        ]
-        # Weak ones take no place from likely ones.
-        return [*sorted(likely, key=_worth), *sorted(weak, key=_worth)][: self._max_faces + SPARE]
-
-    def _weak(self, face: Candidate) -> bool:
-        return face.score < CANDIDATE * self._min_score
+        large.sort(key=lambda face: -face.row[2] * face.row[3] * face.score**2)
+        return large[: self._max_faces + SPARE]
 
     def _with_mesh(self, pixels: NDArray[np.uint8], faces: Sequence[Candidate]) -> list[Located]:
         """Locate detections; those that the landmark model is not sure of get no mesh."""
@@ -139,11 +122,6 @@ class FaceLocator:
             Located(face, sure, Outline(points if sure * face.score >= self._min_presence else None, square))
             for face, square, points, sure in zip(faces, squares, mesh.points, mesh.presence.tolist(), strict=True)
         ]
-
-
-def _worth(face: Candidate) -> float:
-    """Key by which detections are sorted: large and sure ones first."""
-    return -face.row[2] * face.row[3] * face.score**2
 
 
 def moved(face: Candidate, across: float, down: float) -> Candidate:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import cv2
@@ -15,14 +14,10 @@ from numpy.typing import NDArray
 
 from bimodal.models.catalog import resolve
 from bimodal.models.faces.crop import Outline
-from bimodal.models.faces.detections import Candidate, Detections, overlap
-from bimodal.models.faces.detector import CloseLook
+from bimodal.models.faces.detections import overlap
 from bimodal.models.faces.locate import FaceLocator, Located
-from bimodal.models.faces.mesh import Mesh, eye_angle
-from bimodal.models.faces.resampling import Square
+from bimodal.models.faces.mesh import eye_angle
 from bimodal.models.session import open_artifact
-from bimodal.training.evaluate.detection import composed, measure, our_finder
-from bimodal.training.evaluate.scenes import fer_cutout
 from bimodal.workers.demo import DEMO
 
 Picture = NDArray[np.uint8]
@@ -94,77 +89,10 @@ def test_small_faces_beside_a_close_up_are_found(portrait: Picture) -> None:
     assert sorted(max(one.face.row[2:4]) < 60 for one in found) == [False, True, True, True, True]
 
 
-class Seeing:
-    """A detector and a landmark model that answer as told: score, close look and presence by the place of a box."""
-
-    geometry = SimpleNamespace(suppression=0.3, margin=1.5)
-
-    def __init__(self, *told: tuple[list[float], float, float, float]) -> None:
-        self._told = told
-
-    def __call__(self, _: Picture, how: float | list[Square]) -> Detections | Mesh:
-        if isinstance(how, list):
-            sure = [self._of(square.x)[3] for square in how]
-            return Mesh(np.zeros((len(how), 468, 3), np.float32), np.array(sure, np.float32))
-        return Detections([Candidate(score, row) for row, score, _, _ in self._told])
-
-    def look_closely(self, _: Picture, faces: list[Candidate]) -> list[CloseLook]:
-        return [CloseLook(self._of(self.square(face).x)[2], 0.0, False) for face in faces]
-
-    def square(self, face: Candidate) -> Square:
-        x, y, width, height = face.row
-        return Square(x + width / 2, y + height / 2, height, 0.0)
-
-    def _of(self, x: float) -> tuple[list[float], float, float, float]:
-        return next(one for one in self._told if one[0][0] + one[0][2] / 2 == x)
-
-
-@pytest.mark.parametrize(
-    ("score", "look", "presence", "found"),
-    [
-        (0.1, 0.8, 0.9, True),
-        (0.1, 0.8, 0.3, False),  # a hand
-        (0.1, 0.4, 1.0, False),
-        (0.35, 0.8, 0.3, True),
-        (0.35, 0.6, 0.3, False),
-        (0.6, 0.6, 0.0, True),
-    ],
-)
-def test_a_weak_detection_needs_a_close_look_and_a_mesh(
-    score: float, look: float, presence: float, found: bool
-) -> None:
-    find = locator()
-    find.detector = find.landmarks = Seeing(([10.0, 10.0, 30.0, 40.0], score, look, presence))  # type: ignore[assignment]
-    assert len(find(np.zeros((90, 160, 3), np.uint8))) == found
-
-
-def test_a_large_weak_detection_costs_no_close_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = locator()
-    seeing = Seeing(([10.0, 10.0, 60.0, 80.0], 0.1, 0.9, 1.0))
-    find.detector = find.landmarks = seeing  # type: ignore[assignment]
-    looked: list[int] = []
-    monkeypatch.setattr(seeing, "look_closely", lambda _, faces: looked.append(len(faces)) or [])
-    assert find(np.zeros((90, 160, 3), np.uint8)) == []
-    assert looked == [0]
-
-
-def test_a_weak_detection_beside_a_better_one_is_a_part_of_it() -> None:
-    find = locator(max_faces=1)
-    part, other = [[40.0, 50.0, 24.0, 30.0], [200.0, 10.0, 24.0, 30.0]]
-    seeing = Seeing(([10.0, 10.0, 60.0, 60.0], 0.95, 0.9, 1.0), (part, 0.1, 0.9, 1.0), (other, 0.1, 0.9, 1.0))
-    find.detector = find.landmarks = seeing  # type: ignore[assignment]
-    assert [one.face.row[0] for one in find(np.zeros((90, 300, 3), np.uint8))] == [10.0, 200.0]
-
-
-@pytest.mark.shared
-def test_small_faces_without_hair_and_shoulders_are_found(shared: Path) -> None:
-    """Faces of FER2013, whose pictures end at the face, of 24 to 60 pixels beside a close-up."""
-    files = sorted((shared / "data/fer2013/valid").glob("*.png"))[::60]
-    cutouts = [fer_cutout(np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)) for path in files]
-    found = measure(our_finder("yunet-n", 24), composed(cutouts, "24 to 60 px beside a close-up", 8))
-    assert found.faces >= 36
-    assert found.recall >= 0.8
-    assert found.false == 0
+def test_a_face_that_the_detector_draws_a_sixth_too_small_is_kept() -> None:
+    find = locator(min_size=24.0)
+    assert not find.too_small([100.0, 100.0, 16.0, 20.0])
+    assert find.too_small([100.0, 100.0, 16.0, 19.0])
 
 
 def test_what_is_smaller_than_wanted_is_left_out(portrait: Picture) -> None:
