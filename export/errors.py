@@ -17,3 +17,7 @@ class ParityError(ExportError):
 
 class QuantizationError(ExportError):
     """A model can't be quantized, or loses too much accuracy."""
+
+
+class GraphError(ExportError):
+    """A graph does not have the form that a change of it needs."""

@@ -15,9 +15,15 @@ SUFFIX = "_DequantizeLinear_Output"
 
 
 def weights_of(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
-    """The constants of a graph by name; those that DequantizeLinear makes float32 under the name of its output too."""
+    """The constants of a graph and its inner graphs by name; what DequantizeLinear makes float32 under the name of its
+    output too."""
     values: dict[str, NDArray[Any]] = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-    return values | _dequantised(graph, values)
+    values |= _dequantised(graph, values)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                values |= weights_of(attribute.g)
+    return values
 
 
 def _dequantised(graph: onnx.GraphProto, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
