@@ -138,14 +138,16 @@ class RobustConfig(msgspec.Struct, _OfEmotions, frozen=True, kw_only=True, forbi
         emotions: the set that `first` learnt, in the order of its classes. face-api's network joins in those that it
             knows, two at least.
         data: pictures with labels, by default FER2013 with the votes of FER+; its splits `train` and `valid`.
-        first: an artifact of face-compact's or face-robust's form, whose first network is taken, or best.pt of a run of
-            that network; widths and depth are its own.
+        first: an artifact of face-compact's form, or of face-robust's (see `begin_with`), or best.pt of a run of that
+            network; widths and depth are its own.
         second: folder with the weights of face-api.js's expression network; None fetches the npm package.
         first_temperature, second_temperature: of their logits before they are joined.
         tau, share: of the rule for clear pictures, see Rule; None, both, chooses them.
         poor_tau: of the rule for pictures that are not clear.
         detailed_share: of the rule for pictures of more detail than the first network's training pictures have.
         offsets: of the rule, by emotion.
+        poor_first: an artifact of the first's form that answers for it in pictures that are not clear; None: there is
+            none. It and `second` run only where they count.
         clear_first: one more artifact of the first's form, for clear pictures; None: there is none.
         mirrored: whether all networks see the mirror image too, which costs as much again.
         grey_side: side of the picture that the first network sees.
@@ -160,6 +162,7 @@ class RobustConfig(msgspec.Struct, _OfEmotions, frozen=True, kw_only=True, forbi
     output: Path
     first: Path
     second: Path | None = None
+    poor_first: Path | None = None
     clear_first: Path | None = None
     mirrored: bool = False
     first_temperature: Positive = 1.0

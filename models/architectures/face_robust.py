@@ -5,10 +5,11 @@ picture. Product of experts after Hinton 1999: log p = (1 − w)·(log p₁ − 
 temperature. The prior is that of the first network's training labels; dividing by a part of it is the decision rule
 that weighs rare emotions. The less clear a picture is, the less the second network counts, which knows clear pictures
 only, and the more of the prior is divided out, which the first falls back on; with more detail than the first network's
-training pictures have the second counts more. Of emotions of one's own the second may know a part only: the product is
-then over the emotions that both know, which keep the share of all that the first gives them. In a larger model the
-first opinion is that of two networks, of which one knows undegraded pictures and counts half where the picture is
-clear, and each also sees the mirror image.
+training pictures have the second counts more. A network that learnt from degraded faces may stand in for the first
+where a picture is not clear. Of emotions of one's own the second may know a part only: the product is then over the
+emotions that both know, which keep the share of all that the first gives them. In a larger model the first opinion is
+that of two networks, of which one knows undegraded pictures and counts half where the picture is clear, and each also
+sees the mirror image.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ RICH = 3.5, 6.0
 """Grey levels of detail: with less than the first a picture shows what 48 pixels show, with the second far more."""
 FLAT = 0.2, 0.3
 """Share of equal neighbouring pixels: below the first nothing covers a face, above the second something does."""
+BETWEEN = 0.5, 1.0
+"""Clearness below the first: the network for pictures that are not clear answers alone; at 1 the other does."""
 EQUAL = 0.5
 """Difference of grey levels below which neighbouring pixels are equal."""
 
@@ -178,6 +181,8 @@ class FaceRobustGraph(nn.Module):
     Args:
         first, second: the networks.
         temperatures: of the networks' logits before the product.
+        poor_first: one of the first's form that answers for it where a picture is not clear; in between, the mean of
+            log probabilities, weighted by clearness over BETWEEN.
         clear_first: one more of the first's form; the clearer the picture, the nearer its weight in the first opinion,
             a mean of log probabilities, comes to a half.
         mirrored: whether all networks see the mirror image too; the means of both answers count.
@@ -196,6 +201,7 @@ class FaceRobustGraph(nn.Module):
         side: int = SIDE,
         grey_side: int = GREY_SIDE,
         novelty: Novelty | None = None,
+        poor_first: FaceCompact | None = None,
         clear_first: FaceCompact | None = None,
         mirrored: bool = False,
         emotions: Sequence[str] = EMOTIONS,
@@ -203,7 +209,7 @@ class FaceRobustGraph(nn.Module):
         super().__init__()
         self.novelty = novelty
         self.first, self.second, self.rule = first, second, rule
-        self.clear_first, self.mirrored = clear_first, mirrored
+        self.poor_first, self.clear_first, self.mirrored = poor_first, clear_first, mirrored
         self.temperatures = temperatures
         self._order = list(second_knows(emotions).values())
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
@@ -225,6 +231,10 @@ class FaceRobustGraph(nn.Module):
         clear, detailed = self.clearness(grey, small)
         seen = standardise(small)
         first, embedding = self._log_probabilities(self.first, seen, self.temperatures[0])
+        if self.poor_first is not None:
+            poor, _ = self._log_probabilities(self.poor_first, seen, self.temperatures[0])
+            trusted = ramp(clear, BETWEEN)
+            first = trusted * first + (1 - trusted) * poor
         if self.clear_first is not None:
             other, _ = self._log_probabilities(self.clear_first, seen, self.temperatures[0])
             first = first + clear / 2 * (other - first)

@@ -1,9 +1,9 @@
 """Make face-robust: face-compact's network and face-api.js's in one graph, as a product of experts.
 
-Nothing is trained. The first network is made INT8; then the rule of the product (what part of the prior is divided out,
-the second network's share), unless the config says it, is chosen for the mean of accuracy and UAR, and its temperature
-for the likelihood, on that network's answers to the split `valid`. The figures are those of five folds of it, each
-measured with what was fitted on the others.
+Nothing is trained. The first network, and those of its form beside it, are made INT8; then the rule of the product
+(what part of the prior is divided out, the second network's share), unless the config says it, is chosen for the mean of
+accuracy and UAR, and its temperature for the likelihood, on the answers to the split `valid`. The figures are those of
+five folds of it, each measured with what was fitted on the others.
 
 Of emotions of one's own face-api.js's network joins in those that it knows (models/architectures/face_robust.py).
 """
@@ -23,6 +23,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from bimodal.export.conditional import only_where_it_counts
 from bimodal.export.pretrained.face_api import load_network
 from bimodal.export.quantize.quantize import quantize_part
 from bimodal.models.architectures.face_compact import FaceCompact
@@ -68,6 +69,10 @@ NOISE = 0.002
 BATCH = 32
 LEAST = 1e-30
 """Probability below which logarithms are not taken."""
+FIRST = ("first.", "poor_first.", "clear_first.")
+"""Beginnings of the names of weights that are quantized."""
+SOMETIMES = ("poor_first.", "second.")
+"""Networks that have no weight in some pictures: beside a `poor_first` they run only where they have."""
 SHRINKAGE = 0.05
 """Share of the mean variance that is added to each direction of the embedding."""
 
@@ -215,6 +220,7 @@ def _graph(
         Rule(prior.tolist(), *FIRST_ALONE, shared=shared),
         (config.first_temperature, config.second_temperature),
         grey_side=config.grey_side,
+        poor_first=None if config.poor_first is None else of(config.poor_first),
         clear_first=None if config.clear_first is None else of(config.clear_first),
         mirrored=config.mirrored,
         emotions=config.emotions,
@@ -327,19 +333,22 @@ def _export(config: RobustConfig, graph: FaceRobustGraph, learnt: Faces, path: P
         graph, metadata, noise[:2], {0: "batch"}, [noise, noise[:1], real, real[:1], np.zeros_like(noise[:1])], path
     )
     progress(f"{path}: ONNX Runtime and torch differ by {difference:.1e}")
-    if not config.quantized:
+    model = onnx.load(str(path))
+    if config.quantized:
+        chosen = learnt.take(np.arange(len(learnt)) % math.ceil(len(learnt) / config.quantized) == 0)
+        model = quantize_part(model, FIRST, batches(chosen, 1))
+    if config.poor_first is not None:
+        for part in SOMETIMES:
+            only_where_it_counts(model, part)
+    if not config.quantized and config.poor_first is None:
         return
-    chosen = learnt.take(np.arange(len(learnt)) % math.ceil(len(learnt) / config.quantized) == 0)
-    model = quantize_part(onnx.load(str(path)), ("first.", "clear_first."), batches(chosen, 1))
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         fresh = Path(scratch) / "model.onnx"
         onnx.save(model, str(fresh))
         set_metadata(fresh, metadata)
         before, after = (open_artifact(each, "face-static", provider="cpu") for each in (path, fresh))
         answers = [artifact.run(faces=real)["probabilities"] for artifact in (before, after)]
-        progress(
-            f"{path}: the first network as INT8 changes probabilities by {np.abs(answers[0] - answers[1]).max():.3f}"
-        )
+        progress(f"{path}: INT8 changes probabilities by {np.abs(answers[0] - answers[1]).max():.3f}")
         fresh.replace(path)
 
 

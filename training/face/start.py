@@ -20,13 +20,14 @@ from bimodal.training.face.framing import Finder, enlarge, to_picture
 from bimodal.training.loop import fingerprint, load
 
 BATCH = 128
-PARTS = ("first.", "network.")
-"""Beginnings of the names of the network's weights: in face-robust's form, in face-compact's."""
+PARTS = ("poor_first.", "first.", "network.")
+"""Beginnings of the names of the network's weights: in face-robust's form, where the network that learnt from degraded
+faces is meant, and in face-compact's."""
 
 
 def begin_with(network: FaceCompact, path: Path, pictures: NDArray[np.uint8]) -> None:
     """Load the best weights of another run, or those of an artifact (.onnx), in 8-bit integers or not: of face-compact,
-    or of the first network of face-robust's form.
+    or of face-robust's form, the network for pictures that are not clear, or the first where there is none.
 
     Args:
         pictures: uint8 [N, 48, 48], for the statistics of an artifact's batch normalisations, which exporting folds

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
@@ -219,6 +220,21 @@ def test_mirror_images_get_one_answer_and_a_picture_that_is_not_clear_that_of_th
         torch.testing.assert_close(large(flat)[0], alone(flat)[0])
 
 
+def test_a_network_for_degraded_faces_answers_where_a_picture_is_not_clear() -> None:
+    torch.manual_seed(1)
+    rule = Rule(PRIOR.tolist(), 0.3, 0.4, 0.7, 0.6, 1.0)
+    first, poor = (FaceCompact(7, (8, 16, 24), 1).eval() for _ in range(2))
+    second = FaceApiExpression().eval()
+    both = FaceRobustGraph(first, second, rule, poor_first=poor).eval()
+    sharp = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
+    flat = torch.arange(3, dtype=torch.uint8)[:, None, None, None].expand(-1, SIDE, SIDE, 3) * 40
+    with torch.inference_mode():
+        torch.testing.assert_close(both(sharp), FaceRobustGraph(first, second, rule).eval()(sharp))
+        probabilities, embedding = both(flat)
+        torch.testing.assert_close(probabilities, FaceRobustGraph(poor, second, rule).eval()(flat)[0])
+        torch.testing.assert_close(embedding, both.embed(flat), msg="embeddings are the first network's everywhere")
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("robust") / "model.onnx"
@@ -233,8 +249,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_only_the_first_network_is_quantized_and_the_answer_stays_near(exported: Path, tmp_path: Path) -> None:
-    import onnx
-
     model = onnx.load(str(exported))
     noise = np.random.default_rng(1).integers(0, 256, (6, 1, SIDE, SIDE, 3), dtype=np.uint8)
     small = quantize_part(model, "first.", iter(noise))
@@ -255,8 +269,6 @@ def test_only_the_first_network_is_quantized_and_the_answer_stays_near(exported:
 
 
 def test_nodes_of_a_network_are_those_that_see_no_other(exported: Path) -> None:
-    import onnx
-
     model = onnx.load(str(exported))
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{number}"
@@ -316,6 +328,34 @@ def test_a_product_of_ones_own_emotions_is_made_and_runs(own: Path, monkeypatch:
     models = {"face-static": str(own / "out" / "model.onnx"), "speech": "none"}
     running = check_config({"models": models, "emotions": ["anger", "bored"]}, "test")
     assert set_of_config(running).emotions == ("anger", "bored")
+
+
+def test_networks_run_only_where_they_count_and_one_picture_is_answered_alike_in_any_batch(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bimodal.training.face.robust.load_network", lambda _: FaceApiExpression().eval())
+    torch.save({"network": FaceCompact(3, (8, 16, 24), 1).state_dict()}, own / "poor.pt")
+    config = write_config(
+        own, emotions=["bored", "happy", "anger"], poor_first=str(own / "poor.pt"), quantized=2, tau=0.2, share=0.3
+    )
+    result = CliRunner().invoke(train, ["face-robust", "--config", str(config)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    path = own / "out" / "model.onnx"
+    branches = {
+        attribute.g.name
+        for node in onnx.load(str(path)).graph.node
+        if node.op_type == "If"
+        for attribute in node.attribute
+    }
+    assert {"poor_first.counts", "second.counts"} <= branches
+    artifact = open_artifact(path, "face-static", provider="cpu")
+    sharp = np.random.default_rng(2).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    flat = np.full((2, SIDE, SIDE, 3), 90, np.uint8)
+    together = artifact.run(faces=np.concatenate([sharp, flat]))
+    for each, faces in enumerate((sharp, flat)):
+        alone = artifact.run(faces=faces)
+        for name, values in alone.items():
+            np.testing.assert_array_equal(values, together[name][2 * each : 2 * each + 2])
 
 
 @pytest.mark.parametrize(

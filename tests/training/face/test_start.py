@@ -45,7 +45,7 @@ def test_network_answers_as_the_artifact_it_starts_from() -> None:
     assert np.corrcoef(batch_statistics.numpy().ravel(), whole.ravel())[0, 1] > 0.98
 
 
-@pytest.mark.parametrize("file", ["face-compact/int8.onnx", "face-robust/model.onnx"])
+@pytest.mark.parametrize("file", ["face-compact/int8.onnx", "face-large/model.onnx"])
 def test_weights_in_integers_become_a_network_that_answers_alike(file: str) -> None:
     network = FaceCompact(7, WIDTHS)
     begin_with(network, ROOT / file, pictures())
@@ -59,6 +59,16 @@ def test_weights_in_integers_become_a_network_that_answers_alike(file: str) -> N
         embedding = network.eval()(standardise(grey))[1].numpy()
     found = artifact.run(faces=np.repeat(faces[..., None], 3, axis=3))["embedding"]
     assert np.corrcoef(embedding.ravel(), found.ravel())[0, 1] > 0.97
+
+
+def test_of_face_robust_the_network_for_degraded_faces_is_taken() -> None:
+    networks = FaceCompact(7, WIDTHS).eval(), FaceCompact(7, WIDTHS).eval()
+    for network, file in zip(networks, ("face-robust", "face-large"), strict=True):
+        begin_with(network, ROOT / file / "model.onnx", pictures())
+    with torch.inference_mode():
+        grey = standardise(torch.from_numpy(pictures(8))[:, None].to(torch.float32))
+        first, second = (network(grey)[0] for network in networks)
+    torch.testing.assert_close(first, second, atol=1e-3, rtol=1e-3)
 
 
 def test_weights_of_a_run_are_loaded_and_others_are_refused(tmp_path: Path) -> None:
