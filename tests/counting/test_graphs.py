@@ -19,7 +19,7 @@ NODES = {
     "facemesh-478": (430, {"Transpose": 1, "Reshape": 2, "Cast": 1}),
     "face-blendshapes": (310, {"Transpose": 86, "Cast": 70}),
     "face-compact": (97, {"Transpose": 0, "Reshape": 0, "Cast": 1}),
-    "face-robust": (298, {"Transpose": 3, "Reshape": 0, "Cast": 2}),
+    "face-robust": (479, {"Transpose": 3, "Reshape": 0, "Cast": 2, "If": 2}),
     "face-large": (480, {"Transpose": 3, "Reshape": 4, "Cast": 2}),
     "face-small": (298, {"Transpose": 3, "Reshape": 0, "Cast": 2}),
     "face-api-expression": (66, {"Transpose": 1, "Reshape": 0, "Cast": 1}),
