@@ -1,9 +1,9 @@
 """Make face-robust: face-compact's network and face-api.js's in one graph, as a product of experts.
 
 Nothing is trained. The first network, and those of its form beside it, are made INT8; then the rule of the product
-(what part of the prior is divided out, the second network's share), unless the config says it, is chosen for the mean of
-accuracy and UAR, and its temperature for the likelihood, on the answers to the split `valid`. The figures are those of
-five folds of it, each measured with what was fitted on the others.
+(what part of the prior is divided out, the second network's share), unless the config says it, is chosen for the mean
+of accuracy and UAR, and its temperature for the likelihood, on the answers to the split `valid`. The figures are
+those of five folds of it, each measured with what was fitted on the others.
 
 Of emotions of one's own face-api.js's network joins in those that it knows (models/architectures/face_robust.py).
 """
