@@ -163,8 +163,8 @@ class SimulatedCapture:
 class SimulatedWorker:
     """Waits for the load's inference time over each job, and answers with one face.
 
-    In its answers `grab_ns` is the time of sending, and `queue_ns` the job's transit time to this worker; -1 if this
-    worker was busy when the job was sent, since it then waited for more than the broker.
+    In its answers `inference_ns` is the time from grabbing to sending, and `queue_ns` the job's transit time to this
+    worker; -1 if this worker was busy when the job was sent, since it then waited for more than the broker.
     """
 
     def __init__(self, crowd: Crowd, line: Line, load: Load) -> None:
@@ -203,10 +203,10 @@ class SimulatedWorker:
                 run=job.run,
                 seq=job.seq,
                 pts_ns=job.pts_ns,
-                grab_ns=now_ns,
+                grab_ns=job.grab_ns,
                 faces=FACES,
                 queue_ns=way_in_ns,
-                inference_ns=self._inference_ns,
+                inference_ns=now_ns - job.grab_ns,
                 models=_MODELS,
                 hints=Hints(regions=_REGIONS, until=job.seq + 1) if self._live else None,
             )
@@ -247,7 +247,8 @@ class SimulatedFusion:
     def _deal_with(self, message: LaneMessage, now_ns: int) -> None:
         match message:
             case FaceResult():
-                self._answers.append((now_ns, now_ns - message.grab_ns, message.queue_ns))
+                sent_ns = message.grab_ns + message.inference_ns
+                self._answers.append((now_ns, now_ns - sent_ns, message.queue_ns))
                 self.line.send(_event(message))
                 self._settle(message.stream, message.seq)
             case Dropped():
