@@ -59,6 +59,8 @@ def quantize(artifact: Path, path: Path, calibration: Iterable[NDArray[Any]], *,
     types = {node.op_type for node in model.graph.node if node.name in learned}
     if not types & set(LEARNED):
         raise QuantizationError(f"{artifact} has no layer that could be quantised ({', '.join(LEARNED)})")
+    if _in_integers(model.graph, learned):
+        raise QuantizationError(f"the convolutions of {artifact} are in 8-bit integers already")
     with tempfile.TemporaryDirectory() as scratch:
         try:
             if "LSTM" in types:
@@ -138,6 +140,13 @@ def learned_nodes(graph: onnx.GraphProto) -> set[str]:
         if begins or any(makers[name].name in learned for name in node.input if name in makers):
             learned.add(node.name)
     return learned
+
+
+def _in_integers(graph: onnx.GraphProto, learned: set[str]) -> bool:
+    """True where there are learned convolutions, and the weights of all of them are made of integers."""
+    made = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    weights = [node.input[1] for node in graph.node if node.op_type == "Conv" and node.name in learned]
+    return bool(weights) and made.issuperset(weights)
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:

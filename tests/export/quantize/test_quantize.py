@@ -22,7 +22,7 @@ from bimodal.export.errors import QuantizationError, SourceModelError
 from bimodal.export.quantize.examples import Split, read, split
 from bimodal.export.quantize.quantize import learned_nodes, make, quantize
 from bimodal.export.quantize.report import Report, Side, compare, require
-from bimodal.models.catalog import resolve
+from bimodal.models.catalog import ROOT, resolve
 from bimodal.models.contract import CONTRACT_VERSION, Crop, Kind, Metadata, set_of_model
 from bimodal.models.emotions import EMOTIONS
 from bimodal.models.session import Artifact, open_artifact
@@ -226,6 +226,12 @@ def test_a_graph_without_layers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(QuantizationError, match="can't be quantised"):
         quantize(Path(face_network(tmp_path / "f.onnx").path), tmp_path / "out.onnx", [], reduce_range=False)
     assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.parametrize("file", ["face-compact/int8.onnx", "face-robust/model.onnx"])
+def test_a_network_in_integers_is_not_quantised_again(file: str, tmp_path: Path) -> None:
+    with pytest.raises(QuantizationError, match="are in 8-bit integers already"):
+        quantize(ROOT / file, tmp_path / "model.onnx", [], reduce_range=True)
 
 
 # ------------------------------------------------------------------------------------ the data
