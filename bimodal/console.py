@@ -51,6 +51,13 @@ def put_json(values: object) -> None:
     put(clean_json(msgspec.json.encode(values).decode()))
 
 
+def rich_text(text: str) -> str:
+    """Escape text of others for Rich: it is no markup, and has no control characters."""
+    from rich.markup import escape
+
+    return escape(clean(text))
+
+
 def put(text: str) -> None:
     """Print lines to stdout. A disk that is full loses them, and ends nothing; a closed pipe raises BrokenPipeError."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def only_where_it_counts(model: onnx.ModelProto, prefix: str) -> None:
     factor = next(name for name in users[0].input if name != answer)
     classes = _classes(model, answer)
     inside = _only_for(graph, answer)
-    outside = [node for node in graph.node if node.output[0] not in {each.output[0] for each in inside}]
+    moved = {node.output[0] for node in inside}
+    outside = [node for node in graph.node if node.output[0] not in moved]
     elsewhere = {name for node in outside for name in node.input}
     own = [value for value in graph.initializer if value.name not in elsewhere]
     shared = [value for value in graph.initializer if value.name in elsewhere]
@@ -55,7 +57,7 @@ def only_where_it_counts(model: onnx.ModelProto, prefix: str) -> None:
         ),
     ]
     place = next(place for place, node in enumerate(outside) if answer in node.input)
-    user = _copy(outside[place])
+    user = copy.deepcopy(outside[place])
     user.input[list(user.input).index(answer)] = result
     _replace(graph.node, [*outside[:place], *condition, user, *outside[place + 1 :]])
     _replace(graph.initializer, [*shared, numpy_helper.from_array(np.array(0.0, np.float32), zero)])
@@ -99,14 +101,8 @@ def _matrix(name: str, columns: int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, columns])
 
 
-def _copy(message: Any) -> Any:
-    copied = type(message)()
-    copied.CopyFrom(message)
-    return copied
-
-
 def _replace(field: Any, messages: list[Any]) -> None:
     """Set a repeated field to messages that may be its own."""
-    fresh = [_copy(message) for message in messages]
+    fresh = [copy.deepcopy(message) for message in messages]
     del field[:]
     field.extend(fresh)

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from bimodal.console import put_json, user_errors
+from bimodal.console import put_json, rich_text, user_errors
 from bimodal.workers.capture import discover
 from bimodal.workers.errors import SourceError
-from bimodal.workers.redaction import clean
 
 DEMO = "the demo clip"
 
@@ -62,21 +60,16 @@ def _show(found: dict[str, Any]) -> None:
     names = [f"{kind} {auto[kind]}" for kind in ("camera", "microphone") if auto[kind] is not None]
     console.print(f"[b]auto[/b] takes {' and '.join(names) or DEMO}.", highlight=False)
     for note in found["notes"]:
-        console.print(_plain(note), highlight=False)
+        console.print(rich_text(note), highlight=False)
 
 
 def _table(found: dict[str, Any]) -> Table:
     table = Table("kind", "index", "name", "details")
     for camera in found["cameras"]:
-        table.add_row("camera", str(camera["index"]), _plain(camera["name"]), _plain(camera["path"]))
+        table.add_row("camera", str(camera["index"]), rich_text(camera["name"]), rich_text(camera["path"]))
     for microphone in found["microphones"]:
         details = f"{microphone['rate']} Hz, {microphone['channels']} channels"
         if microphone["default"]:
             details += ", the system's default"
-        table.add_row("microphone", str(microphone["index"]), _plain(microphone["name"]), details)
+        table.add_row("microphone", str(microphone["index"]), rich_text(microphone["name"]), details)
     return table
-
-
-def _plain(name: str) -> str:
-    """Escape a device's name for Rich."""
-    return escape(clean(name))

@@ -13,13 +13,12 @@ from typing import Annotated, NamedTuple
 import msgspec
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bimodal.broker.events import Emotion
 from bimodal.broker.paths import unpack
 from bimodal.config import Config, check_config
-from bimodal.console import open_log, put_json, say, user_errors
+from bimodal.console import open_log, put_json, rich_text, say, user_errors
 from bimodal.models.catalog import sha256_of
 from bimodal.options import ConfigOption, config_of
 from bimodal.recordings.compare import Comparison, compare
@@ -31,7 +30,6 @@ from bimodal.recordings.report.facts import frame_seconds
 from bimodal.supervisor.analysis import Analysis
 from bimodal.supervisor.inputs import gather
 from bimodal.supervisor.provenance import model_records
-from bimodal.workers.redaction import clean
 
 MOST_STRETCHES = 20
 
@@ -142,9 +140,9 @@ def _draw(one: ClipDiff) -> None:
     console = Console()
     found = one.comparison
     agreed = f"{found.agreeing:.1%} of {found.frames} frames agree" if found.frames else "no frame is in both results"
-    console.print(f"[b]{_plain(one.clip)}[/b]: {agreed}", highlight=False)
+    console.print(f"[b]{rich_text(one.clip)}[/b]: {agreed}", highlight=False)
     for note in one.notes:
-        console.print(f"! {_plain(note)}", style="yellow", highlight=False)
+        console.print(f"! {rich_text(note)}", style="yellow", highlight=False)
     if found.unmatched:
         console.print(f"{found.unmatched} frames are in one of them only", style="dim", highlight=False)
     console.print(_sides(found))
@@ -156,7 +154,7 @@ def _draw(one: ClipDiff) -> None:
 def _sides(found: Comparison) -> Table:
     table = Table("", "was", "is", box=None, pad_edge=False, header_style="bold")
     for kind in sorted({*found.was.models, *found.now.models}):
-        table.add_row(kind, _plain(found.was.models.get(kind, "-")), _plain(found.now.models.get(kind, "-")))
+        table.add_row(kind, rich_text(found.was.models.get(kind, "-")), rich_text(found.now.models.get(kind, "-")))
     for label in found.labels:
         if label in found.was.share or label in found.now.share:
             table.add_row(label, *(f"{side.share.get(label, 0.0):.1%}" for side in (found.was, found.now)))
@@ -199,11 +197,6 @@ def _confusion(found: Comparison) -> Table:
         if label in found.confusion:
             table.add_row(label, *(str(found.confusion[label].get(other, 0) or "·") for other in labels))
     return table
-
-
-def _plain(text: str) -> str:
-    """Escape text for Rich."""
-    return escape(clean(text))
 
 
 # Media and config of a recorded clip.

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from bimodal.config import Config
-from bimodal.console import put_json, user_errors
+from bimodal.console import put_json, rich_text, user_errors
 from bimodal.doctor.checks import Finding, run_checks
 from bimodal.doctor.sizing import SHARE_OF_BARE, Measured, arrangements, choose, config_lines, measure, serves, streams
 from bimodal.models.cuda import usable_gpus
@@ -20,7 +20,6 @@ from bimodal.options import ConfigOption, config_of
 from bimodal.supervisor.processes import Wanted, processes
 from bimodal.supervisor.usage import cores, machine_memory_mb
 from bimodal.workers.actor import REFUSED
-from bimodal.workers.redaction import clean
 from bimodal.workers.settings import FaceActorSettings
 
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]![/]", "wrong": "[red]wrong[/]"}
@@ -56,9 +55,7 @@ def doctor(
 def _draw(findings: list[Finding]) -> None:
     table = Table("check", "", "found", Column("what to do", overflow="fold"), box=None, pad_edge=False)
     for finding in findings:
-        table.add_row(
-            finding.check, MARKS[finding.verdict], escape(clean(finding.found)), escape(clean(finding.advice or ""))
-        )
+        table.add_row(finding.check, MARKS[finding.verdict], rich_text(finding.found), rich_text(finding.advice or ""))
     Console().print(table)
 
 

@@ -91,7 +91,7 @@ def advice(error: str) -> str | None:
 
 
 def unloadable() -> list[dict[str, str | None]]:
-    """What `bimodal doctor` finds where a library that it needs itself can't be loaded: findings as in its JSON."""
+    """Findings of `bimodal doctor`, as in its JSON, where a library that it needs itself can't be loaded."""
     packages = {module: package for package, module in LIBRARIES.items()} | {"onnxruntime": "onnxruntime"}
     return [
         {

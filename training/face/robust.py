@@ -348,7 +348,7 @@ def _export(config: RobustConfig, graph: FaceRobustGraph, learnt: Faces, path: P
         set_metadata(fresh, metadata)
         before, after = (open_artifact(each, "face-static", provider="cpu") for each in (path, fresh))
         answers = [artifact.run(faces=real)["probabilities"] for artifact in (before, after)]
-        progress(f"{path}: INT8 changes probabilities by {np.abs(answers[0] - answers[1]).max():.3f}")
+        progress(f"{path}: the graph as it ships changes probabilities by {np.abs(answers[0] - answers[1]).max():.3f}")
         fresh.replace(path)
 
 

@@ -140,7 +140,7 @@ def test_a_playlist_that_is_read_anew_begins_behind_what_was_played(segments: li
 
 
 def news_of(playlist: Playlist, count: int, **how: Any) -> list[News]:
-    """What comes of a live playlist until there are so many pictures."""
+    """Collect the items of a live playlist until there are so many pictures."""
     stop, news = threading.Event(), []
     with serving(playlist) as server:
         for item in watch(f"http://127.0.0.1:{server.port}/list.m3u8", stop, back_off=BackOff(0.01, 0.05), **how):
